@@ -1,0 +1,1 @@
+"""The service: takes readings and passages in, makes bills and fees of them, shows them to people."""

@@ -1,0 +1,185 @@
+"""Bytes on the wire to messages and back, with limits checked before anything is allocated.
+
+A payload is JSON, or zlib-compressed JSON when it is large. The first byte tells which: JSON of ours starts
+with `[` (0x5B), a zlib stream with 0x78 (RFC 1950: deflate, 32 KiB window).
+"""
+
+import re
+import zlib
+from collections.abc import Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from gateway.contract import WIRE_VERSION, limits
+from gateway.contract.errors import ContractError
+from gateway.contract.messages import (
+    Ack,
+    Command,
+    CommandResult,
+    Envelope,
+    Health,
+    Healths,
+    Passage,
+    Passages,
+    Point,
+    Points,
+    Results,
+)
+from gateway.contract.topics import Up
+
+T = TypeVar("T")
+
+_JSON_START: Final = 0x5B
+_ZLIB_START: Final = 0x78
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+
+_encoder = msgspec.json.Encoder()
+_envelope = msgspec.json.Decoder(Envelope)
+_fields = msgspec.json.Decoder(list[msgspec.Raw])
+_integer = msgspec.json.Decoder(int)
+_ack = msgspec.json.Decoder(Ack)
+_command = msgspec.json.Decoder(Command)
+_points: msgspec.json.Decoder[tuple[Point, ...]] = msgspec.json.Decoder(Points)
+_passages: msgspec.json.Decoder[tuple[Passage, ...]] = msgspec.json.Decoder(Passages)
+_results: msgspec.json.Decoder[tuple[CommandResult, ...]] = msgspec.json.Decoder(Results)
+_healths: msgspec.json.Decoder[tuple[Health, ...]] = msgspec.json.Decoder(Healths)
+
+
+def encode_body(
+    items: Sequence[Point] | Sequence[Passage] | Sequence[CommandResult] | Sequence[Health],
+) -> bytes:
+    """The JSON array that an outbox row stores; `encode_envelope` frames it for the wire."""
+    return _encoder.encode(items)
+
+
+def encode_envelope(epoch: str, seq: int, created_at: int, body: bytes) -> bytes:
+    """Wire payload of one outbox row. Raises ContractError (`too-large`) when it breaks the limits."""
+    return _pack(_encoder.encode(Envelope(WIRE_VERSION, epoch, seq, created_at, msgspec.Raw(body))))
+
+
+def encode_ack(ack: Ack) -> bytes:
+    """Wire payload of an acknowledgement."""
+    return _pack(_encoder.encode(ack))
+
+
+def encode_command(command: Command) -> bytes:
+    """Wire payload of a command."""
+    return _pack(_encoder.encode(command))
+
+
+def decode_envelope(payload: bytes) -> Envelope:
+    """Unpacks an uplink message as far as its frame; the body is decoded by its topic's function.
+
+    Raises ContractError; nothing larger than the limits is ever allocated.
+    """
+    return _decode(_envelope, _versioned(_unpack(payload)))
+
+
+def decode_points(body: bytes | msgspec.Raw) -> tuple[Point, ...]:
+    """Body of an `up/readings` message."""
+    return _decode(_points, body)
+
+
+def decode_passages(body: bytes | msgspec.Raw) -> tuple[Passage, ...]:
+    """Body of an `up/passages` message."""
+    return _decode(_passages, body)
+
+
+def decode_results(body: bytes | msgspec.Raw) -> tuple[CommandResult, ...]:
+    """Body of an `up/results` message."""
+    return _decode(_results, body)
+
+
+def decode_health(body: bytes | msgspec.Raw) -> Health:
+    """Body of an `up/health` message."""
+    return _decode(_healths, body)[0]
+
+
+def check_body(kind: Up, body: bytes) -> None:
+    """Raises ContractError unless `body` is acceptable under `kind`; the gateway's own check before it queues."""
+    decode = {
+        Up.READINGS: decode_points,
+        Up.PASSAGES: decode_passages,
+        Up.RESULTS: decode_results,
+        Up.HEALTH: decode_health,
+    }[kind]
+    decode(body)
+
+
+def decode_ack(payload: bytes) -> Ack:
+    """Unpacks a `down/ack` message. Raises ContractError."""
+    return _decode(_ack, _versioned(_unpack(payload)))
+
+
+def decode_command(payload: bytes) -> Command:
+    """Unpacks a `down/command` message; its signature is not checked here. Raises ContractError."""
+    return _decode(_command, _versioned(_unpack(payload)))
+
+
+def _pack(text: bytes) -> bytes:
+    if len(text) > limits.MAX_DECODED_BYTES:
+        raise ContractError("too-large", f"{len(text)} bytes of JSON, at most {limits.MAX_DECODED_BYTES}")
+    payload = zlib.compress(text, 6) if len(text) > limits.COMPRESS_ABOVE_BYTES else text
+    if len(payload) > limits.MAX_WIRE_BYTES:
+        raise ContractError("too-large", f"{len(payload)} bytes, at most {limits.MAX_WIRE_BYTES}")
+    return payload
+
+
+def _unpack(payload: bytes) -> bytes:
+    if not payload:
+        raise ContractError("empty", "no payload")
+    if len(payload) > limits.MAX_WIRE_BYTES:
+        raise ContractError("too-large", f"{len(payload)} bytes, at most {limits.MAX_WIRE_BYTES}")
+    text = payload
+    if payload[0] == _ZLIB_START:
+        text = _inflate(payload)
+    elif payload[0] != _JSON_START:
+        raise ContractError("bad-encoding", f"first byte 0x{payload[0]:02x}, expected 0x5b (JSON) or 0x78 (zlib)")
+    _check_nesting(text)
+    return text
+
+
+def _inflate(payload: bytes) -> bytes:
+    inflater = zlib.decompressobj()
+    try:
+        text = inflater.decompress(payload, limits.MAX_DECODED_BYTES + 1)
+    except zlib.error as error:
+        raise ContractError("bad-encoding", str(error)) from error
+    if len(text) > limits.MAX_DECODED_BYTES:
+        raise ContractError("too-large", f"more than {limits.MAX_DECODED_BYTES} bytes after inflating")
+    if not inflater.eof or inflater.unused_data:
+        raise ContractError("bad-encoding", "zlib stream is cut off or followed by other bytes")
+    return text
+
+
+def _check_nesting(text: bytes) -> None:
+    """Refuses deep nesting without recursion: each round removes the innermost pairs of brackets."""
+    brackets = _STRING.sub(b"", text).translate(None, _NOT_BRACKETS)
+    for _ in range(limits.MAX_NESTING):
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    if b"[]" in brackets or b"{}" in brackets:
+        raise ContractError("too-deep", f"nested deeper than {limits.MAX_NESTING}")
+
+
+def _versioned(text: bytes) -> bytes:
+    """Looks at the first field before the others are judged: an unknown version has an unknown schema."""
+    fields = _decode(_fields, text)
+    if not fields:
+        raise ContractError("bad-schema", "empty array, expected a version first")
+    version = _decode(_integer, fields[0])
+    if version != WIRE_VERSION:
+        raise ContractError("unknown-version", f"version {version}, this software speaks {WIRE_VERSION}")
+    return text
+
+
+def _decode(decoder: "msgspec.json.Decoder[T]", text: bytes | msgspec.Raw) -> T:
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise ContractError("bad-schema", str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ContractError("bad-json", str(error)) from error
+    except RecursionError:
+        raise ContractError("too-deep", f"nested deeper than {limits.MAX_NESTING}") from None

@@ -1,0 +1,35 @@
+"""Bounds of everything that crosses the wire; both sides enforce them before they allocate."""
+
+MAX_WIRE_BYTES = 256 * 1024
+"""Largest MQTT payload, as it is on the wire."""
+
+MAX_DECODED_BYTES = 1024 * 1024
+"""Largest JSON text after inflating; inflating stops there, whatever the payload claims."""
+
+COMPRESS_ABOVE_BYTES = 512
+"""JSON up to this size goes uncompressed, so that any MQTT tool can read it."""
+
+MAX_POINTS_PER_BATCH = 2_000
+MAX_ITEMS_PER_BATCH = 500
+"""Passages or command results in one batch, sequence numbers in one acknowledgement."""
+
+MAX_NESTING = 8
+"""Deepest list or object of a message; the contract's own messages need five."""
+
+MAX_CODE_CHARS = 64
+"""Project, gateway, device and channel codes."""
+
+MAX_TEXT_CHARS = 500
+"""Reasons, details, names."""
+
+MAX_PLATE_CHARS = 16
+
+MIN_VALUE = -(2**63)
+MAX_VALUE = 2**63 - 1
+"""Values are stored as signed 64-bit integers."""
+
+MIN_TIME_MS = 946_684_800_000
+"""2000-01-01 UTC. An earlier time on the wire is a broken clock."""
+
+MAX_TIME_MS = 4_102_444_800_000
+"""2100-01-01 UTC."""

@@ -1,0 +1,212 @@
+"""The message types. Array-like on the wire: the order of fields is the schema, new fields only at the end.
+
+Times are integer milliseconds since 1970-01-01 UTC. Values are integers in the base unit of their quantity.
+"""
+
+from enum import IntFlag, StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from gateway.contract import limits
+
+Code = Annotated[str, Meta(min_length=1, max_length=limits.MAX_CODE_CHARS, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Text = Annotated[str, Meta(max_length=limits.MAX_TEXT_CHARS)]
+Plate = Annotated[str, Meta(max_length=limits.MAX_PLATE_CHARS)]
+UuidText = Annotated[str, Meta(min_length=36, max_length=36, pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+TimeMs = Annotated[int, Meta(ge=limits.MIN_TIME_MS, le=limits.MAX_TIME_MS)]
+Seq = Annotated[int, Meta(ge=1, le=limits.MAX_VALUE)]
+Value = Annotated[int, Meta(ge=limits.MIN_VALUE, le=limits.MAX_VALUE)]
+
+
+class Quality(IntFlag):
+    """What is known against a value. 0 is good; flags add up."""
+
+    GOOD = 0
+    ESTIMATED_CLOCK = 1
+    """The gateway's clock was not synchronised when this was read."""
+    STALE = 2
+    """The device repeated an old answer or its own clock stood still."""
+    OUT_OF_RANGE = 4
+    """Outside the bounds that the template gives."""
+    DEVICE_ERROR = 8
+    """The device answered with a sentinel or not a number; such a point carries no usable value."""
+    RESTORED = 16
+    """Read back from the device's own memory after an outage."""
+    MANUAL = 32
+    """Typed in or imported by a person."""
+
+
+class Wire(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=False):
+    """Base of all messages."""
+
+
+class Point(Wire, frozen=True):
+    """One value of one channel. `taken_at` is when the device's answer arrived at the gateway."""
+
+    device: Code
+    channel: Code
+    taken_at: TimeMs
+    value: Value
+    quality: Annotated[int, Meta(ge=0, le=255)] = 0
+
+
+class Outcome(StrEnum):
+    """How far a passage got. A later message with the same id may only move it from ARRIVED to another."""
+
+    ARRIVED = "arrived"
+    """Recognised and waiting at the closed barrier."""
+    PASSED = "passed"
+    """The barrier opened and the vehicle went through."""
+    TURNED_BACK = "turned-back"
+    REFUSED = "refused"
+
+
+class Passage(Wire, frozen=True):
+    """One recognised vehicle at one lane. `id` is made at the edge and makes repetitions harmless."""
+
+    id: UuidText
+    device: Code
+    plate: Plate
+    """As used; empty for a vehicle without a plate."""
+    taken_at: TimeMs
+    outcome: Outcome
+    direction: Annotated[str, Meta(pattern=r"^(entry|exit)$")]
+    vehicle_class: Code = "small"
+    score: Annotated[int, Meta(ge=0, le=1000)] = 0
+    """Recognition confidence in 1/1000."""
+    plate_read: Plate = ""
+    """As the camera read it, when it differs."""
+    offline: bool = False
+    """Happened while barrier or gateway was cut off; `taken_at` is then the device's time."""
+    image: Text = ""
+    """Reference of the stored image, not the image."""
+    decision: Text = ""
+    """Which rule decided at the edge: `temporary`, `permit`, `whitelist`, `blacklist`, `lot-full`, `command` …"""
+    outcome_at: Annotated[int, Meta(ge=0, le=limits.MAX_TIME_MS)] = 0
+    """When the outcome became known; 0 when it is `taken_at`."""
+
+
+class CommandState(StrEnum):
+    """States of a command. The last four are final."""
+
+    QUEUED = "queued"
+    DELIVERED = "delivered"
+    EXECUTING = "executing"
+    DONE = "done"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    UNCERTAIN = "uncertain"
+    """Sent to the device, answer lost. Never retried by itself."""
+
+
+class CommandResult(Wire, frozen=True):
+    """A step in the life of a command, reported by the gateway."""
+
+    command_id: UuidText
+    state: CommandState
+    at: TimeMs
+    detail: Text = ""
+
+
+class DeviceHealth(Wire, frozen=True):
+    """State of one device since the gateway started. `last_seen` is 0 when it never answered."""
+
+    device: Code
+    last_seen: Annotated[int, Meta(ge=0, le=limits.MAX_TIME_MS)]
+    answers: int
+    timeouts: int
+    exceptions: int
+    malformed: int
+    round_trip_us: int
+    """Median of the last answers, in microseconds."""
+
+
+class Health(Wire, frozen=True):
+    """Health report of a gateway."""
+
+    at: TimeMs
+    software: Text
+    uptime_s: int
+    queue_rows: int
+    queue_bytes: int
+    queue_oldest: Annotated[int, Meta(ge=0, le=limits.MAX_TIME_MS)]
+    """Creation time of the oldest unacknowledged batch, 0 when the queue is empty."""
+    parked_rows: int
+    """Batches that the cloud rejected, kept for inspection."""
+    devices: Annotated[tuple[DeviceHealth, ...], Meta(max_length=limits.MAX_POINTS_PER_BATCH)] = ()
+
+
+class Envelope(Wire, frozen=True):
+    """Frame of every uplink message. `epoch` names the outbox file, `seq` the row in it."""
+
+    version: int
+    epoch: UuidText
+    seq: Seq
+    created_at: TimeMs
+    body: msgspec.Raw
+    """JSON array of Point, Passage, CommandResult or Health, by topic."""
+
+
+Points = Annotated[tuple[Point, ...], Meta(min_length=1, max_length=limits.MAX_POINTS_PER_BATCH)]
+Passages = Annotated[tuple[Passage, ...], Meta(min_length=1, max_length=limits.MAX_ITEMS_PER_BATCH)]
+Results = Annotated[tuple[CommandResult, ...], Meta(min_length=1, max_length=limits.MAX_ITEMS_PER_BATCH)]
+Healths = Annotated[tuple[Health, ...], Meta(min_length=1, max_length=1)]
+
+
+class Rejection(Wire, frozen=True):
+    """One batch that the cloud will never accept."""
+
+    seq: Seq
+    reason: Text
+
+
+class Ack(Wire, frozen=True):
+    """What the cloud has committed (`accepted`) and what it refuses for ever (`rejected`)."""
+
+    version: int
+    epoch: UuidText
+    accepted: Annotated[tuple[Seq, ...], Meta(max_length=limits.MAX_ITEMS_PER_BATCH)] = ()
+    rejected: Annotated[tuple[Rejection, ...], Meta(max_length=limits.MAX_ITEMS_PER_BATCH)] = ()
+
+
+class Action(StrEnum):
+    """What can be commanded."""
+
+    OPEN_BARRIER = "open-barrier"
+    CLOSE_BARRIER = "close-barrier"
+    READ_NOW = "read-now"
+    OPEN_VALVE = "open-valve"
+    CLOSE_VALVE = "close-valve"
+    SWITCH_ON = "switch-on"
+    SWITCH_OFF = "switch-off"
+    SET_CLOCK = "set-clock"
+
+
+class Command(Wire, frozen=True):
+    """An order of the cloud to one device of one gateway, signed by the cloud (see `signing`)."""
+
+    version: int
+    id: UuidText
+    project: Code
+    gateway: Code
+    device: Code
+    action: Action
+    arguments: dict[Code, Text]
+    actor: Text
+    issued_at: TimeMs
+    expires_at: TimeMs
+    nonce: Annotated[str, Meta(min_length=16, max_length=64)]
+    key_id: Code
+    signature: Annotated[str, Meta(max_length=128)] = ""
+    """Ed25519 over `signed_bytes`, in base64."""
+
+
+def signed_bytes(command: Command) -> bytes:
+    """The bytes that a command's signature covers: the command itself with an empty signature.
+
+    Both sides build them with the same encoder from the decoded fields; keys of `arguments` are sorted.
+    """
+    bare = msgspec.structs.replace(command, signature="")
+    return b"gatemeter-command-v1\n" + msgspec.json.encode(bare, order="deterministic")
