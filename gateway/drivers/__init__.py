@@ -1,0 +1,1 @@
+"""Drivers: one package per protocol, behind small capability protocols."""

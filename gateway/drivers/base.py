@@ -1,0 +1,78 @@
+"""What a driver can do, as small protocols; polling and commands know nothing else of a device."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+
+class Group(StrEnum):
+    """Channels that are read with the same period."""
+
+    BILLING = "billing"
+    """Cumulative registers: what bills are made of."""
+    INSTANT = "instant"
+    """Everything else: momentary values and states."""
+
+
+Groups = frozenset[Group]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One decoded value in the base unit of its quantity; `quality` is a sum of contract Quality flags."""
+
+    channel: str
+    value: int
+    quality: int
+
+
+@dataclass(slots=True)
+class ReadOutcome:
+    """What one visit to a device gave: values of the answers that came, and what went wrong otherwise.
+
+    `taken_at` (ms since 1970) belongs to `readings` of the same position in `answers`.
+    """
+
+    answers: list[tuple[int, list[Reading]]] = field(default_factory=list)
+    missing: int = 0
+    """Channels that the device answered with a sentinel or not a number."""
+    exceptions: int = 0
+    malformed: int = 0
+    timeouts: int = 0
+    round_trips_us: list[int] = field(default_factory=list)
+
+    @property
+    def answered(self) -> bool:
+        """Whether the device is alive: it gave values or at least refused properly."""
+        return bool(self.answers) or self.exceptions > 0
+
+
+class ReadsMeter(Protocol):
+    """A meter on a line."""
+
+    @property
+    def device(self) -> str:
+        """Its code, as on the wire to the cloud."""
+
+    async def read(self, groups: Groups, now_ms: Callable[[], int]) -> ReadOutcome:
+        """Asks for all channels of `groups` and decodes the answers. Never raises for what the device does.
+
+        Raises LineDown when the connection is gone before anything could be asked.
+        """
+
+
+class Line(Protocol):
+    """A bus, or a connection to a converter: one transaction at a time, one owner."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether a request can be sent now."""
+
+    async def connect(self) -> None:
+        """Opens the connection. Raises LineDown."""
+
+    def close(self) -> None:
+        """Closes it; anything unread is thrown away."""
+
+

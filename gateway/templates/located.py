@@ -1,0 +1,146 @@
+"""YAML files into pydantic models; every error names the file, the line, the key and what was expected."""
+
+import difflib
+import json
+import types
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from gateway.errors import ConfigError, Problem
+
+Loc = tuple[int | str, ...]
+Finding = tuple[Loc, str]
+"""A path inside the file and what was expected there."""
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def load_located(path: Path, model: type[M], check: Callable[[M], Iterable[Finding]] | None = None) -> M:
+    """Reads `path` as `model`; `check` adds findings that only the whole document shows.
+
+    Types are strict: a quoted number is no number and a bare one no string. Raises ConfigError with all problems.
+    """
+    root = _compose(path)
+    _refuse_duplicates(path, root)
+    data = yaml.SafeLoader("").construct_document(root)
+    try:
+        document = model.model_validate_json(json.dumps(data, default=str), strict=True)
+    except ValidationError as error:
+        raise ConfigError(tuple(_problem(path, root, model, detail) for detail in error.errors())) from error
+    findings = tuple(check(document)) if check else ()
+    if findings:
+        raise ConfigError(tuple(Problem(path, _line(root, loc), _key(loc), text) for loc, text in findings))
+    return document
+
+
+def _compose(path: Path) -> yaml.Node:
+    try:
+        with path.open(encoding="utf-8") as stream:
+            root = yaml.compose(stream, Loader=yaml.SafeLoader)
+    except FileNotFoundError:
+        raise ConfigError((Problem(path, 0, "", "a readable file, found none"),)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError((Problem(path, 0, "", f"a readable UTF-8 file: {error}"),)) from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise ConfigError((Problem(path, line, "", f"valid YAML: {error.problem}"),)) from error
+    except yaml.YAMLError as error:
+        raise ConfigError((Problem(path, 0, "", f"valid YAML: {error}"),)) from error
+    if not isinstance(root, yaml.MappingNode):
+        raise ConfigError((Problem(path, 1, "", "a mapping of keys to values"),))
+    return root
+
+
+def _refuse_duplicates(path: Path, root: yaml.Node) -> None:
+    """YAML itself lets the last of two equal keys win, silently."""
+    problems: list[Problem] = []
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, yaml.SequenceNode):
+            waiting.extend(node.value)
+        elif isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                if str(key.value) in seen:
+                    problems.append(Problem(path, key.start_mark.line + 1, str(key.value), "each key once"))
+                seen.add(str(key.value))
+                waiting.append(value)
+    if problems:
+        raise ConfigError(tuple(problems))
+
+
+def _problem(path: Path, root: yaml.Node, model: type[BaseModel], detail: ErrorDetails) -> Problem:
+    loc = detail["loc"]
+    if detail["type"] == "extra_forbidden":
+        text = _unknown_key(model, loc)
+    elif detail["type"] == "missing":
+        text = "this key is required"
+    else:
+        text = f"{detail['msg']}, found {_shown(detail['input'])}"
+    return Problem(path, _line(root, loc), _key(loc), text)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _unknown_key(model: type[BaseModel], loc: Loc) -> str:
+    known = _keys_at(model, loc[:-1])
+    near = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"unknown key{hint}, expected one of {', '.join(known)}" if known else "unknown key"
+
+
+def _keys_at(model: type[BaseModel], loc: Loc) -> list[str]:
+    """Keys that the model knows at `loc`; none when the place is a union that the path does not decide."""
+    here: Any = model
+    for part in loc:
+        here = _plain(here)
+        if isinstance(here, type) and issubclass(here, BaseModel) and part in here.model_fields:
+            here = here.model_fields[str(part)].annotation
+        elif get_args(here):
+            here = get_args(here)[-1] if get_origin(here) is dict else get_args(here)[0]
+    here = _plain(here)
+    return list(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else []
+
+
+def _plain(annotation: Any) -> Any:
+    """Strips Annotated and Optional."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif get_origin(annotation) in (Union, types.UnionType):
+            rest = [arg for arg in get_args(annotation) if arg is not type(None)]
+            if len(rest) != 1:
+                return annotation
+            annotation = rest[0]
+        else:
+            return annotation
+
+
+def _line(root: yaml.Node, loc: Loc) -> int:
+    """Line of the deepest node on the path; parts that the file lacks (missing keys, union tags) are skipped."""
+    node, line = root, root.start_mark.line
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
+            if found is not None:
+                line, node = found[0].start_mark.line, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line
+    return line + 1
+
+
+def _key(loc: Loc) -> str:
+    text = ""
+    for part in loc:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
