@@ -55,6 +55,10 @@ class ReadsMeter(Protocol):
     def device(self) -> str:
         """Its code, as on the wire to the cloud."""
 
+    @property
+    def groups(self) -> Groups:
+        """The groups that it has channels in."""
+
     async def read(self, groups: Groups, now_ms: Callable[[], int]) -> ReadOutcome:
         """Asks for all channels of `groups` and decodes the answers. Never raises for what the device does.
 

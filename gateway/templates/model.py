@@ -201,8 +201,8 @@ class MeterTemplate(Strict):
     vendor: Annotated[str, Field(min_length=1)]
     model: Annotated[str, Field(min_length=1)]
     medium: Medium
-    proven: Literal["hardware", "documents", "simulator"]
-    """How far the facts were checked: on a device, against two documents, or it exists only as a simulator."""
+    proven: Literal["hardware", "documents", "document", "simulator"]
+    """How the facts were checked: on a device, against two independent documents, taken from one, or ours alone."""
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
     transports: Transports
     limits: Limits = Limits()

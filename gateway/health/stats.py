@@ -1,0 +1,68 @@
+"""Counters of devices and lines; plain integers, collected when somebody asks."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from statistics import median_low
+from typing import Final
+
+from gateway.contract.messages import DeviceHealth
+from gateway.drivers.base import ReadOutcome
+
+_ROUND_TRIPS_KEPT: Final = 31
+
+
+@dataclass(slots=True)
+class DeviceStats:
+    """What one device did since the start."""
+
+    device: str
+    answers: int = 0
+    timeouts: int = 0
+    exceptions: int = 0
+    malformed: int = 0
+    missing: int = 0
+    """Channels answered with "no value"."""
+    points: int = 0
+    last_seen_ms: int = 0
+    failures_in_a_row: int = 0
+    round_trips_us: deque[int] = field(default_factory=lambda: deque(maxlen=_ROUND_TRIPS_KEPT))
+
+    def count(self, outcome: ReadOutcome, now_ms: int) -> None:
+        """Adds one visit."""
+        self.answers += len(outcome.answers)
+        self.timeouts += outcome.timeouts
+        self.exceptions += outcome.exceptions
+        self.malformed += outcome.malformed
+        self.missing += outcome.missing
+        self.round_trips_us.extend(outcome.round_trips_us)
+        if outcome.answered:
+            self.last_seen_ms = now_ms
+            self.failures_in_a_row = 0
+        else:
+            self.failures_in_a_row += 1
+
+    def report(self) -> DeviceHealth:
+        """As it goes to the cloud."""
+        return DeviceHealth(
+            self.device,
+            self.last_seen_ms,
+            self.answers,
+            self.timeouts,
+            self.exceptions,
+            self.malformed,
+            median_low(self.round_trips_us) if self.round_trips_us else 0,
+        )
+
+
+@dataclass(slots=True)
+class LineStats:
+    """What one line did since the start."""
+
+    name: str
+    devices: list[DeviceStats]
+    connects: int = 0
+    connect_failures: int = 0
+    visits: int = 0
+    late_visits: int = 0
+    """Visits that began more than one shortest period behind their slot: the line is too full."""
+    busy_s: float = 0.0

@@ -1,0 +1,1 @@
+"""Polling: when each device is due, the worker of a line, and the recorder that makes batches of points."""
