@@ -1,0 +1,1 @@
+"""What knows no domain: database, migrations, money, periods, security, paging, jobs."""

@@ -1,0 +1,128 @@
+"""The door to PostgreSQL: every transaction states who asks, and row-level security does the rest."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Literal, LiteralString
+
+from psycopg import AsyncConnection, sql
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import set_json_dumps
+from psycopg_pool import AsyncConnectionPool
+
+Conn = AsyncConnection[DictRow]
+"""A connection inside a transaction, as every repository takes it. Rows are dictionaries."""
+
+Role = Literal["gatemeter_web", "gatemeter_ingest", "gatemeter_worker"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks, for one transaction. The default sees nothing.
+
+    `kind`: `system` for ingest and worker (all projects), `sign-in` while a user is being recognised (identity
+    tables only), `staff` (rows of `projects`), `resident` (rows of `persons` within `projects`).
+    """
+
+    kind: Literal["nobody", "system", "sign-in", "staff", "resident"] = "nobody"
+    projects: tuple[int, ...] = ()
+    persons: tuple[int, ...] = ()
+    user_id: int | None = None
+    request_id: str = ""
+
+    def named(self, request_id: str) -> "Asker":
+        """The same asker with the request or job that the audit trail will name."""
+        return replace(self, request_id=request_id)
+
+
+NOBODY = Asker()
+SYSTEM = Asker(kind="system")
+SIGN_IN = Asker(kind="sign-in")
+
+_STATE_ASKER: LiteralString = """
+    SELECT set_config('gm.kind', %(kind)s, true), set_config('gm.projects', %(projects)s, true),
+           set_config('gm.persons', %(persons)s, true), set_config('gm.user_id', %(user_id)s, true),
+           set_config('gm.request_id', %(request_id)s, true)
+"""
+
+
+class Database:
+    """A pool of connections that all act as one database role.
+
+    `role` is taken with SET ROLE, so that an owner's DSN serves too; a production DSN that logs in as the role
+    itself cannot reset it. `role=None` acts as the DSN's own user (migrations and administration only).
+    """
+
+    def __init__(self, dsn: str, role: Role | None, *, max_size: int = 8, timeout_s: float = 30.0) -> None:
+        self.dsn = dsn
+        self._role = role
+        self._pool: AsyncConnectionPool[Conn] = AsyncConnectionPool(
+            dsn,
+            connection_class=AsyncConnection[DictRow],
+            kwargs={"row_factory": dict_row},
+            min_size=1,
+            max_size=max_size,
+            timeout=timeout_s,
+            configure=self._configure,
+            check=AsyncConnectionPool.check_connection,
+            open=False,
+        )
+
+    async def open(self) -> "Database":
+        """Opens the pool; raises psycopg_pool.PoolTimeout when the server cannot be reached in time."""
+        await self._pool.open(wait=True)
+        return self
+
+    async def close(self) -> None:
+        """Closes the pool and its connections."""
+        await self._pool.close()
+
+    async def __aenter__(self) -> "Database":
+        return await self.open()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @asynccontextmanager
+    async def transaction(self, asker: Asker) -> AsyncIterator[Conn]:
+        """One transaction in the name of `asker`: committed at the end of the block, rolled back by an exception."""
+        async with self._pool.connection() as conn, conn.transaction():
+            await state_asker(conn, asker)
+            yield conn
+
+    async def _configure(self, conn: Conn) -> None:
+        if self._role is not None:
+            await conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self._role)))
+        # Local days are computed from the project's zone in code; the session must not add another one.
+        await conn.execute("SET TIME ZONE 'UTC'")
+        await conn.commit()
+
+
+async def state_asker(conn: Conn, asker: Asker) -> None:
+    """Tells the database who asks until the current transaction ends."""
+    await conn.execute(
+        _STATE_ASKER,
+        {
+            "kind": asker.kind,
+            "projects": ",".join(map(str, asker.projects)),
+            "persons": ",".join(map(str, asker.persons)),
+            "user_id": "" if asker.user_id is None else str(asker.user_id),
+            "request_id": asker.request_id,
+        },
+    )
+
+
+def _json_default(value: object) -> Any:
+    if isinstance(value, Decimal):
+        return str(value)  # never a JSON number: a reader might make a float of it
+    if isinstance(value, timedelta):
+        return int(value.total_seconds())
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    raise TypeError(f"cannot store {type(value).__name__} as JSON")
+
+
+set_json_dumps(lambda value: json.dumps(value, default=_json_default, ensure_ascii=False))

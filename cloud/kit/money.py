@@ -1,0 +1,49 @@
+"""Amounts of money: Decimal in the units of the currency, rounded half up, never a float."""
+
+from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+
+# ISO 4217: currencies whose smaller unit is not a hundredth.
+_MINOR_DIGITS = {"JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "KWD": 3, "BHD": 3, "OMR": 3, "TND": 3, "JOD": 3}
+
+
+def minor_digits(currency: str) -> int:
+    """How many decimals amounts in `currency` (ISO 4217 code) have."""
+    return _MINOR_DIGITS.get(currency, 2)
+
+
+def round_half_up(amount: Decimal, digits: int = 2) -> Decimal:
+    """`amount` with `digits` decimals; halves go away from zero, so that a credit mirrors its charge."""
+    with localcontext() as context:
+        context.prec = 50
+        return amount.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP)
+
+
+def to_minor(amount: Decimal, digits: int = 2) -> int:
+    """`amount` in its smallest unit. Raises ValueError when it has more decimals than that."""
+    scaled = amount.scaleb(digits)
+    if scaled != scaled.to_integral_value():
+        raise ValueError(f"{amount} has more than {digits} decimals")
+    return int(scaled)
+
+
+def from_minor(minor: int, digits: int = 2) -> Decimal:
+    """An amount from its smallest unit."""
+    return Decimal(minor).scaleb(-digits)
+
+
+def share_out(total: int, weights: Sequence[int]) -> list[int]:
+    """Divides `total` by `weights` into integers that add up to it exactly (largest remainder, ties by position).
+
+    Raises ValueError when a weight is negative or all are zero while there is something to share.
+    """
+    whole = sum(weights)
+    if min(weights, default=0) < 0 or (whole == 0 and total != 0):
+        raise ValueError("weights must be at least 0 and not all 0")
+    if whole == 0:
+        return [0] * len(weights)
+    shares = [total * weight // whole for weight in weights]
+    by_remainder = sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % whole), i))
+    for i in by_remainder[: total - sum(shares)]:
+        shares[i] += 1
+    return shares

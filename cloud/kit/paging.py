@@ -1,0 +1,60 @@
+"""Cursor paging: a page names the place after which the next one starts, so that new rows shift nothing."""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import orjson
+
+from cloud.kit.errors import InvalidInput
+
+T = TypeVar("T")
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which page is wanted: `limit` rows after the row whose sort key is `after` (None: from the start)."""
+
+    limit: int = DEFAULT_LIMIT
+    after: tuple[str | int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Rows of one page and the cursor of the next, None on the last."""
+
+    items: Sequence[T]
+    next_cursor: str | None
+
+
+def page_request(limit: int | None, cursor: str | None, *, key_length: int = 1) -> PageRequest:
+    """Reads the query parameters `limit` and `cursor`. Raises InvalidInput."""
+    wanted = DEFAULT_LIMIT if limit is None else limit
+    if not 1 <= wanted <= MAX_LIMIT:
+        raise InvalidInput("bad-limit", f"expected 1 to {MAX_LIMIT}, got {wanted}", field="limit")
+    if cursor is None:
+        return PageRequest(wanted)
+    try:
+        key = orjson.loads(base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
+    except (binascii.Error, orjson.JSONDecodeError, UnicodeError):
+        key = None
+    if not isinstance(key, list) or len(key) != key_length or not all(type(part) in (str, int) for part in key):
+        raise InvalidInput("bad-cursor", "expected the next_cursor of an earlier answer", field="cursor")
+    return PageRequest(wanted, tuple(key))
+
+
+def cursor_of(key: Sequence[str | int]) -> str:
+    """The cursor that continues after the row with this sort key."""
+    return base64.urlsafe_b64encode(orjson.dumps(list(key))).decode().rstrip("=")
+
+
+def cut(rows: Sequence[T], request: PageRequest, key: Callable[[T], Sequence[str | int]]) -> Page[T]:
+    """Makes a page of up to `limit + 1` fetched rows: the extra row only tells that there is more."""
+    items = rows[: request.limit]
+    more = len(rows) > request.limit
+    return Page(items, cursor_of(key(items[-1])) if more else None)

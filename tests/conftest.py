@@ -1,0 +1,80 @@
+"""Fixtures that every tier of tests shares: a migrated database on a real PostgreSQL."""
+
+import os
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from cloud.kit.db import Database
+from cloud.kit.embedded import EmbeddedPostgres
+from cloud.kit.migrate import migrate
+
+
+@pytest.fixture(scope="session")
+def server_dsn() -> Iterator[str]:
+    """DSN of a server on which databases may be made: GATEMETER_TEST_DSN, or an embedded PostgreSQL."""
+    given = os.environ.get("GATEMETER_TEST_DSN")
+    if given:
+        yield given
+        return
+    # A short path: the server's socket lies in it, and socket paths are limited to about 100 bytes.
+    with (
+        tempfile.TemporaryDirectory(prefix="gmtest", ignore_cleanup_errors=True) as folder,
+        EmbeddedPostgres(Path(folder), durable=False) as server,
+    ):
+        yield server.dsn()
+
+
+@pytest.fixture(scope="session")
+def template_database(server_dsn: str) -> Iterator[str]:
+    """Name of a database with all migrations applied, from which tests copy theirs."""
+    name = f"gm_template_{secrets.token_hex(6)}"
+    with psycopg.connect(server_dsn, autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    migrate(make_conninfo(server_dsn, dbname=name))
+    yield name
+    _drop(server_dsn, name)
+
+
+@pytest.fixture()
+def owner_dsn(server_dsn: str, template_database: str) -> Iterator[str]:
+    """DSN of the owner of a fresh, migrated database that only this test uses."""
+    name = f"gm_test_{secrets.token_hex(6)}"
+    with psycopg.connect(server_dsn, autocommit=True) as conn:
+        conn.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template_database))
+        )
+    yield make_conninfo(server_dsn, dbname=name)
+    _drop(server_dsn, name)
+
+
+@pytest.fixture()
+async def web_db(owner_dsn: str) -> AsyncIterator[Database]:
+    """The database as the web process sees it."""
+    async with Database(owner_dsn, "gatemeter_web", max_size=4) as db:
+        yield db
+
+
+@pytest.fixture()
+async def worker_db(owner_dsn: str) -> AsyncIterator[Database]:
+    """The database as the worker sees it."""
+    async with Database(owner_dsn, "gatemeter_worker", max_size=4) as db:
+        yield db
+
+
+@pytest.fixture()
+async def ingest_db(owner_dsn: str) -> AsyncIterator[Database]:
+    """The database as the ingest process sees it."""
+    async with Database(owner_dsn, "gatemeter_ingest", max_size=4) as db:
+        yield db
+
+
+def _drop(server_dsn: str, name: str) -> None:
+    with psycopg.connect(server_dsn, autocommit=True) as conn:
+        conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
