@@ -1,0 +1,53 @@
+# Two commands matter: `make demo` and `make test`. Both set up what they need.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint bench chaos fuzz wheel lock clean system
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TEST_WORKERS ?= $(shell n=$$(nproc); echo $$(( n > 4 ? 4 : n )))
+
+help:  ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+$(STAMP): pyproject.toml requirements.lock hatch_build.py cloud/web/bundle.py cloud/web/package-lock.json
+	@echo "== setting up $(VENV) (about a minute the first time)"
+	@.ci/make-venv $(PYTHON) $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)  ## run the whole system on an embedded database and broker; Ctrl-C ends it
+	@$(BIN)/gatemeter demo $(DEMO_ARGS)
+
+system:  ## install what the tests drive beside Python: a browser, a broker, fonts
+	@.ci/system-packages
+
+test: $(STAMP) system  ## everything that must hold
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile
+
+lint: $(STAMP)  ## style, types and the dependency rules of the house
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP) system  ## speed, as ratios within one run
+	$(BIN)/python -m tests.benchmarks
+
+chaos: $(STAMP) system  ## the long form of the kill and cut tests
+	GATEMETER_CHAOS_ROUNDS=$${GATEMETER_CHAOS_ROUNDS:-30} $(BIN)/pytest tests/acceptance/test_every_reading_exactly_once.py tests/chaos
+
+fuzz: $(STAMP)  ## the long form of the property tests
+	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/unit tests/fuzz
+
+wheel: $(STAMP)  ## build the wheel, web assets included
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+
+lock: $(STAMP)  ## pin the versions that are installed now
+	@.ci/lock $(BIN)/python > requirements.lock.new && mv requirements.lock.new requirements.lock
+
+clean:  ## forget the environment and the demo
+	rm -rf $(VENV) .gatemeter dist build
