@@ -1,0 +1,180 @@
+"""One MQTT session: sends what waits in the outbox, receives acknowledgements, hands commands on."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import aiomqtt
+import structlog
+from paho.mqtt.reasoncodes import ReasonCode
+
+from gateway.contract import codec, topics
+from gateway.contract.errors import ContractError
+from gateway.contract.topics import Down, Up
+from gateway.outbox import Outbox, OutboxFull, Row
+from gateway.uplink.window import Window
+
+_URGENT: Final = (Up.RESULTS, Up.PASSAGES)
+"""People wait for these at a barrier: they overtake a backlog of readings."""
+_BULK: Final = (Up.READINGS, Up.HEALTH)
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class LinkCounters:
+    """Traffic with the cloud since the gateway started, in batches unless named otherwise."""
+
+    sessions: int = 0
+    sent: int = 0
+    resent: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    foreign_acks: int = 0
+    """Acknowledgement messages for another outbox file: of a predecessor, or forged."""
+    malformed: int = 0
+    """Messages from the cloud that break the contract."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Who this gateway is."""
+
+    project: str
+    gateway: str
+
+
+class Session:
+    """Lives as long as one connection. What was on its way when it died is sent anew by the next one."""
+
+    def __init__(
+        self,
+        client: aiomqtt.Client,
+        address: Address,
+        outbox: Outbox,
+        window: Window,
+        counters: LinkCounters,
+        on_command: Callable[[bytes], None],
+    ) -> None:
+        self.answered = False
+        """Whether the cloud acknowledged anything in this session."""
+        self._client = client
+        self._address = address
+        self._outbox = outbox
+        self._window = window
+        self._counters = counters
+        self._on_command = on_command
+        self._sent_up_to: dict[tuple[Up, ...], int] = {_URGENT: 0, _BULK: 0}
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Serves until the connection dies (raises a group with MqttError) or, after `stop`, nothing waits."""
+        await self._subscribe()
+        async with asyncio.TaskGroup() as tasks:
+            receiver = tasks.create_task(self._receive())
+            publishing: set[asyncio.Task[None]] = set()
+            await self._send(tasks, publishing)
+            for task in (receiver, *publishing):
+                task.cancel()
+
+    def stop(self) -> None:
+        """Lets `run` return as soon as everything is acknowledged."""
+        self._stopping = True
+        self._outbox.arrived.set()
+
+    async def _subscribe(self) -> None:
+        topic = topics.all_down(self._address.project, self._address.gateway)
+        for code in await self._client.subscribe(topic, qos=1):
+            if code.is_failure if isinstance(code, ReasonCode) else code >= 128:
+                raise aiomqtt.MqttError(f"the broker refuses the subscription to {topic}")
+
+    async def _send(self, tasks: asyncio.TaskGroup, publishing: set[asyncio.Task[None]]) -> None:
+        def publish(row: Row) -> None:
+            task = tasks.create_task(self._publish(row))
+            publishing.add(task)
+            task.add_done_callback(publishing.discard)
+
+        while True:
+            self._outbox.arrived.clear()
+            for row in self._window.due(_now()):
+                self._counters.resent += 1
+                publish(row)
+            for row in await self._next_rows():
+                self._window.send(row, _now())
+                self._counters.sent += 1
+                publish(row)
+            if self._stopping and not await self._outbox.waiting(0, 1):
+                return
+            await self._until_something_happens()
+
+    async def _next_rows(self) -> list[Row]:
+        """What fits into the window: urgent kinds first, and a quarter of the window is theirs alone."""
+        rows = await self._waiting(_URGENT, self._window.free)
+        reserved = self._window.size // 4
+        return rows + await self._waiting(_BULK, self._window.free - len(rows) - reserved)
+
+    async def _waiting(self, kinds: tuple[Up, ...], limit: int) -> list[Row]:
+        if limit <= 0:
+            return []
+        rows = await self._outbox.waiting(self._sent_up_to[kinds], limit, kinds)
+        if rows:
+            self._sent_up_to[kinds] = rows[-1].seq
+        return rows
+
+    async def _until_something_happens(self) -> None:
+        due = self._window.next_due()
+        try:
+            async with asyncio.timeout_at(due):
+                await self._outbox.arrived.wait()
+        except TimeoutError:
+            return
+
+    async def _publish(self, row: Row) -> None:
+        try:
+            payload = codec.encode_envelope(self._outbox.epoch, row.seq, row.created_at, row.body)
+        except ContractError as error:
+            _log.error("batch cannot be sent, parked", seq=row.seq, reason=error.reason, detail=error.detail)
+            await self._outbox.park([(row.seq, str(error))])
+            self._window.settle([row.seq])
+            self._outbox.arrived.set()
+            return
+        await self._client.publish(topics.up(self._address.project, self._address.gateway, row.kind), payload, qos=1)
+
+    async def _receive(self) -> None:
+        async for message in self._client.messages:
+            kind = message.topic.value.rsplit("/", 1)[-1]
+            if kind == Down.ACK:
+                await self._settle(message.payload)
+            elif kind == Down.COMMAND:
+                self._on_command(message.payload)
+
+    async def _settle(self, payload: bytes) -> None:
+        try:
+            ack = codec.decode_ack(payload)
+        except ContractError as error:
+            self._counters.malformed += 1
+            _log.warning("malformed acknowledgement", reason=error.reason, detail=error.detail)
+            return
+        if ack.epoch != self._outbox.epoch:
+            self._counters.foreign_acks += 1
+            return
+        self.answered = True
+        refused = [(rejection.seq, rejection.reason) for rejection in ack.rejected]
+        try:
+            await asyncio.gather(self._outbox.accept(ack.accepted), self._outbox.park(refused))
+        except OutboxFull:
+            # The rows stay, are sent again and acknowledged again: a disk with room takes note then.
+            _log.warning("no room on disk to note an acknowledgement")
+            return
+        self._window.settle(ack.accepted)
+        self._window.settle(seq for seq, _ in refused)
+        self._counters.accepted += len(ack.accepted)
+        self._counters.rejected += len(refused)
+        for seq, reason in refused:
+            _log.error("batch refused by the cloud, parked", seq=seq, reason=reason)
+        self._outbox.arrived.set()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
