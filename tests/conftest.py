@@ -42,7 +42,7 @@ def template_database(server_dsn: str) -> Iterator[str]:
     _drop(server_dsn, name)
 
 
-@pytest.fixture()
+@pytest.fixture
 def owner_dsn(server_dsn: str, template_database: str) -> Iterator[str]:
     """DSN of the owner of a fresh, migrated database that only this test uses."""
     name = f"gm_test_{secrets.token_hex(6)}"
@@ -54,21 +54,21 @@ def owner_dsn(server_dsn: str, template_database: str) -> Iterator[str]:
     _drop(server_dsn, name)
 
 
-@pytest.fixture()
+@pytest.fixture
 async def web_db(owner_dsn: str) -> AsyncIterator[Database]:
     """The database as the web process sees it."""
     async with Database(owner_dsn, "gatemeter_web", max_size=4) as db:
         yield db
 
 
-@pytest.fixture()
+@pytest.fixture
 async def worker_db(owner_dsn: str) -> AsyncIterator[Database]:
     """The database as the worker sees it."""
     async with Database(owner_dsn, "gatemeter_worker", max_size=4) as db:
         yield db
 
 
-@pytest.fixture()
+@pytest.fixture
 async def ingest_db(owner_dsn: str) -> AsyncIterator[Database]:
     """The database as the ingest process sees it."""
     async with Database(owner_dsn, "gatemeter_ingest", max_size=4) as db:

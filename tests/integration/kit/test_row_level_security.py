@@ -6,7 +6,7 @@ import pytest
 from cloud.kit.db import NOBODY, SIGN_IN, SYSTEM, Asker, Database
 
 
-@pytest.fixture()
+@pytest.fixture
 def two_projects(owner_dsn: str) -> tuple[int, int]:
     """Two projects with a building each."""
     with psycopg.connect(owner_dsn) as conn:
