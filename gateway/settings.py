@@ -49,7 +49,8 @@ class Periods(Strict):
 
     def in_ms(self) -> dict[Group, int]:
         """Period of each group in milliseconds, at least 1."""
-        return {Group.BILLING: max(1, round(self.billing_s * 1000)), Group.INSTANT: max(1, round(self.instant_s * 1000))}
+        seconds = {Group.BILLING: self.billing_s, Group.INSTANT: self.instant_s}
+        return {group: max(1, round(period * 1000)) for group, period in seconds.items()}
 
 
 class DeviceSettings(Strict):
@@ -146,7 +147,7 @@ class SiteSettings(Strict):
     state_directory: Path
     """Where the outbox lives; relative to the working directory."""
     broker: BrokerSettings
-    cloud_keys: dict[Code, PublicKey] = {}
+    cloud_keys: dict[Code, PublicKey] = Field(default_factory=dict)
     """Who may command: key id to raw Ed25519 public key in base64."""
     periods: Periods = Periods()
     recorder: RecorderSettings = RecorderSettings()

@@ -13,7 +13,7 @@ from simulators.modbus.image import raw_of, value_of, words_of
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
 
 
-class Refused(Exception):  # noqa: N818 - an answer of the protocol, not an error of the program
+class Refused(Exception):
     """The meter answers with this exception code."""
 
     def __init__(self, code: int) -> None:
@@ -56,22 +56,16 @@ class SimulatedMeter:
         self._advance = advance
         self._served = served
         self._last: dict[str, int] = {}
+        self._there = {function: _addresses(template, function) for function in (3, 4)}
         self.overrides: dict[str, int | float] = {}
         """Raw values by channel that a test wants to be shown."""
 
     def read(self, function: int, address: int, count: int) -> list[int]:
         """`count` registers from `address`. Raises Refused."""
-        limits = self.template.limits
-        if function not in (3, 4):
-            raise Refused(ILLEGAL_FUNCTION)
-        if not 1 <= count <= limits.max_registers:
-            raise Refused(ILLEGAL_VALUE)
-        if address + count > 65_536:
-            raise Refused(ILLEGAL_ADDRESS)
+        self._check(function, address, count)
         at_ms = self._now_ms()
         end = address + count
         words: dict[int, int] = {}
-        shown: list[tuple[Register, int | float]] = []
         for register in self.template.registers:
             behind = register.address + register.type.registers
             if register.function != function or register.address >= end or behind <= address:
@@ -79,14 +73,19 @@ class SimulatedMeter:
             raw = self._raw(register, at_ms)
             for index, word in enumerate(words_of(register, self.template, raw)):
                 words[register.address + index] = word
-            if register.address >= address and behind <= end:
-                shown.append((register, raw))
-        if not words or (limits.refuses_holes and any(at not in words for at in range(address, end))):
-            raise Refused(ILLEGAL_ADDRESS)
-        if self._served is not None:
-            for register, raw in shown:
+            if self._served is not None and register.address >= address and behind <= end:
                 self._served.note(self.device, register, raw, at_ms)
         return [words.get(at, 0) for at in range(address, end)]
+
+    def _check(self, function: int, address: int, count: int) -> None:
+        if function not in (3, 4):
+            raise Refused(ILLEGAL_FUNCTION)
+        if not 1 <= count <= self.template.limits.max_registers:
+            raise Refused(ILLEGAL_VALUE)
+        wanted = set(range(address, address + count))
+        there = wanted & self._there[function]
+        if not there or (self.template.limits.refuses_holes and there != wanted):
+            raise Refused(ILLEGAL_ADDRESS)
 
     def _raw(self, register: Register, at_ms: int) -> int | float:
         forced = self.overrides.get(register.channel)
@@ -98,3 +97,10 @@ class SimulatedMeter:
             value = max(value, self._last.get(register.channel, -step) + step)
             self._last[register.channel] = value
         return raw_of(register, value)
+
+
+def _addresses(template: MeterTemplate, function: int) -> frozenset[int]:
+    registers = [register for register in template.registers if register.function == function]
+    return frozenset(
+        address for one in registers for address in range(one.address, one.address + one.type.registers)
+    )

@@ -1,7 +1,6 @@
 """A small Modbus TCP server of its own: it must also be able to be silent, late and wrong on purpose."""
 
 import asyncio
-from collections.abc import Mapping
 from typing import cast
 
 from simulators.modbus.faults import Fault
@@ -11,7 +10,7 @@ from simulators.modbus.meter import Refused, SimulatedMeter
 class MeterLine:
     """One listening socket with the meters behind it, by unit id. A unit that is not there stays silent."""
 
-    def __init__(self, name: str, meters: Mapping[int, SimulatedMeter]) -> None:
+    def __init__(self, name: str, meters: dict[int, SimulatedMeter]) -> None:
         self.name = name
         self.meters = meters
         self.requests = 0

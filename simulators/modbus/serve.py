@@ -1,0 +1,64 @@
+"""Runs a fleet as a process: options checked, lines announced, ends on SIGTERM or SIGINT."""
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from gateway.errors import ConfigError
+from gateway.settings import load_site
+from simulators.modbus.faults import Fault
+from simulators.modbus.fleet import Fleet, FleetOptions
+from simulators.modbus.meter import Served
+
+
+class BadOption(ValueError):
+    """An option of the command line that makes no sense."""
+
+
+Unusable = (BadOption, ConfigError, OSError)
+"""What ends the command with exit code 2."""
+
+
+async def serve_site(
+    site: Path, seed: int, served_log: Path | None, time_zone: str, advance: bool, faults: Sequence[str]
+) -> None:
+    """Serves until a signal comes. Raises what `Unusable` lists before anything listens."""
+    options = FleetOptions(seed, _zone(time_zone), advance, _rates(faults))
+    with ExitStack() as stack:
+        served = None
+        if served_log is not None:
+            served_log.parent.mkdir(parents=True, exist_ok=True)
+            served = Served(stack.enter_context(served_log.open("a", buffering=1, encoding="utf-8")))
+        fleet = Fleet(load_site(site), options, served)
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await fleet.start()
+        try:
+            await stop.wait()
+        finally:
+            await fleet.stop()
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise BadOption(f"--time-zone: expected an IANA name such as Asia/Shanghai, found {name!r}") from None
+
+
+def _rates(texts: Sequence[str]) -> dict[Fault, float]:
+    rates: dict[Fault, float] = {}
+    for text in texts:
+        name, _, rate = text.partition("=")
+        try:
+            rates[Fault(name)] = float(rate)
+        except ValueError:
+            known = ", ".join(fault.value for fault in Fault)
+            raise BadOption(f"--fault: expected NAME=RATE with a NAME of {known}, found {text!r}") from None
+    if any(not 0 <= rate <= 1 for rate in rates.values()) or sum(rates.values()) > 1:
+        raise BadOption("--fault: expected rates from 0 to 1 that add up to at most 1")
+    return rates
