@@ -1,5 +1,7 @@
 """One fresh MQTT client per session: the library must never resend on its own what the outbox resends."""
 
+import socket
+
 import aiomqtt
 
 from gateway.uplink.settings import MqttEndpoint
@@ -21,6 +23,8 @@ def new_client(endpoint: MqttEndpoint, identifier: str, inflight: int = 20) -> a
         keepalive=endpoint.keepalive_s,
         tls_context=endpoint.tls_context(),
         max_inflight_messages=inflight,
+        # An acknowledgement and a publish in two small writes would wait 40 ms for each other otherwise.
+        socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
     )
     client.pending_calls_threshold = inflight + 1
     return client
