@@ -1,0 +1,1 @@
+"""Access: may this vehicle pass? Decided at the edge, with or without the cloud."""

@@ -1,0 +1,1 @@
+"""Barriers and plate cameras over MQTT: dialects, lanes, and the line that connects them."""
