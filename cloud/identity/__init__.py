@@ -1,0 +1,1 @@
+"""Who may do what: users, roles, project and resident scopes, tokens, the audit trail."""

@@ -1,0 +1,133 @@
+"""What each role may do, and in which projects: pure rules, deny by default."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["staff", "resident"]
+
+_READ = frozenset(
+    f"{thing}.read"
+    for thing in ("estate", "devices", "meters", "readings", "usage", "tariffs", "bills", "payments", "parking")
+)
+_SELF = frozenset({"self.read"})
+
+PERMISSIONS = (
+    _READ
+    | _SELF
+    | {
+        "estate.write",
+        "people.read",
+        "people.write",
+        "users.manage",
+        "devices.write",
+        "commands.send",
+        "meters.write",
+        "tariffs.write",
+        "bills.run",
+        "payments.write",
+        "parking.write",
+        "parking.operate",
+        "jobs.read",
+        "audit.read",
+    }
+)
+"""Every permission there is. `self.read` is what everybody who is signed in may do."""
+
+ROLES: dict[str, frozenset[str]] = {
+    "admin": PERMISSIONS,
+    "manager": PERMISSIONS - {"users.manage", "audit.read"},
+    "cashier": _SELF
+    | {
+        "estate.read",
+        "people.read",
+        "usage.read",
+        "bills.read",
+        "payments.read",
+        "payments.write",
+        "parking.read",
+        "jobs.read",
+    },
+    "guard": _SELF | {"estate.read", "parking.read", "parking.operate"},
+    "viewer": _SELF | _READ | {"jobs.read"},
+}
+"""Permissions of the roles that staff can be granted."""
+
+RESIDENT_PERMISSIONS = _SELF | {
+    "estate.read",
+    "meters.read",
+    "readings.read",
+    "usage.read",
+    "bills.read",
+    "payments.read",
+    "parking.read",
+}
+"""What a resident may do; row-level security narrows it to what is his."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A role in one project, or in every project when `project_id` is None."""
+
+    role: str
+    project_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What somebody may do and where: permission to the sorted ids of the projects in which it is held."""
+
+    kind: Kind
+    projects_by_permission: dict[str, tuple[int, ...]]
+    persons: tuple[int, ...] = ()
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """The permissions held in at least one project."""
+        return frozenset(self.projects_by_permission)
+
+    def projects(self, permission: str) -> tuple[int, ...]:
+        """Ids of the projects in which `permission` is held; empty when it is not."""
+        return self.projects_by_permission.get(permission, ())
+
+    def may(self, permission: str, project_id: int | None = None) -> bool:
+        """Whether `permission` is held, in `project_id` or anywhere."""
+        if project_id is None:
+            return permission in self.projects_by_permission
+        return project_id in self.projects(permission)
+
+
+def access_of(grants: Iterable[Grant], links: Iterable[tuple[int, int]], all_projects: Iterable[int]) -> Access | None:
+    """The access that grants of roles, or links (project id, person id) of a resident, give; None without either.
+
+    A user with a staff role is staff, whatever flats he owns: one session never mixes both views. Unknown roles
+    (written by a newer version) give nothing.
+    """
+    known = [grant for grant in grants if grant.role in ROLES]
+    if known:
+        return Access("staff", _staff_projects(known, sorted(all_projects)))
+    own = sorted(set(links))
+    if own:
+        projects = tuple(sorted({project_id for project_id, _ in own}))
+        return Access(
+            "resident", dict.fromkeys(RESIDENT_PERMISSIONS, projects), tuple(person_id for _, person_id in own)
+        )
+    return None
+
+
+def _staff_projects(grants: list[Grant], all_projects: list[int]) -> dict[str, tuple[int, ...]]:
+    held: dict[str, set[int]] = {}
+    for grant in grants:
+        where = all_projects if grant.project_id is None else [grant.project_id]
+        for permission in ROLES[grant.role]:
+            held.setdefault(permission, set()).update(where)
+    return {permission: tuple(sorted(projects)) for permission, projects in held.items()}
+
+
+def may_grant(giver: Access, role: str, project_id: int) -> bool:
+    """Whether `giver` may give `role` in the project: nobody gives away more than he holds there himself."""
+    return (
+        role in ROLES
+        and giver.may("users.manage", project_id)
+        and all(giver.may(permission, project_id) for permission in ROLES[role])
+    )

@@ -1,0 +1,53 @@
+"""What PostgreSQL refuses, in the words of our errors: the one place that reads SQLSTATEs."""
+
+import psycopg
+from psycopg import errors
+from psycopg_pool import PoolTimeout
+
+from cloud.kit.errors import Conflict, Forbidden, GatemeterError, InvalidInput, NotFound, Unavailable
+
+
+def meaning_of(error: psycopg.Error) -> GatemeterError | None:
+    """The error that a caller can do something about, or None for a fault of ours.
+
+    Values of other rows are not repeated: the asker may not be allowed to know them.
+    """
+    table, constraint = error.diag.table_name or "row", error.diag.constraint_name or ""
+    match error:
+        case errors.UniqueViolation():
+            return Conflict("already-exists", f"such a {table} exists already ({constraint})", constraint=constraint)
+        case errors.ExclusionViolation():
+            return Conflict("overlap", f"the {table} overlaps another one ({constraint})", constraint=constraint)
+        case errors.ForeignKeyViolation():
+            return _foreign_key(error, table, constraint)
+        case errors.CheckViolation():
+            return InvalidInput(
+                "not-allowed", f"{table}: the values break the rule {constraint}", constraint=constraint
+            )
+        case errors.NotNullViolation():
+            column = error.diag.column_name
+            return InvalidInput("missing", f"{table}: {column} must be given", field=column)
+        case errors.NumericValueOutOfRange() | errors.StringDataRightTruncation():
+            return InvalidInput("out-of-range", "a value is too large to be kept")
+        case errors.IntegrityConstraintViolation():
+            return Conflict("refused", error.diag.message_primary or "the database refuses the change")
+        case errors.InsufficientPrivilege():
+            return Forbidden("out-of-scope", "this row is outside your projects")
+        case _:
+            return _momentary(error)
+
+
+def _momentary(error: psycopg.Error) -> GatemeterError | None:
+    if isinstance(error, errors.SerializationFailure | errors.DeadlockDetected | errors.LockNotAvailable):
+        return Unavailable("busy", "another change was faster: try again")
+    if isinstance(error, PoolTimeout | psycopg.OperationalError):
+        return Unavailable("database", "the database does not answer now")
+    return None
+
+
+def _foreign_key(error: psycopg.Error, table: str, constraint: str) -> GatemeterError:
+    if "is still referenced" in (error.diag.message_detail or ""):
+        return Conflict("in-use", f"other rows still need this {table} ({constraint})", constraint=constraint)
+    return NotFound(
+        "unknown-reference", f"{table} names something that does not exist here ({constraint})", constraint=constraint
+    )

@@ -1,0 +1,169 @@
+"""Languages: catalogues, which one a request gets, and how dates, numbers and money look in it."""
+
+import gettext as gettext_module
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date, format_datetime, format_skeleton
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_currency, format_decimal
+
+CATALOGUES = Path(__file__).resolve().parents[1] / "web" / "locale"
+SOURCE_LOCALE = "en"
+"""The language the messages are written in; it needs no catalogue."""
+COOKIE = "locale"
+
+
+@dataclass(frozen=True, slots=True)
+class Translator:
+    """One language: its tag (BCP 47, `zh-CN`), Babel's locale and the messages."""
+
+    tag: str
+    locale: Locale
+    messages: gettext_module.NullTranslations
+
+    def gettext(self, message: str) -> str:
+        """The message in this language, or itself."""
+        return self.messages.gettext(message) if message else ""
+
+    def ngettext(self, singular: str, plural: str, number: int) -> str:
+        """The form of the message for `number`."""
+        return self.messages.ngettext(singular, plural, number)
+
+
+def load_catalogues(folder: Path = CATALOGUES) -> dict[str, Translator]:
+    """Every language under `folder` (`<lang>/LC_MESSAGES/messages.po`) and the source language, by tag."""
+    found = {SOURCE_LOCALE: Translator(SOURCE_LOCALE, Locale(SOURCE_LOCALE), gettext_module.NullTranslations())}
+    for path in sorted(folder.glob("*/LC_MESSAGES/messages.po")):
+        tag = path.parts[-3].replace("_", "-")
+        locale = Locale.parse(tag, sep="-")
+        with path.open("rb") as file:
+            catalogue = read_po(file, locale=str(locale))
+        compiled = io.BytesIO()
+        write_mo(compiled, catalogue)
+        compiled.seek(0)
+        found[tag] = Translator(tag, locale, gettext_module.GNUTranslations(compiled))
+    return found
+
+
+def negotiate(available: Iterable[str], *wanted: str | None, accept_language: str = "") -> str:
+    """The tag to use: the first of `wanted` that is available, else the best of Accept-Language, else English.
+
+    A tag fits another of the same language when none fits exactly: `zh` and `zh-TW` find `zh-CN`.
+    """
+    tags = list(available)
+    for candidate in (*wanted, *_by_preference(accept_language)):
+        if candidate and (match := _match(tags, candidate)):
+            return match
+    return SOURCE_LOCALE
+
+
+def _by_preference(accept_language: str) -> list[str]:
+    weighted: list[tuple[int, int, str]] = []
+    for position, part in enumerate(accept_language[:500].split(",")):
+        tag, _, parameters = part.strip().partition(";")
+        weight = _thousandths(parameters)
+        if tag and tag != "*" and weight:
+            weighted.append((-weight, position, tag.strip()))
+    return [tag for _, _, tag in sorted(weighted)]
+
+
+def _thousandths(parameters: str) -> int:
+    """Quality value `q=0.8` in thousandths; 1000 when absent, 0 when malformed."""
+    name, _, value = parameters.strip().partition("=")
+    if not name:
+        return 1000
+    whole, _, fraction = value.strip().partition(".")
+    if name.strip().lower() != "q" or whole not in ("0", "1") or (fraction and not fraction.isdecimal()):
+        return 0
+    return min(1000, int(whole) * 1000 + int(fraction[:3].ljust(3, "0")))
+
+
+def _match(tags: list[str], candidate: str) -> str | None:
+    wanted = candidate.replace("_", "-").lower()
+    by_lower = {tag.lower(): tag for tag in tags}
+    if wanted in by_lower:
+        return by_lower[wanted]
+    language = wanted.split("-")[0]
+    return next((tag for tag in tags if tag.lower().split("-")[0] == language), None)
+
+
+_current: ContextVar[Translator] = ContextVar("translator")
+_ENGLISH = Translator(SOURCE_LOCALE, Locale(SOURCE_LOCALE), gettext_module.NullTranslations())
+
+
+def current() -> Translator:
+    """The language in use here; English outside of a request."""
+    return _current.get(_ENGLISH)
+
+
+@contextmanager
+def speaking(translator: Translator) -> Iterator[Translator]:
+    """Everything inside the block speaks this language."""
+    token = _current.set(translator)
+    try:
+        yield translator
+    finally:
+        _current.reset(token)
+
+
+def translator(catalogues: Mapping[str, Translator], tag: str) -> Translator:
+    """The language of `tag`, or English."""
+    return catalogues.get(tag, _ENGLISH)
+
+
+def gettext(message: str) -> str:
+    """`message` in the language in use."""
+    return current().gettext(message)
+
+
+def ngettext(singular: str, plural: str, number: int) -> str:
+    """The form for `number` in the language in use."""
+    return current().ngettext(singular, plural, number)
+
+
+def show_date(day: date, form: str = "medium") -> str:
+    """A local date: `form` is short, medium, long or full."""
+    return format_date(day, format=form, locale=current().locale)  # type: ignore[arg-type]  # checked by Babel
+
+
+def show_month(day: date) -> str:
+    """Year and month."""
+    return format_skeleton("yMMM", datetime(day.year, day.month, 1), locale=current().locale)  # noqa: DTZ001 - a date
+
+
+def show_time(instant: datetime, zone: ZoneInfo, form: str = "short") -> str:
+    """An instant (timezone-aware) on the clock of `zone`."""
+    return format_datetime(instant, format=form, tzinfo=zone, locale=current().locale)  # type: ignore[arg-type]
+
+
+def show_number(number: Decimal | int, digits: int | None = None) -> str:
+    """A number with grouping; with exactly `digits` decimals, or as many as it has."""
+    if digits is None:
+        exponent = number.as_tuple().exponent if isinstance(number, Decimal) else 0
+        digits = max(0, -exponent) if isinstance(exponent, int) else 0
+    pattern = "#,##0" + ("." + "0" * digits if digits else "")
+    return format_decimal(number, format=pattern, locale=current().locale)
+
+
+def show_money(amount: Decimal, currency: str) -> str:
+    """An amount with its currency sign."""
+    return format_currency(amount, currency, locale=current().locale)
+
+
+def language_name(tag: str) -> str:
+    """The language's own name, for the switch."""
+    try:
+        locale = Locale.parse(tag, sep="-")
+    except (UnknownLocaleError, ValueError):
+        return tag
+    return locale.get_language_name(locale) or tag
