@@ -1,0 +1,78 @@
+"""Vehicles that stand at a lane, kept in the outbox file: a restart must not forget a car before a barrier."""
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.contract import codec
+from gateway.contract.messages import Passage
+from gateway.contract.topics import Up
+from gateway.outbox import Outbox
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS visit (
+  id       TEXT PRIMARY KEY,
+  device   TEXT NOT NULL,
+  event_id TEXT NOT NULL,
+  taken_at INTEGER NOT NULL,
+  passage  BLOB NOT NULL
+) STRICT
+"""
+
+_FORGOTTEN_AFTER_MS: Final = 86_400_000
+
+
+@dataclass(slots=True)
+class Visit:
+    """One vehicle at one lane: its passage as far as it is known, and the recognition that it came from."""
+
+    passage: Passage
+    event_id: str
+    opened: bool = False
+    seq: int = 0
+    """Outbox row of its arrival, 0 when none was written."""
+
+
+class VisitMemory:
+    """Durable list of visits. Each change is one commit with the passage that is sent for it."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+
+    async def load(self, device: str, now: int) -> list[Visit]:
+        """Visits of a lane that were not finished when the gateway stopped, oldest first."""
+
+        def read(db: sqlite3.Connection) -> list[Visit]:
+            db.execute(_SCHEMA)
+            db.execute("DELETE FROM visit WHERE taken_at < ?", (now - _FORGOTTEN_AFTER_MS,))
+            rows = db.execute("SELECT passage, event_id FROM visit WHERE device = ? ORDER BY rowid", (device,))
+            return [Visit(codec.decode_passages(body)[0], event_id) for body, event_id in rows]
+
+        return await self._outbox.run(read)
+
+    async def keep(self, visit: Visit) -> None:
+        """Remembers a visit of which nothing is sent yet."""
+        await self._outbox.run(_write(visit))
+
+    async def keep_and_send(self, visit: Visit) -> None:
+        """Remembers a visit and sends its passage as it stands."""
+        visit.seq = await self._outbox.put(Up.PASSAGES, codec.encode_body([visit.passage]), also=_write(visit))
+
+    async def finish(self, passage: Passage) -> None:
+        """Sends the final passage and forgets the visit."""
+        await self._outbox.put(
+            Up.PASSAGES,
+            codec.encode_body([passage]),
+            also=lambda db: db.execute("DELETE FROM visit WHERE id = ?", (passage.id,)),
+        )
+
+    async def taken_note_of(self, visit: Visit) -> bool:
+        """Whether the cloud has acknowledged the arrival."""
+        return not await self._outbox.holds(visit.seq)
+
+
+def _write(visit: Visit) -> Callable[[sqlite3.Connection], object]:
+    passage = visit.passage
+    row = (passage.id, passage.device, visit.event_id, passage.taken_at, codec.encode_body([passage]))
+    return lambda db: db.execute("INSERT OR REPLACE INTO visit VALUES (?, ?, ?, ?, ?)", row)
