@@ -133,7 +133,7 @@ def ngettext(singular: str, plural: str, number: int) -> str:
 
 def show_date(day: date, form: str = "medium") -> str:
     """A local date: `form` is short, medium, long or full."""
-    return format_date(day, format=form, locale=current().locale)  # type: ignore[arg-type]  # checked by Babel
+    return format_date(day, format=form, locale=current().locale)
 
 
 def show_month(day: date) -> str:
@@ -143,7 +143,7 @@ def show_month(day: date) -> str:
 
 def show_time(instant: datetime, zone: ZoneInfo, form: str = "short") -> str:
     """An instant (timezone-aware) on the clock of `zone`."""
-    return format_datetime(instant, format=form, tzinfo=zone, locale=current().locale)  # type: ignore[arg-type]
+    return format_datetime(instant, format=form, tzinfo=zone, locale=current().locale)
 
 
 def show_number(number: Decimal | int, digits: int | None = None) -> str:
