@@ -173,13 +173,22 @@ def _whole(site: SiteSettings, known: frozenset[str]) -> Iterable[Finding]:
     for number, line in enumerate(site.lines):
         here = ("lines", number)
         if line.name in seen_lines:
-            yield (*here, "name"), f"each line name once, {line.name} is repeated"
+            yield (*here, "name"), _once("line name", line.name)
         if (line.host, line.port) in seen_addresses:
             yield (*here, "port"), f"one line per connection, {line.host}:{line.port} has one already"
         seen_lines.add(line.name)
         seen_addresses.add((line.host, line.port))
         for loc, text in _line_findings(line, known, seen_devices):
             yield (*here, *loc), text
+    for number, barrier in enumerate(site.barriers):
+        for position, lane in enumerate(barrier.lanes):
+            if lane.device in seen_devices:
+                yield ("barriers", number, "lanes", position, "device"), _once("device", lane.device)
+            seen_devices.add(lane.device)
+
+
+def _once(what: str, value: object) -> str:
+    return f"each {what} once, {value} is repeated"
 
 
 def _line_findings(line: ModbusTcpLineSettings, known: frozenset[str], seen: set[str]) -> Iterable[Finding]:
@@ -195,10 +204,10 @@ def _line_findings(line: ModbusTcpLineSettings, known: frozenset[str], seen: set
             told.add(loc)
             yield (*loc, "template"), f"one of {', '.join(sorted(known))}, found {device.template!r}"
         if device.id in seen:
-            yield (*loc, "id"), f"each device id once in the site, {device.id} is repeated"
+            yield (*loc, "id"), _once("device id", device.id)
         if device.unit_id in units:
             key = "unit_id" if loc[0] == "devices" else "first_unit_id"
-            yield (*loc, key), f"each unit id once on a line, {device.unit_id} is repeated"
+            yield (*loc, key), _once("unit id of a line", device.unit_id)
         seen.add(device.id)
         units.add(device.unit_id)
 

@@ -78,5 +78,3 @@ class Line(Protocol):
 
     def close(self) -> None:
         """Closes it; anything unread is thrown away."""
-
-

@@ -38,4 +38,3 @@ def _whole(template: MeterTemplate) -> Iterable[Finding]:
         if register.type.registers > template.limits.max_registers:
             text = f"a value of at most {template.limits.max_registers} registers (limits.max_registers)"
             yield ("registers", index, "type"), text
-

@@ -27,11 +27,11 @@ def load_located(path: Path, model: type[M], check: Callable[[M], Iterable[Findi
     """
     root = _compose(path)
     _refuse_duplicates(path, root)
-    data = yaml.SafeLoader("").construct_document(root)
+    text = _json(path, root)
     try:
-        document = model.model_validate_json(json.dumps(data, default=str), strict=True)
+        document = model.model_validate_json(text, strict=True)
     except ValidationError as error:
-        raise ConfigError(tuple(_problem(path, root, model, detail) for detail in error.errors())) from error
+        raise ConfigError(tuple(_problem(path, root, model, detail) for detail in _causes(error.errors()))) from error
     findings = tuple(check(document)) if check else ()
     if findings:
         raise ConfigError(tuple(Problem(path, _line(root, loc), _key(loc), text) for loc, text in findings))
@@ -47,8 +47,7 @@ def _compose(path: Path) -> yaml.Node:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError((Problem(path, 0, "", f"a readable UTF-8 file: {error}"),)) from error
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise ConfigError((Problem(path, line, "", f"valid YAML: {error.problem}"),)) from error
+        raise _not_yaml(path, error) from error
     except yaml.YAMLError as error:
         raise ConfigError((Problem(path, 0, "", f"valid YAML: {error}"),)) from error
     if not isinstance(root, yaml.MappingNode):
@@ -56,12 +55,30 @@ def _compose(path: Path) -> yaml.Node:
     return root
 
 
+def _not_yaml(path: Path, error: yaml.MarkedYAMLError) -> ConfigError:
+    line = error.problem_mark.line + 1 if error.problem_mark else 0
+    return ConfigError((Problem(path, line, "", f"valid YAML: {error.problem}"),))
+
+
+def _json(path: Path, root: yaml.Node) -> str:
+    """The document as JSON text: pydantic then reads lists, paths and enumerations in its strict mode too."""
+    try:
+        return json.dumps(yaml.SafeLoader("").construct_document(root), default=str)
+    except yaml.MarkedYAMLError as error:
+        raise _not_yaml(path, error) from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError((Problem(path, 1, "", f"plain keys and values: {error}"),)) from error
+
+
 def _refuse_duplicates(path: Path, root: yaml.Node) -> None:
     """YAML itself lets the last of two equal keys win, silently."""
     problems: list[Problem] = []
-    waiting = [root]
+    waiting, visited = [root], set[int]()
     while waiting:
         node = waiting.pop()
+        if id(node) in visited:  # an alias, perhaps of a node around itself
+            continue
+        visited.add(id(node))
         if isinstance(node, yaml.SequenceNode):
             waiting.extend(node.value)
         elif isinstance(node, yaml.MappingNode):
@@ -73,6 +90,17 @@ def _refuse_duplicates(path: Path, root: yaml.Node) -> None:
                 waiting.append(value)
     if problems:
         raise ConfigError(tuple(problems))
+
+
+def _causes(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without what only follows from others: a list whose items are wrong is also reported as too short."""
+    places = [detail["loc"] for detail in details]
+    return [
+        detail
+        for detail in details
+        if detail["type"] != "too_short"
+        or not any(len(place) > len(detail["loc"]) and place[: len(detail["loc"])] == detail["loc"] for place in places)
+    ]
 
 
 def _problem(path: Path, root: yaml.Node, model: type[BaseModel], detail: ErrorDetails) -> Problem:

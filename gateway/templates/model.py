@@ -194,7 +194,6 @@ class Source(Strict):
     covers: Annotated[str, Field(min_length=1)]
 
 
-
 class MeterTemplate(Strict):
     """Everything there is to know about one model of meter."""
 

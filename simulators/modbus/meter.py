@@ -101,6 +101,4 @@ class SimulatedMeter:
 
 def _addresses(template: MeterTemplate, function: int) -> frozenset[int]:
     registers = [register for register in template.registers if register.function == function]
-    return frozenset(
-        address for one in registers for address in range(one.address, one.address + one.type.registers)
-    )
+    return frozenset(address for one in registers for address in range(one.address, one.address + one.type.registers))

@@ -1,7 +1,7 @@
 """The one place with I/O on a Modbus TCP connection: one owner, one transaction at a time, every reply judged."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from pymodbus.client import AsyncModbusTcpClient
@@ -61,7 +61,7 @@ class ModbusTcpLine:
             self._client.close()
             self._client = None
 
-    async def read(self, unit: int, function: int, address: int, count: int) -> list[int]:
+    async def read(self, unit: int, function: int, address: int, count: int) -> Sequence[int]:
         """Registers from `address` on, exactly `count` of them, by function 3 or 4.
 
         Raises ExceptionReply; NoAnswer and MalformedReply, after which the connection is closed; LineDown when

@@ -51,7 +51,11 @@ async def until(condition: Callable[[], object], seconds: float = 10) -> None:
 
 @asynccontextmanager
 async def running_line(
-    devices: Sequence[str], template_id: str = DEMO, timeout_s: float = 0.15, period_ms: int = 100, advance: bool = False
+    devices: Sequence[str],
+    template_id: str = DEMO,
+    timeout_s: float = 0.15,
+    period_ms: int = 100,
+    advance: bool = False,
 ) -> AsyncIterator[Bench]:
     """Meters with units 1, 2, … on a free port, polled every `period_ms`."""
     meters = {device: simulated(device, template_id, advance) for device in devices}

@@ -1,0 +1,87 @@
+"""What the commands do once they are chosen: imported late, so that `--help` is quick."""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from gateway.app import Gateway
+from gateway.drivers.modbus.meter import compile_template
+from gateway.errors import ConfigError
+from gateway.settings import load_site
+from gateway.templates.library import load_meter, meter_ids
+from gateway.uplink.settings import CredentialsMissing
+
+
+def configure_logging(level: str) -> None:
+    """Log lines as JSON on stderr, from `level` on; an unknown level is info."""
+    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+    logging.basicConfig(level=max(number, logging.WARNING))
+    # Every retry of a dead device would be an error line of its own there; our counters say it once.
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+    )
+
+
+def exit_code(error: Exception) -> int:
+    """2 for what the operator must mend before a start, 1 for a failure while running."""
+    return 2 if isinstance(error, ConfigError | CredentialsMissing) else 1
+
+
+async def serve(site_file: Path, templates: Path | None) -> None:
+    """Runs the gateway of a site file until SIGTERM or SIGINT. Raises ConfigError and CredentialsMissing at once."""
+    site = load_site(site_file, templates)
+    site.broker.password()
+    site.broker.tls_context()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await Gateway(site, templates).run(stop)
+
+
+def template_rows(templates: Path | None) -> list[dict[str, Any]]:
+    """One row per template for `devices list`. Raises ConfigError."""
+    rows = []
+    for template_id in meter_ids(templates):
+        template = load_meter(template_id, templates)
+        rows.append(
+            {
+                "id": template_id,
+                "vendor": template.vendor,
+                "model": template.model,
+                "medium": template.medium.value,
+                "proven": template.proven,
+                "channels": [register.channel for register in template.registers],
+            }
+        )
+    return rows
+
+
+def template_text(template_id: str, templates: Path | None, as_json: bool) -> str:
+    """One template for `devices show`: the file's content and the requests of a full poll. Raises ConfigError."""
+    template = load_meter(template_id, templates)
+    reader = max(compile_template(template).items(), key=lambda item: len(item[0]))[1]
+    reads = [{"function": one.block.function, "address": one.block.address, "count": one.block.count} for one in reader]
+    if as_json:
+        return json.dumps({**template.model_dump(mode="json"), "reads": reads}, ensure_ascii=False, indent=2)
+    lines = [f"{template.vendor} {template.model} ({template.medium.value}), proven: {template.proven}"]
+    lines += [f"  source: {source.reference} - {source.covers}" for source in template.sources]
+    lines += [
+        f"  {one.channel:32} FC{one.function} @{one.address:<6} {one.type.value}  × {one.scale} {one.unit}"
+        for one in template.registers
+    ]
+    lines += [f"  read FC{one['function']} @{one['address']} × {one['count']}" for one in reads]
+    return "\n".join(lines)

@@ -1,0 +1,90 @@
+"""Prometheus metrics, collected from the plain counters when somebody scrapes; polling never pays for them."""
+
+from collections.abc import Iterator, Sequence
+from threading import Thread
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway.contract.messages import Health
+from gateway.health.stats import DeviceStats, LineStats
+
+_DEVICE_COUNTERS = {
+    "answers": "Requests answered with values",
+    "timeouts": "Requests without an answer",
+    "exceptions": "Requests refused with an exception code",
+    "malformed": "Replies that were no answer to the question",
+    "missing": "Channels answered with no value",
+    "points": "Points recorded",
+}
+_LINE_COUNTERS = {
+    "connects": "Connections opened",
+    "connect_failures": "Connections refused or lost",
+    "visits": "Visits to devices",
+    "late_visits": "Visits that began more than a period late",
+    "busy_s": "Seconds in transactions: the rate of it is the utilisation",
+}
+_QUEUE_GAUGES = {
+    "queue_rows": "Batches that wait for the cloud",
+    "queue_bytes": "Bytes that wait for the cloud",
+    "parked_rows": "Batches that the cloud refused",
+}
+_LINE = ("line",)
+_DEVICE = ("line", "device")
+
+
+class GatewayCollector(Collector):
+    """Reads the counters of all lines and the last health report."""
+
+    def __init__(self, lines: Sequence[LineStats]) -> None:
+        self._lines = lines
+        self.health: Health | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """One family per counter."""
+        for name, text in _LINE_COUNTERS.items():
+            family = CounterMetricFamily(f"gatemeter_line_{name.replace('busy_s', 'busy_seconds')}", text, labels=_LINE)
+            for line in self._lines:
+                family.add_metric([line.name], getattr(line, name))
+            yield family
+        for name, text in _DEVICE_COUNTERS.items():
+            family = CounterMetricFamily(f"gatemeter_device_{name}", text, labels=_DEVICE)
+            for line_name, device in self._devices():
+                family.add_metric([line_name, device.device], getattr(device, name))
+            yield family
+        seen = GaugeMetricFamily("gatemeter_device_last_seen_seconds", "Unix time of the last answer", labels=_DEVICE)
+        trip = GaugeMetricFamily("gatemeter_device_round_trip_seconds", "Median of recent answers", labels=_DEVICE)
+        for line_name, device in self._devices():
+            seen.add_metric([line_name, device.device], device.last_seen_ms / 1000)
+            trip.add_metric([line_name, device.device], device.report().round_trip_us / 1_000_000)
+        yield from (seen, trip)
+        if self.health is not None:
+            for name, text in _QUEUE_GAUGES.items():
+                yield GaugeMetricFamily(
+                    f"gatemeter_outbox_{name.replace('queue_', '')}", text, getattr(self.health, name)
+                )
+
+    def _devices(self) -> Iterator[tuple[str, DeviceStats]]:
+        for line in self._lines:
+            for device in line.devices:
+                yield line.name, device
+
+
+class MetricsServer:
+    """Serves the metrics on 127.0.0.1; port 0 takes a free one. Raises OSError when the port is taken."""
+
+    def __init__(self, collector: GatewayCollector, port: int) -> None:
+        registry = CollectorRegistry()
+        registry.register(collector)
+        self._server: WSGIServer
+        self._thread: Thread
+        self._server, self._thread = start_http_server(port, "127.0.0.1", registry)
+        self.port = self._server.server_port
+
+    def close(self) -> None:
+        """Stops serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

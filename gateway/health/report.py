@@ -1,0 +1,60 @@
+"""The health report: every device's counters and the state of the outbox, as one message into the outbox."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from time import monotonic
+
+from gateway.contract import __version__
+from gateway.contract.codec import encode_body
+from gateway.contract.limits import MAX_POINTS_PER_BATCH
+from gateway.contract.messages import DeviceHealth, Health
+from gateway.contract.topics import Up
+from gateway.health.metrics import GatewayCollector
+from gateway.outbox import Outbox
+
+
+class HealthReporter:
+    """Reports every `period_s`; the first report goes out at once, so that the cloud sees a start."""
+
+    def __init__(
+        self,
+        devices: Callable[[], Sequence[DeviceHealth]],
+        outbox: Outbox,
+        collector: GatewayCollector,
+        now_ms: Callable[[], int],
+        period_s: float,
+    ) -> None:
+        self._devices, self._outbox, self._collector = devices, outbox, collector
+        self._now_ms, self._period_s = now_ms, period_s
+        self._started = monotonic()
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ends `run`."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Reports until `stop`."""
+        while not self._stopping.is_set():
+            report = await self.report()
+            self._collector.health = report
+            await self._outbox.put(Up.HEALTH, encode_body([report]))
+            try:
+                async with asyncio.timeout(self._period_s):
+                    await self._stopping.wait()
+            except TimeoutError:
+                continue
+
+    async def report(self) -> Health:
+        """The state now. Of more devices than a message may hold, the first are reported."""
+        queue = await self._outbox.stats()
+        return Health(
+            at=self._now_ms(),
+            software=__version__,
+            uptime_s=int(monotonic() - self._started),
+            queue_rows=queue.rows,
+            queue_bytes=queue.bytes,
+            queue_oldest=queue.oldest,
+            parked_rows=queue.parked,
+            devices=tuple(self._devices()[:MAX_POINTS_PER_BATCH]),
+        )

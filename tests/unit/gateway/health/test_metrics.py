@@ -1,0 +1,57 @@
+"""Metrics and the health report tell what the counters hold."""
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from gateway.contract.codec import decode_health, encode_body
+from gateway.contract.messages import Health
+from gateway.drivers.base import Reading, ReadOutcome
+from gateway.health.metrics import GatewayCollector
+from gateway.health.stats import DeviceStats, LineStats
+
+
+def visited() -> DeviceStats:
+    stats = DeviceStats("m-1")
+    stats.count(ReadOutcome([(5_000, [Reading("flow", 1, 0)])], missing=2, round_trips_us=[300]), 5_000)
+    stats.count(ReadOutcome(timeouts=1), 6_000)
+    stats.count(ReadOutcome(malformed=1), 7_000)
+    stats.count(ReadOutcome([(8_000, [])], exceptions=1, round_trips_us=[100, 200]), 8_000)
+    return stats
+
+
+def test_visits_are_counted_by_what_they_gave() -> None:
+    report = visited().report()
+    assert (report.answers, report.timeouts, report.exceptions, report.malformed) == (2, 1, 1, 1)
+    assert report.last_seen == 8_000
+    assert report.round_trip_us == 200
+
+
+def test_failures_in_a_row_end_with_any_answer() -> None:
+    stats = DeviceStats("m")
+    stats.count(ReadOutcome(timeouts=1), 1)
+    stats.count(ReadOutcome(malformed=1), 2)
+    assert stats.failures_in_a_row == 2
+    stats.count(ReadOutcome(exceptions=1), 3)
+    assert stats.failures_in_a_row == 0
+
+
+def test_a_scrape_shows_lines_devices_and_queue() -> None:
+    collector = GatewayCollector([LineStats("l-1", [visited()], visits=4, busy_s=1.5)])
+    collector.health = Health(1_700_000_000_000, "0", 1, 7, 8, 0, 9)
+    registry = CollectorRegistry()
+    registry.register(collector)
+    text = generate_latest(registry).decode()
+    for line in (
+        'gatemeter_line_visits_total{line="l-1"} 4.0',
+        'gatemeter_line_busy_seconds_total{line="l-1"} 1.5',
+        'gatemeter_device_timeouts_total{device="m-1",line="l-1"} 1.0',
+        'gatemeter_device_missing_total{device="m-1",line="l-1"} 2.0',
+        'gatemeter_device_last_seen_seconds{device="m-1",line="l-1"} 8.0',
+        "gatemeter_outbox_rows 7.0",
+        "gatemeter_outbox_parked_rows 9.0",
+    ):
+        assert line in text
+
+
+def test_the_report_fits_the_contract() -> None:
+    report = Health(1_700_000_000_000, "0", 1, 7, 8, 0, 9, (DeviceStats("m-1").report(),))
+    assert decode_health(encode_body([report])) == report

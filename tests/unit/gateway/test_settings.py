@@ -1,0 +1,109 @@
+"""The site file is read strictly; the demo's is right; the schemas on disk are current."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.drivers.base import Group
+from gateway.errors import ConfigError
+from gateway.settings import DeviceSeries, json_schemas, load_site
+from gateway.templates.library import firmware_config
+
+GOOD = """\
+project: demo
+gateway: gw-1
+state_directory: state
+broker: {host: localhost}
+lines:
+  - name: one
+    protocol: modbus-tcp
+    host: localhost
+    port: 1502
+    devices:
+      - {id: m-1, template: gatemeter-demo-water, unit_id: 1}
+      - id: m-2
+        template: gatemeter-demo-water
+        unit_id: 2
+        periods: {billing_s: 900, instant_s: 0.5}
+    device_series:
+      - id: "s-{n}"
+        template: gatemeter-demo-electricity
+        first_unit_id: 10
+        ranges: {n: "08..11"}
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "site.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def problems(tmp_path: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_site(write(tmp_path, text))
+    return [f"{problem.line} {problem.key}: {problem.expected}" for problem in caught.value.problems]
+
+
+def test_a_site_expands_its_series(tmp_path: Path) -> None:
+    line = load_site(write(tmp_path, GOOD)).lines[0]
+    devices = [device for device, _ in line.all_devices()]
+    assert [(device.id, device.unit_id) for device in devices] == [
+        ("m-1", 1), ("m-2", 2), ("s-08", 10), ("s-09", 11), ("s-10", 12), ("s-11", 13),
+    ]  # fmt: skip
+    assert devices[1].periods is not None
+    assert devices[1].periods.in_ms() == {Group.BILLING: 900_000, Group.INSTANT: 500}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("gateway: gw-1", "gateway: gw/1", "2 gateway: String should match pattern"),
+        ("port: 1502", "prot: 1502", "9 lines[0].prot: unknown key (did you mean 'port'?)"),
+        ("modbus-tcp", "modbus-udp", "7 lines[0].protocol: Input should be 'modbus-tcp', found 'modbus-udp'"),
+        ("unit_id: 2", "unit_id: 1", "14 lines[0].devices[1].unit_id: each unit id of a line once, 1 is repeated"),
+        ("id: m-2", "id: m-1", "12 lines[0].devices[1].id: each device id once, m-1 is repeated"),
+        ("first_unit_id: 10", "first_unit_id: 1", "19 lines[0].device_series[0].first_unit_id: each unit id"),
+        ("demo-electricity", "demo-gas", "18 lines[0].device_series[0].template: one of abb-b23, "),
+        ('"08..11"', '"11..08"', "20 lines[0].device_series[0].ranges.n: Value error, expected a rising range"),
+        ("s-{n}", "s-{m}", "17 lines[0].device_series[0]: Value error, expected id to use each of {n}"),
+        ("s-{n}", "s {n}", "16 lines[0].device_series: device codes of letters"),
+        ("billing_s: 900", "billing_s: 0", "15 lines[0].devices[1].periods.billing_s: Input should be greater than 0"),
+        ("billing_s: 900", "billing_s: .nan", "15 lines[0].devices[1].periods.billing_s: Input should be a finite"),
+        ("host: localhost}", "hots: localhost}", "4 broker.hots: unknown key (did you mean 'host'?)"),
+        ("lines:", "cloud_keys: {k-1: AAAA}\nlines:", "5 cloud_keys.k-1: Value error, expected 32 bytes in base64"),
+    ],
+)
+def test_each_mistake_is_located(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    found = problems(tmp_path, GOOD.replace(old, new))
+    assert any(one.startswith(expected) for one in found), found
+
+
+def test_two_lines_may_not_share_a_connection_or_a_device(tmp_path: Path) -> None:
+    again = GOOD + GOOD[GOOD.index("  - name: one") :].replace("name: one", "name: two")
+    found = problems(tmp_path, again)
+    assert "24 lines[1].port: one line per connection, localhost:1502 has one already" in found
+    assert "26 lines[1].devices[0].id: each device id once, m-1 is repeated" in found
+
+
+def test_a_series_of_two_ranges_counts_the_last_one_fastest() -> None:
+    series = DeviceSeries(id="e-1-{floor}{flat}", template="t", ranges={"floor": "01..10", "flat": "01..04"})
+    devices = list(series.expand())
+    assert [(device.id, device.unit_id) for device in devices[:5]] == [
+        ("e-1-0101", 1), ("e-1-0102", 2), ("e-1-0103", 3), ("e-1-0104", 4), ("e-1-0201", 5),
+    ]  # fmt: skip
+    assert (devices[-1].id, devices[-1].unit_id) == ("e-1-1004", 40)
+
+
+def test_the_demo_site_has_two_meters_per_flat() -> None:
+    site = load_site(firmware_config() / "sites" / "demo.yaml")
+    ids = [device.id for line in site.lines for device, _ in line.all_devices()]
+    assert (site.project, site.gateway, len(site.lines), len(ids)) == ("demo", "gw-1", 6, 240)
+    flats = {f"{b}-{floor:02}{flat:02}" for b in range(1, 4) for floor in range(1, 11) for flat in range(1, 5)}
+    assert set(ids) == {f"{medium}-{flat}" for medium in "ew" for flat in flats}
+
+
+def test_the_schemas_on_disk_are_current() -> None:
+    for name, text in json_schemas().items():
+        path = firmware_config() / "schema" / name
+        assert path.read_text(encoding="utf-8") == text, f"{path} is old: run `gatemeter devices schema`"
