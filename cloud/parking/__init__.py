@@ -1,0 +1,1 @@
+"""Lots, lanes, fee rules and the sessions built from passages."""
