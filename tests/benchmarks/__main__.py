@@ -1,0 +1,26 @@
+"""`make bench`: runs every benchmark, or those named on the command line."""
+
+import importlib
+import sys
+from typing import Final
+
+from tests.benchmarks.measure import Measure, show
+
+_ALL: Final = ("polling", "ingest", "rating")
+
+
+def main() -> None:
+    """Runs and prints."""
+    wanted = sys.argv[1:] or _ALL
+    unknown = set(wanted) - set(_ALL)
+    if unknown:
+        sys.exit(f"unknown benchmark {', '.join(sorted(unknown))}; there are {', '.join(_ALL)}")
+    measures: list[Measure] = []
+    for name in wanted:
+        print(f"running {name} …", file=sys.stderr)
+        measures += importlib.import_module(f"tests.benchmarks.{name}").run()
+    show(measures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Polls per second of a gateway's lines against a bare asyncio loop that asks the same questions.
+
+Both ask a peer in another process that answers at once with ready-made bytes, so the peer is not what is measured.
+The bare loop decodes nothing and stores nothing; ours judges every reply, decodes it to integers, makes points and
+hands them to the recorder.
+"""
+
+import asyncio
+import multiprocessing
+import struct
+from collections.abc import Awaitable, Sequence
+from multiprocessing.connection import Connection
+from time import perf_counter
+from typing import Final, cast
+
+from gateway.contract.topics import Up
+from gateway.drivers.base import Group
+from gateway.drivers.modbus.meter import compile_template
+from gateway.drivers.registry import MeterSpec, modbus_tcp
+from gateway.polling.clock import Clock
+from gateway.polling.recorder import Recorder
+from gateway.polling.worker import LineWorker
+from gateway.templates.library import load_meter
+from tests.benchmarks.measure import Measure
+
+_TEMPLATE: Final = "gatemeter-demo-electricity"
+_LINES: Final = 4
+_METERS_PER_LINE: Final = 10
+_SECONDS: Final = 4.0
+
+
+class _Peer(asyncio.Protocol):
+    """Answers every read of function 3 or 4 with registers that count up."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        count = data[11]
+        body = bytes(range(2 * count))
+        self._transport.write(data[:4] + struct.pack(">HBBB", 3 + len(body), data[6], data[7], len(body)) + body)
+
+
+def _serve(ports: Connection) -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        servers = [await loop.create_server(_Peer, "127.0.0.1", 0) for _ in range(_LINES)]
+        ports.send([server.sockets[0].getsockname()[1] for server in servers])
+        await asyncio.Event().wait()
+
+    asyncio.run(run())
+
+
+class _Nowhere:
+    """Stands where the outbox stands: the outbox has a benchmark of its own."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+
+    def put(self, kind: Up, body: bytes) -> Awaitable[int]:
+        del kind, body
+        self.batches += 1
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        done.set_result(self.batches)
+        return done
+
+
+async def _ours(ports: Sequence[int]) -> float:
+    template = load_meter(_TEMPLATE)
+    recorder = Recorder(_Nowhere(), 200, 1.0)
+    clock = Clock()
+    workers = []
+    for number, port in enumerate(ports):
+        specs = [MeterSpec(f"m-{number}-{unit}", unit, _TEMPLATE, template) for unit in range(1, _METERS_PER_LINE + 1)]
+        line, meters = modbus_tcp("127.0.0.1", port, 1.0, specs)
+        periods = [{Group.BILLING: 1, Group.INSTANT: 1} for _ in meters]
+        workers.append(LineWorker(f"line-{number}", line, meters, periods, clock, recorder.record))
+    storing = asyncio.create_task(recorder.run())
+    polling = [asyncio.create_task(worker.run()) for worker in workers]
+    started = perf_counter()
+    await asyncio.sleep(_SECONDS)
+    visits = sum(worker.stats.visits for worker in workers)
+    elapsed = perf_counter() - started
+    for worker in workers:
+        worker.stop()
+    await asyncio.gather(*polling)
+    recorder.close()
+    await storing
+    return visits / elapsed
+
+
+async def _bare(ports: Sequence[int]) -> float:
+    blocks = [decoder.block for decoder in compile_template(load_meter(_TEMPLATE))[frozenset(Group)]]
+    deadline = perf_counter() + _SECONDS
+    visits = 0
+
+    async def line(port: int) -> None:
+        nonlocal visits
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        transaction = 0
+        while perf_counter() < deadline:
+            for unit in range(1, _METERS_PER_LINE + 1):
+                for block in blocks:
+                    transaction = (transaction + 1) & 0xFFFF
+                    writer.write(
+                        struct.pack(">HHHBBHH", transaction, 0, 6, unit, block.function, block.address, block.count)
+                    )
+                    await reader.readexactly(9 + 2 * block.count)
+                visits += 1
+        writer.close()
+
+    started = perf_counter()
+    await asyncio.gather(*(line(port) for port in ports))
+    return visits / (perf_counter() - started)
+
+
+def run() -> list[Measure]:
+    """Bare, ours, bare again: the reference is the better of its two runs."""
+    context = multiprocessing.get_context("spawn")
+    receiving, sending = context.Pipe(duplex=False)
+    peer = context.Process(target=_serve, args=(sending,), daemon=True)
+    peer.start()
+    try:
+        ports = receiving.recv()
+        before = asyncio.run(_bare(ports))
+        ours = asyncio.run(_ours(ports))
+        after = asyncio.run(_bare(ports))
+    finally:
+        peer.terminate()
+        peer.join()
+    name = f"Modbus TCP, {_LINES} lines of {_METERS_PER_LINE} meters, all channels"
+    return [Measure(name, ours, "bare asyncio loop", max(before, after), "polls")]
