@@ -60,7 +60,6 @@ class BarrierLine:
     def __init__(
         self,
         settings: BarrierLineSettings,
-        gateway: str,
         outbox: Outbox,
         *,
         known: Callable[[], AccessState] = AccessState,
@@ -71,9 +70,11 @@ class BarrierLine:
         self.malformed = 0
         """Messages that no lane could be blamed for."""
         self._settings = settings
-        self._identifier = f"gm-{gateway}-{settings.name}"
+        # Unique on a broker that several gateways share, and the same again after a restart.
+        self._identifier = f"gm-{settings.name}-{outbox.epoch}"
         self._clock = clock
         self._backoff = backoff or Backoff(limit_s=10.0)
+        self._stopping = asyncio.Event()
         self._client: aiomqtt.Client | None = None
         self._awaited: dict[str, asyncio.Future[int]] = {}
         memory = VisitMemory(outbox)
@@ -91,20 +92,28 @@ class BarrierLine:
         return frozenset(self._by_device)
 
     async def run(self) -> None:
-        """Runs until cancelled; survives the loss of the broker. Raises OutboxError when the outbox fails."""
+        """Runs until `stop` or cancellation; survives the loss of the broker. Raises OutboxError when that fails."""
         for port in self._ports:
             await port.lane.restore()
         try:
             async with asyncio.TaskGroup() as tasks:
+                serving = [tasks.create_task(self._work(port)) for port in self._ports]
+                serving.append(tasks.create_task(self._stay_connected()))
+                await self._stopping.wait()
                 for port in self._ports:
-                    tasks.create_task(self._work(port))
-                tasks.create_task(self._stay_connected())
+                    await port.events.join()
+                for task in serving:
+                    task.cancel()
         finally:
             for port in self._ports:
                 port.lane.close()
 
-    async def handle_command(self, command: Command) -> CommandOutcome:
-        """Executes OPEN_BARRIER or CLOSE_BARRIER; `arguments["passage"]` names the vehicle that it is for."""
+    def stop(self) -> None:
+        """Takes no more events and lets `run` return when those at hand are dealt with."""
+        self._stopping.set()
+
+    async def execute(self, command: Command) -> CommandOutcome:
+        """Carries out OPEN_BARRIER or CLOSE_BARRIER; `arguments["passage"]` names the vehicle that it is for."""
         port = self._by_device.get(command.device)
         if port is None:
             return CommandOutcome(CommandState.FAILED, f"no lane {command.device} on this line")
@@ -127,7 +136,11 @@ class BarrierLine:
 
     async def _work(self, port: _Port) -> None:
         while True:
-            await port.lane.handle(await port.events.get())
+            event = await port.events.get()
+            try:
+                await port.lane.handle(event)
+            finally:
+                port.events.task_done()
 
     async def _stay_connected(self) -> None:
         while True:
@@ -161,6 +174,8 @@ class BarrierLine:
             if len(payload) > _MAX_MESSAGE_BYTES:
                 raise MalformedMessage(f"{len(payload)} bytes, at most {_MAX_MESSAGE_BYTES}")
             if topic == port.topics.event:
+                if self._stopping.is_set():
+                    return
                 port.events.put_nowait(decode_event(payload))
             else:
                 self._answered(port, payload)

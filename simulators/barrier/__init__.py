@@ -1,0 +1,1 @@
+"""Cameras and barriers that speak the generic JSON dialect over real MQTT."""

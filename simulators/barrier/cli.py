@@ -1,0 +1,47 @@
+"""`gatemeter simulate barriers`: the barriers of a site file, with traffic."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.drivers.barrier.settings import BarrierLineSettings
+from gateway.errors import ConfigError
+from gateway.settings import load_site
+from simulators.barrier.lane import Lane
+from simulators.barrier.traffic import Traffic
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("barriers")
+def barriers(
+    site: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Site file with a `barriers` part.")],
+    seed: Annotated[int, typer.Option(help="Same seed, same vehicles.")] = 1,
+    rate: Annotated[float, typer.Option(min=0.01, max=60, help="Arriving vehicles per minute and lot.")] = 2.0,
+    stay: Annotated[float, typer.Option(min=0.01, help="Mean stay in minutes.")] = 10.0,
+) -> None:
+    """Simulate every barrier of a site over MQTT, with vehicles that arrive and leave."""
+    try:
+        lines = load_site(site).barriers
+    except ConfigError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    if not lines:
+        typer.echo(f"{site}: barriers: expected at least one line", err=True)
+        raise typer.Exit(2)
+    asyncio.run(simulate(lines, seed, rate, stay * 60))
+
+
+async def simulate(lines: tuple[BarrierLineSettings, ...], seed: int, rate: float, stay_s: float) -> None:
+    """Runs all lanes of `lines` until cancelled: each entry is paired with the exit of the same place in its list."""
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        for line in lines:
+            lanes: dict[str, list[Lane]] = {"entry": [], "exit": []}
+            for settings in line.lanes:
+                lane = Lane(line.broker, line.prefix, settings.sn, seed=seed, passing_s=1.5)
+                lanes[settings.direction].append(await stack.enter_async_context(lane))
+            for entry, exit_ in zip(lanes["entry"], lanes["exit"], strict=False):
+                tasks.create_task(Traffic(entry, exit_, seed, rate, stay_s).run())

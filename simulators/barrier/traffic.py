@@ -1,0 +1,67 @@
+"""Traffic of one lot: vehicles come at random, stay a while, and leave; same seed, same vehicles."""
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from simulators.barrier.lane import Lane
+from simulators.barrier.plates import Vehicle, random_vehicle
+
+_PATIENCE_S: Final = 60.0
+"""How long a vehicle waits at an entry before it turns back. At an exit it waits for as long as it takes."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Drives vehicles into `entry` and out of `exit_`. `rate` is arrivals per minute, `stay_s` the mean stay."""
+
+    entry: Lane
+    exit_: Lane
+    seed: int
+    rate: float = 2.0
+    stay_s: float = 600.0
+    inside: list[Vehicle] = field(default_factory=list)
+    entered: int = 0
+    left: int = 0
+    turned_back: int = 0
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        chance = random.Random(f"{self.seed}/traffic")
+        at_exit = asyncio.Lock()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                vehicle = random_vehicle(chance)
+                stay_s = chance.expovariate(1 / self.stay_s)
+                if await self._enter(vehicle):
+                    tasks.create_task(self._stay_and_leave(vehicle, stay_s, at_exit))
+                await asyncio.sleep(chance.expovariate(self.rate / 60))
+
+    async def _enter(self, vehicle: Vehicle) -> bool:
+        standing = await self.entry.arrive(vehicle.plate, vehicle.vehicle_class)
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await standing.left.wait()
+        except TimeoutError:
+            await self.entry.turn_back()
+            self.turned_back += 1
+            _log.info("turned back", plate=vehicle.plate)
+            return False
+        self.inside.append(vehicle)
+        self.entered += 1
+        _log.info("entered", plate=vehicle.plate, vehicle_class=vehicle.vehicle_class, inside=len(self.inside))
+        return True
+
+    async def _stay_and_leave(self, vehicle: Vehicle, stay_s: float, at_exit: asyncio.Lock) -> None:
+        await asyncio.sleep(stay_s)
+        async with at_exit:  # one vehicle at a time before the barrier
+            standing = await self.exit_.arrive(vehicle.plate, vehicle.vehicle_class)
+            await standing.left.wait()
+        self.inside.remove(vehicle)
+        self.left += 1
+        _log.info("left", plate=vehicle.plate, inside=len(self.inside))
