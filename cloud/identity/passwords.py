@@ -1,21 +1,20 @@
 """Argon2 passwords, hashed and checked in a thread and only a few at a time."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 # Each check takes 64 MiB and a core for some tens of milliseconds: a flood of sign-ins must queue, not swap.
-_AT_ONCE = 4
+_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="argon2")
 _hasher = PasswordHash((Argon2Hasher(),))
-_slots: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
 
 
 async def hash_password(password: str) -> str:
     """Argon2id hash with its parameters and salt."""
-    async with _slot():
-        return await asyncio.to_thread(_hasher.hash, password)
+    return await asyncio.get_running_loop().run_in_executor(_threads, _hasher.hash, password)
 
 
 async def verify_password(password: str, password_hash: str | None) -> tuple[bool, str | None]:
@@ -23,16 +22,12 @@ async def verify_password(password: str, password_hash: str | None) -> tuple[boo
 
     Without a hash (unknown user) it takes as long as with one, and is wrong.
     """
-    async with _slot():
-        right, stronger = await asyncio.to_thread(_hasher.verify_and_update, password, password_hash or _nobodys_hash())
+    right, stronger = await asyncio.get_running_loop().run_in_executor(
+        _threads, lambda: _hasher.verify_and_update(password, password_hash or _nobodys_hash())
+    )
     return (right, stronger) if password_hash else (False, None)
 
 
 @cache
 def _nobodys_hash() -> str:
     return _hasher.hash("the password of nobody")
-
-
-def _slot() -> asyncio.Semaphore:
-    loop = asyncio.get_running_loop()
-    return _slots.setdefault(loop, asyncio.Semaphore(_AT_ONCE))

@@ -42,7 +42,7 @@ _CLEAR_FAILURES: LiteralString = """
     UPDATE app_user SET failed_logins = 0, locked_until = NULL WHERE id = %s AND (failed_logins > 0)
 """
 _NEW_HASH: LiteralString = "UPDATE app_user SET password_hash = %(password_hash)s WHERE id = %(user_id)s"
-_INSERT_TOKEN: LiteralString = """
+_INSERT_ACCESS: LiteralString = """
     INSERT INTO access_token (user_id, kind, name, token_hash, expires_at)
     VALUES (%(user_id)s, %(kind)s, %(name)s, %(token_hash)s, %(expires_at)s) RETURNING id
 """
@@ -80,7 +80,6 @@ _AUDIT: LiteralString = """
       AND (%(user_id)s::bigint IS NULL OR user_id = %(user_id)s)
     ORDER BY id DESC LIMIT %(limit)s
 """
-_MAX_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +198,7 @@ async def set_password_hash(conn: Conn, user_id: int, password_hash: str) -> Non
 async def insert_token(conn: Conn, user_id: int, kind: str, name: str, token_hash: bytes, expires_at: datetime) -> int:
     """Keeps the hash of a new token and returns its id."""
     values = {"user_id": user_id, "kind": kind, "name": name, "token_hash": token_hash, "expires_at": expires_at}
-    return int(_one(await (await conn.execute(_INSERT_TOKEN, values)).fetchone())["id"])
+    return int(_one(await (await conn.execute(_INSERT_ACCESS, values)).fetchone())["id"])
 
 
 async def revoke(conn: Conn, user_id: int, token_id: int) -> bool:
@@ -251,10 +250,10 @@ async def users(conn: Conn, after: int, limit: int, project_id: int | None) -> l
     ]
 
 
-async def audit_entries(conn: Conn, before: int | None, limit: int, wanted: AuditFilter) -> list[AuditEntry]:
+async def audit_entries(conn: Conn, before: int, limit: int, wanted: AuditFilter) -> list[AuditEntry]:
     """Entries older than the one with id `before`, newest first."""
     query = {
-        "before": _MAX_ID if before is None else before,
+        "before": before,
         "limit": limit,
         "project_id": wanted.project_id,
         "table_name": wanted.table_name,

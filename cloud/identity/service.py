@@ -13,12 +13,13 @@ from cloud.identity.policy import ROLES, Grant, access_of, may_grant
 from cloud.identity.repository import AuditEntry, AuditFilter, User
 from cloud.kit.db import SIGN_IN, Asker, Conn, state_asker
 from cloud.kit.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
-from cloud.kit.paging import Page, PageRequest, cut
+from cloud.kit.paging import Page, PageRequest, after_id, cut
 from cloud.kit.security import new_token, token_hash
 
 TokenKind = Literal["session", "bearer"]
 
 _LOGIN = re.compile(r"[A-Za-z0-9@+][A-Za-z0-9@._+-]{1,99}")
+MAX_ID = 2**63 - 1
 MIN_PASSWORD_CHARS = 10
 MAX_PASSWORD_CHARS = 200
 
@@ -144,13 +145,13 @@ async def set_locale(conn: Conn, user_id: int, locale: str) -> None:
 
 async def list_users(conn: Conn, request: PageRequest, project_id: int | None = None) -> Page[User]:
     """Users with a role in the asker's projects."""
-    after = int(request.after[0]) if request.after else 0
+    after = after_id(request)
     rows = await repository.users(conn, after, request.limit + 1, project_id)
     return cut(rows, request, lambda user: (user.id,))
 
 
 async def list_audit_entries(conn: Conn, request: PageRequest, wanted: AuditFilter) -> Page[AuditEntry]:
     """Changes of rows of the asker's projects, newest first."""
-    before = int(request.after[0]) if request.after else None
+    before = after_id(request, MAX_ID)
     rows = await repository.audit_entries(conn, before, request.limit + 1, wanted)
     return cut(rows, request, lambda entry: (entry.id,))

@@ -48,6 +48,16 @@ def page_request(limit: int | None, cursor: str | None, *, key_length: int = 1) 
     return PageRequest(wanted, tuple(key))
 
 
+def after_id(request: PageRequest, start: int = 0) -> int:
+    """The id after which a page of a list sorted by id begins; `start` on the first page. Raises InvalidInput."""
+    if request.after is None:
+        return start
+    key = request.after[0]
+    if not isinstance(key, int):
+        raise InvalidInput("bad-cursor", "expected the next_cursor of an earlier answer", field="cursor")
+    return key
+
+
 def cursor_of(key: Sequence[str | int]) -> str:
     """The cursor that continues after the row with this sort key."""
     return base64.urlsafe_b64encode(orjson.dumps(list(key))).decode().rstrip("=")

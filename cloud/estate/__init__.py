@@ -1,0 +1,1 @@
+"""Projects, buildings, units, people, occupancies, households and accounts."""
