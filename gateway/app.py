@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -47,7 +47,7 @@ class Gateway:
         self.outbox = Outbox.open(site.state_directory / OUTBOX_FILE, site.outbox_max_bytes)
         self.recorder = Recorder(self.outbox, site.recorder.max_points, site.recorder.linger_s)
         self.workers = [self._worker(line) for line in site.lines]
-        self._barriers = [BarrierLine(line, site.gateway, self.outbox) for line in site.barriers]
+        self._barriers = [BarrierLine(line, self.outbox) for line in site.barriers]
         self._collector = GatewayCollector([worker.stats for worker in self.workers])
         self._health = HealthReporter(
             self._device_health, self.outbox, self._collector, self._clock.now_ms, site.health_period_s
@@ -65,26 +65,25 @@ class Gateway:
         health = asyncio.create_task(self._health.run(), name="health")
         uplink = asyncio.create_task(self._uplink.run(), name="uplink")
         stopped = asyncio.create_task(stop.wait(), name="stop")
-        tasks = [*lines, *barriers, recorder, health, uplink]
+        producers = [*lines, *barriers, health]
+        tasks = [*producers, recorder, uplink]
+        late: list[str] = []
         try:
             if self._site.health_port is not None:
                 self.metrics = MetricsServer(self._collector, self._site.health_port)
             log.info("gateway-started", gateway=self._site.gateway, lines=len(lines) + len(barriers))
             await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
-            await self._wind_down(lines, recorder, health)
-            for barrier in barriers:
-                barrier.cancel()
-            await _ended(barriers, _WIND_DOWN_S)
-            self._uplink.stop()
-            await _ended([uplink], self._site.broker.drain_s + _WIND_DOWN_S)
+            late += await self._wind_down(producers, recorder, uplink)
         finally:
-            await self._abandon([stopped, *tasks])
+            await _abandon([stopped, *tasks])
             if self.metrics is not None:
                 self.metrics.close()
             self.outbox.close()
         for task in tasks:
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
+        if late:
+            raise ShutdownTimeout(f"{', '.join(late)} did not end in time")
         log.info("gateway-stopped", recorded=self.recorder.recorded)
 
     async def execute(self, command: Command) -> CommandOutcome:
@@ -93,7 +92,7 @@ class Gateway:
             return await self._read_now(command.device)
         for barrier in self._barriers:
             if command.device in barrier.devices:
-                return await barrier.handle_command(command)
+                return await barrier.execute(command)
         return CommandOutcome(CommandState.FAILED, f"{command.device} cannot {command.action}")
 
     async def _read_now(self, device: str) -> CommandOutcome:
@@ -111,26 +110,28 @@ class Gateway:
 
     async def _wind_down(
         self,
-        lines: Sequence["asyncio.Task[None]"],
+        producers: Sequence["asyncio.Task[None]"],
         recorder: "asyncio.Task[None]",
-        health: "asyncio.Task[None]",
-    ) -> None:
-        """From the meters towards the outbox, so that each stage still takes what the one before hands over."""
+        uplink: "asyncio.Task[None]",
+    ) -> list[str]:
+        """From the devices towards the cloud: each stage still takes what the one before hands over.
+
+        Gives the names of what did not end in time.
+        """
         for worker in self.workers:
             worker.stop()
+        for barrier in self._barriers:
+            barrier.stop()
         self._health.stop()
-        await _ended([*lines, health], _WIND_DOWN_S)
+        late = await _ended(producers, _WIND_DOWN_S)
         self.recorder.close()
-        await _ended([recorder], _WIND_DOWN_S)
+        late += await _ended([recorder], _WIND_DOWN_S)
+        self._uplink.stop()
+        return late + await _ended([uplink], self._site.broker.drain_s + _WIND_DOWN_S)
 
     def _device_health(self) -> list[DeviceHealth]:
         meters = [device.report() for worker in self.workers for device in worker.stats.devices]
         return meters + [device for barrier in self._barriers for device in barrier.health()]
-
-    async def _abandon(self, tasks: Sequence["asyncio.Task[object]"]) -> None:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _worker(self, line: ModbusTcpLineSettings) -> LineWorker:
         devices = [device for device, _ in line.all_devices()]
@@ -147,10 +148,13 @@ class Gateway:
         return self._loaded[template_id]
 
 
-async def _ended(tasks: Sequence["asyncio.Task[None]"], seconds: float) -> None:
-    """Waits for `tasks`; their errors are raised by the caller in the end. Raises ShutdownTimeout."""
-    if not tasks:
-        return
+async def _ended(tasks: Sequence["asyncio.Task[None]"], seconds: float) -> list[str]:
+    """Waits for `tasks` and gives the names of those that still run; their errors are the caller's to raise."""
     _, running = await asyncio.wait(tasks, timeout=seconds)
-    if running:
-        raise ShutdownTimeout(f"{', '.join(task.get_name() for task in running)} did not end within {seconds} s")
+    return [task.get_name() for task in running]
+
+
+async def _abandon(tasks: Sequence["asyncio.Task[Any]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

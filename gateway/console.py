@@ -44,8 +44,9 @@ def exit_code(error: Exception) -> int:
 async def serve(site_file: Path, templates: Path | None) -> None:
     """Runs the gateway of a site file until SIGTERM or SIGINT. Raises ConfigError and CredentialsMissing at once."""
     site = load_site(site_file, templates)
-    site.broker.password()
-    site.broker.tls_context()
+    for broker in (site.broker, *(barrier.broker for barrier in site.barriers)):
+        broker.password()
+        broker.tls_context()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.contract.codec import encode_body
 from gateway.contract.messages import Point
 from gateway.contract.topics import Up
+
+_BATCHES_AHEAD: Final = 10
+"""Batches that may wait for the disk before the lines do."""
 
 
 class KeepsBatches(Protocol):
@@ -33,34 +36,43 @@ class Recorder:
         """Points stored since the start."""
 
     async def record(self, points: Sequence[Point]) -> None:
-        """Takes points; returns at once unless ten batches wait already."""
+        """Takes points; returns at once unless many batches wait already."""
         self._waiting.extend(points)
         if not self._waiting:
             return
         self._some.set()
         if len(self._waiting) >= self._max_points:
             self._full.set()
-            if len(self._waiting) >= 10 * self._max_points:
+            if len(self._waiting) >= _BATCHES_AHEAD * self._max_points and not self._closing:
                 self._room.clear()
                 await self._room.wait()
 
     async def run(self) -> None:
         """Stores batches until `close` was called and everything is stored. Raises what the outbox raises."""
-        while await self._something():
-            while self._waiting:
-                batch = self._waiting[: self._max_points]
-                await self._outbox.put(Up.READINGS, encode_body(batch))
-                del self._waiting[: len(batch)]
-                self.recorded += len(batch)
-                self._room.set()
-                if len(self._waiting) < self._max_points and not self._closing:
-                    break
+        try:
+            while await self._something():
+                await self._store_full_batches()
+        finally:
+            # Without an outbox nobody will ever make room: the lines must be able to end.
+            self._closing = True
+            self._room.set()
 
     def close(self) -> None:
         """No more points will come: `run` stores what waits and returns."""
         self._closing = True
         self._some.set()
         self._full.set()
+
+    async def _store_full_batches(self) -> None:
+        """Stores one batch, whatever its size, and then all that are full; all at the end."""
+        while self._waiting:
+            batch = self._waiting[: self._max_points]
+            await self._outbox.put(Up.READINGS, encode_body(batch))
+            del self._waiting[: len(batch)]
+            self.recorded += len(batch)
+            self._room.set()
+            if len(self._waiting) < self._max_points and not self._closing:
+                break
 
     async def _something(self) -> bool:
         """Waits for a full batch, or for the linger of the first point of one; False when all is done."""

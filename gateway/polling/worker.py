@@ -60,11 +60,13 @@ class LineWorker:
     async def read_now(self, device: str) -> ReadOutcome:
         """Reads all channels of `device` before anything else that is due; the values are recorded as always.
 
-        Raises LineDown when there is no connection, KeyError for a device of another line.
+        Raises LineDown when there is no connection or the line is stopping, KeyError for a device of another line.
         """
         index = self.devices.index(device) if device in self.devices else None
         if index is None:
             raise KeyError(device)
+        if self._stopping:
+            raise LineDown("the gateway is stopping")
         answer: asyncio.Future[ReadOutcome] = asyncio.get_running_loop().create_future()
         self._urgent.append((index, answer))
         self._wake.set()

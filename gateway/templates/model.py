@@ -104,7 +104,7 @@ class Bounds(Strict):
 class Register(Strict):
     """One value of the device and where it lies."""
 
-    channel: Annotated[str, AfterValidator(_known_channel)]
+    channel: Annotated[str, AfterValidator(_known_channel), Field(json_schema_extra={"enum": [*BY_CODE]})]
     function: Literal[3, 4]
     """3 reads holding registers, 4 reads input registers."""
     address: Annotated[int, Field(ge=0, le=65_535)]
@@ -112,7 +112,7 @@ class Register(Strict):
     type: RegisterType
     scale: Scale = "1"
     """register value × scale = value in `unit`, exact."""
-    unit: Annotated[str, AfterValidator(_known_unit)]
+    unit: Annotated[str, AfterValidator(_known_unit), Field(json_schema_extra={"enum": [*EXPONENT_OF_PREFIXED_UNIT]})]
     word_order: Order | None = None
     """Which register of a value comes first; the template's order when absent."""
     byte_order: Order | None = None

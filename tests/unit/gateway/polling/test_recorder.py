@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from gateway.contract.codec import decode_points
 from gateway.contract.messages import Point
 from gateway.contract.topics import Up
@@ -77,3 +79,24 @@ async def test_closing_with_nothing_to_store_ends_at_once() -> None:
     recorder.close()
     async with asyncio.timeout(5):
         await running
+
+
+async def test_a_failed_outbox_ends_the_recorder_and_frees_the_lines() -> None:
+    class Broken(Box):
+        async def put(self, kind: Up, body: bytes) -> int:
+            await super().put(kind, body)
+            raise OSError("the file is gone")
+
+    box = Broken()
+    box.open.clear()
+    recorder = Recorder(box, max_points=10, linger_s=0.01)
+    running = asyncio.create_task(recorder.run())
+    blocked = asyncio.create_task(recorder.record(points(100)))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    box.open.set()
+    async with asyncio.timeout(5):
+        with pytest.raises(OSError, match="gone"):
+            await running
+        await blocked
+        await recorder.record(points(500))

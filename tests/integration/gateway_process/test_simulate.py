@@ -1,0 +1,55 @@
+"""The simulated fleet as a process."""
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+
+from gateway.drivers.modbus.line import ModbusTcpLine
+from gateway.errors import LineDown
+from gateway.settings import load_site
+from tests.integration.gateway_process.test_run import site_file
+
+RUN = "from simulators.modbus.cli import app; app()"
+
+
+async def start(*arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(sys.executable, "-c", RUN, *arguments, stderr=asyncio.subprocess.PIPE)
+
+
+async def test_serves_the_lines_of_a_site_and_logs_what_it_served(tmp_path: Path) -> None:
+    file, log = site_file(tmp_path), tmp_path / "log" / "served.jsonl"
+    process = await start("--site", str(file), "--seed", "5", "--served-log", str(log), "--advance")
+    line = ModbusTcpLine("127.0.0.1", load_site(file).lines[0].port, 5)
+    try:
+        async with asyncio.timeout(20):
+            while not line.connected:
+                try:
+                    await line.connect()
+                except LineDown:
+                    await asyncio.sleep(0.05)
+        high, low = await line.read(2, 3, 0, 2)
+        line.close()
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+    (entry,) = (json.loads(text) for text in log.read_text().splitlines())
+    assert (entry["device"], entry["channel"], entry["raw"]) == ("e-2", "energy_import_total", high << 16 | low)
+
+
+async def test_refuses_what_makes_no_sense(tmp_path: Path) -> None:
+    site = str(site_file(tmp_path))
+    for arguments, told in (
+        (["--site", site, "--time-zone", "Mars/Base"], "--time-zone: expected an IANA name"),
+        (["--site", site, "--fault", "tired=0.5"], "--fault: expected NAME=RATE"),
+        (["--site", site, "--fault", "silent=1.5"], "--fault: expected rates from 0 to 1"),
+        (["--site", f"{site}.nothing"], "a readable file, found none"),
+    ):
+        process = await start(*arguments)
+        _, errors = await process.communicate()
+        assert process.returncode == 2
+        assert told in errors.decode()
