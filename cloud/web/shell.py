@@ -1,0 +1,64 @@
+"""The Jinja environment of all pages: templates, translations, and how quantities and asset addresses are written."""
+
+import hashlib
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from cloud.kit import i18n
+from cloud.kit.pages import prepare
+from gateway.contract.quantities import BY_CODE, Quantity
+
+WEB = Path(__file__).resolve().parent
+TEMPLATES = WEB / "templates"
+STATIC = WEB / "static"
+
+_DECIMALS = {"kWh": 1, "m³": 2}
+"""How many decimals a usage is shown with; registers are shown with all they have."""
+
+
+def environment() -> Environment:
+    """Templates with autoescape, our gettext and filters. A name that a page forgot to pass is an error."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    prepare(made)
+    made.filters.update(usage=show_usage, register=show_register, percent=show_percent)
+    made.globals.update(static=static_url)
+    return made
+
+
+def display(value: int, quantity: Quantity) -> Decimal:
+    """`value` in the base unit of `quantity`, as people read it (Wh → kWh), exactly."""
+    return Decimal(value).scaleb(quantity.display_exponent)
+
+
+def show_usage(value: int, channel: str, *, unit: bool = True) -> str:
+    """A usage in the base unit of `channel`, rounded for reading, with its unit: 12.3 kWh."""
+    quantity = BY_CODE[channel]
+    text = i18n.show_number(display(value, quantity), _DECIMALS.get(quantity.display_unit))
+    return f"{text} {quantity.display_unit}" if unit else text
+
+
+def show_register(value: int, channel: str) -> str:
+    """A reading in the base unit of `channel`, with every digit and its unit."""
+    quantity = BY_CODE[channel]
+    return f"{i18n.show_number(display(value, quantity))} {quantity.display_unit}".strip()
+
+
+def show_percent(part: Decimal | int, whole: Decimal | int) -> str | None:
+    """`part` of `whole` as a percentage with one decimal; None when there is no whole."""
+    return None if not whole else f"{i18n.show_number(Decimal(part) * 100 / Decimal(whole), 1)}%"
+
+
+@lru_cache
+def static_url(name: str) -> str:
+    """Address of an asset, with a mark of its content: browsers may keep it forever and still notice a new one."""
+    mark = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    return f"/static/{name}?v={mark}"
