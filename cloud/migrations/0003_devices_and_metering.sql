@@ -5,13 +5,11 @@ CREATE TABLE gateway (
     project_id   bigint NOT NULL REFERENCES project,
     code         text NOT NULL CHECK (code ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'),
     name         text NOT NULL,
-    last_seen_at timestamptz,
-    health       jsonb,
     created_at   timestamptz NOT NULL DEFAULT now(),
     UNIQUE (project_id, id),
     UNIQUE (project_id, code)
 );
-CALL gm.keep_audit('gateway', secrets => ARRAY['health', 'last_seen_at']);
+CALL gm.keep_audit('gateway');
 CALL gm.guard('gateway');
 
 CREATE TABLE device (
@@ -21,15 +19,33 @@ CREATE TABLE device (
     code         text NOT NULL CHECK (code ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'),
     kind         text NOT NULL CHECK (kind IN ('electricity', 'water', 'heat', 'barrier', 'other')),
     template     text NOT NULL DEFAULT '',
-    last_seen_at timestamptz,
     created_at   timestamptz NOT NULL DEFAULT now(),
     UNIQUE (project_id, id),
     UNIQUE (gateway_id, code),
     FOREIGN KEY (project_id, gateway_id) REFERENCES gateway (project_id, id)
 );
-COMMENT ON COLUMN device.last_seen_at IS 'Newest reading or passage, as stamped at the edge.';
-CALL gm.keep_audit('device', secrets => ARRAY['last_seen_at']);
+CALL gm.keep_audit('device');
 CALL gm.guard('device');
+
+-- What changes with every message lives apart from what people change: small rows, no audit entries.
+CREATE TABLE gateway_state (
+    gateway_id bigint PRIMARY KEY,
+    project_id bigint NOT NULL,
+    seen_at    timestamptz NOT NULL,
+    health     jsonb,
+    health_at  timestamptz,
+    FOREIGN KEY (project_id, gateway_id) REFERENCES gateway (project_id, id)
+) WITH (fillfactor = 50);
+CALL gm.guard('gateway_state');
+
+CREATE TABLE device_state (
+    device_id  bigint PRIMARY KEY,
+    project_id bigint NOT NULL,
+    seen_at    timestamptz NOT NULL,
+    FOREIGN KEY (project_id, device_id) REFERENCES device (project_id, id)
+) WITH (fillfactor = 50);
+COMMENT ON COLUMN device_state.seen_at IS 'Newest reading or passage, as stamped at the edge.';
+CALL gm.guard('device_state');
 
 CREATE TABLE meter (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -138,16 +154,34 @@ CREATE INDEX command_of_device ON command (device_id, issued_at DESC);
 CALL gm.keep_audit('command');
 CALL gm.guard('command');
 
--- Which readings changed since usage was last derived: one window per meter and channel, widened by ingest in the
--- transaction that stores the readings, taken by the worker with SKIP LOCKED.
+-- Which readings changed since usage was last derived. Ingest adds windows in the transaction that stores the
+-- readings, the worker takes them in the transaction that stores the usage. Rows are only added and deleted, so that
+-- neither waits for the other.
 CREATE TABLE store.dirty_window (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     meter_id   bigint NOT NULL,
     channel    smallint NOT NULL,
     project_id bigint NOT NULL,
     from_at    timestamptz NOT NULL,
-    until_at   timestamptz NOT NULL,
-    PRIMARY KEY (meter_id, channel)
+    until_at   timestamptz NOT NULL
 );
+CREATE INDEX dirty_window_of_meter ON store.dirty_window (meter_id);
+
+-- Readings that usage is not derived from, with the rule they break; the register base did not move on them.
+CREATE TABLE usage_exception (
+    meter_id    bigint NOT NULL,
+    channel     smallint NOT NULL,
+    taken_at    timestamptz NOT NULL,
+    value       bigint NOT NULL,
+    code        text NOT NULL CHECK (code IN ('backward', 'spike')),
+    state       text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'seen')),
+    project_id  bigint NOT NULL,
+    detected_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (meter_id, channel, taken_at),
+    FOREIGN KEY (project_id, meter_id) REFERENCES meter (project_id, id)
+);
+CREATE INDEX usage_exception_of_project ON usage_exception (project_id, detected_at DESC);
+CALL gm.guard('usage_exception', 'meter_id IN (SELECT id FROM meter)');
 
 -- The same key with another value: the first stays, the second is kept here and shown.
 CREATE TABLE store.reading_revision (
@@ -256,25 +290,32 @@ $$
     WHERE o.person_id = ANY (gm.persons())
 $$;
 
+-- The system processes read everything, as in the policies: the web role saying `system` sees nothing.
+CREATE FUNCTION gm.is_system() RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS
+$$ SELECT gm.kind() = 'system' AND current_user IN ('gatemeter_ingest', 'gatemeter_worker') $$;
+
 CREATE VIEW reading WITH (security_barrier) AS
 SELECT r.* FROM store.reading r
-WHERE ((SELECT gm.kind()) = 'staff' AND r.project_id = ANY ((SELECT gm.projects())::bigint[]))
+WHERE (SELECT gm.is_system())
+   OR ((SELECT gm.kind()) = 'staff' AND r.project_id = ANY ((SELECT gm.projects())::bigint[]))
    OR ((SELECT gm.kind()) = 'resident' AND r.project_id = ANY ((SELECT gm.projects())::bigint[]) AND EXISTS (
        SELECT FROM gm.my_meters() mine
        WHERE mine.meter_id = r.meter_id AND r.taken_at >= mine.from_at AND r.taken_at <= mine.until_at));
 
 CREATE VIEW usage WITH (security_barrier) AS
 SELECT u.* FROM store.usage u
-WHERE ((SELECT gm.kind()) = 'staff' AND u.project_id = ANY ((SELECT gm.projects())::bigint[]))
+WHERE (SELECT gm.is_system())
+   OR ((SELECT gm.kind()) = 'staff' AND u.project_id = ANY ((SELECT gm.projects())::bigint[]))
    OR ((SELECT gm.kind()) = 'resident' AND u.project_id = ANY ((SELECT gm.projects())::bigint[]) AND EXISTS (
        SELECT FROM gm.my_meters() mine
        WHERE mine.meter_id = u.meter_id AND u.start >= mine.from_at AND u.start < mine.until_at));
 
 CREATE VIEW reading_revision WITH (security_barrier) AS
 SELECT r.* FROM store.reading_revision r
-WHERE (SELECT gm.kind()) = 'staff' AND r.project_id = ANY ((SELECT gm.projects())::bigint[]);
+WHERE (SELECT gm.is_system())
+   OR ((SELECT gm.kind()) = 'staff' AND r.project_id = ANY ((SELECT gm.projects())::bigint[]));
 
-GRANT SELECT ON reading, usage, reading_revision TO gatemeter_web, gatemeter_worker;
+GRANT SELECT ON reading, usage, reading_revision TO gatemeter_web, gatemeter_ingest, gatemeter_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON store.reading, store.usage, store.dirty_window, store.reading_revision
     TO gatemeter_ingest, gatemeter_worker;
 GRANT EXECUTE ON FUNCTION gm.ensure_partitions(date, date) TO gatemeter_worker;

@@ -1,0 +1,139 @@
+"""SQL of commands: queued by the cloud, published by the downlink, moved on by what the gateway reports."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import LiteralString
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from cloud.devices.records import Command
+from cloud.kit.db import Conn
+from cloud.kit.paging import Page, PageRequest, cut
+from gateway.contract.messages import CommandResult
+
+CHANNEL = "gm_command"
+
+_COMMAND: LiteralString = """
+    SELECT c.id, c.project_id, c.device_id, g.code AS gateway_code, d.code AS device_code, c.action, c.arguments,
+           c.reason, c.actor, c.issued_at, c.expires_at, c.state, c.detail, c.published_at, c.updated_at
+    FROM command c JOIN device d ON d.id = c.device_id JOIN gateway g ON g.id = d.gateway_id
+"""
+_LIST: LiteralString = (
+    _COMMAND
+    + """
+    WHERE (%(project_id)s::bigint IS NULL OR c.project_id = %(project_id)s)
+      AND (%(device_id)s::bigint IS NULL OR c.device_id = %(device_id)s)
+      AND (%(at)s::timestamptz IS NULL OR (c.issued_at, c.id) < (%(at)s, %(id)s::uuid))
+    ORDER BY c.issued_at DESC, c.id DESC LIMIT %(limit)s
+"""
+)
+_INSERT: LiteralString = """
+    INSERT INTO command (id, project_id, device_id, action, arguments, reason, actor, issued_at, expires_at)
+    VALUES (%(id)s, %(project_id)s, %(device_id)s, %(action)s, %(arguments)s, %(reason)s, %(actor)s,
+            date_trunc('milliseconds', now()), date_trunc('milliseconds', now()) + %(valid_for)s)
+"""
+# SKIP LOCKED: several ingest workers share the work; whoever holds the row publishes it.
+_TAKE_DUE: LiteralString = (
+    _COMMAND
+    + """
+    WHERE c.state = 'queued' AND c.expires_at > now() AND (c.published_at IS NULL OR c.published_at < %(before)s)
+    ORDER BY c.issued_at LIMIT %(limit)s FOR UPDATE OF c SKIP LOCKED
+"""
+)
+_EXPIRE: LiteralString = """
+    UPDATE command SET state = 'expired', updated_at = now(), detail = 'no gateway took it in time'
+    WHERE id IN (SELECT id FROM command WHERE state = 'queued' AND expires_at <= now() - interval '5 seconds'
+                 ORDER BY id FOR UPDATE SKIP LOCKED)
+"""
+# A state moves forward only. `expired` said by the cloud is a guess of silence: what the gateway reports is stronger.
+_MOVE: LiteralString = """
+    UPDATE command c SET state = r.state, detail = r.detail, updated_at = now()
+    FROM unnest(%(ids)s::uuid[], %(states)s::text[], %(ranks)s::int[], %(details)s::text[])
+         AS r (id, state, rank, detail)
+    WHERE c.id = r.id AND c.project_id = %(project_id)s
+      AND c.device_id IN (SELECT id FROM device WHERE gateway_id = %(gateway_id)s)
+      AND array_position(ARRAY['queued', 'delivered', 'executing', 'expired', 'uncertain', 'failed', 'done'], c.state)
+          < r.rank
+"""
+_RANKS = {"queued": 1, "delivered": 2, "executing": 3, "expired": 4, "uncertain": 5, "failed": 6, "done": 7}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A command to be queued."""
+
+    id: UUID
+    project_id: int
+    device_id: int
+    action: str
+    arguments: dict[str, str]
+    reason: str
+    actor: str
+    valid_for_s: int
+
+
+async def insert(conn: Conn, order: Order) -> None:
+    """Queues a command and wakes the downlink when the transaction commits."""
+    values = {
+        "id": order.id,
+        "project_id": order.project_id,
+        "device_id": order.device_id,
+        "action": order.action,
+        "arguments": Jsonb(order.arguments),
+        "reason": order.reason,
+        "actor": order.actor,
+        "valid_for": f"{order.valid_for_s} seconds",
+    }
+    await conn.execute(_INSERT, values)
+    await conn.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+
+
+async def one(conn: Conn, command_id: UUID) -> Command | None:
+    """One command."""
+    row = await (await conn.execute(_COMMAND + " WHERE c.id = %s", (command_id,))).fetchone()
+    return None if row is None else Command(**row)
+
+
+async def newest(conn: Conn, page: PageRequest, project_id: int | None, device_id: int | None) -> Page[Command]:
+    """Commands, newest first; the cursor is (issue time, id)."""
+    at, command_id = page.after if page.after else (None, None)
+    query = {"project_id": project_id, "device_id": device_id, "at": at, "id": command_id, "limit": page.limit + 1}
+    rows = await (await conn.execute(_LIST, query)).fetchall()
+    return cut([Command(**row) for row in rows], page, lambda found: (found.issued_at.isoformat(), str(found.id)))
+
+
+async def take_due(conn: Conn, published_before: datetime, limit: int) -> list[Command]:
+    """Queued commands that were not published since then, locked until the transaction ends."""
+    rows = await (await conn.execute(_TAKE_DUE, {"before": published_before, "limit": limit})).fetchall()
+    return [Command(**row) for row in rows]
+
+
+async def mark_published(conn: Conn, ids: Sequence[UUID]) -> None:
+    """Remembers when they were handed to the broker last."""
+    await conn.execute("UPDATE command SET published_at = now() WHERE id = ANY (%s)", (list(ids),))
+
+
+async def expire(conn: Conn) -> int:
+    """Ends commands that no gateway took before they expired; returns how many."""
+    return (await conn.execute(_EXPIRE)).rowcount
+
+
+async def move(conn: Conn, project_id: int, gateway_id: int, results: Sequence[CommandResult]) -> int:
+    """Applies what the gateway reports, forward only; returns how many commands moved."""
+    furthest: dict[str, CommandResult] = {}
+    for result in results:
+        known = furthest.get(result.command_id)
+        if known is None or _RANKS[result.state] > _RANKS[known.state]:
+            furthest[result.command_id] = result
+    ordered = [furthest[key] for key in sorted(furthest)]
+    query = {
+        "ids": [UUID(result.command_id) for result in ordered],
+        "states": [result.state.value for result in ordered],
+        "ranks": [_RANKS[result.state] for result in ordered],
+        "details": [result.detail for result in ordered],
+        "project_id": project_id,
+        "gateway_id": gateway_id,
+    }
+    return (await conn.execute(_MOVE, query)).rowcount

@@ -1,0 +1,118 @@
+"""What the devices feature hands out."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from gateway.contract.messages import Health
+
+DeviceKind = Literal["electricity", "water", "heat", "barrier", "other"]
+UnclaimedReason = Literal["unknown-device", "unbound", "unknown-channel", "clock"]
+
+ONLINE_WITHIN = timedelta(minutes=30)
+"""A device heard of more recently than this is online; meters are polled every 15 minutes at the latest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """An edge process; `code` is its name on the wire."""
+
+    id: int
+    project_id: int
+    code: str
+    name: str
+    seen_at: datetime | None
+    health: Health | None
+    health_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A thing on a gateway's lines; `seen_at` is its newest reading or passage as stamped at the edge."""
+
+    id: int
+    project_id: int
+    gateway_id: int
+    gateway_code: str
+    code: str
+    kind: DeviceKind
+    template: str
+    meter_id: int | None
+    """The meter it carries now."""
+    seen_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCounts:
+    """`online` and `late` were heard of, `never` not yet; the three add up to `total`."""
+
+    online: int
+    late: int
+    never: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """An order to a device and how far it got."""
+
+    id: UUID
+    project_id: int
+    device_id: int
+    gateway_code: str
+    device_code: str
+    action: str
+    arguments: dict[str, str]
+    reason: str
+    actor: str
+    issued_at: datetime
+    expires_at: datetime
+    state: str
+    detail: str
+    published_at: datetime | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that could not be taken, without its payload."""
+
+    id: int
+    project_id: int | None
+    received_at: datetime
+    topic: str
+    size: int
+    reason: str
+    detail: str
+    times: int
+    replayed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """Readings of one channel that no meter can take, counted."""
+
+    project_id: int
+    gateway_code: str
+    device_code: str
+    channel_code: str
+    reason: UnclaimedReason
+    readings: int
+    first_at: datetime
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A device as ingest looks it up: `from_ms`/`until_ms` bound the time in which `meter_id` is read by it.
+
+    A known device without any binding has one row with `meter_id` None.
+    """
+
+    key: int
+    """Position in the list of keys that was asked for."""
+    device_id: int
+    meter_id: int | None
+    from_ms: int
+    until_ms: int

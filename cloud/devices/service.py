@@ -1,0 +1,222 @@
+"""Rules of gateways, devices, bindings and commands."""
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from cloud.devices import inbox, orders, repository, states
+from cloud.devices.inbox import Letter, UnclaimedPlace
+from cloud.devices.records import (
+    ONLINE_WITHIN,
+    Binding,
+    Command,
+    DeadLetter,
+    Device,
+    DeviceCounts,
+    DeviceKind,
+    Gateway,
+    Unclaimed,
+)
+from cloud.kit.db import Conn
+from cloud.kit.errors import InvalidInput, NotFound
+from cloud.kit.jobs import enqueue
+from cloud.kit.paging import Page, PageRequest
+from gateway.contract.messages import Action, CommandResult, Health
+from gateway.contract.topics import valid_code
+
+CLAIM_READINGS = "metering.claim-readings"
+"""Job kind: a device was made or bound, and readings of it wait. Payload: `project_id`."""
+
+_LONGEST_VALIDITY = timedelta(days=1)
+
+
+async def create_gateway(conn: Conn, project_id: int, code: str, name: str) -> Gateway:
+    """Registers a gateway. Its code is unique in the project."""
+    _check_code(code)
+    return await get_gateway(conn, await repository.insert_gateway(conn, project_id, code, name))
+
+
+async def get_gateway(conn: Conn, gateway_id: int) -> Gateway:
+    """Raises NotFound."""
+    found = await repository.gateway(conn, gateway_id)
+    if found is None:
+        raise NotFound("no-gateway", f"there is no gateway {gateway_id}")
+    return found
+
+
+async def list_gateways(conn: Conn, page: PageRequest, project_id: int | None = None) -> Page[Gateway]:
+    """Gateways by id."""
+    return await repository.gateways(conn, page, project_id)
+
+
+async def create_device(
+    conn: Conn, project_id: int, gateway_id: int, code: str, kind: DeviceKind, template: str = ""
+) -> Device:
+    """Registers a device of a gateway; readings that came before are claimed as soon as a meter is bound."""
+    _check_code(code)
+    await repository.lock_for_change(conn, gateway_id)
+    device_id = await repository.insert_device(conn, project_id, gateway_id, code, kind, template)
+    await _claim_what_waits(conn, project_id, gateway_id, code)
+    return await get_device(conn, device_id)
+
+
+async def get_device(conn: Conn, device_id: int) -> Device:
+    """Raises NotFound."""
+    found = await repository.device(conn, device_id)
+    if found is None:
+        raise NotFound("no-device", f"there is no device {device_id}")
+    return found
+
+
+async def get_device_by_code(conn: Conn, project_id: int, gateway_code: str, code: str) -> Device | None:
+    """The device as it is named on the wire, or None."""
+    return await repository.device_by_code(conn, project_id, gateway_code, code)
+
+
+async def list_devices(
+    conn: Conn, page: PageRequest, project_id: int | None = None, gateway_id: int | None = None
+) -> Page[Device]:
+    """Devices by id."""
+    return await repository.devices(conn, page, project_id, gateway_id)
+
+
+async def device_counts(conn: Conn, project_id: int, now: datetime) -> DeviceCounts:
+    """How many devices of a project are online, late, or were never heard of."""
+    return await repository.counts(conn, project_id, now - ONLINE_WITHIN)
+
+
+async def bind(
+    conn: Conn, device_id: int, meter_id: int, valid_from: datetime, valid_until: datetime | None = None
+) -> int:
+    """From `valid_from` on the device's readings are the meter's; returns the binding's id.
+
+    Readings of that time which wait unclaimed are claimed by a job that starts when the transaction commits.
+    Raises NotFound; the database refuses two meters of a device, or two devices of a meter, at one time.
+    """
+    if valid_from.tzinfo is None or (valid_until is not None and valid_until <= valid_from):
+        raise InvalidInput("bad-period", "expected times with a zone, the end after the start", field="valid_until")
+    device = await get_device(conn, device_id)
+    await repository.lock_for_change(conn, device.gateway_id)
+    binding = await repository.insert_binding(conn, device.project_id, device_id, meter_id, valid_from, valid_until)
+    await _claim_what_waits(conn, device.project_id, device.gateway_id, device.code)
+    return binding
+
+
+async def queue_command(
+    conn: Conn,
+    project_id: int,
+    device_id: int,
+    action: Action,
+    arguments: Mapping[str, str],
+    actor: str,
+    reason: str,
+    valid_for: timedelta,
+) -> uuid.UUID:
+    """Queues a command; the downlink signs and publishes it after the commit. Raises NotFound, InvalidInput."""
+    if not timedelta(seconds=1) <= valid_for <= _LONGEST_VALIDITY:
+        raise InvalidInput("bad-validity", "expected 1 second to 1 day", field="valid_for_s")
+    device = await get_device(conn, device_id)
+    if device.project_id != project_id:
+        raise NotFound("no-device", f"there is no device {device_id} in project {project_id}")
+    order = orders.Order(
+        uuid.uuid4(), project_id, device_id, action.value, dict(arguments), reason, actor,
+        int(valid_for.total_seconds()),
+    )  # fmt: skip
+    await orders.insert(conn, order)
+    return order.id
+
+
+async def get_command(conn: Conn, command_id: uuid.UUID) -> Command:
+    """Raises NotFound."""
+    found = await orders.one(conn, command_id)
+    if found is None:
+        raise NotFound("no-command", f"there is no command {command_id}")
+    return found
+
+
+async def list_commands(
+    conn: Conn, page: PageRequest, project_id: int | None = None, device_id: int | None = None
+) -> Page[Command]:
+    """Commands, newest first."""
+    return await orders.newest(conn, page, project_id, device_id)
+
+
+async def list_dead_letters(conn: Conn, page: PageRequest, project_id: int | None = None) -> Page[DeadLetter]:
+    """Messages that could not be taken, newest first."""
+    return await inbox.letters(conn, page, project_id)
+
+
+async def list_unclaimed(conn: Conn, page: PageRequest, project_id: int | None = None) -> Page[Unclaimed]:
+    """Readings without a place, counted by channel."""
+    return await inbox.unclaimed(conn, page, project_id)
+
+
+# What ingest calls
+
+
+async def apply_result(conn: Conn, project_id: int, gateway_id: int, results: Sequence[CommandResult]) -> int:
+    """Moves commands of this gateway's devices forward as reported; returns how many moved."""
+    return await orders.move(conn, project_id, gateway_id, results)
+
+
+async def apply_health(conn: Conn, gateway_id: int, health: Health) -> None:
+    """Keeps the newest health report of a gateway."""
+    await states.keep_health(conn, gateway_id, health)
+
+
+async def resolve_gateways(conn: Conn, names: Iterable[tuple[int, str]]) -> dict[tuple[int, str], int]:
+    """Gateway ids by (project id, code). Their devices and bindings stay as they are until the transaction ends."""
+    found = await repository.resolve(conn, sorted(names))
+    await repository.lock_for_lookup(conn, list(found.values()))
+    return found
+
+
+async def bindings_of(conn: Conn, keys: Sequence[tuple[int, str]]) -> list[Binding]:
+    """Which meter each (gateway id, device code) carries, and when. Call `resolve_gateways` before."""
+    return await repository.bindings(conn, keys)
+
+
+async def note_seen(conn: Conn, gateway_ids: Iterable[int], device_seen_ms: Mapping[int, int]) -> None:
+    """Remembers that these gateways were heard of now, and these devices at the time the edge stamped."""
+    await states.gateways_seen(conn, sorted(gateway_ids))
+    if device_seen_ms:
+        await states.devices_seen(conn, device_seen_ms)
+
+
+async def keep_dead_letters(conn: Conn, letters: Sequence[Letter]) -> None:
+    """Keeps messages that cannot be taken; the same payload again is only counted."""
+    await inbox.keep_letters(conn, letters)
+
+
+async def dead_letters_to_replay(conn: Conn, after: int, limit: int) -> list[tuple[int, str, bytes]]:
+    """(id, topic, payload) of letters that were not replayed yet."""
+    return await inbox.letters_to_replay(conn, after, limit)
+
+
+async def mark_replayed(conn: Conn, letter_id: int) -> None:
+    """The letter found its place after all."""
+    await inbox.mark_replayed(conn, letter_id)
+
+
+async def keep_unclaimed(conn: Conn, columns: dict[str, list[Any]]) -> int:
+    """Keeps readings that no meter can take yet; returns how many were new. Columns as `inbox` names them."""
+    return await inbox.keep_unclaimed(conn, columns)
+
+
+async def take_unclaimed(conn: Conn, project_id: int, after: UnclaimedPlace, limit: int) -> list[dict[str, Any]]:
+    """Takes readings out of the unclaimed ones; the caller stores each of them in the same transaction."""
+    return await inbox.take_unclaimed(conn, project_id, after, limit)
+
+
+async def _claim_what_waits(conn: Conn, project_id: int, gateway_id: int, device_code: str) -> None:
+    if await inbox.has_unclaimed(conn, gateway_id, device_code):
+        await enqueue(
+            conn, CLAIM_READINGS, {"project_id": project_id}, project_id=project_id, dedupe_key=f"gateway-{gateway_id}"
+        )
+
+
+def _check_code(code: str) -> None:
+    if not valid_code(code):
+        raise InvalidInput("bad-code", "expected 1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit",
+                           field="code")  # fmt: skip

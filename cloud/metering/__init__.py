@@ -1,0 +1,1 @@
+"""Meters, their readings, and the usage derived from them."""

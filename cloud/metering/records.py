@@ -1,0 +1,146 @@
+"""What the metering feature hands out."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Literal
+
+from gateway.contract.quantities import BY_CODE, Quantity
+
+Medium = Literal["electricity", "water", "heat"]
+Step = Literal["hour", "day", "month"]
+
+MAIN_CHANNEL: dict[Medium, Quantity] = {
+    "electricity": BY_CODE["energy_import_total"],
+    "water": BY_CODE["volume_total"],
+    "heat": BY_CODE["heat_total"],
+}
+"""The register that is billed."""
+
+MAX_MODULUS = 10**15
+MAX_PER_HOUR = 10**12
+"""Bounds that keep the usage engine inside 64 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """A meter. `modulus` and `max_per_hour` are in the base unit of its main channel, before the multiplier."""
+
+    id: int
+    project_id: int
+    code: str
+    medium: Medium
+    unit_id: int | None
+    parent_id: int | None
+    serial: str
+    place: str
+    multiplier: Decimal
+    modulus: int
+    max_per_hour: int
+    installed_on: date
+    removed_on: date | None
+
+    @property
+    def main_channel(self) -> Quantity:
+        """The register that is billed."""
+        return MAIN_CHANNEL[self.medium]
+
+
+@dataclass(frozen=True, slots=True)
+class NewMeter:
+    """What `create_meters` wants to know of each meter."""
+
+    code: str
+    medium: Medium
+    unit_id: int | None
+    modulus: int
+    max_per_hour: int
+    installed_on: date
+    multiplier: Decimal = Decimal(1)
+    parent_id: int | None = None
+    serial: str = ""
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One stored reading; `value` in the base unit of the channel, before the multiplier."""
+
+    meter_id: int
+    channel: int
+    taken_at: datetime
+    value: int
+    quality: int
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BoundaryReading:
+    """The first good reading at or after an instant, within the tolerance."""
+
+    taken_at: datetime
+    value: int
+    quality: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageBar:
+    """Usage from `start` to `end` (UTC) in the base unit, multiplier applied.
+
+    `quantity` is None when it is not known: readings are missing over an edge of the bar (`spans_gap`), or there
+    are none at all yet.
+    """
+
+    start: datetime
+    end: datetime
+    quantity: int | None
+    spans_gap: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """One derived row: the advance between two boundary readings, multiplier applied."""
+
+    start: datetime
+    length_s: int
+    quantity: int
+    method: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageTotal:
+    """Usage between two instants. `complete`: the rows cover it exactly, none crosses an end, none is missing."""
+
+    quantity: int
+    complete: bool
+    rollovers: int
+    gaps: int
+    """Rows longer than an hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageException:
+    """A reading that usage is not derived from."""
+
+    meter_id: int
+    channel: int
+    taken_at: datetime
+    value: int
+    code: Literal["backward", "spike"]
+    state: str
+    detected_at: datetime
+
+
+@dataclass(slots=True)
+class StoreResult:
+    """What became of a group of points."""
+
+    stored: int = 0
+    repeated: int = 0
+    """Same key, same value: dropped."""
+    revised: int = 0
+    """Same key, other value: the first stays, this one is kept beside it."""
+    unclaimed: int = 0
+    unusable: int = 0
+    """The device answered without a value."""

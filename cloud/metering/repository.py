@@ -1,0 +1,220 @@
+"""SQL of meters, and of readings and usage as people and other features read them (through the guarded views)."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import LiteralString
+
+from cloud.kit.db import Conn
+from cloud.kit.paging import Page, PageRequest, cut
+from cloud.metering.records import (
+    BoundaryReading,
+    Medium,
+    Meter,
+    NewMeter,
+    Reading,
+    UsageException,
+    UsageRow,
+    UsageTotal,
+)
+
+_METER: LiteralString = """
+    SELECT id, project_id, code, medium, unit_id, parent_id, serial, place, multiplier, modulus, max_per_hour,
+           installed_on, removed_on
+    FROM meter
+"""
+_INSERT_METERS: LiteralString = """
+    INSERT INTO meter (project_id, code, medium, unit_id, modulus, max_per_hour, installed_on, multiplier, parent_id,
+                       serial, place)
+    SELECT %(project_id)s, m.* FROM unnest(
+        %(codes)s::text[], %(media)s::text[], %(units)s::bigint[], %(moduli)s::bigint[], %(maxima)s::bigint[],
+        %(installed)s::date[], %(multipliers)s::numeric[], %(parents)s::bigint[], %(serials)s::text[],
+        %(places)s::text[]) AS m
+    RETURNING id, project_id, code, medium, unit_id, parent_id, serial, place, multiplier, modulus, max_per_hour,
+              installed_on, removed_on
+"""
+_LIST_METERS: LiteralString = (
+    _METER
+    + """
+    WHERE (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s)
+      AND (%(unit_id)s::bigint IS NULL OR unit_id = %(unit_id)s)
+      AND (%(medium)s::text IS NULL OR medium = %(medium)s) AND id > %(after)s
+    ORDER BY id LIMIT %(limit)s
+"""
+)
+_READINGS: LiteralString = """
+    SELECT meter_id, channel, taken_at, value, quality, received_at FROM reading
+    WHERE meter_id = %(meter_id)s AND channel = %(channel)s AND taken_at >= %(start)s AND taken_at < %(end)s
+      AND (%(before)s::timestamptz IS NULL OR taken_at < %(before)s)
+    ORDER BY taken_at DESC LIMIT %(limit)s
+"""
+_LATEST: LiteralString = """
+    SELECT newest.* FROM unnest(%(meters)s::bigint[]) AS wanted (meter_id)
+    CROSS JOIN unnest(%(channels)s::smallint[]) AS c (channel)
+    CROSS JOIN LATERAL (
+        SELECT r.meter_id, r.channel, r.taken_at, r.value, r.quality, r.received_at FROM reading r
+        WHERE r.meter_id = wanted.meter_id AND r.channel = c.channel
+        ORDER BY r.taken_at DESC LIMIT 1) AS newest
+    ORDER BY newest.meter_id, newest.channel
+"""
+_BOUNDARIES: LiteralString = """
+    SELECT wanted.meter_id, wanted.instant, found.taken_at, found.value, found.quality
+    FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(instants)s::timestamptz[])
+         AS wanted (meter_id, channel, instant)
+    CROSS JOIN LATERAL (
+        SELECT r.taken_at, r.value, r.quality FROM reading r
+        WHERE r.meter_id = wanted.meter_id AND r.channel = wanted.channel
+          AND r.taken_at >= wanted.instant AND r.taken_at < wanted.instant + %(tolerance)s
+          AND NOT EXISTS (SELECT FROM usage_exception e WHERE e.meter_id = r.meter_id AND e.channel = r.channel
+                          AND e.taken_at = r.taken_at)
+        ORDER BY r.taken_at LIMIT 1) AS found
+"""
+_USAGE: LiteralString = """
+    SELECT start, length_s, quantity, method, version FROM usage
+    WHERE meter_id = %(meter_id)s AND channel = %(channel)s AND start < %(end)s
+      AND start >= coalesce((SELECT max(start) FROM usage WHERE meter_id = %(meter_id)s AND channel = %(channel)s
+                             AND start <= %(start)s), %(start)s)
+      AND start + length_s * interval '1 second' > %(start)s
+    ORDER BY start
+"""
+_TOTAL: LiteralString = """
+    SELECT coalesce(sum(quantity) FILTER (WHERE start >= %(start)s AND stop <= %(end)s), 0)::bigint AS quantity,
+           coalesce(sum(length_s) FILTER (WHERE start >= %(start)s AND stop <= %(end)s), 0)
+               = extract(epoch FROM %(end)s::timestamptz - %(start)s::timestamptz) AS complete,
+           count(*) FILTER (WHERE method = 1) AS rollovers, count(*) FILTER (WHERE length_s > 3600) AS gaps
+    FROM (SELECT *, start + length_s * interval '1 second' AS stop FROM usage
+          WHERE meter_id = %(meter_id)s AND channel = %(channel)s AND start < %(end)s AND start >= %(start)s) AS inside
+"""
+_CONSUMPTION: LiteralString = """
+    SELECT coalesce(sum(u.quantity), 0)::bigint AS quantity
+    FROM meter m JOIN usage u ON u.meter_id = m.id AND u.channel = %(channel)s
+    WHERE m.project_id = %(project_id)s AND m.medium = %(medium)s AND m.parent_id IS NULL
+      AND u.start >= %(start)s AND u.start < %(end)s AND u.start + u.length_s * interval '1 second' <= %(end)s
+"""
+_EXCEPTIONS: LiteralString = """
+    SELECT meter_id, channel, taken_at, value, code, state, detected_at FROM usage_exception
+    WHERE (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s)
+      AND (%(meter_id)s::bigint IS NULL OR meter_id = %(meter_id)s)
+    ORDER BY detected_at DESC, meter_id, channel, taken_at LIMIT %(limit)s
+"""
+
+
+async def insert_meters(conn: Conn, project_id: int, meters: Sequence[NewMeter]) -> list[Meter]:
+    """New meters, in the order given."""
+    query = {
+        "project_id": project_id,
+        "codes": [meter.code for meter in meters],
+        "media": [meter.medium for meter in meters],
+        "units": [meter.unit_id for meter in meters],
+        "moduli": [meter.modulus for meter in meters],
+        "maxima": [meter.max_per_hour for meter in meters],
+        "installed": [meter.installed_on for meter in meters],
+        "multipliers": [meter.multiplier for meter in meters],
+        "parents": [meter.parent_id for meter in meters],
+        "serials": [meter.serial for meter in meters],
+        "places": [meter.place for meter in meters],
+    }
+    rows = await (await conn.execute(_INSERT_METERS, query)).fetchall()
+    return [Meter(**row) for row in rows]
+
+
+async def meter(conn: Conn, meter_id: int) -> Meter | None:
+    """One meter."""
+    row = await (await conn.execute(_METER + " WHERE id = %s", (meter_id,))).fetchone()
+    return None if row is None else Meter(**row)
+
+
+async def meters(
+    conn: Conn, page: PageRequest, project_id: int | None, unit_id: int | None, medium: Medium | None
+) -> Page[Meter]:
+    """Meters by id."""
+    query = {
+        "project_id": project_id,
+        "unit_id": unit_id,
+        "medium": medium,
+        "after": page.after[0] if page.after else 0,
+        "limit": page.limit + 1,
+    }
+    rows = await (await conn.execute(_LIST_METERS, query)).fetchall()
+    return cut([Meter(**row) for row in rows], page, lambda found: (found.id,))
+
+
+async def meters_of_units(conn: Conn, unit_ids: Sequence[int]) -> list[Meter]:
+    """Meters of these units, by id."""
+    rows = await (await conn.execute(_METER + " WHERE unit_id = ANY (%s) ORDER BY id", (list(unit_ids),))).fetchall()
+    return [Meter(**row) for row in rows]
+
+
+async def meters_by_id(conn: Conn, meter_ids: Sequence[int]) -> dict[int, Meter]:
+    """Those of these meters that exist."""
+    rows = await (await conn.execute(_METER + " WHERE id = ANY (%s)", (list(meter_ids),))).fetchall()
+    return {row["id"]: Meter(**row) for row in rows}
+
+
+async def readings(
+    conn: Conn, page: PageRequest, meter_id: int, channel: int, start: datetime, end: datetime
+) -> Page[Reading]:
+    """Readings of one channel, newest first; the cursor is the time."""
+    query = {
+        "meter_id": meter_id,
+        "channel": channel,
+        "start": start,
+        "end": end,
+        "before": page.after[0] if page.after else None,
+        "limit": page.limit + 1,
+    }
+    rows = await (await conn.execute(_READINGS, query)).fetchall()
+    return cut([Reading(**row) for row in rows], page, lambda found: (found.taken_at.isoformat(),))
+
+
+async def latest(conn: Conn, meter_ids: Sequence[int], channels: Sequence[int]) -> list[Reading]:
+    """The newest reading of each channel of each meter."""
+    query = {"meters": list(meter_ids), "channels": list(channels)}
+    rows = await (await conn.execute(_LATEST, query)).fetchall()
+    return [Reading(**row) for row in rows]
+
+
+async def boundaries(
+    conn: Conn, wanted: Sequence[tuple[int, int, datetime]], tolerance_s: int
+) -> dict[tuple[int, datetime], BoundaryReading]:
+    """First accepted reading at or after each (meter, channel, instant)."""
+    query = {
+        "meters": [row[0] for row in wanted],
+        "channels": [row[1] for row in wanted],
+        "instants": [row[2] for row in wanted],
+        "tolerance": f"{tolerance_s} seconds",
+    }
+    rows = await (await conn.execute(_BOUNDARIES, query)).fetchall()
+    return {
+        (row["meter_id"], row["instant"]): BoundaryReading(row["taken_at"], row["value"], row["quality"])
+        for row in rows
+    }
+
+
+async def usage(conn: Conn, meter_id: int, channel: int, start: datetime, end: datetime) -> list[UsageRow]:
+    """Rows that touch [start, end), by start."""
+    query = {"meter_id": meter_id, "channel": channel, "start": start, "end": end}
+    rows = await (await conn.execute(_USAGE, query)).fetchall()
+    return [UsageRow(**row) for row in rows]
+
+
+async def total(conn: Conn, meter_id: int, channel: int, start: datetime, end: datetime) -> UsageTotal:
+    """Sum of the rows inside [start, end]."""
+    query = {"meter_id": meter_id, "channel": channel, "start": start, "end": end}
+    row = await (await conn.execute(_TOTAL, query)).fetchone()
+    assert row is not None
+    return UsageTotal(**row)
+
+
+async def consumption(conn: Conn, project_id: int, medium: Medium, channel: int, start: datetime, end: datetime) -> int:
+    """Sum over the meters of a medium that have no master meter above them."""
+    query = {"project_id": project_id, "medium": medium, "channel": channel, "start": start, "end": end}
+    row = await (await conn.execute(_CONSUMPTION, query)).fetchone()
+    assert row is not None
+    return int(row["quantity"])
+
+
+async def exceptions(conn: Conn, project_id: int | None, meter_id: int | None, limit: int) -> list[UsageException]:
+    """Readings that usage is not derived from, newest finding first."""
+    query = {"project_id": project_id, "meter_id": meter_id, "limit": limit}
+    rows = await (await conn.execute(_EXCEPTIONS, query)).fetchall()
+    return [UsageException(**row) for row in rows]

@@ -1,0 +1,159 @@
+"""Rules of meters, readings and usage, as other features and people use them."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from cloud.kit.db import Conn
+from cloud.kit.errors import InvalidInput, NotFound
+from cloud.kit.paging import Page, PageRequest
+from cloud.kit.periods import Period
+from cloud.metering import repository, series
+from cloud.metering.records import (
+    MAIN_CHANNEL,
+    MAX_MODULUS,
+    MAX_PER_HOUR,
+    BoundaryReading,
+    Medium,
+    Meter,
+    NewMeter,
+    Reading,
+    Step,
+    UsageBar,
+    UsageException,
+    UsageTotal,
+)
+from cloud.metering.usage import TOLERANCE_S
+from gateway.contract.quantities import BY_NUMBER, Quantity
+
+BOUNDARY_TOLERANCE = timedelta(seconds=TOLERANCE_S)
+"""How long after an instant a reading still counts as taken at it."""
+
+
+async def create_meter(
+    conn: Conn,
+    project_id: int,
+    code: str,
+    medium: Medium,
+    unit_id: int | None,
+    modulus: int,
+    max_per_hour: int,
+    installed_on: date,
+    multiplier: Decimal = Decimal(1),
+    *,
+    parent_id: int | None = None,
+    serial: str = "",
+    place: str = "",
+) -> Meter:
+    """Registers a meter. `modulus` and `max_per_hour` in the base unit of the main channel, before the multiplier."""
+    new = NewMeter(code, medium, unit_id, modulus, max_per_hour, installed_on, multiplier, parent_id, serial, place)
+    return (await create_meters(conn, project_id, [new]))[0]
+
+
+async def create_meters(conn: Conn, project_id: int, meters: Sequence[NewMeter]) -> list[Meter]:
+    """Registers many meters of a project in one statement; the answer is in the same order."""
+    for meter in meters:
+        if not 0 < meter.modulus <= MAX_MODULUS:
+            raise InvalidInput("bad-modulus", f"expected 1 to {MAX_MODULUS}", field="modulus")
+        if not 0 < meter.max_per_hour <= MAX_PER_HOUR:
+            raise InvalidInput("bad-maximum", f"expected 1 to {MAX_PER_HOUR}", field="max_per_hour")
+        if not meter.multiplier.is_finite() or meter.multiplier.quantize(Decimal("0.0001")) != meter.multiplier:
+            raise InvalidInput("bad-multiplier", "expected at most 4 decimals", field="multiplier")
+    return await repository.insert_meters(conn, project_id, meters)
+
+
+async def get_meter(conn: Conn, meter_id: int) -> Meter:
+    """Raises NotFound."""
+    found = await repository.meter(conn, meter_id)
+    if found is None:
+        raise NotFound("no-meter", f"there is no meter {meter_id}")
+    return found
+
+
+async def meters_by_id(conn: Conn, meter_ids: Iterable[int]) -> dict[int, Meter]:
+    """Those of these meters that exist and may be seen."""
+    return await repository.meters_by_id(conn, sorted(set(meter_ids)))
+
+
+async def list_meters(
+    conn: Conn,
+    page: PageRequest,
+    project_id: int | None = None,
+    *,
+    unit_id: int | None = None,
+    medium: Medium | None = None,
+) -> Page[Meter]:
+    """Meters by id."""
+    return await repository.meters(conn, page, project_id, unit_id, medium)
+
+
+async def meters_of_units(conn: Conn, unit_ids: Iterable[int]) -> list[Meter]:
+    """Meters of these units, by id."""
+    return await repository.meters_of_units(conn, sorted(set(unit_ids)))
+
+
+def main_channel(medium: Medium) -> Quantity:
+    """The register of a medium that is billed."""
+    return MAIN_CHANNEL[medium]
+
+
+async def list_readings(
+    conn: Conn, page: PageRequest, meter_id: int, channel: int, start: datetime, end: datetime
+) -> Page[Reading]:
+    """Readings of one channel in [start, end), newest first."""
+    return await repository.readings(conn, page, meter_id, channel, start, end)
+
+
+async def latest_readings(conn: Conn, meter_ids: Iterable[int]) -> dict[int, list[Reading]]:
+    """The newest reading of every channel, by meter; meters without readings are absent."""
+    found: dict[int, list[Reading]] = {}
+    for reading in await repository.latest(conn, sorted(set(meter_ids)), sorted(BY_NUMBER)):
+        found.setdefault(reading.meter_id, []).append(reading)
+    return found
+
+
+async def boundary_readings(
+    conn: Conn, wanted: Sequence[tuple[int, datetime]], tolerance: timedelta = BOUNDARY_TOLERANCE
+) -> dict[tuple[int, datetime], BoundaryReading]:
+    """For each (meter id, instant) the first good reading of the main channel at or after the instant.
+
+    The rule by which usage chooses its boundaries: usage between two instants that both have one is the difference
+    of the two values (with rollovers and multiplier). Pairs without a reading within `tolerance` are absent.
+    """
+    meters = await meters_by_id(conn, (meter_id for meter_id, _ in wanted))
+    rows = [(meter_id, meters[meter_id].main_channel.number, at) for meter_id, at in wanted if meter_id in meters]
+    found = await repository.boundaries(conn, rows, int(tolerance.total_seconds()))
+    return {(meter_id, at): found[(meter_id, at)] for meter_id, _, at in rows if (meter_id, at) in found}
+
+
+async def usage_series(
+    conn: Conn, meter_id: int, period: Period, step: Step, zone: ZoneInfo, channel: int | None = None
+) -> list[UsageBar]:
+    """Bars of the meter's usage over local days, hours or months of `zone`; the main channel unless another is named.
+
+    A stretch without readings over an edge of a bar makes the bars it touches unknown, not 0; a longer bar that
+    holds the whole stretch is known. Raises NotFound.
+    """
+    if channel is None:
+        channel = (await get_meter(conn, meter_id)).main_channel.number
+    edges = series.edges(period, step, zone)
+    rows = await repository.usage(conn, meter_id, channel, edges[0], edges[-1])
+    return series.bars(edges, rows)
+
+
+async def usage_between(conn: Conn, meter_id: int, channel: int, start: datetime, end: datetime) -> UsageTotal:
+    """Usage of the rows that lie inside [start, end]; `complete` says whether they cover it exactly."""
+    return await repository.total(conn, meter_id, channel, start, end)
+
+
+async def consumption(conn: Conn, project_id: int, medium: Medium, start: datetime, end: datetime) -> int:
+    """Usage of a project between two instants in the medium's base unit; sub-meters are not added to their master."""
+    return await repository.consumption(conn, project_id, medium, MAIN_CHANNEL[medium].number, start, end)
+
+
+async def list_exceptions(
+    conn: Conn, project_id: int | None = None, meter_id: int | None = None, limit: int = 100
+) -> list[UsageException]:
+    """Readings that usage is not derived from, newest finding first."""
+    return await repository.exceptions(conn, project_id, meter_id, limit)
