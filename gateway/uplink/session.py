@@ -70,7 +70,6 @@ class Session:
 
     async def run(self) -> None:
         """Serves until the connection dies (raises a group with MqttError) or, after `stop`, nothing waits."""
-        await self._subscribe()
         async with asyncio.TaskGroup() as tasks:
             receiver = tasks.create_task(self._receive())
             publishing: set[asyncio.Task[None]] = set()
@@ -83,7 +82,8 @@ class Session:
         self._stopping = True
         self._outbox.arrived.set()
 
-    async def _subscribe(self) -> None:
+    async def subscribe(self) -> None:
+        """Comes before `run`: from here on the cloud is heard. Raises MqttError, also when the broker refuses."""
         topic = topics.all_down(self._address.project, self._address.gateway)
         for code in await self._client.subscribe(topic, qos=1):
             if code.is_failure if isinstance(code, ReasonCode) else code >= 128:

@@ -110,17 +110,19 @@ class Uplink:
         identifier = f"gm-{self._address.project}-{self._address.gateway}"
         client = new_client(self._broker, identifier, self._broker.window)
         async with client:
+            window = Window(self._broker.window, self._broker.resend_after_s)
+            session = Session(
+                client, self._address, self._outbox, window, self.counters, lambda payload: self._take(tasks, payload)
+            )
+            await session.subscribe()
             self.state = LinkState.ONLINE
             self.counters.sessions += 1
             started = asyncio.get_running_loop().time()
-            window = Window(self._broker.window, self._broker.resend_after_s)
-            self._session = Session(
-                client, self._address, self._outbox, window, self.counters, lambda payload: self._take(tasks, payload)
-            )
+            self._session = session
             try:
-                await self._run_bounded(self._session)
+                await self._run_bounded(session)
             finally:
-                if self._session.answered or asyncio.get_running_loop().time() - started > _PROVEN_AFTER_S:
+                if session.answered or asyncio.get_running_loop().time() - started > _PROVEN_AFTER_S:
                     self._backoff.succeeded()
                 self._session = None
 
