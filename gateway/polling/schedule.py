@@ -78,3 +78,8 @@ class LineSchedule:
             for group in groups:
                 due[group] = self._beats[index][group].after(now_ms)
         heapq.heappush(self._heap, (min(due.values()), index))
+
+    def postpone(self, index: int, until_ms: int) -> None:
+        """Instead of a visit: every group of the taken device waits for its first slot after `until_ms`."""
+        self._due[index] = {group: beat.after(until_ms) for group, beat in self._beats[index].items()}
+        heapq.heappush(self._heap, (min(self._due[index].values()), index))

@@ -27,14 +27,9 @@ def command(device: str, action: Action = Action.READ_NOW) -> Command:
 
 @pytest.fixture
 async def running(tmp_path: Path) -> AsyncIterator[tuple[Gateway, Fleet]]:
-    text = (
-        site_file(tmp_path)
-        .read_text()
-        .replace("billing_s: 0.2", "billing_s: 3600")
-        .replace("instant_s: 0.1", "instant_s: 3600")
-    )
-    file = tmp_path / "slow.yaml"
-    file.write_text(text)
+    file = site_file(tmp_path)
+    slow = yaml.safe_load(file.read_text()) | {"periods": {"billing_s": 3600, "instant_s": 3600}}
+    file.write_text(yaml.safe_dump(slow))
     site = load_site(file)
     fleet = Fleet(site, FleetOptions())
     await fleet.start()

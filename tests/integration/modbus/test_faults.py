@@ -58,6 +58,19 @@ async def test_silent_device_costs_a_bounded_share_and_recovers() -> None:
         assert silent.failures_in_a_row == 0
 
 
+async def test_many_dead_devices_together_take_a_bounded_share() -> None:
+    dead = [f"dead-{number}" for number in range(20)]
+    async with running_line(["good", *dead], timeout_s=0.05, period_ms=20) as bench:
+        for device in dead:
+            bench.meters[device].faults.forced = Fault.SILENT
+        await until(lambda: all(stats.failures_in_a_row for stats in bench.worker.stats.devices[1:]), seconds=20)
+        timeouts, answers = sum(stats.timeouts for stats in bench.worker.stats.devices), len(bench.of("good"))
+        started = monotonic()
+        await until(lambda: len(bench.of("good")) >= answers + 7 * 60)
+        spent = 0.05 * (sum(stats.timeouts for stats in bench.worker.stats.devices) - timeouts)
+        assert spent <= 0.3 * (monotonic() - started) + 0.05
+
+
 async def test_missing_unit_is_silent_and_the_line_goes_on() -> None:
     async with running_line(["good", "gone"]) as bench:
         del bench.line.meters[2]

@@ -70,3 +70,10 @@ def test_a_failed_visit_moves_every_group_and_recovery_returns_to_the_grid() -> 
     index, groups = schedule.take(90_000)
     schedule.put_back(index, groups, 90_000, failures=0)
     assert schedule.next_due() == 105_000
+
+
+def test_a_postponed_device_comes_back_on_its_grid() -> None:
+    schedule = LineSchedule([spread(0, 1, PERIODS)], now_ms=0)
+    index, _ = schedule.take(15_000)
+    schedule.postpone(index, 61_000)
+    assert schedule.next_due() == 75_000
