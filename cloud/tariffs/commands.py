@@ -1,0 +1,142 @@
+"""`gatemeter tariffs`: check a tariff file, rate usage by it, print its schema."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cloud.kit.errors import InvalidInput
+from cloud.kit.yaml_files import load_yaml
+from cloud.tariffs.explain import Line, explain, total
+from cloud.tariffs.models import TariffContent
+from cloud.tariffs.plan import AREA_EXPONENT, Plan, plan
+from cloud.tariffs.rating import Usages, rate_batch
+from cloud.tariffs.schema import tariff_schema
+
+app = typer.Typer(help="Tariff files: check them, rate usage by them.", no_args_is_help=True)
+
+BAD_INPUT = 2
+
+File = Annotated[Path, typer.Argument(help="Tariff file (YAML).", show_default=False)]
+
+
+@app.command()
+def check(file: File) -> None:
+    """Checks a tariff file; every problem names its line and key."""
+    content = _load(file)
+    tiers = len(content.tiers.bounds) + 1
+    typer.echo(f"{file}: valid: {content.service}, {len(content.components)} components, {tiers} tiers")
+
+
+@app.command()
+def schema() -> None:
+    """Prints the JSON Schema of tariff files."""
+    typer.echo(tariff_schema(), nl=False)
+
+
+@app.command()
+def rate(
+    file: File,
+    usage: Annotated[str | None, typer.Option(help="Usage in the tariff's unit.", show_default=False)] = None,
+    period: Annotated[
+        list[str] | None, typer.Option(help="Usage of one period, such as peak=200; once each.", show_default=False)
+    ] = None,
+    year_to_date: Annotated[str, typer.Option(help="Usage of the tier window before this bill.")] = "0",
+    persons: Annotated[int, typer.Option(min=0, max=99, help="Size of the household.")] = 0,
+    area: Annotated[str, typer.Option(help="Floor area in square metres.")] = "0",
+    days: Annotated[int, typer.Option(min=0, help="Days billed.")] = 30,
+    months: Annotated[int, typer.Option(min=0, help="Calendar months billed.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Rates one account and explains the amount line by line."""
+    prepared = plan(_load(file))
+    try:
+        usages = Usages(
+            quantity=_quantities(prepared, usage, period or []),
+            before=[_scaled("--year-to-date", year_to_date, prepared.exponent)],
+            persons=[persons],
+            area=[_scaled("--area", area, AREA_EXPONENT)],
+            days=[days],
+            months=[months],
+        )
+    except InvalidInput as error:
+        _refuse(error)
+    rated = rate_batch(prepared, usages, 1)
+    lines, amount, currency = explain(rated, 0), total(rated, 0), prepared.content.currency
+    if as_json:
+        answer = {"amount": str(amount), "currency": currency, "lines": [_as_json(line) for line in lines]}
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+    else:
+        Console().print(_table(lines, amount, currency))
+
+
+def _load(file: Path) -> TariffContent:
+    try:
+        return load_yaml(file, TariffContent)
+    except InvalidInput as error:
+        _refuse(error)
+
+
+def _refuse(error: InvalidInput) -> NoReturn:
+    typer.echo(error.detail, err=True)
+    raise typer.Exit(BAD_INPUT)
+
+
+def _quantities(prepared: Plan, usage: str | None, periods: list[str]) -> list[list[int]]:
+    content = prepared.content
+    if not content.energy:
+        if usage is not None or periods:
+            raise InvalidInput("not-metered", f"--usage: {content.service} is not metered")
+        return []
+    if content.periods is None:
+        if periods or usage is None:
+            raise InvalidInput("bad-usage", "--usage: needed, and no --period: this tariff has none")
+        return [[_scaled("--usage", usage, prepared.exponent)]]
+    given = dict(text.partition("=")[::2] for text in periods)
+    if usage is not None or len(given) != len(periods) or set(given) != set(content.period_codes):
+        wanted = " ".join(f"--period {code}=…" for code in content.period_codes)
+        raise InvalidInput("bad-usage", f"--period: this tariff needs {wanted}, each once, and no --usage")
+    return [[_scaled("--period", given[code], prepared.exponent)] for code in content.period_codes]
+
+
+def _scaled(option: str, text: str, exponent: int) -> int:
+    whole, _, decimals = text.partition(".")
+    if not (whole + decimals).isascii() or not (whole + decimals).isdigit() or not whole or len(decimals) > exponent:
+        raise InvalidInput(
+            "bad-quantity", f"{option}: expected 0 or more with at most {exponent} decimals, got {text!r}"
+        )
+    return int(Decimal(text).scaleb(exponent))
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else format(value, "f")
+
+
+def _as_json(line: Line) -> dict[str, object]:
+    return {
+        "kind": line.kind,
+        "component": line.component,
+        "tier": line.tier,
+        "period": line.time_period,
+        "quantity": _text(line.quantity),
+        "unit": line.unit,
+        "price": _text(line.price),
+        "amount": _text(line.amount),
+    }
+
+
+def _table(lines: tuple[Line, ...], amount: Decimal, currency: str) -> Table:
+    table = Table(show_footer=True)
+    for heading, footer in (("component", "total"), ("tier", ""), ("period", "")):
+        table.add_column(heading, footer)
+    for heading, footer in (("quantity", ""), ("price", ""), ("amount", f"{amount} {currency}")):
+        table.add_column(heading, footer, justify="right")
+    for line in lines:
+        quantity = "" if line.quantity is None else f"{line.quantity.normalize():f} {line.unit}"
+        price = "" if line.price is None else f"{line.price.normalize():f}"
+        table.add_row(line.component, str(line.tier or ""), line.time_period or "", quantity, price, str(line.amount))
+    return table

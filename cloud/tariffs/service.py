@@ -1,0 +1,122 @@
+"""Publishing tariff versions and finding the one in force."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from psycopg.errors import ExclusionViolation
+
+from cloud.estate import service as estate
+from cloud.kit.db import Conn
+from cloud.kit.errors import Conflict, InvalidInput
+from cloud.kit.paging import Page, PageRequest, cut
+from cloud.kit.periods import Period
+from cloud.tariffs import repository
+from cloud.tariffs.models import TariffContent, content_hash
+from cloud.tariffs.repository import Tariff, VersionRow
+
+__all__ = [
+    "Tariff",
+    "TariffVersion",
+    "list_tariffs",
+    "publish",
+    "version_on",
+    "versions_between",
+    "versions_of",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class TariffVersion:
+    """One published version of a tariff: valid from `valid_from` up to, not including, `valid_until`."""
+
+    id: int
+    tariff_id: int
+    version: int
+    valid_from: date
+    valid_until: date | None
+    content: TariffContent
+    hash: str
+
+
+async def publish(
+    conn: Conn,
+    project_id: int,
+    code: str,
+    name: str,
+    service: str,
+    content: TariffContent,
+    valid_from: date,
+    published_by: int | None = None,
+) -> TariffVersion:
+    """Publishes a version from `valid_from` on; the version open until then ends there.
+
+    Raises InvalidInput when service or currency do not fit, Conflict when a version begins on or after that day.
+    """
+    project = await estate.get_project(conn, project_id)
+    if content.service != service:
+        raise InvalidInput("other-service", f"expected {service!r}, got {content.service!r}", field="content.service")
+    if content.currency != project.currency:
+        raise InvalidInput(
+            "other-currency", f"expected {project.currency}, got {content.currency}", field="content.currency"
+        )
+    tariff = await repository.upsert_tariff(conn, project_id=project_id, code=code, name=name, service=service)
+    if tariff.service != service:
+        raise Conflict("other-service", f"tariff {code} is for {tariff.service}", field="service")
+    try:
+        row = await repository.insert_version(
+            conn,
+            tariff,
+            valid_from=valid_from,
+            content=content.model_dump(mode="json"),
+            content_hash=content_hash(content),
+            published_by=published_by,
+        )
+    except ExclusionViolation as error:
+        raise Conflict(
+            "versions-overlap", f"tariff {code} has a version that begins on or after {valid_from}", field="valid_from"
+        ) from error
+    return _version(row)
+
+
+async def version_on(conn: Conn, tariff_id: int, day: date) -> TariffVersion | None:
+    """The version in force on a local day, or None."""
+    row = await repository.version_on(conn, tariff_id, day)
+    return None if row is None else _version(row)
+
+
+async def versions_between(conn: Conn, tariff_ids: Sequence[int], period: Period) -> dict[int, list[TariffVersion]]:
+    """The versions in force on any day of `period`, in order of time, by tariff."""
+    rows = await repository.versions_between(conn, tariff_ids, period.start, period.end)
+    return _by_tariff(tariff_ids, rows)
+
+
+async def versions_of(conn: Conn, tariff_ids: Sequence[int]) -> dict[int, list[TariffVersion]]:
+    """All versions in order of time, by tariff."""
+    return _by_tariff(tariff_ids, await repository.versions_of(conn, tariff_ids))
+
+
+async def list_tariffs(conn: Conn, page: PageRequest, project_id: int | None = None) -> Page[Tariff]:
+    """Tariffs in order of id."""
+    after = int(page.after[0]) if page.after else 0
+    rows = await repository.list_tariffs(conn, project_id, after=after, limit=page.limit + 1)
+    return cut(rows, page, lambda tariff: (tariff.id,))
+
+
+def _by_tariff(tariff_ids: Sequence[int], rows: Sequence[VersionRow]) -> dict[int, list[TariffVersion]]:
+    found: dict[int, list[TariffVersion]] = {tariff_id: [] for tariff_id in tariff_ids}
+    for row in rows:
+        found[row.tariff_id].append(_version(row))
+    return found
+
+
+def _version(row: VersionRow) -> TariffVersion:
+    return TariffVersion(
+        id=row.id,
+        tariff_id=row.tariff_id,
+        version=row.version,
+        valid_from=row.valid_from,
+        valid_until=row.valid_until,
+        content=TariffContent.model_validate(row.content),
+        hash=row.content_hash.hex(),
+    )
