@@ -82,7 +82,7 @@ def _plan_function(fields: list[Field], cost: Cost, limits: ReadLimits) -> list[
             if end - fields[start].address > limits.max_registers:
                 break
             if limits.refuses_holes and start < stop - 1 and not _touches(fields[start:stop]):
-                break
+                continue  # an earlier, longer field may still cover the hole
             candidates.append((best[start][0] + cost.request + end - fields[start].address, start))
         if not candidates:
             field = fields[stop - 1]

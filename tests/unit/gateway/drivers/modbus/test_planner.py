@@ -78,3 +78,8 @@ def test_refuses_a_field_longer_than_a_read_may_be() -> None:
 
 def test_nothing_to_read_is_no_request() -> None:
     assert plan([], Cost(1), ReadLimits()) == ()
+
+
+def test_a_longer_field_covers_the_hole_between_shorter_ones() -> None:
+    fields = [Field(3, 0, 4), Field(3, 1, 1), Field(3, 3, 1)]
+    assert len(plan(fields, Cost(5), ReadLimits(refuses_holes=True))) == 1
