@@ -32,7 +32,9 @@ T = TypeVar("T")
 
 _JSON_START: Final = 0x5B
 _ZLIB_START: Final = 0x78
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+# Possessive, and without a closing quote if there is none: an unterminated string must not be searched again
+# from every quote inside it.
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 _encoder = msgspec.json.Encoder()

@@ -11,13 +11,14 @@ from msgspec import Meta
 
 from gateway.contract import limits
 
-Code = Annotated[str, Meta(min_length=1, max_length=limits.MAX_CODE_CHARS, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Code = Annotated[str, Meta(min_length=1, max_length=limits.MAX_CODE_CHARS, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
 Text = Annotated[str, Meta(max_length=limits.MAX_TEXT_CHARS)]
 Plate = Annotated[str, Meta(max_length=limits.MAX_PLATE_CHARS)]
-UuidText = Annotated[str, Meta(min_length=36, max_length=36, pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+UuidText = Annotated[str, Meta(min_length=36, max_length=36, pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
 TimeMs = Annotated[int, Meta(ge=limits.MIN_TIME_MS, le=limits.MAX_TIME_MS)]
 Seq = Annotated[int, Meta(ge=1, le=limits.MAX_VALUE)]
 Value = Annotated[int, Meta(ge=limits.MIN_VALUE, le=limits.MAX_VALUE)]
+Count = Annotated[int, Meta(ge=0, le=limits.MAX_VALUE)]
 
 
 class Quality(IntFlag):
@@ -72,7 +73,7 @@ class Passage(Wire, frozen=True):
     """As used; empty for a vehicle without a plate."""
     taken_at: TimeMs
     outcome: Outcome
-    direction: Annotated[str, Meta(pattern=r"^(entry|exit)$")]
+    direction: Annotated[str, Meta(pattern=r"^(entry|exit)\Z")]
     vehicle_class: Code = "small"
     score: Annotated[int, Meta(ge=0, le=1000)] = 0
     """Recognition confidence in 1/1000."""
@@ -115,11 +116,11 @@ class DeviceHealth(Wire, frozen=True):
 
     device: Code
     last_seen: Annotated[int, Meta(ge=0, le=limits.MAX_TIME_MS)]
-    answers: int
-    timeouts: int
-    exceptions: int
-    malformed: int
-    round_trip_us: int
+    answers: Count
+    timeouts: Count
+    exceptions: Count
+    malformed: Count
+    round_trip_us: Count
     """Median of the last answers, in microseconds."""
 
 
@@ -128,12 +129,12 @@ class Health(Wire, frozen=True):
 
     at: TimeMs
     software: Text
-    uptime_s: int
-    queue_rows: int
-    queue_bytes: int
+    uptime_s: Count
+    queue_rows: Count
+    queue_bytes: Count
     queue_oldest: Annotated[int, Meta(ge=0, le=limits.MAX_TIME_MS)]
     """Creation time of the oldest unacknowledged batch, 0 when the queue is empty."""
-    parked_rows: int
+    parked_rows: Count
     """Batches that the cloud rejected, kept for inspection."""
     devices: Annotated[tuple[DeviceHealth, ...], Meta(max_length=limits.MAX_POINTS_PER_BATCH)] = ()
 
