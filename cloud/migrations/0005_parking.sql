@@ -121,27 +121,32 @@ CREATE TABLE passage (
     decision      text NOT NULL DEFAULT '',
     image         text NOT NULL DEFAULT '',
     incident      text,
+    open_command_id uuid,
     received_at   timestamptz NOT NULL DEFAULT now(),
     FOREIGN KEY (project_id, lane_id) REFERENCES parking_lane (project_id, id),
     FOREIGN KEY (project_id, session_id) REFERENCES parking_session (project_id, id)
 );
+COMMENT ON COLUMN passage.open_command_id IS 'The one command that was given to let this vehicle out; never a second one by itself.';
 CREATE INDEX passage_of_lane ON passage (lane_id, taken_at DESC);
 CREATE INDEX passage_of_session ON passage (session_id);
 CREATE INDEX passage_of_plate ON passage (project_id, plate, taken_at);
 CREATE INDEX passage_waiting ON passage (project_id, taken_at) WHERE outcome = 'arrived';
 CALL gm.guard('passage', 'session_id IN (SELECT id FROM parking_session)');
 
--- Passages of lanes that are not set up yet.
+-- Passages of lanes that are not set up yet, or stamped with an impossible time.
 CREATE TABLE unclaimed_passage (
     id           uuid PRIMARY KEY,
     project_id   bigint NOT NULL REFERENCES project,
     gateway_code text NOT NULL,
     device_code  text NOT NULL,
+    reason       text NOT NULL CHECK (reason IN ('unknown-lane', 'clock')),
     content      jsonb NOT NULL,
     received_at  timestamptz NOT NULL DEFAULT now()
 );
 CALL gm.guard('unclaimed_passage');
 GRANT DELETE ON unclaimed_passage TO gatemeter_ingest;
+-- A late passage may show that two stays were one.
+GRANT DELETE ON parking_session TO gatemeter_ingest;
 
 -- A parking payment names its session; its money lives in payment like any other.
 CREATE TABLE parking_payment (
@@ -149,6 +154,7 @@ CREATE TABLE parking_payment (
     project_id bigint NOT NULL REFERENCES project,
     payment_id bigint NOT NULL UNIQUE,
     session_id bigint NOT NULL,
+    amount     money_amount NOT NULL CHECK (amount > 0),
     paid_until timestamptz NOT NULL,
     FOREIGN KEY (project_id, payment_id) REFERENCES payment (project_id, id),
     FOREIGN KEY (project_id, session_id) REFERENCES parking_session (project_id, id)

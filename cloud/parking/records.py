@@ -1,0 +1,193 @@
+"""What the parking feature hands out."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from cloud.parking.fees import FeeStep
+from cloud.parking.matching import Direction, Outcome
+from cloud.parking.models import ParkingRule
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """A place with a capacity and a fee rule; `parent_id` is the lot around it."""
+
+    id: int
+    project_id: int
+    code: str
+    name: str
+    parent_id: int | None
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class LotOccupancy:
+    """How many vehicles are inside, counted from the sessions."""
+
+    lot: Lot
+    inside: int
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One barrier with its camera."""
+
+    id: int
+    project_id: int
+    lot_id: int
+    code: str
+    name: str
+    direction: Direction
+    device_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class RuleVersion:
+    """A published fee rule; in force for vehicles that enter from `valid_from` to before `valid_until` (local)."""
+
+    id: int
+    lot_id: int
+    version: int
+    valid_from: date
+    valid_until: date | None
+    rule: ParkingRule
+
+    def covers(self, day: date) -> bool:
+        """Whether it is in force on the local date."""
+        return self.valid_from <= day and (self.valid_until is None or day < self.valid_until)
+
+
+@dataclass(frozen=True, slots=True)
+class Vehicle:
+    """A plate and the person whose it is, from when to when."""
+
+    id: int
+    project_id: int
+    plate: str
+    vehicle_class: str
+    person_id: int
+    valid_from: datetime
+    valid_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A stay. `fee` is its price once it is closed, None before and when nobody knows; `paid` what was paid for it."""
+
+    id: int
+    project_id: int
+    lot_id: int
+    lot_name: str
+    plate: str
+    vehicle_class: str
+    entered_at: datetime | None
+    left_at: datetime | None
+    state: str
+    fee: Decimal | None
+    fee_until: datetime | None
+    fee_steps: list[dict[str, Any]]
+    rule_version_id: int | None
+    currency: str
+    paid: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A recognised vehicle at a lane. `lane_name` is None for residents."""
+
+    id: UUID
+    lane_id: int
+    lane_name: str | None
+    plate: str
+    plate_read: str
+    direction: Direction
+    taken_at: datetime
+    outcome: Outcome
+    offline: bool
+    decision: str
+    image: str
+    incident: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPayment:
+    """What was paid for a stay, which was priced until `paid_until`."""
+
+    payment_id: int
+    amount: Decimal
+    paid_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDetail:
+    """A stay with its passages and payments in order of time."""
+
+    session: Session
+    passages: list[Passage]
+    payments: list[SessionPayment]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFilter:
+    """Which stays are wanted; None means any. `began_from` and `began_before` bound the entry."""
+
+    project_id: int | None = None
+    lot_id: int | None = None
+    state: str | None = None
+    plate: str | None = None
+    began_from: datetime | None = None
+    began_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A vehicle that stands at an exit barrier; `commanded` when it was already let out."""
+
+    passage_id: UUID
+    device_id: int
+    taken_at: datetime
+    commanded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a stay costs when it ends at `until`; `due` is what is still to be paid of it.
+
+    `leave_by`: leaving until then costs nothing more; None when nothing was paid. `surplus`: paid beyond the fee.
+    """
+
+    session_id: int
+    until: datetime
+    fee: Decimal
+    paid: Decimal
+    due: Decimal
+    surplus: Decimal
+    currency: str
+    steps: tuple[FeeStep, ...]
+    leave_by: datetime | None
+    rule_version_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """A payment for a stay; `command_id` names the command that lets the waiting vehicle out, if one waits."""
+
+    payment_id: int
+    session_id: int
+    amount: Decimal
+    currency: str
+    paid_until: datetime
+    command_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of passages: stored now (new or further than before), set aside, and vehicles let out."""
+
+    stored: int
+    unclaimed: int
+    opened: int
