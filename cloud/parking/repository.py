@@ -41,7 +41,7 @@ _RULES: LiteralString = """
     SELECT id, lot_id, version, lower(valid) AS valid_from, upper(valid) AS valid_until, content
     FROM parking_rule_version WHERE lot_id = ANY (%(lots)s) ORDER BY lot_id, valid
 """
-# A successor ends the validity of what was in force; versions that would begin later than it must not exist.
+# A successor ends the validity of what was in force.
 _END_RULE: LiteralString = """
     UPDATE parking_rule_version SET valid = daterange(lower(valid), %(valid_from)s)
     WHERE lot_id = %(lot_id)s AND upper_inf(valid) AND lower(valid) < %(valid_from)s

@@ -13,7 +13,7 @@ from cloud.kit.db import Conn
 from cloud.parking import charging, repository
 from cloud.parking import stays_repository as store
 from cloud.parking.charging import Pricing, steps_as_json
-from cloud.parking.matching import Incident, Outcome, SeenPassage, Stay, further, match_passages, match_unlicensed
+from cloud.parking.matching import Incident, Outcome, Stay, further, match_passages, match_unlicensed
 from cloud.parking.plates import bare_plate
 from cloud.parking.records import Applied, Lane, SessionPayment
 from cloud.parking.stays_repository import PassageRow, PlateKey, SessionRow, StoredPassage, StoredSession
@@ -297,3 +297,7 @@ def _attachments(
         now_id = None if passage.session_id is None else after_merge.get(passage.session_id, passage.session_id)
         if (session_id, incident) != (now_id, passage.incident):
             yield passage.seen.id, session_id, incident
+
+
+def _instant(milliseconds: int) -> datetime:
+    return _BEGINNING + timedelta(milliseconds=milliseconds)
