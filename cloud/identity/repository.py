@@ -62,7 +62,14 @@ _INSERT_LINK: LiteralString = """
     INSERT INTO resident_link (project_id, user_id, person_id) VALUES (%(project_id)s, %(user_id)s, %(person_id)s)
     ON CONFLICT DO NOTHING
 """
-_SET_LOCALE: LiteralString = "UPDATE app_user SET locale = %(locale)s WHERE id = %(user_id)s"
+_REVOKE_SESSION: LiteralString = """
+    UPDATE access_token SET revoked_at = now() WHERE token_hash = %s AND kind = 'session' AND revoked_at IS NULL
+"""
+_SET_LOCALE_OF_SESSION: LiteralString = """
+    UPDATE app_user u SET locale = %(locale)s FROM access_token t
+    WHERE t.token_hash = %(session_hash)s AND t.user_id = u.id AND t.kind = 'session'
+      AND t.revoked_at IS NULL AND t.expires_at > now() AND u.active
+"""
 _USERS: LiteralString = """
     SELECT u.id, u.login, u.display_name, u.locale, u.active, u.created_at,
            array_agg(g.role ORDER BY g.id) AS roles, array_agg(g.project_id ORDER BY g.id) AS role_projects
@@ -227,9 +234,14 @@ async def insert_link(conn: Conn, user_id: int, project_id: int, person_id: int)
     await conn.execute(_INSERT_LINK, {"user_id": user_id, "project_id": project_id, "person_id": person_id})
 
 
-async def set_locale(conn: Conn, user_id: int, locale: str) -> None:
-    """Keeps the user's language."""
-    await conn.execute(_SET_LOCALE, {"user_id": user_id, "locale": locale})
+async def revoke_session(conn: Conn, session_hash: bytes) -> None:
+    """Ends the browser session with this secret."""
+    await conn.execute(_REVOKE_SESSION, (session_hash,))
+
+
+async def set_locale_of_session(conn: Conn, session_hash: bytes, locale: str) -> None:
+    """Keeps the language of the session's user."""
+    await conn.execute(_SET_LOCALE_OF_SESSION, {"session_hash": session_hash, "locale": locale})
 
 
 async def users(conn: Conn, after: int, limit: int, project_id: int | None) -> list[User]:

@@ -138,9 +138,14 @@ async def link_resident(conn: Conn, user_id: int, project_id: int, person_id: in
     await repository.insert_link(conn, user_id, project_id, person_id)
 
 
-async def set_locale(conn: Conn, user_id: int, locale: str) -> None:
-    """Keeps the language that the user chose."""
-    await repository.set_locale(conn, user_id, locale)
+async def end_session(conn: Conn, session_hash: bytes) -> None:
+    """Signs out. The connection must say SIGN_IN."""
+    await repository.revoke_session(conn, session_hash)
+
+
+async def set_locale_of_session(conn: Conn, session_hash: bytes, locale: str) -> None:
+    """Keeps the language that the user of a valid session chose. The connection must say SIGN_IN."""
+    await repository.set_locale_of_session(conn, session_hash, locale)
 
 
 async def list_users(conn: Conn, request: PageRequest, project_id: int | None = None) -> Page[User]:

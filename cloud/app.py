@@ -1,0 +1,118 @@
+"""The web process: everything that answers HTTP, wired together."""
+
+import ipaddress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+
+from cloud.features import rooms
+from cloud.identity.guards import public
+from cloud.identity.throttle import Throttle
+from cloud.kit import i18n, problems
+from cloud.kit.db import NOBODY, Database
+from cloud.kit.errors import NotFound
+from cloud.kit.pages import check_csrf
+from cloud.kit.requests import RequestFrame
+from cloud.kit.security import Keys, Sealer
+from cloud.settings import CloudSettings
+from cloud.web.shell import STATIC, environment
+from gateway.contract import __version__
+
+_ABOUT = """
+Readings, usage, bills and parking of property estates.
+
+Sign in with `POST /api/v1/tokens` and send the token as `Authorization: Bearer …`. Lists take `limit` and `cursor`.
+Requests that create something take an `Idempotency-Key`. Amounts and quantities are decimal strings. Errors are
+problem documents (RFC 9457); `code` is stable.
+"""
+_PROBLEM = {"content": {problems.MEDIA_TYPE: {"schema": problems.PROBLEM_SCHEMA}}}
+
+
+def create_app(settings: CloudSettings, keys: Keys | None = None) -> FastAPI:
+    """The application. Reads the keys file unless `keys` are given; the database is opened when it starts.
+
+    Raises KeysError.
+    """
+    app = FastAPI(
+        title="gatemeter",
+        version=__version__,
+        description=_ABOUT,
+        openapi_url="/api/v1/openapi.json" if settings.docs else None,
+        # Their pages load scripts from a CDN.
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan,
+        responses={
+            "4XX": {"description": "What is wrong with the request.", **_PROBLEM},
+            422: {"description": "Invalid input; `errors` names the fields.", **_PROBLEM},
+        },
+    )
+    keys = keys or Keys.load(settings.keys_file)
+    app.state.settings = settings
+    app.state.keys = keys
+    app.state.sealer = Sealer(keys)
+    app.state.throttle = Throttle()
+    app.state.catalogues = i18n.load_catalogues()
+    app.state.templates = environment()
+    problems.install(app)
+    app.include_router(_service_routes())
+    _include_features(app)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(GZipMiddleware, minimum_size=1024)
+    app.add_middleware(RequestFrame, tls=settings.secure_cookies)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: CloudSettings = app.state.settings
+    async with Database(settings.dsn(), "gatemeter_web", max_size=settings.database_pool) as db:
+        app.state.db = db
+        yield
+
+
+def _include_features(app: FastAPI) -> None:
+    for module in rooms("api"):
+        app.include_router(module.router)
+    for module in rooms("pages"):
+        # Every form of every page proves that it came from a page of ours.
+        app.include_router(module.router, dependencies=[Depends(check_csrf)])
+
+
+def _service_routes() -> APIRouter:
+    router = APIRouter(include_in_schema=False, dependencies=[public()])
+
+    @router.get("/healthz")
+    async def health(request: Request) -> dict[str, str]:
+        """Answers when the database does."""
+        async with request.app.state.db.transaction(NOBODY) as conn:
+            await conn.execute("SELECT 1")
+        return {"status": "ok", "version": __version__}
+
+    @router.get("/metrics")
+    async def metrics(request: Request) -> Response:
+        """Prometheus metrics, for those whom the settings let read them."""
+        if not _may_read_metrics(request):
+            raise NotFound("no-such-address", "Not Found")
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+def _may_read_metrics(request: Request) -> bool:
+    who = request.app.state.settings.metrics
+    if who == "local":
+        return request.client is not None and _is_loopback(request.client.host)
+    return bool(who == "open")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

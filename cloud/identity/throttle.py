@@ -1,0 +1,23 @@
+"""How often one may try to sign in: per client address and per login, in this process's memory."""
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from cloud.kit.errors import TooManyRequests
+
+
+class Throttle:
+    """Counts attempts in a moving window of a minute."""
+
+    def __init__(self, *, per_client: int = 20, per_login: int = 10) -> None:
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._per_client = RateLimitItemPerMinute(per_client)
+        self._per_login = RateLimitItemPerMinute(per_login)
+
+    def count(self, client: str, login: str) -> None:
+        """Counts an attempt. Raises TooManyRequests."""
+        allowed = self._limiter.hit(self._per_client, "client", client)
+        allowed = self._limiter.hit(self._per_login, "login", login.lower()[:100]) and allowed
+        if not allowed:
+            raise TooManyRequests("too-many-attempts", "too many attempts to sign in: wait a minute", retry_after_s=60)
