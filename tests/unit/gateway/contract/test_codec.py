@@ -180,7 +180,8 @@ def test_topics_come_apart_as_they_were_put_together(project: str, gateway: str,
     "topic",
     [
         "", "gm/v1/p/g/up", "gm/v1/p/g/down/ack", "gm/v2/p/g/up/readings", "gm/v1/p/g/up/gossip",
-        "gm/v1//g/up/readings", "gm/v1/p/+/up/readings", "gm/v1/p/g/up/readings/x", "gm/v1/p/-g/up/readings", "gm/v1/p/g\n/up/readings",
+        "gm/v1//g/up/readings", "gm/v1/p/+/up/readings", "gm/v1/p/g/up/readings/x",
+        "gm/v1/p/-g/up/readings", "gm/v1/p/g\n/up/readings",
         f"gm/v1/p/{'g' * 65}/up/readings",
     ],
 )  # fmt: skip
