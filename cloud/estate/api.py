@@ -1,0 +1,150 @@
+"""REST: projects, buildings, units, people, occupancies, households, accounts."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from cloud.estate import service
+from cloud.estate.models import (
+    AccountIn,
+    AccountOut,
+    BuildingIn,
+    BuildingOut,
+    EstateQuery,
+    HouseholdIn,
+    HouseholdOut,
+    Listed,
+    OccupancyIn,
+    OccupancyOut,
+    PeopleQuery,
+    PersonIn,
+    PersonOut,
+    ProjectOut,
+    UnitIn,
+    UnitOut,
+)
+from cloud.identity.guards import Scope, allow
+from cloud.kit.idempotency import Once
+
+router = APIRouter(prefix="/api/v1", tags=["estate"])
+
+Reading = Annotated[Scope, allow("estate.read")]
+Writing = Annotated[Scope, allow("estate.write")]
+WritingPeople = Annotated[Scope, allow("people.write")]
+Wanted = Annotated[EstateQuery, Query()]
+
+
+@router.get("/projects")
+async def list_projects(scope: Reading) -> Listed[ProjectOut]:
+    """Your projects."""
+    found = await service.projects(scope.conn)
+    return Listed(items=[ProjectOut.model_validate(project) for project in found], next_cursor=None)
+
+
+@router.get("/buildings")
+async def list_buildings(scope: Reading, query: Wanted) -> Listed[BuildingOut]:
+    """Buildings by id."""
+    page = await service.list_buildings(scope.conn, query.page(), query.wanted())
+    return Listed(items=[BuildingOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
+
+
+@router.post("/buildings", status_code=201)
+async def create_building(body: BuildingIn, scope: Writing, once: Once) -> BuildingOut:
+    """A new building."""
+
+    async def make() -> BuildingOut:
+        return BuildingOut.model_validate(await service.create_building(scope.conn, **body.model_dump()))
+
+    return await once.answer(scope.conn, BuildingOut, make)
+
+
+@router.get("/units")
+async def list_units(scope: Reading, query: Wanted) -> Listed[UnitOut]:
+    """Units by id: those of your projects, or the ones you live in."""
+    page = await service.list_units(scope.conn, query.page(), query.wanted())
+    return Listed(items=[UnitOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
+
+
+@router.post("/units", status_code=201)
+async def create_unit(body: UnitIn, scope: Writing, once: Once) -> UnitOut:
+    """A new unit of a building."""
+
+    async def make() -> UnitOut:
+        return UnitOut.model_validate(await service.create_unit(scope.conn, **body.model_dump()))
+
+    return await once.answer(scope.conn, UnitOut, make)
+
+
+@router.get("/people")
+async def list_people(request: Request, scope: Reading, query: Annotated[PeopleQuery, Query()]) -> Listed[PersonOut]:
+    """People by id. Phones are in full where you hold `people.read`; ID numbers are always masked."""
+    page = await service.list_people(
+        scope.conn,
+        request.app.state.sealer,
+        query.page(),
+        full_in=scope.caller.access.projects("people.read"),
+        **query.model_dump(exclude={"limit", "cursor"}),
+    )
+    return Listed(items=[PersonOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
+
+
+@router.post("/people", status_code=201)
+async def create_person(request: Request, body: PersonIn, scope: WritingPeople, once: Once) -> PersonOut:
+    """A new person; the answer shows phone and ID number masked."""
+
+    async def make() -> PersonOut:
+        made = await service.create_person(scope.conn, request.app.state.sealer, **body.model_dump())
+        return PersonOut.model_validate(made)
+
+    return await once.answer(scope.conn, PersonOut, make)
+
+
+@router.get("/occupancies")
+async def list_occupancies(scope: Reading, query: Wanted) -> Listed[OccupancyOut]:
+    """Who lives or works where, by id."""
+    page = await service.list_occupancies(scope.conn, query.page(), query.wanted())
+    return Listed(items=[OccupancyOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
+
+
+@router.post("/occupancies", status_code=201)
+async def create_occupancy(body: OccupancyIn, scope: WritingPeople, once: Once) -> OccupancyOut:
+    """A person moves into a unit."""
+
+    async def make() -> OccupancyOut:
+        return OccupancyOut.model_validate(await service.create_occupancy(scope.conn, **body.model_dump()))
+
+    return await once.answer(scope.conn, OccupancyOut, make)
+
+
+@router.get("/households")
+async def list_households(scope: Reading, query: Wanted) -> Listed[HouseholdOut]:
+    """Filed numbers of persons, by id."""
+    page = await service.list_households(scope.conn, query.page(), query.wanted())
+    return Listed(items=[HouseholdOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
+
+
+@router.post("/households", status_code=201)
+async def create_household(body: HouseholdIn, scope: WritingPeople, once: Once) -> HouseholdOut:
+    """Files how many persons live in a unit."""
+
+    async def make() -> HouseholdOut:
+        return HouseholdOut.model_validate(await service.create_household(scope.conn, **body.model_dump()))
+
+    return await once.answer(scope.conn, HouseholdOut, make)
+
+
+@router.get("/accounts")
+async def list_accounts(scope: Reading, query: Wanted) -> Listed[AccountOut]:
+    """Accounts by id: those of your projects, or your own."""
+    page = await service.list_accounts(scope.conn, query.page(), query.wanted())
+    return Listed(items=[AccountOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
+
+
+@router.post("/accounts", status_code=201)
+async def create_account(body: AccountIn, scope: WritingPeople, once: Once) -> AccountOut:
+    """A new account: who pays for a unit."""
+
+    async def make() -> AccountOut:
+        return AccountOut.model_validate(await service.create_account(scope.conn, **body.model_dump()))
+
+    return await once.answer(scope.conn, AccountOut, make)

@@ -1,0 +1,214 @@
+"""What the API of the estate takes and gives."""
+
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cloud.estate.records import OccupancyRole, UnitKind
+from cloud.estate.service import EstateFilter
+from cloud.kit.paging import PageRequest, page_request
+
+Item = TypeVar("Item", bound=BaseModel)
+
+Code = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^\S(.*\S)?$")]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Phone = Annotated[str, Field(min_length=5, max_length=40, pattern=r"^[+0-9 ()-]+$", examples=["138 0013 8000"])]
+Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Listed(BaseModel, Generic[Item]):
+    """A page of a list."""
+
+    items: list[Item]
+    next_cursor: str | None
+
+
+class ListQuery(_In):
+    """Which page is wanted."""
+
+    limit: int | None = None
+    cursor: str | None = None
+    project_id: Id | None = None
+
+    def page(self) -> PageRequest:
+        """The same as the services know it. Raises InvalidInput."""
+        return page_request(self.limit, self.cursor)
+
+
+class EstateQuery(ListQuery):
+    """Which rows are wanted; each list looks at the fields that its rows have."""
+
+    building_id: Id | None = None
+    unit_id: Id | None = None
+    person_id: Id | None = None
+    kind: UnitKind | None = None
+    code: Annotated[str, Field(max_length=64, description="Beginning of the code of a unit.")] | None = None
+    number: Annotated[str, Field(max_length=64, description="Number of an account.")] | None = None
+    valid_on: Annotated[date, Field(description="Local date on which the row holds.")] | None = None
+
+    def wanted(self) -> EstateFilter:
+        """The same as the services know it."""
+        return EstateFilter(**self.model_dump(exclude={"limit", "cursor"}))
+
+
+class PeopleQuery(ListQuery):
+    """Which people are wanted: a part of the name, or exactly a phone or ID number."""
+
+    name: Annotated[str, Field(max_length=200)] | None = None
+    phone: Annotated[str, Field(max_length=40)] | None = None
+    id_number: Annotated[str, Field(max_length=40)] | None = None
+
+
+class ValidityOut(_Out):
+    """Local dates; the end is exclusive, null: open."""
+
+    start: date
+    end: date | None
+
+
+class ProjectOut(_Out):
+    """A project."""
+
+    id: int
+    code: str
+    name: str
+    time_zone: str
+    currency: str
+    address: str
+
+
+class BuildingIn(_In):
+    """A new building."""
+
+    project_id: Id
+    code: Annotated[Code, Field(examples=["3"])]
+    name: Annotated[Name, Field(examples=["3号楼"])]
+
+
+class BuildingOut(_Out):
+    """A building."""
+
+    id: int
+    project_id: int
+    code: str
+    name: str
+
+
+class UnitIn(_In):
+    """A new unit. `area` in square metres."""
+
+    project_id: Id
+    building_id: Id
+    code: Annotated[Code, Field(examples=["0302"])]
+    kind: UnitKind = "residential"
+    floor: Annotated[int, Field(ge=-20, le=300)] | None = None
+    area: Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2, examples=["89.50"])] | None = None
+
+
+class UnitOut(_Out):
+    """A unit. `area` in square metres."""
+
+    id: int
+    project_id: int
+    building_id: int
+    building_name: str
+    code: str
+    label: str
+    kind: UnitKind
+    floor: int | None
+    area: Decimal | None
+
+
+class PersonIn(_In):
+    """A new person. Phone and ID number are stored sealed."""
+
+    project_id: Id
+    name: Name
+    phone: Phone | None = None
+    id_number: Annotated[str, Field(min_length=4, max_length=40, pattern=r"^[0-9A-Za-z -]+$")] | None = None
+    email: Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+
+
+class PersonOut(_Out):
+    """A person. The ID number is always masked, the phone unless you may read people."""
+
+    id: int
+    project_id: int
+    name: str
+    phone: str | None
+    id_number: str | None
+    email: str | None
+
+
+class _DatedIn(_In):
+    project_id: Id
+    valid_from: date
+    valid_until: Annotated[date, Field(description="First day after the end.")] | None = None
+
+
+class OccupancyIn(_DatedIn):
+    """Who lives or works in a unit."""
+
+    unit_id: Id
+    person_id: Id
+    role: OccupancyRole
+
+
+class OccupancyOut(_Out):
+    """Who lives or works in a unit."""
+
+    id: int
+    project_id: int
+    unit_id: int
+    person_id: int
+    person_name: str
+    role: OccupancyRole
+    valid: ValidityOut
+
+
+class HouseholdIn(_DatedIn):
+    """How many persons are filed for a unit."""
+
+    unit_id: Id
+    persons: Annotated[int, Field(ge=0, le=99)]
+
+
+class HouseholdOut(_Out):
+    """How many persons are filed for a unit."""
+
+    id: int
+    project_id: int
+    unit_id: int
+    persons: int
+    valid: ValidityOut
+
+
+class AccountIn(_DatedIn):
+    """Who pays, for a unit or without one."""
+
+    number: Annotated[Code, Field(examples=["A-3-0302"])]
+    unit_id: Id | None = None
+    person_id: Id
+
+
+class AccountOut(_Out):
+    """Who pays. `unit_label` is empty for an account without a unit."""
+
+    id: int
+    project_id: int
+    number: str
+    unit_id: int | None
+    person_id: int
+    person_name: str
+    unit_label: str
+    valid: ValidityOut

@@ -1,0 +1,47 @@
+"""Pages of the estate: the units, and the switch between projects."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from cloud.estate import service
+from cloud.estate.service import EstateFilter
+from cloud.estate.shown import PROJECT_COOKIE, OptionalId, OptionalText, shown
+from cloud.identity.guards import Scope, allow_page
+from cloud.kit.pages import set_cookie
+from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/estate/units")
+async def units(
+    request: Request,
+    scope: Annotated[Scope, allow_page("estate.read")],
+    building_id: OptionalId = None,
+    code: OptionalText = None,
+    cursor: str | None = None,
+) -> Response:
+    """Units of the project, by building and beginning of their code."""
+    page = await shown(request, scope)
+    wanted = EstateFilter(project_id=page.project.id, building_id=building_id, code=code)
+    return page.page(
+        "estate/units.html",
+        units=await service.list_units(scope.conn, page_request(None, cursor), wanted),
+        buildings=(
+            await service.list_buildings(scope.conn, PageRequest(MAX_LIMIT), EstateFilter(project_id=page.project.id))
+        ).items,
+        wanted=wanted,
+    )
+
+
+@router.post("/project")
+async def choose_project(
+    request: Request, scope: Annotated[Scope, allow_page("self.read")], project_id: Annotated[int, Form()]
+) -> Response:
+    """Remembers in this browser which project its pages show."""
+    await service.get_project(scope.conn, project_id)
+    answer = RedirectResponse("/", 303)
+    set_cookie(request, answer, PROJECT_COOKIE, str(project_id), max_age_s=365 * 24 * 3600)
+    return answer
