@@ -65,6 +65,25 @@ CREATE INDEX service_agreement_of_account ON service_agreement (account_id);
 CALL gm.keep_audit('service_agreement');
 CALL gm.guard('service_agreement', 'account_id = ANY ((SELECT gm.my_accounts())::bigint[])');
 
+-- Terms of payment of a project, in versions. Without one: due after 15 days, no late fee.
+CREATE TABLE billing_policy (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    project_id   bigint NOT NULL REFERENCES project,
+    valid        daterange NOT NULL CHECK (NOT isempty(valid) AND NOT lower_inf(valid)),
+    due_days     int NOT NULL DEFAULT 15 CHECK (due_days BETWEEN 0 AND 365),
+    daily_rate   numeric(9, 8) NOT NULL DEFAULT 0 CHECK (daily_rate >= 0),
+    grace_days   int NOT NULL DEFAULT 0 CHECK (grace_days BETWEEN 0 AND 365),
+    minimum      money_amount NOT NULL DEFAULT 0 CHECK (minimum >= 0),
+    cap_share    numeric(7, 4) CHECK (cap_share >= 0),
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT one_policy_a_day EXCLUDE USING gist (project_id WITH =, valid WITH &&)
+);
+COMMENT ON COLUMN billing_policy.daily_rate IS 'Late fee per day as a share of the unpaid principal: 0.001 is one per mille.';
+COMMENT ON COLUMN billing_policy.cap_share IS 'The late fee is at most this share of the principal of the bill; NULL: no cap.';
+CREATE TRIGGER published BEFORE UPDATE OR DELETE ON billing_policy FOR EACH ROW EXECUTE FUNCTION gm.only_validity_changes();
+CALL gm.keep_audit('billing_policy');
+CALL gm.guard('billing_policy', 'true');
+
 CREATE TABLE bill_run (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     project_id  bigint NOT NULL REFERENCES project,
@@ -168,6 +187,7 @@ CREATE TABLE charge (
     closing_value     bigint,
     quantity          bigint,
     amount            money_amount NOT NULL,
+    exact_amount      numeric(30, 14) NOT NULL,
     UNIQUE (project_id, id),
     CONSTRAINT charged_once UNIQUE (agreement_id, service, period),
     CONSTRAINT periods_do_not_overlap EXCLUDE USING gist (agreement_id WITH =, service WITH =, period WITH &&),
@@ -177,6 +197,7 @@ CREATE TABLE charge (
     FOREIGN KEY (project_id, meter_id) REFERENCES meter (project_id, id)
 );
 COMMENT ON COLUMN charge.opening_value IS 'Boundary readings cited by the bill, in the base unit of the channel, before the multiplier.';
+COMMENT ON COLUMN charge.exact_amount IS 'The amount before rounding: cumulative rounding carries on from here.';
 COMMENT ON COLUMN charge.quantity IS 'Billed usage in the base unit of the channel, multiplier applied.';
 CREATE INDEX charge_of_bill ON charge (bill_id);
 CALL gm.guard('charge', 'bill_id IN (SELECT id FROM bill)');
@@ -276,6 +297,7 @@ CREATE TABLE payment_allocation (
     project_id bigint NOT NULL REFERENCES project,
     payment_id bigint NOT NULL,
     bill_id    bigint NOT NULL,
+    paid_on    date NOT NULL,
     principal  money_amount NOT NULL CHECK (principal >= 0),
     late_fee   money_amount NOT NULL DEFAULT 0 CHECK (late_fee >= 0),
     UNIQUE (payment_id, bill_id),

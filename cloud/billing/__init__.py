@@ -1,0 +1,1 @@
+"""Billing: who is charged for what, bill runs, bills that explain themselves, late fees and the ledger."""

@@ -1,0 +1,226 @@
+"""What the billing feature hands out and passes between its rooms."""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from cloud.billing.late_fees import LateFeeRule
+from cloud.kit.periods import Period
+
+BillState = Literal["draft", "issued", "paid", "disputed", "void"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Terms of payment in force."""
+
+    due_days: int = 15
+    late_fee: LateFeeRule = field(default_factory=LateFeeRule)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What an account is charged for; valid from `valid_from` up to, not including, `valid_until`."""
+
+    id: int
+    project_id: int
+    account_id: int
+    service: str
+    tariff_id: int
+    meter_id: int | None
+    unit_id: int | None
+    valid_from: date
+    valid_until: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Uncharged:
+    """A stretch of an agreement that no bill has charged yet."""
+
+    agreement: Agreement
+    period: Period
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """What was charged of an agreement over a period."""
+
+    agreement_id: int
+    period: Period
+    quantity: int
+    exact_amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class BillRow:
+    """A bill and what is open of it. `late_fee` is the fee so far without what was waived."""
+
+    id: int
+    project_id: int
+    account_id: int
+    number: str | None
+    period: Period
+    currency: str
+    total: Decimal
+    paid: Decimal
+    late_fee: Decimal
+    late_fee_paid: Decimal
+    issued_on: date | None
+    due_on: date | None
+    state: BillState
+    settled_on: date | None
+
+    @property
+    def open(self) -> Decimal:
+        """Unpaid principal."""
+        return self.total - self.paid
+
+    @property
+    def late_fee_open(self) -> Decimal:
+        """Unpaid late fee."""
+        return self.late_fee - self.late_fee_paid
+
+    def overdue(self, today: date) -> bool:
+        """Whether principal is open after the due date."""
+        return self.state == "issued" and self.due_on is not None and self.due_on < today
+
+
+@dataclass(frozen=True, slots=True)
+class BillLine:
+    """One explained line: quantity × price = amount."""
+
+    position: int
+    kind: str
+    service: str
+    component: str
+    tier: int | None
+    time_period: str | None
+    quantity: Decimal | None
+    unit: str | None
+    price: Decimal | None
+    amount: Decimal
+    detail: dict[str, Any]
+    charge_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One service over one period, with the boundary readings it cites and its lines.
+
+    Readings are in the base unit of the channel, before the multiplier; `quantity` with it.
+    """
+
+    id: int
+    agreement_id: int
+    service: str
+    period: Period
+    tariff_version_id: int
+    meter_id: int | None
+    channel: int | None
+    opening_at: datetime | None
+    opening_value: int | None
+    closing_at: datetime | None
+    closing_value: int | None
+    quantity: int | None
+    amount: Decimal
+    lines: tuple[BillLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LateFeeRow:
+    """The late fee of a bill as it stands, and the steps that explain it."""
+
+    through: date
+    amount: Decimal
+    waived: Decimal
+    steps: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """A bill with everything that explains it."""
+
+    summary: BillRow
+    charges: tuple[Charge, ...]
+    late_fee: LateFeeRow | None
+    engine_version: str
+    inputs: dict[str, Any]
+
+    @property
+    def lines(self) -> tuple[BillLine, ...]:
+        """All lines in the order of the bill."""
+        return tuple(line for charge in self.charges for line in charge.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class BillFilter:
+    """Which bills are wanted; None: any."""
+
+    project_id: int | None = None
+    account_id: int | None = None
+    run_id: int | None = None
+    state: BillState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BillRun:
+    """A run over a period of a project."""
+
+    id: int
+    project_id: int
+    period: Period
+    state: str
+    accounts: int
+    billed: int
+    failed: int
+    total: Decimal
+    job_id: int | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailure:
+    """An account that a run could not bill, and why."""
+
+    account_id: int
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class BillingTotals:
+    """Sums of a project for one period; `open` and `overdue` as of today, over all periods."""
+
+    billed: Decimal
+    collected: Decimal
+    open: Decimal
+    overdue: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class TierBand:
+    """One tier: its inclusive upper bound (None: none) and price per unit (None: depends on the time of use)."""
+
+    number: int
+    upper: Decimal | None
+    price: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class TierGauge:
+    """How far a household is in its tiers, in the unit of the tariff. `tier` counts from 1."""
+
+    service: str
+    meter_id: int
+    unit: str
+    currency: str
+    used: Decimal
+    tier: int
+    tier_upper: Decimal | None
+    remaining: Decimal | None
+    tiers: tuple[TierBand, ...]
+    price_now: Decimal | None
+    window: Period
