@@ -13,7 +13,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.periods import local_day
 from cloud.parking import repository, stays_repository
-from cloud.parking.fees import Assessment, FeeStep, Settlement, assess
+from cloud.parking.fees import Assessment, Settlement, assess
 from cloud.parking.records import Paid, Quote, RuleVersion, Session, SessionPayment, Waiting
 from cloud.payments import service as payments
 from gateway.contract.messages import Action
@@ -56,22 +56,6 @@ async def pricing(conn: Conn, project_id: int, lot_ids: Sequence[int]) -> Pricin
     """What is needed to price stays in these lots of a project."""
     project = await estate.get_project(conn, project_id)
     return Pricing(project.zone, tuple(await repository.rules(conn, lot_ids)))
-
-
-def steps_as_json(steps: Sequence[FeeStep]) -> list[dict[str, object]]:
-    """Steps as they are stored and shown: amounts as strings, instants in ISO 8601."""
-    return [
-        {
-            "kind": step.kind,
-            "start": step.start.isoformat(),
-            "end": step.end.isoformat(),
-            "units": step.units,
-            "unit_minutes": step.unit_minutes,
-            "price": str(step.price),
-            "amount": str(step.amount),
-        }
-        for step in steps
-    ]
 
 
 async def get_session(conn: Conn, session_id: int) -> Session:

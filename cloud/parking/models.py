@@ -1,33 +1,31 @@
 """The fee rule of a lot, as it is written in YAML and stored with each published version."""
 
+import json
+import re
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from cloud.kit.money import minor_digits
 
 MINUTES_PER_DAY = 24 * 60
 
 
-def _quoted(value: object) -> object:
-    if not isinstance(value, str | Decimal):
-        raise ValueError('expected a quoted amount such as "5.00": a bare number would be read as binary')
-    return value
+_AMOUNT = re.compile(r"\d{1,6}(\.\d{1,3})?", re.ASCII)
 
 
-def _amount(value: Decimal) -> Decimal:
-    digits = value.as_tuple().exponent
-    if not value.is_finite() or value < 0 or value >= Decimal(1_000_000) or not isinstance(digits, int) or digits < -3:
-        raise ValueError("expected an amount from 0 to 999999.999 with at most 3 decimals")
-    return value
+def _amount(value: object) -> Decimal:
+    text = str(value) if isinstance(value, str | Decimal) else ""
+    if not _AMOUNT.fullmatch(text):
+        raise ValueError(f'expected a quoted amount such as "5.00", at most 999999.999, found {value!r}')
+    return Decimal(text)
 
 
 Amount = Annotated[
     Decimal,
-    BeforeValidator(_quoted),
-    AfterValidator(_amount),
-    WithJsonSchema({"type": "string", "pattern": r"^\d{1,6}(\.\d{1,3})?$"}),
+    BeforeValidator(_amount),
+    WithJsonSchema({"type": "string", "pattern": f"^{_AMOUNT.pattern}$"}),
 ]
 ClockTime = Annotated[
     str,
@@ -139,3 +137,9 @@ class ParkingRule(RuleModel):
     def schedule_of(self, vehicle_class: str) -> Schedule:
         """The schedule that vehicles of this class pay by."""
         return self.classes.get(vehicle_class, self.schedule)
+
+
+def rule_schema() -> str:
+    """JSON Schema of fee rule files, as it lies in `firmware-config/schema/`."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **ParkingRule.model_json_schema()}
+    return json.dumps(schema, indent=2, ensure_ascii=False, sort_keys=True) + "\n"

@@ -12,9 +12,10 @@ from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.parking import charging, repository
 from cloud.parking import stays_repository as store
-from cloud.parking.charging import Pricing, steps_as_json
+from cloud.parking.charging import Pricing
 from cloud.parking.matching import Incident, Outcome, Stay, further, match_passages, match_unlicensed
 from cloud.parking.plates import bare_plate
+from cloud.parking.presentation import step_as_json
 from cloud.parking.records import Applied, Lane, SessionPayment
 from cloud.parking.stays_repository import PassageRow, PlateKey, SessionRow, StoredPassage, StoredSession
 from gateway.contract.messages import Passage as WirePassage
@@ -280,7 +281,7 @@ def _session_row(key: PlateKey, stay: Stay, rates: Pricing, paid: Sequence[Sessi
         state=stay.state,
         fee=result.fee.amount if result else None,
         fee_until=result.priced_until if result else None,
-        fee_steps=steps_as_json(result.fee.steps) if result else [],
+        fee_steps=[step_as_json(step) for step in result.fee.steps] if result else [],
         rule_version_id=version.id if version else None,
     )
 
