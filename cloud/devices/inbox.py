@@ -45,9 +45,9 @@ _TAKE_UNCLAIMED: LiteralString = """
     WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM unclaimed_reading
         WHERE project_id = %(project_id)s AND reason <> 'clock'
-          AND (gateway_code, device_code, channel_code, taken_at, value)
+          AND (gateway_code COLLATE "C", device_code COLLATE "C", channel_code COLLATE "C", taken_at, value)
               > (%(gateway_code)s, %(device_code)s, %(channel_code)s, %(taken_at)s, %(value)s)
-        ORDER BY gateway_code, device_code, channel_code, taken_at, value
+        ORDER BY gateway_code COLLATE "C", device_code COLLATE "C", channel_code COLLATE "C", taken_at, value
         LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
     RETURNING gateway_code, device_code, channel_code, taken_at, value, quality
 """

@@ -177,11 +177,15 @@ async def bindings_of(conn: Conn, keys: Sequence[tuple[int, str]]) -> list[Bindi
     return await repository.bindings(conn, keys)
 
 
-async def note_seen(conn: Conn, gateway_ids: Iterable[int], device_seen_ms: Mapping[int, int]) -> None:
-    """Remembers that these gateways were heard of now, and these devices at the time the edge stamped."""
+async def note_gateways_seen(conn: Conn, gateway_ids: Iterable[int]) -> None:
+    """Remembers that these gateways were heard of now."""
     await states.gateways_seen(conn, sorted(gateway_ids))
-    if device_seen_ms:
-        await states.devices_seen(conn, device_seen_ms)
+
+
+async def note_devices_seen(conn: Conn, seen_ms: Mapping[int, int]) -> None:
+    """Remembers when devices (by id) were heard of, as stamped at the edge in milliseconds since 1970."""
+    if seen_ms:
+        await states.devices_seen(conn, seen_ms)
 
 
 async def keep_dead_letters(conn: Conn, letters: Sequence[Letter]) -> None:

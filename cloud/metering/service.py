@@ -5,11 +5,13 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from cloud.devices.inbox import UnclaimedPlace
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput, NotFound
 from cloud.kit.paging import Page, PageRequest
 from cloud.kit.periods import Period
-from cloud.metering import repository, series
+from cloud.metering import intake, repository, series
+from cloud.metering.intake import Batch
 from cloud.metering.records import (
     MAIN_CHANNEL,
     MAX_MODULUS,
@@ -20,6 +22,7 @@ from cloud.metering.records import (
     NewMeter,
     Reading,
     Step,
+    StoreResult,
     UsageBar,
     UsageException,
     UsageTotal,
@@ -157,3 +160,13 @@ async def list_exceptions(
 ) -> list[UsageException]:
     """Readings that usage is not derived from, newest finding first."""
     return await repository.exceptions(conn, project_id, meter_id, limit)
+
+
+async def store_points(conn: Conn, batches: Sequence[Batch]) -> StoreResult:
+    """Stores points from the wire; see `intake.store_points`."""
+    return await intake.store_points(conn, batches)
+
+
+async def claim_readings(conn: Conn, project_id: int, after: UnclaimedPlace, limit: int) -> UnclaimedPlace | None:
+    """Tries unclaimed readings of a project again; see `intake.claim_readings`."""
+    return await intake.claim_readings(conn, project_id, after, limit)

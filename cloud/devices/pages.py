@@ -1,0 +1,36 @@
+"""Page of the devices: who reports, who is silent, and what came from nobody known."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from cloud.devices import service
+from cloud.devices.records import ONLINE_WITHIN
+from cloud.estate.shown import shown
+from cloud.identity.guards import Scope, allow_page
+from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+
+router = APIRouter(include_in_schema=False)
+
+_EXCEPTIONS = PageRequest(10)
+
+
+@router.get("/devices")
+async def devices(
+    request: Request, scope: Annotated[Scope, allow_page("devices.read")], cursor: str | None = None
+) -> Response:
+    """Gateways, devices, and what waits for somebody to set it up."""
+    page = await shown(request, scope)
+    now = datetime.now(UTC)
+    project_id = page.project.id
+    return page.page(
+        "devices/list.html",
+        counts=await service.device_counts(scope.conn, project_id, now),
+        gateways=(await service.list_gateways(scope.conn, PageRequest(MAX_LIMIT), project_id)).items,
+        devices=await service.list_devices(scope.conn, page_request(None, cursor), project_id),
+        letters=(await service.list_dead_letters(scope.conn, _EXCEPTIONS, project_id)).items,
+        unclaimed=(await service.list_unclaimed(scope.conn, _EXCEPTIONS, project_id)).items,
+        online_since=now - ONLINE_WITHIN,
+    )

@@ -1,0 +1,280 @@
+"""Points from the wire into `store.reading`: routed to meters in columns, stored set by set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, LiteralString
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cloud.devices import service as devices
+from cloud.devices.inbox import UnclaimedPlace
+from cloud.devices.records import Binding
+from cloud.kit.db import Conn
+from cloud.metering.columns import Int2Column, Int8Column, TimeColumn
+from cloud.metering.records import StoreResult
+from gateway.contract.messages import Point, Quality
+from gateway.contract.quantities import BY_CODE, BY_NUMBER, Kind
+
+Ints = NDArray[np.int64]
+
+FUTURE_MS = 5 * 60 * 1000
+"""How far ahead of its receipt a reading may be stamped."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNCLAIMED_KEY = ("gateway_code", "device_code", "channel_code", "taken_at", "value")
+
+_KEY_SHIFT = 43
+"""Times up to the year 2248 in milliseconds fit below it, a million devices above."""
+
+_STORE: LiteralString = """
+    INSERT INTO store.reading (meter_id, channel, taken_at, value, quality, project_id)
+    SELECT * FROM unnest(%(meters)s, %(channels)s, %(times)s, %(values)s, %(qualities)s, %(projects)s)
+    ON CONFLICT DO NOTHING
+"""
+# Run only when fewer rows were stored than came: the same key with another value is kept beside the first.
+_REVISE: LiteralString = """
+    INSERT INTO store.reading_revision (meter_id, channel, taken_at, value, quality, project_id)
+    SELECT n.* FROM unnest(%(meters)s, %(channels)s, %(times)s, %(values)s, %(qualities)s, %(projects)s)
+                    AS n (meter_id, channel, taken_at, value, quality, project_id)
+    JOIN store.reading r ON r.meter_id = n.meter_id AND r.channel = n.channel AND r.taken_at = n.taken_at
+    WHERE r.value <> n.value
+    ORDER BY n.meter_id, n.channel, n.taken_at, n.value
+    ON CONFLICT DO NOTHING
+"""
+_MARK_DIRTY: LiteralString = """
+    INSERT INTO store.dirty_window (meter_id, channel, project_id, from_at, until_at)
+    SELECT * FROM unnest(%(meters)s, %(channels)s, %(projects)s, %(from)s, %(until)s)
+"""
+
+_HAS_USAGE = np.zeros(max(BY_NUMBER) + 1, np.bool_)
+for _quantity in BY_NUMBER.values():
+    # A net register runs both ways: its difference is no usage.
+    _HAS_USAGE[_quantity.number] = _quantity.kind is Kind.CUMULATIVE and _quantity.code != "energy_net_total"
+
+
+@dataclass(frozen=True, slots=True)
+class PointColumns:
+    """The points of one message: each names its (device, channel) by position in `series`."""
+
+    series: list[tuple[str, str]]
+    which: Ints
+    taken_ms: Ints
+    values: Ints
+    qualities: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The points of one message and who sent it when."""
+
+    project_id: int
+    gateway_id: int
+    gateway_code: str
+    received_ms: int
+    points: PointColumns
+
+
+def to_columns(points: Sequence[Point]) -> PointColumns:
+    """Turns decoded points into columns."""
+    series: dict[tuple[str, str], int] = {}
+    which = [series.setdefault((point.device, point.channel), len(series)) for point in points]
+    return PointColumns(
+        list(series),
+        np.array(which, np.int64),
+        np.array([point.taken_at for point in points], np.int64),
+        np.array([point.value for point in points], np.int64),
+        np.array([point.quality for point in points], np.int64),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Merged:
+    """The points of a group of batches in the order they came, over one common list of series."""
+
+    series: list[tuple[int, str, str]]
+    """(gateway id, device code, channel code)."""
+    which: Ints
+    taken_ms: Ints
+    values: Ints
+    qualities: Ints
+    received_ms: Ints
+    senders: dict[int, tuple[int, str]]
+    """(project id, gateway code) by gateway id."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Routed:
+    """Where each point goes: a meter, or a reason why not."""
+
+    meters: Ints
+    channels: Ints
+    devices: Ints
+    projects: Ints
+    clock: NDArray[np.bool_]
+
+
+async def store_points(conn: Conn, batches: Sequence[Batch]) -> StoreResult:
+    """Stores the points of a group of batches with one statement per table.
+
+    The gateways must have been resolved in this transaction (`devices.service.resolve_gateways`). A point goes to
+    the meter that its device carried when it was taken; without one, or with an unknown channel or an impossible time,
+    it waits in `unclaimed_reading`. Points flagged DEVICE_ERROR carry no value and are only counted.
+    """
+    result = StoreResult()
+    if not batches:
+        return result
+    merged = _merge(batches)
+    routed = await _route(conn, merged)
+    await _note_devices(conn, merged, routed)
+    usable = (merged.qualities & Quality.DEVICE_ERROR) == 0
+    result.unusable = int(np.count_nonzero(~usable))
+    placed = usable & ~routed.clock & (routed.meters > 0) & (routed.channels > 0)
+    await _store(conn, merged, routed, np.flatnonzero(placed), result)
+    astray = np.flatnonzero(usable & ~placed)
+    if len(astray):
+        result.unclaimed = await devices.keep_unclaimed(conn, _astray_columns(merged, routed, astray))
+    return result
+
+
+def _merge(batches: Sequence[Batch]) -> _Merged:
+    series: dict[tuple[int, str, str], int] = {}
+    which = []
+    for batch in batches:
+        places = [series.setdefault((batch.gateway_id, *names), len(series)) for names in batch.points.series]
+        which.append(np.array(places, np.int64)[batch.points.which])
+    sizes = [len(batch.points.which) for batch in batches]
+    return _Merged(
+        list(series),
+        np.concatenate(which),
+        np.concatenate([batch.points.taken_ms for batch in batches]),
+        np.concatenate([batch.points.values for batch in batches]),
+        np.concatenate([batch.points.qualities for batch in batches]),
+        np.repeat(np.array([batch.received_ms for batch in batches], np.int64), sizes),
+        {batch.gateway_id: (batch.project_id, batch.gateway_code) for batch in batches},
+    )
+
+
+async def _route(conn: Conn, merged: _Merged) -> _Routed:
+    keys: dict[tuple[int, str], int] = {}
+    key_of_series = np.array([keys.setdefault((g, d), len(keys)) for g, d, _ in merged.series], np.int64)
+    bindings = await devices.bindings_of(conn, list(keys))
+    device_of_key = np.zeros(len(keys), np.int64)
+    for binding in bindings:
+        device_of_key[binding.key] = binding.device_id
+    projects = np.array([merged.senders[gateway_id][0] for gateway_id, _, _ in merged.series], np.int64)
+    channels = np.array([BY_CODE[c].number if c in BY_CODE else 0 for _, _, c in merged.series], np.int64)
+    key = key_of_series[merged.which]
+    return _Routed(
+        meters=_meters_at(key, merged.taken_ms, bindings),
+        channels=channels[merged.which],
+        devices=device_of_key[key],
+        projects=projects[merged.which],
+        clock=merged.taken_ms > merged.received_ms + FUTURE_MS,
+    )
+
+
+def _meters_at(key: Ints, taken_ms: Ints, bindings: Sequence[Binding]) -> Ints:
+    """The meter bound to each point's device when it was taken, 0 without one."""
+    bound = sorted((b.key, max(b.from_ms, 0), min(b.until_ms, 2**42), b.meter_id) for b in bindings if b.meter_id)
+    if not bound:
+        return np.zeros(len(key), np.int64)
+    keys, starts, ends, meters = (np.array(column, np.int64) for column in zip(*bound, strict=True))
+    at = np.searchsorted((keys << _KEY_SHIFT) + starts, (key << _KEY_SHIFT) + taken_ms, "right") - 1
+    found = (at >= 0) & (keys[at] == key) & (taken_ms < ends[at])
+    return np.where(found, meters[at], 0)
+
+
+async def _note_devices(conn: Conn, merged: _Merged, routed: _Routed) -> None:
+    known = np.flatnonzero((routed.devices > 0) & ~routed.clock)
+    ids, where = np.unique(routed.devices[known], return_inverse=True)
+    newest = np.zeros(len(ids), np.int64)
+    np.maximum.at(newest, where, merged.taken_ms[known])
+    await devices.note_devices_seen(conn, dict(zip(ids.tolist(), newest.tolist(), strict=True)))
+
+
+async def _store(conn: Conn, merged: _Merged, routed: _Routed, placed: Ints, result: StoreResult) -> None:
+    if not len(placed):
+        return
+    # In the order of the key: two workers storing the same readings wait for each other, never crosswise. The sort is
+    # stable, so that of two values for one key the first to come stays.
+    placed = placed[np.lexsort((merged.taken_ms[placed], routed.channels[placed], routed.meters[placed]))]
+    meters, channels, taken = routed.meters[placed], routed.channels[placed], merged.taken_ms[placed]
+    rows = {
+        "meters": Int8Column(meters),
+        "channels": Int2Column(channels),
+        "times": TimeColumn(taken),
+        "values": Int8Column(merged.values[placed]),
+        "qualities": Int2Column(merged.qualities[placed]),
+        "projects": Int8Column(routed.projects[placed]),
+    }
+    result.stored = (await conn.execute(_STORE, rows)).rowcount
+    if result.stored < len(placed):
+        result.revised = (await conn.execute(_REVISE, rows)).rowcount
+        result.repeated = len(placed) - result.stored - result.revised
+    if result.stored:
+        await _mark_dirty(conn, meters, channels, routed.projects[placed], taken)
+
+
+async def _mark_dirty(conn: Conn, meters: Ints, channels: Ints, projects: Ints, taken: Ints) -> None:
+    """One window per register; the columns are in the order of the key."""
+    first = np.flatnonzero(np.r_[True, (np.diff(meters) != 0) | (np.diff(channels) != 0)])
+    last = np.r_[first[1:], len(meters)] - 1
+    keep = _HAS_USAGE[channels[first]]
+    first, last = first[keep], last[keep]
+    if len(first):
+        windows = {
+            "meters": Int8Column(meters[first]),
+            "channels": Int2Column(channels[first]),
+            "projects": Int8Column(projects[first]),
+            "from": TimeColumn(taken[first]),
+            "until": TimeColumn(taken[last]),
+        }
+        await conn.execute(_MARK_DIRTY, windows)
+
+
+def _astray_columns(merged: _Merged, routed: _Routed, astray: Ints) -> dict[str, list[object]]:
+    names = [merged.series[n] for n in merged.which[astray].tolist()]
+    reasons = np.select(
+        [routed.clock[astray], routed.devices[astray] == 0, routed.channels[astray] == 0],
+        ["clock", "unknown-device", "unknown-channel"],
+        "unbound",
+    )
+    return {
+        "projects": routed.projects[astray].tolist(),
+        "gateways": [merged.senders[gateway_id][1] for gateway_id, _, _ in names],
+        "devices": [device for _, device, _ in names],
+        "channels": [channel for _, _, channel in names],
+        "taken_ms": merged.taken_ms[astray].tolist(),
+        "values": merged.values[astray].tolist(),
+        "qualities": merged.qualities[astray].tolist(),
+        "reasons": reasons.tolist(),
+    }
+
+
+async def claim_readings(conn: Conn, project_id: int, after: UnclaimedPlace, limit: int) -> UnclaimedPlace | None:
+    """Tries up to `limit` unclaimed readings behind `after` again, in this transaction.
+
+    Those that have a place now go into `store.reading`, the others are kept as before. Returns where to go on, None at
+    the end.
+    """
+    rows = await devices.take_unclaimed(conn, project_id, after, limit)
+    if not rows:
+        return None
+    rows.sort(key=lambda row: tuple(row[name] for name in _UNCLAIMED_KEY))
+    codes = {row["gateway_code"] for row in rows}
+    gateways = await devices.resolve_gateways(conn, {(project_id, code) for code in codes})
+    batches = []
+    for code in sorted(codes):
+        mine = [_point(row) for row in rows if row["gateway_code"] == code]
+        # They were not ahead of their receipt when they came.
+        received_ms = max(point.taken_at for point in mine)
+        batches.append(Batch(project_id, gateways[project_id, code], code, received_ms, to_columns(mine)))
+    await store_points(conn, batches)
+    return UnclaimedPlace(**{name: rows[-1][name] for name in _UNCLAIMED_KEY})
+
+
+def _point(row: dict[str, Any]) -> Point:
+    taken_ms = (row["taken_at"] - _EPOCH) // timedelta(milliseconds=1)
+    return Point(row["device_code"], row["channel_code"], taken_ms, row["value"], row["quality"])
