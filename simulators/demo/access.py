@@ -1,0 +1,46 @@
+"""Who may sign in: database logins of the processes, and the users of the demo."""
+
+from typing import Final
+
+import psycopg
+from psycopg import sql
+
+from cloud.identity import service as identity
+from cloud.identity.policy import Grant
+from cloud.kit.db import SYSTEM, Database
+from cloud.kit.errors import Conflict
+
+ROLES: Final = ("web", "ingest", "worker")
+STAFF: Final = {"admin": "管理员", "cashier": "收费员", "guard": "门岗"}
+RESIDENT: Final = "resident"
+
+
+def grant_logins(owner_dsn: str, secrets: dict[str, str]) -> None:
+    """Lets each process log in to the database under its own role with its own password."""
+    with psycopg.connect(owner_dsn, autocommit=True) as conn:
+        for role in ROLES:
+            conn.execute(
+                sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(
+                    sql.Identifier(f"gatemeter_{role}"), sql.Literal(secrets[f"database-{role}"])
+                )
+            )
+
+
+async def create_users(owner_dsn: str, secrets: dict[str, str], project_id: int, resident_person_id: int) -> None:
+    """Staff of each role, and a resident who is one of the persons of the estate. Each in a transaction of its own."""
+    async with Database(owner_dsn, None, max_size=2) as db:
+        for login, name in STAFF.items():
+            await _create(db, login, name, secrets[login], (Grant(login, project_id),), None)
+        await _create(db, RESIDENT, "业主", secrets[RESIDENT], (), (project_id, resident_person_id))
+
+
+async def _create(
+    db: Database, login: str, name: str, password: str, grants: tuple[Grant, ...], person: tuple[int, int] | None
+) -> None:
+    try:
+        async with db.transaction(SYSTEM) as conn:
+            user_id = await identity.create_user(conn, login, name, password, grants=grants)
+            if person is not None:
+                await identity.link_resident(conn, user_id, *person)
+    except Conflict:
+        return  # made by an earlier start that was cut off
