@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cloud.kit import i18n
 from cloud.kit.pages import prepare
-from gateway.contract.quantities import BY_CODE, Quantity
+from gateway.contract.quantities import BY_CODE, BY_NUMBER, Quantity
 
 WEB = Path(__file__).resolve().parent
 TEMPLATES = WEB / "templates"
@@ -39,22 +39,25 @@ def display(value: int, quantity: Quantity) -> Decimal:
     return Decimal(value).scaleb(quantity.display_exponent)
 
 
-def show_usage(value: int, channel: str, *, unit: bool = True) -> str:
-    """A usage in the base unit of `channel`, rounded for reading, with its unit: 12.3 kWh."""
-    quantity = BY_CODE[channel]
-    text = i18n.show_number(display(value, quantity), _DECIMALS.get(quantity.display_unit))
-    return f"{text} {quantity.display_unit}" if unit else text
+def show_usage(value: int, channel: str | int) -> str:
+    """A usage in the base unit of `channel` (code or number), rounded for reading, with its unit: 12.3 kWh."""
+    quantity = _quantity(channel)
+    return f"{i18n.show_number(display(value, quantity), _DECIMALS.get(quantity.display_unit))} {quantity.display_unit}"
 
 
-def show_register(value: int, channel: str) -> str:
-    """A reading in the base unit of `channel`, with every digit and its unit."""
-    quantity = BY_CODE[channel]
+def show_register(value: int, channel: str | int) -> str:
+    """A reading in the base unit of `channel` (code or number), with every digit and its unit."""
+    quantity = _quantity(channel)
     return f"{i18n.show_number(display(value, quantity))} {quantity.display_unit}".strip()
 
 
 def show_percent(part: Decimal | int, whole: Decimal | int) -> str | None:
     """`part` of `whole` as a percentage with one decimal; None when there is no whole."""
     return None if not whole else f"{i18n.show_number(Decimal(part) * 100 / Decimal(whole), 1)}%"
+
+
+def _quantity(channel: str | int) -> Quantity:
+    return BY_NUMBER[channel] if isinstance(channel, int) else BY_CODE[channel]
 
 
 @lru_cache

@@ -182,6 +182,11 @@ function drawAll(root) {
 
 document.addEventListener("DOMContentLoaded", () => {
   drawAll(document);
+  // A part that refreshes itself must not take away the field somebody is typing in.
+  document.body.addEventListener("htmx:beforeRequest", (event) => {
+    const active = document.activeElement;
+    if (event.target.matches("[data-quiet]") && event.target.contains(active) && active.matches("input, select, textarea")) event.preventDefault();
+  });
   document.body.addEventListener("htmx:afterSettle", () => drawAll(document));
   document.body.addEventListener("change", (event) => {
     if (event.target.matches("[data-submit-on-change]")) event.target.form.requestSubmit();

@@ -1,0 +1,104 @@
+"""Pages of bills as lists, and of bill runs."""
+
+from datetime import UTC, date, datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from cloud.billing import service
+from cloud.billing.records import BillFilter, BillRun
+from cloud.estate import service as estate
+from cloud.estate.shown import shown
+from cloud.identity.guards import Scope, allow_page
+from cloud.kit.errors import InvalidInput
+from cloud.kit.paging import page_request
+from cloud.kit.periods import local_day, month_of, previous_month
+
+router = APIRouter(include_in_schema=False)
+
+_STATES = Literal["", "draft", "issued", "paid", "disputed", "void"]
+
+
+@router.get("/bills")
+async def bills(
+    request: Request,
+    scope: Annotated[Scope, allow_page("bills.read")],
+    state: _STATES = "",
+    run_id: int | None = None,
+    account_id: int | None = None,
+    cursor: str | None = None,
+) -> Response:
+    """Bills of the project, newest first."""
+    if scope.caller.kind == "resident":
+        return RedirectResponse("/my/bills", 303)
+    page = await shown(request, scope)
+    wanted = BillFilter(project_id=page.project.id, account_id=account_id, run_id=run_id, state=state or None)
+    found = await service.list_bills(scope.conn, page_request(None, cursor), wanted)
+    return page.page(
+        "billing/list.html",
+        bills=found,
+        accounts=await estate.accounts_by_id(scope.conn, {bill.account_id for bill in found.items}),
+        wanted=wanted,
+        today=local_day(datetime.now(UTC), page.project.zone),
+    )
+
+
+@router.get("/my/bills")
+async def my_bills(
+    request: Request, scope: Annotated[Scope, allow_page("bills.read")], cursor: str | None = None
+) -> Response:
+    """The resident's bills; row-level security leaves no others."""
+    page = await shown(request, scope)
+    return page.page(
+        "billing/mine.html",
+        bills=await service.list_bills(
+            scope.conn, page_request(None, cursor), BillFilter(project_id=page.project.id)
+        ),
+        today=local_day(datetime.now(UTC), page.project.zone),
+    )
+
+
+@router.get("/bill-runs")
+async def bill_runs(
+    request: Request, scope: Annotated[Scope, allow_page("bills.run")], cursor: str | None = None
+) -> Response:
+    """Runs, newest first, and the form that starts one."""
+    page = await shown(request, scope)
+    today = local_day(datetime.now(UTC), page.project.zone)
+    return page.page(
+        "billing/runs.html",
+        runs=await service.list_runs(scope.conn, page_request(None, cursor), page.project.id),
+        proposed=previous_month(today).start,
+        latest=month_of(today).start,
+    )
+
+
+@router.post("/bill-runs")
+async def start_run(
+    request: Request,
+    scope: Annotated[Scope, allow_page("bills.run")],
+    month: Annotated[str, Form(pattern=r"^\d{4}-\d{2}$")],
+) -> Response:
+    """Starts a run over a calendar month; its work is done by the worker."""
+    page = await shown(request, scope)
+    try:
+        first = date.fromisoformat(f"{month}-01")
+    except ValueError as error:
+        raise InvalidInput("bad-month", "expected a month such as 2026-01", field="month") from error
+    await service.start_run(scope.conn, page.project.id, month_of(first), scope.caller.user_id)
+    return RedirectResponse("/bill-runs?done=run-started", 303)
+
+
+@router.get("/bill-runs/{run_id}")
+async def bill_run(request: Request, scope: Annotated[Scope, allow_page("bills.run")], run_id: int) -> Response:
+    """A run: how far it is, and which accounts it could not bill."""
+    page = await shown(request, scope)
+    run: BillRun = await service.get_run(scope.conn, run_id)
+    failures = await service.run_failures(scope.conn, run_id)
+    return page.page(
+        "billing/run.html",
+        run=run,
+        failures=failures,
+        accounts=await estate.accounts_by_id(scope.conn, {failure.account_id for failure in failures}),
+    )

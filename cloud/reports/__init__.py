@@ -1,0 +1,1 @@
+"""Read-only reporting queries across features: what the overview pages show."""

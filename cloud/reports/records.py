@@ -1,0 +1,114 @@
+"""What the reports hand out."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from cloud.devices.records import DeviceCounts
+from cloud.kit.periods import Period
+from cloud.metering.records import MAIN_CHANNEL, Medium, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Consumption:
+    """Usage of a project today and yesterday up to the same hour, in the medium's base unit."""
+
+    medium: Medium
+    today: int
+    yesterday: int
+
+    @property
+    def channel(self) -> str:
+        """Code of the register that was summed."""
+        return MAIN_CHANNEL[self.medium].code
+
+    @property
+    def change_permille(self) -> int | None:
+        """How much more (or less) than yesterday; None when nothing was used then."""
+        return None if not self.yesterday else round((self.today - self.yesterday) * 1000 / self.yesterday)
+
+
+@dataclass(frozen=True, slots=True)
+class MonthMoney:
+    """What was billed in a month, and what of those bills has been collected until now."""
+
+    period: Period
+    billed: Decimal
+    collected: Decimal
+    currency: str
+
+    @property
+    def bar_percent(self) -> int:
+        """Collected of billed in whole percent, 0 to 100, for a bar."""
+        return 0 if not self.billed else max(0, min(100, int(self.collected * 100 / self.billed)))
+
+
+@dataclass(frozen=True, slots=True)
+class LotState:
+    """How full a parking lot is."""
+
+    lot_id: int
+    name: str
+    inside: int
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exceptional:
+    """Something a person should look at; `count` times since `at`."""
+
+    kind: Literal["dead-letter", "unclaimed", "bill-failure"]
+    at: datetime
+    subject: str
+    detail: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The staff's first page. Parts that the reader may not see are None or empty."""
+
+    devices: DeviceCounts | None
+    consumption: list[Consumption]
+    months: list[MonthMoney]
+    lots: list[LotState]
+    exceptions: list[Exceptional]
+
+
+@dataclass(frozen=True, slots=True)
+class HourUsage:
+    """Usage of a project that began in the hour at `start`; of how many meters."""
+
+    start: datetime
+    quantity: int
+    meters: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeterRow:
+    """A meter in a list: where it is and what it read last."""
+
+    id: int
+    code: str
+    medium: Medium
+    place: str
+    seen_at: datetime | None
+    reading: Reading | None
+
+    @property
+    def channel(self) -> str:
+        """Code of its main register."""
+        return MAIN_CHANNEL[self.medium].code
+
+
+@dataclass(frozen=True, slots=True)
+class MeterFilter:
+    """Which meters are wanted; None: any. `state` looks at the device that carries the meter now."""
+
+    project_id: int
+    search: str | None = None
+    building_id: int | None = None
+    unit_id: int | None = None
+    medium: Medium | None = None
+    state: Literal["online", "silent", "never"] | None = None
