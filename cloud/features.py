@@ -5,7 +5,19 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
-FEATURES = ("identity", "estate", "devices", "metering", "tariffs", "billing", "payments", "parking", "ingest", "web")
+FEATURES = (
+    "identity",
+    "estate",
+    "devices",
+    "metering",
+    "tariffs",
+    "billing",
+    "payments",
+    "parking",
+    "reports",
+    "ingest",
+    "web",
+)
 
 
 def rooms(name: str) -> Iterator[ModuleType]:

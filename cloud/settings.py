@@ -20,9 +20,9 @@ class CloudSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
-    database_dsn: Annotated[SecretStr, Field(description="PostgreSQL connection string")]
+    database_dsn: Annotated[SecretStr, Field(description="a PostgreSQL connection string")]
     database_pool: Annotated[int, Field(ge=2, le=100)] = 8
-    keys_file: Annotated[Path, Field(description="made by `gatemeter keys create`")]
+    keys_file: Annotated[Path, Field(description="the path of the file that `gatemeter keys create` made")]
 
     broker_host: str = "127.0.0.1"
     broker_port: Port = 1883

@@ -89,6 +89,10 @@ _AUDIT: LiteralString = """
 """
 
 
+_PROJECT_ID: LiteralString = "SELECT id FROM project WHERE code = %s"
+_PROJECT_OF_PERSON: LiteralString = "SELECT project_id AS id FROM person WHERE id = %s"
+
+
 @dataclass(frozen=True, slots=True)
 class Recognised:
     """The user behind a valid token, and what is needed to know what he may do."""
@@ -273,6 +277,18 @@ async def audit_entries(conn: Conn, before: int, limit: int, wanted: AuditFilter
         "user_id": wanted.user_id,
     }
     return [AuditEntry(**row) for row in await (await conn.execute(_AUDIT, query)).fetchall()]
+
+
+async def project_id(conn: Conn, code: str) -> int | None:
+    """Id of the project with this code."""
+    row = await (await conn.execute(_PROJECT_ID, (code,))).fetchone()
+    return None if row is None else int(row["id"])
+
+
+async def project_of_person(conn: Conn, person_id: int) -> int | None:
+    """Id of the project that the person belongs to."""
+    row = await (await conn.execute(_PROJECT_OF_PERSON, (person_id,))).fetchone()
+    return None if row is None else int(row["id"])
 
 
 def _one(row: dict[str, Any] | None) -> dict[str, Any]:

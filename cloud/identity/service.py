@@ -160,3 +160,19 @@ async def list_audit_entries(conn: Conn, request: PageRequest, wanted: AuditFilt
     before = after_id(request, MAX_ID)
     rows = await repository.audit_entries(conn, before, request.limit + 1, wanted)
     return cut(rows, request, lambda entry: (entry.id,))
+
+
+async def project_id(conn: Conn, code: str) -> int:
+    """Id of the project with this code. Raises NotFound."""
+    found = await repository.project_id(conn, code)
+    if found is None:
+        raise NotFound("no-such-project", f"there is no project {code}")
+    return found
+
+
+async def link_person(conn: Conn, user_id: int, person_id: int) -> None:
+    """Like `link_resident`, in the person's own project. Raises NotFound."""
+    found = await repository.project_of_person(conn, person_id)
+    if found is None:
+        raise NotFound("no-such-person", f"there is no person {person_id}")
+    await repository.insert_link(conn, user_id, found, person_id)

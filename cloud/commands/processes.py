@@ -1,0 +1,69 @@
+"""`gatemeter web run` and `gatemeter worker run`."""
+
+import asyncio
+
+import typer
+
+from cloud.commands.console import BAD_INPUT, fail
+from cloud.kit.security import KeysError
+from cloud.logs import configure_logging
+from cloud.settings import CloudSettings, SettingsError, load_settings
+
+web_app = typer.Typer(help="The web process: pages and REST API.", no_args_is_help=True)
+worker_app = typer.Typer(help="The worker: scheduled and queued jobs.", no_args_is_help=True)
+
+
+@web_app.callback()
+def web() -> None:
+    """The web process: pages and REST API."""
+
+
+@worker_app.callback()
+def worker() -> None:
+    """The worker: scheduled and queued jobs."""
+
+
+@web_app.command("run")
+def run_web() -> None:
+    """Serves pages and REST API until SIGTERM or SIGINT.
+
+    Example: GATEMETER_DATABASE_DSN=… GATEMETER_KEYS_FILE=/etc/gatemeter/keys.json gatemeter web run
+    """
+    import uvicorn
+
+    from cloud.app import create_app
+
+    settings = _settings()
+    try:
+        application = create_app(settings)
+    except KeysError as error:
+        fail(str(error))
+    uvicorn.run(
+        application,
+        host=settings.web_host,
+        port=settings.web_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
+
+
+@worker_app.command("run")
+def run_worker() -> None:
+    """Does queued and scheduled jobs until SIGTERM or SIGINT; any number of workers may run.
+
+    Example: GATEMETER_DATABASE_DSN=… GATEMETER_KEYS_FILE=/etc/gatemeter/keys.json gatemeter worker run
+    """
+    from cloud.worker import serve
+
+    asyncio.run(serve(_settings()))
+
+
+def _settings() -> CloudSettings:
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        fail(str(error), BAD_INPUT)
+    configure_logging(settings.log_level, settings.log_format)
+    return settings
