@@ -20,7 +20,9 @@ T = TypeVar("T")
 _GROUP_LIMIT: Final = 512
 """Most jobs in one commit; beyond it the wait for the commit grows faster than the gain."""
 
-_FREED_ON_FULL_DISK: Final = 128 * 1024
+_PAGE: Final = 4096
+_PAGES_GIVEN_UP: Final = 64
+"""Bound of the eviction for one batch: on a disk that takes nothing at all it would empty the outbox in vain."""
 _ALL: Final = tuple(Up)
 
 _log = structlog.get_logger(__name__)
@@ -177,17 +179,29 @@ class Outbox:
             return error
 
     def _commit_in_need(self, job: _Job[object]) -> object:
-        """Second try on a full disk: the log is written back, and what is worth less makes room."""
+        """Tries again on a full disk: the log is written back, and what is worth less makes room page by page."""
         try:
             self._store.checkpoint()
-            if job.kind is not None:
-                self._store.begin()
-                self._store.make_room(_FREED_ON_FULL_DISK, job.kind)
-                self._store.commit()
-            return self._commit([job])[0]
+            for given_up in range(_PAGES_GIVEN_UP + 1):
+                try:
+                    return self._commit([job])[0]
+                except sqlite3.Error as error:
+                    last = given_up == _PAGES_GIVEN_UP
+                    if last or not is_full(error) or job.kind is None or not self._give_up_a_page(job.kind):
+                        raise
         except sqlite3.Error as error:
-            self._store.rollback()
             return OutboxFull(str(error)) if is_full(error) else _outbox_error(error)
+        raise AssertionError("the last try returns or raises")
+
+    def _give_up_a_page(self, kind: Up) -> bool:
+        self._store.begin()
+        try:
+            freed = self._store.make_room(_PAGE, kind)
+            self._store.commit()
+        except BaseException:
+            self._store.rollback()
+            raise
+        return freed > 0
 
 
 def _outbox_error(error: sqlite3.Error) -> OutboxError:

@@ -259,11 +259,12 @@ class Store:
             )
         return OutboxStats(rows, self._bytes, oldest, by_state.get("parked", (0, 0))[0], dropped, self.set_aside)
 
-    def make_room(self, needed: int, for_kind: Up = EVICTION_ORDER[-1]) -> None:
+    def make_room(self, needed: int, for_kind: Up = EVICTION_ORDER[-1]) -> int:
         """Gives up rows until `needed` bytes are free: least valuable kind first, in it parked ones, then oldest.
 
-        Nothing more valuable than `for_kind` is touched.
+        Nothing more valuable than `for_kind` is touched. Returns the bytes that it freed.
         """
+        before = self._bytes
         for kind in EVICTION_ORDER[: EVICTION_ORDER.index(for_kind) + 1]:
             for state in ("parked", "queued"):
                 while needed > 0:
@@ -271,6 +272,7 @@ class Store:
                     if not freed:
                         break
                     needed -= freed
+        return before - self._bytes
 
     def _evict(self, kind: Up, state: str, needed: int) -> int:
         chosen: list[tuple[int]] = []

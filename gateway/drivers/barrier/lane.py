@@ -82,9 +82,11 @@ class Lane:
         self._visits: dict[str, Visit] = {}
         self._last: Recognised | None = None
         self._watches: set[asyncio.Task[None]] = set()
+        self._tasks: asyncio.TaskGroup | None = None
 
-    async def restore(self) -> None:
-        """Takes up the vehicles that stood here when the gateway stopped."""
+    async def open(self, tasks: asyncio.TaskGroup) -> None:
+        """Takes up the vehicles that stood here when the gateway stopped; what runs beside events runs in `tasks`."""
+        self._tasks = tasks
         for visit in await self._memory.load(self.settings.device, self._clock()):
             self._visits[visit.passage.id] = visit
 
@@ -141,7 +143,8 @@ class Lane:
         await self._memory.keep_and_send(visit)
         _log.info("vehicle waits", lane=self.settings.device, plate=plate, rule=decision.rule)
         if decision.verdict is Verdict.AWAIT_CLOUD:
-            watch = asyncio.ensure_future(self._watch_cloud(visit, request))
+            assert self._tasks is not None, "events come after open"
+            watch = self._tasks.create_task(self._watch_cloud(visit, request))
             self._watches.add(watch)
             watch.add_done_callback(self._watches.discard)
 

@@ -93,20 +93,17 @@ class BarrierLine:
 
     async def run(self) -> None:
         """Runs until `stop` or cancellation; survives the loss of the broker. Raises OutboxError when that fails."""
-        for port in self._ports:
-            await port.lane.restore()
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                serving = [tasks.create_task(self._work(port)) for port in self._ports]
-                serving.append(tasks.create_task(self._stay_connected()))
-                await self._stopping.wait()
-                for port in self._ports:
-                    await port.events.join()
-                for task in serving:
-                    task.cancel()
-        finally:
+        async with asyncio.TaskGroup() as tasks:
             for port in self._ports:
+                await port.lane.open(tasks)
+            serving = [tasks.create_task(self._work(port)) for port in self._ports]
+            serving.append(tasks.create_task(self._stay_connected()))
+            await self._stopping.wait()
+            for port in self._ports:
+                await port.events.join()
                 port.lane.close()
+            for task in serving:
+                task.cancel()
 
     def stop(self) -> None:
         """Takes no more events and lets `run` return when those at hand are dealt with."""

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
+
 from gateway.contract import codec
 from gateway.contract.messages import Passage
 from gateway.contract.topics import Up
-from gateway.outbox import Outbox
+from gateway.outbox import Outbox, OutboxFull
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS visit (
@@ -21,6 +23,8 @@ CREATE TABLE IF NOT EXISTS visit (
 """
 
 _FORGOTTEN_AFTER_MS: Final = 86_400_000
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -52,8 +56,11 @@ class VisitMemory:
         return await self._outbox.run(read)
 
     async def keep(self, visit: Visit) -> None:
-        """Remembers a visit of which nothing is sent yet."""
-        await self._outbox.run(_write(visit))
+        """Remembers a visit of which nothing is sent yet; on a full disk until the next restart only."""
+        try:
+            await self._outbox.run(_write(visit))
+        except OutboxFull:
+            _log.error("no room on disk to remember a vehicle", device=visit.passage.device)
 
     async def keep_and_send(self, visit: Visit) -> None:
         """Remembers a visit and sends its passage as it stands."""
@@ -69,7 +76,7 @@ class VisitMemory:
 
     async def taken_note_of(self, visit: Visit) -> bool:
         """Whether the cloud has acknowledged the arrival."""
-        return not await self._outbox.holds(visit.seq)
+        return visit.seq != 0 and not await self._outbox.holds(visit.seq)
 
 
 def _write(visit: Visit) -> Callable[[sqlite3.Connection], object]:

@@ -1,6 +1,7 @@
 """From camera to cloud and back over a real broker: entries, exits, and what goes wrong at a barrier."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,8 @@ from gateway.access.decision import AccessState
 from gateway.contract import codec
 from gateway.contract.messages import Action, Outcome, Passage
 from gateway.drivers.barrier import BarrierLine
-from gateway.outbox import Outbox
+from gateway.outbox import Outbox, OutboxError
+from simulators.barrier.cli import simulate
 from simulators.barrier.lane import Lane
 from simulators.barrier.traffic import Traffic
 from tests.integration.barrier.conftest import line_settings, running_gateway
@@ -277,3 +279,26 @@ async def test_traffic_enters_and_leaves_when_the_cloud_lets_it(
     passed = [p for p in cloud.passages if p.outcome is Outcome.PASSED]
     assert len([p for p in passed if p.direction == "exit"]) >= 5
     assert {p.plate for p in passed if p.direction == "exit"} <= {p.plate for p in passed if p.direction == "entry"}
+
+
+async def test_the_simulated_site_drives_vehicles_in(mosquitto: Mosquitto, cloud: Cloud, outbox: Outbox) -> None:
+    async with running_gateway(outbox, mosquitto, cloud):
+        traffic = asyncio.ensure_future(simulate((line_settings(mosquitto),), seed=3, rate=600, stay_s=60))
+        await until(lambda: bool(cloud.passages))
+        traffic.cancel()
+        await asyncio.gather(traffic, return_exceptions=True)
+    assert cloud.passages[0].direction == "entry"
+
+
+async def test_a_full_disk_does_not_keep_the_barrier_closed(
+    mosquitto: Mosquitto, cloud: Cloud, lanes: Lanes, outbox: Outbox
+) -> None:
+    async with running_gateway(outbox, mosquitto, cloud):
+        await outbox.run(lambda db: db.execute("PRAGMA max_page_count = 1"))
+        with contextlib.suppress(OutboxError):
+            while True:
+                await outbox.run(lambda db: db.execute("INSERT INTO visit SELECT hex(randomblob(8)), '', '', 0, x''"))
+        standing = await lanes[0].arrive("京A12345")
+        await gone(standing.left)
+        again = await lanes[0].arrive("京A54321")
+        await gone(again.left)

@@ -143,6 +143,20 @@ async def test_when_nothing_may_give_way_the_loss_is_counted_and_put_does_not_fa
     outbox.close()
 
 
+async def test_on_a_full_disk_old_passages_give_way_to_new_ones_and_no_more_than_needed(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path / "outbox.db", 64 * MIB)
+    body = b"x" * 300
+    old = [await outbox.put(Up.PASSAGES, body) for _ in range(400)]
+    await outbox.run(lambda db: limit_pages(db, 0))
+    new = [await outbox.put(Up.PASSAGES, body) for _ in range(60)]
+    kept = {row.seq for row in await outbox.waiting(0, 1_000)}
+    assert kept >= set(new)
+    lost = (await outbox.stats()).dropped[Up.PASSAGES].batches
+    assert kept == {*old[lost:], *new}
+    assert 0 < lost < 120
+    outbox.close()
+
+
 async def test_a_damaged_file_is_set_aside_and_reported(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     path.write_bytes(b"this is not a database, but it may be evidence" * 100)
