@@ -185,7 +185,7 @@ async def _waiting(conn: Conn, session: Session, now: datetime) -> Waiting | Non
 
 async def _let_out(conn: Conn, session: Session, waiting: Waiting, actor: str, reason: str) -> UUID | None:
     """One command for one passage, ever: an opening whose outcome is unknown is never repeated by itself."""
-    if waiting.commanded:
+    if waiting.commanded or waiting.device_id is None:
         return None
     arguments = {"passage": str(waiting.passage_id)}
     command_id = await devices.queue_command(

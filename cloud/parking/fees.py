@@ -85,7 +85,8 @@ class _Run:
     start: int
     end: int
     units: int
-    unit: Unit
+    minutes: int
+    price: Decimal
 
 
 def price_stay(rule: ParkingRule, entered_at: datetime, until: datetime, vehicle_class: str, zone: ZoneInfo) -> Fee:
@@ -152,12 +153,12 @@ def _runs(schedule: Schedule, start: int, leave: int, zone: ZoneInfo) -> Iterato
     """Everything that is charged from `start` to `leave`, in order of time."""
     if schedule.first is not None:
         length = schedule.first.minutes * 60
-        block = Unit(minutes=min(schedule.first.minutes, 1440), price=schedule.first.amount)
-        yield _Run("first-block", start, min(start + length, leave), 1, block)
+        end = min(start + length, leave)
+        yield _Run("first-block", start, end, 1, schedule.first.minutes, schedule.first.amount)
         start += length
     for begin, end, unit in _parts(schedule, start, leave, zone):
         length = unit.minutes * 60
-        yield _Run("units", begin, end, -((begin - end) // length), unit)
+        yield _Run("units", begin, end, -((begin - end) // length), unit.minutes, unit.price)
 
 
 def _parts(schedule: Schedule, start: int, leave: int, zone: ZoneInfo) -> Iterator[tuple[int, int, Unit]]:
@@ -219,7 +220,7 @@ class _Caps:
 
     def split(self, run: _Run) -> Iterator[_Run]:
         """Cuts a run so that all units of a part begin in the same cap periods."""
-        length, start, units = run.unit.minutes * 60, run.start, run.units
+        length, start, units = run.minutes * 60, run.start, run.units
         while units > 1:
             border = self._next_border(start)
             here = units if border is None else min(units, -((start - border) // length))
@@ -231,10 +232,10 @@ class _Caps:
 
     def charge(self, run: _Run, digits: int) -> Iterator[FeeStep]:
         """The step of a run, and what caps take off it."""
-        price = round_half_up(run.unit.price, digits)
+        price = round_half_up(run.price, digits)
         full = price * run.units
         start, end = _instant(run.start), _instant(run.end)
-        yield FeeStep(run.kind, start, end, run.units, run.unit.minutes, price, full)
+        yield FeeStep(run.kind, start, end, run.units, run.minutes, price, full)
         allowed = full
         for key, limit in self._periods(run.start):
             left = self._left.setdefault(key, round_half_up(limit, digits))

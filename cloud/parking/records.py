@@ -145,10 +145,13 @@ class SessionFilter:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A vehicle that stands at an exit barrier; `commanded` when it was already let out."""
+    """A vehicle that stands at an exit barrier; `commanded` when it was already let out.
+
+    `device_id` is None for residents, who do not see the lane.
+    """
 
     passage_id: UUID
-    device_id: int
+    device_id: int | None
     taken_at: datetime
     commanded: bool
 

@@ -78,10 +78,10 @@ _PASSAGES: LiteralString = """
     FROM passage p LEFT JOIN parking_lane l ON l.id = p.lane_id
     WHERE p.session_id = %(session_id)s ORDER BY p.taken_at, p.direction, p.id
 """
-# Waiting: recognised at an exit, and nothing was seen at that lane since.
+# Waiting: recognised at an exit, and nothing was seen at that lane since. Residents do not see the lane.
 _WAITING: LiteralString = """
     SELECT p.id AS passage_id, l.device_id, p.taken_at, p.open_command_id IS NOT NULL AS commanded
-    FROM passage p JOIN parking_lane l ON l.id = p.lane_id
+    FROM passage p LEFT JOIN parking_lane l ON l.id = p.lane_id
     WHERE p.session_id = %(session_id)s AND p.direction = 'exit' AND p.outcome = 'arrived'
       AND p.taken_at >= %(since)s
       AND NOT EXISTS (SELECT FROM passage n WHERE n.lane_id = p.lane_id AND n.taken_at > p.taken_at)

@@ -1,0 +1,182 @@
+"""From the exit barrier to the fee: priced, paid, let out by exactly one command, closed."""
+
+import asyncio
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+
+from cloud.kit.db import SYSTEM, Database
+from cloud.kit.errors import Conflict, InvalidInput, NotFound
+from cloud.kit.yaml_files import load_yaml
+from cloud.parking import service
+from cloud.parking.models import ParkingRule
+from cloud.parking.records import Paid, Quote
+from tests.integration.parking.site import MALL, NOON, Site, minutes, openings, rows, stays
+
+PLATE = "京A12345"
+FIVE_HOURS = NOON + timedelta(hours=5)
+
+
+async def _enter(db: Database, site: Site) -> int:
+    await site.report(db, [site.passage("entry", PLATE, NOON)], NOON)
+    (session,) = await rows(db, "SELECT id FROM parking_session WHERE state = 'open'")
+    return int(session["id"])
+
+
+async def _quote(db: Database, site: Site, session_id: int, at: object) -> Quote:
+    async with db.transaction(site.staff) as conn:
+        return await service.quote(conn, session_id, at)  # type: ignore[arg-type]  # an instant
+
+
+async def _pay(db: Database, site: Site, session_id: int, amount: str, at: object) -> Paid:
+    async with db.transaction(site.staff) as conn:
+        return await service.pay(conn, session_id, Decimal(amount), "cash", "user:guard", at=at)  # type: ignore[arg-type]  # an instant
+
+
+async def test_enter_quote_pay_open_once_leave(ingest_db: Database, web_db: Database, site: Site) -> None:
+    session_id = await _enter(ingest_db, site)
+    arrived = site.passage("exit", PLATE, FIVE_HOURS, "arrived")
+    await site.report(ingest_db, [arrived], FIVE_HOURS)
+    assert await openings(ingest_db) == []
+    price = await _quote(web_db, site, session_id, FIVE_HOURS + minutes(9))
+    assert (price.due, price.until) == (Decimal("8.00"), FIVE_HOURS)  # the time at the barrier costs nothing
+    assert sum(step.amount for step in price.steps) == price.fee
+
+    paid = await _pay(web_db, site, session_id, "8.00", FIVE_HOURS + minutes(10))
+    (opening,) = await openings(ingest_db)
+    assert opening == {"arguments": {"passage": arrived.id}, "actor": "user:guard", "reason": "paid"}
+    assert paid.command_id is not None
+    await site.report(ingest_db, [arrived], FIVE_HOURS + minutes(11))
+    assert len(await openings(ingest_db)) == 1
+    with pytest.raises(Conflict, match="nothing is due"):
+        await _pay(web_db, site, session_id, "8.00", FIVE_HOURS + minutes(11))
+
+    passed = site.passage("exit", PLATE, FIVE_HOURS, "passed", arrived)
+    await site.report(ingest_db, [passed, passed], FIVE_HOURS + minutes(12))
+    assert await stays(ingest_db) == [(PLATE, "closed", NOON, FIVE_HOURS, Decimal("8.00"), FIVE_HOURS)]
+    async with web_db.transaction(site.staff) as conn:
+        detail = await service.get_session(conn, session_id)
+        inside = await service.cars_inside(conn, site.project_id)
+    assert (detail.session.paid, [found.outcome for found in detail.passages]) == (Decimal("8.00"), ["passed"] * 2)
+    assert sum(Decimal(step["amount"]) for step in detail.session.fee_steps) == Decimal("8.00")
+    assert [found.inside for found in inside] == [0]
+
+
+async def test_a_free_stay_is_let_out_by_the_system(ingest_db: Database, site: Site) -> None:
+    await _enter(ingest_db, site)
+    arrived = site.passage("exit", PLATE, NOON + minutes(90), "arrived")
+    for _ in range(3):
+        await site.report(ingest_db, [arrived], NOON + minutes(90))
+    (opening,) = await openings(ingest_db)
+    assert (opening["actor"], opening["arguments"]) == ("system:parking", {"passage": arrived.id})
+
+
+async def test_an_entry_that_becomes_known_after_the_exit_lets_out_too(ingest_db: Database, site: Site) -> None:
+    await site.report(ingest_db, [site.passage("exit", PLATE, NOON + minutes(30), "arrived")], NOON + minutes(30))
+    assert await openings(ingest_db) == []
+    await site.report(ingest_db, [site.passage("entry", PLATE, NOON)], NOON + minutes(31))
+    assert len(await openings(ingest_db)) == 1
+
+
+async def test_paid_before_and_leaving_in_time(ingest_db: Database, web_db: Database, site: Site) -> None:
+    session_id = await _enter(ingest_db, site)
+    paid = await _pay(web_db, site, session_id, "8.00", FIVE_HOURS)
+    assert (paid.command_id, paid.paid_until) == (None, FIVE_HOURS)
+    leaves = FIVE_HOURS + minutes(15)
+    await site.report(ingest_db, [site.passage("exit", PLATE, leaves, "arrived")], leaves)
+    assert len(await openings(ingest_db)) == 1
+    await site.report(ingest_db, [site.passage("exit", PLATE, leaves)], leaves)
+    assert await stays(ingest_db) == [(PLATE, "closed", NOON, leaves, Decimal("8.00"), FIVE_HOURS)]
+
+
+async def test_overstaying_costs_the_whole_stay_less_what_was_paid(
+    ingest_db: Database, web_db: Database, site: Site
+) -> None:
+    session_id = await _enter(ingest_db, site)
+    await _pay(web_db, site, session_id, "8.00", FIVE_HOURS)
+    leaves = FIVE_HOURS + minutes(125)
+    await site.report(ingest_db, [site.passage("exit", PLATE, leaves, "arrived")], leaves)
+    assert await openings(ingest_db) == []
+    price = await _quote(web_db, site, session_id, leaves)
+    assert (price.fee, price.paid, price.due) == (Decimal("11.00"), Decimal("8.00"), Decimal("3.00"))
+    await _pay(web_db, site, session_id, "3.00", leaves)
+    assert len(await openings(ingest_db)) == 1
+
+
+async def test_another_amount_than_the_one_due_is_refused(ingest_db: Database, web_db: Database, site: Site) -> None:
+    session_id = await _enter(ingest_db, site)
+    with pytest.raises(Conflict) as refused:
+        await _pay(web_db, site, session_id, "7.00", FIVE_HOURS)
+    assert (refused.value.code, refused.value.params["due"]) == ("amount-changed", Decimal("8.00"))
+    with pytest.raises(InvalidInput):
+        await _pay(web_db, site, session_id, "-8.00", FIVE_HOURS)
+    with pytest.raises(NotFound):
+        await _pay(web_db, site, session_id + 1, "8.00", FIVE_HOURS)
+    assert await rows(ingest_db, "SELECT id FROM parking_payment") == []
+
+
+async def test_two_cashiers_take_one_payment(ingest_db: Database, web_db: Database, site: Site) -> None:
+    session_id = await _enter(ingest_db, site)
+    attempts = [_pay(web_db, site, session_id, "8.00", FIVE_HOURS) for _ in range(3)]
+    results = await asyncio.gather(*attempts, return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == ["Conflict", "Conflict", "Paid"]
+    assert len(await rows(ingest_db, "SELECT id FROM parking_payment")) == 1
+
+
+async def test_turning_back_keeps_the_stay_open_and_the_clock_running(
+    ingest_db: Database, web_db: Database, site: Site
+) -> None:
+    session_id = await _enter(ingest_db, site)
+    arrived = site.passage("exit", PLATE, FIVE_HOURS, "arrived")
+    turned = site.passage("exit", PLATE, FIVE_HOURS, "turned-back", arrived)
+    await site.report(ingest_db, [arrived, turned], FIVE_HOURS)
+    price = await _quote(web_db, site, session_id, FIVE_HOURS + minutes(60))
+    assert price.due == Decimal("9.00")
+
+
+async def test_who_left_without_paying_can_pay_afterwards(ingest_db: Database, web_db: Database, site: Site) -> None:
+    session_id = await _enter(ingest_db, site)
+    await site.report(ingest_db, [site.passage("exit", PLATE, FIVE_HOURS)], FIVE_HOURS)
+    paid = await _pay(web_db, site, session_id, "8.00", FIVE_HOURS + timedelta(days=3))
+    assert paid.command_id is None
+    assert (await _quote(web_db, site, session_id, FIVE_HOURS + timedelta(days=9))).due == Decimal("0.00")
+
+
+async def test_a_stay_nobody_can_price_is_left_to_the_operator(
+    ingest_db: Database, web_db: Database, site: Site
+) -> None:
+    await site.report(ingest_db, [site.passage("exit", PLATE, NOON)], NOON)
+    (session,) = await rows(ingest_db, "SELECT id FROM parking_session")
+    with pytest.raises(Conflict) as refused:
+        await _quote(web_db, site, session["id"], NOON)
+    assert refused.value.code == "unmatched"
+
+
+async def test_opening_by_hand_needs_a_reason(ingest_db: Database, web_db: Database, site: Site) -> None:
+    async with web_db.transaction(site.staff) as conn:
+        with pytest.raises(InvalidInput):
+            await service.open_lane(conn, site.exit.id, "  ", "user:guard")
+        await service.open_lane(conn, site.exit.id, "ambulance", "user:guard")
+    assert await openings(ingest_db) == [{"arguments": {}, "actor": "user:guard", "reason": "ambulance"}]
+
+
+async def test_a_new_rule_prices_those_who_enter_from_its_day_on(
+    ingest_db: Database, worker_db: Database, web_db: Database, site: Site
+) -> None:
+    rule = load_yaml(MALL, ParkingRule)
+    dearer = rule.model_copy(
+        update={"schedule": rule.schedule.model_copy(update={"caps": rule.classes["new-energy"].caps})}
+    )
+    async with worker_db.transaction(SYSTEM) as conn:
+        await service.publish_rule(conn, site.lot_id, dearer, date(2026, 5, 2))
+        with pytest.raises(Conflict, match="begin later"):
+            await service.publish_rule(conn, site.lot_id, rule, date(2026, 5, 2))
+        with pytest.raises(Conflict, match="EUR"):
+            await service.publish_rule(conn, site.lot_id, rule.model_copy(update={"currency": "EUR"}), date(2026, 6, 1))
+    session_id = await _enter(ingest_db, site)
+    assert (await _quote(web_db, site, session_id, NOON + timedelta(hours=24))).fee == Decimal("20.00")
+    tomorrow = NOON + timedelta(days=1)
+    await site.report(ingest_db, [site.passage("entry", "京B1", tomorrow)], tomorrow)
+    (other,) = await rows(ingest_db, "SELECT id FROM parking_session WHERE plate = '京B1'")
+    assert (await _quote(web_db, site, other["id"], tomorrow + timedelta(hours=24))).fee == Decimal("10.00")
