@@ -52,9 +52,7 @@ async def my_bills(
     page = await shown(request, scope)
     return page.page(
         "billing/mine.html",
-        bills=await service.list_bills(
-            scope.conn, page_request(None, cursor), BillFilter(project_id=page.project.id)
-        ),
+        bills=await service.list_bills(scope.conn, page_request(None, cursor), BillFilter(project_id=page.project.id)),
         today=local_day(datetime.now(UTC), page.project.zone),
     )
 

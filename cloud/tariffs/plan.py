@@ -69,6 +69,15 @@ class Plan:
         times = 12 if rule.per == "month" and self.content.tiers.window.kind == "year" else 1
         return _scaled(rule.raise_bounds_by, self.exponent) * times
 
+    def bounds_for(self, persons: int) -> tuple[int, ...]:
+        """Inclusive upper bounds of one household, in integers of 10^-exponent of the unit."""
+        rule = self.content.household
+        if rule is None:
+            return self.bounds
+        over = max(persons - rule.from_persons + 1, 0)
+        steps = over if rule.each == "extra_person" else min(over, 1)
+        return tuple(bound + steps * self.raise_per_step for bound in self.bounds)
+
 
 def plan(content: TariffContent) -> Plan:
     """Prepares a tariff."""

@@ -1,0 +1,242 @@
+"""Drafts of bills: gathers readings, households and earlier charges, and rates all accounts of a chunk at once."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from cloud.billing import repository
+from cloud.billing.pieces import Piece, Unbillable, pieces, whole_months
+from cloud.billing.records import Charged, Uncharged
+from cloud.estate import service as estate
+from cloud.estate.records import Project
+from cloud.kit.db import Conn
+from cloud.kit.periods import Period, day_start
+from cloud.metering import service as metering
+from cloud.metering.records import BoundaryReading, Meter
+from cloud.tariffs import service as tariffs
+from cloud.tariffs.explain import Line, exact, explain, total
+from cloud.tariffs.plan import plan
+from cloud.tariffs.rating import Usages, rate_batch
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """What the meter of a piece counted: boundary readings before, `quantity` after the multiplier."""
+
+    meter: Meter
+    opening: BoundaryReading
+    closing: BoundaryReading
+    quantity: int
+    before: int
+    """Usage of the tier window before the piece, as far as this agreement has to answer for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RatedPiece:
+    """A piece with its amount, its explained lines, and everything they follow from."""
+
+    piece: Piece
+    metered: Metered | None
+    persons: int
+    area: Decimal
+    carry: Decimal
+    lines: tuple[Line, ...]
+    amount: Decimal
+    exact_amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Drafts:
+    """Rated pieces by account, and the accounts that cannot be billed."""
+
+    rated: dict[int, list[RatedPiece]]
+    failures: dict[int, Unbillable]
+
+
+async def draft(conn: Conn, project: Project, uncharged: Sequence[Uncharged]) -> Drafts:
+    """Rates everything in `uncharged`. An account fails as a whole: half a bill is no bill."""
+    return await _Drafting(conn, project).run(uncharged)
+
+
+class _Drafting:
+    def __init__(self, conn: Conn, project: Project) -> None:
+        self._conn = conn
+        self._project = project
+        self._failures: dict[int, Unbillable] = {}
+        self._rated: dict[int, list[RatedPiece]] = defaultdict(list)
+        self._history: dict[int, list[Charged]] = defaultdict(list)
+
+    async def run(self, uncharged: Sequence[Uncharged]) -> Drafts:
+        rounds = await self._rounds(uncharged)
+        everything = [piece for one_round in rounds for piece in one_round]
+        await self._load(everything)
+        for one_round in rounds:
+            await self._rate_round([piece for piece in one_round if piece.agreement.account_id not in self._failures])
+        rated = {account: found for account, found in self._rated.items() if account not in self._failures}
+        return Drafts(rated, self._failures)
+
+    async def _rounds(self, uncharged: Sequence[Uncharged]) -> list[list[Piece]]:
+        """Round n holds the n-th piece of every agreement: a later piece builds on the usage of the earlier."""
+        if not uncharged:
+            return []
+        whole = Period(min(one.period.start for one in uncharged), max(one.period.end for one in uncharged))
+        tariff_ids = sorted({one.agreement.tariff_id for one in uncharged})
+        versions = await tariffs.versions_between(self._conn, tariff_ids, whole)
+        by_agreement: dict[int, list[Piece]] = defaultdict(list)
+        for one in uncharged:
+            try:
+                by_agreement[one.agreement.id] += pieces(one, versions[one.agreement.tariff_id])
+            except Unbillable as reason:
+                self._failures.setdefault(one.agreement.account_id, reason)
+        longest = max((len(found) for found in by_agreement.values()), default=0)
+        return [[found[n] for found in by_agreement.values() if len(found) > n] for n in range(longest)]
+
+    async def _load(self, everything: Sequence[Piece]) -> None:
+        """Reads in bulk what all pieces need."""
+        conn, zone = self._conn, self._project.zone
+        account_ids = sorted({piece.agreement.account_id for piece in everything})
+        self._accounts = await estate.accounts_by_id(conn, account_ids)
+        self._units = await estate.units_by_id(conn, sorted(set(filter(None, map(self._unit_id, everything)))))
+        meter_ids = sorted({piece.agreement.meter_id for piece in everything if piece.agreement.meter_id is not None})
+        self._meters = await metering.meters_by_id(conn, meter_ids)
+        wanted = {
+            (meter_id, day_start(day, zone))
+            for piece in everything
+            if piece.metered and (meter_id := piece.agreement.meter_id) is not None
+            for day in (piece.period.start, piece.period.end)
+        }
+        self._boundaries = await metering.boundary_readings(conn, sorted(wanted))
+        self._persons = {
+            day: await estate.household_persons(conn, sorted(self._units), day)
+            for day in sorted({piece.period.start for piece in everything})
+        }
+        if everything:
+            windows = [piece.window for piece in everything]
+            span = Period(min(window.start for window in windows), max(piece.period.end for piece in everything))
+            for charged in await repository.charged(conn, sorted({p.agreement.id for p in everything}), span):
+                self._history[charged.agreement_id].append(charged)
+
+    async def _rate_round(self, one_round: Sequence[Piece]) -> None:
+        by_version: dict[int, list[tuple[Piece, Metered | None]]] = defaultdict(list)
+        for piece in one_round:
+            try:
+                self._check_fee_basis(piece)
+                metered = await self._metered(piece) if piece.metered else None
+            except Unbillable as reason:
+                self._failures.setdefault(piece.agreement.account_id, reason)
+            else:
+                by_version[piece.version.id].append((piece, metered))
+        for group in by_version.values():
+            for rated in self._rate(group):
+                agreement = rated.piece.agreement
+                self._rated[agreement.account_id].append(rated)
+                quantity = rated.metered.quantity if rated.metered else 0
+                self._history[agreement.id].append(
+                    Charged(agreement.id, rated.piece.period, quantity, rated.exact_amount)
+                )
+
+    def _check_fee_basis(self, piece: Piece) -> None:
+        content = piece.version.content
+        if content.currency != self._project.currency:
+            raise Unbillable("other-currency", f"{piece.agreement.service}: the tariff is in {content.currency}")
+        if any(part.kind == "area" for part in content.components) and self._area(piece) <= 0:
+            raise Unbillable("missing-area", f"{piece.agreement.service}: the unit has no billed area")
+
+    async def _metered(self, piece: Piece) -> Metered:
+        agreement, service = piece.agreement, piece.agreement.service
+        meter = self._meters.get(agreement.meter_id or 0)
+        if meter is None:
+            raise Unbillable("missing-meter", f"{service}: the agreement names no meter")
+        if piece.version.content.periods is not None:
+            raise Unbillable("periods-not-metered", f"{service}: tariffs by time of use are not billed from meters yet")
+        start, end = piece.period.instants(self._project.zone)
+        ends = [self._boundaries.get((meter.id, at)) for at in (start, end)]
+        for day, found in zip((piece.period.start, piece.period.end), ends, strict=True):
+            if found is None:
+                raise Unbillable(
+                    "missing-reading", f"{service}: meter {meter.code} has no reading at the start of {day}"
+                )
+        opening, closing = ends
+        assert opening is not None
+        assert closing is not None
+        usage = await metering.usage_between(self._conn, meter.id, meter.main_channel.number, start, end)
+        if not usage.complete:
+            raise Unbillable(
+                "incomplete-usage", f"{service}: usage of meter {meter.code} is not complete in {piece.period}"
+            )
+        return Metered(meter, opening, closing, usage.quantity, await self._before(piece, meter))
+
+    async def _before(self, piece: Piece, meter: Meter) -> int:
+        """Usage of the window before the piece: what was billed, and before the first bill what was metered."""
+        billed = self._earlier(piece)
+        since = max(piece.window.start, piece.agreement.valid_from)
+        until = min((charged.period.start for charged in billed), default=piece.period.start)
+        quantity = sum(charged.quantity for charged in billed)
+        if since < until:
+            start, end = (day_start(day, self._project.zone) for day in (since, until))
+            usage = await metering.usage_between(self._conn, meter.id, meter.main_channel.number, start, end)
+            quantity += usage.quantity
+        return quantity
+
+    def _earlier(self, piece: Piece) -> list[Charged]:
+        window = piece.window
+        return [
+            charged
+            for charged in self._history[piece.agreement.id]
+            if window.start <= charged.period.start and charged.period.end <= piece.period.start
+        ]
+
+    def _rate(self, group: Sequence[tuple[Piece, Metered | None]]) -> Iterable[RatedPiece]:
+        """All pieces of one tariff version at once."""
+        prepared = plan(group[0][0].version.content)
+        carries = [
+            sum((charged.exact_amount for charged in self._earlier(piece)), Decimal(0))
+            % Decimal(1).scaleb(-prepared.digits)
+            for piece, _ in group
+        ]
+        usages = Usages(
+            quantity=[[metered.quantity for _, metered in group if metered]] if prepared.content.energy else [],
+            before=[metered.before if metered else 0 for _, metered in group],
+            persons=[self._household(piece) for piece, _ in group],
+            area=[int(self._area(piece).scaleb(2)) for piece, _ in group],
+            days=[piece.period.days for piece, _ in group],
+            months=[_months(piece) for piece, _ in group],
+            carry=[int(carry.scaleb(prepared.places)) for carry in carries],
+        )
+        rated = rate_batch(prepared, usages, len(group))
+        for n, (piece, metered) in enumerate(group):
+            yield RatedPiece(
+                piece=piece,
+                metered=metered,
+                persons=self._household(piece),
+                area=self._area(piece),
+                carry=carries[n],
+                lines=explain(rated, n),
+                amount=total(rated, n),
+                exact_amount=exact(rated, n),
+            )
+
+    def _unit_id(self, piece: Piece) -> int | None:
+        account = self._accounts.get(piece.agreement.account_id)
+        return piece.agreement.unit_id or (account.unit_id if account else None)
+
+    def _household(self, piece: Piece) -> int:
+        return self._persons[piece.period.start].get(self._unit_id(piece) or 0, 0)
+
+    def _area(self, piece: Piece) -> Decimal:
+        unit = self._units.get(self._unit_id(piece) or 0)
+        return unit.area if unit is not None and unit.area is not None else Decimal(0)
+
+
+def _months(piece: Piece) -> int:
+    """Whole calendar months of the piece; 0 where no component asks for them."""
+    if any(part.kind != "energy" and part.per == "month" for part in piece.version.content.components):
+        return whole_months(piece.period)
+    return 0
+
+
+def reading_inputs(reading: BoundaryReading) -> dict[str, datetime | int]:
+    """A boundary reading as a bill cites it."""
+    return {"taken_at": reading.taken_at, "value": reading.value, "quality": reading.quality}

@@ -1,0 +1,81 @@
+"""How far a household is in its tiers: "x kWh to tier 2"."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from cloud.billing import repository
+from cloud.billing.records import Agreement, TierBand, TierGauge
+from cloud.estate import service as estate
+from cloud.kit.db import Conn
+from cloud.kit.errors import InvalidInput
+from cloud.kit.money import from_minor
+from cloud.kit.periods import day_start, local_day, month_of
+from cloud.metering import service as metering
+from cloud.tariffs import service as tariffs
+from cloud.tariffs.models import ALL, TariffContent
+from cloud.tariffs.plan import Plan, plan
+
+
+async def tier_gauge(
+    conn: Conn, now: datetime, *, account_id: int | None = None, meter_id: int | None = None, service: str | None = None
+) -> TierGauge | None:
+    """The gauge of a meter, or of an account's metered service (the first one unless `service` names it).
+
+    None where nothing metered is agreed today. Raises InvalidInput unless one of account and meter is given.
+    """
+    if (account_id is None) == (meter_id is None):
+        raise InvalidInput("bad-gauge", "expected either an account or a meter")
+    found = await repository.agreements(conn, account_id=account_id, meter_id=meter_id)
+    for agreement in found:
+        if agreement.meter_id is not None and service in (None, agreement.service):
+            gauge = await _gauge(conn, agreement, agreement.meter_id, now)
+            if gauge is not None:
+                return gauge
+    return None
+
+
+async def _gauge(conn: Conn, agreement: Agreement, meter_id: int, now: datetime) -> TierGauge | None:
+    project = await estate.get_project(conn, agreement.project_id)
+    today = local_day(now, project.zone)
+    if agreement.valid_from > today or (agreement.valid_until is not None and agreement.valid_until <= today):
+        return None
+    version = await tariffs.version_on(conn, agreement.tariff_id, today)
+    meter = (await metering.meters_by_id(conn, [meter_id])).get(meter_id)
+    if version is None or meter is None or not version.content.energy:
+        return None
+    window = version.content.tiers.window.around(month_of(today))
+    since = day_start(max(window.start, agreement.valid_from), project.zone)
+    usage = await metering.usage_between(conn, meter_id, meter.main_channel.number, since, now)
+    unit_id = agreement.unit_id or meter.unit_id
+    persons = await estate.household_persons(conn, [unit_id] if unit_id is not None else [], today)
+    prepared = plan(version.content)
+    tiers = _bands(prepared, persons.get(unit_id or 0, 0))
+    used = from_minor(usage.quantity, prepared.exponent)
+    here = next(band for band in tiers if band.upper is None or used <= band.upper)
+    return TierGauge(
+        service=agreement.service,
+        meter_id=meter_id,
+        unit=version.content.unit or "",
+        currency=version.content.currency,
+        used=used,
+        tier=here.number,
+        tier_upper=here.upper,
+        remaining=None if here.upper is None else here.upper - used,
+        tiers=tiers,
+        price_now=here.price,
+        window=window,
+    )
+
+
+def _bands(prepared: Plan, persons: int) -> tuple[TierBand, ...]:
+    uppers: list[Decimal | None] = [from_minor(bound, prepared.exponent) for bound in prepared.bounds_for(persons)]
+    return tuple(
+        TierBand(tier + 1, upper, _price(prepared.content, tier)) for tier, upper in enumerate([*uppers, None])
+    )
+
+
+def _price(content: TariffContent, tier: int) -> Decimal | None:
+    """Price of a unit in a tier, all components together; None when it depends on the time of use."""
+    if content.periods is not None:
+        return None
+    return sum((part.prices[ALL][tier] for part in content.energy), Decimal(0))

@@ -1,0 +1,65 @@
+"""Scheduled and queued work of billing: runs, late fees, the proof of the ledger."""
+
+from datetime import UTC, datetime
+
+import structlog
+from prometheus_client import Gauge
+
+from cloud.billing import service
+from cloud.billing.runs import RUN_JOB
+from cloud.estate import service as estate
+from cloud.kit.errors import GatemeterError
+from cloud.kit.jobs import Handler, JobContext, Scheduled
+from cloud.kit.periods import local_day
+
+LATE_FEES_JOB = "billing.late-fees"
+PROOF_JOB = "billing.prove-ledger"
+
+_log = structlog.get_logger(__name__)
+_DISCREPANCIES = Gauge("gatemeter_ledger_discrepancies", "Sums of the ledger that do not agree.", ["project"])
+_SHOWN = 10
+
+
+class LedgerDoesNotBalance(GatemeterError):
+    """The ledger and the bills disagree: somebody has to look at it."""
+
+    title = "The ledger does not balance"
+
+
+async def run(context: JobContext) -> dict[str, object]:
+    """Does the bill run of the payload."""
+    done = await service.execute_run(
+        context.db, context.asker, int(context.payload["run_id"]), progress=context.progress
+    )
+    return {"run_id": done.id, "billed": done.billed, "failed": done.failed, "total": str(done.total)}
+
+
+async def late_fees(context: JobContext) -> dict[str, object]:
+    """Derives the late fees of all overdue bills again, project by project."""
+    async with context.db.transaction(context.asker) as conn:
+        projects = await estate.projects(conn)
+    owing = 0
+    for project in projects:
+        async with context.db.transaction(context.asker) as conn:
+            owing += await service.refresh_late_fees(conn, project.id, local_day(datetime.now(UTC), project.zone))
+    return {"bills": owing}
+
+
+async def prove_ledger(context: JobContext) -> dict[str, object]:
+    """Proves that journals, bills and receivables agree. Raises LedgerDoesNotBalance naming what does not."""
+    async with context.db.transaction(context.asker) as conn:
+        found = {project.code: await service.discrepancies(conn, project.id) for project in await estate.projects(conn)}
+    for code, wrong in found.items():
+        _DISCREPANCIES.labels(code).set(len(wrong))
+        if wrong:
+            _log.error("billing.ledger_does_not_balance", project=code, wrong=[str(one) for one in wrong[:_SHOWN]])
+    named = [f"{code}: {one}" for code, ones in found.items() for one in ones]
+    if named:
+        raise LedgerDoesNotBalance("ledger", f"{len(named)} sums disagree: {'; '.join(named[:_SHOWN])}")
+    return {"projects": len(found)}
+
+
+HANDLERS: dict[str, Handler] = {RUN_JOB: run, LATE_FEES_JOB: late_fees, PROOF_JOB: prove_ledger}
+
+# UTC: after midnight in China, and after the nightly jobs of metering.
+SCHEDULE = (Scheduled(LATE_FEES_JOB, "10 17 * * *"), Scheduled(PROOF_JOB, "40 17 * * *"))

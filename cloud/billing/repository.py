@@ -1,0 +1,276 @@
+"""SQL of agreements, terms of payment, bills and their lines."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, LiteralString
+
+from psycopg.types.json import Jsonb
+
+from cloud.billing.late_fees import LateFeeRule
+from cloud.billing.records import (
+    Agreement,
+    BillFilter,
+    BillLine,
+    BillRow,
+    Charge,
+    Charged,
+    LateFeeRow,
+    Policy,
+    Uncharged,
+)
+from cloud.kit.db import Conn
+from cloud.kit.periods import Period
+
+_AGREEMENT: LiteralString = """
+    SELECT id, project_id, account_id, service, tariff_id, meter_id, unit_id,
+           lower(valid) AS valid_from, upper(valid) AS valid_until
+    FROM service_agreement
+"""
+_INSERT_AGREEMENT: LiteralString = """
+    INSERT INTO service_agreement (project_id, account_id, service, tariff_id, meter_id, unit_id, valid)
+    SELECT project_id, account_id, service, tariff_id, meter_id, unit_id, daterange(valid_from, valid_until)
+    FROM jsonb_to_recordset(%s) AS new (project_id bigint, account_id bigint, service text, tariff_id bigint,
+                                        meter_id bigint, unit_id bigint, valid_from date, valid_until date)
+    RETURNING id, project_id, account_id, service, tariff_id, meter_id, unit_id,
+              lower(valid) AS valid_from, upper(valid) AS valid_until
+"""
+_AGREEMENTS: LiteralString = (
+    _AGREEMENT
+    + """
+    WHERE (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s)
+      AND (%(account_id)s::bigint IS NULL OR account_id = %(account_id)s)
+      AND (%(meter_id)s::bigint IS NULL OR meter_id = %(meter_id)s)
+      AND (%(on)s::date IS NULL OR valid @> %(on)s::date) AND id > %(after)s
+    ORDER BY id LIMIT %(limit)s
+"""
+)
+# What an agreement covers of the period, minus what is charged already: the parts that are left.
+_UNCHARGED: LiteralString = """
+    SELECT a.id, a.project_id, a.account_id, a.service, a.tariff_id, a.meter_id, a.unit_id,
+           lower(a.valid) AS valid_from, upper(a.valid) AS valid_until, lower(part) AS start, upper(part) AS end
+    FROM service_agreement a
+    CROSS JOIN LATERAL unnest(
+        datemultirange(a.valid * daterange(%(start)s, %(end)s))
+        - coalesce((SELECT range_agg(c.period) FROM charge c WHERE c.agreement_id = a.id AND c.service = a.service),
+                   '{}'::datemultirange)) AS part
+    WHERE a.project_id = %(project_id)s AND a.valid && daterange(%(start)s, %(end)s)
+      AND (%(account_ids)s::bigint[] IS NULL OR a.account_id = ANY (%(account_ids)s))
+    ORDER BY a.account_id, a.id, part
+"""
+_CHARGED: LiteralString = """
+    SELECT agreement_id, lower(period) AS start, upper(period) AS end, coalesce(quantity, 0) AS quantity, exact_amount
+    FROM charge WHERE agreement_id = ANY (%(agreement_ids)s) AND period && daterange(%(start)s, %(end)s)
+    ORDER BY agreement_id, period
+"""
+_POLICY: LiteralString = """
+    SELECT due_days, daily_rate, grace_days, minimum, cap_share
+    FROM billing_policy WHERE project_id = %s AND valid @> %s::date
+"""
+_END_POLICY: LiteralString = """
+    UPDATE billing_policy SET valid = daterange(lower(valid), %(valid_from)s)
+    WHERE project_id = %(project_id)s AND upper_inf(valid) AND lower(valid) < %(valid_from)s
+"""
+_INSERT_POLICY: LiteralString = """
+    INSERT INTO billing_policy (project_id, valid, due_days, daily_rate, grace_days, minimum, cap_share)
+    VALUES (%(project_id)s, daterange(%(valid_from)s, NULL), %(due_days)s, %(daily_rate)s, %(grace_days)s,
+            %(minimum)s, %(cap_share)s)
+"""
+_BILL: LiteralString = """
+    SELECT b.id, b.project_id, b.account_id, b.number, lower(b.period) AS start, upper(b.period) AS end, b.currency,
+           b.total, b.issued_on, b.due_on, b.state, b.settled_on,
+           coalesce(p.principal, 0) AS paid, coalesce(p.late_fee, 0) AS late_fee_paid,
+           coalesce(f.amount - f.waived, 0) AS late_fee
+    FROM bill b
+    LEFT JOIN LATERAL (SELECT sum(principal) AS principal, sum(late_fee) AS late_fee
+                       FROM payment_allocation WHERE bill_id = b.id) p ON true
+    LEFT JOIN late_fee f ON f.bill_id = b.id
+"""
+_BILLS: LiteralString = (
+    _BILL
+    + """
+    WHERE (%(project_id)s::bigint IS NULL OR b.project_id = %(project_id)s)
+      AND (%(account_id)s::bigint IS NULL OR b.account_id = %(account_id)s)
+      AND (%(run_id)s::bigint IS NULL OR b.run_id = %(run_id)s)
+      AND (%(state)s::text IS NULL OR b.state = %(state)s)
+      AND (%(before)s::bigint IS NULL OR b.id < %(before)s)
+    ORDER BY b.id DESC LIMIT %(limit)s
+"""
+)
+# Locked by a statement of their own: only the next one sees the allocations of the transaction that was waited for.
+_LOCK_OF_ACCOUNT: LiteralString = """
+    SELECT id FROM bill WHERE account_id = %s AND state IN ('issued', 'paid') ORDER BY id FOR UPDATE
+"""
+_LOCK_OVERDUE: LiteralString = """
+    SELECT id FROM bill WHERE project_id = %s AND state = 'issued' AND due_on < %s ORDER BY id FOR UPDATE
+"""
+_BILLS_BY_ID: LiteralString = _BILL + "WHERE b.id = ANY (%s) ORDER BY b.due_on, b.id"
+_BILL_INPUTS: LiteralString = "SELECT engine_version, inputs FROM bill WHERE id = %s"
+_CHARGES: LiteralString = """
+    SELECT id, agreement_id, service, lower(period) AS start, upper(period) AS end, tariff_version_id, meter_id,
+           channel, opening_at, opening_value, closing_at, closing_value, quantity, amount
+    FROM charge WHERE bill_id = %s ORDER BY id
+"""
+_LINES: LiteralString = """
+    SELECT position, kind, service, component, tier, time_period, quantity, unit, price, amount, detail, charge_id
+    FROM bill_line WHERE bill_id = %s ORDER BY position
+"""
+_LATE_FEE: LiteralString = "SELECT through, amount, waived, steps FROM late_fee WHERE bill_id = %s"
+_TOTALS: LiteralString = """
+    SELECT (SELECT coalesce(sum(total), 0) FROM bill
+            WHERE project_id = %(project_id)s AND state NOT IN ('draft', 'void')
+              AND period && daterange(%(start)s, %(end)s)) AS billed,
+           (SELECT coalesce(sum(p.amount), 0) FROM posting p JOIN journal j ON j.id = p.journal_id
+            WHERE j.project_id = %(project_id)s AND j.kind = 'payment' AND p.ledger_account LIKE 'cash:%%'
+              AND j.booked_on >= %(start)s AND j.booked_on < %(end)s) AS collected,
+           coalesce(sum(due.amount), 0) AS open,
+           coalesce(sum(due.amount) FILTER (WHERE due.due_on < %(today)s), 0) AS overdue
+    FROM (SELECT b.due_on, b.total - coalesce((SELECT sum(a.principal) FROM payment_allocation a
+                                               WHERE a.bill_id = b.id), 0) AS amount
+          FROM bill b WHERE b.project_id = %(project_id)s AND b.state IN ('issued', 'disputed')) AS due
+"""
+
+
+async def _rows(
+    conn: Conn, query: LiteralString, values: Sequence[object] | Mapping[str, object]
+) -> list[dict[str, Any]]:
+    return await (await conn.execute(query, values)).fetchall()
+
+
+async def insert_agreements(conn: Conn, rows: Sequence[Mapping[str, object]]) -> list[Agreement]:
+    """New agreements, in the order of `rows`."""
+    return [Agreement(**row) for row in await _rows(conn, _INSERT_AGREEMENT, (Jsonb(list(rows)),))]
+
+
+async def agreements(
+    conn: Conn,
+    *,
+    project_id: int | None = None,
+    account_id: int | None = None,
+    meter_id: int | None = None,
+    on: date | None = None,
+    after: int = 0,
+    limit: int = 1000,
+) -> list[Agreement]:
+    """Agreements by id."""
+    values = {
+        "project_id": project_id,
+        "account_id": account_id,
+        "meter_id": meter_id,
+        "on": on,
+        "after": after,
+        "limit": limit,
+    }
+    return [Agreement(**row) for row in await _rows(conn, _AGREEMENTS, values)]
+
+
+async def uncharged(
+    conn: Conn, project_id: int, period: Period, account_ids: Sequence[int] | None = None
+) -> list[Uncharged]:
+    """What no bill has charged yet of the agreements within `period`, by account, agreement and time."""
+    values = {
+        "project_id": project_id,
+        "start": period.start,
+        "end": period.end,
+        "account_ids": None if account_ids is None else list(account_ids),
+    }
+    return [Uncharged(period=_period(row), agreement=Agreement(**row)) for row in await _rows(conn, _UNCHARGED, values)]
+
+
+async def charged(conn: Conn, agreement_ids: Sequence[int], period: Period) -> list[Charged]:
+    """What was charged of these agreements on days of `period`."""
+    values = {"agreement_ids": list(agreement_ids), "start": period.start, "end": period.end}
+    return [Charged(period=_period(row), **row) for row in await _rows(conn, _CHARGED, values)]
+
+
+async def policy_on(conn: Conn, project_id: int, day: date) -> Policy:
+    """The terms of payment in force, or the defaults."""
+    rows = await _rows(conn, _POLICY, (project_id, day))
+    if not rows:
+        return Policy()
+    return Policy(due_days=rows[0].pop("due_days"), late_fee=LateFeeRule(**rows[0]))
+
+
+async def insert_policy(conn: Conn, project_id: int, valid_from: date, policy: Policy) -> None:
+    """New terms from a day on."""
+    rule = policy.late_fee
+    values = {
+        "project_id": project_id,
+        "valid_from": valid_from,
+        "due_days": policy.due_days,
+        "daily_rate": rule.daily_rate,
+        "grace_days": rule.grace_days,
+        "minimum": rule.minimum,
+        "cap_share": rule.cap_share,
+    }
+    await conn.execute(_END_POLICY, values)
+    await conn.execute(_INSERT_POLICY, values)
+
+
+async def bills(conn: Conn, wanted: BillFilter, *, before: int | None, limit: int) -> list[BillRow]:
+    """Bills, newest first."""
+    values = {
+        "project_id": wanted.project_id,
+        "account_id": wanted.account_id,
+        "run_id": wanted.run_id,
+        "state": wanted.state,
+        "before": before,
+        "limit": limit,
+    }
+    return [_bill(row) for row in await _rows(conn, _BILLS, values)]
+
+
+async def bill(conn: Conn, bill_id: int) -> BillRow | None:
+    """One bill."""
+    rows = await _rows(conn, _BILL + "WHERE b.id = %s", (bill_id,))
+    return _bill(rows[0]) if rows else None
+
+
+async def lock_settleable_bills(conn: Conn, account_id: int) -> list[BillRow]:
+    """Issued and paid bills of an account, oldest due first, locked: only one payment at a time settles them."""
+    return await bills_by_id(conn, [row["id"] for row in await _rows(conn, _LOCK_OF_ACCOUNT, (account_id,))])
+
+
+async def lock_overdue_bills(conn: Conn, project_id: int, today: date) -> list[BillRow]:
+    """Issued bills that were due before today, locked."""
+    return await bills_by_id(conn, [row["id"] for row in await _rows(conn, _LOCK_OVERDUE, (project_id, today))])
+
+
+async def bills_by_id(conn: Conn, bill_ids: Sequence[int]) -> list[BillRow]:
+    """Bills, oldest due first."""
+    return [_bill(row) for row in await _rows(conn, _BILLS_BY_ID, (list(bill_ids),))]
+
+
+async def bill_inputs(conn: Conn, bill_id: int) -> tuple[str, dict[str, Any]]:
+    """Engine version and inputs of a bill that exists."""
+    row = (await _rows(conn, _BILL_INPUTS, (bill_id,)))[0]
+    return str(row["engine_version"]), row["inputs"]
+
+
+async def charges(conn: Conn, bill_id: int) -> tuple[Charge, ...]:
+    """Charges of a bill with their lines."""
+    lines = [BillLine(**row) for row in await _rows(conn, _LINES, (bill_id,))]
+    return tuple(
+        Charge(period=_period(row), lines=tuple(line for line in lines if line.charge_id == row["id"]), **row)
+        for row in await _rows(conn, _CHARGES, (bill_id,))
+    )
+
+
+async def late_fee(conn: Conn, bill_id: int) -> LateFeeRow | None:
+    """The late fee of a bill."""
+    rows = await _rows(conn, _LATE_FEE, (bill_id,))
+    return LateFeeRow(**rows[0]) if rows else None
+
+
+async def totals(conn: Conn, project_id: int, period: Period, today: date) -> dict[str, Any]:
+    """Billed for the period, collected in it, open and overdue today."""
+    values = {"project_id": project_id, "start": period.start, "end": period.end, "today": today}
+    return (await _rows(conn, _TOTALS, values))[0]
+
+
+def _bill(row: dict[str, Any]) -> BillRow:
+    return BillRow(period=_period(row), **row)
+
+
+def _period(row: dict[str, Any]) -> Period:
+    """Takes `start` and `end` out of a row."""
+    return Period(row.pop("start"), row.pop("end"))

@@ -1,0 +1,170 @@
+"""SQL of bill runs: the run itself, and drafts, charges and lines written for many accounts at once."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, LiteralString
+
+from psycopg.types.json import Jsonb
+
+from cloud.billing.records import BillRun, RunFailure
+from cloud.kit.db import Conn
+from cloud.kit.periods import Period
+
+_INSERT_RUN: LiteralString = """
+    INSERT INTO bill_run (project_id, period, created_by)
+    VALUES (%(project_id)s, daterange(%(start)s, %(end)s), %(created_by)s) RETURNING id
+"""
+_RUN: LiteralString = """
+    SELECT id, project_id, lower(period) AS start, upper(period) AS end, state, accounts, billed, failed, total, job_id,
+           created_at, finished_at
+    FROM bill_run
+"""
+_RUNS: LiteralString = (
+    _RUN
+    + """
+    WHERE (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s)
+      AND (%(before)s::bigint IS NULL OR id < %(before)s)
+    ORDER BY id DESC LIMIT %(limit)s
+"""
+)
+_FINISH: LiteralString = """
+    UPDATE bill_run r SET state = %(state)s, finished_at = now(), accounts = b.billed + f.failed, billed = b.billed,
+                          failed = f.failed, total = b.total
+    FROM (SELECT count(*) AS billed, coalesce(sum(total), 0) AS total FROM bill WHERE run_id = %(id)s) AS b,
+         (SELECT count(*) AS failed FROM bill_run_failure WHERE run_id = %(id)s) AS f
+    WHERE r.id = %(id)s
+"""
+_INSERT_FAILURES: LiteralString = """
+    INSERT INTO bill_run_failure (project_id, run_id, account_id, code, detail)
+    SELECT project_id, run_id, account_id, code, detail
+    FROM jsonb_to_recordset(%s) AS new (project_id bigint, run_id bigint, account_id bigint, code text, detail text)
+    ON CONFLICT (run_id, account_id) DO UPDATE SET code = excluded.code, detail = excluded.detail
+"""
+_INSERT_BILLS: LiteralString = """
+    INSERT INTO bill (project_id, account_id, run_id, period, currency, total, engine_version, inputs)
+    SELECT project_id, account_id, run_id, daterange(period_start, period_end), currency, total, engine_version, inputs
+    FROM jsonb_to_recordset(%s) AS new (project_id bigint, account_id bigint, run_id bigint, period_start date,
+                                        period_end date, currency text, total numeric, engine_version text,
+                                        inputs jsonb)
+    RETURNING id, account_id
+"""
+_INSERT_CHARGES: LiteralString = """
+    INSERT INTO charge (project_id, bill_id, agreement_id, service, period, tariff_version_id, meter_id, channel,
+                        opening_at, opening_value, closing_at, closing_value, quantity, amount, exact_amount)
+    SELECT project_id, bill_id, agreement_id, service, daterange(period_start, period_end), tariff_version_id, meter_id,
+           channel, opening_at, opening_value, closing_at, closing_value, quantity, amount, exact_amount
+    FROM jsonb_to_recordset(%s) AS new (project_id bigint, bill_id bigint, agreement_id bigint, service text,
+                                        period_start date, period_end date, tariff_version_id bigint, meter_id bigint,
+                                        channel smallint, opening_at timestamptz, opening_value bigint,
+                                        closing_at timestamptz, closing_value bigint, quantity bigint, amount numeric,
+                                        exact_amount numeric)
+    RETURNING id, agreement_id, lower(period) AS start
+"""
+_INSERT_LINES: LiteralString = """
+    INSERT INTO bill_line (project_id, bill_id, charge_id, position, kind, service, component, tier, time_period,
+                           quantity, unit, price, amount)
+    SELECT project_id, bill_id, charge_id, position, kind, service, component, tier, time_period, quantity, unit, price,
+           amount
+    FROM jsonb_to_recordset(%s) AS new (project_id bigint, bill_id bigint, charge_id bigint, position int, kind text,
+                                        service text, component text, tier int, time_period text, quantity numeric,
+                                        unit text, price numeric, amount numeric)
+"""
+# The row of the series stays locked until the bills are issued or nothing is: no hole, no number twice.
+_TAKE_NUMBERS: LiteralString = """
+    INSERT INTO number_series (project_id, series, next) VALUES (%(project_id)s, %(series)s, 1 + %(count)s)
+    ON CONFLICT (project_id, series) DO UPDATE SET next = number_series.next + %(count)s
+    RETURNING next - %(count)s AS first
+"""
+_ISSUE: LiteralString = """
+    UPDATE bill SET number = new.number, issued_on = %(issued_on)s, due_on = %(due_on)s,
+                    state = CASE WHEN bill.total = 0 THEN 'paid' ELSE 'issued' END,
+                    settled_on = CASE WHEN bill.total = 0 THEN %(issued_on)s::date END
+    FROM jsonb_to_recordset(%(numbers)s) AS new (id bigint, number text)
+    WHERE bill.id = new.id
+"""
+
+
+async def insert_run(conn: Conn, project_id: int, period: Period, created_by: int | None) -> int:
+    """A running run. Raises psycopg UniqueViolation while the project has another."""
+    values = {"project_id": project_id, "start": period.start, "end": period.end, "created_by": created_by}
+    row = await (await conn.execute(_INSERT_RUN, values)).fetchone()
+    assert row is not None
+    return int(row["id"])
+
+
+async def set_job(conn: Conn, run_id: int, job_id: int) -> None:
+    """Which job does the run."""
+    await conn.execute("UPDATE bill_run SET job_id = %s WHERE id = %s", (job_id, run_id))
+
+
+async def set_state(conn: Conn, run_id: int, state: str) -> None:
+    """Moves a run to another state."""
+    await conn.execute("UPDATE bill_run SET state = %s WHERE id = %s", (state, run_id))
+
+
+async def finish(conn: Conn, run_id: int, state: str) -> None:
+    """Ends a run and counts what it did."""
+    await conn.execute(_FINISH, {"id": run_id, "state": state})
+
+
+async def run(conn: Conn, run_id: int) -> BillRun | None:
+    """One run."""
+    row = await (await conn.execute(_RUN + "WHERE id = %s", (run_id,))).fetchone()
+    return None if row is None else _run(row)
+
+
+async def runs(conn: Conn, project_id: int | None, *, before: int | None, limit: int) -> list[BillRun]:
+    """Runs, newest first."""
+    values = {"project_id": project_id, "before": before, "limit": limit}
+    return [_run(row) for row in await (await conn.execute(_RUNS, values)).fetchall()]
+
+
+async def failures(conn: Conn, run_id: int) -> list[RunFailure]:
+    """Accounts the run could not bill."""
+    query = "SELECT account_id, code, detail FROM bill_run_failure WHERE run_id = %s ORDER BY account_id"
+    return [RunFailure(**row) for row in await (await conn.execute(query, (run_id,))).fetchall()]
+
+
+async def insert_failures(conn: Conn, rows: Sequence[Mapping[str, object]]) -> None:
+    """Notes why accounts were not billed; a repetition replaces the reason."""
+    await conn.execute(_INSERT_FAILURES, (Jsonb(list(rows)),))
+
+
+async def clear_failures(conn: Conn, run_id: int) -> None:
+    """Forgets the reasons of an earlier attempt of the same run."""
+    await conn.execute("DELETE FROM bill_run_failure WHERE run_id = %s", (run_id,))
+
+
+async def insert_bills(conn: Conn, rows: Sequence[Mapping[str, object]]) -> dict[int, int]:
+    """Draft bills; their ids by account."""
+    found = await (await conn.execute(_INSERT_BILLS, (Jsonb(list(rows)),))).fetchall()
+    return {row["account_id"]: row["id"] for row in found}
+
+
+async def insert_charges(conn: Conn, rows: Sequence[Mapping[str, object]]) -> dict[tuple[int, date], int]:
+    """Charges of draft bills; their ids by agreement and first day."""
+    found = await (await conn.execute(_INSERT_CHARGES, (Jsonb(list(rows)),))).fetchall()
+    return {(row["agreement_id"], row["start"]): row["id"] for row in found}
+
+
+async def insert_lines(conn: Conn, rows: Sequence[Mapping[str, object]]) -> None:
+    """Lines of draft bills."""
+    await conn.execute(_INSERT_LINES, (Jsonb(list(rows)),))
+
+
+async def take_numbers(conn: Conn, project_id: int, series: str, count: int) -> int:
+    """Takes `count` consecutive numbers and returns the first."""
+    values = {"project_id": project_id, "series": series, "count": count}
+    row = await (await conn.execute(_TAKE_NUMBERS, values)).fetchone()
+    assert row is not None
+    return int(row["first"])
+
+
+async def issue(conn: Conn, numbers: Mapping[int, str], issued_on: date, due_on: date) -> None:
+    """Issues draft bills under their numbers; a bill of 0 is settled at once."""
+    rows = [{"id": bill_id, "number": number} for bill_id, number in numbers.items()]
+    await conn.execute(_ISSUE, {"issued_on": issued_on, "due_on": due_on, "numbers": Jsonb(rows)})
+
+
+def _run(row: dict[str, Any]) -> BillRun:
+    return BillRun(period=Period(row.pop("start"), row.pop("end")), **row)
