@@ -5,11 +5,10 @@ from typing import LiteralString
 from cloud.devices.inbox import UnclaimedPlace
 from cloud.devices.service import CLAIM_READINGS
 from cloud.estate import service as estate
-from cloud.kit.db import Conn
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
 from cloud.metering import derivation, service
+from cloud.metering.service import DERIVE_USAGE
 
-DERIVE_USAGE = "metering.derive-usage"
 CLAIM_ALL = "metering.claim-all"
 MAINTAIN = "metering.maintain"
 
@@ -20,11 +19,6 @@ _CLAIM_AT_ONCE = 5_000
 _PARTITIONS: LiteralString = """
     SELECT gm.ensure_partitions(now()::date, (now() + interval '6 months')::date) AS made
 """
-
-
-async def wake(conn: Conn) -> None:
-    """Asks for usage to be derived soon, unless that is asked already."""
-    await enqueue(conn, DERIVE_USAGE, {}, dedupe_key="all")
 
 
 async def derive_usage(context: JobContext) -> dict[str, object]:
@@ -56,7 +50,7 @@ async def claim_readings(context: JobContext) -> dict[str, object]:
     while place is not None:
         async with context.db.transaction(context.asker) as conn:
             place = await service.claim_readings(conn, project_id, place, _CLAIM_AT_ONCE)
-            await wake(conn)
+            await service.ask_for_usage(conn)
         rounds += 1
     return {"rounds": rounds}
 

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from cloud.devices.inbox import UnclaimedPlace
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput, NotFound
+from cloud.kit.jobs import enqueue
 from cloud.kit.paging import Page, PageRequest
 from cloud.kit.periods import Period
 from cloud.metering import intake, repository, series
@@ -29,6 +30,9 @@ from cloud.metering.records import (
 )
 from cloud.metering.usage import TOLERANCE_S
 from gateway.contract.quantities import BY_NUMBER, Quantity
+
+DERIVE_USAGE = "metering.derive-usage"
+"""Job kind: derive usage of all meters whose readings changed."""
 
 BOUNDARY_TOLERANCE = timedelta(seconds=TOLERANCE_S)
 """How long after an instant a reading still counts as taken at it."""
@@ -170,3 +174,8 @@ async def store_points(conn: Conn, batches: Sequence[Batch]) -> StoreResult:
 async def claim_readings(conn: Conn, project_id: int, after: UnclaimedPlace, limit: int) -> UnclaimedPlace | None:
     """Tries unclaimed readings of a project again; see `intake.claim_readings`."""
     return await intake.claim_readings(conn, project_id, after, limit)
+
+
+async def ask_for_usage(conn: Conn) -> None:
+    """Asks for usage to be derived soon, unless that is asked already."""
+    await enqueue(conn, DERIVE_USAGE, {}, dedupe_key="all")

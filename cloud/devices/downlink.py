@@ -1,0 +1,121 @@
+"""Commands on their way down: signed, published, and published again until the gateway reports a state.
+
+A gateway executes a command at most once, by its id, so repeating it is harmless. What expires before any gateway
+reports is marked expired here.
+"""
+
+import asyncio
+import base64
+import secrets
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+
+from cloud.devices import orders
+from cloud.devices.records import Command
+from cloud.estate import service as estate
+from cloud.kit.db import SYSTEM, Database
+from cloud.kit.security import Keys
+from gateway.contract import WIRE_VERSION, codec, topics
+from gateway.contract.messages import Action, signed_bytes
+from gateway.contract.messages import Command as WireCommand
+from gateway.contract.topics import Down
+
+Publish = Callable[[str, bytes], Awaitable[bool]]
+"""Hands a payload to the broker; False when there is none now."""
+
+_POLL_S = 1.0
+_AGAIN_AFTER = timedelta(seconds=3)
+_AT_ONCE = 100
+_ASKER = SYSTEM.named("downlink")
+
+_log = structlog.get_logger(__name__)
+
+
+class Downlink:
+    """Publishes what is queued. Runs beside an ingest worker and uses its session with the broker."""
+
+    def __init__(self, db: Database, keys: Keys, publish: Publish, *, again_after: timedelta = _AGAIN_AFTER) -> None:
+        self._db = db
+        self._signer = keys.command_signer()
+        self._key_id = keys.command_key_id
+        self._publish = publish
+        self._again_after = again_after
+        self._waking = asyncio.Event()
+
+    def wake(self) -> None:
+        """Looks at the queue now: a command was queued, or the broker is back."""
+        self._waking.set()
+
+    async def run(self) -> None:
+        """Publishes until cancelled; a lost database is waited for."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen_for_ever())
+            while True:
+                try:
+                    await self.publish_due()
+                except psycopg.OperationalError as error:
+                    _log.warning("downlink.database_lost", error=str(error).strip())
+                try:
+                    await asyncio.wait_for(self._waking.wait(), _POLL_S)
+                except TimeoutError:
+                    continue
+                self._waking.clear()
+
+    async def publish_due(self) -> int:
+        """Publishes queued commands that are new or unanswered, and ends expired ones; returns how many went out."""
+        async with self._db.transaction(_ASKER) as conn:
+            await orders.expire(conn)
+            due = await orders.take_due(conn, datetime.now(UTC) - self._again_after, _AT_ONCE)
+            if not due:
+                return 0
+            codes = {project.id: project.code for project in await estate.projects(conn)}
+            sent: list[UUID] = []
+            for command in due:
+                topic = topics.down(codes[command.project_id], command.gateway_code, Down.COMMAND)
+                if await self._publish(topic, self.signed(command, codes[command.project_id])):
+                    sent.append(command.id)
+            await orders.mark_published(conn, sent)
+        return len(sent)
+
+    def signed(self, command: Command, project_code: str) -> bytes:
+        """The wire payload: a fresh nonce each time, the same id."""
+        bare = WireCommand(
+            version=WIRE_VERSION,
+            id=str(command.id),
+            project=project_code,
+            gateway=command.gateway_code,
+            device=command.device_code,
+            action=Action(command.action),
+            arguments=command.arguments,
+            actor=command.actor,
+            issued_at=_ms(command.issued_at),
+            expires_at=_ms(command.expires_at),
+            nonce=secrets.token_hex(16),
+            key_id=self._key_id,
+        )
+        signature = base64.b64encode(self._signer.sign(signed_bytes(bare))).decode()
+        return codec.encode_command(msgspec.structs.replace(bare, signature=signature))
+
+    async def _listen_for_ever(self) -> None:
+        while True:
+            try:
+                async with await AsyncConnection.connect(self._db.dsn, autocommit=True, row_factory=dict_row) as conn:
+                    await conn.execute(f"LISTEN {orders.CHANNEL}")
+                    self.wake()
+                    async for _ in conn.notifies():
+                        self.wake()
+            except psycopg.OperationalError as error:
+                # Polling goes on meanwhile.
+                _log.warning("downlink.not_listening", error=str(error).strip())
+                await asyncio.sleep(_POLL_S)
+
+
+def _ms(at: datetime) -> int:
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)

@@ -1,0 +1,195 @@
+"""Groups of messages into the database: one transaction each, one per message where a group fails because of one."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+from psycopg.errors import DataError, IntegrityError
+
+from cloud.devices import service as devices
+from cloud.devices.inbox import Letter
+from cloud.estate import service as estate
+from cloud.ingest import metrics
+from cloud.ingest.messages import Incoming, Passages, Refused, Results, Sender
+from cloud.kit.db import SYSTEM, Conn, Database
+from cloud.kit.errors import GatemeterError
+from cloud.metering import service as metering
+from cloud.metering.intake import Batch, PointColumns
+from cloud.metering.records import StoreResult
+from cloud.parking import service as parking
+from gateway.contract import limits
+from gateway.contract.messages import Health, Rejection
+
+UNKNOWN_GATEWAY = "unknown-gateway"
+NOT_STORABLE = "not-storable"
+
+_log = structlog.get_logger(__name__)
+
+# What a message can be at fault for. Anything else (no server, no disk, a missing table) is ours, and is tried again.
+_FAULTS = (DataError, IntegrityError, GatemeterError, ValueError, LookupError, ArithmeticError)
+_ASKER = SYSTEM.named("ingest")
+
+
+@dataclass(slots=True)
+class Answers:
+    """What may be acknowledged after a COMMIT, by sender."""
+
+    accepted: dict[Sender, list[int]] = field(default_factory=lambda: defaultdict(list))
+    rejected: dict[Sender, list[Rejection]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, other: "Answers") -> None:
+        """Joins the answers of another transaction."""
+        for sender, seqs in other.accepted.items():
+            self.accepted[sender] += seqs
+        for sender, rejections in other.rejected.items():
+            self.rejected[sender] += rejections
+
+    def refuse(self, message: Refused) -> None:
+        """A refusal is told to its sender when he can be told."""
+        if message.sender is not None:
+            self.rejected[message.sender].append(Rejection(message.seq, message.reason))
+
+
+class Writer:
+    """Stores groups of messages. Knows no broker: what it returns is what may be acknowledged."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._projects: dict[str, int] = {}
+
+    async def store(self, group: Sequence[Incoming | Refused]) -> Answers:
+        """Stores a group; when it returns, everything answered is committed.
+
+        If a message makes the transaction fail, the messages are stored one by one, and only the bad one becomes a
+        dead letter and is rejected. Raises psycopg.Error when the database cannot be used now: nothing may be
+        acknowledged then, and the group is to be stored again.
+        """
+        try:
+            answers = await self._transaction(group)
+        except _FAULTS as fault:
+            metrics.GROUPS.labels("split").inc()
+            _log.warning("ingest.group_split", messages=len(group), fault=_sentence(fault))
+            return await self._one_by_one(group)
+        metrics.GROUPS.labels("stored").inc()
+        return answers
+
+    async def _one_by_one(self, group: Sequence[Incoming | Refused]) -> Answers:
+        answers = Answers()
+        for message in group:
+            try:
+                answers.add(await self._transaction([message]))
+            except _FAULTS as fault:
+                if isinstance(message, Refused):
+                    raise
+                _log.error("ingest.not_storable", topic=message.topic, seq=message.seq, fault=_sentence(fault))
+                refused = Refused(
+                    message.topic, message.payload, NOT_STORABLE, _sentence(fault), message.address, message.sender,
+                    message.seq,
+                )  # fmt: skip
+                answers.add(await self._transaction([refused]))
+        return answers
+
+    async def _transaction(self, group: Sequence[Incoming | Refused]) -> Answers:
+        """One transaction. Tables are written in one order by every worker, rows in the order of their keys."""
+        incoming = [message for message in group if isinstance(message, Incoming)]
+        refused = [message for message in group if isinstance(message, Refused)]
+        async with self._db.transaction(_ASKER) as conn:
+            projects = await self._project_ids(conn, group)
+            known, strangers = await self._known(conn, incoming, projects)
+            points = await self._readings(conn, known)
+            await self._others(conn, known)
+            if known:
+                await devices.note_gateways_seen(conn, {place[1] for _, place in known})
+            letters = [_letter(message, projects) for message in refused]
+            letters += [_stranger_letter(message, projects) for message in strangers]
+            await devices.keep_dead_letters(conn, letters)
+        for name in ("stored", "repeated", "revised", "unclaimed", "unusable"):
+            metrics.POINTS.labels(name).inc(getattr(points, name))
+        return _answers([message for message, _ in known], refused, strangers)
+
+    async def _project_ids(self, conn: Conn, group: Sequence[Incoming | Refused]) -> dict[str, int]:
+        """Ids by code. A code never changes its meaning, so only an unknown one is looked up again."""
+        codes = {message.address.project for message in group if message.address is not None}
+        if not codes <= self._projects.keys():
+            self._projects = {project.code: project.id for project in await estate.projects(conn)}
+        return self._projects
+
+    async def _known(
+        self, conn: Conn, incoming: Sequence[Incoming], projects: dict[str, int]
+    ) -> tuple[list[tuple[Incoming, tuple[int, int]]], list[Incoming]]:
+        """Messages with (project id, gateway id) of their sender, and those of senders nobody registered."""
+        names = {
+            (projects[message.address.project], message.address.gateway)
+            for message in incoming
+            if message.address.project in projects
+        }
+        gateways = await devices.resolve_gateways(conn, names) if names else {}
+        known, strangers = [], []
+        for message in incoming:
+            project_id = projects.get(message.address.project, 0)
+            gateway_id = gateways.get((project_id, message.address.gateway))
+            if gateway_id is None:
+                strangers.append(message)
+            else:
+                known.append((message, (project_id, gateway_id)))
+        return known, strangers
+
+    async def _readings(self, conn: Conn, known: Sequence[tuple[Incoming, tuple[int, int]]]) -> StoreResult:
+        batches = [
+            Batch(project_id, gateway_id, message.address.gateway, message.received_ms, message.content)
+            for message, (project_id, gateway_id) in known
+            if isinstance(message.content, PointColumns)
+        ]
+        return await metering.store_points(conn, batches)
+
+    async def _others(self, conn: Conn, known: Sequence[tuple[Incoming, tuple[int, int]]]) -> None:
+        """Results, health and passages, gateway by gateway."""
+        by_gateway = sorted(known, key=lambda pair: (pair[1], pair[0].seq))
+        for message, (project_id, gateway_id) in by_gateway:
+            if isinstance(message.content, Results):
+                await devices.apply_result(conn, project_id, gateway_id, message.content.items)
+            elif isinstance(message.content, Health):
+                await devices.apply_health(conn, gateway_id, message.content)
+        for message, (project_id, _) in by_gateway:
+            if isinstance(message.content, Passages):
+                received = datetime.fromtimestamp(message.received_ms / 1000, UTC)
+                gateway = message.address.gateway
+                await parking.apply_passages(conn, project_id, gateway, message.content.items, received)
+
+
+def _answers(accepted: Sequence[Incoming], refused: Sequence[Refused], strangers: Sequence[Incoming]) -> Answers:
+    answers = Answers()
+    for message in accepted:
+        answers.accepted[message.sender].append(message.seq)
+        metrics.MESSAGES.labels(message.address.kind.value, "accepted").inc()
+    for broken in refused:
+        answers.refuse(broken)
+        kind = "unknown" if broken.address is None else broken.address.kind.value
+        metrics.MESSAGES.labels(kind, broken.reason).inc()
+    for message in strangers:
+        metrics.MESSAGES.labels(message.address.kind.value, UNKNOWN_GATEWAY).inc()
+    return answers
+
+
+def _letter(message: Refused, projects: dict[str, int]) -> Letter:
+    project_id = None if message.address is None else projects.get(message.address.project)
+    return Letter(project_id, message.topic, message.payload, message.reason, message.detail)
+
+
+def _stranger_letter(message: Incoming, projects: dict[str, int]) -> Letter:
+    """Of a gateway that nobody registered one message per topic is kept, for people to see that it is there.
+
+    It gets no answer, so that its outbox keeps everything until it is registered: nothing is lost, and nothing of a
+    misspelled name fills the disk.
+    """
+    project_id = projects.get(message.address.project)
+    detail = f"no gateway {message.address.gateway} in project {message.address.project}; it may be registered later"
+    return Letter(project_id, message.topic, message.payload, UNKNOWN_GATEWAY, detail, once_per_topic=True)
+
+
+def _sentence(fault: Exception) -> str:
+    """First line of an error, for a dead letter and a rejected acknowledgement."""
+    lines = str(fault).splitlines()
+    return f"{type(fault).__name__}: {lines[0] if lines else ''}"[: limits.MAX_TEXT_CHARS]
