@@ -3,7 +3,6 @@
 from importlib import import_module
 from typing import Any, Final
 
-import click
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
@@ -14,15 +13,15 @@ _MODULES: Final = {"barriers": "simulators.barrier.cli", "meters": "simulators.m
 class _Lazy(TyperGroup):
     """Commands of other modules under their own names."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         del ctx
         return sorted(_MODULES)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in _MODULES:
             return None
-        found: Any = get_command(import_module(_MODULES[cmd_name]).app)
-        return found.get_command(ctx, cmd_name) if isinstance(found, click.Group) else found
+        found = get_command(import_module(_MODULES[cmd_name]).app)
+        return found.get_command(ctx, cmd_name) if isinstance(found, TyperGroup) else found
 
 
 app = typer.Typer(cls=_Lazy, help="Simulated field devices.", no_args_is_help=True)
