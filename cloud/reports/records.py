@@ -5,9 +5,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
+from cloud.billing.records import Bill, TierGauge
 from cloud.devices.records import DeviceCounts
+from cloud.kit.money import round_half_up
 from cloud.kit.periods import Period
-from cloud.metering.records import MAIN_CHANNEL, Medium, Reading
+from cloud.metering.records import MAIN_CHANNEL, Medium, Meter, Reading
+from cloud.parking.records import Session, Vehicle
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +27,11 @@ class Consumption:
         return MAIN_CHANNEL[self.medium].code
 
     @property
-    def change_permille(self) -> int | None:
-        """How much more (or less) than yesterday; None when nothing was used then."""
-        return None if not self.yesterday else round((self.today - self.yesterday) * 1000 / self.yesterday)
+    def change_percent(self) -> Decimal | None:
+        """How much more (or less) than yesterday, with one decimal; None when nothing was used then."""
+        if not self.yesterday:
+            return None
+        return round_half_up(Decimal(self.today - self.yesterday) * 100 / self.yesterday, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +82,42 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True)
+class MeterMonth:
+    """Usage of a resident's meter this month until now and in the whole month before, in the base unit."""
+
+    meter: Meter
+    this_month: int
+    last_month: int
+
+
+@dataclass(frozen=True, slots=True)
+class TierFill:
+    """One tier of a gauge and how much of it is used, in whole percent."""
+
+    number: int
+    upper: Decimal | None
+    price: Decimal | None
+    percent: int
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A resident's first page. `bill` is the newest one."""
+
+    usage: list[MeterMonth]
+    gauges: list[TierGauge]
+    bill: Bill | None
+    vehicles: list[Vehicle]
+    sessions: list[Session]
+
+
+@dataclass(frozen=True, slots=True)
 class HourUsage:
-    """Usage of a project that began in the hour at `start`; of how many meters."""
+    """Usage of a project that began in the hour at `start`."""
 
     start: datetime
     quantity: int
-    meters: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +147,17 @@ class MeterFilter:
     unit_id: int | None = None
     medium: Medium | None = None
     state: Literal["online", "silent", "never"] | None = None
+
+
+def fills(gauge: TierGauge) -> list[TierFill]:
+    """How full each tier is. The last has no upper bound: it is empty or, once reached, half full."""
+    found, lower = [], Decimal(0)
+    for band in gauge.tiers:
+        if band.upper is None:
+            percent = 50 if gauge.used > lower else 0
+        else:
+            inside = min(max(gauge.used - lower, Decimal(0)), band.upper - lower)
+            percent = int(inside * 100 / (band.upper - lower))
+            lower = band.upper
+        found.append(TierFill(band.number, band.upper, band.price, percent, band.number == gauge.tier))
+    return found

@@ -10,7 +10,7 @@ from cloud.reports.records import Exceptional, HourUsage, MeterFilter, MonthMone
 
 # A row longer than an hour tells what was used, not when: it is left out of the curve.
 _HOURS: LiteralString = """
-    SELECT date_trunc('hour', u.start) AS start, sum(u.quantity)::bigint AS quantity, count(DISTINCT m.id)::int AS meters
+    SELECT date_trunc('hour', u.start) AS start, sum(u.quantity)::bigint AS quantity
     FROM meter m JOIN usage u ON u.meter_id = m.id AND u.channel = %(channel)s
     WHERE m.project_id = %(project_id)s AND m.medium = %(medium)s AND m.parent_id IS NULL
       AND u.start >= %(start)s AND u.start < %(end)s AND u.length_s <= 3600

@@ -3,29 +3,38 @@
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from cloud.billing import service as billing
+from cloud.billing.records import BillFilter
 from cloud.devices import service as devices
-from cloud.devices.records import ONLINE_WITHIN
+from cloud.devices.records import ONLINE_WITHIN, DeadLetter, Unclaimed
+from cloud.estate import service as estate
 from cloud.estate.records import Project
+from cloud.estate.service import EstateFilter
 from cloud.identity.caller import Caller
 from cloud.kit.db import Conn
-from cloud.kit.paging import Page, PageRequest, cut
+from cloud.kit.paging import MAX_LIMIT, Page, PageRequest, cut
 from cloud.kit.periods import day_start, local_day, month_of, previous_month
 from cloud.metering import service as metering
-from cloud.metering.records import MAIN_CHANNEL, Medium
+from cloud.metering.records import MAIN_CHANNEL, Medium, Meter
 from cloud.parking import service as parking
+from cloud.parking.records import SessionFilter
 from cloud.reports import repository
 from cloud.reports.records import (
     Consumption,
     Exceptional,
+    Home,
     HourUsage,
     LotState,
     MeterFilter,
+    MeterMonth,
     MeterRow,
     MonthMoney,
     Overview,
 )
 
 _EXCEPTIONS_SHOWN = 8
+_STAYS_SHOWN = 5
+_ALL = PageRequest(MAX_LIMIT)
 
 
 async def overview(conn: Conn, caller: Caller, project: Project, now: datetime) -> Overview:
@@ -76,20 +85,44 @@ async def find_meters(conn: Conn, request: PageRequest, wanted: MeterFilter, now
     return Page(found, page.next_cursor)
 
 
+async def home(conn: Conn, project: Project, now: datetime) -> Home:
+    """What a resident's first page shows; row-level security leaves only what is his."""
+    units = (await estate.list_units(conn, _ALL, EstateFilter(project_id=project.id))).items
+    meters = await metering.meters_of_units(conn, [unit.id for unit in units])
+    newest = (await billing.list_bills(conn, PageRequest(1), BillFilter(project_id=project.id))).items
+    sessions = await parking.list_sessions(conn, PageRequest(_STAYS_SHOWN), SessionFilter(project_id=project.id))
+    gauges = [await billing.tier_gauge(conn, meter.id, now) for meter in meters]
+    return Home(
+        usage=[await _month_of_meter(conn, project, meter, now) for meter in meters],
+        gauges=[gauge for gauge in gauges if gauge is not None],
+        bill=await billing.get_bill(conn, newest[0].id) if newest else None,
+        vehicles=list((await parking.list_vehicles(conn, _ALL, project.id)).items),
+        sessions=list(sessions.items),
+    )
+
+
+async def _month_of_meter(conn: Conn, project: Project, meter: Meter, now: datetime) -> MeterMonth:
+    today = local_day(now, project.zone)
+    channel = meter.main_channel.number
+    this_start, this_end = month_of(today).instants(project.zone)
+    last_start, last_end = previous_month(today).instants(project.zone)
+    this = await metering.usage_between(conn, meter.id, channel, this_start, this_end)
+    last = await metering.usage_between(conn, meter.id, channel, last_start, last_end)
+    return MeterMonth(meter, this.quantity, last.quantity)
+
+
 async def _consumption(conn: Conn, project: Project, now: datetime) -> list[Consumption]:
     """Both days up to the last full hour: usage is known by the hour, and a fair comparison ends both alike."""
     until = now.replace(minute=0, second=0, microsecond=0)
     today, yesterday = (_day_starts(now, project.zone, back) for back in (0, 1))
-    found = []
-    for medium in await repository.media(conn, project.id):
-        found.append(
-            Consumption(
-                medium,
-                await metering.consumption(conn, project.id, medium, today, until),
-                await metering.consumption(conn, project.id, medium, yesterday, yesterday + (until - today)),
-            )
+    return [
+        Consumption(
+            medium,
+            await metering.consumption(conn, project.id, medium, today, until),
+            await metering.consumption(conn, project.id, medium, yesterday, yesterday + (until - today)),
         )
-    return found
+        for medium in await repository.media(conn, project.id)
+    ]
 
 
 def _day_starts(now: datetime, zone: ZoneInfo, days_back: int) -> datetime:
@@ -113,17 +146,21 @@ async def _exceptions(conn: Conn, caller: Caller, project_id: int) -> list[Excep
     few = PageRequest(_EXCEPTIONS_SHOWN)
     found: list[Exceptional] = []
     if caller.may("devices.read", project_id):
-        for letter in (await devices.list_dead_letters(conn, few, project_id)).items:
-            if letter.replayed_at is None:
-                found.append(
-                    Exceptional(
-                        "dead-letter", letter.received_at, letter.topic, f"{letter.reason}: {letter.detail}", letter.times
-                    )
-                )
-        for waiting in (await devices.list_unclaimed(conn, few, project_id)).items:
-            subject = f"{waiting.gateway_code}/{waiting.device_code}"
-            detail = f"{waiting.channel_code}: {waiting.reason}"
-            found.append(Exceptional("unclaimed", waiting.last_at, subject, detail, waiting.readings))
+        letters = (await devices.list_dead_letters(conn, few, project_id)).items
+        found += [_letter(letter) for letter in letters if letter.replayed_at is None]
+        found += [_unclaimed(waiting) for waiting in (await devices.list_unclaimed(conn, few, project_id)).items]
     if caller.may("bills.read", project_id):
         found += await repository.bill_failures(conn, project_id, _EXCEPTIONS_SHOWN)
     return sorted(found, key=lambda one: one.at, reverse=True)[:_EXCEPTIONS_SHOWN]
+
+
+def _letter(letter: DeadLetter) -> Exceptional:
+    detail = f"{letter.reason}: {letter.detail}"
+    return Exceptional("dead-letter", letter.received_at, letter.topic, detail, letter.times)
+
+
+def _unclaimed(waiting: Unclaimed) -> Exceptional:
+    subject = f"{waiting.gateway_code}/{waiting.device_code}"
+    return Exceptional(
+        "unclaimed", waiting.last_at, subject, f"{waiting.channel_code}: {waiting.reason}", waiting.readings
+    )

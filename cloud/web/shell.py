@@ -1,6 +1,7 @@
 """The Jinja environment of all pages: templates, translations, and how quantities and asset addresses are written."""
 
 import hashlib
+from datetime import timedelta
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cloud.kit import i18n
 from cloud.kit.pages import prepare
+from cloud.kit.periods import Period, month_of
 from gateway.contract.quantities import BY_CODE, BY_NUMBER, Quantity
 
 WEB = Path(__file__).resolve().parent
@@ -29,7 +31,9 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     prepare(made)
-    made.filters.update(usage=show_usage, register=show_register, percent=show_percent)
+    made.filters.update(
+        usage=show_usage, register=show_register, percent=show_percent, plain=show_plain, period=show_period
+    )
     made.globals.update(static=static_url)
     return made
 
@@ -54,6 +58,18 @@ def show_register(value: int, channel: str | int) -> str:
 def show_percent(part: Decimal | int, whole: Decimal | int) -> str | None:
     """`part` of `whole` as a percentage with one decimal; None when there is no whole."""
     return None if not whole else f"{i18n.show_number(Decimal(part) * 100 / Decimal(whole), 1)}%"
+
+
+def show_plain(number: Decimal) -> str:
+    """A quantity or price with the decimals it needs and no more: 0.4883, 240."""
+    return i18n.show_number(Decimal(format(number.normalize(), "f")))
+
+
+def show_period(period: Period) -> str:
+    """A whole calendar month by its name, anything else by its first and last day."""
+    if period == month_of(period.start):
+        return i18n.show_month(period.start)
+    return f"{i18n.show_date(period.start)} – {i18n.show_date(period.end - timedelta(days=1))}"
 
 
 def _quantity(channel: str | int) -> Quantity:

@@ -1,0 +1,87 @@
+"""A bill with its payments, and taking a payment at the counter."""
+
+import hashlib
+import secrets
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from pydantic import BaseModel
+from starlette.responses import RedirectResponse, Response
+
+from cloud.billing import service as billing
+from cloud.estate import service as estate
+from cloud.estate.shown import shown
+from cloud.identity.guards import Scope, allow_page
+from cloud.kit.idempotency import OnceOnly
+from cloud.kit.periods import local_day
+from cloud.payments import service
+from cloud.payments.of_bill import payments_of_bill
+
+router = APIRouter(include_in_schema=False)
+
+
+class _Recorded(BaseModel):
+    """What is kept of a form that was sent, so that sending it twice pays once."""
+
+    payment_id: int
+
+
+@router.get("/bills/{bill_id}")
+async def bill_for_staff(request: Request, scope: Annotated[Scope, allow_page("bills.read")], bill_id: int) -> Response:
+    """A bill, why it comes to its amount, and what was paid of it."""
+    return await _bill(request, scope, bill_id)
+
+
+@router.get("/my/bills/{bill_id}")
+async def bill_for_resident(
+    request: Request, scope: Annotated[Scope, allow_page("bills.read")], bill_id: int
+) -> Response:
+    """The same for a resident; row-level security leaves only his own."""
+    return await _bill(request, scope, bill_id)
+
+
+@router.post("/bills/{bill_id}/payments")
+async def take_payment(
+    request: Request,
+    scope: Annotated[Scope, allow_page("payments.write")],
+    bill_id: int,
+    amount: Annotated[Decimal, Form()],
+    method: Annotated[str, Form(max_length=40)],
+    once: Annotated[str, Form(min_length=8, max_length=100)],
+    reference: Annotated[str, Form(max_length=100)] = "",
+) -> Response:
+    """Records what was paid; the same form sent again records nothing more."""
+    page = await shown(request, scope)
+    summary = (await billing.get_bill(scope.conn, bill_id)).summary
+    zone = next((one.zone for one in page.projects if one.id == summary.project_id), page.project.zone)
+
+    async def record() -> _Recorded:
+        paid_on = local_day(datetime.now(UTC), zone)
+        recorded = await service.record_payment(
+            scope.conn, summary.account_id, amount, method, paid_on, reference, scope.caller.user_id
+        )
+        return _Recorded(payment_id=recorded.payment.id)
+
+    intention = hashlib.sha256(f"{bill_id}\n{amount}\n{method}\n{reference}".encode()).digest()
+    await OnceOnly(f"page:{once}", intention, Response()).answer(scope.conn, _Recorded, record)
+    return RedirectResponse(f"/bills/{bill_id}?done=paid", 303)
+
+
+async def _bill(request: Request, scope: Scope, bill_id: int) -> Response:
+    page = await shown(request, scope)
+    bill = await billing.get_bill(scope.conn, bill_id)
+    account_id = bill.summary.account_id
+    zone = next((one.zone for one in page.projects if one.id == bill.summary.project_id), page.project.zone)
+    return page.page(
+        "billing/show.html",
+        bill=bill,
+        account=(await estate.accounts_by_id(scope.conn, [account_id])).get(account_id),
+        payments=await payments_of_bill(scope.conn, bill_id),
+        may_take_payment=scope.caller.may("payments.write", bill.summary.project_id),
+        methods=service.METHODS,
+        once=secrets.token_urlsafe(16),
+        zone=zone,
+        today=local_day(datetime.now(UTC), zone),
+    )
