@@ -30,7 +30,7 @@ def configure_logging(level: str = "info", form: Literal["json", "console"] = "j
     last: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, without_secrets, structlog.processors.JSONRenderer(ensure_ascii=False)]
         if form == "json"
-        else [structlog.dev.ConsoleRenderer()]
+        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
     handler = logging.StreamHandler()
     handler.setFormatter(

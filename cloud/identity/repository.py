@@ -89,6 +89,12 @@ _AUDIT: LiteralString = """
 """
 
 
+_FORGET_ANSWERS: LiteralString = """
+    DELETE FROM idempotency_key WHERE created_at < now() - make_interval(days => %s)
+"""
+_FORGET_JOBS: LiteralString = """
+    DELETE FROM job WHERE state IN ('done', 'failed', 'cancelled') AND finished_at < now() - make_interval(days => %s)
+"""
 _PROJECT_ID: LiteralString = "SELECT id FROM project WHERE code = %s"
 _PROJECT_OF_PERSON: LiteralString = "SELECT project_id AS id FROM person WHERE id = %s"
 
@@ -289,6 +295,16 @@ async def project_of_person(conn: Conn, person_id: int) -> int | None:
     """Id of the project that the person belongs to."""
     row = await (await conn.execute(_PROJECT_OF_PERSON, (person_id,))).fetchone()
     return None if row is None else int(row["id"])
+
+
+async def forget_answers(conn: Conn, days: int) -> int:
+    """Deletes kept answers older than `days`."""
+    return (await conn.execute(_FORGET_ANSWERS, (days,))).rowcount
+
+
+async def forget_jobs(conn: Conn, days: int) -> int:
+    """Deletes jobs that ended more than `days` ago."""
+    return (await conn.execute(_FORGET_JOBS, (days,))).rowcount
 
 
 def _one(row: dict[str, Any] | None) -> dict[str, Any]:

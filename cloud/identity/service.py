@@ -97,11 +97,11 @@ async def create_user_as(
     locale: str,
 ) -> User:
     """A new user in the name of a signed-in one, who can only give what he holds. Raises also Forbidden."""
+    _check_new_user(login, password, grants)
     for index, grant in enumerate(grants):
         if grant.project_id is None or not may_grant(caller.access, grant.role, grant.project_id):
             detail = f"you cannot give the role {grant.role} in project {grant.project_id}"
             raise Forbidden("cannot-grant", detail, field=f"grants.{index}")
-    _check_new_user(login, password, grants)
     password_hash = await hash_password(password)
     # Logins are unique over all projects and a user without grants belongs to none: for both the identity tables
     # must be seen whole, for these statements only.
@@ -176,3 +176,8 @@ async def link_person(conn: Conn, user_id: int, person_id: int) -> None:
     if found is None:
         raise NotFound("no-such-person", f"there is no person {person_id}")
     await repository.insert_link(conn, user_id, found, person_id)
+
+
+async def forget(conn: Conn) -> tuple[int, int]:
+    """Deletes kept answers of creating requests after a week, finished jobs after 90 days; how many of each."""
+    return await repository.forget_answers(conn, 7), await repository.forget_jobs(conn, 90)

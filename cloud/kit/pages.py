@@ -83,7 +83,7 @@ def render(
     status: int = 200,
     **context: Any,
 ) -> HTMLResponse:
-    """The page `template` with `context`, and always: request, caller, locale, locales, csrf_token."""
+    """The page `template` with `context`, and always: request, caller, locale, locales, csrf_token, status."""
     environment: Environment = request.app.state.templates
     csrf_token = csrf_token_of(request)
     with i18n.speaking(translator_of(request, caller)) as translator:
@@ -93,6 +93,7 @@ def render(
             locale=translator.tag,
             locales=sorted(request.app.state.catalogues),
             csrf_token=csrf_token,
+            status=status,
             **context,
         )
     response = HTMLResponse(html, status, {"Cache-Control": "no-store", "Content-Language": translator.tag})

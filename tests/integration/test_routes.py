@@ -1,0 +1,110 @@
+"""Every route states who may use it, and every creating route of the API takes an Idempotency-Key."""
+
+from collections.abc import Iterator
+
+import httpx
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+
+from cloud.identity.guards import stated_access
+from cloud.identity.policy import PERMISSIONS
+
+# Signing in makes a new token each time: repeating it is not making the same thing twice.
+NOT_IDEMPOTENT = {"/api/v1/tokens"}
+
+
+def routes(app: FastAPI) -> list[RouteContext]:
+    """All routes of ours, as included in the application."""
+    return [route for route in iter_route_contexts(app.routes) if isinstance(route.original_route, APIRoute)]
+
+
+def path_of(route: RouteContext) -> str:
+    """The path with its parameters in braces."""
+    assert route.path is not None
+    return route.path
+
+
+def methods_of(route: RouteContext) -> list[str]:
+    """Its methods."""
+    return sorted(route.methods or ())
+
+
+def _dependencies(dependant: Dependant) -> Iterator[Dependant]:
+    for dependency in dependant.dependencies:
+        yield dependency
+        yield from _dependencies(dependency)
+
+
+def stated(route: RouteContext) -> set[str]:
+    """What the guards of the route say."""
+    found = (stated_access(dependency.call) for dependency in _dependencies(route.dependant))
+    return {access for access in found if access is not None}
+
+
+def test_every_route_states_a_permission_or_that_it_is_public(app: FastAPI) -> None:
+    silent = [
+        (route.path, methods_of(route), stated(route))
+        for route in routes(app)
+        if len(stated(route)) != 1 or not stated(route) <= PERMISSIONS | {"public"}
+    ]
+    assert silent == []
+    assert len(routes(app)) > 20
+
+
+def test_every_creating_route_of_the_api_takes_an_idempotency_key(app: FastAPI) -> None:
+    creating = [
+        route
+        for route in routes(app)
+        if "POST" in methods_of(route) and path_of(route).startswith("/api/") and route.path not in NOT_IDEMPOTENT
+    ]
+    without = [route.path for route in creating if "idempotency-key" not in _headers(route)]
+    assert without == []
+    assert creating
+
+
+def _headers(route: RouteContext) -> set[str]:
+    return {field.alias.lower() for dependency in _dependencies(route.dependant) for field in dependency.header_params}
+
+
+async def test_nothing_of_the_api_answers_a_stranger(app: FastAPI, app_client: httpx.AsyncClient) -> None:
+    guarded = [route for route in routes(app) if stated(route) != {"public"} and path_of(route).startswith("/api/")]
+    assert guarded
+    for route in guarded:
+        path = path_of(route)
+        for name in route.param_convertors:
+            path = path.replace("{" + name + "}", "1")
+        for method in methods_of(route):
+            answer = await app_client.request(method, path, headers={"Idempotency-Key": "a" * 16})
+            assert answer.status_code in (401, 422), (method, path, answer.text)
+            assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+async def test_every_page_leads_a_stranger_to_the_sign_in(app: FastAPI, app_client: httpx.AsyncClient) -> None:
+    pages = [
+        route
+        for route in routes(app)
+        if stated(route) != {"public"} and not path_of(route).startswith("/api/") and "GET" in methods_of(route)
+    ]
+    for route in pages:
+        path = path_of(route)
+        for name in route.param_convertors:
+            path = path.replace("{" + name + "}", "1")
+        answer = await app_client.get(path)
+        assert (answer.status_code, answer.headers["Location"].split("?")[0]) == (303, "/login"), path
+
+
+async def test_every_changing_page_refuses_a_form_from_elsewhere(app: FastAPI, app_client: httpx.AsyncClient) -> None:
+    changing = [
+        (method, route)
+        for route in routes(app)
+        for method in methods_of(route)
+        if not path_of(route).startswith("/api/") and method not in ("GET", "HEAD", "OPTIONS")
+    ]
+    assert changing
+    for method, route in changing:
+        path = path_of(route)
+        for name in route.param_convertors:
+            path = path.replace("{" + name + "}", "1")
+        answer = await app_client.request(method, path, data={"csrf_token": "guessed"})
+        assert answer.status_code == 403, (method, path)
