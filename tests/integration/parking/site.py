@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import Any, LiteralString
+from typing import Any, LiteralString, get_args
 from uuid import UUID
 
 from cloud.devices import service as devices
@@ -13,6 +13,7 @@ from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Asker, Conn, Database
 from cloud.kit.yaml_files import load_yaml
 from cloud.parking import service
+from cloud.parking.matching import Direction
 from cloud.parking.models import ParkingRule
 from cloud.parking.records import Applied, Lane
 from gateway.contract.messages import Outcome, Passage
@@ -64,13 +65,13 @@ async def make_site(db: Database, *, lanes: bool = True) -> Site:
         edge = await devices.create_gateway(conn, project.id, GATEWAY, "Gate")
         lot = await service.create_lot(conn, project.id, "main", "Main lot", 2)
         await service.publish_rule(conn, lot.id, load_yaml(MALL, ParkingRule), date(2025, 1, 1))
-        made = []
-        for code in ("entry", "exit"):
+        made: list[Lane] = []
+        for code in get_args(Direction):
             device = await devices.create_device(conn, project.id, edge.id, code, "barrier")
             if lanes:
-                made.append(await service.create_lane(conn, lot.id, code, code, code, device.id))  # type: ignore[arg-type]  # the two directions
+                made.append(await service.create_lane(conn, lot.id, code, code, code, device.id))
             else:
-                made.append(Lane(0, project.id, lot.id, code, code, code, device.id))  # type: ignore[arg-type]  # the two directions
+                made.append(Lane(0, project.id, lot.id, code, code, code, device.id))
         return Site(project.id, lot.id, made[0], made[1])
 
 

@@ -1,7 +1,7 @@
 """From the exit barrier to the fee: priced, paid, let out by exactly one command, closed."""
 
 import asyncio
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -24,14 +24,14 @@ async def _enter(db: Database, site: Site) -> int:
     return int(session["id"])
 
 
-async def _quote(db: Database, site: Site, session_id: int, at: object) -> Quote:
+async def _quote(db: Database, site: Site, session_id: int, at: datetime) -> Quote:
     async with db.transaction(site.staff) as conn:
-        return await service.quote(conn, session_id, at)  # type: ignore[arg-type]  # an instant
+        return await service.quote(conn, session_id, at)
 
 
-async def _pay(db: Database, site: Site, session_id: int, amount: str, at: object) -> Paid:
+async def _pay(db: Database, site: Site, session_id: int, amount: str, at: datetime) -> Paid:
     async with db.transaction(site.staff) as conn:
-        return await service.pay(conn, session_id, Decimal(amount), "cash", "user:guard", at=at)  # type: ignore[arg-type]  # an instant
+        return await service.pay(conn, session_id, Decimal(amount), "cash", "user:guard", at=at)
 
 
 async def test_enter_quote_pay_open_once_leave(ingest_db: Database, web_db: Database, site: Site) -> None:
