@@ -7,7 +7,6 @@ from cloud.billing import repository
 from cloud.billing.records import Agreement, TierBand, TierGauge
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
-from cloud.kit.errors import InvalidInput
 from cloud.kit.money import from_minor
 from cloud.kit.periods import day_start, local_day, month_of
 from cloud.metering import service as metering
@@ -16,21 +15,12 @@ from cloud.tariffs.models import ALL, TariffContent
 from cloud.tariffs.plan import Plan, plan
 
 
-async def tier_gauge(
-    conn: Conn, now: datetime, *, account_id: int | None = None, meter_id: int | None = None, service: str | None = None
-) -> TierGauge | None:
-    """The gauge of a meter, or of an account's metered service (the first one unless `service` names it).
-
-    None where nothing metered is agreed today. Raises InvalidInput unless one of account and meter is given.
-    """
-    if (account_id is None) == (meter_id is None):
-        raise InvalidInput("bad-gauge", "expected either an account or a meter")
-    found = await repository.agreements(conn, account_id=account_id, meter_id=meter_id)
-    for agreement in found:
-        if agreement.meter_id is not None and service in (None, agreement.service):
-            gauge = await _gauge(conn, agreement, agreement.meter_id, now)
-            if gauge is not None:
-                return gauge
+async def tier_gauge(conn: Conn, meter_id: int, now: datetime) -> TierGauge | None:
+    """The gauge of a meter at `now`; None where no tariff with a meter is agreed for it today."""
+    for agreement in await repository.agreements(conn, meter_id=meter_id):
+        gauge = await _gauge(conn, agreement, meter_id, now)
+        if gauge is not None:
+            return gauge
     return None
 
 

@@ -58,24 +58,28 @@ async def record_payment(
 async def record(
     conn: Conn,
     project_id: int,
+    *,
     purpose: Purpose,
-    amount: Decimal,
     method: str,
+    amount: Decimal,
+    currency: str,
     paid_on: date,
     reference: str = "",
     created_by: int | None = None,
-) -> Payment:
-    """Records money that is no payment of bills, such as `parking`, and books it as revenue of its purpose.
+) -> int:
+    """Records money that is no payment of bills, such as `parking`, books it as revenue, and returns its id.
 
-    Raises NotFound for an unknown project, InvalidInput for a bad amount, method or purpose.
+    Raises NotFound for an unknown project, InvalidInput for a bad amount, method, currency or purpose.
     """
     if purpose != "parking":
         raise InvalidInput("bad-purpose", f"expected parking, got {purpose}", field="purpose")
     project = await estate.get_project(conn, project_id)
+    if currency != project.currency:
+        raise InvalidInput("bad-currency", f"expected {project.currency}, got {currency}", field="currency")
     payment = await _insert(conn, project, None, purpose, amount, method, paid_on, reference, created_by)
     postings = (Posting(f"cash:{method}", payment.amount), Posting(f"revenue:{purpose}", -payment.amount))
-    await billing.book(conn, [Journal(project.id, purpose, paid_on, "payment", payment.id, payment.currency, postings)])
-    return payment
+    await billing.book(conn, [Journal(project.id, purpose, paid_on, "payment", payment.id, currency, postings)])
+    return payment.id
 
 
 async def list_payments(

@@ -64,14 +64,15 @@ async def publish(
     if tariff.service != service:
         raise Conflict("other-service", f"tariff {code} is for {tariff.service}", field="service")
     try:
-        row = await repository.insert_version(
-            conn,
-            tariff,
-            valid_from=valid_from,
-            content=content.model_dump(mode="json"),
-            content_hash=content_hash(content),
-            published_by=published_by,
-        )
+        async with conn.transaction():
+            row = await repository.insert_version(
+                conn,
+                tariff,
+                valid_from=valid_from,
+                content=content.model_dump(mode="json"),
+                content_hash=content_hash(content),
+                published_by=published_by,
+            )
     except ExclusionViolation as error:
         raise Conflict(
             "versions-overlap", f"tariff {code} has a version that begins on or after {valid_from}", field="valid_from"
