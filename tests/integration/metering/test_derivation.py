@@ -1,0 +1,161 @@
+"""Usage is the same table in whatever portions, order and repetition the readings come."""
+
+import random
+from typing import Any
+
+import pytest
+
+from cloud.ingest.writer import Writer
+from cloud.kit.db import SYSTEM, Database
+from cloud.kit.jobs import JobContext
+from cloud.metering import jobs
+from gateway.contract.messages import Point
+from tests.integration.metering.site import CHANNEL, HOUR_MS, START_MS, Site, hourly, make_site, message
+
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture
+async def site(worker_db: Database) -> Site:
+    return await make_site(worker_db)
+
+
+async def store(db: Database, points: list[Point]) -> None:
+    await Writer(db).store([message(1, points)])
+
+
+async def derive(db: Database) -> dict[str, object]:
+    async with db.transaction(SYSTEM) as conn:
+        row = await (await conn.execute("INSERT INTO job (kind) VALUES ('test') RETURNING id")).fetchone()
+    assert row is not None
+    result = await jobs.derive_usage(JobContext(row["id"], None, {}, db))
+    assert result is not None
+    return result
+
+
+async def table(db: Database, query: str) -> Rows:
+    async with db.transaction(SYSTEM) as conn:
+        return await (await conn.execute(query.encode())).fetchall()
+
+
+async def usage(db: Database) -> Rows:
+    return await table(
+        db,
+        """SELECT meter_id, channel, start, length_s, quantity, quality, method FROM store.usage
+           ORDER BY meter_id, channel, start""",
+    )
+
+
+async def refused(db: Database) -> Rows:
+    return await table(
+        db, "SELECT meter_id, channel, taken_at, value, code FROM usage_exception ORDER BY meter_id, channel, taken_at"
+    )
+
+
+async def derive_all_at_once(db: Database) -> None:
+    async with db.transaction(SYSTEM) as conn:
+        await conn.execute("DELETE FROM store.usage")
+        await conn.execute("DELETE FROM usage_exception")
+        await conn.execute(
+            """INSERT INTO store.dirty_window (meter_id, channel, project_id, from_at, until_at)
+               SELECT meter_id, channel, project_id, min(taken_at), max(taken_at) FROM store.reading GROUP BY 1, 2, 3"""
+        )
+    await derive(db)
+
+
+def a_life(device: str, chance: random.Random) -> list[Point]:
+    """Some days of a register: irregular times, gaps, zeros, spikes, rollovers."""
+    points, time, value = [], START_MS, chance.choice([0, 999_900_000])
+    for _ in range(chance.randint(20, 80)):
+        time += chance.choice([60_000, 900_000, 1_800_000, HOUR_MS, HOUR_MS, HOUR_MS, 5 * HOUR_MS])
+        if chance.random() < 0.5:
+            time += -time % HOUR_MS + chance.choice([0, 0, 1_500, 299_999, 300_000])
+        value = (value + chance.randint(0, 30_000)) % 1_000_000_000
+        shown = value
+        match chance.randint(0, 19):
+            case 0:
+                shown = 0
+            case 1:
+                shown = value + 10_000_000
+            case 2:
+                value += chance.randint(50_000, 300_000)
+                shown = value
+        points.append(Point(device, CHANNEL, time, shown))
+    return points
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_portions_make_no_difference(worker_db: Database, ingest_db: Database, site: Site, seed: int) -> None:
+    chance = random.Random(seed)
+    points = [point for n in range(1, 4) for point in a_life(f"m{n}", chance)]
+    if chance.random() < 0.7:
+        chance.shuffle(points)
+    points += chance.sample(points, 10)
+    while points:
+        size = chance.choice([1, 2, 5, 20, 60])
+        await store(ingest_db, points[:size])
+        points = points[size:]
+        await derive(worker_db)
+    in_portions = await usage(worker_db), await refused(worker_db)
+    await derive_all_at_once(worker_db)
+    assert in_portions == (await usage(worker_db), await refused(worker_db))
+    assert in_portions[0]
+
+
+async def test_unchanged_rows_keep_their_version(worker_db: Database, ingest_db: Database, site: Site) -> None:
+    await store(ingest_db, hourly("m1", 0, [100, 200, 300, 400, 500, 600]))
+    assert (await derive(worker_db))["added"] == 5
+    await store(ingest_db, hourly("m1", 0, [100, 200, 300]))
+    assert await derive(worker_db) == {
+        "meters": 0, "readings": 0, "added": 0, "changed": 0, "removed": 0, "refused": 0,
+    }  # fmt: skip
+    # A reading inside the tolerance, before the one that was the boundary until now, moves it.
+    await store(ingest_db, [*hourly("m2", 0, [100]), Point("m2", CHANNEL, START_MS + HOUR_MS + 2_000, 210)])
+    await store(ingest_db, hourly("m2", 2, [300, 400]))
+    await derive(worker_db)
+    await store(ingest_db, [Point("m2", CHANNEL, START_MS + HOUR_MS, 200)])
+    await derive(worker_db)
+    rows = await table(
+        worker_db, f"SELECT quantity, version FROM store.usage WHERE meter_id = {site.meters[1]} ORDER BY start"
+    )
+    assert [(row["quantity"], row["version"]) for row in rows] == [(100, 2), (100, 2), (100, 1)]
+
+
+async def test_a_late_reading_splits_the_gap(worker_db: Database, ingest_db: Database, site: Site) -> None:
+    await store(ingest_db, hourly("m1", 0, [100]) + hourly("m1", 3, [400]))
+    await derive(worker_db)
+    assert [(row["length_s"], row["quantity"], row["method"]) for row in await usage(worker_db)] == [(10_800, 300, 2)]
+    await store(ingest_db, hourly("m1", 1, [150, 300]))
+    await derive(worker_db)
+    assert [(row["length_s"], row["quantity"], row["method"]) for row in await usage(worker_db)] == [
+        (3600, 50, 0),
+        (3600, 150, 0),
+        (3600, 100, 0),
+    ]
+
+
+async def test_refused_readings_are_shown_and_forgotten_when_they_turn_out_right(
+    worker_db: Database, ingest_db: Database, site: Site
+) -> None:
+    await store(ingest_db, hourly("m1", 0, [100_000, 500]))
+    await derive(worker_db)
+    assert [(row["value"], row["code"]) for row in await refused(worker_db)] == [(500, "backward")]
+    # An earlier reading comes late and shows that the first one was the wrong one.
+    await store(ingest_db, hourly("m1", -1, [400]))
+    await derive(worker_db)
+    assert [(row["value"], row["code"]) for row in await refused(worker_db)] == [(100_000, "spike")]
+    assert [(row["length_s"], row["quantity"]) for row in await usage(worker_db)] == [(7200, 100)]
+
+
+async def test_only_registers_like_the_main_one_are_derived(
+    worker_db: Database, ingest_db: Database, site: Site
+) -> None:
+    points = [
+        Point("m1", channel, START_MS + n * HOUR_MS, 100 + n)
+        for channel in (CHANNEL, "energy_import_peak", "voltage_l1", "energy_net_total", "volume_total")
+        for n in range(3)
+    ]
+    await store(ingest_db, points)
+    await derive(worker_db)
+    assert {row["channel"] for row in await usage(worker_db)} == {1, 3}
+    assert await table(worker_db, "SELECT 1 AS left_over FROM store.dirty_window") == []
