@@ -19,11 +19,10 @@ def grant_logins(owner_dsn: str, secrets: dict[str, str]) -> None:
     """Lets each process log in to the database under its own role with its own password."""
     with psycopg.connect(owner_dsn, autocommit=True) as conn:
         for role in ROLES:
-            conn.execute(
-                sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(
-                    sql.Identifier(f"gatemeter_{role}"), sql.Literal(secrets[f"database-{role}"])
-                )
-            )
+            name, password = f"gatemeter_{role}", secrets[f"database-{role}"]
+            # The server is given the verifier, so that no log of statements can hold the password.
+            verifier = conn.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
+            conn.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), sql.Literal(verifier)))
 
 
 async def create_users(owner_dsn: str, secrets: dict[str, str], project_id: int, resident_person_id: int) -> None:

@@ -5,7 +5,8 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -51,7 +52,8 @@ class Child:
         return None if self._process is None else self._process.pid
 
     async def start(self) -> None:
-        """Starts it and returns when it is ready. Raises ChildFailed."""
+        """Starts it, again after a stop too, and returns when it is ready. Raises ChildFailed."""
+        self._stopping = False
         await self._spawn()
         deadline = asyncio.get_running_loop().time() + self.spec.ready_limit_s
         while self.spec.ready is not None and not await self.spec.ready():
@@ -83,6 +85,13 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """It does not run within the block."""
+        await self.stop()
+        yield
+        await self.start()
 
     async def _spawn(self) -> None:
         self._process = await asyncio.create_subprocess_exec(

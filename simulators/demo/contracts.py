@@ -14,6 +14,7 @@ from cloud.parking.models import ParkingRule
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.models import TariffContent
 from gateway.templates.library import firmware_config
+from simulators.demo.bills import POLICY
 from simulators.demo.estate import BuiltEstate
 from simulators.demo.site import example_site
 
@@ -31,19 +32,13 @@ async def make_agreements(conn: Conn, built: BuiltEstate, since: date) -> None:
     """Publishes the tariffs and lets every account be charged by them from `since` on."""
     folder = firmware_config() / "tariffs"
     ids = {service: await _tariff(conn, built, folder, service, since) for service in _TARIFFS}
-    for flat in built.flats:
-        for service, tariff_id in ids.items():
-            meter_id = flat.meters.get(service)
-            await billing.create_agreement(
-                conn,
-                built.project.id,
-                flat.account_id,
-                service,
-                tariff_id,
-                meter_id,
-                None if meter_id is not None else flat.unit_id,
-                since,
-            )
+    agreements = [
+        billing.NewAgreement(flat.account_id, service, tariff_id, since, flat.meters.get(service), flat.unit_id)
+        for flat in built.flats
+        for service, tariff_id in ids.items()
+    ]
+    await billing.create_agreements(conn, built.project.id, agreements)
+    await billing.set_policy(conn, built.project.id, since, POLICY)
 
 
 async def _tariff(conn: Conn, built: BuiltEstate, folder: Path, service: str, since: date) -> int:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final
+from typing import Final, Literal
 
 from cloud.devices import service as devices
 from cloud.estate import service as estate
@@ -16,7 +16,8 @@ from simulators.demo.options import GATEWAY, PROJECT, ZONE
 from simulators.demo.plan import BUILDINGS, EstatePlan, Flat, Resident
 from simulators.demo.progress import Step
 
-MEDIA: Final = ("electricity", "water")
+Medium = Literal["electricity", "water"]
+MEDIA: Final[tuple[Medium, ...]] = ("electricity", "water")
 
 _KWH, _M3 = (10 ** EXPONENT_OF_PREFIXED_UNIT[unit][1] for unit in ("kWh", "m3"))
 _MODULUS: Final = {"electricity": 10**6 * _KWH, "water": 10**6 * _M3}
@@ -73,7 +74,9 @@ async def _flat(
         await estate.create_occupancy(conn, project.id, unit.id, payer_id, "tenant", since)
     await estate.create_household(conn, project.id, unit.id, flat.persons, since)
     account = await estate.create_account(conn, project.id, flat.account_number, unit.id, payer_id, since)
-    meters = {medium: await _meter(conn, project, gateway_id, unit.id, flat, medium, since) for medium in MEDIA}
+    meters: dict[str, int] = {
+        medium: await _meter(conn, project, gateway_id, unit.id, flat, medium, since) for medium in MEDIA
+    }
     return BuiltFlat(flat, unit.id, payer_id, account.id, meters)
 
 
@@ -85,7 +88,7 @@ async def _person(conn: Conn, sealer: Sealer, project: Project, who: Resident) -
 
 
 async def _meter(
-    conn: Conn, project: Project, gateway_id: int, unit_id: int, flat: Flat, medium: str, since: date
+    conn: Conn, project: Project, gateway_id: int, unit_id: int, flat: Flat, medium: Medium, since: date
 ) -> int:
     device = await devices.create_device(conn, project.id, gateway_id, flat.device(medium), medium, _TEMPLATE[medium])
     meter = await metering.create_meter(

@@ -9,10 +9,11 @@ from typing import Final
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.paging import PageRequest
-from cloud.kit.periods import day_start, previous_month
+from cloud.kit.periods import day_start
 from cloud.kit.security import Keys, Sealer
 from simulators.demo.access import create_users
-from simulators.demo.bills import bill_month
+from simulators.demo.bills import bill_months, closed_months
+from simulators.demo.child import Child
 from simulators.demo.contracts import make_agreements, make_lot
 from simulators.demo.delivery import Delivery, DeliveryFailed, delivery
 from simulators.demo.estate import build_estate
@@ -38,12 +39,13 @@ _ASKER: Final = SYSTEM.named("demo")
 class SetUp:
     """Does what the state says is missing. The gateway must not run yet: history is delivered in its name."""
 
-    def __init__(self, installation: Installation, state: DemoState, db: Database, steps: Steps) -> None:
+    def __init__(self, installation: Installation, state: DemoState, db: Database, steps: Steps, worker: Child) -> None:
         self._installation = installation
         self._options = installation.options
         self._state = state
         self._db = db
         self._steps = steps
+        self._worker = worker
         self._plan = make_plan(self._options.seed, state.since, self._options.floors)
 
     async def run(self) -> None:
@@ -86,7 +88,7 @@ class SetUp:
         until = full_hour(datetime.now(UTC))
         times = reading_times(self._plan.since, until, ZONE)
         devices = self._plan.devices()
-        with self._steps.step("Thirteen months through ingest", len(devices) * len(times)) as step:
+        with self._steps.step("History through broker and ingest", len(devices) * len(times)) as step:
             async with self._deliver() as deliverer:
                 for device, medium in devices:
                     for points in history_batches(self._options.seed, device, medium, times, ZONE):
@@ -104,13 +106,12 @@ class SetUp:
 
     async def _bills(self) -> Facts:
         today = datetime.now(UTC).astimezone(ZONE).date()
-        months = [previous_month(today)]
-        while len(months) < _BILLED_MONTHS and months[0].start > self._plan.since:
-            months.insert(0, previous_month(months[0].start))
+        months = closed_months(self._plan.since, today, _BILLED_MONTHS)
         with self._steps.step("Bills and payments", len(months)) as step:
-            for month in months:
-                await bill_month(self._db, _ASKER, self._state.facts["project_id"], month, self._options.seed)
-                step.advance()
+            # The worker would issue the bills of the past today.
+            async with self._worker.paused():
+                await bill_months(self._db, _ASKER, self._state.facts["project_id"], months, self._options.seed)
+            step.advance(len(months))
         return {}
 
     async def _stays(self) -> Facts:

@@ -15,8 +15,10 @@ _STAYS_PER_DAY: Final = 40
 _RESIDENT_SHARE: Final = 0.35
 _INSIDE: Final = 12
 """Vehicles that are still in the lot at the end."""
-_FREE_MINUTES: Final = 85
-"""Stays that leave again stay below the free minutes of the demo's rule: nobody has paid for them."""
+_SHORT_MINUTES: Final = 85
+_LONG_MINUTES: Final = 9 * 60
+_LONG_SHARE: Final = 0.4
+"""Share of stays that may last beyond the free minutes of the demo's rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,10 @@ def make_stays(seed: int, residents: Sequence[Vehicle], until: datetime) -> list
         own = residents and chance.random() < _RESIDENT_SHARE
         vehicle = chance.choice(residents) if own else random_vehicle(chance)
         entered = start + timedelta(seconds=chance.randrange(int(timedelta(days=DAYS).total_seconds()) - 3 * 3_600))
-        left = entered + timedelta(minutes=chance.randrange(5, _FREE_MINUTES))
+        longest = _LONG_MINUTES if chance.random() < _LONG_SHARE else _SHORT_MINUTES
+        left = entered + timedelta(minutes=chance.randrange(5, longest))
         before = last_left.get(vehicle.plate)
-        if before is None or before < entered:
+        if left < until and (before is None or before < entered):
             last_left[vehicle.plate] = left
             stays.append(Stay(vehicle, entered, left))
     gone = [vehicle for vehicle in residents if last_left.get(vehicle.plate, start) < until - timedelta(hours=3)]

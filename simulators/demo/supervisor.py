@@ -65,7 +65,8 @@ class Demo:
             Keys.generate().save(options.keys_file)
         installation = await self._servers(secrets)
         async with Database(installation.owner_dsn, "gatemeter_worker", max_size=4) as db:
-            await SetUp(installation, self._state, db, self._steps).run()
+            worker = next(child for child in self._children if child.spec.name == "worker")
+            await SetUp(installation, self._state, db, self._steps, worker).run()
         if options.live:
             with self._steps.step("Meters, barriers and gateway"):
                 for spec in processes.field(installation):

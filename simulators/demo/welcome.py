@@ -18,7 +18,7 @@ def welcome(options: DemoOptions, secrets: dict[str, str], running: list[str]) -
         "",
         f"  Staff        {base}/",
         f"  Resident     {base}/me",
-        f"  API          {base}/api/v1/docs",
+        f"  API          {base}/api/v1/openapi.json",
         "",
         *(f"  {login:<12} {secrets[login]}   {purpose}" for login, purpose in LOGINS.items()),
         "",

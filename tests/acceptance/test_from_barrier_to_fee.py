@@ -57,6 +57,7 @@ async def test_a_car_enters_pays_by_the_rule_and_leaves(tmp_path: Path, owner_ds
             assert inside.plate == PLATE
             assert inside.fee is None
 
+            await until(second_after(inside.entered_at), "time that costs something passes: seconds are counted")
             going = await exit_.arrive(PLATE)
             due = await amount_due(worker_db, inside.id)
             assert due == Decimal("5.00")
@@ -136,6 +137,15 @@ def lane(system: System, serial: str) -> Lane:
 def is_set(event: Any) -> Callable[[], Awaitable[bool]]:
     async def check() -> bool:
         return bool(event.is_set())
+
+    return check
+
+
+def second_after(entered_at: datetime | None) -> Callable[[], Awaitable[bool]]:
+    assert entered_at is not None
+
+    async def check() -> bool:
+        return datetime.now(UTC) >= entered_at + timedelta(seconds=1)
 
     return check
 
