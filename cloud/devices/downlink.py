@@ -18,6 +18,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from cloud.devices import orders
+from cloud.devices.cursors import in_ms
 from cloud.devices.records import Command
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
@@ -95,8 +96,8 @@ class Downlink:
             action=Action(command.action),
             arguments=command.arguments,
             actor=command.actor,
-            issued_at=_ms(command.issued_at),
-            expires_at=_ms(command.expires_at),
+            issued_at=in_ms(command.issued_at),
+            expires_at=in_ms(command.expires_at),
             nonce=secrets.token_hex(16),
             key_id=self._key_id,
         )
@@ -115,7 +116,3 @@ class Downlink:
                 # Polling goes on meanwhile.
                 _log.warning("downlink.not_listening", error=str(error).strip())
                 await asyncio.sleep(_POLL_S)
-
-
-def _ms(at: datetime) -> int:
-    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
 
+from cloud.devices.cursors import after_number, after_texts
 from cloud.devices.records import DeadLetter, Unclaimed
 from cloud.kit.db import Conn
 from cloud.kit.paging import Page, PageRequest, cut
@@ -112,7 +113,7 @@ async def keep_letters(conn: Conn, letters: Sequence[Letter]) -> None:
 
 async def letters(conn: Conn, page: PageRequest, project_id: int | None) -> Page[DeadLetter]:
     """Dead letters, newest first."""
-    query = {"project_id": project_id, "before": page.after[0] if page.after else None, "limit": page.limit + 1}
+    query = {"project_id": project_id, "before": after_number(page), "limit": page.limit + 1}
     rows = await (await conn.execute(_LIST_LETTERS, query)).fetchall()
     return cut([DeadLetter(**row) for row in rows], page, lambda found: (found.id,))
 
@@ -155,14 +156,14 @@ async def has_unclaimed(conn: Conn, gateway_id: int, device_code: str) -> bool:
 
 async def unclaimed(conn: Conn, page: PageRequest, project_id: int | None) -> Page[Unclaimed]:
     """Unclaimed readings, counted by channel and reason."""
-    after = page.after or (0, "", "", "", "")
+    after_project, after = after_texts(page, 4)
     query = {
         "project_id": project_id,
-        "after_project": after[0],
-        "after_gateway": after[1],
-        "after_device": after[2],
-        "after_channel": after[3],
-        "after_reason": after[4],
+        "after_project": after_project,
+        "after_gateway": after[0],
+        "after_device": after[1],
+        "after_channel": after[2],
+        "after_reason": after[3],
         "limit": page.limit + 1,
     }
     rows = await (await conn.execute(_COUNT_UNCLAIMED, query)).fetchall()

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from cloud.devices.cursors import after_time_and_id, in_ms
 from cloud.devices.records import Command
 from cloud.kit.db import Conn
 from cloud.kit.paging import Page, PageRequest, cut
@@ -98,10 +99,10 @@ async def one(conn: Conn, command_id: UUID) -> Command | None:
 
 async def newest(conn: Conn, page: PageRequest, project_id: int | None, device_id: int | None) -> Page[Command]:
     """Commands, newest first; the cursor is (issue time, id)."""
-    at, command_id = page.after if page.after else (None, None)
+    at, command_id = after_time_and_id(page)
     query = {"project_id": project_id, "device_id": device_id, "at": at, "id": command_id, "limit": page.limit + 1}
     rows = await (await conn.execute(_LIST, query)).fetchall()
-    return cut([Command(**row) for row in rows], page, lambda found: (found.issued_at.isoformat(), str(found.id)))
+    return cut([Command(**row) for row in rows], page, lambda found: (in_ms(found.issued_at), str(found.id)))
 
 
 async def take_due(conn: Conn, published_before: datetime, limit: int) -> list[Command]:

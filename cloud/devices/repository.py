@@ -6,6 +6,7 @@ from typing import Any, LiteralString
 
 import msgspec
 
+from cloud.devices.cursors import after_number
 from cloud.devices.records import Binding, Device, DeviceCounts, Gateway
 from cloud.kit.db import Conn
 from cloud.kit.paging import Page, PageRequest, cut
@@ -98,7 +99,7 @@ async def gateway(conn: Conn, gateway_id: int) -> Gateway | None:
 
 async def gateways(conn: Conn, page: PageRequest, project_id: int | None) -> Page[Gateway]:
     """Gateways by id."""
-    query = {"project_id": project_id, "after": _after(page), "limit": page.limit + 1}
+    query = {"project_id": project_id, "after": after_number(page, 0), "limit": page.limit + 1}
     rows = await (await conn.execute(_LIST_GATEWAYS, query)).fetchall()
     return cut([_gateway(row) for row in rows], page, lambda found: (found.id,))
 
@@ -118,7 +119,12 @@ async def device_by_code(conn: Conn, project_id: int, gateway_code: str, code: s
 
 async def devices(conn: Conn, page: PageRequest, project_id: int | None, gateway_id: int | None) -> Page[Device]:
     """Devices by id."""
-    query = {"project_id": project_id, "gateway_id": gateway_id, "after": _after(page), "limit": page.limit + 1}
+    query = {
+        "project_id": project_id,
+        "gateway_id": gateway_id,
+        "after": after_number(page, 0),
+        "limit": page.limit + 1,
+    }
     rows = await (await conn.execute(_LIST_DEVICES, query)).fetchall()
     return cut([Device(**row) for row in rows], page, lambda found: (found.id,))
 
@@ -162,10 +168,6 @@ async def _id(conn: Conn, query: LiteralString, values: tuple[object, ...]) -> i
     row = await (await conn.execute(query, values)).fetchone()
     assert row is not None
     return int(row["id"])
-
-
-def _after(page: PageRequest) -> int:
-    return int(page.after[0]) if page.after else 0
 
 
 def _gateway(row: dict[str, Any]) -> Gateway:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import LiteralString
 
+from cloud.devices.cursors import after_number, in_ms
 from cloud.kit.db import Conn
 from cloud.kit.paging import Page, PageRequest, cut
 from cloud.metering.records import (
@@ -44,7 +45,7 @@ _LIST_METERS: LiteralString = (
 _READINGS: LiteralString = """
     SELECT meter_id, channel, taken_at, value, quality, received_at FROM reading
     WHERE meter_id = %(meter_id)s AND channel = %(channel)s AND taken_at >= %(start)s AND taken_at < %(end)s
-      AND (%(before)s::timestamptz IS NULL OR taken_at < %(before)s)
+      AND (%(before)s::bigint IS NULL OR taken_at < timestamptz 'epoch' + %(before)s * interval '1 millisecond')
     ORDER BY taken_at DESC LIMIT %(limit)s
 """
 _LATEST: LiteralString = """
@@ -131,7 +132,7 @@ async def meters(
         "project_id": project_id,
         "unit_id": unit_id,
         "medium": medium,
-        "after": page.after[0] if page.after else 0,
+        "after": after_number(page, 0),
         "limit": page.limit + 1,
     }
     rows = await (await conn.execute(_LIST_METERS, query)).fetchall()
@@ -159,11 +160,11 @@ async def readings(
         "channel": channel,
         "start": start,
         "end": end,
-        "before": page.after[0] if page.after else None,
+        "before": after_number(page),
         "limit": page.limit + 1,
     }
     rows = await (await conn.execute(_READINGS, query)).fetchall()
-    return cut([Reading(**row) for row in rows], page, lambda found: (found.taken_at.isoformat(),))
+    return cut([Reading(**row) for row in rows], page, lambda found: (in_ms(found.taken_at),))
 
 
 async def latest(conn: Conn, meter_ids: Sequence[int], channels: Sequence[int]) -> list[Reading]:

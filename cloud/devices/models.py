@@ -1,0 +1,135 @@
+"""What the API of the devices takes and gives."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cloud.devices.records import DeviceKind, UnclaimedReason
+from cloud.estate.models import Id, ListQuery
+from gateway.contract import limits
+from gateway.contract.messages import Action
+
+Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", examples=["gw-1"])]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Text = Annotated[str, Field(max_length=limits.MAX_TEXT_CHARS, pattern=r"^[^\x00]*$")]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class DeviceQuery(ListQuery):
+    """Which devices are wanted."""
+
+    gateway_id: Id | None = None
+
+
+class CommandQuery(ListQuery):
+    """Which commands are wanted."""
+
+    device_id: Id | None = None
+
+
+class GatewayIn(_In):
+    """A new gateway."""
+
+    project_id: Id
+    code: Code
+    name: Name
+
+
+class GatewayOut(_Out):
+    """A gateway and when it was heard of."""
+
+    id: int
+    project_id: int
+    code: str
+    name: str
+    seen_at: datetime | None
+    health_at: datetime | None
+
+
+class DeviceIn(_In):
+    """A new device of a gateway."""
+
+    project_id: Id
+    gateway_id: Id
+    code: Code
+    kind: DeviceKind
+    template: Annotated[str, Field(max_length=100)] = ""
+
+
+class DeviceOut(_Out):
+    """A device and the meter it carries now."""
+
+    id: int
+    project_id: int
+    gateway_id: int
+    gateway_code: str
+    code: str
+    kind: DeviceKind
+    template: str
+    meter_id: int | None
+    seen_at: datetime | None
+
+
+class CommandIn(_In):
+    """An order to a device."""
+
+    project_id: Id
+    device_id: Id
+    action: Action
+    arguments: Annotated[dict[Code, Text], Field(max_length=20)] = Field(default_factory=dict)
+    reason: Annotated[Text, Field(min_length=1, examples=["Resident asked for a reading"])]
+    valid_for_s: Annotated[int, Field(ge=1, le=86_400)] = 30
+
+
+class CommandOut(_Out):
+    """An order and how far it got."""
+
+    id: UUID
+    project_id: int
+    device_id: int
+    device_code: str
+    action: str
+    arguments: dict[str, str]
+    reason: str
+    actor: str
+    issued_at: datetime
+    expires_at: datetime
+    state: str
+    detail: str
+    updated_at: datetime
+
+
+class DeadLetterOut(_Out):
+    """A message that could not be taken."""
+
+    id: int
+    project_id: int | None
+    received_at: datetime
+    topic: str
+    size: int
+    reason: str
+    detail: str
+    times: int
+    replayed_at: datetime | None
+
+
+class UnclaimedOut(_Out):
+    """Readings of one channel without a meter, counted."""
+
+    project_id: int
+    gateway_code: str
+    device_code: str
+    channel_code: str
+    reason: UnclaimedReason
+    readings: int
+    first_at: datetime
+    last_at: datetime

@@ -1,0 +1,198 @@
+"""What the API of metering takes and gives. Quantities are decimal strings in the unit people use."""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from cloud.estate.models import Id, ListQuery
+from cloud.kit.errors import InvalidInput
+from cloud.kit.periods import Period
+from cloud.metering.records import MAX_MODULUS, MAX_PER_HOUR, Medium, Meter, Reading, Step, UsageBar
+from gateway.contract.quantities import BY_CODE, BY_NUMBER, Quantity
+
+_LONGEST = {"hour": 93, "day": 800, "month": 8_000}
+"""Days in one answer, by step."""
+
+Decimal4 = Annotated[Decimal, Field(gt=0, le=10**8, max_digits=12, decimal_places=4)]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class QuantityOut(_Out):
+    """A number with its unit."""
+
+    quantity: str = Field(examples=["123.456"])
+    unit: str = Field(examples=["kWh"])
+
+    @classmethod
+    def of(cls, value: int, quantity: Quantity) -> Self:
+        """From the base unit of a quantity."""
+        shown = Decimal(value).scaleb(quantity.display_exponent)
+        return cls(quantity=f"{shown:f}", unit=quantity.display_unit)
+
+
+class MeterQuery(ListQuery):
+    """Which meters are wanted."""
+
+    unit_id: Id | None = None
+    medium: Medium | None = None
+
+
+class MeterIn(_In):
+    """A new meter. `modulus` and `max_per_hour` in the base unit of the main channel (Wh, mL)."""
+
+    project_id: Id
+    code: Annotated[str, Field(min_length=1, max_length=64)]
+    medium: Medium
+    unit_id: Id | None = None
+    modulus: Annotated[int, Field(ge=1, le=MAX_MODULUS, examples=[1_000_000_000])]
+    max_per_hour: Annotated[int, Field(ge=1, le=MAX_PER_HOUR, examples=[13_200])]
+    installed_on: date
+    multiplier: Decimal4 = Decimal(1)
+    parent_id: Id | None = None
+    serial: Annotated[str, Field(max_length=64)] = ""
+    place: Annotated[str, Field(max_length=200)] = ""
+
+
+class MeterOut(_Out):
+    """A meter."""
+
+    id: int
+    project_id: int
+    code: str
+    medium: Medium
+    unit_id: int | None
+    parent_id: int | None
+    serial: str
+    place: str
+    multiplier: str
+    modulus: int
+    max_per_hour: int
+    installed_on: date
+    removed_on: date | None
+
+    @classmethod
+    def of(cls, meter: Meter) -> Self:
+        """From the record."""
+        fields = {name: getattr(meter, name) for name in cls.model_fields if name != "multiplier"}
+        return cls(**fields, multiplier=f"{meter.multiplier:f}")
+
+
+class ReadingQuery(ListQuery):
+    """Readings of one channel (the billed one unless named) in [start, end)."""
+
+    channel: Annotated[str, Field(examples=["energy_import_total"])] | None = None
+    start: AwareDatetime | None = None
+    end: AwareDatetime | None = None
+
+    def number(self, meter: Meter) -> int:
+        """The channel's number. Raises InvalidInput."""
+        return channel_number(self.channel, meter)
+
+
+class ReadingOut(_Out):
+    """One reading of the register, before the multiplier."""
+
+    channel: str
+    taken_at: datetime
+    value: QuantityOut
+    quality: int
+
+    @classmethod
+    def of(cls, reading: Reading) -> Self:
+        """From the record."""
+        quantity = BY_NUMBER[reading.channel]
+        value = QuantityOut.of(reading.value, quantity)
+        return cls(channel=quantity.code, taken_at=reading.taken_at, value=value, quality=reading.quality)
+
+
+class UsageQuery(_In):
+    """Local days [from, to) in steps."""
+
+    from_: Annotated[date, Field(alias="from", examples=["2026-01-01"])]
+    to: Annotated[date, Field(examples=["2026-02-01"])]
+    step: Step = "day"
+    channel: str | None = None
+
+    def period(self) -> Period:
+        """The same as the services know it. Raises InvalidInput."""
+        days = (self.to - self.from_).days
+        if not 1 <= days <= _LONGEST[self.step]:
+            raise InvalidInput(
+                "bad-period", f"expected 1 to {_LONGEST[self.step]} days for step {self.step}", field="to"
+            )
+        return Period(self.from_, self.to)
+
+
+class BarOut(_Out):
+    """Usage of one step; `quantity` is null where it is not known, `gap` says that readings are missing."""
+
+    start: datetime
+    end: datetime
+    quantity: str | None
+    gap: bool
+
+
+class UsageOut(_Out):
+    """Bars of one meter."""
+
+    meter_id: int
+    channel: str
+    unit: str
+    step: Step
+    time_zone: str
+    items: list[BarOut]
+
+    @classmethod
+    def of(cls, meter: Meter, number: int, step: Step, time_zone: str, bars: list[UsageBar]) -> Self:
+        """From the records."""
+        quantity = BY_NUMBER[number]
+        items = [
+            BarOut(
+                start=bar.start,
+                end=bar.end,
+                quantity=None if bar.quantity is None else QuantityOut.of(bar.quantity, quantity).quantity,
+                gap=bar.spans_gap,
+            )
+            for bar in bars
+        ]
+        return cls(
+            meter_id=meter.id, channel=quantity.code, unit=quantity.display_unit, step=step, time_zone=time_zone,
+            items=items,
+        )  # fmt: skip
+
+
+class BindingIn(_In):
+    """From `valid_from` on the device's readings are the meter's."""
+
+    device_id: Id
+    meter_id: Id
+    valid_from: AwareDatetime
+    valid_until: AwareDatetime | None = None
+
+
+class BindingOut(_Out):
+    """A binding of a device to a meter."""
+
+    id: int
+    device_id: int
+    meter_id: int
+    valid_from: datetime
+    valid_until: datetime | None
+
+
+def channel_number(code: str | None, meter: Meter) -> int:
+    """Number of a channel, the meter's billed one unless named. Raises InvalidInput."""
+    if code is None:
+        return meter.main_channel.number
+    if code not in BY_CODE:
+        raise InvalidInput("unknown-channel", "expected the code of a channel", field="channel")
+    return BY_CODE[code].number
