@@ -3,6 +3,7 @@
 import asyncio
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import LiteralString
 
 import pytest
 
@@ -118,10 +119,32 @@ async def test_another_amount_than_the_one_due_is_refused(ingest_db: Database, w
 
 async def test_two_cashiers_take_one_payment(ingest_db: Database, web_db: Database, site: Site) -> None:
     session_id = await _enter(ingest_db, site)
-    attempts = [_pay(web_db, site, session_id, "8.00", FIVE_HOURS) for _ in range(3)]
-    results = await asyncio.gather(*attempts, return_exceptions=True)
-    assert sorted(type(result).__name__ for result in results) == ["Conflict", "Conflict", "Paid"]
+    async with web_db.transaction(site.staff) as conn:
+        await service.pay(conn, session_id, Decimal("8.00"), "cash", "user:one", at=FIVE_HOURS)
+        second = asyncio.create_task(_pay(web_db, site, session_id, "8.00", FIVE_HOURS))
+        await _until_it_waits(ingest_db, second)
+    with pytest.raises(Conflict, match="nothing is due"):
+        await second
     assert len(await rows(ingest_db, "SELECT id FROM parking_payment")) == 1
+
+
+async def _until_it_waits(db: Database, task: "asyncio.Task[Paid]") -> None:
+    """Returns once somebody waits for a plate, or the task is over."""
+    query: LiteralString = """SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+                              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+    async with asyncio.timeout(10):
+        while not task.done() and not await rows(db, query):
+            await asyncio.sleep(0.01)
+
+
+async def test_late_passages_never_open_a_second_time_for_one_vehicle(ingest_db: Database, site: Site) -> None:
+    await _enter(ingest_db, site)
+    await site.report(ingest_db, [site.passage("exit", PLATE, NOON + minutes(60), "arrived")], NOON + minutes(60))
+    assert len(await openings(ingest_db)) == 1
+    between = [site.passage("exit", PLATE, NOON + minutes(20)), site.passage("entry", PLATE, NOON + minutes(30))]
+    await site.report(ingest_db, between, NOON + minutes(61))
+    assert [stay[1] for stay in await stays(ingest_db)] == ["closed", "open"]
+    assert len(await openings(ingest_db)) == 1
 
 
 async def test_turning_back_keeps_the_stay_open_and_the_clock_running(

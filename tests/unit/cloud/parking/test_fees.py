@@ -123,9 +123,18 @@ def test_a_time_that_the_clock_skips_begins_where_the_jump_ends() -> None:
 def test_a_date_that_clocks_interrupt_is_one_date() -> None:
     # Until 2011 the clocks of St. John's went back at 00:01, into the evening before.
     zone = ZoneInfo("America/St_Johns")
-    schedule = Schedule(unit=Unit(minutes=15, price=Decimal(1)), caps=Caps(per_calendar_day=Decimal(3)))
+    schedule = Schedule(unit=Unit(minutes=15, price=Decimal(1)), caps=Caps(per_calendar_day=Decimal(10)))
     rule = ParkingRule(name="x", currency="CAD", schedule=schedule)
-    assert _price(rule, "2010-11-06T23:00", "2010-11-07T12:00", zone) == Decimal("6.00")
+    fee = price_stay(rule, _at("2010-11-06T23:00", zone), _at("2010-11-07T12:00", zone), "small", zone)
+    assert [(step.kind, step.units, step.amount) for step in fee.steps] == [
+        ("units", 4, Decimal("4.00")),
+        ("units", 52, Decimal("52.00")),
+        ("cap-calendar-day", 0, Decimal("-42.00")),
+    ]
+    in_the_second_evening = datetime(2010, 11, 7, 3, tzinfo=UTC)
+    assert in_the_second_evening.astimezone(zone).day == 6
+    fee = price_stay(rule, in_the_second_evening, _at("2010-11-07T12:00", zone), "small", zone)
+    assert [step.units for step in fee.steps] == [50, 0]
 
 
 amounts = st.integers(0, 5000).map(lambda cents: Decimal(cents) / 100)
