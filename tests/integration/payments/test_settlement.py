@@ -14,6 +14,7 @@ from cloud.billing.service import Policy
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import InvalidInput, NotFound
 from cloud.kit.jobs import JobContext
+from cloud.kit.periods import Period
 from cloud.payments import service as payments
 from cloud.payments.service import RecordedPayment
 from tests.integration.billing.site import Site, make_site, noon
@@ -59,7 +60,7 @@ async def test_the_oldest_bill_is_settled_first(site: Site) -> None:
         (second.id, Decimal("89.67")),
     ]
     first, second = await site.bills(account_id=site.flats[0].account_id)
-    assert (first.state, first.settled_on, first.open) == ("paid", date(2026, 2, 10), 0)
+    assert (first.state, first.settled_on, first.open) == ("paid", date(2026, 2, 10), Decimal(0))
     assert (second.state, second.open) == ("issued", Decimal("120.66"))
     assert await site.proof() == []
 
@@ -95,7 +96,7 @@ async def test_a_late_fee_comes_after_all_principal_and_stops_on_the_day_of_paym
     assert (first.state, first.late_fee, first.late_fee_open) == ("paid", Decimal("2.10"), Decimal("1.76"))
     await _late_fees(site, date(2026, 6, 1))
     first, second = await site.bills(account_id=site.flats[0].account_id)
-    assert (first.late_fee, second.late_fee) == (Decimal("2.10"), 0)
+    assert (first.late_fee, second.late_fee) == (Decimal("2.10"), Decimal(0))
     rest = await _pay(site, "2.00", date(2026, 3, 1))
     assert (rest.settlement.allocations[0].late_fee, rest.settlement.surplus) == (Decimal("1.76"), Decimal("0.24"))
     revenue = await site.rows("SELECT -sum(amount) AS fees FROM posting WHERE ledger_account = 'revenue:late_fee'")
@@ -172,7 +173,7 @@ async def test_the_totals_of_a_month(site: Site) -> None:
     await _pay(site, "100.00", date(2026, 2, 10))
     async with site.db.transaction(SYSTEM) as conn:
         totals = await billing.month_totals(
-            conn, site.project.id, billing.Period(FEBRUARY, date(2026, 3, 1)), now=noon(date(2026, 2, 20))
+            conn, site.project.id, Period(FEBRUARY, date(2026, 3, 1)), now=noon(date(2026, 2, 20))
         )
     assert (totals.billed, totals.collected, totals.currency) == (2 * FEE, Decimal(100), "CNY")
     assert (totals.open, totals.overdue) == (4 * FEE - 100, 2 * FEE - 100)

@@ -1,0 +1,321 @@
+"""What the API of billing takes and gives."""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cloud.billing.records import Agreement, Bill, BillLine, BillRow, BillRun, BillState, Charge, RunFailure
+from cloud.kit.amounts import MoneyOut, QuantityOut, plain
+from cloud.kit.periods import Period
+from gateway.contract.quantities import BY_NUMBER
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PeriodOut(BaseModel):
+    """Local days from `start` up to, not including, `end`."""
+
+    start: date
+    end: date
+
+    @classmethod
+    def of(cls, period: Period) -> "PeriodOut":
+        """From our records."""
+        return cls(start=period.start, end=period.end)
+
+
+class BillOut(BaseModel):
+    """A bill. `open` is unpaid principal, `late_fee_open` the unpaid late fee as of last night."""
+
+    id: int
+    project_id: int
+    account_id: int
+    number: str | None
+    period: PeriodOut
+    state: BillState
+    total: MoneyOut
+    open: MoneyOut
+    late_fee_open: MoneyOut
+    issued_on: date | None
+    due_on: date | None
+    settled_on: date | None
+
+    @classmethod
+    def of(cls, bill: BillRow) -> "BillOut":
+        """From our records."""
+        return cls(
+            id=bill.id,
+            project_id=bill.project_id,
+            account_id=bill.account_id,
+            number=bill.number,
+            period=PeriodOut.of(bill.period),
+            state=bill.state,
+            total=MoneyOut.of(bill.total, bill.currency),
+            open=MoneyOut.of(bill.open, bill.currency),
+            late_fee_open=MoneyOut.of(bill.late_fee_open, bill.currency),
+            issued_on=bill.issued_on,
+            due_on=bill.due_on,
+            settled_on=bill.settled_on,
+        )
+
+
+class LineOut(BaseModel):
+    """quantity × price = amount; tier and period where the tariff has them."""
+
+    position: int
+    kind: str
+    component: str
+    tier: int | None
+    time_period: str | None
+    quantity: QuantityOut | None
+    price: Annotated[str | None, Field(examples=["0.4883"])]
+    amount: MoneyOut
+
+    @classmethod
+    def of(cls, line: BillLine, currency: str) -> "LineOut":
+        """From our records."""
+        return cls(
+            position=line.position,
+            kind=line.kind,
+            component=line.component,
+            tier=line.tier,
+            time_period=line.time_period,
+            quantity=None if line.quantity is None else QuantityOut.of(line.quantity, line.unit or ""),
+            price=None if line.price is None else plain(line.price),
+            amount=MoneyOut.of(line.amount, currency),
+        )
+
+
+class ReadingOut(BaseModel):
+    """A boundary reading as the bill cites it, before the multiplier."""
+
+    taken_at: datetime
+    reading: QuantityOut
+
+    @classmethod
+    def of(cls, channel: int | None, taken_at: datetime | None, value: int | None) -> "ReadingOut | None":
+        """In the display unit of the channel; None where nothing was metered."""
+        if channel is None or taken_at is None or value is None:
+            return None
+        quantity = BY_NUMBER[channel]
+        return cls(
+            taken_at=taken_at,
+            reading=QuantityOut.of(Decimal(value).scaleb(quantity.display_exponent), quantity.display_unit),
+        )
+
+
+class ChargeOut(BaseModel):
+    """One service over one period, the readings it rests on, and its lines, which add up to it."""
+
+    id: int
+    agreement_id: int
+    service: str
+    period: PeriodOut
+    tariff_version_id: int
+    meter_id: int | None
+    opening: ReadingOut | None
+    closing: ReadingOut | None
+    amount: MoneyOut
+    lines: list[LineOut]
+
+    @classmethod
+    def of(cls, charge: Charge, currency: str) -> "ChargeOut":
+        """From our records."""
+        return cls(
+            id=charge.id,
+            agreement_id=charge.agreement_id,
+            service=charge.service,
+            period=PeriodOut.of(charge.period),
+            tariff_version_id=charge.tariff_version_id,
+            meter_id=charge.meter_id,
+            opening=ReadingOut.of(charge.channel, charge.opening_at, charge.opening_value),
+            closing=ReadingOut.of(charge.channel, charge.closing_at, charge.closing_value),
+            amount=MoneyOut.of(charge.amount, currency),
+            lines=[LineOut.of(line, currency) for line in charge.lines],
+        )
+
+
+class BillDetailOut(BillOut):
+    """A bill with its charges and lines."""
+
+    charges: list[ChargeOut]
+
+    @classmethod
+    def whole(cls, bill: Bill) -> "BillDetailOut":
+        """From our records."""
+        charges = [ChargeOut.of(charge, bill.summary.currency) for charge in bill.charges]
+        return cls(**dict(BillOut.of(bill.summary)), charges=charges)
+
+
+class LateFeeStepOut(BaseModel):
+    """days × principal × rate = part, not rounded."""
+
+    first: date
+    last: date
+    days: int
+    principal: str
+    rate: str
+    part: str
+
+
+class ExplanationOut(BaseModel):
+    """Everything the amounts follow from: same inputs and engine, same bill."""
+
+    bill: BillDetailOut
+    engine_version: str
+    inputs: dict[str, Any]
+    late_fee: MoneyOut
+    late_fee_steps: list[LateFeeStepOut]
+
+    @classmethod
+    def of(cls, bill: Bill) -> "ExplanationOut":
+        """From our records."""
+        steps = bill.late_fee.steps if bill.late_fee else []
+        return cls(
+            bill=BillDetailOut.whole(bill),
+            engine_version=bill.engine_version,
+            inputs=bill.inputs,
+            late_fee=MoneyOut.of(bill.summary.late_fee, bill.summary.currency),
+            late_fee_steps=[LateFeeStepOut.model_validate(step) for step in steps],
+        )
+
+
+class BillPage(BaseModel):
+    """A page of bills."""
+
+    items: list[BillOut]
+    next_cursor: str | None
+
+
+class RunIn(_In):
+    """The local days to charge, `end` exclusive: a calendar month in most cases."""
+
+    project_id: int
+    start: Annotated[date, Field(examples=["2026-01-01"])]
+    end: Annotated[date, Field(examples=["2026-02-01"])]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "RunIn":
+        if self.end <= self.start:
+            raise ValueError("end: expected a day after start")
+        return self
+
+
+class RunStartedOut(BaseModel):
+    """The run is done by the job; ask there how far it is."""
+
+    job_id: int
+    job: Annotated[str, Field(examples=["/api/v1/jobs/17"])]
+
+
+class RunFailureOut(BaseModel):
+    """An account that could not be billed, and why."""
+
+    account_id: int
+    code: str
+    detail: str
+
+
+class RunOut(BaseModel):
+    """A bill run."""
+
+    id: int
+    project_id: int
+    period: PeriodOut
+    state: str
+    accounts: int
+    billed: int
+    failed: int
+    total: str
+    job_id: int | None
+    created_at: datetime
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, run: BillRun) -> "RunOut":
+        """From our records."""
+        return cls(
+            id=run.id,
+            project_id=run.project_id,
+            period=PeriodOut.of(run.period),
+            state=run.state,
+            accounts=run.accounts,
+            billed=run.billed,
+            failed=run.failed,
+            total=format(run.total, "f"),
+            job_id=run.job_id,
+            created_at=run.created_at,
+            finished_at=run.finished_at,
+        )
+
+
+class RunDetailOut(RunOut):
+    """A bill run with the accounts that it could not bill."""
+
+    failures: list[RunFailureOut]
+
+    @classmethod
+    def whole(cls, run: BillRun, failures: list[RunFailure]) -> "RunDetailOut":
+        """From our records."""
+        found = [RunFailureOut(account_id=one.account_id, code=one.code, detail=one.detail) for one in failures]
+        return cls(**dict(RunOut.of(run)), failures=found)
+
+
+class RunPage(BaseModel):
+    """A page of runs."""
+
+    items: list[RunOut]
+    next_cursor: str | None
+
+
+class AgreementIn(_In):
+    """What an account is charged for, from `valid_from` up to, not including, `valid_until`."""
+
+    project_id: int
+    account_id: int
+    service: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$", examples=["electricity"])]
+    tariff_id: int
+    meter_id: int | None = None
+    unit_id: int | None = None
+    valid_from: date
+    valid_until: date | None = None
+
+
+class AgreementOut(BaseModel):
+    """A service agreement."""
+
+    id: int
+    project_id: int
+    account_id: int
+    service: str
+    tariff_id: int
+    meter_id: int | None
+    unit_id: int | None
+    valid_from: date
+    valid_until: date | None
+
+    @classmethod
+    def of(cls, agreement: Agreement) -> "AgreementOut":
+        """From our records."""
+        return cls(
+            id=agreement.id,
+            project_id=agreement.project_id,
+            account_id=agreement.account_id,
+            service=agreement.service,
+            tariff_id=agreement.tariff_id,
+            meter_id=agreement.meter_id,
+            unit_id=agreement.unit_id,
+            valid_from=agreement.valid_from,
+            valid_until=agreement.valid_until,
+        )
+
+
+class AgreementPage(BaseModel):
+    """A page of agreements."""
+
+    items: list[AgreementOut]
+    next_cursor: str | None

@@ -1,0 +1,78 @@
+"""What the API of tariffs takes and gives."""
+
+from datetime import date
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cloud.tariffs.models import Code, TariffContent
+from cloud.tariffs.repository import Tariff
+from cloud.tariffs.service import TariffVersion
+
+
+class TariffVersionIn(BaseModel):
+    """A version to publish; the tariff of this code is made when there is none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    project_id: int
+    code: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", examples=["beijing-electricity"])]
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    service: Code
+    valid_from: Annotated[date, Field(description="Local day on which it takes over.")]
+    content: TariffContent
+
+
+class TariffVersionOut(BaseModel):
+    """A published version; `valid_until` is the first day on which it no longer holds."""
+
+    id: int
+    tariff_id: int
+    version: int
+    valid_from: date
+    valid_until: date | None
+    hash: str
+    content: TariffContent
+
+    @classmethod
+    def of(cls, version: TariffVersion) -> "TariffVersionOut":
+        """From our records."""
+        return cls(
+            id=version.id,
+            tariff_id=version.tariff_id,
+            version=version.version,
+            valid_from=version.valid_from,
+            valid_until=version.valid_until,
+            hash=version.hash,
+            content=version.content,
+        )
+
+
+class TariffOut(BaseModel):
+    """A tariff with its versions in order of time."""
+
+    id: int
+    project_id: int
+    code: str
+    name: str
+    service: str
+    versions: list[TariffVersionOut]
+
+    @classmethod
+    def of(cls, tariff: Tariff, versions: list[TariffVersion]) -> "TariffOut":
+        """From our records."""
+        return cls(
+            id=tariff.id,
+            project_id=tariff.project_id,
+            code=tariff.code,
+            name=tariff.name,
+            service=tariff.service,
+            versions=[TariffVersionOut.of(version) for version in versions],
+        )
+
+
+class TariffPage(BaseModel):
+    """A page of tariffs."""
+
+    items: list[TariffOut]
+    next_cursor: str | None
