@@ -18,7 +18,7 @@ from cloud.identity.models import (
     UserOut,
     UserPage,
 )
-from cloud.identity.repository import AuditFilter
+from cloud.identity.records import AuditFilter
 from cloud.identity.sign_in import Attempt, sign_in
 from cloud.kit.idempotency import Once
 from cloud.kit.paging import page_request

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.identity.caller import Caller
 from cloud.identity.policy import Grant
-from cloud.identity.repository import AuditEntry, User
+from cloud.identity.records import AuditEntry, User
 
 Password = Annotated[str, Field(min_length=1, max_length=200)]
 

@@ -1,11 +1,11 @@
 """All SQL of identity."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
 
 from cloud.identity.policy import Grant
+from cloud.identity.records import AuditEntry, AuditFilter, Credentials, Recognised, User
 from cloud.kit.db import Conn
 
 _RECOGNISE: LiteralString = """
@@ -97,71 +97,6 @@ _FORGET_JOBS: LiteralString = """
 """
 _PROJECT_ID: LiteralString = "SELECT id FROM project WHERE code = %s"
 _PROJECT_OF_PERSON: LiteralString = "SELECT project_id AS id FROM person WHERE id = %s"
-
-
-@dataclass(frozen=True, slots=True)
-class Recognised:
-    """The user behind a valid token, and what is needed to know what he may do."""
-
-    token_id: int
-    user_id: int
-    login: str
-    display_name: str
-    locale: str
-    stale: bool
-    grants: tuple[Grant, ...]
-    links: tuple[tuple[int, int], ...]
-    all_projects: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What sign-in checks a password against."""
-
-    id: int
-    password_hash: str
-    active: bool
-    locked: bool
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """A user as staff see him, with the grants in their projects."""
-
-    id: int
-    login: str
-    display_name: str
-    locale: str
-    active: bool
-    created_at: datetime
-    grants: tuple[Grant, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """One change of one row."""
-
-    id: int
-    at: datetime
-    project_id: int | None
-    actor_kind: str
-    user_id: int | None
-    request_id: str | None
-    table_name: str
-    row_id: str
-    action: str
-    before: dict[str, Any] | None
-    after: dict[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class AuditFilter:
-    """Which entries are wanted; None: any."""
-
-    project_id: int | None = None
-    table_name: str | None = None
-    row_id: str | None = None
-    user_id: int | None = None
 
 
 async def recognise(conn: Conn, token_hash: bytes, kind: str) -> Recognised | None:

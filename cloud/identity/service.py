@@ -10,7 +10,7 @@ from cloud.identity import repository
 from cloud.identity.caller import Caller
 from cloud.identity.passwords import hash_password
 from cloud.identity.policy import ROLES, Grant, access_of, may_grant
-from cloud.identity.repository import AuditEntry, AuditFilter, User
+from cloud.identity.records import AuditEntry, AuditFilter, User
 from cloud.kit.db import SIGN_IN, Asker, Conn, state_asker
 from cloud.kit.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
 from cloud.kit.paging import Page, PageRequest, after_id, cut
