@@ -1,0 +1,190 @@
+"""The web process on a real port over a small estate, and a browser that reports every complaint it has."""
+
+import asyncio
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from cloud.kit.security import Keys
+from cloud.web.bundle import bundle
+from cloud.web.shell import WEB
+from tests.browser.estate import PASSWORD, Estate, make_estate
+
+_CHROMIUM = "/usr/bin/chromium"
+_ARGUMENTS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+_SCREENSHOTS = Path(__file__).parents[2] / ".screenshots"
+_START_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A running web process and the estate it shows."""
+
+    url: str
+    estate: Estate
+    owner_dsn: str
+
+    def value(self, query: str, *values: object) -> object:
+        """The single value that a query of the database's owner gives."""
+        with psycopg.connect(self.owner_dsn) as conn:
+            row = conn.execute(query, values).fetchone()  # type: ignore[call-overload]  # a query of a test
+        assert row is not None
+        return row[0]
+
+
+@pytest.fixture(scope="module")
+def site(server_dsn: str, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The estate, served by `gatemeter web run`."""
+    bundle(WEB)
+    name = f"gm_browser_{secrets.token_hex(6)}"
+    with psycopg.connect(server_dsn, autocommit=True) as conn:
+        conn.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template_database))
+        )
+    owner_dsn = make_conninfo(server_dsn, dbname=name)
+    keys_file = tmp_path_factory.mktemp("web") / "keys.json"
+    keys = Keys.generate()
+    keys.save(keys_file)
+    try:
+        # In a thread of its own: a browser that runs already keeps an event loop in this one.
+        with ThreadPoolExecutor(1) as thread:
+            estate = thread.submit(asyncio.run, make_estate(owner_dsn, keys, datetime.now(UTC))).result()
+        with _web_process(owner_dsn, keys_file) as url:
+            yield Site(url, estate, owner_dsn)
+    finally:
+        with psycopg.connect(server_dsn, autocommit=True) as conn:
+            conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def _web_process(owner_dsn: str, keys_file: Path) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "GATEMETER_DATABASE_DSN": owner_dsn,
+        "GATEMETER_KEYS_FILE": str(keys_file),
+        "GATEMETER_WEB_PORT": str(port),
+        "GATEMETER_SECURE_COOKIES": "false",
+        "GATEMETER_LOG_LEVEL": "warning",
+    }
+    command = [sys.executable, "-c", "from cloud.cli import main; main()", "web", "run"]
+    process = subprocess.Popen(command, env=environment, cwd=Path(__file__).parents[2])
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_until_it_answers(url, process)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _wait_until_it_answers(url: str, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the web process ended"
+        try:
+            if httpx.get(f"{url}/healthz").status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError(f"the web process did not answer within {_START_S} s")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests of a module."""
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=_CHROMIUM, args=_ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+class Visitor:
+    """A signed-in browser window. Whatever the console or the content policy complains about is kept."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        self._url = url
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("response", lambda answer: self._on_status(answer.url, answer.status))
+
+    def sign_in(self, login: str) -> None:
+        """Through the form."""
+        self.page.goto(f"{self._url}/login")
+        self.page.fill("#login", login)
+        self.page.fill("#password", PASSWORD)
+        self.page.click("button.btn-primary")
+        self.page.wait_for_load_state("networkidle")
+
+    def speak(self, tag: str) -> None:
+        """Changes the language with the switch."""
+        self.page.evaluate(
+            "tag => document.querySelector(`form[action='/locale'] button[value='${tag}']`).click()", tag
+        )
+        self.page.wait_for_function("tag => document.documentElement.lang === tag", arg=tag)
+
+    def open(self, path: str) -> Page:
+        """Loads a page and waits until its charts are drawn."""
+        self.page.goto(f"{self._url}{path}")
+        self.page.wait_for_function(
+            "() => [...document.querySelectorAll('[data-chart-url]')]"
+            ".every(chart => chart.dataset.chartDrawn || chart.querySelector('.chart-message'))"
+        )
+        return self.page
+
+    def picture(self, name: str) -> None:
+        """Keeps what the window shows, for people."""
+        _SCREENSHOTS.mkdir(exist_ok=True)
+        self.page.screenshot(path=_SCREENSHOTS / f"{name}.png", full_page=True)
+
+    def overflow(self) -> int:
+        """How many pixels the page is wider than the window."""
+        width: int = self.page.evaluate(
+            "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        return width
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def _on_status(self, url: str, status: int) -> None:
+        if status >= 400:
+            self.complaints.append(f"{status} {url}")
+
+
+@contextmanager
+def visiting(browser: Browser, site: Site, login: str, width: int = 1440, height: int = 900) -> Iterator[Visitor]:
+    """A visitor in a window of its own; fails when anything was complained about."""
+    context = browser.new_context(viewport={"width": width, "height": height}, locale="zh-CN")
+    context.set_default_timeout(15_000)
+    try:
+        visitor = Visitor(context.new_page(), site.url)
+        visitor.sign_in(login)
+        yield visitor
+        assert visitor.complaints == []
+    finally:
+        context.close()

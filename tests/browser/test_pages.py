@@ -1,0 +1,63 @@
+"""Every page of staff and residents in a real browser."""
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser.conftest import Site, visiting
+from tests.browser.estate import RESIDENT, STAFF
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)], ids=["desktop", "phone"])
+@pytest.mark.parametrize("tag", ["zh-CN", "en"])
+def test_every_page_of_staff_renders_without_complaint(
+    browser: Browser, site: Site, tag: str, width: int, height: int
+) -> None:
+    estate = site.estate
+    bill_id = site.value("SELECT min(id) FROM bill")
+    run_id = site.value("SELECT max(id) FROM bill_run")
+    pages = {
+        "overview": "/",
+        "meters": "/meters",
+        "meter": f"/meters/{estate.meters[0].id}?step=day&on={estate.gap_day}",
+        "meter-hours": f"/meters/{estate.meters[0].id}?step=hour&on={estate.gap_day}",
+        "meter-months": f"/meters/{estate.meters[0].id}?step=month",
+        "bills": "/bills",
+        "bill": f"/bills/{bill_id}",
+        "bill-runs": "/bill-runs",
+        "bill-run": f"/bill-runs/{run_id}",
+        "parking": "/parking",
+        "session": f"/parking/sessions/{estate.waiting_session}",
+        "devices": "/devices",
+        "units": "/estate/units",
+        "audit": "/audit",
+    }
+    with visiting(browser, site, STAFF, width, height) as visitor:
+        visitor.speak(tag)
+        for name, path in pages.items():
+            page = visitor.open(path)
+            visitor.picture(f"staff-{name}-{tag}-{width}")
+            assert page.locator("main").inner_text().strip(), name
+            assert visitor.overflow() == 0, f"{name} is wider than the window"
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)], ids=["desktop", "phone"])
+@pytest.mark.parametrize("tag", ["zh-CN", "en"])
+def test_every_page_of_residents_renders_without_complaint(
+    browser: Browser, site: Site, tag: str, width: int, height: int
+) -> None:
+    with visiting(browser, site, RESIDENT, width, height) as visitor:
+        visitor.speak(tag)
+        bill_id = site.value("SELECT id FROM bill WHERE account_id = %s", site.estate.accounts[0].id)
+        for name, path in {
+            "home": "/home",
+            "usage": "/my/usage",
+            "bills": "/my/bills",
+            "bill": f"/my/bills/{bill_id}",
+            "stays": "/my/stays",
+        }.items():
+            page = visitor.open(path)
+            visitor.picture(f"resident-{name}-{tag}-{width}")
+            assert page.locator("main").inner_text().strip(), name
+            assert visitor.overflow() == 0, f"{name} is wider than the window"
