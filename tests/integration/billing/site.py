@@ -25,6 +25,7 @@ from cloud.tariffs.models import TariffContent
 TARIFFS = Path(__file__).parents[3] / "firmware-config/tariffs"
 SINCE = date(2026, 1, 1)
 MODULI: dict[Medium, int] = {"electricity": 10**9, "water": 10**11}
+JANUARY_USAGE: dict[Medium, int] = {"electricity": 100_000, "water": 12_000_000}
 FILES = {"electricity": "beijing-electricity", "water": "beijing-water", "property": "property-fee"}
 
 

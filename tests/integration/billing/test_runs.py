@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 from decimal import Decimal
 from random import Random
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -203,24 +204,21 @@ async def test_double_billing_is_impossible_by_constraint(site: Site, period: st
         )
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
+async def test_what_is_issued_and_booked_never_changes(site: Site) -> None:
+    await site.run(JANUARY)
+    changes: tuple[LiteralString, ...] = (
         "UPDATE bill SET total = total + 1",
         "UPDATE bill SET state = 'draft'",
         "DELETE FROM bill",
         "UPDATE bill_line SET amount = amount + 1",
         "DELETE FROM bill_line",
         "UPDATE charge SET quantity = 0",
-        "UPDATE posting SET amount = amount + 1",
+        "UPDATE posting SET amount = amount + 1 RETURNING id",
         "DELETE FROM journal",
-    ],
-)
-async def test_what_is_issued_and_booked_never_changes(site: Site, change: str) -> None:
-    await site.run(JANUARY)
-    with pytest.raises(psycopg.IntegrityError):
-        async with site.db.transaction(SYSTEM) as conn:
-            await conn.execute(change.encode())
+    )
+    for change in changes:
+        with pytest.raises(psycopg.IntegrityError):
+            await site.rows(change)
 
 
 async def test_a_resident_sees_only_his_bills(site: Site, web_db: Database) -> None:
