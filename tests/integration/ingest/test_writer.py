@@ -6,6 +6,7 @@ import zlib
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
@@ -123,8 +124,6 @@ async def test_two_workers_with_the_same_messages_at_once(owner_dsn: str, site: 
 
 
 def frame(*fields: object) -> bytes:
-    import msgspec
-
     return msgspec.json.encode(fields)
 
 
