@@ -89,8 +89,12 @@ def cloud(installation: Installation) -> list[ChildSpec]:
     ]  # fmt: skip
 
 
-def field(installation: Installation) -> list[ChildSpec]:
-    """The simulated devices and the gateway that reads them."""
+def field(installation: Installation, gateway_heard: Callable[[], Awaitable[bool]]) -> list[ChildSpec]:
+    """The simulated devices and the gateway that reads them, in the order in which they find each other.
+
+    `gateway_heard` tells whether the cloud has heard of the gateway since it was started: what a barrier says before
+    that is heard by nobody.
+    """
     site = str(installation.options.site_file)
     barriers = {"GATEMETER_BARRIER_PASSWORD": installation.secrets["broker-barriers"]}
     gateway = {**barriers, "GATEMETER_BROKER_PASSWORD": installation.secrets["broker-gateway"]}
@@ -98,8 +102,8 @@ def field(installation: Installation) -> list[ChildSpec]:
     return [
         ChildSpec("meters", (*_GATEMETER, "simulate", "meters", "--site", site, "--seed", seed),
                   ready=_listens(installation.line_ports[-1])),
+        ChildSpec("gateway", (*_GATEMETER, "gateway", "run", "--site", site), gateway, ready=gateway_heard),
         ChildSpec("barriers", (*_GATEMETER, "simulate", "barriers", "--site", site, "--seed", seed), barriers),
-        ChildSpec("gateway", (*_GATEMETER, "gateway", "run", "--site", site), gateway),
     ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from simulators.demo.child import Child
 from simulators.demo.contracts import make_agreements, make_lot
 from simulators.demo.delivery import Delivery, DeliveryFailed, delivery
 from simulators.demo.estate import build_estate
+from simulators.demo.fees import pay_stays
 from simulators.demo.options import GATEWAY, PROJECT, ZONE, DemoError
 from simulators.demo.plan import make_plan
 from simulators.demo.processes import Installation
@@ -126,6 +127,8 @@ class SetUp:
                     batch = passages[start : start + _PASSAGES_PER_BATCH]
                     await deliverer.passages(batch)
                     step.advance(len(batch))
+        with self._steps.step("Parking fees") as step:
+            await pay_stays(self._db, _ASKER, self._state.facts["project_id"], self._options.seed, step)
         return {}
 
     async def _users(self) -> Facts:

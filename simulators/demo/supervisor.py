@@ -6,11 +6,14 @@ import fcntl
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from typing import Final
 
-from cloud.kit.db import Database
+from cloud.devices import service as devices
+from cloud.kit.db import SYSTEM, Database
 from cloud.kit.migrate import migrate
+from cloud.kit.paging import MAX_LIMIT, PageRequest
 from cloud.kit.security import Keys
 from simulators.broker import BrokerProcess
 from simulators.demo import processes
@@ -67,10 +70,10 @@ class Demo:
         async with Database(installation.owner_dsn, "gatemeter_worker", max_size=4) as db:
             worker = next(child for child in self._children if child.spec.name == "worker")
             await SetUp(installation, self._state, db, self._steps, worker).run()
-        if options.live:
-            with self._steps.step("Meters, barriers and gateway"):
-                for spec in processes.field(installation):
-                    await self._run(spec)
+            if options.live:
+                with self._steps.step("Meters, gateway, barriers"):
+                    for spec in processes.field(installation, gateway_heard_since(db, datetime.now(UTC))):
+                        await self._run(spec)
         self._steps.say(welcome(options, secrets, [child.spec.name for child in self._children]))
 
     async def stop(self) -> None:
@@ -111,6 +114,17 @@ class Demo:
         child = Child(spec, self._options.logs / f"{spec.name}.log", self._steps.say)
         self._children.append(child)
         await child.start()
+
+
+def gateway_heard_since(db: Database, since: datetime) -> Callable[[], Awaitable[bool]]:
+    """Asks whether the cloud has heard of a gateway since then."""
+
+    async def heard() -> bool:
+        async with db.transaction(SYSTEM) as conn:
+            gateways = (await devices.list_gateways(conn, PageRequest(MAX_LIMIT))).items
+        return any(gateway.seen_at is not None and gateway.seen_at >= since for gateway in gateways)
+
+    return heard
 
 
 async def _unless_stopped(demo: Demo, stop: asyncio.Event) -> None:

@@ -12,7 +12,7 @@ from cloud.metering.records import Meter
 from simulators.demo.options import DemoError
 from simulators.demo.progress import Step
 
-_POLL_S: Final = 0.25
+_POLL_S: Final = 0.5
 
 
 async def all_meters(db: Database, asker: Asker, project_id: int) -> list[Meter]:
@@ -51,4 +51,7 @@ async def usage_is_derived(
             raise DemoError(f"the worker derives no usage of meter {still[0].code}: see its log")
         waiting = still
         if waiting:
+            # Ingest asks for the same now and then; here somebody waits for the last batch's share.
+            async with db.transaction(asker) as conn:
+                await metering.ask_for_usage(conn)
             await asyncio.sleep(_POLL_S)

@@ -17,7 +17,7 @@ def welcome(options: DemoOptions, secrets: dict[str, str], running: list[str]) -
     lines = [
         "",
         f"  Staff        {base}/",
-        f"  Resident     {base}/me",
+        f"  Resident     {base}/home",
         f"  API          {base}/api/v1/openapi.json",
         "",
         *(f"  {login:<12} {secrets[login]}   {purpose}" for login, purpose in LOGINS.items()),

@@ -1,0 +1,28 @@
+"""Pays for the stays of the generated history when their vehicles left."""
+
+import random
+from typing import Final
+
+from cloud.kit.db import Asker, Database
+from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.parking import service as parking
+from cloud.parking.records import SessionFilter
+from simulators.demo.progress import Step
+
+_METHODS: Final = ("wechat", "alipay", "cash")
+
+
+async def pay_stays(db: Database, asker: Asker, project_id: int, seed: int, step: Step) -> None:
+    """Pays every closed stay that costs something; may be repeated, and pays nothing twice."""
+    wanted = SessionFilter(project_id=project_id, state="closed")
+    request: PageRequest | None = PageRequest(MAX_LIMIT)
+    while request is not None:
+        async with db.transaction(asker) as conn:
+            page = await parking.list_sessions(conn, request, wanted)
+            for stay in page.items:
+                due = (stay.fee or 0) - stay.paid
+                if due > 0:
+                    method = random.Random(f"{seed}/{stay.id}").choice(_METHODS)
+                    await parking.pay(conn, stay.id, due, method, "demo", at=stay.left_at)
+                    step.advance()
+        request = None if page.next_cursor is None else page_request(MAX_LIMIT, page.next_cursor)
