@@ -75,7 +75,8 @@ async def start_run(body: RunIn, scope: Runner, once: Once) -> RunStartedOut:
     async def make() -> RunStartedOut:
         period = Period(body.start, body.end)
         job_id = await service.start_run(scope.conn, body.project_id, period, scope.caller.user_id)
-        return RunStartedOut(job_id=job_id, job=f"/api/v1/jobs/{job_id}")
+        run = await service.run_of_job(scope.conn, job_id)
+        return RunStartedOut(run_id=run.id, job_id=job_id, run=f"/api/v1/bill-runs/{run.id}")
 
     return await once.answer(scope.conn, RunStartedOut, make)
 

@@ -206,10 +206,11 @@ class RunIn(_In):
 
 
 class RunStartedOut(BaseModel):
-    """The run is done by the job; ask there how far it is."""
+    """The run is done by the job; `run` says how far it is."""
 
+    run_id: int
     job_id: int
-    job: Annotated[str, Field(examples=["/api/v1/jobs/17"])]
+    run: Annotated[str, Field(examples=["/api/v1/bill-runs/17"])]
 
 
 class RunFailureOut(BaseModel):

@@ -14,6 +14,12 @@ _INSERT_RUN: LiteralString = """
     INSERT INTO bill_run (project_id, period, created_by)
     VALUES (%(project_id)s, daterange(%(start)s, %(end)s), %(created_by)s) RETURNING id
 """
+# A worker that died for good leaves its run behind: it must not block the project for ever.
+_RELEASE_ABANDONED: LiteralString = """
+    UPDATE bill_run r SET state = 'failed', finished_at = now()
+    FROM job j
+    WHERE r.project_id = %s AND r.state = 'running' AND j.id = r.job_id AND j.state IN ('done', 'failed', 'cancelled')
+"""
 _RUN: LiteralString = """
     SELECT id, project_id, lower(period) AS start, upper(period) AS end, state, accounts, billed, failed, total, job_id,
            created_at, finished_at
@@ -92,6 +98,11 @@ async def insert_run(conn: Conn, project_id: int, period: Period, created_by: in
     return int(row["id"])
 
 
+async def release_abandoned(conn: Conn, project_id: int) -> None:
+    """Marks running runs whose job has ended as failed."""
+    await conn.execute(_RELEASE_ABANDONED, (project_id,))
+
+
 async def set_job(conn: Conn, run_id: int, job_id: int) -> None:
     """Which job does the run."""
     await conn.execute("UPDATE bill_run SET job_id = %s WHERE id = %s", (job_id, run_id))
@@ -110,6 +121,12 @@ async def finish(conn: Conn, run_id: int, state: str) -> None:
 async def run(conn: Conn, run_id: int) -> BillRun | None:
     """One run."""
     row = await (await conn.execute(_RUN + "WHERE id = %s", (run_id,))).fetchone()
+    return None if row is None else _run(row)
+
+
+async def run_of_job(conn: Conn, job_id: int) -> BillRun | None:
+    """The run that a job does."""
+    row = await (await conn.execute(_RUN + "WHERE job_id = %s", (job_id,))).fetchone()
     return None if row is None else _run(row)
 
 

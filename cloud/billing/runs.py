@@ -32,6 +32,7 @@ async def start_run(conn: Conn, project_id: int, period: Period, created_by: int
     Raises Conflict while another run of the project is running, NotFound for an unknown project.
     """
     await estate.get_project(conn, project_id)
+    await run_repository.release_abandoned(conn, project_id)
     try:
         async with conn.transaction():
             run_id = await run_repository.insert_run(conn, project_id, period, created_by)
@@ -54,13 +55,14 @@ async def execute_run(
 ) -> BillRun:
     """Does a run, or what is left of it: it may be repeated at any point and charges nothing twice.
 
-    Raises NotFound; any other error leaves the run failed, to be repeated.
+    Raises NotFound, Conflict while another run of the project is running; any error later on leaves the run failed,
+    to be repeated.
     """
     async with db.transaction(asker) as conn:
         run = await _run_of(conn, run_id)
         if run.state not in ("running", "failed"):
             return run
-        await run_repository.set_state(conn, run_id, "running")
+        await _resume(conn, run)
         await run_repository.clear_failures(conn, run_id)
         project = await estate.get_project(conn, run.project_id)
         open_accounts = {one.agreement.account_id for one in await repository.uncharged(conn, project.id, run.period)}
@@ -74,6 +76,14 @@ async def execute_run(
             await run_repository.finish(conn, run_id, "issued" if finished else "failed")
     async with db.transaction(asker) as conn:
         return await _run_of(conn, run_id)
+
+
+async def _resume(conn: Conn, run: BillRun) -> None:
+    try:
+        async with conn.transaction():
+            await run_repository.set_state(conn, run.id, "running")
+    except UniqueViolation as error:
+        raise Conflict("run-in-progress", "another bill run of this project is running") from error
 
 
 async def _run_of(conn: Conn, run_id: int) -> BillRun:

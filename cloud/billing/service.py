@@ -61,6 +61,7 @@ __all__ = [
     "prepaid_balance",
     "refresh_late_fees",
     "run_failures",
+    "run_of_job",
     "set_policy",
     "settle",
     "start_run",
@@ -149,6 +150,14 @@ async def get_run(conn: Conn, run_id: int) -> BillRun:
     found = await run_repository.run(conn, run_id)
     if found is None:
         raise NotFound("no-such-run", f"there is no bill run {run_id}", field="run_id")
+    return found
+
+
+async def run_of_job(conn: Conn, job_id: int) -> BillRun:
+    """The run that a job of `start_run` does. Raises NotFound."""
+    found = await run_repository.run_of_job(conn, job_id)
+    if found is None:
+        raise NotFound("no-such-run", f"job {job_id} does no bill run")
     return found
 
 

@@ -187,6 +187,19 @@ async def test_one_run_of_a_project_at_a_time(site: Site) -> None:
             await billing.start_run(conn, site.project.id, Period(FEBRUARY, MARCH))
 
 
+async def test_a_run_whose_worker_gave_up_does_not_block_the_next(site: Site) -> None:
+    async with site.db.transaction(SYSTEM) as conn:
+        job_id = await billing.start_run(conn, site.project.id, Period(JANUARY, FEBRUARY))
+        await conn.execute("UPDATE job SET state = 'failed' WHERE id = %s", (job_id,))
+    assert (await site.run(JANUARY)).billed == 2
+    async with site.db.transaction(SYSTEM) as conn:
+        given_up = await billing.run_of_job(conn, job_id)
+        await billing.start_run(conn, site.project.id, Period(FEBRUARY, MARCH))
+    assert given_up.state == "failed"
+    with pytest.raises(Conflict, match="another bill run"):
+        await billing.execute_run(site.db, SYSTEM, given_up.id)
+
+
 @pytest.mark.parametrize("period", ["[2026-01-01,2026-02-01)", "[2026-01-31,2026-02-10)"])
 async def test_double_billing_is_impossible_by_constraint(site: Site, period: str) -> None:
     await site.run(JANUARY)

@@ -63,7 +63,7 @@ async def _get(client: httpx.AsyncClient, auth: Auth, what: str) -> dict[str, An
 
 async def _do_run(client: httpx.AsyncClient, auth: Auth, site: Site) -> None:
     started = await _post(client, auth, "bill-runs", 202, project_id=site.project.id, **RUN)
-    assert started["job"] == f"/api/v1/jobs/{started['job_id']}"
+    assert (await _get(client, auth, started["run"].removeprefix("/api/v1/")))["state"] == "running"
     (job,) = await site.rows("SELECT payload FROM job WHERE id = %s", started["job_id"])
     await HANDLERS[RUN_JOB](JobContext(started["job_id"], site.project.id, job["payload"], site.db))
 
