@@ -38,6 +38,10 @@ def template_database(server_dsn: str) -> Iterator[str]:
     with psycopg.connect(server_dsn, autocommit=True) as conn:
         conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
     migrate(make_conninfo(server_dsn, dbname=name))
+    with psycopg.connect(server_dsn, autocommit=True) as conn:
+        # A template must have no visitors, and TimescaleDB's background workers are some.
+        conn.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+        conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
     yield name
     _drop(server_dsn, name)
 
