@@ -27,10 +27,16 @@ from cloud.web.shell import WEB
 from tests.browser.estate import PASSWORD, Estate, make_estate
 
 _CHROMIUM = "/usr/bin/chromium"
-_ARGUMENTS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+_ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 _SCREENSHOTS = Path(__file__).parents[2] / ".screenshots"
 _START_S = 30
 
@@ -144,15 +150,14 @@ class Visitor:
         self.page.evaluate(
             "tag => document.querySelector(`form[action='/locale'] button[value='${tag}']`).click()", tag
         )
-        self.page.wait_for_function("tag => document.documentElement.lang === tag", arg=tag)
+        self.page.locator(f"html[lang='{tag}']").wait_for(state="attached")
+        self.page.wait_for_load_state("networkidle")
 
     def open(self, path: str) -> Page:
         """Loads a page and waits until its charts are drawn."""
         self.page.goto(f"{self._url}{path}")
-        self.page.wait_for_function(
-            "() => [...document.querySelectorAll('[data-chart-url]')]"
-            ".every(chart => chart.dataset.chartDrawn || chart.querySelector('.chart-message'))"
-        )
+        pending = "[data-chart-url]:not([data-chart-drawn]):not(:has(.chart-message))"
+        self.page.locator(pending).first.wait_for(state="detached")
         return self.page
 
     def picture(self, name: str) -> None:
@@ -183,8 +188,11 @@ def visiting(browser: Browser, site: Site, login: str, width: int = 1440, height
     context.set_default_timeout(15_000)
     try:
         visitor = Visitor(context.new_page(), site.url)
-        visitor.sign_in(login)
-        yield visitor
-        assert visitor.complaints == []
+        try:
+            visitor.sign_in(login)
+            yield visitor
+        finally:
+            # Also after another failure: what the browser complained about usually explains it.
+            assert visitor.complaints == []
     finally:
         context.close()
