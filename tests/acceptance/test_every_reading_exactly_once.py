@@ -5,6 +5,7 @@ import json
 import random
 import sqlite3
 from collections import defaultdict
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -107,5 +108,5 @@ def served_series(path: Path) -> Series:
 
 
 def waiting_batches(system: System) -> int:
-    with sqlite3.connect(system.outbox) as db:
+    with closing(sqlite3.connect(system.outbox)) as db:
         return int(db.execute("SELECT count(*) FROM batch").fetchone()[0])
