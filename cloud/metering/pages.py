@@ -36,6 +36,7 @@ class _View:
     meter: Meter
     span: Span
     bars: list[UsageBar]
+    total: int
 
     def context(self, base: str) -> dict[str, Any]:
         """What `parts/consumption.html` draws; `base` is the page's address up to its own parameters."""
@@ -43,7 +44,7 @@ class _View:
             "span": self.span,
             "base": base,
             "channel": self.meter.main_channel.code,
-            "total": sum(bar.quantity or 0 for bar in self.bars),
+            "total": self.total,
             "has_gaps": any(bar.spans_gap for bar in self.bars),
             "chart_url": f"/meters/{self.meter.id}/bars?step={self.span.step}&on={self.span.anchor.isoformat()}",
         }
@@ -129,7 +130,11 @@ def _zone(page: Shown, meter: Meter) -> ZoneInfo:
 async def _view(conn: Conn, meter: Meter, step: Step, on: date | None, zone: ZoneInfo) -> _View:
     today = local_day(datetime.now(UTC), zone)
     wanted = span(step, on or today, today)
-    return _View(meter, wanted, await service.usage_series(conn, meter.id, wanted.period, step, zone))
+    start, end = wanted.period.instants(zone)
+    # Not the sum of the bars: a stretch without readings belongs to the total, though to no bar.
+    total = await service.usage_between(conn, meter.id, meter.main_channel.number, start, end)
+    bars = await service.usage_series(conn, meter.id, wanted.period, step, zone)
+    return _View(meter, wanted, bars, total.quantity)
 
 
 def _chart(view: _View, zone: ZoneInfo) -> Chart:

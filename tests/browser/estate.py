@@ -181,6 +181,8 @@ def _of_meter(meter: Meter, since: date, now: datetime, random: Random) -> Itera
             busy * random.randrange(150, 480) if meter.medium == "electricity" else busy * random.randrange(0, 20_000)
         )
         at += timedelta(hours=1)
+    if meter.code != "W-401":
+        yield Point(meter.code.lower(), MAIN_CHANNEL[meter.medium].code, int(now.timestamp() * 1000), value, 0)
 
 
 def _parts(points: Sequence[Point]) -> Iterator[Sequence[Point]]:

@@ -8,14 +8,15 @@ function colours() {
   const style = getComputedStyle(document.documentElement);
   const value = (name) => style.getPropertyValue(name).trim();
   return {
-    text: value("--tblr-secondary") || "#667382",
-    line: value("--tblr-border-color") || "#dce1e7",
-    surface: value("--tblr-bg-surface") || "#fff",
+    text: value("--gm-chart-text"),
+    line: value("--gm-chart-line"),
+    gap: value("--gm-chart-gap"),
+    surface: value("--gm-chart-surface"),
     electricity: value("--gm-electricity"),
     water: value("--gm-water"),
     heat: value("--gm-heat"),
-    now: value("--tblr-primary") || "#066fd1",
-    before: dark.matches ? "#5b6b80" : "#b5c0cd",
+    now: value("--gm-now"),
+    before: value("--gm-before"),
   };
 }
 
@@ -45,6 +46,7 @@ function stretches(gaps) {
 }
 
 function gapSeries(data, label, palette) {
+  const labelWidth = echarts.format.getTextRect(label, "11px sans-serif").width;
   return {
     type: "custom",
     name: label,
@@ -63,8 +65,8 @@ function gapSeries(data, label, palette) {
         type: "rect",
         shape,
         style: {
-          fill: palette.line,
-          opacity: 0.45,
+          fill: palette.gap,
+          opacity: 0.6,
           decal: { symbol: "rect", dashArrayX: [1, 0], dashArrayY: [2, 5], rotation: -Math.PI / 4, color: palette.text },
         },
       };
@@ -72,7 +74,7 @@ function gapSeries(data, label, palette) {
         type: "text",
         x: shape.x + shape.width / 2,
         y: shape.y + 8,
-        style: { text: shape.width > 48 ? label : "", fill: palette.text, align: "center", fontSize: 11 },
+        style: { text: shape.width > labelWidth ? label : "", fill: palette.text, align: "center", fontSize: 11 },
       };
       return { type: "group", children: [band, caption] };
     },

@@ -1,0 +1,25 @@
+"""Every text of the pages has its Chinese."""
+
+from cloud.web.catalogues import LOCALE, catalogue, messages
+
+_CHINESE = LOCALE / "zh_CN" / "LC_MESSAGES" / "messages.po"
+
+
+def test_every_message_is_translated() -> None:
+    known = catalogue(_CHINESE)
+    missing = []
+    for message in messages():
+        found = known.get(message.id) if message.id else None
+        if message.id and (found is None or not (found.string if isinstance(found.string, str) else all(found.string))):
+            missing.append(message.id)
+    assert missing == [], "run python -m cloud.web.catalogues and translate"
+
+
+def test_translations_keep_their_placeholders() -> None:
+    wrong = {message.id: errors for message in catalogue(_CHINESE) if (errors := list(message.check()))}
+    assert wrong == {}
+
+
+def test_catalogue_holds_nothing_that_is_not_used() -> None:
+    used = {message.id for message in messages()}
+    assert [message.id for message in catalogue(_CHINESE) if message.id not in used] == []
