@@ -13,7 +13,7 @@ from cloud.estate.service import EstateFilter
 from cloud.estate.shown import OptionalId, OptionalText, shown
 from cloud.identity import service as identity
 from cloud.identity.guards import Scope, allow_page
-from cloud.identity.repository import AuditFilter
+from cloud.identity.records import AuditFilter
 from cloud.kit import i18n
 from cloud.kit.charts import Chart, Series, decimals
 from cloud.kit.pages import translator_of

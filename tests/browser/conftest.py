@@ -52,7 +52,7 @@ class Site:
     def value(self, query: str, *values: object) -> object:
         """The single value that a query of the database's owner gives."""
         with psycopg.connect(self.owner_dsn) as conn:
-            row = conn.execute(query, values).fetchone()  # type: ignore[call-overload]  # a query of a test
+            row = conn.execute(query, values).fetchone()
         assert row is not None
         return row[0]
 
@@ -182,9 +182,13 @@ class Visitor:
 
 
 @contextmanager
-def visiting(browser: Browser, site: Site, login: str, width: int = 1440, height: int = 900) -> Iterator[Visitor]:
+def visiting(
+    browser: Browser, site: Site, login: str, width: int = 1440, height: int = 900, *, dark: bool = False
+) -> Iterator[Visitor]:
     """A visitor in a window of its own; fails when anything was complained about."""
-    context = browser.new_context(viewport={"width": width, "height": height}, locale="zh-CN")
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, locale="zh-CN", color_scheme="dark" if dark else "light"
+    )
     context.set_default_timeout(15_000)
     try:
         visitor = Visitor(context.new_page(), site.url)

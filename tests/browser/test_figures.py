@@ -94,3 +94,13 @@ def test_payment_at_the_exit_opens_the_barrier(browser: Browser, site: Site) -> 
         assert "开闸" in page.locator(".alert-success").inner_text()
         opened = site.value("SELECT count(*) FROM command WHERE action = 'open-barrier' AND reason = 'paid'")
         assert opened == 1
+
+
+def test_pages_are_dark_when_the_readers_system_is(browser: Browser, site: Site) -> None:
+    with visiting(browser, site, STAFF, dark=True) as visitor:
+        page = visitor.open("/")
+        visitor.picture("staff-overview-dark")
+        red, green, blue = page.evaluate(
+            "() => getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).slice(0, 3).map(Number)"
+        )
+        assert max(red, green, blue) < 80

@@ -1,5 +1,7 @@
 """Every text of the pages has its Chinese."""
 
+from babel.messages.catalog import Message
+
 from cloud.web.catalogues import LOCALE, catalogue, messages
 
 _CHINESE = LOCALE / "zh_CN" / "LC_MESSAGES" / "messages.po"
@@ -7,12 +9,14 @@ _CHINESE = LOCALE / "zh_CN" / "LC_MESSAGES" / "messages.po"
 
 def test_every_message_is_translated() -> None:
     known = catalogue(_CHINESE)
-    missing = []
-    for message in messages():
-        found = known.get(message.id) if message.id else None
-        if message.id and (found is None or not (found.string if isinstance(found.string, str) else all(found.string))):
-            missing.append(message.id)
+    missing = [message.id for message in messages() if message.id and not _translated(known.get(message.id))]
     assert missing == [], "run python -m cloud.web.catalogues and translate"
+
+
+def _translated(message: Message | None) -> bool:
+    if message is None or not message.string:
+        return False
+    return isinstance(message.string, str) or all(message.string)
 
 
 def test_translations_keep_their_placeholders() -> None:
