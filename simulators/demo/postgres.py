@@ -1,5 +1,6 @@
 """`python -m simulators.demo.postgres FOLDER`: keeps the embedded PostgreSQL running until it is told to stop."""
 
+import os
 import signal
 import sys
 import threading
@@ -10,6 +11,7 @@ from cloud.kit.embedded import EmbeddedPostgres
 
 DATABASE: Final = "gatemeter"
 _SERVER_LOG_BYTES: Final = 8_000_000
+_LOOK_EVERY_S: Final = 2.0
 
 
 def dsn_file(folder: Path) -> Path:
@@ -33,9 +35,21 @@ def main() -> None:
         fresh.touch(mode=0o600)
         fresh.write_text(dsn)
         fresh.replace(told)
-        while not stop.wait(timeout=3_600):
+        while not stop.wait(timeout=_LOOK_EVERY_S):
             _bound_log(folder / "data" / "log")
+            if not _lives(server.pid):
+                sys.exit("the server is gone")  # whoever watches us starts it again
         told.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # it is another user's
+    return True
 
 
 def _bound_log(path: Path) -> None:

@@ -36,6 +36,7 @@ class Installation:
     owner_dsn: str
     broker_port: int
     line_ports: tuple[int, ...]
+    traffic_seed: int
 
     def role_dsn(self, role: Role) -> str:
         """DSN of one process: its own login, its own password."""
@@ -98,12 +99,12 @@ def field(installation: Installation, gateway_heard: Callable[[], Awaitable[bool
     site = str(installation.options.site_file)
     barriers = {"GATEMETER_BARRIER_PASSWORD": installation.secrets["broker-barriers"]}
     gateway = {**barriers, "GATEMETER_BROKER_PASSWORD": installation.secrets["broker-gateway"]}
-    seed = str(installation.options.seed)
+    seed, traffic = str(installation.options.seed), str(installation.traffic_seed)
     return [
         ChildSpec("meters", (*_GATEMETER, "simulate", "meters", "--site", site, "--seed", seed),
                   ready=_listens(installation.line_ports[-1])),
         ChildSpec("gateway", (*_GATEMETER, "gateway", "run", "--site", site), gateway, ready=gateway_heard),
-        ChildSpec("barriers", (*_GATEMETER, "simulate", "barriers", "--site", site, "--seed", seed), barriers),
+        ChildSpec("barriers", (*_GATEMETER, "simulate", "barriers", "--site", site, "--seed", traffic), barriers),
     ]  # fmt: skip
 
 

@@ -24,11 +24,15 @@ class DemoState:
         path = options.folder / "state.json"
         if path.exists():
             kept = json.loads(path.read_text("utf-8"))
-            return cls(options, kept["facts"], kept["done"])
+            state = cls(options, kept["facts"], kept["done"])
+            state.facts["starts"] += 1
+            state._save()
+            return state
         today = datetime.now(UTC).astimezone(ZONE).date()
         facts = {
             "seed": options.seed,
             "floors": options.floors,
+            "starts": 1,
             "since": months_before(today, options.history_months).isoformat(),
         }
         state = cls(options, facts)
@@ -38,6 +42,11 @@ class DemoState:
     def options_of(self, asked: DemoOptions) -> DemoOptions:
         """`asked` with what the first start has fixed."""
         return replace(asked, seed=self.facts["seed"], floors=self.facts["floors"])
+
+    @property
+    def traffic_seed(self) -> int:
+        """Another one at every start: the vehicles of the last start may still be inside."""
+        return int(self.facts["seed"]) * 10_000 + int(self.facts["starts"])
 
     @property
     def since(self) -> date:

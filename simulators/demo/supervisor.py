@@ -95,7 +95,9 @@ class Demo:
         with self._steps.step("Broker, ingest, worker, web"):
             broker_port, *line_ports = processes.free_ports(1 + _LINES)
             broker = BrokerProcess(options.folder / "broker", processes.broker_clients(secrets), port=broker_port)
-            installation = Installation(options, secrets, owner_dsn, broker_port, tuple(line_ports))
+            installation = Installation(
+                options, secrets, owner_dsn, broker_port, tuple(line_ports), self._state.traffic_seed
+            )
             await self._run(processes.broker(broker.command, broker_port))
             keys = Keys.load(options.keys_file)
             write_site(

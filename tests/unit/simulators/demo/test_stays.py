@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from simulators.barrier.plates import Vehicle
 from simulators.demo.stays import Stay, make_stays, passages_of
@@ -15,7 +16,7 @@ def test_no_vehicle_is_inside_twice_at_a_time() -> None:
     for stay in make_stays(3, RESIDENTS, UNTIL):
         by_plate[stay.vehicle.plate].append(stay)
     for stays in by_plate.values():
-        for earlier, later in zip(stays, stays[1:], strict=False):
+        for earlier, later in pairwise(stays):
             assert earlier.left_at is not None
             assert earlier.left_at < later.entered_at
 
