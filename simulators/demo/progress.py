@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from rich.console import Console
@@ -58,6 +58,7 @@ class Steps:
             progress.update(task, total=whole, completed=whole)
 
     def say(self, text: str) -> None:
-        """A line of its own."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-        self._console.file.flush()
+        """A line of its own; nothing when the terminal is gone."""
+        with suppress(OSError):
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._console.file.flush()

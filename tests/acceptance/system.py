@@ -8,8 +8,9 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import yaml
 
@@ -17,6 +18,7 @@ from cloud.devices import service as devices
 from cloud.estate import service as estate
 from cloud.estate.records import Project
 from cloud.kit.db import SYSTEM, Conn, Database
+from cloud.kit.periods import day_start
 from cloud.kit.security import Keys
 from cloud.metering import service as metering
 from simulators.broker import BrokerProcess, barrier_client, gateway_client, ingest_client
@@ -188,22 +190,18 @@ async def create_project(conn: Conn) -> tuple[Project, int]:
 
 
 async def create_metered_device(
-    conn: Conn, project: Project, gateway_id: int, code: str, medium: str, since: Any, unit_id: int | None = None
+    conn: Conn,
+    project: Project,
+    gateway_id: int,
+    code: str,
+    medium: Literal["electricity", "water"],
+    since: date,
+    unit_id: int | None = None,
 ) -> int:
     """A device with its meter, bound from the local date `since` on; the meter's id."""
-    from cloud.kit.periods import day_start
-
-    device = await devices.create_device(conn, project.id, gateway_id, code, medium)  # type: ignore[arg-type]
-    meter = await metering.create_meter(
-        conn,
-        project.id,
-        code.upper(),
-        medium,  # type: ignore[arg-type]
-        unit_id,
-        10**9 if medium == "electricity" else 10**12,
-        100_000 if medium == "electricity" else 10_000_000,
-        since,
-    )
+    device = await devices.create_device(conn, project.id, gateway_id, code, medium)
+    modulus, max_per_hour = {"electricity": (10**9, 100_000), "water": (10**12, 10_000_000)}[medium]
+    meter = await metering.create_meter(conn, project.id, code.upper(), medium, unit_id, modulus, max_per_hour, since)
     await devices.bind(conn, device.id, meter.id, day_start(since, project.zone))
     return meter.id
 

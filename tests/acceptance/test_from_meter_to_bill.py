@@ -23,6 +23,7 @@ from cloud.tariffs.models import TariffContent
 from gateway.templates.library import firmware_config
 from gateway.uplink import BrokerSettings
 from simulators.demo.delivery import delivery
+from simulators.demo.estate import MEDIA
 from simulators.demo.options import ZONE
 from simulators.demo.plan import months_before
 from simulators.demo.progress import Step
@@ -97,14 +98,16 @@ async def set_up(db: Database, sealer: Sealer, since: date) -> int:
             person = await estate.create_person(conn, sealer, project.id, f"P{number}", phone=f"1380000000{number}")
             await estate.create_occupancy(conn, project.id, unit.id, person.id, "owner", since)
             account = await estate.create_account(conn, project.id, f"A{number}", unit.id, person.id, since)
+            meters: dict[str, int] = {
+                medium: await create_metered_device(
+                    conn, project, gateway_id, f"{medium[0]}-1-{number:04}", medium, since, unit_id=unit.id
+                )
+                for medium in MEDIA
+            }
             for service, tariff_id in ids.items():
-                meter_id = None
-                if service != "property":
-                    code = f"{service[0]}-1-{number:04}"
-                    meter_id = await create_metered_device(
-                        conn, project, gateway_id, code, service, since, unit_id=unit.id
-                    )
-                agreements.append(billing.NewAgreement(account.id, service, tariff_id, since, meter_id, unit.id))
+                agreements.append(
+                    billing.NewAgreement(account.id, service, tariff_id, since, meters.get(service), unit.id)
+                )
         await billing.create_agreements(conn, project.id, agreements)
     return project.id
 
@@ -121,7 +124,7 @@ async def deliver(system: System, since: date, now: datetime) -> None:
     times = reading_times(since, full_hour(now), ZONE)
     async with delivery(system.folder / "history" / "outbox.sqlite", broker, PROJECT, GATEWAY) as deliverer:
         for number in range(1, FLATS + 1):
-            for medium in ("electricity", "water"):
+            for medium in MEDIA:
                 for points in history_batches(SEED, f"{medium[0]}-1-{number:04}", medium, times, ZONE):
                     await deliverer.readings(points)
 
