@@ -13,6 +13,8 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_dumps
 from psycopg_pool import AsyncConnectionPool
 
+from cloud.kit import columns
+
 Conn = AsyncConnection[DictRow]
 """A connection inside a transaction, as every repository takes it. Rows are dictionaries."""
 
@@ -94,6 +96,7 @@ class Database:
             yield conn
 
     async def _configure(self, conn: Conn) -> None:
+        columns.register(conn)
         if self._role is not None:
             await conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self._role)))
         # Local days are computed from the project's zone in code; the session must not add another one.

@@ -19,8 +19,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from cloud.kit.columns import Int2Column, Int8Column, TimeColumn, copy_in, copy_out, from_wire_time, to_wire_time
 from cloud.kit.db import Conn
-from cloud.metering.columns import Int2Column, Int8Column, TimeColumn, copy_in, copy_out, from_wire_time, to_wire_time
 from cloud.metering.records import Meter
 from cloud.metering.usage import BACKWARD, HOUR_MS, TOLERANCE_S, Derived, Register, derive, floor_to_grid
 from gateway.contract.quantities import BY_NUMBER

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from cloud.devices import service as devices
 from cloud.devices.inbox import UnclaimedPlace
 from cloud.devices.records import Binding
+from cloud.kit.columns import Int2Column, Int8Column, TimeColumn
 from cloud.kit.db import Conn
-from cloud.metering.columns import Int2Column, Int8Column, TimeColumn
 from cloud.metering.records import StoreResult
 from gateway.contract.messages import Point, Quality
 from gateway.contract.quantities import BY_CODE, BY_NUMBER, Kind

@@ -73,8 +73,10 @@ class _TimeDumper(Dumper):
         return _array("timestamptz", to_wire_time(obj.values))
 
 
-for _column, _dumper in ((Int8Column, _Int8Dumper), (Int2Column, _Int2Dumper), (TimeColumn, _TimeDumper)):
-    psycopg.adapters.register_dumper(_column, _dumper)
+def register(conn: psycopg.AsyncConnection[Any]) -> None:
+    """Lets `conn` take the columns as parameters."""
+    for column, dumper in ((Int8Column, _Int8Dumper), (Int2Column, _Int2Dumper), (TimeColumn, _TimeDumper)):
+        conn.adapters.register_dumper(column, dumper)
 
 
 def to_wire_time(ms: NDArray[np.int64]) -> NDArray[np.int64]:
