@@ -19,7 +19,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.paging import PageRequest
 from cloud.metering import service as metering
 from gateway.contract import WIRE_VERSION, codec, limits, topics
-from gateway.contract.messages import CommandResult, CommandState, Health, Point, Quality
+from gateway.contract.messages import CommandResult, CommandState, DeviceHealth, Health, Point, Quality
 from gateway.contract.quantities import BY_NUMBER
 from gateway.contract.topics import Up
 from tests.integration.metering.site import (
@@ -254,6 +254,25 @@ async def test_health_and_last_seen_leave_no_audit_entries(
     assert device.seen_at == datetime.fromtimestamp(START_MS / 1000, UTC)
     assert (counts.late, counts.never, counts.total) == (1, 3, 4)
     assert (await rows_as_owner(worker_db))["n"] == before
+
+
+async def test_a_device_without_readings_is_known_by_the_report_of_its_gateway(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    at = now_ms()
+    told = [DeviceHealth(code, seen, 1, 0, 0, 0, 100) for code, seen in (("spare", at - 500), ("m1", 0), ("m9", at))]
+    told.append(DeviceHealth("m2", at + 3_600_000, 1, 0, 0, 0, 100))
+    report = Health(at, "0.1", 5, 1, 2, 0, 0, devices=tuple(told))
+    sent = codec.encode_envelope(EPOCH, 1, at, codec.encode_body([report]))
+    assert accepted(await Writer(ingest_db).store([read(topics.up("demo", "gw-1", Up.HEALTH), sent, at)])) == [1]
+    async with worker_db.transaction(SYSTEM) as conn:
+        spare = await devices.get_device(conn, site.spare)
+        ahead = await devices.get_device(conn, site.devices[1])
+        counts = await devices.device_counts(conn, site.project_id, datetime.now(UTC))
+    assert spare.seen_at == datetime.fromtimestamp((at - 500) / 1000, UTC)
+    assert ahead.seen_at is not None
+    assert ahead.seen_at <= datetime.now(UTC)
+    assert (counts.online, counts.never, counts.total) == (2, 2, 4)
 
 
 async def rows_as_owner(db: Database) -> dict[str, Any]:
