@@ -102,7 +102,8 @@ def make_plan(seed: int, since: date, floors: int) -> EstatePlan:
 def _flat(chance: random.Random, number: int, building: int, floor: int, position: int) -> Flat:
     owner = _resident(chance, number, "o")
     tenant = _resident(chance, number, "t") if chance.random() < _TENANT_SHARE else None
-    vehicle = random_vehicle(chance) if chance.random() < _VEHICLE_SHARE else None
+    # The resident who signs in lives in the first flat; he has a vehicle, so that there are stays to look at.
+    vehicle = random_vehicle(chance) if chance.random() < _VEHICLE_SHARE or number == 1 else None
     return Flat(
         number, building, floor, position, Decimal(_AREAS[position - 1]), owner, tenant,
         chance.choice(_HOUSEHOLDS), vehicle,

@@ -13,6 +13,7 @@ from simulators.barrier.plates import Vehicle, random_vehicle
 DAYS: Final = 5
 _STAYS_PER_DAY: Final = 40
 _RESIDENT_SHARE: Final = 0.35
+_FIRST_RESIDENT_SHARE: Final = 0.1
 _INSIDE: Final = 12
 """Vehicles that are still in the lot at the end."""
 _SHORT_MINUTES: Final = 85
@@ -38,7 +39,7 @@ def make_stays(seed: int, residents: Sequence[Vehicle], until: datetime) -> list
     start = until - timedelta(days=DAYS)
     for _ in range(DAYS * _STAYS_PER_DAY):
         own = residents and chance.random() < _RESIDENT_SHARE
-        vehicle = chance.choice(residents) if own else random_vehicle(chance)
+        vehicle = _drives_out(chance, residents) if own else random_vehicle(chance)
         entered = start + timedelta(seconds=chance.randrange(int(timedelta(days=DAYS).total_seconds()) - 3 * 3_600))
         longest = _LONG_MINUTES if chance.random() < _LONG_SHARE else _SHORT_MINUTES
         left = entered + timedelta(minutes=chance.randrange(5, longest))
@@ -50,6 +51,11 @@ def make_stays(seed: int, residents: Sequence[Vehicle], until: datetime) -> list
     inside = [*gone[: _INSIDE // 2], *(random_vehicle(chance) for _ in range(_INSIDE - min(len(gone), _INSIDE // 2)))]
     stays += [Stay(vehicle, until - timedelta(minutes=chance.randrange(10, 170)), None) for vehicle in inside]
     return sorted(stays, key=lambda stay: stay.entered_at)
+
+
+def _drives_out(chance: random.Random, residents: Sequence[Vehicle]) -> Vehicle:
+    """The first resident drives often: his page shall have something to show."""
+    return residents[0] if chance.random() < _FIRST_RESIDENT_SHARE else chance.choice(residents)
 
 
 def passages_of(seed: int, stays: Sequence[Stay], entry: str, exit_: str) -> list[Passage]:
