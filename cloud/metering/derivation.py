@@ -7,6 +7,8 @@ What is read for a register whose readings changed between `from` and `until`:
 * up to the first boundary after `until` that the earlier derivation accepted. If the new derivation takes another
   reading there, the change runs on, and everything to the end is read.
 
+A change among the first readings of a register may move its first base (see `usage`): everything is read again then.
+
 So the table is the same as if everything were derived at once, in whatever portions the readings came.
 """
 
@@ -21,8 +23,9 @@ from numpy.typing import NDArray
 
 from cloud.kit.columns import Int2Column, Int8Column, TimeColumn, copy_in, copy_out, from_wire_time, to_wire_time
 from cloud.kit.db import Conn
+from cloud.metering import derivation_sql as sql
 from cloud.metering.records import Meter
-from cloud.metering.usage import BACKWARD, HOUR_MS, TOLERANCE_S, Derived, Register, derive, floor_to_grid
+from cloud.metering.usage import BACKWARD, HOUR_MS, OPENING, TOLERANCE_S, Derived, Register, derive, floor_to_grid
 from gateway.contract.quantities import BY_NUMBER
 
 Ints = NDArray[np.int64]
@@ -32,108 +35,6 @@ _LOCK_SPACE = 0x67_6D_04 << 40
 _SOME_TIME = datetime(2024, 1, 1, tzinfo=UTC)
 _BEGINNING = 0
 _END = 2**43
-
-_DIRTY_METERS: LiteralString = """
-    SELECT DISTINCT meter_id FROM store.dirty_window WHERE meter_id > %(after)s ORDER BY meter_id LIMIT %(limit)s
-"""
-_LOCK: LiteralString = """
-    SELECT id FROM unnest(%(ids)s::bigint[]) AS id WHERE pg_try_advisory_xact_lock(%(space)s + id)
-"""
-_TAKE: LiteralString = """
-    WITH taken AS (DELETE FROM store.dirty_window WHERE meter_id = ANY (%(ids)s)
-                   RETURNING meter_id, channel, from_at, until_at)
-    SELECT meter_id, channel, (extract(epoch FROM min(from_at)) * 1000)::bigint AS from_ms,
-           (extract(epoch FROM max(until_at)) * 1000)::bigint AS until_ms
-    FROM taken GROUP BY meter_id, channel ORDER BY meter_id, channel
-"""
-# Refused readings are bases and boundaries of nothing.
-_BOUNDS: LiteralString = """
-    WITH wanted AS (
-        SELECT nth - 1 AS nth, meter_id, channel, grid,
-               timestamptz 'epoch' + from_ms * interval '1 millisecond' AS from_at,
-               timestamptz 'epoch' + next_ms * interval '1 millisecond' AS next_at
-        FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::bigint[], %(next)s::bigint[],
-                    %(grids)s::bigint[]) WITH ORDINALITY AS w (meter_id, channel, from_ms, next_ms, grid, nth))
-    SELECT w.nth, (extract(epoch FROM boundary.taken_at) * 1000)::bigint AS boundary_ms,
-           (extract(epoch FROM base.taken_at) * 1000)::bigint AS base_ms,
-           (extract(epoch FROM after.taken_at) * 1000)::bigint AS after_ms
-    FROM wanted w
-    LEFT JOIN LATERAL (
-        SELECT r.taken_at FROM store.reading r
-        WHERE r.meter_id = w.meter_id AND r.channel = w.channel AND r.taken_at < w.from_at
-          AND ((extract(epoch FROM r.taken_at) * 1000)::bigint + w.grid) %% 3600000 < %(tolerance_ms)s
-          AND NOT EXISTS (SELECT FROM usage_exception e
-                          WHERE e.meter_id = w.meter_id AND e.channel = w.channel AND e.taken_at = r.taken_at)
-        ORDER BY r.taken_at DESC LIMIT 1) AS boundary ON true
-    LEFT JOIN LATERAL (
-        SELECT r.taken_at FROM store.reading r
-        WHERE r.meter_id = w.meter_id AND r.channel = w.channel AND r.taken_at < w.from_at
-          AND NOT EXISTS (SELECT FROM usage_exception e
-                          WHERE e.meter_id = w.meter_id AND e.channel = w.channel AND e.taken_at = r.taken_at)
-        ORDER BY r.taken_at DESC LIMIT 1) AS base ON true
-    LEFT JOIN LATERAL (
-        SELECT r.taken_at FROM store.reading r
-        WHERE r.meter_id = w.meter_id AND r.channel = w.channel AND r.taken_at >= w.next_at
-          AND ((extract(epoch FROM r.taken_at) * 1000)::bigint + w.grid) %% 3600000 < %(tolerance_ms)s
-          AND NOT EXISTS (SELECT FROM usage_exception e
-                          WHERE e.meter_id = w.meter_id AND e.channel = w.channel AND e.taken_at = r.taken_at)
-        ORDER BY r.taken_at LIMIT 1) AS after ON true
-    ORDER BY w.nth
-"""
-_READINGS: LiteralString = """
-    COPY (SELECT w.nth - 1, r.taken_at, r.value, r.quality
-          FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::bigint[], %(until)s::bigint[],
-                      %(dirty)s::bigint[]) WITH ORDINALITY
-               AS w (meter_id, channel, from_ms, until_ms, dirty_ms, nth)
-          CROSS JOIN LATERAL (
-              SELECT taken_at, value, quality FROM store.reading r
-              WHERE r.meter_id = w.meter_id AND r.channel = w.channel
-                AND r.taken_at >= timestamptz 'epoch' + w.from_ms * interval '1 millisecond'
-                AND r.taken_at <= timestamptz 'epoch' + w.until_ms * interval '1 millisecond'
-                AND (r.taken_at >= timestamptz 'epoch' + w.dirty_ms * interval '1 millisecond' OR NOT EXISTS (
-                     SELECT FROM usage_exception e
-                     WHERE e.meter_id = r.meter_id AND e.channel = r.channel AND e.taken_at = r.taken_at))) AS r
-          ORDER BY 1, 2) TO STDOUT (FORMAT BINARY)
-"""
-_OLD_ROWS: LiteralString = """
-    COPY (SELECT w.nth - 1, u.start, u.length_s, u.quantity, u.quality, u.method
-          FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(low)s::bigint[], %(high)s::bigint[])
-               WITH ORDINALITY AS w (meter_id, channel, low_ms, high_ms, nth)
-          JOIN store.usage u ON u.meter_id = w.meter_id AND u.channel = w.channel
-           AND u.start >= timestamptz 'epoch' + w.low_ms * interval '1 millisecond'
-           AND u.start < timestamptz 'epoch' + w.high_ms * interval '1 millisecond'
-          ORDER BY 1, 2) TO STDOUT (FORMAT BINARY)
-"""
-_REMOVE: LiteralString = """
-    DELETE FROM store.usage u USING unnest(%(meters)s, %(channels)s, %(starts)s) AS gone (meter_id, channel, start)
-    WHERE u.meter_id = gone.meter_id AND u.channel = gone.channel AND u.start = gone.start
-"""
-_CHANGE: LiteralString = """
-    UPDATE store.usage u SET length_s = n.length_s, quantity = n.quantity, quality = n.quality, method = n.method,
-                             version = u.version + 1
-    FROM unnest(%(meters)s, %(channels)s, %(starts)s, %(lengths)s, %(quantities)s, %(qualities)s, %(methods)s)
-         AS n (meter_id, channel, start, length_s, quantity, quality, method)
-    WHERE u.meter_id = n.meter_id AND u.channel = n.channel AND u.start = n.start
-"""
-_ADD: LiteralString = """
-    COPY store.usage (meter_id, channel, start, length_s, quantity, quality, method, project_id)
-    FROM STDIN (FORMAT BINARY)
-"""
-_FORGET_REFUSED: LiteralString = """
-    DELETE FROM usage_exception e
-    USING unnest(%(meters)s, %(channels)s, %(from)s, %(until)s) AS w (meter_id, channel, from_at, until_at)
-    WHERE e.meter_id = w.meter_id AND e.channel = w.channel AND e.taken_at BETWEEN w.from_at AND w.until_at
-      AND NOT EXISTS (SELECT FROM unnest(%(refused_meters)s, %(refused_channels)s, %(refused_times)s)
-                                  AS r (meter_id, channel, taken_at)
-                      WHERE r.meter_id = e.meter_id AND r.channel = e.channel AND r.taken_at = e.taken_at)
-"""
-_KEEP_REFUSED: LiteralString = """
-    INSERT INTO usage_exception AS e (meter_id, channel, taken_at, value, code, project_id)
-    SELECT r.meter_id, r.channel, r.taken_at, r.value, CASE r.code WHEN 2 THEN 'backward' ELSE 'spike' END, r.project_id
-    FROM unnest(%(refused_meters)s, %(refused_channels)s, %(refused_times)s, %(values)s, %(codes)s, %(projects)s)
-         AS r (meter_id, channel, taken_at, value, code, project_id)
-    ON CONFLICT (meter_id, channel, taken_at) DO UPDATE SET code = excluded.code WHERE e.code <> excluded.code
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +50,13 @@ class Window:
     read_until: int = _END
     replace_from: int = _BEGINNING
     replace_until: int = _END
+    opening: bool = False
+    """Whether the first base of the register is decided again, and with it every refusal."""
+
+    @property
+    def judged_from(self) -> int:
+        """From when on earlier refusals do not count."""
+        return _BEGINNING if self.opening else self.dirty_from
 
     @property
     def register(self) -> Register:
@@ -194,13 +102,13 @@ class Changes:
 
 async def dirty_meters(conn: Conn, after: int, limit: int) -> list[int]:
     """Meters with changed readings, by id."""
-    rows = await (await conn.execute(_DIRTY_METERS, {"after": after, "limit": limit})).fetchall()
+    rows = await (await conn.execute(sql.DIRTY_METERS, {"after": after, "limit": limit})).fetchall()
     return [row["meter_id"] for row in rows]
 
 
 async def lock_meters(conn: Conn, meter_ids: Sequence[int]) -> list[int]:
     """Those of the meters that no other worker derives now; ours until the transaction ends."""
-    rows = await (await conn.execute(_LOCK, {"ids": list(meter_ids), "space": _LOCK_SPACE})).fetchall()
+    rows = await (await conn.execute(sql.LOCK, {"ids": list(meter_ids), "space": _LOCK_SPACE})).fetchall()
     return [row["id"] for row in rows]
 
 
@@ -209,7 +117,7 @@ async def take_windows(conn: Conn, meters: Mapping[int, Meter], grid_ms: Mapping
 
     `grid_ms`: by project, how far its local hours are from full UTC hours. Call `lock_meters` before.
     """
-    rows = await (await conn.execute(_TAKE, {"ids": list(meters)})).fetchall()
+    rows = await (await conn.execute(sql.TAKE, {"ids": list(meters)})).fetchall()
     windows = []
     for row in rows:
         meter = meters[row["meter_id"]]
@@ -249,10 +157,13 @@ async def _bounded(conn: Conn, windows: Sequence[Window]) -> list[Window]:
         "next": [floor_to_grid(w.dirty_until, w.grid_ms) + HOUR_MS for w in windows],
         "grids": [w.grid_ms for w in windows],
         "tolerance_ms": TOLERANCE_S * 1000,
+        "opening": OPENING,
     }
-    rows = await (await conn.execute(_BOUNDS, query)).fetchall()
+    rows = await (await conn.execute(sql.BOUNDS, query)).fetchall()
     return [
-        _with_bounds(window, row["boundary_ms"], row["base_ms"], row["after_ms"])
+        replace(window, opening=True)
+        if row["before"] < OPENING
+        else _with_bounds(window, row["boundary_ms"], row["base_ms"], row["after_ms"])
         for window, row in zip(windows, rows, strict=True)
     ]
 
@@ -274,15 +185,17 @@ async def _derive(conn: Conn, windows: Sequence[Window]) -> list[Outcome]:
         "channels": [w.channel for w in windows],
         "from": [w.read_from for w in windows],
         "until": [w.read_until for w in windows],
-        "dirty": [w.dirty_from for w in windows],
+        "dirty": [w.judged_from for w in windows],
     }
-    nth, times, values, qualities = await _copy_out(conn, _READINGS, query, ("int8", "timestamptz", "int8", "int2"))
+    nth, times, values, qualities = await _copy_out(conn, sql.READINGS, query, ("int8", "timestamptz", "int8", "int2"))
     times = from_wire_time(times)
     edges = np.searchsorted(nth, np.arange(len(windows) + 1))
     outcomes = []
     for n, window in enumerate(windows):
         mine = slice(edges[n], edges[n + 1])
-        derived = derive(times[mine], values[mine], qualities[mine], window.register, window.grid_ms)
+        derived = derive(
+            times[mine], values[mine], qualities[mine], window.register, window.grid_ms, opening=window.opening
+        )
         outcomes.append(Outcome(window, times[mine], values[mine], derived))
     return outcomes
 
@@ -321,18 +234,18 @@ async def _write_rows(conn: Conn, outcomes: Sequence[Outcome]) -> tuple[int, int
     channels = np.array([outcome.window.channel for outcome in outcomes], np.int64)
     projects = np.array([outcome.window.meter.project_id for outcome in outcomes], np.int64)
     if len(gone.nth):
-        await conn.execute(_REMOVE, _row_keys(gone, meters, channels))
+        await conn.execute(sql.REMOVE, _row_keys(gone, meters, channels))
     changed = new.where(known & differs)
     if len(changed.nth):
         names = ("lengths", "quantities", "qualities", "methods")
         wraps = (Int8Column, Int8Column, Int2Column, Int2Column)
         values = {name: wrap(column) for name, wrap, column in zip(names, wraps, changed.columns, strict=True)}
-        await conn.execute(_CHANGE, {**_row_keys(changed, meters, channels), **values})
+        await conn.execute(sql.CHANGE, {**_row_keys(changed, meters, channels), **values})
     fresh = new.where(~known)
     if len(fresh.nth):
         kinds = ("int8", "int2", "timestamptz", "int4", "int8", "int2", "int2", "int8")
         keys = (meters[fresh.nth], channels[fresh.nth], to_wire_time(fresh.start_ms))
-        await _copy_in(conn, _ADD, copy_in(kinds, (*keys, *fresh.columns, projects[fresh.nth])))
+        await _copy_in(conn, sql.ADD, copy_in(kinds, (*keys, *fresh.columns, projects[fresh.nth])))
     return len(fresh.nth), len(changed.nth), len(gone.nth)
 
 
@@ -359,7 +272,7 @@ async def _old_rows(conn: Conn, outcomes: Sequence[Outcome]) -> _Rows:
         "high": [outcome.window.replace_until for outcome in outcomes],
     }
     kinds = ("int8", "timestamptz", "int4", "int8", "int2", "int2")
-    nth, start, length, quantity, quality, method = await _copy_out(conn, _OLD_ROWS, query, kinds)
+    nth, start, length, quantity, quality, method = await _copy_out(conn, sql.OLD_ROWS, query, kinds)
     return _Rows(nth, from_wire_time(start), (length, quantity, quality, method))
 
 
@@ -372,7 +285,7 @@ async def _write_refused(conn: Conn, outcomes: Sequence[Outcome]) -> int:
     query = {
         "meters": Int8Column(meters),
         "channels": Int2Column(channels),
-        "from": TimeColumn(np.array([outcome.window.dirty_from for outcome in outcomes], np.int64)),
+        "from": TimeColumn(np.array([outcome.window.judged_from for outcome in outcomes], np.int64)),
         "until": TimeColumn(np.array([outcome.window.read_until for outcome in outcomes], np.int64)),
         "refused_meters": Int8Column(np.repeat(meters, sizes)),
         "refused_channels": Int2Column(np.repeat(channels, sizes)),
@@ -381,9 +294,9 @@ async def _write_refused(conn: Conn, outcomes: Sequence[Outcome]) -> int:
         "codes": Int2Column(_joined([outcome.derived.codes[where].astype(np.int64) for outcome, where in refused])),
         "projects": Int8Column(np.repeat(projects, sizes)),
     }
-    await conn.execute(_FORGET_REFUSED, query)
+    await conn.execute(sql.FORGET_REFUSED, query)
     if sum(sizes):
-        await conn.execute(_KEEP_REFUSED, query)
+        await conn.execute(sql.KEEP_REFUSED, query)
     return sum(sizes)
 
 

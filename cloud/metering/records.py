@@ -19,7 +19,8 @@ MAIN_CHANNEL: dict[Medium, Quantity] = {
 
 MAX_MODULUS = 10**15
 MAX_PER_HOUR = 10**12
-"""Bounds that keep the usage engine inside 64 bits."""
+MAX_PRODUCT = 10**16
+"""Of the modulus with the multiplier. These three are bounds that keep the usage engine inside 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from cloud.metering.records import (
     MAIN_CHANNEL,
     MAX_MODULUS,
     MAX_PER_HOUR,
+    MAX_PRODUCT,
     BoundaryReading,
     Medium,
     Meter,
@@ -67,6 +68,8 @@ async def create_meters(conn: Conn, project_id: int, meters: Sequence[NewMeter])
             raise InvalidInput("bad-maximum", f"expected 1 to {MAX_PER_HOUR}", field="max_per_hour")
         if not meter.multiplier.is_finite() or meter.multiplier.quantize(Decimal("0.0001")) != meter.multiplier:
             raise InvalidInput("bad-multiplier", "expected at most 4 decimals", field="multiplier")
+        if meter.modulus * meter.multiplier > MAX_PRODUCT:
+            raise InvalidInput("bad-multiplier", f"modulus times multiplier exceeds {MAX_PRODUCT}", field="multiplier")
     return await repository.insert_meters(conn, project_id, meters)
 
 
@@ -74,7 +77,7 @@ async def get_meter(conn: Conn, meter_id: int) -> Meter:
     """Raises NotFound."""
     found = await repository.meter(conn, meter_id)
     if found is None:
-        raise NotFound("no-meter", f"there is no meter {meter_id}")
+        raise NotFound("no-meter", f"there is no meter {meter_id}", field="meter_id")
     return found
 
 

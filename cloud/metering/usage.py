@@ -2,15 +2,19 @@
 
 Rules, in this order:
 
-1. The first reading is the base. A reading is *accepted* when the register can have advanced to it from the base:
+1. A value below 0 or not below the modulus is no reading of the register and is refused. The first base is decided by
+   the first OPENING readings: it is the one from which most of them are accepted, the earliest of equals; those before
+   it are refused. (A bogus first reading would otherwise refuse the real ones until the register can have reached
+   them, and then bill the way.)
+2. A reading is *accepted* when the register can have advanced to it from the base:
    `0 <= d <= max_per_hour * dt`, or, with `d < 0`, as a rollover when `base >= 0.9 * modulus` and
    `0 <= d + modulus <= max_per_hour * dt`. An accepted reading becomes the base. Every other one is refused as
    `backward` (d < 0) or `spike`; the base stays, so that a meter that reads 0 once makes no mountain.
-2. The *boundary reading* of a grid instant (every full hour of local time) is the first accepted reading at or after
+3. The *boundary reading* of a grid instant (every full hour of local time) is the first accepted reading at or after
    it within TOLERANCE_S. Without one the instant has no boundary.
-3. Usage is the advance between consecutive boundary readings. An hour apart they give the row of that hour, further
+4. Usage is the advance between consecutive boundary readings. An hour apart they give the row of that hour, further
    apart one row over the whole gap: the advance is known, its shape is not.
-4. The multiplier applies to the register, not to the row: a row is the difference of two rounded products, so that
+5. The multiplier applies to the register, not to the row: a row is the difference of two rounded products, so that
    rows add up to the rounded advance. Halves are rounded up, which (unlike half-even) does not depend on where the
    register stands, so that a rollover changes nothing.
 """
@@ -33,8 +37,8 @@ ADVANCE, ROLLOVER, BACKWARD, SPIKE = 0, 1, 2, 3
 
 METHOD_DIFFERENCE, METHOD_ROLLOVER, METHOD_GAP = 0, 1, 2
 
-_LARGEST: Final = 2**60
-"""Readings from here on are no register's: refused before any sum could leave 64 bits."""
+OPENING: Final = 12
+"""So many readings decide the first base."""
 
 _MULTIPLIER_UNIT: Final = 10_000
 _FIRST_LOOK: Final = 32
@@ -68,19 +72,28 @@ class Derived:
     """One of ADVANCE, ROLLOVER, BACKWARD, SPIKE per reading, in the order of the input."""
 
 
-def derive(times_ms: Ints, values: Ints, qualities: Ints, register: Register, grid_offset_ms: int = 0) -> Derived:
+def derive(
+    times_ms: Ints,
+    values: Ints,
+    qualities: Ints,
+    register: Register,
+    grid_offset_ms: int = 0,
+    *,
+    opening: bool = True,
+) -> Derived:
     """Rows of usage of one register.
 
     `times_ms`: strictly increasing, milliseconds since 1970 UTC. `values`: register readings in the base unit.
     `qualities`: flags of the contract. `grid_offset_ms`: how far local time is from full UTC hours, as for +05:30.
+    `opening`: whether these are the first readings of the register; otherwise the first one is a known base.
     Raises OverflowError when a product with the multiplier leaves 64 bits.
     """
-    codes = judge_all(times_ms, values, register)
+    codes = judge_all(times_ms, values, register, opening=opening)
     accepted = np.flatnonzero(codes < BACKWARD)
     boundary, instants = _boundaries(times_ms[accepted], grid_offset_ms)
     rolled = np.cumsum(codes[accepted] == ROLLOVER)[boundary]
     at = accepted[boundary]
-    opening, rollovers = values[at][:-1], np.diff(rolled)
+    before, rollovers = values[at][:-1], np.diff(rolled)
     advance = np.diff(values[at]) + rollovers * register.modulus
     length = np.diff(instants)
     flags = qualities[at]
@@ -90,22 +103,28 @@ def derive(times_ms: Ints, values: Ints, qualities: Ints, register: Register, gr
     return Derived(
         start_ms=instants[:-1],
         length_ms=length,
-        quantity=_product(opening + advance, register) - _product(opening, register),
+        quantity=_product(before + advance, register) - _product(before, register),
         quality=flags[:-1] | flags[1:],
         method=method,
         codes=codes,
     )
 
 
-def judge_all(times_ms: Ints, values: Ints, register: Register) -> Codes:
-    """The code of every reading (rule 1). Follows the base only where a reading is refused; the rest is vectorised."""
+def judge_all(times_ms: Ints, values: Ints, register: Register, *, opening: bool = True) -> Codes:
+    """The code of every reading (rules 1 and 2). Follows the base only where a reading is refused; the rest is
+    vectorised."""
     codes = np.where(values < 0, BACKWARD, SPIKE).astype(np.int8)
-    possible = np.flatnonzero((values > -_LARGEST) & (values < _LARGEST))
+    possible = np.flatnonzero((values >= 0) & (values < register.modulus))
     t, v = times_ms[possible], values[possible]
     found = np.zeros(len(t), np.int8)
     found[1:] = _judge(t[:-1], v[:-1], t[1:], v[1:], register)
-    refused = np.flatnonzero(found >= BACKWARD)
+    first = int(np.searchsorted(possible, OPENING)) if opening else 0
     base = 0
+    if (found[:first] >= BACKWARD).any():
+        base = _first_base(t[:first], v[:first], register)
+        found[:base] = np.where(v[:base] > v[base], SPIKE, BACKWARD)
+        found[base] = ADVANCE
+    refused = np.flatnonzero(found >= BACKWARD)
     while (nth := int(np.searchsorted(refused, base, "right"))) < len(refused):
         base = _next_base(int(refused[nth]) - 1, t, v, register, found)
     codes[possible] = found
@@ -121,6 +140,20 @@ def boundary_mask(times_ms: Ints, grid_offset_ms: int = 0) -> Mask:
 def floor_to_grid(time_ms: int, grid_offset_ms: int = 0) -> int:
     """The grid instant at or before `time_ms`."""
     return time_ms - (time_ms + grid_offset_ms) % HOUR_MS
+
+
+def _first_base(t: Ints, v: Ints, register: Register) -> int:
+    """Position of the reading from which most of the others are accepted."""
+    return int(np.argmax([_accepted_from(position, t, v, register) for position in range(len(t))]))
+
+
+def _accepted_from(base: int, t: Ints, v: Ints, register: Register) -> int:
+    """How many readings after `base` are accepted."""
+    accepted = 0
+    while len(good := np.flatnonzero(_judge(t[base], v[base], t[base + 1 :], v[base + 1 :], register) < BACKWARD)):
+        base += 1 + int(good[0])
+        accepted += 1
+    return accepted
 
 
 def _next_base(base: int, t: Ints, v: Ints, register: Register, found: Codes) -> int:

@@ -1,14 +1,24 @@
 """Usage is the same table in whatever portions, order and repetition the readings come."""
 
 import random
+from datetime import date
+from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import psycopg
 import pytest
 
+from cloud.devices import service as devices
+from cloud.ingest.messages import Incoming
 from cloud.ingest.writer import Writer
 from cloud.kit.db import SYSTEM, Database
+from cloud.kit.errors import InvalidInput
 from cloud.kit.jobs import JobContext
-from cloud.metering import jobs
+from cloud.kit.periods import day_start
+from cloud.metering import derivation, jobs
+from cloud.metering import service as metering
+from cloud.metering.intake import Batch, PointColumns
 from gateway.contract.messages import Point
 from tests.integration.metering.site import CHANNEL, HOUR_MS, START_MS, Site, hourly, make_site, message
 
@@ -159,3 +169,117 @@ async def test_only_registers_like_the_main_one_are_derived(
     await derive(worker_db)
     assert {row["channel"] for row in await usage(worker_db)} == {1, 3}
     assert await table(worker_db, "SELECT 1 AS left_over FROM store.dirty_window") == []
+
+
+async def test_a_bogus_first_reading_is_found_out_when_more_come(
+    worker_db: Database, ingest_db: Database, site: Site
+) -> None:
+    for n, value in enumerate([0, 5_000_000, 5_000_100, 5_000_250]):
+        await store(ingest_db, hourly("m1", n, [value]))
+        await derive(worker_db)
+    assert [(row["value"], row["code"]) for row in await refused(worker_db)] == [(0, "backward")]
+    assert [row["quantity"] for row in await usage(worker_db)] == [100, 150]
+
+
+async def test_one_absurd_value_does_not_stop_the_usage_of_all_meters(
+    worker_db: Database, ingest_db: Database, site: Site
+) -> None:
+    async with worker_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE meter SET multiplier = 8000 WHERE id = %s", (site.meters[0],))
+    await store(ingest_db, [*hourly("m1", 0, [2**60 - 1, 100, 200]), *hourly("m2", 0, [100, 200])])
+    await derive(worker_db)
+    assert [row["quantity"] for row in await usage(worker_db)] == [800_000, 100]
+
+
+async def test_a_multiplier_that_leaves_64_bits_is_refused(worker_db: Database, site: Site) -> None:
+    async with worker_db.transaction(SYSTEM) as conn:
+        with pytest.raises(InvalidInput, match="modulus times multiplier"):
+            await metering.create_meter(
+                conn, site.project_id, "X", "electricity", None, 10**15, 1, date(2025, 1, 1), Decimal(11)
+            )
+
+
+async def test_readings_of_another_connection_are_neither_lost_nor_derived_early(
+    worker_db: Database, ingest_db: Database, owner_dsn: str, site: Site
+) -> None:
+    await store(ingest_db, hourly("m1", 0, [100, 200]))
+    async with Database(owner_dsn, "gatemeter_ingest", max_size=1) as other, other.transaction(SYSTEM) as conn:
+        batch = message(2, hourly("m1", 2, [300]))
+        assert isinstance(batch, Incoming)
+        assert isinstance(batch.content, PointColumns)
+        await devices.resolve_gateways(conn, {(site.project_id, "gw-1")})
+        await metering.store_points(
+            conn, [Batch(site.project_id, site.gateway_id, "gw-1", batch.received_ms, batch.content)]
+        )
+        await derive(worker_db)
+        assert [row["quantity"] for row in await usage(worker_db)] == [100]
+    await derive(worker_db)
+    assert [row["quantity"] for row in await usage(worker_db)] == [100, 100]
+
+
+async def test_a_window_added_while_usage_is_derived_stays(
+    worker_db: Database, ingest_db: Database, site: Site
+) -> None:
+    await store(ingest_db, hourly("m1", 0, [100, 200]))
+    async with worker_db.transaction(SYSTEM) as conn:
+        meters = await metering.meters_by_id(conn, await derivation.lock_meters(conn, site.meters))
+        windows = await derivation.take_windows(conn, meters, {site.project_id: 0})
+        await store(ingest_db, hourly("m1", 2, [300]))
+        assert (await derivation.update(conn, windows)).meters == 1
+    assert len(await table(worker_db, "SELECT id FROM store.dirty_window")) == 1
+    await derive(worker_db)
+    assert [row["quantity"] for row in await usage(worker_db)] == [100, 100]
+    await derive_all_at_once(worker_db)
+    assert [row["quantity"] for row in await usage(worker_db)] == [100, 100]
+
+
+async def test_days_that_arrive_in_reversed_order(worker_db: Database, ingest_db: Database, site: Site) -> None:
+    for day in reversed(range(20)):
+        await store(ingest_db, hourly("m1", 24 * day, range(2400 * day, 2400 * (day + 1), 100)))
+        await derive(worker_db)
+    rows = await usage(worker_db)
+    assert (len(rows), {row["quantity"] for row in rows}) == (20 * 24 - 1, {100})
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Auckland"])
+async def test_months_begin_at_local_midnight_in_every_zone(
+    worker_db: Database, ingest_db: Database, zone: str
+) -> None:
+    site = await make_site(worker_db, zone=zone)
+    start, end = day_start(date(2025, 11, 1), ZoneInfo(zone)), day_start(date(2025, 12, 1), ZoneInfo(zone))
+    first, last = (int(at.timestamp() * 1000) for at in (start, end))
+    points = [Point("m1", CHANNEL, first + 400 + n * 1_800_000, n * 10) for n in range((last - first) // 1_800_000 + 1)]
+    await store(ingest_db, points)
+    await derive(worker_db)
+    async with worker_db.transaction(SYSTEM) as conn:
+        total = await metering.usage_between(conn, site.meters[0], 1, start, end)
+        found = await metering.boundary_readings(conn, [(site.meters[0], start), (site.meters[0], end)])
+    assert (total.complete, total.quantity) == (True, points[-1].value)
+    assert sorted(reading.value for reading in found.values()) == [0, points[-1].value]
+
+
+async def test_late_readings_find_their_place_where_the_series_is_packed(
+    worker_db: Database, ingest_db: Database, owner_dsn: str, site: Site
+) -> None:
+    """With TimescaleDB in a compressed chunk, without it in the partition of their month."""
+    kept = hourly("m1", 0, [100, 200, 300])
+    await store(ingest_db, [kept[0], kept[2]])
+    await derive(worker_db)
+    with psycopg.connect(owner_dsn, autocommit=True) as owner:
+        timescale = owner.execute("SELECT gm.has_timescale()").fetchone() == (True,)
+        if timescale:
+            for series in ("reading", "usage"):
+                chunks = owner.execute(f"SELECT compress_chunk(show_chunks('store.{series}'))".encode()).fetchall()
+                assert chunks
+    for _ in range(2):
+        await store(ingest_db, kept)
+        await derive(worker_db)
+    await store(ingest_db, hourly("m1", 1, [999]))
+    assert [row["value"] for row in await table(worker_db, "SELECT value FROM store.reading ORDER BY taken_at")] == [
+        100, 200, 300,
+    ]  # fmt: skip
+    assert [row["value"] for row in await table(worker_db, "SELECT value FROM store.reading_revision")] == [999]
+    assert [row["quantity"] for row in await usage(worker_db)] == [100, 100]
+    if not timescale:
+        places = await table(worker_db, "SELECT DISTINCT tableoid::regclass::text AS place FROM store.reading")
+        assert [row["place"] for row in places] == ["store.reading_2026_01"]

@@ -15,6 +15,7 @@ from cloud.metering.usage import (
     METHOD_DIFFERENCE,
     METHOD_GAP,
     METHOD_ROLLOVER,
+    OPENING,
     ROLLOVER,
     SPIKE,
     TOLERANCE_S,
@@ -38,26 +39,52 @@ def rows(derived: Derived) -> list[Row]:
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
+def judge_one(base: tuple[int, int], reading: tuple[int, int], register: Register) -> int:
+    allowed = Decimal(register.max_per_hour) * (reading[0] - base[0]) / HOUR
+    d = reading[1] - base[1]
+    if d < 0:
+        wraps = Decimal(base[1]) >= Decimal("0.9") * register.modulus
+        return ROLLOVER if wraps and 0 <= d + register.modulus <= allowed else BACKWARD
+    return SPIKE if d > allowed else ADVANCE
+
+
+def judge_from(base: tuple[int, int], readings: list[tuple[int, int]], register: Register) -> list[int]:
+    """Codes of the readings after `base`."""
+    codes = []
+    for reading in readings:
+        if not 0 <= reading[1] < register.modulus:
+            codes.append(BACKWARD if reading[1] < 0 else SPIKE)
+            continue
+        codes.append(judge_one(base, reading, register))
+        if codes[-1] < BACKWARD:
+            base = reading
+    return codes
+
+
+def judge(readings: list[tuple[int, int]], register: Register) -> list[int]:
+    possible = [n for n, (_, value) in enumerate(readings) if 0 <= value < register.modulus]
+    first = [n for n in possible if n < OPENING] or possible[:1]
+    if not first:
+        return judge_from((0, 0), readings, register)
+
+    def support(n: int) -> int:
+        return sum(code < BACKWARD for code in judge_from(readings[n], readings[n + 1 : OPENING], register))
+
+    start = max(first, key=lambda n: (support(n), -n))
+    before = [
+        SPIKE if value > readings[start][1] or value >= register.modulus else BACKWARD for _, value in readings[:start]
+    ]
+    return [*before, ADVANCE, *judge_from(readings[start], readings[start + 1 :], register)]
+
+
 def reference(readings: list[tuple[int, int]], register: Register, grid: int) -> tuple[list[Row], list[int]]:
     """The rules word by word, one reading at a time, with Decimal."""
-    codes: list[int] = []
+    codes = judge(readings, register)
     boundaries: dict[int, tuple[int, int]] = {}  # grid instant -> (value, rollovers so far)
-    base: tuple[int, int] | None = None
     rollovers = 0
-    for time, value in readings:
-        code = ADVANCE
-        if base is not None:
-            allowed = Decimal(register.max_per_hour) * (time - base[0]) / HOUR
-            d = value - base[1]
-            if d < 0:
-                wraps = Decimal(base[1]) >= Decimal("0.9") * register.modulus
-                code = ROLLOVER if wraps and 0 <= d + register.modulus <= allowed else BACKWARD
-            elif d > allowed:
-                code = SPIKE
-        codes.append(code)
+    for (time, value), code in zip(readings, codes, strict=True):
         if code in (BACKWARD, SPIKE):
             continue
-        base = (time, value)
         rollovers += code == ROLLOVER
         instant = time - (time + grid) % HOUR
         if time - instant < TOLERANCE_S * 1000:
@@ -211,3 +238,26 @@ def test_a_product_beyond_64_bits_is_an_error() -> None:
 @pytest.mark.parametrize("readings", [[], [(0, 1)], [(HOUR // 2, 1), (HOUR + HOUR // 2, 2)]])
 def test_without_two_boundaries_there_is_no_usage(readings: list[tuple[int, int]]) -> None:
     assert rows(run(readings)) == []
+
+
+REAL = [5_000, 5_100, 5_150, 5_200, 5_300]
+
+
+@pytest.mark.parametrize(
+    ("bogus", "code"), [([0], BACKWARD), ([0, 0], BACKWARD), ([900_000], SPIKE), ([10**6], SPIKE)], ids=str
+)
+def test_a_bogus_beginning_refuses_no_real_reading(bogus: list[int], code: int) -> None:
+    derived = run([(n * HOUR, value) for n, value in enumerate([*bogus, *REAL])])
+    assert derived.codes.tolist() == [code] * len(bogus) + [ADVANCE] * len(REAL)
+    assert derived.quantity.tolist() == [100, 50, 50, 100]
+
+
+def test_a_glitch_right_after_the_first_reading_does_not_become_the_base() -> None:
+    derived = run([(n * HOUR, value) for n, value in enumerate([5_000, 0, 0, *REAL[1:]])])
+    assert derived.codes.tolist() == [ADVANCE, BACKWARD, BACKWARD] + [ADVANCE] * 4
+    assert int(derived.quantity.sum()) == 300
+
+
+def test_a_value_that_the_register_cannot_show_is_no_reading() -> None:
+    derived = run([(n * 2_000 * HOUR, value) for n, value in enumerate([999_999, 1_000_000, 10])])
+    assert derived.codes.tolist() == [ADVANCE, SPIKE, ROLLOVER]
