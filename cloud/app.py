@@ -46,6 +46,8 @@ def create_app(settings: CloudSettings, keys: Keys | None = None) -> FastAPI:
         # Their pages load scripts from a CDN.
         docs_url=None,
         redoc_url=None,
+        # A redirect would name the host that the request named.
+        redirect_slashes=False,
         lifespan=_lifespan,
         responses={
             "4XX": {"description": "What is wrong with the request.", **_PROBLEM},
@@ -64,7 +66,7 @@ def create_app(settings: CloudSettings, keys: Keys | None = None) -> FastAPI:
     _include_features(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(GZipMiddleware, minimum_size=1024)
-    app.add_middleware(RequestFrame, tls=settings.secure_cookies)
+    app.add_middleware(RequestFrame, crashed=problems.unexpected, tls=settings.secure_cookies)
     return app
 
 

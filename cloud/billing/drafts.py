@@ -1,9 +1,12 @@
-"""Drafts of bills: gathers readings, households and earlier charges, and rates all accounts of a chunk at once."""
+"""Drafts of bills: gathers readings, households and earlier charges, and rates all accounts of a chunk at once.
+
+The household of a piece is the one filed on its first day; a change takes effect with the next piece.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 
 from cloud.billing import repository
@@ -14,7 +17,8 @@ from cloud.estate.records import Project
 from cloud.kit.db import Conn
 from cloud.kit.periods import Period, day_start
 from cloud.metering import service as metering
-from cloud.metering.records import BoundaryReading, Meter
+from cloud.metering.records import BoundaryReading, Meter, UsageTotal
+from cloud.metering.service import UsageKey
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.explain import Line, exact, explain, total
 from cloud.tariffs.plan import plan
@@ -67,13 +71,18 @@ class _Drafting:
         self._failures: dict[int, Unbillable] = {}
         self._rated: dict[int, list[RatedPiece]] = defaultdict(list)
         self._history: dict[int, list[Charged]] = defaultdict(list)
+        self._usage: dict[UsageKey, UsageTotal] = {}
+        self._cited: dict[tuple[int, str, date], BoundaryReading] = {}
+        """By meter, service and day: a charge begins with the reading that its neighbour ended with, and ends with
+        the one that its neighbour begins with, even where a better one came since. So nothing between two readings
+        is billed twice or never."""
 
     async def run(self, uncharged: Sequence[Uncharged]) -> Drafts:
         rounds = await self._rounds(uncharged)
         everything = [piece for one_round in rounds for piece in one_round]
         await self._load(everything)
         for one_round in rounds:
-            await self._rate_round([piece for piece in one_round if piece.agreement.account_id not in self._failures])
+            self._rate_round([piece for piece in one_round if piece.agreement.account_id not in self._failures])
         rated = {account: found for account, found in self._rated.items() if account not in self._failures}
         return Drafts(rated, self._failures)
 
@@ -117,13 +126,36 @@ class _Drafting:
             span = Period(min(window.start for window in windows), max(piece.period.end for piece in everything))
             for charged in await repository.charged(conn, sorted({p.agreement.id for p in everything}), span):
                 self._history[charged.agreement_id].append(charged)
+            await self._load_usage(everything, meter_ids)
 
-    async def _rate_round(self, one_round: Sequence[Piece]) -> None:
+    async def _load_usage(self, everything: Sequence[Piece], meter_ids: Sequence[int]) -> None:
+        """Usage of the pieces and of what lies unbilled before them, and the readings that other charges cite."""
+        metered = [piece for piece in everything if piece.metered and piece.agreement.meter_id in self._meters]
+        planned: dict[int, list[Period]] = defaultdict(list)
+        for piece in metered:
+            planned[piece.agreement.id].append(piece.period)
+        keys = [
+            self._usage_key(piece, stretch)
+            for piece in metered
+            for stretch in [piece.period, *self._unbilled_before(piece, planned[piece.agreement.id])]
+        ]
+        self._usage = await metering.usage_between_many(self._conn, keys)
+        span = Period(min(piece.period.start for piece in everything), max(piece.period.end for piece in everything))
+        for cited in await repository.cited(self._conn, meter_ids, span):
+            place = cited.meter_id, cited.service
+            self._cited[(*place, cited.period.start)] = BoundaryReading(cited.opening_at, cited.opening_value, 0)
+            self._cited[(*place, cited.period.end)] = BoundaryReading(cited.closing_at, cited.closing_value, 0)
+
+    def _usage_key(self, piece: Piece, stretch: Period) -> UsageKey:
+        meter = self._meters[piece.agreement.meter_id or 0]
+        return (meter.id, meter.main_channel.number, *stretch.instants(self._project.zone))
+
+    def _rate_round(self, one_round: Sequence[Piece]) -> None:
         by_version: dict[int, list[tuple[Piece, Metered | None]]] = defaultdict(list)
         for piece in one_round:
             try:
                 self._check_fee_basis(piece)
-                metered = await self._metered(piece) if piece.metered else None
+                metered = self._metered(piece) if piece.metered else None
             except Unbillable as reason:
                 self._failures.setdefault(piece.agreement.account_id, reason)
             else:
@@ -144,7 +176,7 @@ class _Drafting:
         if any(part.kind == "area" for part in content.components) and self._area(piece) <= 0:
             raise Unbillable("missing-area", f"{piece.agreement.service}: the unit has no billed area")
 
-    async def _metered(self, piece: Piece) -> Metered:
+    def _metered(self, piece: Piece) -> Metered:
         agreement, service = piece.agreement, piece.agreement.service
         meter = self._meters.get(agreement.meter_id or 0)
         if meter is None:
@@ -161,24 +193,42 @@ class _Drafting:
         opening, closing = ends
         assert opening is not None
         assert closing is not None
-        usage = await metering.usage_between(self._conn, meter.id, meter.main_channel.number, start, end)
+        usage = self._usage[self._usage_key(piece, piece.period)]
         if not usage.complete:
             raise Unbillable(
                 "incomplete-usage", f"{service}: usage of meter {meter.code} is not complete in {piece.period}"
             )
-        return Metered(meter, opening, closing, usage.quantity, await self._before(piece, meter))
+        if usage.quantity != _advance(meter, opening, closing, usage.rollovers):
+            raise Unbillable(
+                "usage-not-settled", f"{service}: readings of meter {meter.code} came that usage does not show yet"
+            )
+        opening, closing = (
+            self._cited.get((meter.id, service, day), found)
+            for day, found in ((piece.period.start, opening), (piece.period.end, closing))
+        )
+        quantity = _advance(meter, opening, closing, usage.rollovers)
+        if quantity < 0:
+            raise Unbillable(
+                "bills-overlap", f"{service}: neighbouring bills of meter {meter.code} cover {piece.period} already"
+            )
+        return Metered(meter, opening, closing, quantity, self._before(piece))
 
-    async def _before(self, piece: Piece, meter: Meter) -> int:
-        """Usage of the window before the piece: what was billed, and before the first bill what was metered."""
-        billed = self._earlier(piece)
-        since = max(piece.window.start, piece.agreement.valid_from)
-        until = min((charged.period.start for charged in billed), default=piece.period.start)
-        quantity = sum(charged.quantity for charged in billed)
-        if since < until:
-            start, end = (day_start(day, self._project.zone) for day in (since, until))
-            usage = await metering.usage_between(self._conn, meter.id, meter.main_channel.number, start, end)
-            quantity += usage.quantity
-        return quantity
+    def _before(self, piece: Piece) -> int:
+        """Usage of the window before the piece: what was billed, and of the rest what was metered."""
+        billed = sum(charged.quantity for charged in self._earlier(piece))
+        return billed + sum(
+            self._usage[self._usage_key(piece, stretch)].quantity for stretch in self._unbilled_before(piece)
+        )
+
+    def _unbilled_before(self, piece: Piece, planned: Sequence[Period] = ()) -> list[Period]:
+        """Stretches of the window before the piece, as far as its agreement goes, that no bill covers."""
+        billed = [charged.period for charged in self._earlier(piece)]
+        start, stretches = max(piece.window.start, piece.agreement.valid_from), []
+        for period in sorted([*billed, *planned, piece.period], key=lambda period: period.start):
+            if start < period.start <= piece.period.start:
+                stretches.append(Period(start, period.start))
+            start = max(start, period.end)
+        return stretches
 
     def _earlier(self, piece: Piece) -> list[Charged]:
         window = piece.window
@@ -228,6 +278,12 @@ class _Drafting:
     def _area(self, piece: Piece) -> Decimal:
         unit = self._units.get(self._unit_id(piece) or 0)
         return unit.area if unit is not None and unit.area is not None else Decimal(0)
+
+
+def _advance(meter: Meter, opening: BoundaryReading, closing: BoundaryReading, rollovers: int) -> int:
+    """What the register counted from one reading to the other, multiplier applied."""
+    end = closing.value + rollovers * meter.modulus
+    return metering.counted(meter, end) - metering.counted(meter, opening.value)
 
 
 def _months(piece: Piece) -> int:

@@ -4,16 +4,31 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
-from cloud.billing.records import Agreement, Bill, BillLine, BillRow, BillRun, BillState, Charge, RunFailure
+from cloud.billing.records import Agreement, Bill, BillFilter, BillLine, BillRow, BillRun, BillState, Charge, RunFailure
 from cloud.kit.amounts import MoneyOut, QuantityOut, plain
+from cloud.kit.inputs import Day, Id, Input, ListQuery
 from cloud.kit.periods import Period
 from gateway.contract.quantities import BY_NUMBER
 
 
-class _In(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class BillQuery(ListQuery):
+    """Which bills are wanted."""
+
+    account_id: Id | None = None
+    run_id: Id | None = None
+    state: BillState | None = None
+
+    def wanted(self) -> BillFilter:
+        """The same as the services know it."""
+        return BillFilter(self.project_id, self.account_id, self.run_id, self.state)
+
+
+class AgreementQuery(ListQuery):
+    """Which agreements are wanted."""
+
+    account_id: Id | None = None
 
 
 class PeriodOut(BaseModel):
@@ -184,19 +199,12 @@ class ExplanationOut(BaseModel):
         )
 
 
-class BillPage(BaseModel):
-    """A page of bills."""
-
-    items: list[BillOut]
-    next_cursor: str | None
-
-
-class RunIn(_In):
+class RunIn(Input):
     """The local days to charge, `end` exclusive: a calendar month in most cases."""
 
-    project_id: int
-    start: Annotated[date, Field(examples=["2026-01-01"])]
-    end: Annotated[date, Field(examples=["2026-02-01"])]
+    project_id: Id
+    start: Annotated[Day, Field(examples=["2026-01-01"])]
+    end: Annotated[Day, Field(examples=["2026-02-01"])]
 
     @model_validator(mode="after")
     def _in_order(self) -> "RunIn":
@@ -206,11 +214,12 @@ class RunIn(_In):
 
 
 class RunStartedOut(BaseModel):
-    """The run is done by the job; `run` says how far it is."""
+    """The job does the run and says how far it is; `run` says what came of it."""
 
     run_id: int
     job_id: int
     run: Annotated[str, Field(examples=["/api/v1/bill-runs/17"])]
+    job: Annotated[str, Field(examples=["/api/v1/jobs/40"])]
 
 
 class RunFailureOut(BaseModel):
@@ -266,24 +275,17 @@ class RunDetailOut(RunOut):
         return cls(**dict(RunOut.of(run)), failures=found)
 
 
-class RunPage(BaseModel):
-    """A page of runs."""
-
-    items: list[RunOut]
-    next_cursor: str | None
-
-
-class AgreementIn(_In):
+class AgreementIn(Input):
     """What an account is charged for, from `valid_from` up to, not including, `valid_until`."""
 
-    project_id: int
-    account_id: int
+    project_id: Id
+    account_id: Id
     service: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$", examples=["electricity"])]
-    tariff_id: int
-    meter_id: int | None = None
-    unit_id: int | None = None
-    valid_from: date
-    valid_until: date | None = None
+    tariff_id: Id
+    meter_id: Id | None = None
+    unit_id: Id | None = None
+    valid_from: Day
+    valid_until: Day | None = None
 
 
 class AgreementOut(BaseModel):
@@ -313,10 +315,3 @@ class AgreementOut(BaseModel):
             valid_from=agreement.valid_from,
             valid_until=agreement.valid_until,
         )
-
-
-class AgreementPage(BaseModel):
-    """A page of agreements."""
-
-    items: list[AgreementOut]
-    next_cursor: str | None

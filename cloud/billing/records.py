@@ -53,6 +53,19 @@ class Charged:
 
 
 @dataclass(frozen=True, slots=True)
+class Cited:
+    """The boundary readings that a charge of a meter cites, whoever was charged."""
+
+    meter_id: int
+    service: str
+    period: Period
+    opening_at: datetime
+    opening_value: int
+    closing_at: datetime
+    closing_value: int
+
+
+@dataclass(frozen=True, slots=True)
 class BillRow:
     """A bill and what is open of it. `late_fee` is the fee so far without what was waived."""
 

@@ -14,6 +14,7 @@ from cloud.billing.records import (
     BillRow,
     Charge,
     Charged,
+    Cited,
     LateFeeRow,
     Policy,
     Uncharged,
@@ -61,6 +62,12 @@ _CHARGED: LiteralString = """
     SELECT agreement_id, lower(period) AS start, upper(period) AS end, coalesce(quantity, 0) AS quantity, exact_amount
     FROM charge WHERE agreement_id = ANY (%(agreement_ids)s) AND period && daterange(%(start)s, %(end)s)
     ORDER BY agreement_id, period
+"""
+_CITED: LiteralString = """
+    SELECT meter_id, service, lower(period) AS start, upper(period) AS end, opening_at, opening_value, closing_at,
+           closing_value
+    FROM charge WHERE meter_id = ANY (%(meter_ids)s) AND opening_at IS NOT NULL
+      AND period && daterange(%(start)s::date - 1, %(end)s::date + 1)
 """
 _POLICY: LiteralString = """
     SELECT due_days, daily_rate, grace_days, minimum, cap_share
@@ -180,6 +187,12 @@ async def charged(conn: Conn, agreement_ids: Sequence[int], period: Period) -> l
     """What was charged of these agreements on days of `period`."""
     values = {"agreement_ids": list(agreement_ids), "start": period.start, "end": period.end}
     return [Charged(period=_period(row), **row) for row in await _rows(conn, _CHARGED, values)]
+
+
+async def cited(conn: Conn, meter_ids: Sequence[int], period: Period) -> list[Cited]:
+    """What charges of these meters cite that lie in `period` or touch it."""
+    values = {"meter_ids": list(meter_ids), "start": period.start, "end": period.end}
+    return [Cited(period=_period(row), **row) for row in await _rows(conn, _CITED, values)]
 
 
 async def policy_on(conn: Conn, project_id: int, day: date) -> Policy:

@@ -112,7 +112,7 @@ class _Run:
         try:
             async with self._db.transaction(self._asker) as conn:
                 await self._bill(conn, account_ids)
-        except psycopg.IntegrityError as error:
+        except (psycopg.IntegrityError, psycopg.DataError) as error:
             if len(account_ids) == 1:
                 reason = Unbillable("refused", (error.diag.message_primary or str(error))[:300])
                 async with self._db.transaction(self._asker) as conn:

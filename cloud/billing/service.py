@@ -27,7 +27,7 @@ from cloud.estate import service as estate
 from cloud.kit.constraints import meaning_of
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput, NotFound
-from cloud.kit.paging import Page, PageRequest, cut
+from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 from cloud.kit.periods import Period, local_day
 
 __all__ = [
@@ -120,17 +120,15 @@ async def list_agreements(
     conn: Conn, page: PageRequest, *, project_id: int | None = None, account_id: int | None = None
 ) -> Page[Agreement]:
     """Agreements by id."""
-    after = int(page.after[0]) if page.after else 0
     found = await repository.agreements(
-        conn, project_id=project_id, account_id=account_id, after=after, limit=page.limit + 1
+        conn, project_id=project_id, account_id=account_id, after=after_id(page), limit=page.limit + 1
     )
     return cut(found, page, lambda agreement: (agreement.id,))
 
 
 async def list_bills(conn: Conn, page: PageRequest, filters: BillFilter | None = None) -> Page[BillRow]:
     """Bills, newest first."""
-    before = int(page.after[0]) if page.after else None
-    found = await repository.bills(conn, filters or BillFilter(), before=before, limit=page.limit + 1)
+    found = await repository.bills(conn, filters or BillFilter(), before=after_id(page, MAX_ID), limit=page.limit + 1)
     return cut(found, page, lambda bill: (bill.id,))
 
 
@@ -163,8 +161,7 @@ async def run_of_job(conn: Conn, job_id: int) -> BillRun:
 
 async def list_runs(conn: Conn, page: PageRequest, project_id: int | None = None) -> Page[BillRun]:
     """Runs, newest first."""
-    before = int(page.after[0]) if page.after else None
-    found = await run_repository.runs(conn, project_id, before=before, limit=page.limit + 1)
+    found = await run_repository.runs(conn, project_id, before=after_id(page, MAX_ID), limit=page.limit + 1)
     return cut(found, page, lambda run: (run.id,))
 
 

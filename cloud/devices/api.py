@@ -18,10 +18,9 @@ from cloud.devices.models import (
     GatewayOut,
     UnclaimedOut,
 )
-from cloud.estate.models import Listed, ListQuery
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
-from cloud.kit.paging import page_request
+from cloud.kit.inputs import Listed, ListQuery
 
 router = APIRouter(prefix="/api/v1", tags=["devices"])
 
@@ -68,9 +67,7 @@ async def create_device(body: DeviceIn, scope: Writing, once: Once) -> DeviceOut
 @router.get("/commands")
 async def list_commands(scope: Reading, query: Annotated[CommandQuery, Query()]) -> Listed[CommandOut]:
     """Commands, newest first."""
-    page = await service.list_commands(
-        scope.conn, page_request(query.limit, query.cursor, key_length=2), query.project_id, query.device_id
-    )
+    page = await service.list_commands(scope.conn, query.page(key_length=2), query.project_id, query.device_id)
     return Listed(items=[CommandOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
 
 
@@ -104,6 +101,5 @@ async def list_dead_letters(scope: Reading, query: Wanted) -> Listed[DeadLetterO
 @router.get("/unclaimed-readings")
 async def list_unclaimed(scope: Reading, query: Wanted) -> Listed[UnclaimedOut]:
     """Readings that no meter can take yet, counted by channel."""
-    wanted = page_request(query.limit, query.cursor, key_length=5)
-    page = await service.list_unclaimed(scope.conn, wanted, query.project_id)
+    page = await service.list_unclaimed(scope.conn, query.page(key_length=5), query.project_id)
     return Listed(items=[UnclaimedOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)

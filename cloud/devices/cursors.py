@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from cloud.kit.errors import InvalidInput
-from cloud.kit.paging import PageRequest
+from cloud.kit.paging import MAX_ID, PageRequest
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -14,7 +14,7 @@ def after_number(page: PageRequest, nothing: int | None = None) -> int | None:
     if page.after is None:
         return nothing
     key = page.after[0]
-    if not isinstance(key, int) or not -(2**62) < key < 2**62:
+    if not isinstance(key, int) or not -(2**62) < key <= MAX_ID:
         raise _bad()
     return key
 

@@ -7,17 +7,13 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.devices.records import DeviceKind, UnclaimedReason
-from cloud.estate.models import Id, ListQuery
+from cloud.kit.inputs import Id, Input, ListQuery
 from gateway.contract import limits
 from gateway.contract.messages import Action
 
 Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", examples=["gw-1"])]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
-Text = Annotated[str, Field(max_length=limits.MAX_TEXT_CHARS, pattern=r"^[^\x00]*$")]
-
-
-class _In(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+Text = Annotated[str, Field(max_length=limits.MAX_TEXT_CHARS)]
 
 
 class _Out(BaseModel):
@@ -36,7 +32,7 @@ class CommandQuery(ListQuery):
     device_id: Id | None = None
 
 
-class GatewayIn(_In):
+class GatewayIn(Input):
     """A new gateway."""
 
     project_id: Id
@@ -55,7 +51,7 @@ class GatewayOut(_Out):
     health_at: datetime | None
 
 
-class DeviceIn(_In):
+class DeviceIn(Input):
     """A new device of a gateway."""
 
     project_id: Id
@@ -79,7 +75,7 @@ class DeviceOut(_Out):
     seen_at: datetime | None
 
 
-class CommandIn(_In):
+class CommandIn(Input):
     """An order to a device."""
 
     project_id: Id

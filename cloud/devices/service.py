@@ -55,6 +55,10 @@ async def create_device(
 ) -> Device:
     """Registers a device of a gateway; readings that came before are claimed as soon as a meter is bound."""
     _check_code(code)
+    gateway = await repository.gateway(conn, gateway_id)
+    # Before the lock: nobody holds up a gateway that he cannot see.
+    if gateway is None or gateway.project_id != project_id:
+        raise NotFound("no-gateway", f"project {project_id} has no gateway {gateway_id}", field="gateway_id")
     await repository.lock_for_change(conn, gateway_id)
     device_id = await repository.insert_device(conn, project_id, gateway_id, code, kind, template)
     await _claim_what_waits(conn, project_id, gateway_id, code)
@@ -65,7 +69,7 @@ async def get_device(conn: Conn, device_id: int) -> Device:
     """Raises NotFound."""
     found = await repository.device(conn, device_id)
     if found is None:
-        raise NotFound("no-device", f"there is no device {device_id}")
+        raise NotFound("no-device", f"there is no device {device_id}", field="device_id")
     return found
 
 
@@ -118,7 +122,7 @@ async def queue_command(
         raise InvalidInput("bad-validity", "expected 1 second to 1 day", field="valid_for_s")
     device = await get_device(conn, device_id)
     if device.project_id != project_id:
-        raise NotFound("no-device", f"there is no device {device_id} in project {project_id}")
+        raise NotFound("no-device", f"there is no device {device_id} in project {project_id}", field="device_id")
     order = orders.Order(
         uuid.uuid4(), project_id, device_id, action.value, dict(arguments), reason, actor,
         int(valid_for.total_seconds()),

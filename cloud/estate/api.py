@@ -13,7 +13,6 @@ from cloud.estate.models import (
     EstateQuery,
     HouseholdIn,
     HouseholdOut,
-    Listed,
     OccupancyIn,
     OccupancyOut,
     PeopleQuery,
@@ -25,6 +24,7 @@ from cloud.estate.models import (
 )
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
+from cloud.kit.inputs import Listed
 
 router = APIRouter(prefix="/api/v1", tags=["estate"])
 

@@ -2,47 +2,21 @@
 
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.estate.records import OccupancyRole, UnitKind
 from cloud.estate.service import EstateFilter
-from cloud.kit.paging import PageRequest, page_request
-
-Item = TypeVar("Item", bound=BaseModel)
+from cloud.kit.inputs import Day, Id, Input, ListQuery
 
 Code = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^\S(.*\S)?$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Phone = Annotated[str, Field(min_length=5, max_length=40, pattern=r"^[+0-9 ()-]+$", examples=["138 0013 8000"])]
-Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
-
-
-class _In(BaseModel):
-    model_config = ConfigDict(extra="forbid")
 
 
 class _Out(BaseModel):
     model_config = ConfigDict(from_attributes=True)
-
-
-class Listed(BaseModel, Generic[Item]):
-    """A page of a list."""
-
-    items: list[Item]
-    next_cursor: str | None
-
-
-class ListQuery(_In):
-    """Which page is wanted."""
-
-    limit: int | None = None
-    cursor: str | None = None
-    project_id: Id | None = None
-
-    def page(self) -> PageRequest:
-        """The same as the services know it. Raises InvalidInput."""
-        return page_request(self.limit, self.cursor)
 
 
 class EstateQuery(ListQuery):
@@ -54,7 +28,7 @@ class EstateQuery(ListQuery):
     kind: UnitKind | None = None
     code: Annotated[str, Field(max_length=64, description="Beginning of the code of a unit.")] | None = None
     number: Annotated[str, Field(max_length=64, description="Number of an account.")] | None = None
-    valid_on: Annotated[date, Field(description="Local date on which the row holds.")] | None = None
+    valid_on: Annotated[Day, Field(description="Local date on which the row holds.")] | None = None
 
     def wanted(self) -> EstateFilter:
         """The same as the services know it."""
@@ -87,7 +61,7 @@ class ProjectOut(_Out):
     address: str
 
 
-class BuildingIn(_In):
+class BuildingIn(Input):
     """A new building."""
 
     project_id: Id
@@ -104,7 +78,7 @@ class BuildingOut(_Out):
     name: str
 
 
-class UnitIn(_In):
+class UnitIn(Input):
     """A new unit. `area` in square metres."""
 
     project_id: Id
@@ -129,7 +103,7 @@ class UnitOut(_Out):
     area: Decimal | None
 
 
-class PersonIn(_In):
+class PersonIn(Input):
     """A new person. Phone and ID number are stored sealed."""
 
     project_id: Id
@@ -150,10 +124,10 @@ class PersonOut(_Out):
     email: str | None
 
 
-class _DatedIn(_In):
+class _DatedIn(Input):
     project_id: Id
-    valid_from: date
-    valid_until: Annotated[date, Field(description="First day after the end.")] | None = None
+    valid_from: Day
+    valid_until: Annotated[Day, Field(description="First day after the end.")] | None = None
 
 
 class OccupancyIn(_DatedIn):

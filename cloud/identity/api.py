@@ -9,19 +9,17 @@ from cloud.identity import service
 from cloud.identity.guards import Scope, allow, public
 from cloud.identity.models import (
     AuditEntryOut,
-    AuditPage,
     AuditQuery,
     MeOut,
     TokenIn,
     TokenOut,
     UserIn,
     UserOut,
-    UserPage,
 )
 from cloud.identity.records import AuditFilter
 from cloud.identity.sign_in import Attempt, sign_in
 from cloud.kit.idempotency import Once
-from cloud.kit.paging import page_request
+from cloud.kit.inputs import Id, Listed, ListQuery
 
 router = APIRouter(prefix="/api/v1", tags=["identity"])
 
@@ -38,7 +36,7 @@ async def create_token(request: Request, body: TokenIn) -> TokenOut:
 
 
 @router.delete("/tokens/{token_id}", status_code=204)
-async def revoke_token(token_id: int, scope: Annotated[Scope, allow("self.read")]) -> None:
+async def revoke_token(token_id: Id, scope: Annotated[Scope, allow("self.read")]) -> None:
     """Ends one of your tokens or browser sessions."""
     await service.revoke_token(scope.conn, scope.caller.user_id, token_id)
 
@@ -51,14 +49,11 @@ async def me(scope: Annotated[Scope, allow("self.read")]) -> MeOut:
 
 @router.get("/users")
 async def list_users(
-    scope: Annotated[Scope, allow("users.manage")],
-    limit: int | None = None,
-    cursor: str | None = None,
-    project_id: int | None = None,
-) -> UserPage:
+    scope: Annotated[Scope, allow("users.manage")], query: Annotated[ListQuery, Query()]
+) -> Listed[UserOut]:
     """Users with a role in your projects."""
-    page = await service.list_users(scope.conn, page_request(limit, cursor), project_id)
-    return UserPage(items=[UserOut.of(user) for user in page.items], next_cursor=page.next_cursor)
+    page = await service.list_users(scope.conn, query.page(), query.project_id)
+    return Listed(items=[UserOut.of(user) for user in page.items], next_cursor=page.next_cursor)
 
 
 @router.post("/users", status_code=201)
@@ -85,11 +80,11 @@ async def create_user(body: UserIn, scope: Annotated[Scope, allow("users.manage"
 async def list_audit_entries(
     scope: Annotated[Scope, allow("audit.read")],
     wanted: Annotated[AuditQuery, Query()],
-) -> AuditPage:
+) -> Listed[AuditEntryOut]:
     """Who changed what and when, in your projects; newest first."""
     page = await service.list_audit_entries(
         scope.conn,
-        page_request(wanted.limit, wanted.cursor),
+        wanted.page(),
         AuditFilter(wanted.project_id, wanted.table_name, wanted.row_id, wanted.user_id),
     )
-    return AuditPage(items=[AuditEntryOut.of(entry) for entry in page.items], next_cursor=page.next_cursor)
+    return Listed(items=[AuditEntryOut.of(entry) for entry in page.items], next_cursor=page.next_cursor)

@@ -3,20 +3,17 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from cloud.identity.caller import Caller
 from cloud.identity.policy import Grant
 from cloud.identity.records import AuditEntry, User
+from cloud.kit.inputs import Id, Input, ListQuery
 
 Password = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class _In(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class TokenIn(_In):
+class TokenIn(Input):
     """Login and password for a bearer token."""
 
     login: Annotated[str, Field(min_length=1, max_length=100, examples=["li.na"])]
@@ -34,11 +31,11 @@ class TokenOut(BaseModel):
     expires_at: datetime
 
 
-class GrantIn(_In):
+class GrantIn(Input):
     """A role in a project."""
 
-    role: Annotated[str, Field(examples=["cashier"])]
-    project_id: int
+    role: Annotated[str, Field(max_length=40, examples=["cashier"])]
+    project_id: Id
 
     def grant(self) -> Grant:
         """The same as the rules know it."""
@@ -52,7 +49,7 @@ class GrantOut(BaseModel):
     project_id: int | None
 
 
-class UserIn(_In):
+class UserIn(Input):
     """A new member of staff."""
 
     login: Annotated[str, Field(min_length=2, max_length=100, examples=["li.na"])]
@@ -86,13 +83,6 @@ class UserOut(BaseModel):
             created_at=user.created_at,
             grants=grants,
         )
-
-
-class UserPage(BaseModel):
-    """Users by id."""
-
-    items: list[UserOut]
-    next_cursor: str | None
 
 
 class MeOut(BaseModel):
@@ -144,19 +134,9 @@ class AuditEntryOut(BaseModel):
         return cls(**{name: getattr(entry, name) for name in cls.model_fields})
 
 
-class AuditPage(BaseModel):
-    """Changes, newest first."""
-
-    items: list[AuditEntryOut]
-    next_cursor: str | None
-
-
-class AuditQuery(_In):
+class AuditQuery(ListQuery):
     """Which changes are wanted."""
 
-    limit: int | None = None
-    cursor: str | None = None
-    project_id: int | None = None
     table_name: Annotated[str, Field(max_length=63, examples=["bill"])] | None = None
     row_id: Annotated[str, Field(max_length=64)] | None = None
-    user_id: int | None = None
+    user_id: Id | None = None

@@ -27,6 +27,7 @@ PERMISSIONS = (
         "bills.run",
         "payments.write",
         "parking.write",
+        "parking.collect",
         "parking.operate",
         "jobs.read",
         "audit.read",
@@ -46,9 +47,10 @@ ROLES: dict[str, frozenset[str]] = {
         "payments.read",
         "payments.write",
         "parking.read",
+        "parking.collect",
         "jobs.read",
     },
-    "guard": _SELF | {"estate.read", "parking.read", "parking.operate"},
+    "guard": _SELF | {"estate.read", "parking.read", "parking.collect", "parking.operate"},
     "viewer": _SELF | _READ | {"jobs.read"},
 }
 """Permissions of the roles that staff can be granted."""

@@ -13,13 +13,12 @@ from cloud.identity.policy import ROLES, Grant, access_of, may_grant
 from cloud.identity.records import AuditEntry, AuditFilter, User
 from cloud.kit.db import SIGN_IN, Asker, Conn, state_asker
 from cloud.kit.errors import Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated
-from cloud.kit.paging import Page, PageRequest, after_id, cut
+from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 from cloud.kit.security import new_token, token_hash
 
 TokenKind = Literal["session", "bearer"]
 
 _LOGIN = re.compile(r"[A-Za-z0-9@+][A-Za-z0-9@._+-]{1,99}")
-MAX_ID = 2**63 - 1
 MIN_PASSWORD_CHARS = 10
 MAX_PASSWORD_CHARS = 200
 

@@ -1,10 +1,12 @@
 """What PostgreSQL refuses, in the words of our errors: the one place that reads SQLSTATEs."""
 
+import re
+
 import psycopg
 from psycopg import errors
 from psycopg_pool import PoolTimeout
 
-from cloud.kit.errors import Conflict, Forbidden, GatemeterError, InvalidInput, NotFound, Unavailable
+from cloud.kit.errors import Conflict, GatemeterError, InvalidInput, NotFound, Unavailable
 
 
 def meaning_of(error: psycopg.Error) -> GatemeterError | None:
@@ -27,17 +29,20 @@ def meaning_of(error: psycopg.Error) -> GatemeterError | None:
         case errors.NotNullViolation():
             column = error.diag.column_name
             return InvalidInput("missing", f"{table}: {column} must be given", field=column)
-        case errors.NumericValueOutOfRange() | errors.StringDataRightTruncation():
-            return InvalidInput("out-of-range", "a value is too large to be kept")
+        case psycopg.DataError():
+            return _unstorable(error)
         case errors.IntegrityConstraintViolation():
             return Conflict("refused", error.diag.message_primary or "the database refuses the change")
-        case errors.InsufficientPrivilege():
-            return Forbidden("out-of-scope", "this row is outside your projects")
+        case errors.InsufficientPrivilege() if "row-level security" in (error.diag.message_primary or ""):
+            # As for an id that exists nowhere: whose it is stays unknown.
+            return NotFound("no-such-project", "there is no such project", field="project_id")
         case _:
             return _momentary(error)
 
 
 def _momentary(error: psycopg.Error) -> GatemeterError | None:
+    if isinstance(error, errors.QueryCanceled):
+        return Unavailable("too-slow", "this took too long: ask for less, or try again later")
     if isinstance(error, errors.SerializationFailure | errors.DeadlockDetected | errors.LockNotAvailable):
         return Unavailable("busy", "another change was faster: try again")
     if isinstance(error, PoolTimeout | psycopg.OperationalError):
@@ -48,6 +53,22 @@ def _momentary(error: psycopg.Error) -> GatemeterError | None:
 def _foreign_key(error: psycopg.Error, table: str, constraint: str) -> GatemeterError:
     if "is still referenced" in (error.diag.message_detail or ""):
         return Conflict("in-use", f"other rows still need this {table} ({constraint})", constraint=constraint)
+    # Keys are (project_id, thing_id): the last column is what the asker named.
+    columns = re.match(r"Key \(([^)]*)\)", error.diag.message_detail or "")
     return NotFound(
-        "unknown-reference", f"{table} names something that does not exist here ({constraint})", constraint=constraint
+        "unknown-reference",
+        f"{table} names something that does not exist here ({constraint})",
+        field=columns[1].split(", ")[-1] if columns else None,
+        constraint=constraint,
     )
+
+
+def _unstorable(error: psycopg.DataError) -> InvalidInput | None:
+    match error:
+        case errors.NumericValueOutOfRange() | errors.StringDataRightTruncation() | errors.DatetimeFieldOverflow():
+            return InvalidInput("out-of-range", "a value is too large to be kept")
+        case errors.CharacterNotInRepertoire() | errors.UntranslatableCharacter():
+            pass
+        case _ if error.sqlstate is not None or "NUL" not in str(error):
+            return None
+    return InvalidInput("not-text", "a text holds characters that cannot be kept, such as NUL")

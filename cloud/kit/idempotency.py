@@ -1,6 +1,6 @@
 """A repeated creating request gets the first answer again: header Idempotency-Key, kept in the same transaction."""
 
-import hashlib
+import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, LiteralString, TypeVar
@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict
+from cloud.kit.security import Keys
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -66,9 +67,10 @@ async def _once_only(
         Header(min_length=8, max_length=200, description="Random, new for every intention; the same when repeating."),
     ],
 ) -> OnceOnly:
-    digest = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode())
-    digest.update(await request.body())
-    return OnceOnly(idempotency_key, digest.digest(), response)
+    # Keyed: bodies hold passwords and phone numbers, which a plain hash in the database would let anybody try out.
+    keys: Keys = request.app.state.keys
+    asked = f"request:{request.method} {request.url.path}?{request.url.query}\n".encode() + await request.body()
+    return OnceOnly(idempotency_key, hmac.digest(keys.blind_index, asked, "sha256"), response)
 
 
 Once = Annotated[OnceOnly, Depends(_once_only)]

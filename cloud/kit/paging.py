@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
+MAX_ID = 2**63 - 1
+"""The largest number of a bigint column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def after_id(request: PageRequest, start: int = 0) -> int:
     if request.after is None:
         return start
     key = request.after[0]
-    if not isinstance(key, int):
+    if not isinstance(key, int) or not 0 <= key <= MAX_ID:
         raise InvalidInput("bad-cursor", "expected the next_cursor of an earlier answer", field="cursor")
     return key
 

@@ -53,7 +53,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(psycopg.Error, _database)
     app.add_exception_handler(PoolTimeout, _database)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def problem(
@@ -119,9 +118,26 @@ def _to_sign_in(request: Request) -> Response:
 
 async def _validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [{"field": _field(found["loc"]), "detail": str(found["msg"])} for found in error.errors()]
+    found_errors = error.errors()
+    if request.headers.get("Content-Length", "0") != "0" and not _says_json(request) and _of_whole_body(found_errors):
+        return problem(request, 415, _CODES[415], "expected Content-Type: application/json")
+    errors = [{"field": _field(_place(found)), "detail": str(found["msg"])} for found in found_errors]
     detail = "; ".join(f"{found['field']}: {found['detail']}" for found in errors[:3])
     return problem(request, 422, "invalid-input", detail, title="Invalid input", errors=errors)
+
+
+def _says_json(request: Request) -> bool:
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
+
+
+def _of_whole_body(errors: Sequence[Any]) -> bool:
+    return any(tuple(found["loc"]) == ("body",) for found in errors)
+
+
+def _place(error: Any) -> Sequence[str | int]:
+    """Where the error is; malformed JSON has a position in the text instead of a path."""
+    return ("body",) if error["type"] == "json_invalid" else error["loc"]
 
 
 def _field(location: Sequence[str | int]) -> str:
@@ -129,7 +145,8 @@ def _field(location: Sequence[str | int]) -> str:
     parts = list(location)
     if parts[:1] in (["body"], ["query"], ["path"]) and len(parts) > 1:
         parts = parts[1:]
-    return ".".join(map(str, parts))
+    # A key that is no text comes back with its characters replaced.
+    return ".".join(map(str, parts)).encode("utf-8", "replace").decode()
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -143,12 +160,13 @@ async def _database(request: Request, error: Exception) -> Response:
     assert isinstance(error, psycopg.Error)
     meaning = meaning_of(error)
     if meaning is None:
-        return await _unexpected(request, error)
+        return unexpected(request, error)
     _log.info("web.database_refused", code=meaning.code, sqlstate=error.sqlstate)
     return await _ours(request, meaning)
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
+def unexpected(request: Request, error: Exception) -> Response:
+    """The answer to a fault of ours: a reference, and nothing of the error itself."""
     request_id = getattr(request.state, "request_id", "")
     _log.error("web.crashed", request_id=request_id, path=request.url.path, exc_info=error)
     return problem(request, 500, "internal", f"Something went wrong here; it is noted as {request_id}.")

@@ -3,13 +3,15 @@
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 import structlog
 from prometheus_client import Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
@@ -49,10 +51,21 @@ _ONE_YEAR = "public, max-age=31536000, immutable"
 
 
 class RequestFrame:
-    """ASGI middleware; the outermost one. Sets `request.state.request_id`."""
+    """ASGI middleware; the outermost one. Sets `request.state.request_id`.
 
-    def __init__(self, app: ASGIApp, *, tls: bool = False, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    What nobody inside handles is answered here by `crashed`, so that this answer too carries id and headers.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        crashed: Callable[[Request, Exception], Response],
+        tls: bool = False,
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
         self._app = app
+        self._crashed = crashed
         self._headers = dict(SECURITY_HEADERS)
         if tls:
             self._headers["Strict-Transport-Security"] = "max-age=31536000"
@@ -66,18 +79,24 @@ class RequestFrame:
         request_id = _request_id(Headers(scope=scope).get(REQUEST_ID_HEADER))
         scope.setdefault("state", {})["request_id"] = request_id
         started = time.perf_counter()
-        status = 500
+        status, started_answer = 500, False
 
         async def answering(message: Message) -> None:
-            nonlocal status
+            nonlocal status, started_answer
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, started_answer = message["status"], True
                 self._complete(scope, request_id, MutableHeaders(scope=message))
             await send(message)
 
         try:
             with structlog.contextvars.bound_contextvars(request_id=request_id):
-                await self._app(scope, self._limited(scope, receive), answering)
+                try:
+                    await self._app(scope, self._limited(scope, receive), answering)
+                except Exception as error:
+                    answer = self._crashed(Request(scope), error)
+                    if started_answer:
+                        raise
+                    await answer(scope, receive, answering)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             _SECONDS.labels(scope["method"], route, status).observe(time.perf_counter() - started)

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query
 
 from cloud.devices import service as devices
 from cloud.estate import service as estate
-from cloud.estate.models import Listed
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
+from cloud.kit.inputs import Id, Listed
 from cloud.metering import service
 from cloud.metering.models import (
     BindingIn,
@@ -55,14 +55,14 @@ async def create_meter(body: MeterIn, scope: WritingMeters, once: Once) -> Meter
 
 
 @router.get("/meters/{meter_id}")
-async def get_meter(scope: ReadingMeters, meter_id: int) -> MeterOut:
+async def get_meter(scope: ReadingMeters, meter_id: Id) -> MeterOut:
     """One meter."""
     return MeterOut.of(await service.get_meter(scope.conn, meter_id))
 
 
 @router.get("/meters/{meter_id}/readings")
 async def list_readings(
-    scope: ReadingReadings, meter_id: int, query: Annotated[ReadingQuery, Query()]
+    scope: ReadingReadings, meter_id: Id, query: Annotated[ReadingQuery, Query()]
 ) -> Listed[ReadingOut]:
     """Readings of one channel, newest first."""
     meter = await service.get_meter(scope.conn, meter_id)
@@ -73,7 +73,7 @@ async def list_readings(
 
 
 @router.get("/meters/{meter_id}/usage")
-async def usage(scope: ReadingUsage, meter_id: int, query: Annotated[UsageQuery, Query()]) -> UsageOut:
+async def usage(scope: ReadingUsage, meter_id: Id, query: Annotated[UsageQuery, Query()]) -> UsageOut:
     """Usage in hours, days or months of the project's time zone; what is not known is null, never 0."""
     meter = await service.get_meter(scope.conn, meter_id)
     project = await estate.get_project(scope.conn, meter.project_id)

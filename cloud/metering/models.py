@@ -4,10 +4,10 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from cloud.estate.models import Id, ListQuery
 from cloud.kit.errors import InvalidInput
+from cloud.kit.inputs import Day, Id, Input, Instant, ListQuery
 from cloud.kit.periods import Period
 from cloud.metering.records import MAX_MODULUS, MAX_PER_HOUR, Medium, Meter, Reading, Step, UsageBar
 from gateway.contract.quantities import BY_CODE, BY_NUMBER, Quantity
@@ -16,10 +16,6 @@ _LONGEST = {"hour": 93, "day": 800, "month": 8_000}
 """Days in one answer, by step."""
 
 Decimal4 = Annotated[Decimal, Field(gt=0, le=10**8, max_digits=12, decimal_places=4)]
-
-
-class _In(BaseModel):
-    model_config = ConfigDict(extra="forbid")
 
 
 class _Out(BaseModel):
@@ -46,7 +42,7 @@ class MeterQuery(ListQuery):
     medium: Medium | None = None
 
 
-class MeterIn(_In):
+class MeterIn(Input):
     """A new meter. `modulus` and `max_per_hour` in the base unit of the main channel (Wh, mL)."""
 
     project_id: Id
@@ -55,7 +51,7 @@ class MeterIn(_In):
     unit_id: Id | None = None
     modulus: Annotated[int, Field(ge=1, le=MAX_MODULUS, examples=[1_000_000_000])]
     max_per_hour: Annotated[int, Field(ge=1, le=MAX_PER_HOUR, examples=[13_200])]
-    installed_on: date
+    installed_on: Day
     multiplier: Decimal4 = Decimal(1)
     parent_id: Id | None = None
     serial: Annotated[str, Field(max_length=64)] = ""
@@ -89,9 +85,9 @@ class MeterOut(_Out):
 class ReadingQuery(ListQuery):
     """Readings of one channel (the billed one unless named) in [start, end)."""
 
-    channel: Annotated[str, Field(examples=["energy_import_total"])] | None = None
-    start: AwareDatetime | None = None
-    end: AwareDatetime | None = None
+    channel: Annotated[str, Field(max_length=64, examples=["energy_import_total"])] | None = None
+    start: Instant | None = None
+    end: Instant | None = None
 
     def number(self, meter: Meter) -> int:
         """The channel's number. Raises InvalidInput."""
@@ -114,13 +110,13 @@ class ReadingOut(_Out):
         return cls(channel=quantity.code, taken_at=reading.taken_at, value=value, quality=reading.quality)
 
 
-class UsageQuery(_In):
+class UsageQuery(Input):
     """Local days [from, to) in steps."""
 
-    from_: Annotated[date, Field(alias="from", examples=["2026-01-01"])]
-    to: Annotated[date, Field(examples=["2026-02-01"])]
+    from_: Annotated[Day, Field(alias="from", examples=["2026-01-01"])]
+    to: Annotated[Day, Field(examples=["2026-02-01"])]
     step: Step = "day"
-    channel: str | None = None
+    channel: Annotated[str, Field(max_length=64)] | None = None
 
     def period(self) -> Period:
         """The same as the services know it. Raises InvalidInput."""
@@ -170,13 +166,13 @@ class UsageOut(_Out):
         )  # fmt: skip
 
 
-class BindingIn(_In):
+class BindingIn(Input):
     """From `valid_from` on the device's readings are the meter's."""
 
     device_id: Id
     meter_id: Id
-    valid_from: AwareDatetime
-    valid_until: AwareDatetime | None = None
+    valid_from: Instant
+    valid_until: Instant | None = None
 
 
 class BindingOut(_Out):

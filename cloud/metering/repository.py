@@ -77,13 +77,16 @@ _USAGE: LiteralString = """
       AND start + length_s * interval '1 second' > %(start)s
     ORDER BY start
 """
-_TOTAL: LiteralString = """
-    SELECT coalesce(sum(quantity) FILTER (WHERE start >= %(start)s AND stop <= %(end)s), 0)::bigint AS quantity,
-           coalesce(sum(length_s) FILTER (WHERE start >= %(start)s AND stop <= %(end)s), 0)
-               = extract(epoch FROM %(end)s::timestamptz - %(start)s::timestamptz) AS complete,
-           count(*) FILTER (WHERE method = 1) AS rollovers, count(*) FILTER (WHERE length_s > 3600) AS gaps
-    FROM (SELECT *, start + length_s * interval '1 second' AS stop FROM usage
-          WHERE meter_id = %(meter_id)s AND channel = %(channel)s AND start < %(end)s AND start >= %(start)s) AS inside
+_TOTALS: LiteralString = """
+    SELECT w.nth - 1 AS nth, found.* FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[],
+        %(starts)s::timestamptz[], %(ends)s::timestamptz[]) WITH ORDINALITY AS w (meter_id, channel, start, stop, nth)
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(quantity) FILTER (WHERE inside), 0)::bigint AS quantity,
+               coalesce(sum(length_s) FILTER (WHERE inside), 0) = extract(epoch FROM w.stop - w.start) AS complete,
+               count(*) FILTER (WHERE method = 1) AS rollovers, count(*) FILTER (WHERE length_s > 3600) AS gaps
+        FROM (SELECT *, start + length_s * interval '1 second' <= w.stop AS inside FROM usage u
+              WHERE u.meter_id = w.meter_id AND u.channel = w.channel AND u.start < w.stop AND u.start >= w.start) AS u
+    ) AS found ORDER BY nth
 """
 _CONSUMPTION: LiteralString = """
     SELECT coalesce(sum(u.quantity), 0)::bigint AS quantity
@@ -198,12 +201,12 @@ async def usage(conn: Conn, meter_id: int, channel: int, start: datetime, end: d
     return [UsageRow(**row) for row in rows]
 
 
-async def total(conn: Conn, meter_id: int, channel: int, start: datetime, end: datetime) -> UsageTotal:
-    """Sum of the rows inside [start, end]."""
-    query = {"meter_id": meter_id, "channel": channel, "start": start, "end": end}
-    row = await (await conn.execute(_TOTAL, query)).fetchone()
-    assert row is not None
-    return UsageTotal(**row)
+async def totals(conn: Conn, wanted: Sequence[tuple[int, int, datetime, datetime]]) -> list[UsageTotal]:
+    """Sums of the rows inside [start, end] of each (meter, channel, start, end)."""
+    meters, channels, starts, ends = zip(*wanted, strict=True)
+    query = {"meters": list(meters), "channels": list(channels), "starts": list(starts), "ends": list(ends)}
+    rows = await (await conn.execute(_TOTALS, query)).fetchall()
+    return [UsageTotal(row["quantity"], row["complete"], row["rollovers"], row["gaps"]) for row in rows]
 
 
 async def consumption(conn: Conn, project_id: int, medium: Medium, channel: int, start: datetime, end: datetime) -> int:

@@ -35,6 +35,9 @@ from gateway.contract.quantities import BY_NUMBER, Quantity
 DERIVE_USAGE = "metering.derive-usage"
 """Job kind: derive usage of all meters whose readings changed."""
 
+UsageKey = tuple[int, int, datetime, datetime]
+"""Meter, channel, start and end."""
+
 BOUNDARY_TOLERANCE = timedelta(seconds=TOLERANCE_S)
 """How long after an instant a reading still counts as taken at it."""
 
@@ -154,7 +157,18 @@ async def usage_series(
 
 async def usage_between(conn: Conn, meter_id: int, channel: int, start: datetime, end: datetime) -> UsageTotal:
     """Usage of the rows that lie inside [start, end]; `complete` says whether they cover it exactly."""
-    return await repository.total(conn, meter_id, channel, start, end)
+    return (await repository.totals(conn, [(meter_id, channel, start, end)]))[0]
+
+
+async def usage_between_many(conn: Conn, wanted: Iterable[UsageKey]) -> dict[UsageKey, UsageTotal]:
+    """`usage_between` for many at once, in one statement."""
+    keys = list(dict.fromkeys(wanted))
+    return dict(zip(keys, await repository.totals(conn, keys), strict=True)) if keys else {}
+
+
+def counted(meter: Meter, value: int) -> int:
+    """A register value with the meter's multiplier, halves up: usage is the difference of two of these."""
+    return (value * int(meter.multiplier * 10_000) + 5_000) // 10_000
 
 
 async def consumption(conn: Conn, project_id: int, medium: Medium, start: datetime, end: datetime) -> int:

@@ -3,101 +3,76 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.errors import Conflict
 from cloud.kit.idempotency import Once
-from cloud.kit.paging import page_request
+from cloud.kit.inputs import Id, Listed, ListQuery
 from cloud.parking import service
 from cloud.parking.documents import (
     LaneOut,
-    LanePage,
+    LaneQuery,
     LotOut,
-    LotPage,
     OpeningIn,
     OpeningOut,
     ParkingPaymentIn,
     ParkingPaymentOut,
-    PlateText,
     QuoteOut,
     SessionDetailOut,
     SessionOut,
-    SessionPage,
-    SessionState,
+    SessionQuery,
     VehicleIn,
     VehicleOut,
-    VehiclePage,
+    VehicleQuery,
 )
-from cloud.parking.plates import valid_plate
-from cloud.parking.records import LotOccupancy, SessionFilter
+from cloud.parking.records import LotOccupancy
 
 router = APIRouter(prefix="/api/v1", tags=["parking"])
 
 Reader = Annotated[Scope, allow("parking.read")]
+Collector = Annotated[Scope, allow("parking.collect")]
 Operator = Annotated[Scope, allow("parking.operate")]
 
 
 @router.get("/parking-lots")
-async def list_lots(
-    scope: Reader, limit: int | None = None, cursor: str | None = None, project_id: int | None = None
-) -> LotPage:
+async def list_lots(scope: Reader, query: Annotated[ListQuery, Query()]) -> Listed[LotOut]:
     """Parking lots; staff also see how many vehicles are inside."""
-    page = await service.list_lots(scope.conn, page_request(limit, cursor), project_id)
+    page = await service.list_lots(scope.conn, query.page(), query.project_id)
     counted: dict[int, LotOccupancy] = {}
     if scope.caller.kind == "staff":
         for project in sorted({lot.project_id for lot in page.items}):
             counted |= {found.lot.id: found for found in await service.cars_inside(scope.conn, project)}
-    return LotPage(items=[LotOut.of(lot, counted.get(lot.id)) for lot in page.items], next_cursor=page.next_cursor)
+    return Listed(items=[LotOut.of(lot, counted.get(lot.id)) for lot in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/parking-lanes")
-async def list_lanes(
-    scope: Reader,
-    limit: int | None = None,
-    cursor: str | None = None,
-    project_id: int | None = None,
-    lot_id: int | None = None,
-) -> LanePage:
+async def list_lanes(scope: Reader, query: Annotated[LaneQuery, Query()]) -> Listed[LaneOut]:
     """Lanes of the lots; residents see none."""
-    page = await service.list_lanes(scope.conn, page_request(limit, cursor), project_id, lot_id)
-    return LanePage(items=[LaneOut.of(lane) for lane in page.items], next_cursor=page.next_cursor)
+    page = await service.list_lanes(scope.conn, query.page(), query.project_id, query.lot_id)
+    return Listed(items=[LaneOut.of(lane) for lane in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/parking-sessions")
-async def list_sessions(
-    scope: Reader,
-    limit: int | None = None,
-    cursor: str | None = None,
-    project_id: int | None = None,
-    lot_id: int | None = None,
-    state: SessionState | None = None,
-    plate: Annotated[PlateText | None, Query()] = None,
-    began_from: Annotated[AwareDatetime | None, Query(description="Entered then or later.")] = None,
-    began_before: Annotated[AwareDatetime | None, Query(description="Entered before.")] = None,
-) -> SessionPage:
+async def list_sessions(scope: Reader, query: Annotated[SessionQuery, Query()]) -> Listed[SessionOut]:
     """Stays, newest first; residents see those of their own vehicles."""
-    wanted = SessionFilter(
-        project_id, lot_id, state, None if plate is None else valid_plate(plate), began_from, began_before
-    )
-    page = await service.list_sessions(scope.conn, page_request(limit, cursor), wanted)
-    return SessionPage(items=[SessionOut.of(session) for session in page.items], next_cursor=page.next_cursor)
+    page = await service.list_sessions(scope.conn, query.page(key_length=2), query.wanted())
+    return Listed(items=[SessionOut.of(session) for session in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/parking-sessions/{session_id}")
-async def get_session(session_id: int, scope: Reader) -> SessionDetailOut:
+async def get_session(session_id: Id, scope: Reader) -> SessionDetailOut:
     """One stay with the steps of its fee, its passages and its payments."""
     return SessionDetailOut.of_detail(await service.get_session(scope.conn, session_id))
 
 
 @router.get("/parking-sessions/{session_id}/quote")
-async def quote(session_id: int, scope: Reader) -> QuoteOut:
+async def quote(session_id: Id, scope: Reader) -> QuoteOut:
     """What the stay costs now, step by step, and what is still due."""
     return QuoteOut.of(await service.quote(scope.conn, session_id))
 
 
 @router.post("/parking-payments", status_code=201)
-async def pay(body: ParkingPaymentIn, scope: Operator, once: Once) -> ParkingPaymentOut:
+async def pay(body: ParkingPaymentIn, scope: Collector, once: Once) -> ParkingPaymentOut:
     """Takes what is due for a stay; a vehicle that waits at an exit is let out."""
 
     async def make() -> ParkingPaymentOut:
@@ -119,7 +94,7 @@ async def pay(body: ParkingPaymentIn, scope: Operator, once: Once) -> ParkingPay
 
 
 @router.post("/parking-lanes/{lane_id}/openings", status_code=201)
-async def open_lane(lane_id: int, body: OpeningIn, scope: Operator, once: Once) -> OpeningOut:
+async def open_lane(lane_id: Id, body: OpeningIn, scope: Operator, once: Once) -> OpeningOut:
     """Opens a barrier by hand; actor and reason are kept."""
 
     async def make() -> OpeningOut:
@@ -129,16 +104,10 @@ async def open_lane(lane_id: int, body: OpeningIn, scope: Operator, once: Once) 
 
 
 @router.get("/vehicles")
-async def list_vehicles(
-    scope: Reader,
-    limit: int | None = None,
-    cursor: str | None = None,
-    project_id: int | None = None,
-    plate: Annotated[PlateText | None, Query()] = None,
-) -> VehiclePage:
+async def list_vehicles(scope: Reader, query: Annotated[VehicleQuery, Query()]) -> Listed[VehicleOut]:
     """Registered vehicles; residents see their own."""
-    page = await service.list_vehicles(scope.conn, page_request(limit, cursor), project_id, plate)
-    return VehiclePage(items=[VehicleOut.of(vehicle) for vehicle in page.items], next_cursor=page.next_cursor)
+    page = await service.list_vehicles(scope.conn, query.page(), query.project_id, query.plate)
+    return Listed(items=[VehicleOut.of(vehicle) for vehicle in page.items], next_cursor=page.next_cursor)
 
 
 @router.post("/vehicles", status_code=201)

@@ -1,14 +1,15 @@
 """What the API of parking takes and gives."""
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from cloud.kit.money import minor_digits, round_half_up
+from cloud.kit.amounts import MoneyOut
+from cloud.kit.inputs import Id, Input, Instant, ListQuery
 from cloud.parking.models import Amount, VehicleClass
+from cloud.parking.plates import valid_plate
 from cloud.parking.presentation import step_as_json
 from cloud.parking.records import (
     Lane,
@@ -19,6 +20,7 @@ from cloud.parking.records import (
     Quote,
     Session,
     SessionDetail,
+    SessionFilter,
     SessionPayment,
     Vehicle,
 )
@@ -27,27 +29,38 @@ PlateText = Annotated[str, Field(min_length=1, max_length=64, examples=["京A·1
 SessionState = Literal["open", "closed", "unmatched"]
 
 
-class _In(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class MoneyIn(_In):
+class MoneyIn(Input):
     """An amount as a string, and its currency."""
 
     amount: Annotated[Amount, Field(examples=["8.00"])]
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", examples=["CNY"])]
 
 
-class MoneyOut(BaseModel):
-    """An amount as a string, and its currency."""
+class LaneQuery(ListQuery):
+    """Which lanes are wanted."""
 
-    amount: Annotated[str, Field(examples=["8.00"])]
-    currency: Annotated[str, Field(examples=["CNY"])]
+    lot_id: Id | None = None
 
-    @classmethod
-    def of(cls, amount: Decimal, currency: str) -> "MoneyOut":
-        """With as many decimals as the currency has."""
-        return cls(amount=str(round_half_up(amount, minor_digits(currency))), currency=currency)
+
+class VehicleQuery(ListQuery):
+    """Which vehicles are wanted."""
+
+    plate: PlateText | None = None
+
+
+class SessionQuery(ListQuery):
+    """Which stays are wanted."""
+
+    lot_id: Id | None = None
+    state: SessionState | None = None
+    plate: PlateText | None = None
+    began_from: Annotated[Instant, Field(description="Entered then or later.")] | None = None
+    began_before: Annotated[Instant, Field(description="Entered before.")] | None = None
+
+    def wanted(self) -> SessionFilter:
+        """The same as the services know it. Raises InvalidInput."""
+        plate = None if self.plate is None else valid_plate(self.plate)
+        return SessionFilter(self.project_id, self.lot_id, self.state, plate, self.began_from, self.began_before)
 
 
 class LotOut(BaseModel):
@@ -217,10 +230,10 @@ class QuoteOut(BaseModel):
         )
 
 
-class ParkingPaymentIn(_In):
+class ParkingPaymentIn(Input):
     """A payment of exactly what the session's quote says is due."""
 
-    session_id: int
+    session_id: Id
     amount: MoneyIn
     method: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[a-z][a-z0-9-]*$", examples=["cash"])]
     reference: Annotated[str, Field(max_length=100, description="Number at the payment provider.")] = ""
@@ -247,7 +260,7 @@ class ParkingPaymentOut(BaseModel):
         )
 
 
-class OpeningIn(_In):
+class OpeningIn(Input):
     """Why a barrier is opened by hand."""
 
     reason: Annotated[str, Field(min_length=1, max_length=500, examples=["ambulance"])]
@@ -259,15 +272,15 @@ class OpeningOut(BaseModel):
     command_id: UUID
 
 
-class VehicleIn(_In):
+class VehicleIn(Input):
     """A person's vehicle."""
 
-    project_id: int
+    project_id: Id
     plate: PlateText
-    person_id: int
+    person_id: Id
     vehicle_class: VehicleClass = "small"
-    valid_from: AwareDatetime | None = None
-    valid_until: AwareDatetime | None = None
+    valid_from: Instant | None = None
+    valid_until: Instant | None = None
 
 
 class VehicleOut(BaseModel):
@@ -285,34 +298,6 @@ class VehicleOut(BaseModel):
     def of(cls, vehicle: Vehicle) -> "VehicleOut":
         """From our record."""
         return cls(**{name: getattr(vehicle, name) for name in cls.model_fields})
-
-
-class LotPage(BaseModel):
-    """One page of lots."""
-
-    items: list[LotOut]
-    next_cursor: str | None
-
-
-class LanePage(BaseModel):
-    """One page of lanes."""
-
-    items: list[LaneOut]
-    next_cursor: str | None
-
-
-class SessionPage(BaseModel):
-    """One page of stays."""
-
-    items: list[SessionOut]
-    next_cursor: str | None
-
-
-class VehiclePage(BaseModel):
-    """One page of vehicles."""
-
-    items: list[VehicleOut]
-    next_cursor: str | None
 
 
 def _session_fields(session: Session) -> dict[str, Any]:

@@ -6,8 +6,10 @@ from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
+from cloud.devices.cursors import in_ms
 from cloud.kit.db import Conn
-from cloud.kit.paging import Page, PageRequest, cut
+from cloud.kit.errors import InvalidInput
+from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 from cloud.parking.models import ParkingRule
 from cloud.parking.records import (
     Lane,
@@ -25,6 +27,9 @@ from cloud.parking.records import (
 # Advisory locks of projects ("gm", 5): passages are taken under a shared one, a new lane is made under an exclusive
 # one. So no passage is set aside as unclaimed after the lane claimed what was.
 _LOCK_SPACE = 0x67_6D_05 << 40
+
+_FARTHEST_MS = 10**14
+"""Milliseconds since 1970 beyond which PostgreSQL has no time to compare with: about the year 5000."""
 
 _LOT: LiteralString = "SELECT id, project_id, code, name, parent_id, capacity FROM parking_lot"
 _LANE: LiteralString = "SELECT id, project_id, lot_id, code, name, direction, device_id FROM parking_lane"
@@ -68,8 +73,9 @@ _LIST_SESSIONS: LiteralString = (
       AND (%(plate)s::text IS NULL OR s.plate = %(plate)s)
       AND (%(began_from)s::timestamptz IS NULL OR coalesce(s.entered_at, s.left_at) >= %(began_from)s)
       AND (%(began_before)s::timestamptz IS NULL OR coalesce(s.entered_at, s.left_at) < %(began_before)s)
-      AND (%(after)s::bigint IS NULL OR s.id < %(after)s)
-    ORDER BY s.id DESC LIMIT %(limit)s
+      AND (%(after_ms)s::bigint IS NULL OR (coalesce(s.entered_at, s.left_at), s.id) <
+           (timestamptz 'epoch' + %(after_ms)s * interval '1 millisecond', %(after_id)s))
+    ORDER BY coalesce(s.entered_at, s.left_at) DESC, s.id DESC LIMIT %(limit)s
 """
 )
 _PASSAGES: LiteralString = """
@@ -135,7 +141,7 @@ async def lot(conn: Conn, lot_id: int) -> Lot | None:
 
 async def lots(conn: Conn, page: PageRequest, project_id: int | None) -> Page[Lot]:
     """Lots by id."""
-    query = {"project_id": project_id, "after": _after(page), "limit": page.limit + 1}
+    query = {"project_id": project_id, "after": after_id(page), "limit": page.limit + 1}
     rows = await (await conn.execute(_LIST_LOTS, query)).fetchall()
     return cut([Lot(**row) for row in rows], page, lambda found: (found.id,))
 
@@ -148,7 +154,7 @@ async def lane(conn: Conn, lane_id: int) -> Lane | None:
 
 async def lanes(conn: Conn, page: PageRequest, project_id: int | None, lot_id: int | None) -> Page[Lane]:
     """Lanes by id."""
-    query = {"project_id": project_id, "lot_id": lot_id, "after": _after(page), "limit": page.limit + 1}
+    query = {"project_id": project_id, "lot_id": lot_id, "after": after_id(page), "limit": page.limit + 1}
     rows = await (await conn.execute(_LIST_LANES, query)).fetchall()
     return cut([Lane(**row) for row in rows], page, lambda found: (found.id,))
 
@@ -212,7 +218,7 @@ async def insert_vehicle(
 
 async def vehicles(conn: Conn, page: PageRequest, project_id: int | None, plate: str | None) -> Page[Vehicle]:
     """Vehicles by id."""
-    query = {"project_id": project_id, "plate": plate, "after": _after(page), "limit": page.limit + 1}
+    query = {"project_id": project_id, "plate": plate, "after": after_id(page), "limit": page.limit + 1}
     rows = await (await conn.execute(_LIST_VEHICLES, query)).fetchall()
     return cut([Vehicle(**row) for row in rows], page, lambda found: (found.id,))
 
@@ -231,7 +237,8 @@ async def session(conn: Conn, session_id: int) -> Session | None:
 
 
 async def sessions(conn: Conn, page: PageRequest, wanted: SessionFilter) -> Page[Session]:
-    """Sessions, newest first."""
+    """Sessions, the latest arrival first. Passages carry milliseconds, so a cursor of milliseconds is exact."""
+    after_ms, after_session = _after_time(page)
     query = {
         "project_id": wanted.project_id,
         "lot_id": wanted.lot_id,
@@ -239,11 +246,12 @@ async def sessions(conn: Conn, page: PageRequest, wanted: SessionFilter) -> Page
         "plate": wanted.plate,
         "began_from": wanted.began_from,
         "began_before": wanted.began_before,
-        "after": page.after[0] if page.after else None,
+        "after_ms": after_ms,
+        "after_id": after_session,
         "limit": page.limit + 1,
     }
     rows = await (await conn.execute(_LIST_SESSIONS, query)).fetchall()
-    return cut([Session(**row) for row in rows], page, lambda found: (found.id,))
+    return cut([Session(**row) for row in rows], page, lambda found: (_began_ms(found), found.id))
 
 
 async def passages(conn: Conn, session_id: int) -> list[Passage]:
@@ -281,5 +289,17 @@ async def _one(conn: Conn, query: LiteralString, values: Any) -> dict[str, Any]:
     return row
 
 
-def _after(page: PageRequest) -> int:
-    return int(page.after[0]) if page.after else 0
+def _after_time(page: PageRequest) -> tuple[int | None, int | None]:
+    """A key of milliseconds since 1970 and an id. Raises InvalidInput."""
+    if page.after is None:
+        return None, None
+    began_ms, session_id = page.after
+    if not isinstance(began_ms, int) or not isinstance(session_id, int) or abs(began_ms) > _FARTHEST_MS:
+        raise InvalidInput("bad-cursor", "expected the next_cursor of an earlier answer", field="cursor")
+    return began_ms, min(session_id, MAX_ID)
+
+
+def _began_ms(session: Session) -> int:
+    began = session.entered_at or session.left_at
+    assert began is not None, "a session was seen to begin or to end"
+    return in_ms(began)

@@ -2,30 +2,26 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
-from cloud.kit.paging import page_request
+from cloud.kit.inputs import Listed
 from cloud.payments import service
-from cloud.payments.models import PaymentIn, PaymentOut, PaymentPage, RecordedPaymentOut
+from cloud.payments.models import PaymentIn, PaymentOut, PaymentQuery, RecordedPaymentOut
 
 router = APIRouter(prefix="/api/v1", tags=["payments"])
 
 
 @router.get("/payments")
 async def list_payments(
-    scope: Annotated[Scope, allow("payments.read")],
-    limit: int | None = None,
-    cursor: str | None = None,
-    project_id: int | None = None,
-    account_id: int | None = None,
-) -> PaymentPage:
+    scope: Annotated[Scope, allow("payments.read")], query: Annotated[PaymentQuery, Query()]
+) -> Listed[PaymentOut]:
     """Payments, newest first; residents see their own."""
     page = await service.list_payments(
-        scope.conn, page_request(limit, cursor), project_id=project_id, account_id=account_id
+        scope.conn, query.page(), project_id=query.project_id, account_id=query.account_id
     )
-    return PaymentPage(items=[PaymentOut.of(payment) for payment in page.items], next_cursor=page.next_cursor)
+    return Listed(items=[PaymentOut.of(payment) for payment in page.items], next_cursor=page.next_cursor)
 
 
 @router.post("/payments", status_code=201)

@@ -4,21 +4,26 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from cloud.kit.amounts import MoneyOut
+from cloud.kit.inputs import Day, Id, Input, ListQuery
 from cloud.payments.service import Payment, RecordedPayment
 
 
-class PaymentIn(BaseModel):
+class PaymentQuery(ListQuery):
+    """Which payments are wanted."""
+
+    account_id: Id | None = None
+
+
+class PaymentIn(Input):
     """Money received for the bills of an account, in the currency of its project."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    account_id: int
+    account_id: Id
     amount: Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,3})?$", examples=["120.50"])]
-    method: Annotated[str, Field(examples=["cash", "transfer"])]
-    paid_on: Annotated[date, Field(description="Local day of the payment; late fees stop here.")]
+    method: Annotated[str, Field(max_length=32, examples=["cash", "transfer"])]
+    paid_on: Annotated[Day, Field(description="Local day of the payment; late fees stop here.")]
     reference: Annotated[str, Field(max_length=200)] = ""
 
     @property
@@ -86,10 +91,3 @@ class RecordedPaymentOut(PaymentOut):
         ]
         surplus = MoneyOut.of(recorded.settlement.surplus, currency)
         return cls(**dict(PaymentOut.of(recorded.payment)), allocations=allocations, surplus=surplus)
-
-
-class PaymentPage(BaseModel):
-    """A page of payments."""
-
-    items: list[PaymentOut]
-    next_cursor: str | None

@@ -11,7 +11,7 @@ from cloud.estate.records import Project
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput, NotFound
 from cloud.kit.money import minor_digits
-from cloud.kit.paging import Page, PageRequest, cut
+from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 from cloud.kit.periods import local_day
 from cloud.payments import repository
 from cloud.payments.repository import Payment, Purpose
@@ -86,7 +86,7 @@ async def list_payments(
     conn: Conn, page: PageRequest, *, project_id: int | None = None, account_id: int | None = None
 ) -> Page[Payment]:
     """Payments, newest first."""
-    before = int(page.after[0]) if page.after else None
+    before = after_id(page, MAX_ID)
     found = await repository.payments(
         conn, project_id=project_id, account_id=account_id, before=before, limit=page.limit + 1
     )

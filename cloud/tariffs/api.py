@@ -2,29 +2,26 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
-from cloud.kit.paging import page_request
+from cloud.kit.inputs import Listed, ListQuery
 from cloud.tariffs import service
-from cloud.tariffs.documents import TariffOut, TariffPage, TariffVersionIn, TariffVersionOut
+from cloud.tariffs.documents import TariffOut, TariffVersionIn, TariffVersionOut
 
 router = APIRouter(prefix="/api/v1", tags=["tariffs"])
 
 
 @router.get("/tariffs")
 async def list_tariffs(
-    scope: Annotated[Scope, allow("tariffs.read")],
-    limit: int | None = None,
-    cursor: str | None = None,
-    project_id: int | None = None,
-) -> TariffPage:
+    scope: Annotated[Scope, allow("tariffs.read")], query: Annotated[ListQuery, Query()]
+) -> Listed[TariffOut]:
     """Tariffs by id, with all their versions."""
-    page = await service.list_tariffs(scope.conn, page_request(limit, cursor), project_id)
+    page = await service.list_tariffs(scope.conn, query.page(), query.project_id)
     versions = await service.versions_of(scope.conn, [tariff.id for tariff in page.items])
     items = [TariffOut.of(tariff, versions[tariff.id]) for tariff in page.items]
-    return TariffPage(items=items, next_cursor=page.next_cursor)
+    return Listed(items=items, next_cursor=page.next_cursor)
 
 
 @router.post("/tariff-versions", status_code=201)

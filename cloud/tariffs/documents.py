@@ -3,23 +3,22 @@
 from datetime import date
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from cloud.kit.inputs import Day, Id, Input
 from cloud.tariffs.models import Code, TariffContent
 from cloud.tariffs.repository import Tariff
 from cloud.tariffs.service import TariffVersion
 
 
-class TariffVersionIn(BaseModel):
+class TariffVersionIn(Input):
     """A version to publish; the tariff of this code is made when there is none."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    project_id: int
+    project_id: Id
     code: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", examples=["beijing-electricity"])]
     name: Annotated[str, Field(min_length=1, max_length=200)]
     service: Code
-    valid_from: Annotated[date, Field(description="Local day on which it takes over.")]
+    valid_from: Annotated[Day, Field(description="Local day on which it takes over.")]
     content: TariffContent
 
 
@@ -69,10 +68,3 @@ class TariffOut(BaseModel):
             service=tariff.service,
             versions=[TariffVersionOut.of(version) for version in versions],
         )
-
-
-class TariffPage(BaseModel):
-    """A page of tariffs."""
-
-    items: list[TariffOut]
-    next_cursor: str | None

@@ -223,7 +223,7 @@ class TariffContent(_Strict):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     service: Code
     unit: Literal["kWh", "m3", "piece"] | None = Field(default=None, description="Unit of usage; none without a meter.")
-    source: str = Field(default="", description="Where the prices come from.")
+    source: str = Field(default="", max_length=1000, pattern=r"^[^\x00]*$", description="Where the prices come from.")
     components: tuple[Component, ...] = Field(min_length=1, max_length=20)
     tiers: TierSet = TierSet()
     household: HouseholdRule | None = None

@@ -9,7 +9,7 @@ from psycopg.errors import ExclusionViolation
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput
-from cloud.kit.paging import Page, PageRequest, cut
+from cloud.kit.paging import Page, PageRequest, after_id, cut
 from cloud.kit.periods import Period
 from cloud.tariffs import repository
 from cloud.tariffs.models import TariffContent, content_hash
@@ -99,8 +99,7 @@ async def versions_of(conn: Conn, tariff_ids: Sequence[int]) -> dict[int, list[T
 
 async def list_tariffs(conn: Conn, page: PageRequest, project_id: int | None = None) -> Page[Tariff]:
     """Tariffs in order of id."""
-    after = int(page.after[0]) if page.after else 0
-    rows = await repository.list_tariffs(conn, project_id, after=after, limit=page.limit + 1)
+    rows = await repository.list_tariffs(conn, project_id, after=after_id(page), limit=page.limit + 1)
     return cut(rows, page, lambda tariff: (tariff.id,))
 
 
