@@ -1,0 +1,68 @@
+"""The built wheel serves outside the repository: the demo runs from it, and a gateway needs no part of the cloud."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cloud
+from tests.acceptance.running_demo import RunningDemo
+
+REPOSITORY = Path(cloud.__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(REPOSITORY)]
+    subprocess.run(build, check=True, capture_output=True, timeout=180)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def installed(folder: Path, wheel: Path, extra: str) -> Path:
+    """Programs of an empty environment into which only the wheel with `extra` was installed."""
+    environment = folder / "environment"
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True, timeout=120)
+    pip = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pins = ["--constraint", str(REPOSITORY / "requirements.lock")]
+    subprocess.run([*pip, *pins, f"gatemeter[{extra}] @ {wheel.as_uri()}"], check=True, timeout=400, cwd=folder)
+    return environment / "bin"
+
+
+@pytest.mark.slow
+def test_the_demo_runs_from_the_wheel(tmp_path: Path, wheel: Path) -> None:
+    programs = installed(tmp_path, wheel, "demo")
+    demo = RunningDemo(tmp_path / "demo", [str(programs / "gatemeter")])
+    try:
+        demo.start()
+        with demo.browser("resident") as resident:
+            assert resident.get("/home").status_code == 200
+            for asset in ("tabler.min.css", "echarts.min.js", "htmx.min.js", "icons.svg"):
+                assert resident.get(f"/static/vendor/{asset}").status_code == 200, asset
+        demo.end(signal.SIGINT)
+    finally:
+        demo.force_end()
+
+
+@pytest.mark.slow
+def test_a_gateway_needs_no_part_of_the_cloud(tmp_path: Path, wheel: Path) -> None:
+    programs = installed(tmp_path, wheel, "gateway")
+
+    def gatemeter(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(programs / "gatemeter"), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+
+    listed = gatemeter("devices", "list", "--json")
+    assert listed.returncode == 0, listed.stderr
+    assert "gatemeter-demo-electricity" in listed.stdout
+    without = gatemeter("web", "run")
+    assert without.returncode == 2
+    assert "gatemeter[cloud]" in without.stderr
+    packages = subprocess.run(
+        [str(programs / "python"), "-m", "pip", "list", "--format=freeze"], capture_output=True, text=True, check=True
+    ).stdout.lower()
+    assert "fastapi" not in packages
+    assert "psycopg" not in packages
