@@ -200,6 +200,7 @@ COMMENT ON COLUMN charge.opening_value IS 'Boundary readings cited by the bill, 
 COMMENT ON COLUMN charge.exact_amount IS 'The amount before rounding: cumulative rounding carries on from here.';
 COMMENT ON COLUMN charge.quantity IS 'Billed usage in the base unit of the channel, multiplier applied.';
 CREATE INDEX charge_of_bill ON charge (bill_id);
+CREATE INDEX charge_of_meter ON charge (meter_id) WHERE meter_id IS NOT NULL;
 CALL gm.guard('charge', 'bill_id IN (SELECT id FROM bill)');
 
 CREATE TABLE bill_line (
@@ -228,7 +229,8 @@ CALL gm.guard('bill_line', 'bill_id IN (SELECT id FROM bill)');
 CREATE FUNCTION gm.part_of_issued_bill() RETURNS trigger LANGUAGE plpgsql AS
 $$
 BEGIN
-    IF EXISTS (SELECT FROM bill WHERE id = coalesce(OLD.bill_id, NEW.bill_id) AND state <> 'draft') THEN
+    -- Both: a line may be moved neither out of an issued bill nor into one.
+    IF EXISTS (SELECT FROM bill WHERE id IN (OLD.bill_id, NEW.bill_id) AND state <> 'draft') THEN
         RAISE EXCEPTION 'the bill is issued: correct it by an adjustment' USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
