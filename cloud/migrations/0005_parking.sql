@@ -82,17 +82,22 @@ CREATE TABLE parking_session (
     fee_steps     jsonb NOT NULL DEFAULT '[]',
     rule_version_id bigint,
     currency      text NOT NULL,
+    closed_by     text,
+    closed_reason text,
+    closed_at     timestamptz,
     created_at    timestamptz NOT NULL DEFAULT now(),
+    CHECK ((closed_at IS NULL) = (closed_by IS NULL) AND (closed_at IS NULL) = (closed_reason IS NULL)),
     CHECK ((state = 'open') = (left_at IS NULL)),
     UNIQUE (project_id, id),
     FOREIGN KEY (project_id, lot_id) REFERENCES parking_lot (project_id, id),
     FOREIGN KEY (project_id, rule_version_id) REFERENCES parking_rule_version (project_id, id)
 );
 COMMENT ON COLUMN parking_session.entered_at IS 'NULL when the exit came without an entry: the session is unmatched.';
+COMMENT ON COLUMN parking_session.closed_reason IS 'Why staff ended the stay although nobody saw the vehicle leave; what is seen later counts again.';
 COMMENT ON COLUMN parking_session.fee IS 'Price of the stay until fee_until by rule_version_id; fee_steps explains it.';
 CREATE UNIQUE INDEX parking_session_inside ON parking_session (lot_id, plate) WHERE state = 'open' AND plate <> '';
 CREATE INDEX parking_session_of_plate ON parking_session (project_id, plate, entered_at DESC);
-CREATE INDEX parking_session_by_time ON parking_session (project_id, id DESC);
+CREATE INDEX parking_session_by_time ON parking_session (project_id, (coalesce(entered_at, left_at)) DESC, id DESC);
 CALL gm.keep_audit('parking_session');
 
 -- Stays of the vehicles that are the resident's, while they are his.
@@ -126,7 +131,7 @@ CREATE TABLE passage (
     FOREIGN KEY (project_id, lane_id) REFERENCES parking_lane (project_id, id),
     FOREIGN KEY (project_id, session_id) REFERENCES parking_session (project_id, id)
 );
-COMMENT ON COLUMN passage.open_command_id IS 'The one command that was given to let this vehicle out; never a second one by itself.';
+COMMENT ON COLUMN passage.open_command_id IS 'The last command that was given to let this vehicle out; another one only where this one expired or failed.';
 CREATE INDEX passage_of_lane ON passage (lane_id, taken_at DESC);
 CREATE INDEX passage_of_session ON passage (session_id);
 CREATE INDEX passage_of_plate ON passage (project_id, plate, taken_at);

@@ -62,7 +62,7 @@ async def get_session(conn: Conn, session_id: int) -> Session:
     """Raises NotFound."""
     found = await repository.session(conn, session_id)
     if found is None:
-        raise NotFound("no-session", f"there is no parking session {session_id}")
+        raise NotFound("no-session", f"there is no parking session {session_id}", field="session_id")
     return found
 
 
@@ -143,13 +143,39 @@ async def let_out_if_settled(conn: Conn, session_id: int, now: datetime) -> UUID
     return await _let_out(conn, session, waiting, SYSTEM_ACTOR, "nothing due")
 
 
+async def let_out_waiting(conn: Conn, project_id: int, now: datetime) -> int:
+    """Opens for every vehicle that waits at an exit, owes nothing, and whose opening never came through.
+
+    Returns how many openings were ordered.
+    """
+    waiting = await repository.waiting_sessions(conn, project_id, now - WAITS_AT_MOST)
+    await stays_repository.lock_plates(conn, project_id, [plate for _, plate in waiting])
+    return sum([await let_out_if_settled(conn, session_id, now) is not None for session_id, _ in waiting])
+
+
+async def close_session(conn: Conn, session_id: int, reason: str, actor: str, at: datetime | None = None) -> None:
+    """Ends a stay whose vehicle is known to be gone although nobody saw it leave, so that it is not counted inside.
+
+    The stay becomes `unmatched`: nobody knows how long it was, and nothing is charged for it. Who ended it and why is
+    kept with it and in the audit trail. Raises NotFound, InvalidInput without a reason, Conflict unless it is open.
+    """
+    if not reason.strip():
+        raise InvalidInput("no-reason", "expected a reason: every stay closed by hand is accounted for", field="reason")
+    session = await get_session(conn, session_id)
+    await stays_repository.lock_plates(conn, session.project_id, [session.plate or f"#{session.id}"])
+    if (await get_session(conn, session_id)).state != "open":
+        raise Conflict("not-open", "the stay is over already")
+    now = at or datetime.now(UTC)
+    await repository.close_session(conn, session_id, now, actor, reason.strip(), now)
+
+
 async def open_lane(conn: Conn, lane_id: int, reason: str, actor: str) -> UUID:
     """Opens a barrier by hand. Raises NotFound, and InvalidInput when no reason is given."""
     if not reason.strip():
         raise InvalidInput("no-reason", "expected a reason: every opening by hand is accounted for", field="reason")
     lane = await repository.lane(conn, lane_id)
     if lane is None:
-        raise NotFound("no-lane", f"there is no lane {lane_id}")
+        raise NotFound("no-lane", f"there is no lane {lane_id}", field="lane_id")
     return await devices.queue_command(
         conn, lane.project_id, lane.device_id, Action.OPEN_BARRIER, {}, actor, reason.strip(), OPEN_WITHIN
     )
@@ -184,8 +210,8 @@ async def _waiting(conn: Conn, session: Session, now: datetime) -> Waiting | Non
 
 
 async def _let_out(conn: Conn, session: Session, waiting: Waiting, actor: str, reason: str) -> UUID | None:
-    """One command for one passage, ever: an opening whose outcome is unknown is never repeated by itself."""
-    if waiting.commanded or waiting.device_id is None:
+    """Opens unless an opening is on its way or may have happened; returns the new command's id."""
+    if waiting.device_id is None or not await _may_open(conn, waiting):
         return None
     arguments = {"passage": str(waiting.passage_id)}
     command_id = await devices.queue_command(
@@ -193,6 +219,21 @@ async def _let_out(conn: Conn, session: Session, waiting: Waiting, actor: str, r
     )
     await stays_repository.note_command(conn, waiting.passage_id, command_id)
     return command_id
+
+
+async def _may_open(conn: Conn, waiting: Waiting) -> bool:
+    """Whether no earlier opening can let the vehicle out any more.
+
+    One that expired or failed did not open: the vehicle still stands there, and may not be trapped. One that was done,
+    or whose outcome is uncertain, may have opened and is never repeated by itself; only a vehicle that is recognised
+    anew after that opening's time is over stands there for certain.
+    """
+    if waiting.command_id is None:
+        return True
+    command = await devices.get_command(conn, waiting.command_id)
+    if command.state in ("expired", "failed"):
+        return True
+    return command.state in ("done", "uncertain") and waiting.taken_at > command.expires_at
 
 
 async def _local_date(conn: Conn, project_id: int, instant: datetime) -> date:

@@ -145,7 +145,7 @@ class SessionFilter:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A vehicle that stands at an exit barrier; `commanded` when it was already let out.
+    """A vehicle that stands at an exit barrier; `command_id` is the last one that was to let it out there.
 
     `device_id` is None for residents, who do not see the lane.
     """
@@ -153,7 +153,7 @@ class Waiting:
     passage_id: UUID
     device_id: int | None
     taken_at: datetime
-    commanded: bool
+    command_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import Page, PageRequest
 from cloud.parking import repository
+from cloud.parking.charging import close_session, let_out_waiting, open_lane, pay, quote
 from cloud.parking.charging import get_session as _get_session
-from cloud.parking.charging import open_lane, pay, quote
 from cloud.parking.matching import Direction
 from cloud.parking.models import ParkingRule
 from cloud.parking.plates import valid_plate
@@ -29,10 +29,12 @@ from cloud.parking.stays import apply_passages, claim_passages
 __all__ = [
     "apply_passages",
     "cars_inside",
+    "close_session",
     "create_lane",
     "create_lot",
     "get_lot",
     "get_session",
+    "let_out_waiting",
     "list_lanes",
     "list_lots",
     "list_sessions",

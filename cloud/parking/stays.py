@@ -199,7 +199,7 @@ async def _write(conn: Conn, project_id: int, groups: Sequence[_Group]) -> list[
                 continue
             sessions_of[id(stay)] = session_id
             taken_over = [payment for old, kept_id in gone if kept_id == session_id for payment in paid.get(old, [])]
-            if taken_over or _differs(stored[session_id], stay):
+            if taken_over or _differs(stored[session_id], stay, group):
                 row = _session_row(group.key, stay, rates, [*paid.get(session_id, []), *taken_over])
                 updates.append((session_id, row))
     await store.merge_sessions(conn, merged)
@@ -256,7 +256,11 @@ def _gone_sessions(group: _Group, kept: Sequence[int | None]) -> list[tuple[int,
     return gone
 
 
-def _differs(session: StoredSession, stay: Stay) -> bool:
+def _differs(session: StoredSession, stay: Stay, group: _Group) -> bool:
+    """Whether the stored session must change. One that staff ended stays ended until its vehicle is seen again."""
+    if session.closed_by_hand and stay.left_at is None and session.left_at is not None:
+        seen = [passage.seen.taken_at for passage in group.passages if passage.seen.id in stay.passages]
+        return any(taken_at > session.left_at for taken_at in seen)
     return (session.entered_at, session.left_at, session.state, session.vehicle_class) != (
         stay.entered_at,
         stay.left_at,

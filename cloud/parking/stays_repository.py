@@ -54,7 +54,8 @@ _PASSAGES_BY_ID: LiteralString = """
     FROM passage p JOIN parking_lane l ON l.id = p.lane_id WHERE p.id = ANY (%(ids)s)
 """
 _SESSIONS: LiteralString = """
-    SELECT s.id, s.lot_id, s.plate, s.vehicle_class, s.entered_at, s.left_at, s.state
+    SELECT s.id, s.lot_id, s.plate, s.vehicle_class, s.entered_at, s.left_at, s.state,
+           s.closed_at IS NOT NULL AS closed_by_hand
     FROM unnest(%(lots)s::bigint[], %(plates)s::text[], %(since)s::timestamptz[]) AS wanted (lot_id, plate, since)
     JOIN parking_session s ON s.project_id = %(project_id)s AND s.lot_id = wanted.lot_id AND s.plate = wanted.plate
       AND coalesce(s.entered_at, s.left_at) >= wanted.since
@@ -73,7 +74,8 @@ _INSERT_SESSIONS: LiteralString = """
 _UPDATE_SESSION: LiteralString = """
     UPDATE parking_session
     SET vehicle_class = %(vehicle_class)s, entered_at = %(entered_at)s, left_at = %(left_at)s, state = %(state)s,
-        fee = %(fee)s, fee_until = %(fee_until)s, fee_steps = %(fee_steps)s, rule_version_id = %(rule_version_id)s
+        fee = %(fee)s, fee_until = %(fee_until)s, fee_steps = %(fee_steps)s, rule_version_id = %(rule_version_id)s,
+        closed_at = NULL, closed_by = NULL, closed_reason = NULL
     WHERE id = %(id)s
 """
 _ATTACH: LiteralString = """
@@ -141,6 +143,7 @@ class StoredSession:
     entered_at: datetime | None
     left_at: datetime | None
     state: str
+    closed_by_hand: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """From the exit barrier to the fee: priced, paid, let out by exactly one command, closed."""
 
 import asyncio
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import LiteralString
 
@@ -9,8 +9,9 @@ import pytest
 
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
+from cloud.kit.jobs import JobContext
 from cloud.kit.yaml_files import load_yaml
-from cloud.parking import service
+from cloud.parking import jobs, service
 from cloud.parking.models import ParkingRule
 from cloud.parking.records import Paid, Quote
 from tests.integration.parking.site import MALL, NOON, Site, minutes, openings, rows, stays
@@ -203,3 +204,117 @@ async def test_a_new_rule_prices_those_who_enter_from_its_day_on(
     await site.report(ingest_db, [site.passage("entry", "京B1", tomorrow)], tomorrow)
     (other,) = await rows(ingest_db, "SELECT id FROM parking_session WHERE plate = '京B1'")
     assert (await _quote(web_db, site, other["id"], tomorrow + timedelta(hours=24))).fee == Decimal("10.00")
+
+
+STATES = [
+    ("queued", 1), ("delivered", 1), ("executing", 1), ("done", 1), ("uncertain", 1), ("expired", 2), ("failed", 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "ordered"), STATES)
+async def test_an_opening_that_surely_did_not_happen_is_ordered_again(
+    ingest_db: Database, worker_db: Database, site: Site, state: str, ordered: int
+) -> None:
+    await _enter(ingest_db, site)
+    await site.report(ingest_db, [site.passage("exit", PLATE, NOON + minutes(60), "arrived")], NOON + minutes(60))
+    await rows(ingest_db, "UPDATE command SET state = %s RETURNING id", [state])
+    for later in (2, 3):
+        async with worker_db.transaction(SYSTEM) as conn:
+            await service.let_out_waiting(conn, site.project_id, NOON + minutes(60 + later))
+    assert len(await openings(ingest_db)) == ordered
+
+
+async def test_the_job_lets_out_who_waits_now(ingest_db: Database, worker_db: Database, site: Site) -> None:
+    now = datetime.now(UTC)
+    await site.report(ingest_db, [site.passage("entry", PLATE, now - minutes(60))], now)
+    await site.report(ingest_db, [site.passage("exit", PLATE, now, "arrived")], now)
+    await rows(ingest_db, "UPDATE command SET state = 'expired' RETURNING id")
+    assert await jobs.let_out(JobContext(1, None, {}, worker_db)) == {"opened": 1}
+    assert await jobs.let_out(JobContext(1, None, {}, worker_db)) == {"opened": 0}
+
+
+async def test_nobody_is_let_out_again_who_left_turned_back_or_owes(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    await _enter(ingest_db, site)
+    at = NOON + minutes(60)
+    arrived = site.passage("exit", PLATE, at, "arrived")
+    await site.report(ingest_db, [arrived], at)
+    await rows(ingest_db, "UPDATE command SET state = 'expired' RETURNING id")
+    await site.report(ingest_db, [site.passage("exit", PLATE, at, "turned-back", arrived)], at)
+    async with worker_db.transaction(SYSTEM) as conn:
+        assert await service.let_out_waiting(conn, site.project_id, at) == 0
+    await site.report(ingest_db, [site.passage("exit", PLATE, FIVE_HOURS, "arrived")], FIVE_HOURS)
+    async with worker_db.transaction(SYSTEM) as conn:
+        assert await service.let_out_waiting(conn, site.project_id, FIVE_HOURS) == 0
+
+
+async def test_a_payment_opens_where_an_earlier_opening_expired(
+    ingest_db: Database, web_db: Database, site: Site
+) -> None:
+    session_id = await _enter(ingest_db, site)
+    await _pay(web_db, site, session_id, "8.00", FIVE_HOURS)
+    leaves = FIVE_HOURS + minutes(10)
+    await site.report(ingest_db, [site.passage("exit", PLATE, leaves, "arrived")], leaves)
+    await rows(ingest_db, "UPDATE command SET state = 'expired' RETURNING id")
+    overstays = leaves + minutes(200)
+    await site.report(ingest_db, [site.passage("exit", PLATE, overstays, "arrived")], overstays)
+    price = await _quote(web_db, site, session_id, overstays)
+    assert (await _pay(web_db, site, session_id, str(price.due), overstays)).command_id is not None
+    assert [row["reason"] for row in await openings(ingest_db)] == ["nothing due", "paid"]
+
+
+async def test_two_workers_with_the_same_arrival_open_once(owner_dsn: str, ingest_db: Database, site: Site) -> None:
+    await _enter(ingest_db, site)
+    at = NOON + minutes(60)
+    arrived = site.passage("exit", PLATE, at, "arrived")
+    # The camera recognises the standing vehicle again, as another passage.
+    again = site.passage("exit", PLATE, at + timedelta(seconds=5), "arrived")
+    await asyncio.gather(*(site.report(ingest_db, [one], at) for one in (arrived, arrived, again, arrived, again)))
+    assert len(await openings(ingest_db)) == 1
+
+
+async def test_staff_end_a_stay_that_nobody_saw_end(ingest_db: Database, web_db: Database, site: Site) -> None:
+    await site.report(ingest_db, [site.passage("entry", "", NOON)], NOON)
+    (unlicensed,) = await rows(ingest_db, "SELECT id FROM parking_session")
+    async with web_db.transaction(site.staff) as conn:
+        with pytest.raises(InvalidInput):
+            await service.close_session(conn, unlicensed["id"], " ", "user:guard")
+        await service.close_session(conn, unlicensed["id"], "not in the lot", "user:guard", FIVE_HOURS)
+        with pytest.raises(Conflict, match="over already"):
+            await service.close_session(conn, unlicensed["id"], "again", "user:guard", FIVE_HOURS)
+        assert [found.inside for found in await service.cars_inside(conn, site.project_id)] == [0]
+    assert await rows(ingest_db, "SELECT state, left_at, closed_by, closed_reason FROM parking_session") == [
+        {"state": "unmatched", "left_at": FIVE_HOURS, "closed_by": "user:guard", "closed_reason": "not in the lot"}
+    ]
+    async with web_db.transaction(site.staff) as conn:
+        found = await conn.execute("SELECT after FROM audit_entry WHERE action = 'update' AND user_id = 1")
+        assert [row["after"]["closed_reason"] for row in await found.fetchall()] == ["not in the lot"]
+
+
+async def test_a_stay_ended_by_hand_opens_again_only_when_its_vehicle_is_seen(
+    ingest_db: Database, web_db: Database, site: Site
+) -> None:
+    session_id = await _enter(ingest_db, site)
+    async with web_db.transaction(site.staff) as conn:
+        await service.close_session(conn, session_id, "gone", "user:guard", FIVE_HOURS)
+    late = site.passage("exit", PLATE, NOON + minutes(5), "turned-back")
+    await site.report(ingest_db, [late], FIVE_HOURS)
+    assert [stay[1] for stay in await stays(ingest_db)] == ["unmatched"]
+    leaves = FIVE_HOURS + minutes(30)
+    await site.report(ingest_db, [site.passage("exit", PLATE, leaves, "arrived")], leaves)
+    assert [stay[1] for stay in await stays(ingest_db)] == ["open"]
+    await site.report(ingest_db, [site.passage("exit", PLATE, leaves)], leaves)
+    assert [stay[1:4] for stay in await stays(ingest_db)] == [("closed", NOON, leaves)]
+
+
+async def test_a_clock_ahead_of_the_clouds_prices_from_its_own_entry(
+    ingest_db: Database, web_db: Database, site: Site
+) -> None:
+    session_id = await _enter(ingest_db, site)
+    price = await _quote(web_db, site, session_id, NOON - minutes(9))
+    assert (price.due, price.until) == (Decimal("0.00"), NOON)
+    ahead = site.passage("exit", PLATE, FIVE_HOURS + minutes(9), "arrived")
+    await site.report(ingest_db, [ahead], FIVE_HOURS)
+    paid = await _pay(web_db, site, session_id, "9.00", FIVE_HOURS + minutes(1))
+    assert paid.command_id is not None
