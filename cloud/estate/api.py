@@ -16,6 +16,7 @@ from cloud.estate.models import (
     OccupancyIn,
     OccupancyOut,
     PeopleQuery,
+    PeopleSearchIn,
     PersonIn,
     PersonOut,
     ProjectOut,
@@ -25,8 +26,11 @@ from cloud.estate.models import (
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Listed
+from cloud.kit.paging import PageRequest
 
 router = APIRouter(prefix="/api/v1", tags=["estate"])
+
+SEE_PEOPLE = "people.read"
 
 Reading = Annotated[Scope, allow("estate.read")]
 Writing = Annotated[Scope, allow("estate.write")]
@@ -77,15 +81,28 @@ async def create_unit(body: UnitIn, scope: Writing, once: Once) -> UnitOut:
 
 @router.get("/people")
 async def list_people(request: Request, scope: Reading, query: Annotated[PeopleQuery, Query()]) -> Listed[PersonOut]:
-    """People by id. Phones are in full where you hold `people.read`; ID numbers are always masked."""
+    """People by id. Phone and e-mail are in full where you hold `people.read`; ID numbers are always masked."""
     page = await service.list_people(
         scope.conn,
         request.app.state.sealer,
         query.page(),
-        full_in=scope.caller.access.projects("people.read"),
-        **query.model_dump(exclude={"limit", "cursor"}),
+        project_id=query.project_id,
+        name=query.name,
+        # Residents see no people but themselves.
+        full_in=scope.caller.projects if scope.caller.kind == "resident" else scope.caller.access.projects(SEE_PEOPLE),
     )
     return Listed(items=[PersonOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
+
+
+@router.post("/people-searches")
+async def search_people(
+    request: Request, body: PeopleSearchIn, scope: Annotated[Scope, allow(SEE_PEOPLE)]
+) -> Listed[PersonOut]:
+    """The first people with exactly this phone or ID number. Changes nothing and may be repeated."""
+    page = await service.list_people(
+        scope.conn, request.app.state.sealer, PageRequest(), full_in=scope.caller.projects, **body.model_dump()
+    )
+    return Listed(items=[PersonOut.model_validate(row) for row in page.items], next_cursor=None)
 
 
 @router.post("/people", status_code=201)

@@ -2,9 +2,9 @@
 
 from datetime import date
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cloud.estate.records import OccupancyRole, UnitKind
 from cloud.estate.service import EstateFilter
@@ -13,6 +13,10 @@ from cloud.kit.inputs import Day, Id, Input, ListQuery
 Code = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^\S(.*\S)?$")]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Phone = Annotated[str, Field(min_length=5, max_length=40, pattern=r"^[+0-9 ()-]+$", examples=["138 0013 8000"])]
+
+IdNumber = Annotated[
+    str, Field(min_length=4, max_length=40, pattern=r"^[0-9A-Za-z -]+$", examples=["11010119900101123X"])
+]
 
 
 class _Out(BaseModel):
@@ -36,11 +40,23 @@ class EstateQuery(ListQuery):
 
 
 class PeopleQuery(ListQuery):
-    """Which people are wanted: a part of the name, or exactly a phone or ID number."""
+    """Which people are wanted: a part of the name."""
 
     name: Annotated[str, Field(max_length=200)] | None = None
-    phone: Annotated[str, Field(max_length=40)] | None = None
-    id_number: Annotated[str, Field(max_length=40)] | None = None
+
+
+class PeopleSearchIn(Input):
+    """Exactly a phone, an ID number or both. A body, since addresses end up in logs."""
+
+    project_id: Id | None = None
+    phone: Phone | None = None
+    id_number: IdNumber | None = None
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> Self:
+        if self.phone is None and self.id_number is None:
+            raise ValueError("expected phone or id_number")
+        return self
 
 
 class ValidityOut(_Out):
@@ -109,12 +125,12 @@ class PersonIn(Input):
     project_id: Id
     name: Name
     phone: Phone | None = None
-    id_number: Annotated[str, Field(min_length=4, max_length=40, pattern=r"^[0-9A-Za-z -]+$")] | None = None
+    id_number: IdNumber | None = None
     email: Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
 
 
 class PersonOut(_Out):
-    """A person. The ID number is always masked, the phone unless you may read people."""
+    """A person. The ID number is always masked; phone (masked) and e-mail (null) unless you may read people."""
 
     id: int
     project_id: int

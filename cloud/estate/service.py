@@ -152,7 +152,11 @@ async def list_people(
     id_number: str | None = None,
     full_in: Collection[int] = (),
 ) -> Page[Person]:
-    """People by id: part of a name, or exactly a phone or ID number. Phones are shown in full in projects `full_in`."""
+    """People by id: part of a name, or exactly a phone or ID number.
+
+    Phones and e-mail addresses are shown in full in projects `full_in`. A search by phone or ID number tells as much
+    as seeing it: callers let only those search who may.
+    """
     query = {
         **_paging(request),
         "project_id": project_id,
@@ -167,7 +171,7 @@ async def list_people(
 async def people_by_id(
     conn: Conn, sealer: Sealer, ids: Collection[int], *, full_in: Collection[int] = ()
 ) -> dict[int, Person]:
-    """The people among `ids` that the asker may see. Phones are shown in full in projects `full_in`."""
+    """The people among `ids` that the asker may see. Phones and e-mail are shown in full in projects `full_in`."""
     found = await repository.people_by_id(conn, list(ids))
     return {person_id: _opened(row, sealer, full_in) for person_id, row in found.items()}
 
@@ -177,7 +181,8 @@ def _opened(row: SealedPerson, sealer: Sealer, full_in: Collection[int]) -> Pers
     if phone is not None and row.project_id not in full_in:
         phone = mask_phone(phone)
     id_number = mask_id_number(sealer.open(row.id_number_sealed, ID_NUMBER)) if row.id_number_sealed else None
-    return Person(row.id, row.project_id, row.name, phone, id_number, row.email)
+    email = row.email if row.project_id in full_in else None
+    return Person(row.id, row.project_id, row.name, phone, id_number, email)
 
 
 async def create_occupancy(

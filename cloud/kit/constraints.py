@@ -53,12 +53,12 @@ def _momentary(error: psycopg.Error) -> GatemeterError | None:
 def _foreign_key(error: psycopg.Error, table: str, constraint: str) -> GatemeterError:
     if "is still referenced" in (error.diag.message_detail or ""):
         return Conflict("in-use", f"other rows still need this {table} ({constraint})", constraint=constraint)
-    # Keys are (project_id, thing_id): the last column is what the asker named.
-    columns = re.match(r"Key \(([^)]*)\)", error.diag.message_detail or "")
+    # <table>_project_id_<column>_fkey: the last column is what the asker named. The key itself stays untold.
+    column = re.fullmatch(rf"{table}_(?:project_id_)?(\w+)_fkey", constraint)
     return NotFound(
         "unknown-reference",
         f"{table} names something that does not exist here ({constraint})",
-        field=columns[1].split(", ")[-1] if columns else None,
+        field=column[1] if column else None,
         constraint=constraint,
     )
 

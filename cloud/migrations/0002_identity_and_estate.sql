@@ -148,7 +148,9 @@ $$ SELECT coalesce(array_agg(DISTINCT unit_id), '{}') FROM occupancy WHERE perso
 
 CALL gm.keep_audit('unit');
 CALL gm.guard('unit', 'id = ANY ((SELECT gm.my_units())::bigint[])');
-CALL gm.guard('household', 'unit_id = ANY ((SELECT gm.my_units())::bigint[])');
+-- How many live there now is nothing for those who lived there before.
+CALL gm.guard('household', 'EXISTS (SELECT FROM occupancy o WHERE o.unit_id = household.unit_id
+                            AND o.person_id = ANY ((SELECT gm.persons())::bigint[]) AND o.valid && household.valid)');
 
 -- Who pays: bills, payments and late fees belong to an account.
 CREATE TABLE account (

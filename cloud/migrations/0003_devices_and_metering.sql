@@ -181,7 +181,6 @@ CREATE TABLE usage_exception (
     FOREIGN KEY (project_id, meter_id) REFERENCES meter (project_id, id)
 );
 CREATE INDEX usage_exception_of_project ON usage_exception (project_id, detected_at DESC);
-CALL gm.guard('usage_exception', 'meter_id IN (SELECT id FROM meter)');
 
 -- The same key with another value: the first stays, the second is kept here and shown.
 CREATE TABLE store.reading_revision (
@@ -302,13 +301,18 @@ WHERE (SELECT gm.is_system())
        SELECT FROM gm.my_meters() mine
        WHERE mine.meter_id = r.meter_id AND r.taken_at >= mine.from_at AND r.taken_at <= mine.until_at));
 
+CALL gm.guard('usage_exception', 'EXISTS (SELECT FROM gm.my_meters() mine WHERE mine.meter_id = usage_exception.meter_id
+                                  AND taken_at >= mine.from_at AND taken_at <= mine.until_at)');
+
+-- A row that reaches past the end of an occupancy would tell what the next one used.
 CREATE VIEW usage WITH (security_barrier) AS
 SELECT u.* FROM store.usage u
 WHERE (SELECT gm.is_system())
    OR ((SELECT gm.kind()) = 'staff' AND u.project_id = ANY ((SELECT gm.projects())::bigint[]))
    OR ((SELECT gm.kind()) = 'resident' AND u.project_id = ANY ((SELECT gm.projects())::bigint[]) AND EXISTS (
        SELECT FROM gm.my_meters() mine
-       WHERE mine.meter_id = u.meter_id AND u.start >= mine.from_at AND u.start < mine.until_at));
+       WHERE mine.meter_id = u.meter_id AND u.start >= mine.from_at
+         AND u.start + u.length_s * interval '1 second' <= mine.until_at));
 
 CREATE VIEW reading_revision WITH (security_barrier) AS
 SELECT r.* FROM store.reading_revision r

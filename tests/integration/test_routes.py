@@ -10,8 +10,8 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from cloud.identity.guards import stated_access
 from cloud.identity.policy import PERMISSIONS
 
-# Signing in makes a new token each time: repeating it is not making the same thing twice.
-NOT_IDEMPOTENT = {"/api/v1/tokens"}
+# Signing in makes a new token each time: repeating it is not making the same thing twice. A search makes nothing.
+NOT_IDEMPOTENT = {"/api/v1/tokens", "/api/v1/people-searches"}
 
 
 def routes(app: FastAPI) -> list[RouteContext]:

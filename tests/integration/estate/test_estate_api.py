@@ -108,11 +108,20 @@ async def test_personal_data_is_sealed_found_by_index_and_masked(
     )
     assert (made["phone"], made["id_number"]) == ("138******8000", "1101**********741X")
     viewer = await people.staff("viewer", project.id)
-    (seen,) = await _get(app_client, viewer, "people", phone="+86 13800138000")
+    (seen,) = await _get(app_client, viewer, "people", name="李")
     assert (seen["id"], seen["phone"], seen["id_number"]) == (made["id"], "138******8000", "1101**********741X")
-    (full,) = await _get(app_client, admin, "people", id_number=number.lower())
+
+    async def search(auth: Auth, **body: str) -> httpx.Response:
+        return await app_client.post("/api/v1/people-searches", json=body, headers=auth)
+
+    (full,) = (await search(admin, id_number=number.lower())).json()["items"]
     assert (full["phone"], full["id_number"]) == ("138 0013 8000", "1101**********741X")
-    assert await _get(app_client, admin, "people", phone="13800138001") == []
+    assert (await search(admin, phone="13800138001")).json()["items"] == []
+    assert len((await search(admin, phone="+86 13800138000")).json()["items"]) == 1
+    # A mask that a search sees through is none; and addresses end up in logs.
+    assert (await search(viewer, phone="13800138000")).status_code == 403
+    in_address = await app_client.get("/api/v1/people", params={"phone": "13800138000"}, headers=admin)
+    assert in_address.status_code == 422
     async with owner_db.transaction(SYSTEM) as conn:
         stored = await (await conn.execute("SELECT person::text FROM person")).fetchone()
         trail = await (await conn.execute("SELECT after::text FROM audit_entry")).fetchall()
