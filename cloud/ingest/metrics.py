@@ -8,6 +8,7 @@ GROUPS = Counter("gatemeter_ingest_groups", "Groups of messages by outcome of th
 GROUP_SECONDS = Histogram("gatemeter_ingest_group_seconds", "Time from taking a group to its COMMIT.")
 LAG_SECONDS = Gauge("gatemeter_ingest_lag_seconds", "Age of the oldest batch of the last group when it was committed.")
 WAITING = Gauge("gatemeter_ingest_waiting_messages", "Messages received and not yet committed.")
+INTERNAL_ERRORS = Counter("gatemeter_ingest_internal_errors", "Messages set aside because this software fails on them.")
 DROPPED = Counter("gatemeter_ingest_dropped_messages", "Messages not queued because too many wait; they are resent.")
 SESSIONS = Counter("gatemeter_ingest_sessions", "Sessions with the broker.")
 COMMANDS = Counter("gatemeter_ingest_commands", "Commands handed to the broker.")

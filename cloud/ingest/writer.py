@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import psycopg
 import structlog
 from psycopg.errors import DataError, IntegrityError
 
@@ -24,11 +25,14 @@ from gateway.contract.messages import Health, Rejection
 
 UNKNOWN_GATEWAY = "unknown-gateway"
 NOT_STORABLE = "not-storable"
+INTERNAL_ERROR = "internal-error"
 
 _log = structlog.get_logger(__name__)
 
 # What a message can be at fault for. Anything else (no server, no disk, a missing table) is ours, and is tried again.
 _FAULTS = (DataError, IntegrityError, GatemeterError, ValueError, LookupError, ArithmeticError)
+_TRIES = 3
+"""A message that this software fails on is tried so often before it is set aside."""
 _ASKER = SYSTEM.named("ingest")
 
 
@@ -63,33 +67,55 @@ class Writer:
         """Stores a group; when it returns, everything answered is committed.
 
         If a message makes the transaction fail, the messages are stored one by one, and only the bad one becomes a
-        dead letter and is rejected. Raises psycopg.Error when the database cannot be used now: nothing may be
-        acknowledged then, and the group is to be stored again.
+        dead letter and is rejected: as `not-storable` when the database refuses its content, as `internal-error` when
+        this software fails on it again and again, so that no message can stop those behind it.
+        Raises psycopg.Error when the database cannot be used now: nothing may be acknowledged then, and the group is
+        to be stored again.
         """
         try:
             answers = await self._transaction(group)
-        except _FAULTS as fault:
-            metrics.GROUPS.labels("split").inc()
-            _log.warning("ingest.group_split", messages=len(group), fault=_sentence(fault))
-            return await self._one_by_one(group)
-        metrics.GROUPS.labels("stored").inc()
-        return answers
-
-    async def _one_by_one(self, group: Sequence[Incoming | Refused]) -> Answers:
+        except psycopg.Error as error:
+            if not isinstance(error, _FAULTS):
+                raise
+            fault: Exception = error
+        except Exception as error:  # noqa: BLE001 - whatever a message brings about, the other ones are stored
+            fault = error
+        else:
+            metrics.GROUPS.labels("stored").inc()
+            return answers
+        metrics.GROUPS.labels("split").inc()
+        _log.warning("ingest.group_split", messages=len(group), fault=_sentence(fault))
         answers = Answers()
         for message in group:
-            try:
-                answers.add(await self._transaction([message]))
-            except _FAULTS as fault:
-                if isinstance(message, Refused):
-                    raise
-                _log.error("ingest.not_storable", topic=message.topic, seq=message.seq, fault=_sentence(fault))
-                refused = Refused(
-                    message.topic, message.payload, NOT_STORABLE, _sentence(fault), message.address, message.sender,
-                    message.seq,
-                )  # fmt: skip
-                answers.add(await self._transaction([refused]))
+            answers.add(await self._alone(message))
         return answers
+
+    async def _alone(self, message: Incoming | Refused) -> Answers:
+        """Stores one message, or the reason why it cannot be stored."""
+        tries = 0
+        while True:
+            try:
+                return await self._transaction([message])
+            except _FAULTS as fault:
+                return await self._set_aside(message, NOT_STORABLE, fault)
+            except psycopg.Error:
+                raise
+            except Exception as fault:  # noqa: BLE001 - an error of ours must not stop what comes after this message
+                tries += 1
+                _log.exception("ingest.internal_error", topic=message.topic, tries=tries)
+                if tries == _TRIES:
+                    metrics.INTERNAL_ERRORS.inc()
+                    return await self._set_aside(message, INTERNAL_ERROR, fault)
+
+    async def _set_aside(self, message: Incoming | Refused, reason: str, fault: Exception) -> Answers:
+        """Keeps the message as a dead letter and rejects it: its gateway keeps it too, and it can be replayed."""
+        if isinstance(message, Refused):
+            raise fault
+        _log.error("ingest.set_aside", topic=message.topic, seq=message.seq, reason=reason, fault=_sentence(fault))
+        refused = Refused(
+            message.topic, message.payload, reason, _sentence(fault), message.address, message.sender, message.seq
+        )
+        return await self._transaction([refused])
 
     async def _transaction(self, group: Sequence[Incoming | Refused]) -> Answers:
         """One transaction. Tables are written in one order by every worker, rows in the order of their keys."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import uuid
 import zlib
 from datetime import UTC, datetime
 from typing import Any
@@ -9,17 +10,28 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 
 from cloud.devices import service as devices
 from cloud.ingest.claim import claim_everything
 from cloud.ingest.messages import Incoming, Refused, read
 from cloud.ingest.replay import replay_dead_letters
-from cloud.ingest.writer import NOT_STORABLE, Writer
+from cloud.ingest.writer import INTERNAL_ERROR, NOT_STORABLE, Writer
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.paging import PageRequest
 from cloud.metering import service as metering
+from cloud.parking import service as parking
 from gateway.contract import WIRE_VERSION, codec, limits, topics
-from gateway.contract.messages import CommandResult, CommandState, DeviceHealth, Health, Point, Quality
+from gateway.contract.messages import (
+    CommandResult,
+    CommandState,
+    DeviceHealth,
+    Health,
+    Outcome,
+    Passage,
+    Point,
+    Quality,
+)
 from gateway.contract.quantities import BY_NUMBER
 from gateway.contract.topics import Up
 from tests.integration.metering.site import (
@@ -303,3 +315,51 @@ async def test_a_database_that_refuses_leaves_nothing_answered(owner_dsn: str, s
                 await Writer(db).store(group)
             owner.execute("GRANT INSERT ON store.reading TO gatemeter_ingest")
         assert accepted(await Writer(db).store(group)) == [1]
+
+
+def passages_and_readings() -> list[Incoming | Refused]:
+    passage = Passage(str(uuid.UUID(int=5)), "gate", "京A1", now_ms(), Outcome.PASSED, "entry")
+    body = codec.encode_envelope(EPOCH, 2, now_ms(), codec.encode_body([passage]))
+    poisoned = read(topics.up("demo", "gw-1", Up.PASSAGES), body, now_ms())
+    return [message(1, hourly("m1", 0, [5])), poisoned, message(3, hourly("m2", 0, [6]))]
+
+
+@pytest.mark.parametrize(("failures", "reasons"), [(3, {}), (100, {2: INTERNAL_ERROR})])
+async def test_an_error_of_ours_stops_neither_the_group_nor_what_comes_after(
+    ingest_db: Database, site: Site, monkeypatch: pytest.MonkeyPatch, failures: int, reasons: dict[int, str]
+) -> None:
+    """The group and two tries of the message alone may fail; a third one sets it aside, to be replayed later."""
+    apply, calls = parking.apply_passages, 0
+
+    async def fails(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls <= failures:
+            raise TypeError("an error of ours")
+        return await apply(*arguments)
+
+    monkeypatch.setattr(parking, "apply_passages", fails)
+    before = REGISTRY.get_sample_value("gatemeter_ingest_internal_errors_total") or 0.0
+    answers = await Writer(ingest_db).store(passages_and_readings())
+    assert rejected(answers) == reasons
+    assert accepted(answers) == [seq for seq in (1, 2, 3) if seq not in reasons]
+    assert [value for _, _, value in await readings(ingest_db)] == [5, 6]
+    assert (REGISTRY.get_sample_value("gatemeter_ingest_internal_errors_total") or 0.0) - before == len(reasons)
+    monkeypatch.setattr(parking, "apply_passages", apply)
+    assert (await replay_dead_letters(ingest_db)).stored == len(reasons)
+    assert len(await rows(ingest_db, "SELECT id FROM unclaimed_passage")) == 1
+
+
+async def test_a_deadlock_is_the_databases_affair_and_tried_again(
+    ingest_db: Database, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def crossed(*arguments: Any) -> Any:
+        raise psycopg.errors.DeadlockDetected
+
+    monkeypatch.setattr(parking, "apply_passages", crossed)
+    group = passages_and_readings()
+    with pytest.raises(psycopg.errors.DeadlockDetected):
+        await Writer(ingest_db).store(group)
+    monkeypatch.undo()
+    assert accepted(await Writer(ingest_db).store(group)) == [1, 2, 3]
+    assert await rows(ingest_db, "SELECT id FROM dead_letter") == []
