@@ -30,6 +30,9 @@ Sign in with `POST /api/v1/tokens` and send the token as `Authorization: Bearer 
 Requests that create something take an `Idempotency-Key`. Amounts and quantities are decimal strings. Errors are
 problem documents (RFC 9457); `code` is stable.
 """
+_WAIT_FOR_CONNECTION_S = 5.0
+"""How long a request waits while all connections are busy, before it is told so."""
+
 _PROBLEM = {"content": {problems.MEDIA_TYPE: {"schema": problems.PROBLEM_SCHEMA}}}
 
 
@@ -73,7 +76,8 @@ def create_app(settings: CloudSettings, keys: Keys | None = None) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: CloudSettings = app.state.settings
-    async with Database(settings.dsn(), "gatemeter_web", max_size=settings.database_pool) as db:
+    pool, wait_s = settings.database_pool, _WAIT_FOR_CONNECTION_S
+    async with Database(settings.dsn(), "gatemeter_web", max_size=pool, timeout_s=wait_s) as db:
         app.state.db = db
         yield
 

@@ -45,7 +45,9 @@ def _momentary(error: psycopg.Error) -> GatemeterError | None:
         return Unavailable("too-slow", "this took too long: ask for less, or try again later")
     if isinstance(error, errors.SerializationFailure | errors.DeadlockDetected | errors.LockNotAvailable):
         return Unavailable("busy", "another change was faster: try again")
-    if isinstance(error, PoolTimeout | psycopg.OperationalError):
+    if isinstance(error, PoolTimeout):
+        return Unavailable("busy", "too many requests are under way: try again")
+    if isinstance(error, psycopg.OperationalError):
         return Unavailable("database", "the database does not answer now")
     return None
 

@@ -51,6 +51,12 @@ _STATE_ASKER: LiteralString = """
 """
 
 
+# Who waits for a page has gone long before, and what he left behind must not hold up the others.
+_WEB_PATIENCE: LiteralString = """
+    SET statement_timeout = '20s'; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'
+"""
+
+
 class Database:
     """A pool of connections that all act as one database role.
 
@@ -99,6 +105,8 @@ class Database:
         columns.register(conn)
         if self._role is not None:
             await conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self._role)))
+        if self._role == "gatemeter_web":
+            await conn.execute(_WEB_PATIENCE)
         # Local days are computed from the project's zone in code; the session must not add another one.
         await conn.execute("SET TIME ZONE 'UTC'")
         await conn.commit()

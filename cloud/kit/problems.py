@@ -15,13 +15,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 
 from cloud.kit.constraints import meaning_of
-from cloud.kit.errors import GatemeterError, TooManyRequests, Unauthenticated
+from cloud.kit.errors import GatemeterError, TooManyRequests, Unauthenticated, Unavailable
 from cloud.kit.pages import is_page, render
 
 MEDIA_TYPE = "application/problem+json"
 
 _log = structlog.get_logger(__name__)
 
+_RETRY_AFTER_S = 5
 _CODES = {404: "no-such-address", 405: "method-not-allowed", 413: "too-large", 415: "unsupported-media-type"}
 
 PROBLEM_SCHEMA: dict[str, Any] = {
@@ -103,6 +104,8 @@ async def _ours(request: Request, error: Exception) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, TooManyRequests):
         headers["Retry-After"] = str(error.params.get("retry_after_s", 60))
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(_RETRY_AFTER_S)
     errors = [{"field": error.field, "detail": error.detail}] if error.field else []
     return problem(request, error.status, error.code, error.detail, title=error.title, errors=errors, headers=headers)
 
@@ -145,8 +148,7 @@ def _field(location: Sequence[str | int]) -> str:
     parts = list(location)
     if parts[:1] in (["body"], ["query"], ["path"]) and len(parts) > 1:
         parts = parts[1:]
-    # A key that is no text comes back with its characters replaced.
-    return ".".join(map(str, parts)).encode("utf-8", "replace").decode()
+    return ".".join(map(str, parts))
 
 
 async def _http(request: Request, error: Exception) -> Response:
