@@ -51,7 +51,7 @@ async def desk(
         lots=await service.cars_inside(scope.conn, project_id),
         lanes=(await service.list_lanes(scope.conn, PageRequest(MAX_LIMIT), project_id)).items,
         waiting=[await _waiting(scope.conn, one, now) for one in await at_exits(scope.conn, project_id, now)],
-        sessions=await service.list_sessions(scope.conn, page_request(_SESSIONS_SHOWN, cursor, key_length=1), wanted),
+        sessions=await service.list_sessions(scope.conn, page_request(_SESSIONS_SHOWN, cursor, key_length=2), wanted),
         wanted=wanted,
         now=now,
         may_operate=scope.caller.may("parking.operate", project_id),
@@ -105,7 +105,7 @@ async def my_stays(
     return page.page(
         "parking/mine.html",
         sessions=await service.list_sessions(
-            scope.conn, page_request(_SESSIONS_SHOWN, cursor), SessionFilter(project_id=page.project.id)
+            scope.conn, page_request(_SESSIONS_SHOWN, cursor, key_length=2), SessionFilter(project_id=page.project.id)
         ),
         vehicles=(await service.list_vehicles(scope.conn, PageRequest(MAX_LIMIT), page.project.id)).items,
         now=datetime.now(UTC),
