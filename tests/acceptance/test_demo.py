@@ -1,6 +1,8 @@
 """`gatemeter demo` starts, shows its pages, ends without leaving a process, and goes on where it was."""
 
+import html
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -9,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.acceptance.running_demo import RunningDemo, wait
@@ -30,8 +33,10 @@ def test_it_starts_stops_without_a_trace_and_goes_on(demo: RunningDemo) -> None:
     assert f"http://127.0.0.1:{demo.port}" in said
 
     with demo.browser("admin") as staff:
-        for page in ("/", "/bills", "/meters", "/devices", "/parking"):
+        for page in ("/", "/bills", "/meters", "/devices", "/parking", "/estate/units", "/audit"):
             assert staff.get(page).status_code == 200, page
+        for page in ("/parking", "/audit"):
+            assert second_page(staff, page).status_code == 200, page
     with demo.browser("resident") as resident:
         for page in ("/home", "/my/usage", "/my/bills", "/my/stays"):
             assert resident.get(page).status_code == 200, page
@@ -69,6 +74,13 @@ def test_a_taken_port_is_named_before_anything_starts(demo: RunningDemo) -> None
     assert done.returncode == 2
     assert f"port {demo.port} of 127.0.0.1 is taken" in done.stderr
     assert not (demo.folder / "postgres").exists()
+
+
+def second_page(client: httpx.Client, path: str) -> httpx.Response:
+    """Follows the link to what a list does not show at once."""
+    link = re.search(r'href="([^"]*cursor=[^"]*)"', client.get(path).text)
+    assert link is not None, f"{path} has a single page"
+    return client.get(html.unescape(link[1]))
 
 
 def facts(demo: RunningDemo) -> dict[str, int]:
