@@ -19,6 +19,7 @@ from cloud.kit.errors import NotFound
 from cloud.kit.pages import check_csrf
 from cloud.kit.requests import RequestFrame
 from cloud.kit.security import Keys, Sealer
+from cloud.openapi import describe
 from cloud.settings import CloudSettings
 from cloud.web.shell import STATIC, environment
 from gateway.contract import __version__
@@ -65,6 +66,7 @@ def create_app(settings: CloudSettings, keys: Keys | None = None) -> FastAPI:
     app.state.catalogues = i18n.load_catalogues()
     app.state.templates = environment()
     problems.install(app)
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's way to extend the document
     app.include_router(_service_routes())
     _include_features(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

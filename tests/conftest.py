@@ -52,7 +52,10 @@ def owner_dsn(server_dsn: str, template_database: str) -> Iterator[str]:
     name = f"gm_test_{secrets.token_hex(6)}"
     with psycopg.connect(server_dsn, autocommit=True) as conn:
         conn.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template_database))
+            # Copying files is twice as fast as copying through the log, and these databases need no log.
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+                sql.Identifier(name), sql.Identifier(template_database)
+            )
         )
     yield make_conninfo(server_dsn, dbname=name)
     _drop(server_dsn, name)

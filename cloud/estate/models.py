@@ -126,7 +126,9 @@ class PersonIn(Input):
     name: Name
     phone: Phone | None = None
     id_number: IdNumber | None = None
-    email: Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+    email: (
+        Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$", examples=["li.na@example.com"])] | None
+    ) = None
 
 
 class PersonOut(_Out):

@@ -54,7 +54,7 @@ class UserIn(Input):
 
     login: Annotated[str, Field(min_length=2, max_length=100, examples=["li.na"])]
     display_name: Annotated[str, Field(min_length=1, max_length=100, examples=["李娜"])]
-    password: Annotated[str, Field(min_length=10, max_length=200)]
+    password: Annotated[str, Field(min_length=10, max_length=200, examples=["correct horse battery"])]
     locale: Annotated[str, Field(max_length=20, examples=["zh-CN"])] = "zh-CN"
     grants: Annotated[list[GrantIn], Field(min_length=1, max_length=100)]
 

@@ -10,6 +10,15 @@ from cloud.tariffs.models import Code, TariffContent
 from cloud.tariffs.repository import Tariff
 from cloud.tariffs.service import TariffVersion
 
+_EXAMPLE = {
+    "currency": "CNY",
+    "service": "electricity",
+    "unit": "kWh",
+    "components": [{"kind": "energy", "code": "energy", "prices": {"all": ["0.4883", "0.5383", "0.7883"]}}],
+    "tiers": {"bounds": [240, 400], "window": {"kind": "month"}},
+}
+Content = Annotated[TariffContent, Field(examples=[_EXAMPLE])]
+
 
 class TariffVersionIn(Input):
     """A version to publish; the tariff of this code is made when there is none."""
@@ -19,7 +28,7 @@ class TariffVersionIn(Input):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     service: Code
     valid_from: Annotated[Day, Field(description="Local day on which it takes over.")]
-    content: TariffContent
+    content: Content
 
 
 class TariffVersionOut(BaseModel):
@@ -31,7 +40,7 @@ class TariffVersionOut(BaseModel):
     valid_from: date
     valid_until: date | None
     hash: str
-    content: TariffContent
+    content: Content
 
     @classmethod
     def of(cls, version: TariffVersion) -> "TariffVersionOut":

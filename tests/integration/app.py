@@ -10,11 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 
 from cloud.app import create_app
 from cloud.estate import service as estate
 from cloud.estate.records import Project
-from cloud.identity import repository, service
+from cloud.identity import passwords, repository, service
 from cloud.identity.policy import Grant
 from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.security import Keys
@@ -22,6 +24,13 @@ from cloud.settings import CloudSettings, load_settings
 
 Auth = dict[str, str]
 """Headers that make a request somebody's."""
+
+
+@pytest.fixture(autouse=True)
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashes that cost a millisecond: these tests ask whether passwords are checked, not how slowly."""
+    monkeypatch.setattr(passwords, "_hasher", PasswordHash((Argon2Hasher(time_cost=1, memory_cost=64),)))
+    passwords._nobodys_hash.cache_clear()
 
 
 @pytest.fixture

@@ -29,7 +29,9 @@ async def test_openapi_describes_errors_and_carries_examples(app_client: httpx.A
     document: dict[str, Any] = (await app_client.get("/api/v1/openapi.json")).json()
     building = document["paths"]["/api/v1/buildings"]["post"]
     assert "application/problem+json" in building["responses"]["422"]["content"]
-    assert building["security"] == [{"HTTPBearer": []}]
+    assert building["security"] == [{"HTTPBearer": []}, {"SessionCookie": []}]
+    assert building["x-permission"] == "estate.write"
+    assert "`estate.write`" in building["description"]
     assert document["components"]["schemas"]["BuildingIn"]["properties"]["code"]["examples"] == ["3"]
     assert not any(not path.startswith("/api/v1/") for path in document["paths"])
     assert "HTTPValidationError" not in document["components"]["schemas"]

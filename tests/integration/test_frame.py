@@ -23,28 +23,25 @@ async def admin(people: People) -> Auth:
     return await people.staff("admin")
 
 
-@pytest.mark.parametrize(
-    "path", ["/healthz", "/login", "/bills", "/nothing", "/static/nothing.js", "/static/", "/api/v1/me", "/broken",
-             "/api/v1/broken", "/static/app.css"]
-)  # fmt: skip
-async def test_every_answer_carries_the_security_headers(
-    app: FastAPI, app_client: httpx.AsyncClient, path: str
-) -> None:
+async def test_every_answer_carries_the_security_headers(app: FastAPI, app_client: httpx.AsyncClient) -> None:
     async def broken() -> None:
         raise ZeroDivisionError
 
     for address in ("/broken", "/api/v1/broken"):
         app.add_api_route(address, broken, dependencies=[public()])
-    answer = await app_client.get(path, headers={"X-Request-ID": "asked-by-test"})
-    assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS
-    assert answer.headers["X-Request-ID"] == "asked-by-test"
+    for path in ("/healthz", "/login", "/bills", "/nothing", "/static/nothing.js", "/static/", "/static/app.css",
+                 "/api/v1/me", "/broken", "/api/v1/broken"):  # fmt: skip
+        answer = await app_client.get(path, headers={"X-Request-ID": "asked-by-test"})
+        assert {name: answer.headers.get(name) for name in SECURITY_HEADERS} == SECURITY_HEADERS, path
+        assert answer.headers["X-Request-ID"] == "asked-by-test"
 
 
-@pytest.mark.parametrize("path", ["/api/v1/bills/", "/bills/", "/login/", "//evil.example/%2f.."])
-async def test_no_answer_names_the_host_that_the_request_named(app_client: httpx.AsyncClient, path: str) -> None:
-    answer = await app_client.get(path, headers={"Host": "evil.example"})
-    assert "evil.example" not in answer.headers.get("Location", "").split("?")[0]
-    assert "http" not in answer.headers.get("Location", "")
+async def test_no_answer_names_the_host_that_the_request_named(app_client: httpx.AsyncClient) -> None:
+    for path in ("/api/v1/bills/", "/bills/", "/login/", "//evil.example/%2f.."):
+        answer = await app_client.get(path, headers={"Host": "evil.example"})
+        where = answer.headers.get("Location", "")
+        assert "evil.example" not in where.split("?")[0], path
+        assert "http" not in where
 
 
 async def test_when_all_connections_are_busy_the_answer_says_so(
@@ -158,15 +155,16 @@ BAD: list[tuple[str, str, Any, int, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("method", "path", "body", "status", "field"), BAD)
-async def test_bad_input_is_named_by_its_place(
-    app_client: httpx.AsyncClient, admin: Auth, method: str, path: str, body: Any, status: int, field: str
-) -> None:
-    headers = {**admin, **once(), "Content-Type": "application/json"}
-    content = None if body is None else json.dumps(body)
-    answer = await app_client.request(method, f"/api/v1/{path}", content=content, headers=headers)
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (status, field), answer.text
+async def test_bad_input_is_named_by_its_place(app_client: httpx.AsyncClient, admin: Auth) -> None:
+    wrong = []
+    for method, path, body, status, field in BAD:
+        headers = {**admin, **once(), "Content-Type": "application/json"}
+        content = None if body is None else json.dumps(body)
+        answer = await app_client.request(method, f"/api/v1/{path}", content=content, headers=headers)
+        assert answer.headers["Content-Type"] == "application/problem+json", answer.text
+        if (answer.status_code, answer.json()["errors"][0]["field"]) != (status, field):
+            wrong.append((path, body, answer.text))
+    assert wrong == []
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 
 import httpx
+import pytest
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
+from cloud.app import create_app
 from cloud.identity.guards import stated_access
 from cloud.identity.policy import PERMISSIONS
+from cloud.kit.security import Keys
+from cloud.settings import load_settings
 
 # Signing in makes a new token each time: repeating it is not making the same thing twice. A search makes nothing.
 NOT_IDEMPOTENT = {"/api/v1/tokens", "/api/v1/people-searches"}
@@ -42,20 +46,26 @@ def stated(route: RouteContext) -> set[str]:
     return {access for access in found if access is not None}
 
 
-def test_every_route_states_a_permission_or_that_it_is_public(app: FastAPI) -> None:
+@pytest.fixture
+def unstarted(keys: Keys) -> FastAPI:
+    """The application without a database: what its routes say."""
+    return create_app(load_settings(database_dsn="host=nowhere", keys_file="unused"), keys)
+
+
+def test_every_route_states_a_permission_or_that_it_is_public(unstarted: FastAPI) -> None:
     silent = [
         (route.path, methods_of(route), stated(route))
-        for route in routes(app)
+        for route in routes(unstarted)
         if len(stated(route)) != 1 or not stated(route) <= PERMISSIONS | {"public"}
     ]
     assert silent == []
-    assert len(routes(app)) > 20
+    assert len(routes(unstarted)) > 20
 
 
-def test_every_creating_route_of_the_api_takes_an_idempotency_key(app: FastAPI) -> None:
+def test_every_creating_route_of_the_api_takes_an_idempotency_key(unstarted: FastAPI) -> None:
     creating = [
         route
-        for route in routes(app)
+        for route in routes(unstarted)
         if "POST" in methods_of(route) and path_of(route).startswith("/api/") and route.path not in NOT_IDEMPOTENT
     ]
     without = [route.path for route in creating if "idempotency-key" not in _headers(route)]
@@ -108,3 +118,25 @@ async def test_every_changing_page_refuses_a_form_from_elsewhere(app: FastAPI, a
             path = path.replace("{" + name + "}", "1")
         answer = await app_client.request(method, path, data={"csrf_token": "guessed"})
         assert answer.status_code == 403, (method, path)
+
+
+def test_the_document_states_permissions_and_its_examples_are_what_the_routes_take(unstarted: FastAPI) -> None:
+    document = unstarted.openapi()
+    assert set(document["components"]["securitySchemes"]) == {"HTTPBearer", "SessionCookie"}
+    checked = 0
+    for route in routes(unstarted):
+        path = path_of(route)
+        if not path.startswith("/api/"):
+            continue
+        for method in methods_of(route):
+            operation = document["paths"][path][method.lower()]
+            assert {operation.get("x-permission", "public")} == stated(route)
+            if "requestBody" in operation:
+                (body,) = route.dependant.body_params
+                example = operation["requestBody"]["content"]["application/json"]["example"]
+                _, errors = body.validate(example, {}, loc=("body",))
+                assert not errors, (path, example, errors)
+                checked += 1
+            answers = [answer for status, answer in operation["responses"].items() if status in ("200", "201", "202")]
+            assert all("example" in answer["content"]["application/json"] for answer in answers), path
+    assert checked > 15
