@@ -8,12 +8,18 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from cloud.kit.db import Database
 from cloud.kit.embedded import EmbeddedPostgres
 from cloud.kit.migrate import migrate
+
+# No deadlines: how fast a machine is today says nothing about a property. `make fuzz` takes the long profile.
+settings.register_profile("short", deadline=None, max_examples=300)
+settings.register_profile("long", deadline=None, max_examples=5_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
 @pytest.fixture(scope="session")

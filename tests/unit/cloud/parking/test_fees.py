@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cloud.parking.fees import Settlement, assess, clock_instant, price_stay
@@ -176,7 +176,6 @@ entries = st.builds(
 stays = st.integers(0, 5 * 24 * 3600).map(lambda seconds: timedelta(seconds=seconds))
 
 
-@settings(max_examples=300, deadline=None)
 @given(rules(), entries, stays, stays, zones)
 def test_a_longer_stay_never_costs_less(
     rule: ParkingRule, entered: datetime, one: timedelta, other: timedelta, zone: ZoneInfo
@@ -186,7 +185,6 @@ def test_a_longer_stay_never_costs_less(
     assert Decimal(0) <= lower <= price_stay(rule, entered, entered + long, "small", zone).amount
 
 
-@settings(max_examples=200, deadline=None)
 @given(rules(), entries, stays, zones, zones)
 def test_steps_add_up_and_the_zone_of_display_changes_nothing(
     rule: ParkingRule, entered: datetime, stay: timedelta, zone: ZoneInfo, display: ZoneInfo
@@ -198,7 +196,6 @@ def test_steps_add_up_and_the_zone_of_display_changes_nothing(
     assert shown == fee
 
 
-@settings(max_examples=200, deadline=None)
 @given(rules(), entries, stays, zones)
 def test_caps_hold(rule: ParkingRule, entered: datetime, stay: timedelta, zone: ZoneInfo) -> None:
     fee = price_stay(rule, entered, entered + stay, "small", zone)
@@ -232,7 +229,6 @@ def _unit_by_unit(rule: ParkingRule, entered: datetime, stay: timedelta) -> Deci
     return sum((amount if cap is None else min(cap, amount) for amount in by_day.values()), Decimal(0))
 
 
-@settings(max_examples=200, deadline=None)
 @given(rules().filter(lambda rule: rule.schedule.unit is not None), entries, stays)
 def test_runs_of_units_cost_what_single_units_cost(rule: ParkingRule, entered: datetime, stay: timedelta) -> None:
     entered = entered.replace(microsecond=0)
@@ -241,7 +237,6 @@ def test_runs_of_units_cost_what_single_units_cost(rule: ParkingRule, entered: d
     assert price_stay(rule, entered, entered + stay, "small", SHANGHAI).amount == _unit_by_unit(rule, entered, stay)
 
 
-@settings(max_examples=200, deadline=None)
 @given(rules(), entries, st.lists(stays, min_size=1, max_size=5))
 def test_paying_in_parts_costs_what_the_whole_stay_costs(
     rule: ParkingRule, entered: datetime, cuts: list[timedelta]

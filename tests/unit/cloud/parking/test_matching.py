@@ -6,7 +6,7 @@ from random import Random
 from typing import get_args
 from uuid import UUID
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.parking.matching import (
@@ -99,7 +99,6 @@ def passage_sets(draw: st.DrawFn) -> list[SeenPassage]:
     ]
 
 
-@settings(max_examples=300, deadline=None)
 @given(passage_sets(), st.randoms(use_true_random=False))
 def test_any_order_gives_the_same_stays(passages: list[SeenPassage], random: Random) -> None:
     shuffled = passages.copy()
@@ -107,7 +106,6 @@ def test_any_order_gives_the_same_stays(passages: list[SeenPassage], random: Ran
     assert match_passages(shuffled) == match_passages(passages)
 
 
-@settings(max_examples=300, deadline=None)
 @given(passage_sets())
 def test_stays_do_not_overlap_and_only_the_last_may_be_open(passages: list[SeenPassage]) -> None:
     stays = match_passages(passages).stays
@@ -118,7 +116,6 @@ def test_stays_do_not_overlap_and_only_the_last_may_be_open(passages: list[SeenP
     assert len(members) == len(set(members))
 
 
-@settings(max_examples=300, deadline=None)
 @given(passage_sets())
 def test_matching_may_start_again_at_any_ordinary_stay(passages: list[SeenPassage]) -> None:
     whole = match_passages(passages)

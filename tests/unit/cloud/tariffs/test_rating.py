@@ -124,7 +124,6 @@ def assert_equal_to_reference(content: TariffContent, accounts: list[Account]) -
         assert sorted(found) == sorted((component, quantity) for component, _, _, quantity, _ in expected.lines)
 
 
-@settings(max_examples=250, deadline=None)
 @given(st.data())
 def test_equals_the_decimal_reference_on_every_account(data: st.DataObject) -> None:
     content = data.draw(tariffs())
