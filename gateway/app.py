@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -18,6 +18,7 @@ from gateway.polling.clock import Clock
 from gateway.polling.recorder import Recorder
 from gateway.polling.worker import LineWorker
 from gateway.settings import ModbusTcpLineSettings, SiteSettings
+from gateway.tasks import end
 from gateway.templates.library import load_meter
 from gateway.templates.model import MeterTemplate
 from gateway.uplink.commands import CommandOutcome
@@ -75,7 +76,7 @@ class Gateway:
             await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
             late += await self._wind_down(producers, recorder, uplink)
         finally:
-            await _abandon([stopped, *tasks])
+            await end(stopped, *tasks)
             if self.metrics is not None:
                 self.metrics.close()
             self.outbox.close()
@@ -152,9 +153,3 @@ async def _ended(tasks: Sequence["asyncio.Task[None]"], seconds: float) -> list[
     """Waits for `tasks` and gives the names of those that still run; their errors are the caller's to raise."""
     _, running = await asyncio.wait(tasks, timeout=seconds)
     return [task.get_name() for task in running]
-
-
-async def _abandon(tasks: Sequence["asyncio.Task[Any]"]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -22,6 +22,7 @@ from cloud.ingest.settings import Broker, IngestSettings
 from cloud.ingest.writer import Answers, Writer
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.security import Keys
+from cloud.kit.tasks import end
 from cloud.metering import service as metering
 from gateway.contract import WIRE_VERSION, codec, limits, topics
 from gateway.contract.messages import Ack, Rejection
@@ -58,9 +59,7 @@ class Worker:
             self._stopping = True
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._queue.join(), timeout=5.0)
-            for task in (receiving, writing, commanding):
-                if task is not None:
-                    task.cancel()
+            await end(*(task for task in (receiving, writing, commanding) if task is not None))
 
     # Receiving
 

@@ -10,6 +10,7 @@ import structlog
 
 from gateway.outbox import Outbox
 from gateway.outbox.outbox import wall_clock_ms
+from gateway.tasks import end
 from gateway.uplink.commands import CommandCounters, CommandDesk, CommandHandler
 from gateway.uplink.connection import new_client
 from gateway.uplink.journal import Journal
@@ -138,9 +139,7 @@ class Uplink:
             if running.done():
                 running.result()
         finally:
-            stopping.cancel()
-            running.cancel()
-            await asyncio.gather(running, stopping, return_exceptions=True)
+            await end(running, stopping)
 
     def _take(self, tasks: asyncio.TaskGroup, payload: bytes) -> None:
         if len(self._commands) >= _COMMANDS_AT_ONCE:

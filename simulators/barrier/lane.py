@@ -22,6 +22,7 @@ from gateway.drivers.barrier.dialect import (
     encode,
     topics_of,
 )
+from gateway.tasks import end
 from gateway.uplink.settings import MqttEndpoint
 
 _CODE_EXPIRED: Final = 2
@@ -81,8 +82,7 @@ class Lane:
 
     async def __aexit__(self, *_: object) -> None:
         if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+            await end(self._running)
 
     async def arrive(self, plate: str, vehicle_class: str = "small", *, offline: bool = False) -> Standing:
         """A vehicle drives up and is recognised; returns it, standing. Wait on `.left` to see it go."""
@@ -161,9 +161,7 @@ class Lane:
                     moving.add(task)
                     task.add_done_callback(moving.discard)
             finally:
-                for task in (living, *moving):
-                    task.cancel()
-                await asyncio.gather(living, *moving, return_exceptions=True)
+                await end(living, *moving)
 
     async def _keep_alive(self) -> None:
         while True:

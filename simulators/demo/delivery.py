@@ -10,6 +10,7 @@ from gateway.contract.codec import encode_body
 from gateway.contract.messages import Command, CommandState, Passage, Point
 from gateway.contract.topics import Up
 from gateway.outbox import Outbox
+from gateway.tasks import end
 from gateway.uplink import BrokerSettings, CommandOutcome, Uplink
 
 _OUTBOX_BYTES: Final = 1 << 30
@@ -78,8 +79,7 @@ class _Opened:
 
     async def __aexit__(self, *_: object) -> None:
         self.uplink.stop()
-        self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
+        await end(self._running)
         self.outbox.close()
 
 

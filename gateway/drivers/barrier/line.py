@@ -29,6 +29,7 @@ from gateway.drivers.barrier.memory import VisitMemory
 from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
 from gateway.outbox import Outbox
 from gateway.outbox.outbox import wall_clock_ms
+from gateway.tasks import end
 from gateway.uplink.commands import CommandOutcome
 from gateway.uplink.connection import new_client
 from gateway.uplink.reconnect import Backoff
@@ -102,8 +103,7 @@ class BarrierLine:
             for port in self._ports:
                 await port.events.join()
                 port.lane.close()
-            for task in serving:
-                task.cancel()
+            await end(*serving)
 
     def stop(self) -> None:
         """Takes no more events and lets `run` return when those at hand are dealt with."""

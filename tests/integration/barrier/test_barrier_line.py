@@ -11,6 +11,7 @@ from gateway.contract import codec
 from gateway.contract.messages import Action, Outcome, Passage
 from gateway.drivers.barrier import BarrierLine
 from gateway.outbox import Outbox, OutboxError
+from gateway.tasks import end
 from simulators.barrier.cli import simulate
 from simulators.barrier.lane import Lane
 from simulators.barrier.traffic import Traffic
@@ -273,9 +274,7 @@ async def test_traffic_enters_and_leaves_when_the_cloud_lets_it(
     async with running_gateway(outbox, mosquitto, cloud):
         tasks = [asyncio.ensure_future(traffic.run()), asyncio.ensure_future(let_everybody_out())]
         await until(lambda: traffic.left >= 5, 20)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
     passed = [p for p in cloud.passages if p.outcome is Outcome.PASSED]
     assert len([p for p in passed if p.direction == "exit"]) >= 5
     assert {p.plate for p in passed if p.direction == "exit"} <= {p.plate for p in passed if p.direction == "entry"}
@@ -285,8 +284,7 @@ async def test_the_simulated_site_drives_vehicles_in(mosquitto: Mosquitto, cloud
     async with running_gateway(outbox, mosquitto, cloud):
         traffic = asyncio.ensure_future(simulate((line_settings(mosquitto),), seed=3, rate=600, stay_s=60))
         await until(lambda: bool(cloud.passages))
-        traffic.cancel()
-        await asyncio.gather(traffic, return_exceptions=True)
+        await end(traffic)
     assert cloud.passages[0].direction == "entry"
 
 

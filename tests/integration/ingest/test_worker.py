@@ -24,6 +24,7 @@ from cloud.ingest.process import Worker
 from cloud.ingest.settings import Broker, IngestSettings
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.security import Keys
+from cloud.kit.tasks import end
 from gateway.contract import codec, topics
 from gateway.contract.messages import Ack, Action, Command, CommandResult, CommandState, signed_bytes
 from gateway.contract.topics import Down, Up
@@ -82,8 +83,7 @@ async def edge(mosquitto: Mosquitto) -> AsyncIterator[Edge]:
         edge = Edge(client)
         listening = asyncio.create_task(edge.listen())
         yield edge
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
+        await end(listening)
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], timeout_s: float = 30.0) -> None:
@@ -168,7 +168,7 @@ async def test_broker_and_database_may_go_away(
                     assert max(edge.accepted) == 3
                     owner.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
                 await edge.send_until_accepted(range(4, 8))
-                listening.cancel()
+                await end(listening)
         assert await values(db) == [10, 20, 30, 40, 50, 60, 70]
 
 

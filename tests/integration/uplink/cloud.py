@@ -25,6 +25,7 @@ from gateway.contract.messages import (
     signed_bytes,
 )
 from gateway.contract.topics import Down, Up
+from gateway.tasks import end
 from tests.integration.broker import Mosquitto
 
 PROJECT = "demo"
@@ -122,5 +123,4 @@ async def running_cloud(broker: Mosquitto) -> AsyncIterator[Cloud]:
             await asyncio.sleep(0.01)
         yield cloud
     finally:
-        serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
+        await end(serving)

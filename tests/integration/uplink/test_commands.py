@@ -13,6 +13,7 @@ import pytest_asyncio
 from gateway.contract import codec
 from gateway.contract.messages import Command, CommandState
 from gateway.outbox import Outbox
+from gateway.tasks import end
 from gateway.uplink import BrokerSettings, CommandOutcome, LinkState, Uplink
 from tests.integration.broker import Mosquitto, until
 from tests.integration.uplink.cloud import GATEWAY, PROJECT, Cloud, now_ms
@@ -48,8 +49,7 @@ async def running_gateway(broker: Mosquitto, cloud: Cloud, outbox: Outbox, shift
         await until(lambda: uplink.state is LinkState.ONLINE and uplink.counters.sessions > 0)
         yield running
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
 
 
 @pytest_asyncio.fixture

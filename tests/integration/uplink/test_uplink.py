@@ -12,6 +12,7 @@ from gateway.contract import codec
 from gateway.contract.messages import Ack, Command, CommandState, Envelope, Passage, Point, Rejection
 from gateway.contract.topics import Down, Up
 from gateway.outbox import Outbox
+from gateway.tasks import end
 from gateway.uplink import Backoff, BrokerSettings, CommandOutcome, LinkState, Uplink
 from tests.integration.broker import Mosquitto, running_mosquitto, until
 from tests.integration.uplink.cloud import GATEWAY, PROJECT, Cloud, accept, now_ms, reject
@@ -38,8 +39,7 @@ async def running(uplink: Uplink) -> AsyncIterator[Uplink]:
     try:
         yield uplink
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
 
 
 def make_uplink(broker: Mosquitto, outbox: Outbox, cloud: Cloud | None = None, **broker_settings: object) -> Uplink:
