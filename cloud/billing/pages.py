@@ -9,10 +9,11 @@ from starlette.responses import RedirectResponse, Response
 from cloud.billing import service
 from cloud.billing.records import BillFilter, BillRun
 from cloud.estate import service as estate
+from cloud.estate.service import EstateFilter
 from cloud.estate.shown import shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import InvalidInput
-from cloud.kit.paging import page_request
+from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day, month_of, previous_month
 
 router = APIRouter(include_in_schema=False)
@@ -27,19 +28,26 @@ async def bills(
     state: _STATES = "",
     run_id: int | None = None,
     account_id: int | None = None,
+    unit_id: int | None = None,
     cursor: str | None = None,
 ) -> Response:
     """Bills of the project, newest first."""
     if scope.caller.kind == "resident":
         return RedirectResponse("/my/bills", 303)
     page = await shown(request, scope)
-    wanted = BillFilter(project_id=page.project.id, account_id=account_id, run_id=run_id, state=state or None)
+    account_ids = None
+    if unit_id is not None:
+        of_unit = EstateFilter(project_id=page.project.id, unit_id=unit_id)
+        found_accounts = await estate.list_accounts(scope.conn, PageRequest(MAX_LIMIT), of_unit)
+        account_ids = tuple(account.id for account in found_accounts.items)
+    wanted = BillFilter(page.project.id, account_id, run_id, state or None, account_ids)
     found = await service.list_bills(scope.conn, page_request(None, cursor), wanted)
     return page.page(
         "billing/list.html",
         bills=found,
         accounts=await estate.accounts_by_id(scope.conn, {bill.account_id for bill in found.items}),
         wanted=wanted,
+        unit_id=unit_id,
         today=local_day(datetime.now(UTC), page.project.zone),
     )
 

@@ -174,6 +174,7 @@ class BillFilter:
     account_id: int | None = None
     run_id: int | None = None
     state: BillState | None = None
+    account_ids: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

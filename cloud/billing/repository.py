@@ -97,6 +97,7 @@ _BILLS: LiteralString = (
     + """
     WHERE (%(project_id)s::bigint IS NULL OR b.project_id = %(project_id)s)
       AND (%(account_id)s::bigint IS NULL OR b.account_id = %(account_id)s)
+      AND (%(account_ids)s::bigint[] IS NULL OR b.account_id = ANY (%(account_ids)s))
       AND (%(run_id)s::bigint IS NULL OR b.run_id = %(run_id)s)
       AND (%(state)s::text IS NULL OR b.state = %(state)s)
       AND (%(before)s::bigint IS NULL OR b.id < %(before)s)
@@ -224,6 +225,7 @@ async def bills(conn: Conn, wanted: BillFilter, *, before: int | None, limit: in
     values = {
         "project_id": wanted.project_id,
         "account_id": wanted.account_id,
+        "account_ids": None if wanted.account_ids is None else list(wanted.account_ids),
         "run_id": wanted.run_id,
         "state": wanted.state,
         "before": before,

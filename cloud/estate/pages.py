@@ -1,5 +1,6 @@
 """Pages of the estate: the units, and the switch between projects."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
@@ -11,6 +12,7 @@ from cloud.estate.shown import PROJECT_COOKIE, OptionalId, OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.pages import set_cookie
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.kit.periods import local_day
 
 router = APIRouter(include_in_schema=False)
 
@@ -26,9 +28,15 @@ async def units(
     """Units of the project, by building and beginning of their code."""
     page = await shown(request, scope)
     wanted = EstateFilter(project_id=page.project.id, building_id=building_id, code=code)
+    found = await service.list_units(scope.conn, page_request(None, cursor), wanted)
+    ids = [unit.id for unit in found.items]
+    today = local_day(datetime.now(UTC), page.project.zone)
+    may_see_people = scope.caller.may("people.read", page.project.id)
     return page.page(
         "estate/units.html",
-        units=await service.list_units(scope.conn, page_request(None, cursor), wanted),
+        units=found,
+        occupants=await service.occupants(scope.conn, ids, today) if may_see_people else None,
+        persons=await service.household_persons(scope.conn, ids, today),
         buildings=(
             await service.list_buildings(scope.conn, PageRequest(MAX_LIMIT), EstateFilter(project_id=page.project.id))
         ).items,

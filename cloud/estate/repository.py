@@ -87,6 +87,9 @@ _OCCUPANCIES: LiteralString = (
     ORDER BY o.id LIMIT %(limit)s
 """
 )
+_OCCUPANTS: LiteralString = (
+    _OCCUPANCY + " WHERE o.unit_id = ANY (%(unit_ids)s) AND o.valid @> %(valid_on)s::date ORDER BY o.unit_id, o.id"
+)
 _OCCUPANCY_BY_ID: LiteralString = _OCCUPANCY + " WHERE o.id = %s"
 _OVERLAPPING_OCCUPANCY: LiteralString = (
     _OCCUPANCY
@@ -233,6 +236,11 @@ async def insert_person(conn: Conn, values: Mapping[str, object]) -> int:
 async def occupancies(conn: Conn, query: Mapping[str, object]) -> list[Occupancy]:
     """Occupancies by id."""
     return [_occupancy(row) for row in await _all(conn, _OCCUPANCIES, query)]
+
+
+async def occupants(conn: Conn, unit_ids: Sequence[int], on: date) -> list[Occupancy]:
+    """Occupancies of the units that hold on a day."""
+    return [_occupancy(row) for row in await _all(conn, _OCCUPANTS, {"unit_ids": list(unit_ids), "valid_on": on})]
 
 
 async def overlapping_occupancy(conn: Conn, values: Mapping[str, object]) -> Occupancy | None:

@@ -212,6 +212,14 @@ async def list_occupancies(conn: Conn, request: PageRequest, wanted: EstateFilte
     return cut(await repository.occupancies(conn, _query(request, wanted)), request, lambda row: (row.id,))
 
 
+async def occupants(conn: Conn, unit_ids: Collection[int], on: date) -> dict[int, list[Occupancy]]:
+    """Who lives or works in the units on a local day; units without anybody are absent."""
+    found: dict[int, list[Occupancy]] = {}
+    for one in await repository.occupants(conn, list(unit_ids), on):
+        found.setdefault(one.unit_id, []).append(one)
+    return found
+
+
 async def create_household(
     conn: Conn, project_id: int, unit_id: int, persons: int, valid_from: date, valid_until: date | None = None
 ) -> Household:

@@ -64,9 +64,11 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """Which entries are wanted; None: any."""
+    """Which entries are wanted; None: any. `end` is exclusive."""
 
     project_id: int | None = None
     table_name: str | None = None
     row_id: str | None = None
     user_id: int | None = None
+    start: datetime | None = None
+    end: datetime | None = None

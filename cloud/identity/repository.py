@@ -77,6 +77,7 @@ _USERS: LiteralString = """
     WHERE u.id > %(after)s AND (%(project_id)s::bigint IS NULL OR g.project_id = %(project_id)s)
     GROUP BY u.id ORDER BY u.id LIMIT %(limit)s
 """
+_USER_NAMES: LiteralString = "SELECT id, display_name FROM app_user WHERE id = ANY (%s)"
 _AUDIT: LiteralString = """
     SELECT id, at, project_id, actor_kind, user_id, request_id, table_name, row_id, action, before, after
     FROM audit_entry
@@ -85,6 +86,8 @@ _AUDIT: LiteralString = """
       AND (%(table_name)s::text IS NULL OR table_name = %(table_name)s)
       AND (%(row_id)s::text IS NULL OR row_id = %(row_id)s)
       AND (%(user_id)s::bigint IS NULL OR user_id = %(user_id)s)
+      AND (%(start)s::timestamptz IS NULL OR at >= %(start)s)
+      AND (%(end)s::timestamptz IS NULL OR at < %(end)s)
     ORDER BY id DESC LIMIT %(limit)s
 """
 
@@ -216,8 +219,16 @@ async def audit_entries(conn: Conn, before: int, limit: int, wanted: AuditFilter
         "table_name": wanted.table_name,
         "row_id": wanted.row_id,
         "user_id": wanted.user_id,
+        "start": wanted.start,
+        "end": wanted.end,
     }
     return [AuditEntry(**row) for row in await (await conn.execute(_AUDIT, query)).fetchall()]
+
+
+async def user_names(conn: Conn, ids: Sequence[int]) -> dict[int, str]:
+    """Display names of the users among `ids` that the asker may see."""
+    rows = await (await conn.execute(_USER_NAMES, (list(ids),))).fetchall()
+    return {row["id"]: row["display_name"] for row in rows}
 
 
 async def project_id(conn: Conn, code: str) -> int | None:

@@ -1,7 +1,7 @@
 """Rules of users, grants and tokens. Callers own the transaction."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -159,6 +159,11 @@ async def list_audit_entries(conn: Conn, request: PageRequest, wanted: AuditFilt
     before = after_id(request, MAX_ID)
     rows = await repository.audit_entries(conn, before, request.limit + 1, wanted)
     return cut(rows, request, lambda entry: (entry.id,))
+
+
+async def user_names(conn: Conn, ids: Collection[int]) -> dict[int, str]:
+    """Display names by id of himself and of the users with a role in the asker's projects."""
+    return await repository.user_names(conn, list(ids))
 
 
 async def project_id(conn: Conn, code: str) -> int:

@@ -15,12 +15,14 @@ from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_datetime, format_skeleton
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_currency, format_decimal
+from babel.numbers import format_currency, format_decimal, get_currency_symbol
 
 CATALOGUES = Path(__file__).resolve().parents[1] / "web" / "locale"
 SOURCE_LOCALE = "en"
 """The language the messages are written in; it needs no catalogue."""
 COOKIE = "locale"
+# English gives the plain sign to the yen. Here it is the yuan's, as on every bill; no two currencies share one.
+_ENGLISH_SIGNS = {"CNY": "¥", "JPY": "JP¥"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,11 @@ def translator(catalogues: Mapping[str, Translator], tag: str) -> Translator:
     return catalogues.get(tag, _ENGLISH)
 
 
+def marked(message: str) -> str:
+    """The message itself. Imported as `_` it marks messages of tables that are translated where they are shown."""
+    return message
+
+
 def gettext(message: str) -> str:
     """`message` in the language in use."""
     return current().gettext(message)
@@ -157,7 +164,11 @@ def show_number(number: Decimal | int, digits: int | None = None) -> str:
 
 def show_money(amount: Decimal, currency: str) -> str:
     """An amount with its currency sign."""
-    return format_currency(amount, currency, locale=current().locale)
+    locale = current().locale
+    shown = format_currency(amount, currency, locale=locale)
+    if locale.language != SOURCE_LOCALE or currency not in _ENGLISH_SIGNS:
+        return shown
+    return shown.replace(get_currency_symbol(currency, locale), _ENGLISH_SIGNS[currency])
 
 
 def language_name(tag: str) -> str:

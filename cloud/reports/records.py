@@ -61,13 +61,20 @@ class LotState:
 
 @dataclass(frozen=True, slots=True)
 class Exceptional:
-    """Something a person should look at; `count` times since `at`."""
+    """Something a person should look at; `count` times until `at`.
 
-    kind: Literal["dead-letter", "unclaimed", "bill-failure"]
+    `code` is the stable reason (of a command: its state), `detail` the English sentence that came with it, `what` the
+    action of a command or the kind of a job, `href` the page that shows more.
+    """
+
+    kind: Literal["usage", "dead-letter", "unclaimed", "command", "job", "bill-failure"]
     at: datetime
     subject: str
-    detail: str
-    count: int
+    code: str
+    detail: str = ""
+    count: int = 1
+    what: str = ""
+    href: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ _MONEY: LiteralString = """
       AND b.issued_on >= %(start)s AND b.issued_on < %(end)s
 """
 _BILL_FAILURES: LiteralString = """
-    SELECT 'bill-failure' AS kind, r.created_at AS at, a.number AS subject, f.detail, 1 AS count
+    SELECT r.id AS run_id, r.created_at AS at, a.number AS subject, f.code, f.detail
     FROM bill_run_failure f JOIN bill_run r ON r.id = f.run_id JOIN account a ON a.id = f.account_id
     WHERE f.project_id = %(project_id)s
       AND r.id = (SELECT max(id) FROM bill_run WHERE project_id = %(project_id)s)
@@ -100,4 +100,14 @@ async def money(conn: Conn, project_id: int, period: Period, currency: str) -> M
 async def bill_failures(conn: Conn, project_id: int, limit: int) -> list[Exceptional]:
     """Accounts that the newest bill run could not bill."""
     rows = await (await conn.execute(_BILL_FAILURES, {"project_id": project_id, "limit": limit})).fetchall()
-    return [Exceptional(**row) for row in rows]
+    return [
+        Exceptional(
+            "bill-failure",
+            row["at"],
+            row["subject"],
+            code=row["code"],
+            detail=row["detail"],
+            href=f"/bill-runs/{row['run_id']}",
+        )
+        for row in rows
+    ]

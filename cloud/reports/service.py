@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from cloud.billing import service as billing
 from cloud.billing.records import BillFilter
 from cloud.devices import service as devices
-from cloud.devices.records import ONLINE_WITHIN, DeadLetter, Unclaimed
+from cloud.devices.records import ONLINE_WITHIN
 from cloud.estate import service as estate
 from cloud.estate.records import Project
 from cloud.estate.service import EstateFilter
@@ -19,9 +19,9 @@ from cloud.metering.records import MAIN_CHANNEL, Medium, Meter
 from cloud.parking import service as parking
 from cloud.parking.records import SessionFilter
 from cloud.reports import repository
+from cloud.reports.exceptions import attention
 from cloud.reports.records import (
     Consumption,
-    Exceptional,
     Home,
     HourUsage,
     LotState,
@@ -45,7 +45,7 @@ async def overview(conn: Conn, caller: Caller, project: Project, now: datetime) 
         consumption=await _consumption(conn, project, now) if caller.may("usage.read", project.id) else [],
         months=await _months(conn, project, now) if caller.may("bills.read", project.id) else [],
         lots=await _lots(conn, project.id) if caller.may("parking.read", project.id) else [],
-        exceptions=await _exceptions(conn, caller, project.id),
+        exceptions=await attention(conn, caller, project.id, project.zone, _EXCEPTIONS_SHOWN),
     )
 
 
@@ -140,27 +140,3 @@ async def _lots(conn: Conn, project_id: int) -> list[LotState]:
         LotState(one.lot.id, one.lot.name, one.inside, one.capacity)
         for one in await parking.cars_inside(conn, project_id)
     ]
-
-
-async def _exceptions(conn: Conn, caller: Caller, project_id: int) -> list[Exceptional]:
-    few = PageRequest(_EXCEPTIONS_SHOWN)
-    found: list[Exceptional] = []
-    if caller.may("devices.read", project_id):
-        letters = (await devices.list_dead_letters(conn, few, project_id)).items
-        found += [_letter(letter) for letter in letters if letter.replayed_at is None]
-        found += [_unclaimed(waiting) for waiting in (await devices.list_unclaimed(conn, few, project_id)).items]
-    if caller.may("bills.read", project_id):
-        found += await repository.bill_failures(conn, project_id, _EXCEPTIONS_SHOWN)
-    return sorted(found, key=lambda one: one.at, reverse=True)[:_EXCEPTIONS_SHOWN]
-
-
-def _letter(letter: DeadLetter) -> Exceptional:
-    detail = f"{letter.reason}: {letter.detail}"
-    return Exceptional("dead-letter", letter.received_at, letter.topic, detail, letter.times)
-
-
-def _unclaimed(waiting: Unclaimed) -> Exceptional:
-    subject = f"{waiting.gateway_code}/{waiting.device_code}"
-    return Exceptional(
-        "unclaimed", waiting.last_at, subject, f"{waiting.channel_code}: {waiting.reason}", waiting.readings
-    )

@@ -1,10 +1,10 @@
 """Pages that look across all features: overview, list of meters, audit trail, a resident's home."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate import service as estate
@@ -16,16 +16,21 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.identity.records import AuditFilter
 from cloud.kit import i18n
 from cloud.kit.charts import Chart, Series, decimals
+from cloud.kit.errors import Forbidden
 from cloud.kit.pages import translator_of
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import day_start, local_day
 from cloud.metering.records import MAIN_CHANNEL, Medium
 from cloud.reports import service as reports
+from cloud.reports.exceptions import KEY_LENGTHS, Kind, kinds
+from cloud.reports.exceptions import exceptions as find_exceptions
 from cloud.reports.records import HourUsage, MeterFilter, fills
 
 router = APIRouter(include_in_schema=False)
 
 _NoneIfBlank = BeforeValidator(lambda value: None if value == "" else value)
+# Years that every calendar of the database has, with room for the day after.
+OptionalDay = Annotated[date | None, _NoneIfBlank, Field(ge=date(1970, 1, 1), le=date(9998, 12, 31))]
 
 
 @router.get("/")
@@ -77,20 +82,57 @@ async def meters(
     )
 
 
+@router.get("/exceptions")
+async def exceptions(
+    request: Request,
+    scope: Annotated[Scope, allow_page("self.read")],
+    kind: Kind | None = None,
+    cursor: str | None = None,
+) -> Response:
+    """What a person should look at, kind by kind; only the kinds that the reader may see."""
+    if scope.caller.kind == "resident":
+        return RedirectResponse("/home", 303)
+    page = await shown(request, scope)
+    open_kinds = kinds(scope.caller, page.project.id)
+    chosen = kind or next(iter(open_kinds), None)
+    if chosen not in open_kinds:
+        raise Forbidden("no-permission", "no permission to see these exceptions")
+    wanted = page_request(None, cursor, key_length=KEY_LENGTHS[chosen])
+    return page.page(
+        "reports/exceptions.html",
+        found=await find_exceptions(scope.conn, wanted, chosen, page.project.id, page.project.zone),
+        kinds=open_kinds,
+        kind=chosen,
+    )
+
+
 @router.get("/audit")
 async def audit(
     request: Request,
     scope: Annotated[Scope, allow_page("audit.read")],
     table: OptionalText = None,
+    since: OptionalDay = None,
+    until: OptionalDay = None,
     cursor: str | None = None,
 ) -> Response:
-    """Who changed what, newest first."""
+    """Who changed what, newest first: one kind of rows or all, on local days from `since` to and with `until`."""
     page = await shown(request, scope)
-    wanted = AuditFilter(project_id=page.project.id, table_name=table)
+    zone = page.project.zone
+    wanted = AuditFilter(
+        project_id=page.project.id,
+        table_name=table,
+        start=day_start(since, zone) if since else None,
+        end=day_start(until + timedelta(days=1), zone) if until else None,
+    )
+    entries = await identity.list_audit_entries(scope.conn, page_request(None, cursor), wanted)
+    users = {entry.user_id for entry in entries.items if entry.user_id is not None}
     return page.page(
         "reports/audit.html",
-        entries=await identity.list_audit_entries(scope.conn, page_request(None, cursor), wanted),
+        entries=entries,
+        names=await identity.user_names(scope.conn, users),
         table=table,
+        since=since,
+        until=until,
     )
 
 

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from cloud.kit import i18n
 from cloud.kit.pages import prepare
 from cloud.kit.periods import Period, month_of
+from cloud.web.words import choices, word
 from gateway.contract.quantities import BY_CODE, BY_NUMBER, Quantity
 
 WEB = Path(__file__).resolve().parent
@@ -32,9 +33,14 @@ def environment() -> Environment:
     )
     prepare(made)
     made.filters.update(
-        usage=show_usage, register=show_register, percent=show_percent, plain=show_plain, period=show_period
+        usage=show_usage,
+        register=show_register,
+        percent=show_percent,
+        plain=show_plain,
+        period=show_period,
+        word=word,
     )
-    made.globals.update(static=static_url)
+    made.globals.update(static=static_url, choices=choices)
     return made
 
 

@@ -84,7 +84,10 @@ def test_values_look_as_people_write_them(catalogues: dict[str, i18n.Translator]
     assert i18n.show_number(Decimal("1234567.8900")) == "1,234,567.8900"
     assert i18n.show_number(Decimal("0.125"), 1) == "0.1"
     assert i18n.show_number(12) == "12"
-    assert i18n.show_money(Decimal("0.01"), "CNY") == "CN¥0.01"
+    assert i18n.show_money(Decimal("0.01"), "CNY") == "¥0.01"
+    assert i18n.show_money(Decimal("-42423.39"), "CNY") == "-¥42,423.39"
+    assert i18n.show_money(Decimal(12), "JPY") == "JP¥12"
+    assert i18n.show_money(Decimal("0.01"), "EUR") == "€0.01"
 
 
 def test_languages_call_themselves_by_their_own_name() -> None:

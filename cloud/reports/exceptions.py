@@ -1,0 +1,190 @@
+"""What a person should look at: findings of metering, messages and readings without a place, failed work."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal, LiteralString, get_args
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from cloud.devices import service as devices
+from cloud.devices.records import DeadLetter, Unclaimed
+from cloud.identity.caller import Caller
+from cloud.kit.db import Conn
+from cloud.kit.errors import InvalidInput
+from cloud.kit.paging import MAX_ID, Page, PageRequest, cut
+from cloud.kit.periods import local_day
+from cloud.reports import repository, work
+from cloud.reports.records import Exceptional
+from cloud.reports.work import Job, JobFilter
+
+Kind = Literal["usage", "letters", "unclaimed", "commands", "jobs"]
+
+PERMISSIONS: Final[Mapping[Kind, str]] = {
+    "usage": "readings.read",
+    "letters": "devices.read",
+    "unclaimed": "devices.read",
+    "commands": "devices.read",
+    "jobs": "jobs.read",
+}
+"""What one must hold in a project to see its exceptions of a kind."""
+
+KEY_LENGTHS: Final[Mapping[Kind, int]] = {"usage": 4, "letters": 1, "unclaimed": 5, "commands": 2, "jobs": 1}
+"""How many parts the cursors of a kind have."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_END_US = 253_402_300_799_000_000
+
+_USAGE: LiteralString = """
+    SELECT e.meter_id, e.channel, e.taken_at, e.detected_at, e.code, m.code AS meter_code,
+           coalesce(b.name || ' ' || u.code, m.place, '') AS place
+    FROM usage_exception e
+    JOIN meter m ON m.id = e.meter_id
+    LEFT JOIN unit u ON u.id = m.unit_id
+    LEFT JOIN building b ON b.id = u.building_id
+    WHERE e.project_id = %(project_id)s AND e.state = 'open'
+      AND (%(detected_at)s::timestamptz IS NULL
+           OR (e.detected_at, e.meter_id, e.channel, e.taken_at)
+              < (%(detected_at)s, %(meter_id)s, %(channel)s, %(taken_at)s))
+    ORDER BY e.detected_at DESC, e.meter_id DESC, e.channel DESC, e.taken_at DESC LIMIT %(limit)s
+"""
+_COMMANDS: LiteralString = """
+    SELECT c.id, c.action, c.issued_at, c.state, c.detail, d.code AS device_code
+    FROM command c JOIN device d ON d.id = c.device_id
+    WHERE c.project_id = %(project_id)s AND c.state IN ('failed', 'expired', 'uncertain')
+      AND (%(at)s::timestamptz IS NULL OR (c.issued_at, c.id) < (%(at)s, %(id)s))
+    ORDER BY c.issued_at DESC, c.id DESC LIMIT %(limit)s
+"""
+
+
+async def attention(conn: Conn, caller: Caller, project_id: int, zone: ZoneInfo, shown: int) -> list[Exceptional]:
+    """The newest `shown` exceptions of all kinds that `caller` may see in the project."""
+    found: list[Exceptional] = []
+    for kind in kinds(caller, project_id):
+        if kind != "commands":
+            found += (await exceptions(conn, PageRequest(shown), kind, project_id, zone)).items
+    if caller.may("bills.read", project_id):
+        found += await repository.bill_failures(conn, project_id, shown)
+    return sorted(found, key=lambda one: one.at, reverse=True)[:shown]
+
+
+def kinds(caller: Caller, project_id: int) -> list[Kind]:
+    """The kinds that `caller` may see in the project."""
+    return [kind for kind in get_args(Kind) if caller.may(PERMISSIONS[kind], project_id)]
+
+
+async def exceptions(conn: Conn, page: PageRequest, kind: Kind, project_id: int, zone: ZoneInfo) -> Page[Exceptional]:
+    """Exceptions of a kind in a project, newest first where they have a time. Raises InvalidInput (cursor)."""
+    lists: dict[Kind, Callable[[], Awaitable[Page[Exceptional]]]] = {
+        "usage": lambda: _usage(conn, page, project_id, zone),
+        "letters": lambda: _letters(conn, page, project_id),
+        "unclaimed": lambda: _unclaimed(conn, page, project_id),
+        "commands": lambda: _commands(conn, page, project_id),
+        "jobs": lambda: _jobs(conn, page, project_id),
+    }
+    return await lists[kind]()
+
+
+async def _usage(conn: Conn, page: PageRequest, project_id: int, zone: ZoneInfo) -> Page[Exceptional]:
+    query: dict[str, Any] = dict.fromkeys(("detected_at", "meter_id", "channel", "taken_at"))
+    if page.after is not None:
+        detected, meter_id, channel, taken = page.after
+        query = {
+            "detected_at": _instant(detected),
+            "meter_id": _number(meter_id, MAX_ID),
+            "channel": _number(channel, 2**15 - 1),
+            "taken_at": _instant(taken),
+        }
+    query |= {"project_id": project_id, "limit": page.limit + 1}
+    rows = await (await conn.execute(_USAGE, query)).fetchall()
+    found = cut(
+        rows, page, lambda row: (_us(row["detected_at"]), row["meter_id"], row["channel"], _us(row["taken_at"]))
+    )
+    return Page([_finding(row, zone) for row in found.items], found.next_cursor)
+
+
+def _finding(row: dict[str, Any], zone: ZoneInfo) -> Exceptional:
+    day = local_day(row["taken_at"], zone)
+    return Exceptional(
+        "usage",
+        row["detected_at"],
+        f"{row['meter_code']} {row['place']}".strip(),
+        code=row["code"],
+        href=f"/meters/{row['meter_id']}?step=hour&on={day.isoformat()}",
+    )
+
+
+async def _commands(conn: Conn, page: PageRequest, project_id: int) -> Page[Exceptional]:
+    query: dict[str, Any] = {"project_id": project_id, "limit": page.limit + 1, "at": None, "id": None}
+    if page.after is not None:
+        try:
+            query |= {"at": _instant(page.after[0]), "id": UUID(str(page.after[1]))}
+        except ValueError as error:
+            raise _bad() from error
+    rows = await (await conn.execute(_COMMANDS, query)).fetchall()
+    found = cut(rows, page, lambda row: (_us(row["issued_at"]), str(row["id"])))
+    return Page(
+        [
+            Exceptional(
+                "command",
+                row["issued_at"],
+                row["device_code"],
+                code=row["state"],
+                detail=row["detail"],
+                what=row["action"],
+            )
+            for row in found.items
+        ],
+        found.next_cursor,
+    )
+
+
+async def _letters(conn: Conn, page: PageRequest, project_id: int) -> Page[Exceptional]:
+    found = await devices.list_dead_letters(conn, page, project_id)
+    return Page([_letter(one) for one in found.items if one.replayed_at is None], found.next_cursor)
+
+
+async def _unclaimed(conn: Conn, page: PageRequest, project_id: int) -> Page[Exceptional]:
+    found = await devices.list_unclaimed(conn, page, project_id)
+    return Page([_waiting(one) for one in found.items], found.next_cursor)
+
+
+async def _jobs(conn: Conn, page: PageRequest, project_id: int) -> Page[Exceptional]:
+    found = await work.list_jobs(conn, page, JobFilter(project_id=project_id, state="failed"))
+    return Page([_job(one) for one in found.items], found.next_cursor)
+
+
+def _letter(letter: DeadLetter) -> Exceptional:
+    return Exceptional(
+        "dead-letter", letter.received_at, letter.topic, code=letter.reason, detail=letter.detail, count=letter.times
+    )
+
+
+def _waiting(waiting: Unclaimed) -> Exceptional:
+    subject = f"{waiting.gateway_code}/{waiting.device_code}/{waiting.channel_code}"
+    return Exceptional("unclaimed", waiting.last_at, subject, code=waiting.reason, count=waiting.readings)
+
+
+def _job(job: Job) -> Exceptional:
+    """An error of ours begins with its code; any other with the name of an exception."""
+    code, _, detail = (job.error or "").partition(": ")
+    return Exceptional(
+        "job", job.finished_at or job.created_at, str(job.id), code=code, detail=detail or code, what=job.kind
+    )
+
+
+def _us(at: datetime) -> int:
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def _instant(part: str | int) -> datetime:
+    return _EPOCH + timedelta(microseconds=_number(part, _EPOCH_END_US))
+
+
+def _number(part: str | int, greatest: int) -> int:
+    if not isinstance(part, int) or not 0 <= part <= greatest:
+        raise _bad()
+    return part
+
+
+def _bad() -> InvalidInput:
+    return InvalidInput("bad-cursor", "expected the next_cursor of an earlier answer", field="cursor")

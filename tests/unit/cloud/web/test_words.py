@@ -1,0 +1,82 @@
+"""Every code that can reach a page has its words."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from cloud.devices.records import UnclaimedReason
+from cloud.ingest import writer
+from cloud.kit import errors, i18n, problems
+from cloud.kit.jobs import Handler
+from cloud.web import words
+from cloud.worker import all_handlers
+from gateway.contract.errors import Reason
+from gateway.contract.messages import Action
+
+_CLOUD = Path(words.__file__).resolve().parents[1]
+_SQL = "\n".join(path.read_text("utf-8") for path in sorted((_CLOUD / "migrations").glob("*.sql")))
+_RAISED = {name for name in vars(errors) if name[0].isupper()} | {"Unbillable", "LedgerDoesNotBalance"}
+
+
+def _raised_codes() -> Iterator[str]:
+    """First arguments of the errors that services raise; what only the command line raises reaches no page."""
+    for path in _CLOUD.rglob("*.py"):
+        if path.name == "commands.py" or "commands" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and _name(node.func) in _RAISED and node.args:
+                code = node.args[0]
+                if isinstance(code, ast.Constant) and isinstance(code.value, str):
+                    yield code.value
+
+
+def _name(function: ast.expr) -> str:
+    return str(getattr(function, "id", getattr(function, "attr", "")))
+
+
+def _allowed(table: str, column: str) -> list[str]:
+    """The values that a CHECK lets a column have."""
+    found = re.search(rf"CREATE TABLE {table} \(.*?CHECK \({column} IN \(([^)]*)\)", _SQL, re.DOTALL)
+    assert found is not None
+    return re.findall(r"'([^']+)'", found[1])
+
+
+def test_the_scan_finds_the_errors() -> None:
+    assert {"missing-reading", "amount-changed", "csrf", "bad-cursor"} <= set(_raised_codes())
+
+
+@pytest.mark.parametrize(
+    ("family", "codes"),
+    [
+        ("reason", {*_raised_codes(), *(f"unknown-{thing}" for thing in ("unit", "person", "building"))}),
+        ("reason", {*get_args(Reason), writer.UNKNOWN_GATEWAY, writer.NOT_STORABLE, writer.INTERNAL_ERROR}),
+        ("reason", {*get_args(UnclaimedReason), *_allowed("unclaimed_passage", "reason")}),
+        ("reason", set(_allowed("usage_exception", "code"))),
+        ("reason", {*problems._CODES.values(), "invalid-input", "internal"}),
+        ("command-state", set(_allowed("command", "state"))),
+        ("command", {action.value for action in Action}),
+        ("table", set(re.findall(r"CALL gm\.keep_audit\('(\w+)'", _SQL))),
+    ],
+)
+def test_every_code_has_words(family: str, codes: set[str]) -> None:
+    assert codes - dict(words.choices(family)).keys() == set()
+
+
+def test_every_job_has_a_name() -> None:
+    found: dict[str, Handler] = all_handlers()
+    assert found.keys() - words.JOBS.keys() == set()
+
+
+def test_a_code_is_said_in_the_language_in_use() -> None:
+    with i18n.speaking(i18n.load_catalogues()["zh-CN"]):
+        assert words.word("missing-reading", "reason") == "表计在账期起点或终点没有读数"
+        assert words.word("done", "command-state") == "已执行"
+
+
+def test_an_unknown_code_falls_back_to_its_detail() -> None:
+    assert words.word("from-the-future", "reason", "Something new happened") == "Something new happened"
+    assert words.word("from-the-future", "reason") == "from-the-future"
