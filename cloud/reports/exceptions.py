@@ -1,6 +1,7 @@
 """What a person should look at: findings of metering, messages and readings without a place, failed work."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, LiteralString, get_args
 from uuid import UUID
@@ -47,6 +48,9 @@ _USAGE: LiteralString = """
               < (%(detected_at)s, %(meter_id)s, %(channel)s, %(taken_at)s))
     ORDER BY e.detected_at DESC, e.meter_id DESC, e.channel DESC, e.taken_at DESC LIMIT %(limit)s
 """
+_COUNT_USAGE: LiteralString = (
+    "SELECT count(*) AS count FROM usage_exception WHERE project_id = %(project_id)s AND state = 'open'"
+)
 _COMMANDS: LiteralString = """
     SELECT c.id, c.action, c.issued_at, c.state, c.detail, d.code AS device_code
     FROM command c JOIN device d ON d.id = c.device_id
@@ -56,13 +60,21 @@ _COMMANDS: LiteralString = """
 """
 
 
-async def attention(conn: Conn, caller: Caller, project_id: int, zone: ZoneInfo, shown: int) -> list[Exceptional]:
-    """The newest `shown` exceptions of all kinds that `caller` may see in the project."""
+async def attention(
+    conn: Conn, caller: Caller, project_id: int, zone: ZoneInfo, shown: int
+) -> list[Exceptional] | None:
+    """The newest `shown` exceptions of the project, those of usage as one; None when `caller` may see no kind."""
     found: list[Exceptional] = []
-    for kind in kinds(caller, project_id):
-        if kind != "commands":
+    open_kinds = kinds(caller, project_id)
+    sees_bills = caller.may("bills.read", project_id)
+    if not open_kinds and not sees_bills:
+        return None
+    if "usage" in open_kinds:
+        found += await _newest_usage(conn, project_id, zone)
+    for kind in open_kinds:
+        if kind not in ("usage", "commands"):
             found += (await exceptions(conn, PageRequest(shown), kind, project_id, zone)).items
-    if caller.may("bills.read", project_id):
+    if sees_bills:
         found += await repository.bill_failures(conn, project_id, shown)
     return sorted(found, key=lambda one: one.at, reverse=True)[:shown]
 
@@ -100,6 +112,15 @@ async def _usage(conn: Conn, page: PageRequest, project_id: int, zone: ZoneInfo)
         rows, page, lambda row: (_us(row["detected_at"]), row["meter_id"], row["channel"], _us(row["taken_at"]))
     )
     return Page([_finding(row, zone) for row in found.items], found.next_cursor)
+
+
+async def _newest_usage(conn: Conn, project_id: int, zone: ZoneInfo) -> list[Exceptional]:
+    """One for all: a single meter can bring hundreds, and they must not hide the rest."""
+    newest = (await _usage(conn, PageRequest(1), project_id, zone)).items
+    if not newest:
+        return []
+    row = (await (await conn.execute(_COUNT_USAGE, {"project_id": project_id})).fetchall())[0]
+    return [replace(newest[0], count=row["count"], href="/exceptions?kind=usage")]
 
 
 def _finding(row: dict[str, Any], zone: ZoneInfo) -> Exceptional:

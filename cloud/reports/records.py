@@ -85,7 +85,7 @@ class Overview:
     consumption: list[Consumption]
     months: list[MonthMoney]
     lots: list[LotState]
-    exceptions: list[Exceptional]
+    exceptions: list[Exceptional] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ def test_every_page_of_staff_renders_without_complaint(
         "session": f"/parking/sessions/{estate.waiting_session}",
         "devices": "/devices",
         "units": "/estate/units",
+        "exceptions": "/exceptions",
+        "exceptions-jobs": "/exceptions?kind=jobs",
         "audit": "/audit",
     }
     with visiting(browser, site, STAFF, width, height) as visitor:
