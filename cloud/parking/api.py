@@ -10,6 +10,7 @@ from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed, ListQuery
 from cloud.parking import service
 from cloud.parking.documents import (
+    ClosingIn,
     LaneOut,
     LaneQuery,
     LotOut,
@@ -101,6 +102,17 @@ async def open_lane(lane_id: Id, body: OpeningIn, scope: Operator, once: Once) -
         return OpeningOut(command_id=await service.open_lane(scope.conn, lane_id, body.reason, _actor(scope)))
 
     return await once.answer(scope.conn, OpeningOut, make)
+
+
+@router.post("/parking-sessions/{session_id}/closings", status_code=201)
+async def close_session(session_id: Id, body: ClosingIn, scope: Operator, once: Once) -> SessionDetailOut:
+    """Ends a stay whose vehicle is gone although nobody saw it leave; actor and reason are kept, nothing is charged."""
+
+    async def make() -> SessionDetailOut:
+        await service.close_session(scope.conn, session_id, body.reason, _actor(scope))
+        return SessionDetailOut.of_detail(await service.get_session(scope.conn, session_id))
+
+    return await once.answer(scope.conn, SessionDetailOut, make)
 
 
 @router.get("/vehicles")

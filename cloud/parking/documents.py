@@ -266,6 +266,12 @@ class OpeningIn(Input):
     reason: Annotated[str, Field(min_length=1, max_length=500, examples=["ambulance"])]
 
 
+class ClosingIn(Input):
+    """Why a stay is ended by hand."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=500, examples=["towed away"])]
+
+
 class OpeningOut(BaseModel):
     """The order to open."""
 

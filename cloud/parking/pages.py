@@ -8,13 +8,15 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
+from cloud.devices import service as devices
+from cloud.devices.records import Command
 from cloud.estate.shown import OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.parking import service
-from cloud.parking.desk import AtExit, at_exits
+from cloud.parking.desk import AtExit, at_exits, unclaimed
 from cloud.parking.records import Quote, Session, SessionFilter
 
 router = APIRouter(include_in_schema=False)
@@ -24,11 +26,12 @@ _SESSIONS_SHOWN = 25
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A vehicle at an exit; `quote` is None when nobody can price its stay."""
+    """A vehicle at an exit; `quote` is None when nobody can price its stay, `order` the last order to open for it."""
 
     at: AtExit
-    session: Session
+    session: Session | None
     quote: Quote | None
+    order: Command | None
 
 
 @router.get("/parking")
@@ -53,8 +56,9 @@ async def desk(
         waiting=[await _waiting(scope.conn, one, now) for one in await at_exits(scope.conn, project_id, now)],
         sessions=await service.list_sessions(scope.conn, page_request(_SESSIONS_SHOWN, cursor, key_length=2), wanted),
         wanted=wanted,
+        unclaimed=await unclaimed(scope.conn, project_id),
         now=now,
-        may_operate=scope.caller.may("parking.operate", project_id),
+        **_may(scope, project_id),
     )
 
 
@@ -68,13 +72,13 @@ async def session(request: Request, scope: Annotated[Scope, allow_page("parking.
         detail=detail,
         quote=await _quote(scope.conn, session_id),
         now=datetime.now(UTC),
-        may_operate=scope.caller.may("parking.operate", detail.session.project_id),
+        **_may(scope, detail.session.project_id),
     )
 
 
 @router.post("/parking/sessions/{session_id}/pay")
 async def pay(
-    scope: Annotated[Scope, allow_page("parking.operate")],
+    scope: Annotated[Scope, allow_page("parking.collect")],
     session_id: int,
     amount: Annotated[Decimal, Form()],
     method: Annotated[str, Form(max_length=40)],
@@ -83,6 +87,17 @@ async def pay(
     paid = await service.pay(scope.conn, session_id, amount, method, _actor(scope), created_by=scope.caller.user_id)
     done = "paid" if paid.command_id is None else "paid-and-opened"
     return RedirectResponse(f"/parking/sessions/{session_id}?done={done}", 303)
+
+
+@router.post("/parking/sessions/{session_id}/close")
+async def close_session(
+    scope: Annotated[Scope, allow_page("parking.operate")],
+    session_id: int,
+    reason: Annotated[str, Form(max_length=200)],
+) -> Response:
+    """Ends a stay whose vehicle is known to be gone, with the reason."""
+    await service.close_session(scope.conn, session_id, reason, _actor(scope))
+    return RedirectResponse(f"/parking/sessions/{session_id}?done=closed", 303)
 
 
 @router.post("/parking/lanes/{lane_id}/open")
@@ -113,8 +128,19 @@ async def my_stays(
 
 
 async def _waiting(conn: Conn, one: AtExit, now: datetime) -> _Waiting:
+    order = None if one.open_command_id is None else await devices.get_command(conn, one.open_command_id)
+    if one.session_id is None:
+        return _Waiting(one, None, None, order)
     detail = await service.get_session(conn, one.session_id)
-    return _Waiting(one, detail.session, await _quote(conn, one.session_id, now))
+    return _Waiting(one, detail.session, await _quote(conn, one.session_id, now), order)
+
+
+def _may(scope: Scope, project_id: int) -> dict[str, bool]:
+    """What the reader may do here besides reading."""
+    return {
+        "may_operate": scope.caller.may("parking.operate", project_id),
+        "may_collect": scope.caller.may("parking.collect", project_id),
+    }
 
 
 async def _quote(conn: Conn, session_id: int, now: datetime | None = None) -> Quote | None:
