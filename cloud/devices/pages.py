@@ -1,5 +1,6 @@
 """Page of the devices: who reports, who is silent, and what came from nobody known."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -7,10 +8,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from cloud.devices import service
-from cloud.devices.records import ONLINE_WITHIN
+from cloud.devices.records import ONLINE_WITHIN, Gateway
 from cloud.estate.shown import shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from gateway.contract.messages import DeviceHealth
 
 router = APIRouter(include_in_schema=False)
 
@@ -25,12 +27,24 @@ async def devices(
     page = await shown(request, scope)
     now = datetime.now(UTC)
     project_id = page.project.id
+    gateways = (await service.list_gateways(scope.conn, PageRequest(MAX_LIMIT), project_id)).items
     return page.page(
         "devices/list.html",
         counts=await service.device_counts(scope.conn, project_id, now),
-        gateways=(await service.list_gateways(scope.conn, PageRequest(MAX_LIMIT), project_id)).items,
+        gateways=gateways,
+        faults=_faults(gateways),
         devices=await service.list_devices(scope.conn, page_request(None, cursor), project_id),
         letters=(await service.list_dead_letters(scope.conn, _EXCEPTIONS, project_id)).items,
         unclaimed=(await service.list_unclaimed(scope.conn, _EXCEPTIONS, project_id)).items,
         online_since=now - ONLINE_WITHIN,
     )
+
+
+def _faults(gateways: Sequence[Gateway]) -> dict[tuple[int, str], DeviceHealth]:
+    """What each gateway told of its devices in its last report, by gateway and code of the device."""
+    return {
+        (gateway.id, device.device): device
+        for gateway in gateways
+        if gateway.health is not None
+        for device in gateway.health.devices
+    }

@@ -15,6 +15,7 @@ from cloud.kit.db import SYSTEM, Asker, Conn, Database
 from cloud.kit.jobs import enqueue
 from cloud.kit.security import Keys, Sealer
 from cloud.metering import service as metering
+from gateway.contract.messages import DeviceHealth, Health
 from tests.integration.app import Auth, People
 
 _FOUND = """
@@ -98,6 +99,29 @@ async def test_exceptions_are_shown_kind_by_kind_in_the_readers_words(
     overview = await _text(app_client, "/", viewer)
     assert "× 59" in overview
     assert 'href="/exceptions?kind=jobs"' in overview
+
+
+async def test_faults_that_a_gateway_counts_are_shown_beside_the_device(
+    app_client: httpx.AsyncClient, people: People, owner_db: Database
+) -> None:
+    project = await people.project()
+    at = int(datetime.now(UTC).timestamp() * 1000)
+    told = (DeviceHealth("faulty", at, 90, 3, 2, 1, 900), DeviceHealth("sound", at, 90, 0, 0, 0, 900))
+    async with owner_db.transaction(SYSTEM) as conn:
+        gateway = await devices.create_gateway(conn, project.id, "g1", "G 1")
+        for code in ("faulty", "sound"):
+            await devices.create_device(conn, project.id, gateway.id, code, "electricity")
+        await devices.apply_health(conn, gateway.id, Health(at, "0.1", 60, 7, 900, at, 2, told))
+    viewer = await _by_cookie(owner_db, await people.staff("viewer", project.id))
+    async with owner_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE app_user SET locale = 'en'")
+    html = await _text(app_client, "/devices", viewer)
+    assert "7 batches" in html
+    assert "2 rejected" in html
+    faulty, sound = re.findall(r"<tr>\s*<td[^>]*><span>(?:faulty|sound).*?</tr>", html, re.DOTALL)
+    assert all(words in faulty for words in ("3 without answer", "2 refused by the device", "1 malformed"))
+    assert "without answer" not in sound
+    assert "none" in sound
 
 
 async def test_exceptions_need_the_permission_of_their_kind(
