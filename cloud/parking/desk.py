@@ -15,17 +15,23 @@ UNCLAIMED_SHOWN = 10
 
 _PLATE_FIELD = Passage.__struct_fields__.index("plate")
 
-# The newest passage of each exit lane, when it is one that waits. It may have no stay: entry not seen, plate not read.
+# The newest passage of each exit lane, when it is one that waits. It may have no stay: entry not seen, plate not
+# read, or a stay that somebody ended by hand while the vehicle stood here.
 _AT_EXITS: LiteralString = """
     SELECT newest.id AS passage_id, newest.session_id, l.id AS lane_id, l.name AS lane_name, newest.plate,
-           newest.plate_read, newest.taken_at, newest.open_command_id
+           newest.plate_read, newest.taken_at,
+           -- A camera may read a standing vehicle again: the order to open hangs on an earlier reading then.
+           coalesce(newest.open_command_id, (
+               SELECT e.open_command_id FROM passage e
+               WHERE e.session_id = newest.session_id AND e.lane_id = l.id AND e.open_command_id IS NOT NULL
+               ORDER BY e.taken_at DESC, e.id LIMIT 1)) AS open_command_id
     FROM parking_lane l
     CROSS JOIN LATERAL (
         SELECT p.* FROM passage p WHERE p.lane_id = l.id AND p.taken_at >= %(since)s
         ORDER BY p.taken_at DESC, p.id LIMIT 1) AS newest
     LEFT JOIN parking_session s ON s.id = newest.session_id
     WHERE l.project_id = %(project_id)s AND l.direction = 'exit' AND newest.outcome = 'arrived'
-      AND (s.id IS NULL OR s.state = 'open')
+      AND (s.id IS NULL OR s.state = 'open' OR s.closed_by IS NOT NULL)
     ORDER BY newest.taken_at
 """
 _UNCLAIMED: LiteralString = """

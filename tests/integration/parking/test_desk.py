@@ -78,6 +78,23 @@ async def test_an_order_that_failed_is_shown_with_a_way_out(
     assert " open>" in shown
 
 
+async def test_a_second_reading_or_an_ended_stay_hides_nobody(
+    app_client: httpx.AsyncClient, ingest_db: Database, worker_db: Database, site: Site, guard: Auth
+) -> None:
+    now = datetime.now(UTC)
+    entered = site.passage("entry", PLATE, now - timedelta(minutes=20))
+    first = site.passage("exit", PLATE, now - timedelta(minutes=2), "arrived")
+    await site.report(ingest_db, [entered, first], now)
+    await site.report(ingest_db, [site.passage("exit", PLATE, now, "arrived")], now)
+    async with worker_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE command SET state = 'expired'")
+    assert "The barrier did not confirm" in waiting_part(await desk_of(app_client, worker_db, guard))
+    (session,) = await rows(ingest_db, "SELECT id FROM parking_session")
+    async with worker_db.transaction(SYSTEM) as conn:
+        await service.close_session(conn, session["id"], "mistaken for another", "user:guard")
+    assert PLATE in waiting_part(await desk_of(app_client, worker_db, guard))
+
+
 async def test_only_the_vehicle_that_came_last_stands_at_the_barrier(
     app_client: httpx.AsyncClient, ingest_db: Database, worker_db: Database, site: Site, guard: Auth
 ) -> None:
