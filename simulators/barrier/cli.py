@@ -10,6 +10,7 @@ import typer
 from gateway.drivers.barrier.settings import BarrierLineSettings
 from gateway.errors import ConfigError
 from gateway.settings import load_site
+from gateway.tasks import end
 from simulators.barrier.lane import Lane
 from simulators.barrier.traffic import Traffic
 
@@ -37,11 +38,16 @@ def barriers(
 
 async def simulate(lines: tuple[BarrierLineSettings, ...], seed: int, rate: float, stay_s: float) -> None:
     """Runs all lanes of `lines` until cancelled: each entry is paired with the exit of the same place in its list."""
-    async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+    async with AsyncExitStack() as stack:
+        driving: list[asyncio.Task[None]] = []
         for line in lines:
             lanes: dict[str, list[Lane]] = {"entry": [], "exit": []}
             for settings in line.lanes:
                 lane = Lane(line.broker, line.prefix, settings.sn, seed=seed, passing_s=1.5)
                 lanes[settings.direction].append(await stack.enter_async_context(lane))
             for entry, exit_ in zip(lanes["entry"], lanes["exit"], strict=False):
-                tasks.create_task(Traffic(entry, exit_, seed, rate, stay_s).run())
+                driving.append(asyncio.create_task(Traffic(entry, exit_, seed, rate, stay_s).run()))
+        try:
+            await asyncio.gather(*driving)
+        finally:
+            await end(*driving)

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from gateway.tasks import end
 from simulators.barrier.lane import Lane
 from simulators.barrier.plates import Vehicle, random_vehicle
 
@@ -34,13 +35,20 @@ class Traffic:
         """Runs until cancelled."""
         chance = random.Random(f"{self.seed}/traffic")
         at_exit = asyncio.Lock()
-        async with asyncio.TaskGroup() as tasks:
+        leaving: set[asyncio.Task[None]] = set()
+        # No TaskGroup: it asks its tasks to end only once, and once may not be heard (see gateway/tasks.py).
+        try:
             while True:
                 vehicle = random_vehicle(chance)
                 stay_s = chance.expovariate(1 / self.stay_s)
                 if await self._enter(vehicle):
-                    tasks.create_task(self._stay_and_leave(vehicle, stay_s, at_exit))
+                    leaving.add(asyncio.create_task(self._stay_and_leave(vehicle, stay_s, at_exit)))
                 await asyncio.sleep(chance.expovariate(self.rate / 60))
+                for task in [task for task in leaving if task.done()]:
+                    leaving.discard(task)
+                    task.result()
+        finally:
+            await end(*leaving)
 
     async def _enter(self, vehicle: Vehicle) -> bool:
         standing = await self.entry.arrive(vehicle.plate, vehicle.vehicle_class)
