@@ -78,10 +78,10 @@ class Turns:
             try:
                 await woken
             except asyncio.CancelledError:
-                if woken in queue:
-                    queue.remove(woken)
+                queue.remove(woken)
                 self._wake_next()  # the turn may have been given to this task, or others held back for it
                 raise
+            queue.remove(woken)
         self._taken = True
 
     def _give_back(self) -> None:
@@ -89,10 +89,7 @@ class Turns:
         self._wake_next()
 
     def _wake_next(self) -> None:
-        """The one woken takes the turn when it runs; until then a task that still runs may ask again."""
-        for queue in (self._urgent, self._usual):
-            while queue and not self._taken:
-                woken = queue.popleft()
-                if not woken.done():
-                    woken.set_result(None)
-                    return
+        """The one woken stays in its queue until it runs: only an urgent task may take the turn before it."""
+        queue = self._urgent or self._usual
+        if queue and not self._taken and not queue[0].done():
+            queue[0].set_result(None)
