@@ -9,6 +9,7 @@ from gateway.contract.messages import DeviceHealth
 from gateway.drivers.base import ReadOutcome
 
 _ROUND_TRIPS_KEPT: Final = 31
+_UTILISATION_S: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -25,6 +26,8 @@ class DeviceStats:
     points: int = 0
     last_seen_ms: int = 0
     failures_in_a_row: int = 0
+    last_error: str = ""
+    """What went wrong last, for people; kept when all is well again."""
     round_trips_us: deque[int] = field(default_factory=lambda: deque(maxlen=_ROUND_TRIPS_KEPT))
 
     def count(self, outcome: ReadOutcome, now_ms: int) -> None:
@@ -35,6 +38,8 @@ class DeviceStats:
         self.malformed += outcome.malformed
         self.missing += outcome.missing
         self.round_trips_us.extend(outcome.round_trips_us)
+        if outcome.error:
+            self.last_error = outcome.error
         if outcome.answered:
             self.last_seen_ms = now_ms
             self.failures_in_a_row = 0
@@ -66,3 +71,15 @@ class LineStats:
     late_visits: int = 0
     """Visits that began more than one shortest period behind their slot: the line is too full."""
     busy_s: float = 0.0
+    """In transactions since the start."""
+    utilisation: float = 0.0
+    """Share of the time spent in transactions, in the last ten seconds or so."""
+    _from: tuple[float, float] = (0.0, 0.0)
+
+    def count_time(self, busy_s: float, now_s: float) -> None:
+        """`busy_s` of the line's own count, at a time of a clock that runs evenly."""
+        since, before = self._from
+        self.busy_s = busy_s
+        if now_s - since >= _UTILISATION_S:
+            self.utilisation = min((busy_s - before) / (now_s - since), 1.0) if since else 0.0
+            self._from = now_s, busy_s
