@@ -22,7 +22,7 @@ from gateway.templates.report import ReportSettings, band_of
 )
 def test_a_dead_band_is_exact(channel: str, text: str, width: int | Fraction, relative: bool) -> None:
     assert band_of(channel, text) == (width, relative)
-    assert ReportSettings(dead_bands={channel: text})
+    assert ReportSettings(dead_bands={channel: text}).dead_bands == {channel: text}
 
 
 @pytest.mark.parametrize(
