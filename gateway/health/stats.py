@@ -74,12 +74,14 @@ class LineStats:
     """In transactions since the start."""
     utilisation: float = 0.0
     """Share of the time spent in transactions, in the last ten seconds or so."""
-    _from: tuple[float, float] = (0.0, 0.0)
+    _counted: tuple[float, float] | None = None
+    """(time, `busy_s`) where the present stretch of ten seconds began."""
 
     def count_time(self, busy_s: float, now_s: float) -> None:
         """`busy_s` of the line's own count, at a time of a clock that runs evenly."""
-        since, before = self._from
         self.busy_s = busy_s
-        if now_s - since >= _UTILISATION_S:
-            self.utilisation = min((busy_s - before) / (now_s - since), 1.0) if since else 0.0
-            self._from = now_s, busy_s
+        if self._counted is None:
+            self._counted = now_s, busy_s
+        elif (stretch := now_s - self._counted[0]) >= _UTILISATION_S:
+            self.utilisation = min((busy_s - self._counted[1]) / stretch, 1.0)
+            self._counted = now_s, busy_s
