@@ -6,14 +6,14 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from gateway.cli import app, devices_app
-from gateway.templates.library import firmware_config, meter_ids
+from gateway.templates.library import Library, firmware_config
 
 RUNNER = CliRunner()
 
 
 def test_lists_every_template() -> None:
     rows = json.loads(RUNNER.invoke(devices_app, ["list", "--json"]).stdout)
-    assert [row["id"] for row in rows] == list(meter_ids())
+    assert [row["id"] for row in rows] == list(Library().ids)
     assert "eastron-sdm630" in RUNNER.invoke(devices_app, ["list"]).stdout
 
 
