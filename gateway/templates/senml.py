@@ -21,7 +21,7 @@ class SenmlRecord(Measured):
     field: Literal["value", "sum"] = "value"
     """Which number of the record: its value, or the sum that the device integrates over time. A sum is in `sent_as`
     times seconds."""
-    states: dict[str, int] = {}
+    states: dict[str, int] = Field(default_factory=dict)
     """For a state told in words: the number of each word (`"true"` and `"false"` for a boolean)."""
 
     @property

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from gateway.drivers.coap.errors import BadPayload
 
-Item: TypeAlias = "int | Decimal | str | bytes | bool | None | list[Item] | dict[int | str, Item]"
+Item: TypeAlias = "int | Decimal | str | bytes | bool | list[Item] | dict[int | str, Item] | None"
 
 MAX_NESTING: Final = 8
 """Deepest array, map or tag; SenML itself needs four."""
@@ -113,7 +113,7 @@ class _Reader:
             raise BadPayload(f"byte {start}", "tag 4 of an exponent and a mantissa, and no other tag")
         exponent, mantissa = parts
         if type(exponent) is not int or type(mantissa) is not int or abs(exponent) > MAX_EXPONENT:
-            raise BadPayload(f"byte {start}", f"an exponent from -{MAX_EXPONENT} to {MAX_EXPONENT} and a whole mantissa")
+            raise BadPayload(f"byte {start}", f"a whole mantissa and an exponent within ±{MAX_EXPONENT}")
         return Decimal((int(mantissa < 0), tuple(map(int, str(abs(mantissa)))), exponent))
 
     def _count(self, detail: int, start: int, least_bytes: int) -> int:

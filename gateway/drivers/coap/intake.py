@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.contract.messages import Point
+from gateway.drivers.coap.errors import BadPayload
 from gateway.drivers.coap.history import Memory, dated
 from gateway.drivers.coap.readings import Channels
 from gateway.drivers.coap.senml import Record
@@ -37,12 +38,6 @@ class Meter:
     stats: DeviceStats
     recording: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while its points are recorded: the same ones in a second message wait, and are then known."""
-    last_arrival_ms: int = 0
-
-    def arrival(self, now_ms: int) -> int:
-        """The time of a pack; never the same twice for one meter, which would make two values one."""
-        self.last_arrival_ms = max(now_ms, self.last_arrival_ms + 1)
-        return self.last_arrival_ms
 
 
 @dataclass(slots=True)
@@ -51,6 +46,8 @@ class Counters:
 
     unknown: int = 0
     """Messages and records of devices that this line does not have."""
+    malformed: int = 0
+    """Messages that no device could be blamed for."""
     duplicates: int = 0
     """Points that were recorded before and came in another message."""
     refused_times: int = 0
@@ -80,10 +77,20 @@ class Intake:
         self._clock, self._record = clock, record
         self._history_after_ms = round(history_after_s * 1000)
         self._memory = Memory()
+        self._last_arrival_ms = 0
+
+    def arrival_ms(self) -> int:
+        """The time of a pack that is here now; never the same twice, which would make two values one."""
+        self._last_arrival_ms = max(self._clock.now_ms(), self._last_arrival_ms + 1)
+        return self._last_arrival_ms
 
     def points(self, meter: Meter, records: Sequence[Record], arrival_ms: int) -> list[Point]:
-        """The points of a pack. Raises BadPayload; nothing of such a pack is used."""
-        samples, missing = meter.channels.samples(records, meter.prefix)
+        """The points of a pack. Raises BadPayload; nothing of such a pack is used, and it is counted."""
+        try:
+            samples, missing = meter.channels.samples(records, meter.prefix)
+        except BadPayload:
+            meter.stats.malformed += 1
+            raise
         pack = dated(meter.device, samples, arrival_ms, self._history_after_ms, self._clock.estimated)
         meter.stats.missing += missing
         self.counters.refused_times += pack.refused

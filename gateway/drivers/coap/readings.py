@@ -61,7 +61,7 @@ class Channels:
 
     def _of(self, record: Record, prefix: str | None) -> Sequence["_Channel"]:
         if prefix is None:
-            return self._by_record.get(record.name) or self._by_record.get(record.local, ())
+            return self._by_record.get(record.name) or self._by_record.get(record.local) or ()
         return self._by_record.get(record.name.removeprefix(prefix), ()) if record.name.startswith(prefix) else ()
 
 

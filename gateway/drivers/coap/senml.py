@@ -1,4 +1,4 @@
-"""SenML (RFC 8428) in JSON and CBOR to resolved records; pure, strict, and exact: Decimal from the wire to the record."""
+"""SenML (RFC 8428) in JSON and CBOR to resolved records; pure and strict, exact from the wire to the record."""
 
 import base64
 import binascii
@@ -189,7 +189,7 @@ def _resolved(place: str, fields: _Fields, bases: _Fields, now_ms: int) -> Recor
     local = _text(fields, "n")
     name = _text(bases, "bn") + local
     if not _NAME.fullmatch(name) or len(name) > MAX_NAME_CHARS:
-        raise BadPayload(f"{place} n", f"with bn a name of 1 to {MAX_NAME_CHARS} letters, digits, '-', ':', '.', '/', '_'")
+        raise BadPayload(f"{place} n", f"1 to {MAX_NAME_CHARS} of letters, digits, '-', ':', '.', '/', '_', with bn")
     given = [label for label in ("v", "vs", "vb", "vd") if label in fields]
     if len(given) > 1 or (not given and "s" not in fields):
         raise BadPayload(place, f"exactly one of v, vs, vb, vd, or an s; found {', '.join(given) or 'none'}")

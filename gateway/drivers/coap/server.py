@@ -48,7 +48,7 @@ class CoapServerLine:
         record_durably: RecordPoints,
     ) -> None:
         """`templates` are SenML templates by their ids. Raises TokensUnusable."""
-        self._settings, self._clock = settings, clock
+        self._settings = settings
         self._meters = meters_of(settings.devices, templates)
         self._by_prefix = sorted(
             (meter for meter in self._meters.values() if meter.prefix is not None),
@@ -129,10 +129,8 @@ class CoapServerLine:
         try:
             await self._record(meter, request)
         except PayloadTooLarge as problem:
-            self._blame(meter)
             raise error.RequestEntityTooLarge(str(problem)) from problem
         except BadPayload as problem:
-            self._blame(meter)
             log.warning("coap-pack-refused", line=self.stats.name, device=meter and meter.device, reason=str(problem))
             raise error.BadRequest(str(problem)) from problem
         finally:
@@ -141,20 +139,16 @@ class CoapServerLine:
                 self._idle.set()
 
     async def _record(self, meter: Meter | None, request: Any) -> None:
-        now = self._clock.now_ms()
-        records = senml.decode(request.payload, request.opt.content_format, now)
+        arrival = self._intake.arrival_ms()
+        try:
+            records = senml.decode(request.payload, request.opt.content_format, arrival)
+        except BadPayload:
+            self._blame(meter)
+            raise
         packs = {meter.device: records} if meter is not None else self._by_meter(records, request)
-        points = {}
-        for device, pack in packs.items():
-            owner = self._meters[device]
-            try:
-                points[device] = self._intake.points(owner, pack, owner.arrival(now))
-            except BadPayload:
-                if meter is None:
-                    self._blame(owner)
-                raise
-        for device, fresh in points.items():
-            await self._intake.keep(self._meters[device], fresh)
+        points = {device: self._intake.points(self._meters[device], pack, arrival) for device, pack in packs.items()}
+        for device, taken in points.items():
+            await self._intake.keep(self._meters[device], taken)
 
     def _by_meter(self, records: Sequence[Record], request: Any) -> dict[str, list[Record]]:
         """The records of each meter; those of unknown ones are counted and left out."""
@@ -201,6 +195,8 @@ class CoapServerLine:
         """Counts a message that cannot be used; with the device when it is known which one sent it."""
         if meter is not None:
             meter.stats.malformed += 1
+        else:
+            self.counters.malformed += 1
 
     async def _pause(self, seconds: float) -> None:
         try:
