@@ -1,7 +1,6 @@
 """Simulated CoAP meters and the gateway's lines on loopback sockets, for tests."""
 
 import asyncio
-import random
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -80,9 +79,8 @@ async def running(line: CoapServerLine | CoapClientLine) -> AsyncIterator[None]:
             await task
 
 
-@asynccontextmanager
-async def pushed_to(recording: Recording, **changes: Any) -> AsyncIterator[CoapServerLine]:
-    """A server line on a free port with meters w-1 (named by URN) and w-2 (by its path alone)."""
+def server_line(recording: Recording, port: int, **changes: Any) -> CoapServerLine:
+    """A server line with meters w-1 (named by URN) and w-2 (by its path alone); port 0 takes a free one."""
     settings = CoapServerLineSettings.model_validate(
         {
             "name": "battery",
@@ -91,8 +89,14 @@ async def pushed_to(recording: Recording, **changes: Any) -> AsyncIterator[CoapS
             "devices": [{"id": "w-1", "template": WATER, "name": URN}, {"id": "w-2", "template": WATER}],
             **changes,
         }
-    ).model_copy(update={"port": 0})
-    line = CoapServerLine(settings, TEMPLATES, Clock(), recording.record)
+    )
+    return CoapServerLine(settings.model_copy(update={"port": port}), TEMPLATES, Clock(), recording.record)
+
+
+@asynccontextmanager
+async def pushed_to(recording: Recording, **changes: Any) -> AsyncIterator[CoapServerLine]:
+    """A server line that listens."""
+    line = server_line(recording, 0, **changes)
     async with running(line):
         await until(lambda: line.port)
         yield line
@@ -158,19 +162,6 @@ class Datagrams:
     def close(self) -> None:
         """Closes the socket."""
         self._socket.close()
-
-
-def free_udp_port() -> int:
-    """A port that was free a moment ago, away from those that the system hands out by itself."""
-    for _ in range(100):
-        port = random.randint(20_000, 30_000)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port")
 
 
 async def until(condition: Any, seconds: float = 10) -> None:
