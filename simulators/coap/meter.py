@@ -18,14 +18,14 @@ class SenmlMeter:
 
     def __init__(self, base_name: str, template: SenmlTemplate, dwelling: Dwelling) -> None:
         self.base_name = base_name
-        self._template = template
-        self._dwelling = dwelling
+        self.template = template
+        self.dwelling = dwelling
 
     def shown(self, register: SenmlRecord, at_s: int) -> Value:
         """What the device writes for one record: rounded down to a millionth, as a counter that counts up would."""
         value = _OF_THE_DEVICE.get(register.channel)
         if value is None:
-            value = self._dwelling.value(register.channel, at_s)
+            value = self.dwelling.value(register.channel, at_s)
         if register.states:
             word = next(word for word, number in register.states.items() if number == value)
             return word == "true" if word in ("true", "false") else word
@@ -36,7 +36,7 @@ class SenmlMeter:
         base = times_s[0]
         records: list[Fields] = []
         for at_s in times_s:
-            for register in self._template.registers:
+            for register in self.template.registers:
                 shown = self.shown(register, at_s)
                 label = "vb" if isinstance(shown, bool) else "vs" if isinstance(shown, str) else "v"
                 fields: dict[str, Value] = {} if records else {"bn": self.base_name, "bt": base}

@@ -74,12 +74,12 @@ class MeterServerContext(Context):  # type: ignore[misc]  # aiocoap is untyped
         tokens.token_interface = messages
         self.request_interfaces.append(tokens)
 
-    @property
-    def port(self) -> int:
-        """The UDP port that it listens on."""
-        transport = self.request_interfaces[0].token_interface.message_interface.transport
-        port: int = transport.get_extra_info("socket").getsockname()[1]
-        return port
+
+def udp_port(context: Context) -> int:
+    """The UDP port that a context of our transport listens on."""
+    transport = context.request_interfaces[0].token_interface.message_interface.transport
+    port: int = transport.get_extra_info("socket").getsockname()[1]
+    return port
 
 
 async def listen(site: Resource, host: str, port: int) -> MeterServerContext:

@@ -9,16 +9,18 @@ large · 4.15 not SenML in JSON or CBOR · 5.03 stopping or overloaded, come aga
 
 import asyncio
 import hmac
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import structlog
 from aiocoap import Message, error
 from aiocoap.numbers.codes import CHANGED, POST
+from aiocoap.numbers.constants import TransportTuning
 from aiocoap.resource import Resource
 
 from gateway.drivers.coap import senml
-from gateway.drivers.coap.context import MeterServerContext, listen
+from gateway.drivers.coap.context import MeterServerContext, listen, udp_port
 from gateway.drivers.coap.errors import BadPayload, PayloadTooLarge
 from gateway.drivers.coap.intake import Clock, Counters, Intake, Meter, RecordPoints, meters_of
 from gateway.drivers.coap.senml import Record
@@ -30,6 +32,9 @@ from gateway.uplink.reconnect import Backoff
 
 MAX_WAITING: Final = 256
 """Messages that may wait for the disk; further meters are told to come again."""
+MAX_UPLOADS: Final = 1_024
+"""Block-wise packs that may be begun within the time that aiocoap keeps their blocks, finished or not."""
+_BLOCKS_KEPT_S: Final = 2 * TransportTuning().MAX_TRANSMIT_WAIT
 _COME_AGAIN_S: Final = 30
 _STRANGERS_NAMED: Final = 100
 """Unknown devices that the log names; all are counted."""
@@ -48,7 +53,7 @@ class CoapServerLine:
         record_durably: RecordPoints,
     ) -> None:
         """`templates` are SenML templates by their ids. Raises TokensUnusable."""
-        self._settings = settings
+        self.settings = settings
         self._meters = meters_of(settings.devices, templates)
         self._by_prefix = sorted(
             (meter for meter in self._meters.values() if meter.prefix is not None),
@@ -78,7 +83,7 @@ class CoapServerLine:
     @property
     def port(self) -> int:
         """The UDP port that is listened on; 0 when none is yet."""
-        return self._context.port if self._context is not None else 0
+        return udp_port(self._context) if self._context is not None else 0
 
     def stop(self) -> None:
         """Takes no more packs and lets `run` return when those at hand are recorded and acknowledged."""
@@ -89,7 +94,7 @@ class CoapServerLine:
         backoff = Backoff(limit_s=15.0)
         while self._context is None and not self._stopping.is_set():
             try:
-                self._context = await listen(_Door(self), self._settings.host, self._settings.port)
+                self._context = await listen(_Door(self), self.settings.host, self.settings.port)
             except (OSError, error.Error) as reason:
                 self.stats.connect_failures += 1
                 wait = backoff.next_wait()
@@ -219,11 +224,22 @@ class _Door(Resource):  # type: ignore[misc]  # aiocoap is untyped
     def __init__(self, line: CoapServerLine) -> None:
         super().__init__()
         self._line = line
+        self._begun: deque[float] = deque()
 
     async def needs_blockwise_assembly(self, request: Any) -> bool:
         if request.code is POST:
             self._line.admit(request)
+            block = request.opt.block1
+            if block is not None and block.more and block.block_number == 0:
+                self._begin_upload(asyncio.get_running_loop().time())
         return True
+
+    def _begin_upload(self, now: float) -> None:
+        while self._begun and self._begun[0] < now - _BLOCKS_KEPT_S:
+            self._begun.popleft()
+        if len(self._begun) >= MAX_UPLOADS:
+            raise _ComeAgain
+        self._begun.append(now)
 
     async def render_post(self, request: Any) -> Any:
         await self._line.accept(request)

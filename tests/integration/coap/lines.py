@@ -13,16 +13,17 @@ from aiocoap.numbers.codes import POST
 
 from gateway.contract.messages import Point
 from gateway.drivers.coap.client import CoapClientLine
+from gateway.drivers.coap.context import TRANSPORT
 from gateway.drivers.coap.server import CoapServerLine
 from gateway.drivers.coap.settings import CoapClientLineSettings, CoapServerLineSettings
 from gateway.polling.clock import Clock
 from gateway.templates.senml import SenmlTemplate
 from simulators.coap.meter import SenmlMeter
 from simulators.modbus.dwelling import Dwelling
-from tests.templates import LIBRARY
+from tests.templates import LIBRARY, ids_of
 
 WATER, ELECTRICITY = "gatemeter-coap-water", "gatemeter-coap-electricity"
-TEMPLATES = {template_id: LIBRARY.meter(template_id) for template_id in (WATER, ELECTRICITY)}
+TEMPLATES = {template_id: LIBRARY.meter(template_id) for template_id in ids_of("senml")}
 URN = "urn:dev:mac:0024befffe804ff1:"
 
 
@@ -102,8 +103,7 @@ async def pushed_to(recording: Recording, **changes: Any) -> AsyncIterator[CoapS
         yield line
 
 
-@asynccontextmanager
-async def observing(recording: Recording, port: int, **changes: Any) -> AsyncIterator[CoapClientLine]:
+def client_line(recording: Recording, port: int, **changes: Any) -> CoapClientLine:
     """A client line with the meter e-1 at `port`."""
     settings = CoapClientLineSettings.model_validate(
         {
@@ -115,7 +115,13 @@ async def observing(recording: Recording, port: int, **changes: Any) -> AsyncIte
             **changes,
         }
     )
-    line = CoapClientLine(settings, TEMPLATES, Clock(), recording.record)
+    return CoapClientLine(settings, TEMPLATES, Clock(), recording.record)
+
+
+@asynccontextmanager
+async def observing(recording: Recording, port: int, **changes: Any) -> AsyncIterator[CoapClientLine]:
+    """A client line that runs."""
+    line = client_line(recording, port, **changes)
     async with running(line):
         yield line
 
@@ -123,7 +129,7 @@ async def observing(recording: Recording, port: int, **changes: Any) -> AsyncIte
 @asynccontextmanager
 async def client() -> AsyncIterator[Context]:
     """A CoAP endpoint that asks."""
-    context = await Context.create_client_context(transports=["udp6"])
+    context = await Context.create_client_context(transports=[TRANSPORT])
     try:
         yield context
     finally:

@@ -63,7 +63,7 @@ async def test_a_pack_is_recorded_to_the_last_digit(content_format: int) -> None
         assert answer.code.dotted == "2.04"
         assert not battery.waiting
         stats = line.stats.devices[0]
-    volume, flow = (meter.shown(register, at) for register in meter._template.registers[:2])
+    volume, flow = (meter.shown(register, at) for register in meter.template.registers[:2])
     assert isinstance(volume, Decimal)
     assert isinstance(flow, Decimal)
     assert recording.points == [
@@ -73,7 +73,7 @@ async def test_a_pack_is_recorded_to_the_last_digit(content_format: int) -> None
         Point("w-1", "battery_voltage", at * 1000, 3_610),
         Point("w-1", "valve_state", at * 1000, 1),
     ]
-    assert recording.points[0].value == meter._dwelling.value("volume_total", at)
+    assert recording.points[0].value == meter.dwelling.value("volume_total", at)
     assert (stats.device, stats.answers, stats.points, stats.malformed) == ("w-1", 1, 5, 0)
     assert stats.last_seen_ms >= at * 1000
 
@@ -364,6 +364,14 @@ async def test_too_many_at_once_are_told_to_come_again(monkeypatch: pytest.Monke
         assert refused.code.dotted == "5.03"
         recording.release()
         await first
+
+
+async def test_uploads_that_are_begun_and_left_take_a_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "MAX_UPLOADS", 2)
+    async with pushed_to(Recording()) as line, client() as context:
+        answers = [await post(context, line, "m/w-2", b" " * 2_000 + pack("1.5"), JSON) for _ in range(3)]
+        assert [answer.code.dotted for answer in answers] == ["2.04", "2.04", "5.03"]
+        assert (await post(context, line, "m/w-2", pack("1.5"), JSON)).code.dotted == "2.04"
 
 
 async def test_a_port_that_is_taken_is_never_shared_and_is_tried_again() -> None:

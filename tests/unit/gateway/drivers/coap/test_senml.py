@@ -155,7 +155,7 @@ def test_not_a_number_stays_what_it_is() -> None:
 def test_size_is_judged_before_anything_else() -> None:
     with pytest.raises(PayloadTooLarge, match="at most 65536 bytes"):
         decode(b"\xff" * (MAX_BYTES + 1), JSON, NOW_MS)
-    record = {"n": "x", "v": 1}
+    record: Fields = {"n": "x", "v": 1}
     assert len(decode(encode_cbor([record] * MAX_RECORDS), CBOR, NOW_MS)) == MAX_RECORDS
     with pytest.raises(PayloadTooLarge, match="at most 2000 records"):
         decode(encode_cbor([record] * (MAX_RECORDS + 1)), CBOR, NOW_MS)
@@ -197,7 +197,7 @@ def meant(pack: list[Fields]) -> list[tuple[object, ...]]:
         kind = next(kind for kind in ("v", "vs", "vb", "vd") if kind in fields)
         rows.append(
             (
-                f"{base.get('bn', '')}{fields['n']}",
+                str(base.get("bn", "")) + str(fields["n"]),
                 fields.get("u") or base.get("bu", ""),
                 round(time * 1000) + (NOW_MS if time < 2**28 else 0),
                 _sum(fields, "v", base, "bv") if kind == "v" else fields[kind],

@@ -5,7 +5,7 @@ from decimal import Decimal
 NOW_MS = 1_800_000_000_000
 OW = "urn:dev:ow:10e2073a01080063"
 
-PACKS = {
+PACKS: dict[bytes, list[tuple[str, str, int, Decimal | str | bool | bytes]]] = {
     b'[{"n":"urn:dev:ow:10e2073a01080063","u":"Cel","v":23.1}]': [(OW, "Cel", NOW_MS, Decimal("23.1"))],
     b'[{"bn":"urn:dev:ow:10e2073a01080063:","n":"voltage","u":"V","v":120.1},{"n":"current","u":"A","v":1.2}]': [
         (f"{OW}:voltage", "V", NOW_MS, Decimal("120.1")),
