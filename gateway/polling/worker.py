@@ -166,7 +166,7 @@ class LineWorker:
                 del self._ordered[index]
                 if (visit := self._held.pop(index, None)) is not None:
                     self._schedule.release(visit)
-                    self._wake.set()
+            self._wake.set()  # for the visit that was held, and for a line that is connected again
 
     async def _finish_orders(self) -> None:
         if self._orders:
@@ -194,7 +194,7 @@ class LineWorker:
         if index in self._ordered:
             self._held[index] = visit
             return
-        if now - visit.due_ms > self._shortest_ms:
+        if now - visit.due_ms > self._shortest_ms and not self._schedule.failures(index):
             self.stats.late_visits += 1
         started = monotonic()
         try:
@@ -204,9 +204,9 @@ class LineWorker:
             log.info("line-lost", line=self.stats.name, reason=str(error))
             self._schedule.missed(visit, self._clock.now_ms())
             return
-        if outcome.answered:
+        if outcome.answered and not outcome.timeouts and not outcome.malformed:
             self._schedule.answered(visit, self._clock.now_ms())
-        else:
+        else:  # also when a part came: what is missing is asked for again, and costs the line as much
             self._schedule.failed(visit, self._clock.now_ms(), (monotonic() - started) * 1000)
 
     async def _read_all(self, index: int) -> ReadOutcome:
@@ -214,7 +214,6 @@ class LineWorker:
         outcome = await self._visit(index, self._meters[index].groups, everything=True)
         if outcome.answered:
             self._schedule.heard(index, self._clock.now_ms())
-            self._wake.set()
         return outcome
 
     async def _visit(self, index: int, groups: Groups, everything: bool) -> ReadOutcome:

@@ -54,6 +54,8 @@ class QuietMeter:
     def __init__(self, device: str, line: QuietLine) -> None:
         self.device, self.line = device, line
         self.silent = False
+        self.partly = False
+        """Answers the first question and not the second."""
         self.asked_for: list[Groups] = []
 
     async def read(self, groups: Groups, now_ms: Callable[[], int]) -> ReadOutcome:
@@ -62,7 +64,7 @@ class QuietMeter:
         if self.silent:
             return ReadOutcome(timeouts=1, error="no answer")
         values = {Group.BILLING: Reading("volume_total", 1, 0), Group.INSTANT: Reading("flow", 5, 0)}
-        return ReadOutcome(answers=[(now_ms(), [values[group] for group in sorted(groups)])])
+        return ReadOutcome([(now_ms(), [values[group] for group in sorted(groups)])], timeouts=int(self.partly))
 
 
 class ValveMeter(QuietMeter):

@@ -42,6 +42,34 @@ async def test_by_exception_only_news_and_billing_registers_are_told() -> None:
     assert worker.stats.devices[0].points == len(told.points)
 
 
+async def test_who_answers_only_a_part_is_kept_and_counts_as_failing() -> None:
+    line, told = QuietLine(), Told(period_ms=5)
+    meter = QuietMeter("w-1", line)
+    worker = told.worker(line, [meter])
+    async with running(worker):
+        await until(lambda: told.points)
+        meter.partly = True
+        await until(lambda: worker._schedule.failures(0) >= 2)
+        known = len(told.points)
+        await until(lambda: len(told.points) > known)
+        meter.partly = False
+        await until(lambda: not worker._schedule.failures(0))
+    assert worker.stats.devices[0].failures_in_a_row == 0
+
+
+async def test_an_order_that_gets_a_connection_wakes_the_polls() -> None:
+    line, told = QuietLine(), Told(period_ms=5)
+    line.reachable = False
+    worker = told.worker(line, [QuietMeter("w-1", line)])
+    async with running(worker):
+        await until(lambda: worker.stats.connect_failures)
+        worker._reconnect_s = 3_600
+        await until(lambda: worker.stats.connect_failures > 1)
+        line.reachable = True
+        await worker.perform(command("w-1", Action.READ_NOW), noon)
+        await until(lambda: len(told.points) > 4)
+
+
 async def test_a_day_begins_with_the_billing_registers() -> None:
     clock = Clock()
     midnight = clock.now_ms() + 30
