@@ -11,9 +11,12 @@ import msgspec
 from gateway.contract import codec
 from gateway.contract.errors import ContractError
 from gateway.drivers.barrier.dialect import MalformedMessage, decode_event, decode_order, decode_reply
+from gateway.drivers.coap import senml
+from gateway.drivers.coap.errors import BadPayload
 from gateway.errors import ConfigError
 from gateway.settings import load_site
 from gateway.templates.library import firmware_config, load_meter_file
+from tests.unit.gateway.drivers.coap.vectors import CBOR_PACK, NOW_MS, PACKS
 
 _VECTORS: Final = Path(__file__).parents[1] / "unit" / "gateway" / "contract" / "vectors"
 
@@ -59,6 +62,14 @@ def _texts(*texts: str) -> Callable[[], Iterator[bytes]]:
     return lambda: iter(text.encode() for text in texts)
 
 
+def _packs() -> Iterator[bytes]:
+    return iter(PACKS)
+
+
+def _cbor_packs() -> Iterator[bytes]:
+    yield CBOR_PACK
+
+
 def _files(*patterns: str) -> Callable[[], Iterator[bytes]]:
     return lambda: (path.read_bytes() for pattern in patterns for path in sorted(firmware_config().glob(pattern)))
 
@@ -92,6 +103,8 @@ TARGETS: Final = {
             (MalformedMessage,),
             _texts('{"type":"open","id":"1","expires_at":1700000000000}'),
         ),
+        Target("senml-json", lambda data: senml.decode(data, senml.JSON, NOW_MS), (BadPayload,), _packs),
+        Target("senml-cbor", lambda data: senml.decode(data, senml.CBOR, NOW_MS), (BadPayload,), _cbor_packs),
         Target("template-file", _as_file(load_meter_file), (ConfigError,), _files("meters/*.yaml")),
         Target("site-file", _as_file(load_site), (ConfigError,), _files("sites/*.yaml")),
     )
