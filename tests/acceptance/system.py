@@ -70,8 +70,11 @@ class System:
         """Writes the site file anew, for processes that start or reload from now on."""
         self.site_file.write_text(yaml.safe_dump(self._whole(dict(site)), allow_unicode=True))
 
-    def start(self, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
-        """Starts `gatemeter <arguments>` as a process called `name`, with `environment` on top of the usual one."""
+    def start(self, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> int:
+        """Starts `gatemeter <arguments>` as a process called `name`, with `environment` on top of the usual one.
+
+        Gives its process id.
+        """
         assert name not in self._running, f"{name} runs already"
         with (self.folder / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
@@ -81,6 +84,7 @@ class System:
                 stderr=log,
                 env={**os.environ, **self._environment(), **(environment or {})},
             )
+        return self._running[name].pid
 
     def start_ingest(self) -> None:
         """Starts an ingest process."""
