@@ -1,0 +1,45 @@
+"""Carries out an order to a meter and looks whether the meter shows it; no order is ever sent twice."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import monotonic
+
+from gateway.contract.messages import CommandState
+from gateway.drivers.base import CommandOutcome
+from gateway.errors import DeviceError, ExceptionReply, LineDown, MalformedReply, NoAnswer
+
+
+async def carry_out(
+    send: Callable[[], Awaitable[object]],
+    look: Callable[[], Awaitable[str]],
+    within_s: float,
+    every_s: float,
+) -> CommandOutcome:
+    """Sends, then looks every `every_s` until the meter shows what was ordered, for at most `within_s`.
+
+    `look` gives an empty text when the order is seen, else what is seen instead. An order without an answer may have
+    arrived: only what the meter shows decides. Raises LineDown when nothing was sent.
+    """
+    try:
+        await send()
+    except ExceptionReply as refused:
+        return CommandOutcome(CommandState.FAILED, str(refused))
+    except (NoAnswer, MalformedReply) as lost:
+        answer = f"; no proper answer to the order: {lost}"
+    else:
+        answer = ""
+    until = monotonic() + within_s
+    while True:
+        try:
+            seen = await look()
+        except LineDown as error:
+            return CommandOutcome(CommandState.UNCERTAIN, f"not read back: {error}{answer}")
+        except DeviceError as error:
+            outcome = CommandOutcome(CommandState.UNCERTAIN, f"not read back: {error}{answer}")
+        else:
+            if not seen:
+                return CommandOutcome(CommandState.DONE)
+            outcome = CommandOutcome(CommandState.FAILED, f"the meter shows {seen}{answer}")
+        if monotonic() + every_s > until:
+            return outcome
+        await asyncio.sleep(every_s)
