@@ -70,7 +70,7 @@ class ValveControl(Ordered):
         return self
 
 
-class ClockControl(Strict):
+class ClockControl(Ordered):
     """The meter's clock: written in one piece, seen in the answer to a reading."""
 
     id: Identifier = "A015"
@@ -78,6 +78,8 @@ class ClockControl(Strict):
     status_offset: Offset
     """Of the seven bytes of the time."""
     tolerance_s: Annotated[int, Field(ge=1, le=300)] = 10
+    within_s: Annotated[float, Field(gt=0, le=300)] = 3.0
+    every_s: Annotated[float, Field(gt=0, le=60)] = 1.0
 
 
 class Controls(Strict):

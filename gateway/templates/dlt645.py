@@ -62,13 +62,15 @@ class RelayControl(Ordered):
     """How long the meter may still obey the order, by its own clock."""
 
 
-class ClockControl(Strict):
+class ClockControl(Ordered):
     """The meter's clock: a date and a time that are written one after the other."""
 
     date: Identifier = "04000101"
     time: Identifier = "04000102"
     tolerance_s: Annotated[int, Field(ge=1, le=300)] = 10
     """How far the clock may be off when it is read back."""
+    within_s: Annotated[float, Field(gt=0, le=300)] = 3.0
+    every_s: Annotated[float, Field(gt=0, le=60)] = 1.0
 
 
 class Controls(Strict):

@@ -164,8 +164,8 @@ class ClockMeter(Cjt188Meter):
         return await carry_out(
             lambda: self._station.write(clock.id, time_bytes(local_now())),
             error,
-            within_s=3.0,  # some meters take the new time only with their next second
-            every_s=1.0,
+            clock.within_s,
+            clock.every_s,
         )
 
 

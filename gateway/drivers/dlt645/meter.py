@@ -162,8 +162,8 @@ class ClockMeter(OrderedMeter):
         return await carry_out(
             lambda: self._write_clock(clock, password, local_now),
             lambda: self._clock_error(clock, local_now),
-            within_s=3.0,  # a second look, in case that midnight fell between date and time
-            every_s=1.0,
+            clock.within_s,
+            clock.every_s,
         )
 
     async def _write_clock(self, clock: ClockControl, password: Password, local_now: LocalNow) -> None:

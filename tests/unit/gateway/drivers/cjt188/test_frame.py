@@ -1,5 +1,6 @@
 """Frames of CJ/T 188: known ones both ways, spoiled ones never, and arbitrary bytes do no harm."""
 
+import contextlib
 from datetime import datetime
 from pathlib import Path
 
@@ -77,19 +78,17 @@ def test_any_flipped_bit_is_refused(frame: Frame, data: st.DataObject) -> None:
     bad[bit // 8] ^= 1 << bit % 8
     with pytest.raises(MalformedReply):
         parse(bytes(bad))
-    try:
+    with contextlib.suppress(MalformedReply):
         assert judged(bytes(bad), asked) is None
-    except MalformedReply:
-        pass
 
 
-@given(st.binary(max_size=300) | st.lists(st.sampled_from([b"\x68\x10", b"\x16", b"\xfe", b"\x81", b"\0"])).map(b"".join))
+@given(
+    st.binary(max_size=300) | st.lists(st.sampled_from([b"\x68\x10", b"\x16", b"\xfe", b"\x81", b"\0"])).map(b"".join)
+)
 def test_arbitrary_bytes_raise_nothing_but_malformed(received: bytes) -> None:
     for attempt in (parse, judged):
-        try:
+        with contextlib.suppress(MalformedReply):
             attempt(received)
-        except MalformedReply:
-            pass
 
 
 @pytest.mark.parametrize(
@@ -128,17 +127,15 @@ def test_identifiers_go_in_either_order() -> None:
     assert identifier("901F", "low-first") == b"\x1f\x90"
 
 
-@given(st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31)))
+@given(st.datetimes(datetime.fromisoformat("2000-01-01 00:00:00"), datetime.fromisoformat("2099-12-31 00:00:00")))
 def test_times_go_there_and_back(moment: datetime) -> None:
     assert time_in(time_bytes(moment)) == moment.replace(microsecond=0)
 
 
 @given(st.binary(min_size=7, max_size=7))
 def test_no_time_is_malformed(data: bytes) -> None:
-    try:
+    with contextlib.suppress(MalformedReply):
         assert time_bytes(time_in(data)) == data
-    except MalformedReply:
-        pass
 
 
 @pytest.mark.parametrize("frame", [Frame(0x10, "1234", 1), Frame(0x10, "78330011223344", 1, bytes(101))])
