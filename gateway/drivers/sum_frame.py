@@ -6,13 +6,13 @@ passed over, and only a frame of the right station about the right data is ever 
 searched for another one inside, since its length cannot be trusted either.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from gateway.errors import MalformedReply
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Hashable)
 
 START, END = 0x68, 0x16
 PREAMBLE = b"\xfe\xfe\xfe\xfe"

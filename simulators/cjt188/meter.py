@@ -28,6 +28,7 @@ class SimulatedCjt188:
         advance: bool = False,
     ) -> None:
         self.device, self.address, self.template = device, address, template
+        self.preamble = b"\xfe\xfe\xfe\xfe"
         self.overrides: dict[str, int | None] = {}
         """Raw numbers by channel that a test wants to be shown; None is shown as FF."""
         self.unit_codes: dict[str, int] = {}
@@ -47,7 +48,7 @@ class SimulatedCjt188:
         self._moving: tuple[int, bool] | None = None
 
     def answer(self, frame: bytes) -> bytes | None:
-        """The answer to a frame from the bus, without its preamble; None when it is not for this meter."""
+        """What is sent back to a frame from the bus; None when it is not for this meter."""
         parts = _unwrapped(frame)
         if parts is None or not self._is_meant(*parts[:2]):
             return None
@@ -143,19 +144,7 @@ class SimulatedCjt188:
     def _wrapped(self, control: int, data: bytes) -> bytes:
         address = bytes.fromhex(self.address)[::-1]
         body = b"\x68" + bytes([int(self.template.kind, 16)]) + address + bytes([control, len(data)]) + data
-        return body + bytes([sum(body) & 0xFF, 0x16])
-
-
-def cut(received: bytes) -> tuple[bytes | None, bytes]:
-    """(first whole frame of CJ/T 188 in `received`, what is left of it)."""
-    at = received.find(0x68)
-    while at >= 0:
-        if len(received) > at + 10:
-            end = at + 13 + received[at + 10]
-            if len(received) >= end and _unwrapped(received[at:end]) is not None:
-                return received[at:end], received[end:]
-        at = received.find(0x68, at + 1)
-    return None, received
+        return self.preamble + body + bytes([sum(body) & 0xFF, 0x16])
 
 
 def _unwrapped(frame: bytes) -> tuple[int, str, int, bytes] | None:

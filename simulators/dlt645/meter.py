@@ -34,6 +34,7 @@ class SimulatedDlt645:
         advance: bool = False,
     ) -> None:
         self.device, self.address, self.template = device, address, template
+        self.preamble = b"\xfe\xfe\xfe\xfe"
         self.overrides: dict[str, int | None] = {}
         """Raw numbers by channel that a test wants to be shown; None is shown as FF."""
         self.password, self.level = "000000", 2
@@ -56,7 +57,7 @@ class SimulatedDlt645:
         self._rests: dict[bytes, list[bytes]] = {}
 
     def answer(self, frame: bytes) -> bytes | None:
-        """The answer to a frame from the bus, without its preamble; None when it is not for this meter."""
+        """What is sent back to a frame from the bus; None when it is not for this meter."""
         parts = _unwrapped(frame)
         if parts is None or not self._is_meant(parts[0]):
             return None
@@ -182,22 +183,10 @@ class SimulatedDlt645:
         address = bytes.fromhex(self.address)[::-1]
         shifted = bytes((value + 0x33) & 0xFF for value in data)
         body = b"\x68" + address + b"\x68" + bytes([control, len(data)]) + shifted
-        return body + bytes([sum(body) & 0xFF, 0x16])
+        return self.preamble + body + bytes([sum(body) & 0xFF, 0x16])
 
 
 _MOST_CORRECTION: Final = timedelta(minutes=5)
-
-
-def cut(received: bytes) -> tuple[bytes | None, bytes]:
-    """(first whole frame of DL/T 645 in `received`, what is left of it)."""
-    at = received.find(0x68)
-    while at >= 0:
-        if len(received) > at + 9 and received[at + 7] == 0x68:
-            end = at + 12 + received[at + 9]
-            if len(received) >= end and _unwrapped(received[at:end]) is not None:
-                return received[at:end], received[end:]
-        at = received.find(0x68, at + 1)
-    return None, received
 
 
 def _unwrapped(frame: bytes) -> tuple[str, int, bytes] | None:

@@ -12,7 +12,7 @@ number, layout of a refusal, length limits), https://cnblogs.com/flyingcloude/p/
 identifiers), https://cnblogs.com/yangykaifa/p/7010777.html (kinds of meters, reading of a water meter).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -22,7 +22,7 @@ from gateway.drivers.bcd import bytes_of
 from gateway.drivers.sum_frame import PREAMBLE, START, Shape, closed, find, judge
 from gateway.errors import ExceptionReply, MalformedReply
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Hashable)
 
 EVERY_ADDRESS: Final = "AAAAAAAAAAAAAA"
 """Any meter answers; only sensible when one meter is on the line."""
@@ -88,7 +88,7 @@ class Asked:
     order: IdOrder
     serial: int
     repeats_serial: bool = True
-    """Some meters answer with a serial number of their own."""
+    """Some meters answer with a serial number of their own; then all questions have better the same one."""
 
     @property
     def request(self) -> Frame:
@@ -97,9 +97,8 @@ class Asked:
 
     @property
     def look(self) -> tuple[object, ...]:
-        """Equal when answers cannot be told apart."""
-        serial = self.serial if self.repeats_serial else None
-        return ("cjt188", self.kind, self.address, self.function, self.id, serial)
+        """Equal for questions that differ in nothing but the serial number, which an answer has too."""
+        return ("cjt188", self.kind, self.address, self.function, self.id)
 
 
 def judge_answer(received: bytes, asked: Asked, take: Callable[[Frame], T | None]) -> T | None:

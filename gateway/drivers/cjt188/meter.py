@@ -8,16 +8,18 @@ from typing import Final
 
 from gateway.contract.messages import CommandState
 from gateway.drivers.base import CommandOutcome, Group, Groups, ReadOutcome, Supply
-from gateway.drivers.bus.question import Asks, Question
+from gateway.drivers.bus.question import Asks, Question, ask_without_doubt
 from gateway.drivers.cjt188.decoder import Programs, compile_template
 from gateway.drivers.cjt188.frame import Asked, Frame, Function, IdOrder, build, judge_answer, time_bytes, time_in
-from gateway.drivers.orders import carry_out
+from gateway.drivers.read_back import order_and_look
 from gateway.drivers.visit import Step, Visits
-from gateway.errors import MalformedReply
+from gateway.errors import DoubtfulReply, MalformedReply
 from gateway.templates.cjt188 import Cjt188Template, Controls, ValveControl
 
-_AROUND_DATA: Final = 4 + 13 + 3
-"""Bytes of an answer besides its data: preamble, frame, identifier and serial number."""
+_HEAD: Final = 3
+"""Bytes of an answer's data before the item: identifier and serial number."""
+_AROUND_DATA: Final = 4 + 13 + _HEAD
+"""Bytes of an answer besides the item: preamble, frame and head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +69,30 @@ class Station:
 
     async def item(self, name: str) -> bytes:
         """The data of an item, behind the serial number."""
-        return await self._bus.ask(self._question(Function.READ, name, b"", self._compiled.lengths[name]))
+        question = self._question(Function.READ, name, b"", self._compiled.lengths[name])
+        return (await ask_without_doubt(self._bus, question))[_HEAD:]
 
     async def write(self, name: str, value: bytes) -> None:
-        """Writes an item; the answer has nothing but perhaps the status word."""
-        await self._bus.ask(self._question(Function.WRITE, name, value, 2))
+        """Writes an item; the answer has nothing but perhaps the status word. Sent once, whatever becomes of it."""
+        try:
+            await self._bus.ask(self._question(Function.WRITE, name, value, 2))
+        except DoubtfulReply:
+            pass  # perhaps a copy of the answer to an earlier order: this one was sent, and the meter will show it
+        finally:
+            self._bus.answers_change()
 
     def _question(self, function: Function, name: str, tail: bytes, answer_data_bytes: int) -> Question[bytes]:
+        """Its answer is all data with the serial number, so that answers to different questions differ."""
         compiled = self._compiled
-        self._serial = (self._serial + 1) & 0xFF
+        if compiled.repeats_serial:
+            self._serial = (self._serial + 1) & 0xFF
         asked = Asked(
             compiled.kind, self._address, function, name, compiled.id_order, self._serial, compiled.repeats_serial
         )
         bare = asked.request
         return Question(
             request=build(Frame(bare.kind, bare.address, bare.control, bare.data + tail)),
-            judge=lambda received: judge_answer(received, asked, lambda frame: frame.data[3:]),
+            judge=lambda received: judge_answer(received, asked, lambda frame: frame.data),
             look=asked.look,
             answer_bytes=_AROUND_DATA + answer_data_bytes,
             rest_s=compiled.rest_s,
@@ -133,7 +143,7 @@ class ValveMeter(Cjt188Meter):
         if supply is not Supply.VALVE:
             return CommandOutcome(CommandState.FAILED, f"the meter has no {supply}")
         order = bytes.fromhex(valve.open if on else valve.close)
-        return await carry_out(
+        return await order_and_look(
             lambda: self._station.write(valve.id, order),
             lambda: self._unlike(valve, on),
             valve.within_s,
@@ -161,7 +171,7 @@ class ClockMeter(Cjt188Meter):
             shown = time_in(await self._status(clock.status, clock.status_offset, 7))
             return "" if abs(shown - local_now()) <= timedelta(seconds=clock.tolerance_s) else str(shown)
 
-        return await carry_out(
+        return await order_and_look(
             lambda: self._station.write(clock.id, time_bytes(local_now())),
             error,
             clock.within_s,

@@ -12,7 +12,7 @@ https://blog.csdn.net/hanhui22/article/details/121776632 (the table of functions
 bits of refusals are named where they stand.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -22,7 +22,7 @@ from gateway.drivers.bcd import bytes_of
 from gateway.drivers.sum_frame import PREAMBLE, START, Shape, closed, find, judge
 from gateway.errors import ExceptionReply, MalformedReply
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Hashable)
 
 EVERY_ADDRESS: Final = "AAAAAAAAAAAA"
 """Any meter answers; only sensible when one meter is on the line."""

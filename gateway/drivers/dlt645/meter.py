@@ -24,7 +24,7 @@ from gateway.drivers.dlt645.frame import (
 )
 from gateway.drivers.dlt645.secret import PasswordMissing
 from gateway.drivers.dlt645.station import Station
-from gateway.drivers.orders import carry_out
+from gateway.drivers.read_back import order_and_look
 from gateway.drivers.visit import Step, Visits
 from gateway.errors import LineDown, MalformedReply, NoAnswer
 from gateway.templates.dlt645 import ClockControl, Controls, Dlt645Template, RelayControl
@@ -129,7 +129,7 @@ class RelayMeter(OrderedMeter):
         close = Order.PERMIT_CLOSE if relay.close == "permit" else Order.CLOSE
         until = valid_until(self._authority.local_now(), relay.valid_s)
         data = control_data(password, close if on else Order.TRIP, until)
-        outcome = await carry_out(
+        outcome = await order_and_look(
             lambda: self._station.order(Function.CONTROL, data),
             lambda: self._unlike(relay, on),
             relay.within_s,
@@ -159,7 +159,7 @@ class ClockMeter(OrderedMeter):
         password = self._password()
         if isinstance(password, CommandOutcome):
             return password
-        return await carry_out(
+        return await order_and_look(
             lambda: self._write_clock(clock, password, local_now),
             lambda: self._clock_error(clock, local_now),
             clock.within_s,

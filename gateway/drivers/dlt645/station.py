@@ -1,10 +1,10 @@
 """One DL/T 645 meter as a station of a bus: asks it for data items and gives it orders."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Final, TypeVar
 
 from gateway.drivers.bcd import number_in
-from gateway.drivers.bus.question import Asks, Question
+from gateway.drivers.bus.question import Asks, Question, ask_without_doubt
 from gateway.drivers.dlt645.frame import (
     EDITION_1997,
     EDITION_2007,
@@ -15,9 +15,9 @@ from gateway.drivers.dlt645.frame import (
     identifier,
     judge_answer,
 )
-from gateway.errors import MalformedReply
+from gateway.errors import DoubtfulReply, MalformedReply
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Hashable)
 
 _AROUND_DATA: Final = 4 + 12
 """Bytes of an answer besides its data: preamble and frame."""
@@ -34,14 +34,15 @@ class Station:
     async def item(self, name: str, expected_bytes: int = 0) -> bytes:
         """The data of an item, put together from as many frames as the meter sends."""
         item = identifier(name)
-        data, more = await self._bus.ask(self._reading(self._edition.read, item, b"", expected_bytes))
+        question = self._reading(self._edition.read, item, b"", expected_bytes)
+        data, more = await ask_without_doubt(self._bus, question)
         number = 0
         while more:
             number += 1
             if self._edition is EDITION_1997 or number > 0xFF or len(data) > _MOST_BYTES:
                 raise MalformedReply(f"item {name} goes on behind {len(data)} bytes")
             question = self._reading(Function.READ_ON, item, bytes([number]), expected_bytes)
-            part, more = await self._bus.ask(question)
+            part, more = await ask_without_doubt(self._bus, question)
             data += part
         return data
 
@@ -54,13 +55,18 @@ class Station:
         return number
 
     async def order(self, function: Function, data: bytes) -> None:
-        """A request whose answer says no more than that it was obeyed."""
-        await self._bus.ask(self._question(function, data, lambda frame: not frame.data or None, 0))
+        """A request whose answer says no more than that it was obeyed. Sent once, whatever becomes of it."""
+        try:
+            await self._bus.ask(self._question(function, data, lambda frame: not frame.data or None, 0))
+        except DoubtfulReply:
+            pass  # perhaps a copy of the answer to an earlier order: this one was sent, and the meter will show it
+        finally:
+            self._bus.answers_change()
 
     async def address(self) -> str:
         """The number of the meter that answers: how an address with wildcards is resolved."""
         question = self._question(Function.READ_ADDRESS, b"", _address_in, 6)
-        return await self._bus.ask(question)
+        return await ask_without_doubt(self._bus, question)
 
     def _reading(self, function: int, item: bytes, number: bytes, expected_bytes: int) -> Question[tuple[bytes, bool]]:
         """`number` is that of a continuation, which its answer repeats behind the data."""

@@ -1,12 +1,12 @@
 """A bus without wires: questions go straight to simulated meters, and a test may spoil what comes back."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import TypeVar
 
 from gateway.drivers.bus.question import Question
 from gateway.errors import LineDown, NoAnswer
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Hashable)
 Answers = Callable[[bytes], bytes | None]
 Spoil = Callable[[bytes, bytes], Iterable[bytes]]
 """(request, answer) → the pieces that arrive."""
@@ -43,3 +43,6 @@ class DirectBus:
             if found is not None:
                 return found
         raise NoAnswer("nothing came")
+
+    def answers_change(self) -> None:
+        """Nothing is late here."""

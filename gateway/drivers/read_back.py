@@ -1,4 +1,4 @@
-"""Carries out an order to a meter and looks whether the meter shows it; no order is ever sent twice."""
+"""Orders to a meter: sent once, and done only when the meter shows it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,7 +9,7 @@ from gateway.drivers.base import CommandOutcome
 from gateway.errors import DeviceError, ExceptionReply, LineDown, MalformedReply, NoAnswer
 
 
-async def carry_out(
+async def order_and_look(
     send: Callable[[], Awaitable[object]],
     look: Callable[[], Awaitable[str]],
     within_s: float,
@@ -18,7 +18,7 @@ async def carry_out(
     """Sends, then looks every `every_s` until the meter shows what was ordered, for at most `within_s`.
 
     `look` gives an empty text when the order is seen, else what is seen instead. An order without an answer may have
-    arrived: only what the meter shows decides. Raises LineDown when nothing was sent.
+    arrived: only what the meter shows at last decides. Raises LineDown when nothing was sent.
     """
     try:
         await send()
@@ -32,9 +32,7 @@ async def carry_out(
     while True:
         try:
             seen = await look()
-        except LineDown as error:
-            return CommandOutcome(CommandState.UNCERTAIN, f"not read back: {error}{answer}")
-        except DeviceError as error:
+        except (DeviceError, LineDown) as error:
             outcome = CommandOutcome(CommandState.UNCERTAIN, f"not read back: {error}{answer}")
         else:
             if not seen:

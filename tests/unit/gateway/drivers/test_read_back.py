@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gateway.contract.messages import CommandState
-from gateway.drivers.orders import carry_out
+from gateway.drivers.read_back import order_and_look
 from gateway.errors import ExceptionReply, LineDown, MalformedReply, NoAnswer
 
 
@@ -30,6 +30,7 @@ def saying(*answers: str | Exception) -> Callable[[], Awaitable[str]]:
         (saying(""), saying("old"), CommandState.FAILED, "the meter shows old"),
         (saying(""), saying("old", NoAnswer("silent")), CommandState.UNCERTAIN, "not read back: silent"),
         (saying(""), saying(LineDown("cut")), CommandState.UNCERTAIN, "not read back: cut"),
+        (saying(""), saying(LineDown("cut"), ""), CommandState.DONE, ""),
         (saying(ExceptionReply(4, "refused: why")), saying(""), CommandState.FAILED, "refused: why"),
         (saying(NoAnswer("silent")), saying(""), CommandState.DONE, ""),
         (saying(MalformedReply("sum")), saying("old"), CommandState.FAILED,
@@ -41,10 +42,10 @@ def saying(*answers: str | Exception) -> Callable[[], Awaitable[str]]:
 async def test_what_became_of_it(
     sent: Callable[[], Awaitable[str]], seen: Callable[[], Awaitable[str]], state: CommandState, detail: str
 ) -> None:
-    outcome = await carry_out(sent, seen, within_s=0.02, every_s=0.001)
+    outcome = await order_and_look(sent, seen, within_s=0.02, every_s=0.001)
     assert (outcome.state, outcome.detail) == (state, detail)
 
 
 async def test_without_a_line_nothing_was_sent() -> None:
     with pytest.raises(LineDown):
-        await carry_out(saying(LineDown("cut")), saying(""), within_s=0.02, every_s=0.001)
+        await order_and_look(saying(LineDown("cut")), saying(""), within_s=0.02, every_s=0.001)
