@@ -40,6 +40,11 @@ class Value188(BcdRegister):
         """First byte behind the value and its unit."""
         return self.offset + self.size + (self.unit_code is not None)
 
+    @property
+    def where(self) -> str:
+        """Its place, for people."""
+        return f"{self.id} @{self.offset} {self.type} {self.size}"
+
     @model_validator(mode="after")
     def _right_unit(self) -> Self:
         meant = UNIT_OF_CODE.get(self.unit_code or "")

@@ -38,6 +38,15 @@ class Item(BcdRegister):
         """Where the value begins in the item's data."""
         return self.position * self.stride
 
+    @property
+    def where(self) -> str:
+        """Its place, for people."""
+        return (
+            f"{self.id}[{self.position}] {self.type} {self.size}"
+            if self.is_block
+            else f"{self.id} {self.type} {self.size}"
+        )
+
     @model_validator(mode="after")
     def _inside(self) -> Self:
         if self.stride < self.size:
