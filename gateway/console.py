@@ -14,10 +14,12 @@ from gateway.app import Gateway
 from gateway.drivers.modbus.meter import compile_template
 from gateway.errors import ConfigError
 from gateway.settings import load_site
+from gateway.templates.base import DeviceTemplate
 from gateway.templates.cjt188 import Cjt188Template
 from gateway.templates.dlt645 import Dlt645Template
 from gateway.templates.library import Library
 from gateway.templates.modbus import ModbusTemplate
+from gateway.templates.senml import SenmlTemplate
 from gateway.uplink.settings import CredentialsMissing
 
 
@@ -77,6 +79,8 @@ def template_rows(library: Library) -> list[dict[str, Any]]:
 def template_text(template_id: str, library: Library, as_json: bool) -> str:
     """One template for `devices show`: the file's content and the requests of a full poll. Raises ConfigError."""
     template = library.meter(template_id)
+    if isinstance(template, SenmlTemplate):
+        return _senml_text(template, as_json)
     if isinstance(template, ModbusTemplate):
         reads, places, texts = _modbus_reads(template)
     else:
@@ -84,8 +88,7 @@ def template_text(template_id: str, library: Library, as_json: bool) -> str:
         reads, places, texts = _item_reads(template)
     if as_json:
         return json.dumps({**template.model_dump(mode="json"), "reads": reads}, ensure_ascii=False, indent=2)
-    lines = [f"{template.vendor} {template.model} ({template.medium.value}), proven: {template.proven}"]
-    lines += [f"  source: {source.reference} - {source.covers}" for source in template.sources]
+    lines = _identity(template)
     lines += [
         f"  {one.channel:32} {place}  × {one.scale} {one.unit}"
         for one, place in zip(template.registers, places, strict=True)
@@ -108,3 +111,22 @@ def _modbus_reads(template: ModbusTemplate) -> _Reads:
 def _item_reads(template: Dlt645Template | Cjt188Template) -> _Reads:
     items = list(dict.fromkeys(one.id for one in template.registers))
     return [{"item": item} for item in items], [one.where for one in template.registers], items
+
+
+def _identity(template: DeviceTemplate) -> list[str]:
+    lines = [f"{template.vendor} {template.model} ({template.medium.value}), proven: {template.proven}"]
+    return lines + [f"  source: {source.reference} - {source.covers}" for source in template.sources]
+
+
+def _senml_text(template: SenmlTemplate, as_json: bool) -> str:
+    if as_json:
+        return json.dumps(template.model_dump(mode="json"), ensure_ascii=False, indent=2)
+    return "\n".join(
+        [
+            *_identity(template),
+            *(
+                f"  {one.channel:32} record {one.record:20} {one.field:5} × {one.scale} {one.unit}"
+                for one in template.registers
+            ),
+        ]
+    )

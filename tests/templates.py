@@ -11,13 +11,17 @@ from gateway.templates.modbus import ModbusTemplate
 T = TypeVar("T", bound=DeviceTemplate)
 
 LIBRARY = Library()
-MODBUS_IDS = tuple(one for one in LIBRARY.ids if isinstance(LIBRARY.meter(one), ModbusTemplate))
 
 
 def _of(kind: type[T], template_id: str) -> T:
     template = LIBRARY.meter(template_id)
     assert isinstance(template, kind)
     return template
+
+
+def ids_of(protocol: str) -> list[str]:
+    """Ids of the templates of one protocol."""
+    return [template_id for template_id in LIBRARY.ids if LIBRARY.meter(template_id).protocol == protocol]
 
 
 def modbus(template_id: str) -> ModbusTemplate:

@@ -21,7 +21,7 @@ from gateway.templates.cjt188 import Cjt188Template
 from simulators.bcd import value_of
 from simulators.cjt188.meter import SimulatedCjt188
 from simulators.modbus.dwelling import Dwelling
-from tests.templates import LIBRARY, cjt188
+from tests.templates import cjt188, ids_of
 from tests.unit.gateway.drivers.direct import DirectBus
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -30,7 +30,7 @@ NOW_MS = round(NOW.replace(tzinfo=ZONE).timestamp() * 1000)
 ADDRESS = "78330011223344"
 VALVE = "generic-cjt188-cold-water-valve"
 HEAT = "generic-cjt188-heat"
-IDS = [one for one in LIBRARY.ids if LIBRARY.meter(one).protocol == "cjt188"]
+IDS = ids_of("cjt188")
 VALVES = [one for one in IDS if cjt188(one).controls.valve is not None]
 
 

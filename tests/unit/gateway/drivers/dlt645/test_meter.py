@@ -18,7 +18,7 @@ from gateway.templates.dlt645 import Dlt645Template
 from simulators.bcd import value_of
 from simulators.dlt645.meter import SimulatedDlt645
 from simulators.modbus.dwelling import Dwelling
-from tests.templates import LIBRARY, dlt645
+from tests.templates import dlt645, ids_of
 from tests.unit.gateway.drivers.direct import DirectBus
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -28,7 +28,7 @@ ADDRESS = "201709320072"
 RELAY = "generic-dlt645-2007-relay"
 THREE = "generic-dlt645-2007-three-phase"
 OLD = "generic-dlt645-1997"
-IDS = [one for one in LIBRARY.ids if LIBRARY.meter(one).protocol == "dlt645"]
+IDS = ids_of("dlt645")
 
 
 def now_ms() -> int:
