@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.drivers.base import Group, Line, ReadsMeter
 from gateway.drivers.bus.bus import Bus, Timing
-from gateway.drivers.bus.transport import Medium, SerialMedium, TcpMedium
+from gateway.drivers.bus.transport import SerialMedium, TcpMedium
 from gateway.drivers.cjt188 import meter as cjt188
 from gateway.drivers.dlt645 import meter as dlt645
 from gateway.drivers.dlt645.meter import LocalNow
@@ -58,20 +58,23 @@ def line_with_meters(
     return modbus.bus, [builder.build(device) for device, _ in settings.all_devices()]
 
 
-def bus_of(settings: BusLineSettings) -> Bus:
-    """The bus that all meters of a bus line share, whatever their protocol."""
+def timing_of(settings: BusLineSettings) -> Timing:
+    """How time passes on a bus."""
     port = settings.serial or settings.converter
     assert port is not None
-    medium: Medium
-    if settings.converter is not None:
-        medium = TcpMedium(settings.converter.host, settings.converter.port)
-    else:
-        assert settings.serial is not None
-        medium = SerialMedium(settings.serial)
     usual_s = _SHORTEST_SILENCE_S if port.baud_rate > 19_200 else 3.5 * port.character_s
     silence_s = usual_s if settings.silence_ms is None else settings.silence_ms / 1000
-    timing = Timing(settings.timeout_s, port.character_s, silence_s, settings.late_answer_s)
-    return Bus(medium, timing, reopens=settings.converter is not None, may_echo=True)
+    return Timing(settings.timeout_s, port.character_s, silence_s, settings.late_answer_s)
+
+
+def bus_of(settings: BusLineSettings) -> Bus:
+    """The bus that all meters of a bus line share, whatever their protocol."""
+    timing = timing_of(settings)
+    if settings.serial is not None:
+        return Bus(SerialMedium(settings.serial), timing, reopens=False, may_echo=True)
+    assert settings.converter is not None
+    medium = TcpMedium(settings.converter.host, settings.converter.port)
+    return Bus(medium, timing, reopens=True, may_echo=True)
 
 
 class _MeterBuilder:

@@ -2,13 +2,14 @@
 
 import asyncio
 import ssl
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final, TypeVar
 
 from gateway.drivers.bus.memory import AnswerMemory
 from gateway.drivers.bus.question import Question
+from gateway.drivers.bus.receiver import Receiver
 from gateway.drivers.bus.transport import Medium, Pipe
 from gateway.drivers.turns import Turns
 from gateway.errors import DeviceError, DoubtfulReply, ExceptionReply, LineDown, MalformedReply, NoAnswer
@@ -53,6 +54,8 @@ class Bus:
         self._medium, self._timing = medium, timing
         self._reopens, self._may_echo = reopens, may_echo
         self._memory = AnswerMemory()
+        self._time: Callable[[], float] = monotonic
+        """The event loop's clock, once there is one."""
         self._pipe: Pipe | None = None
         self._receiver: _Receiver | None = None
         self._echoes = False
@@ -76,13 +79,14 @@ class Bus:
     async def connect(self) -> None:
         """Opens the medium afresh. Raises LineDown."""
         self.close()
+        self._time = asyncio.get_running_loop().time
         receiver = self._receiver = _Receiver(self)
         pipe = await self._medium.open(receiver)
         if self._receiver is not receiver:  # closed meanwhile, or lost as soon as it stood
             pipe.abort()
             raise LineDown(f"{self} was closed while it was opened")
         self._pipe = pipe
-        self._last_byte = monotonic()
+        self._last_byte = self._time()
 
     def close(self) -> None:
         """Closes the medium; anything unread is thrown away, and an open question gets NoAnswer."""
@@ -100,7 +104,7 @@ class Bus:
         """
         look = question.look
         while True:
-            if look is not None and (rest_s := self._memory.free_at(look, question.request) - monotonic()) > 0:
+            if look is not None and (rest_s := self._memory.free_at(look, question.request) - self._time()) > 0:
                 await asyncio.sleep(rest_s)  # without a turn: others may ask meanwhile
             async with self.turns:
                 if self._open is None:
@@ -121,7 +125,7 @@ class Bus:
         self._open = question
         self._waiter = waiter = loop.create_future()
         pipe.write(question.request)
-        now = monotonic()
+        now = self._time()
         self._started = now
         self._sent = sent = now + len(question.request) * timing.character_s
         begins = timing.timeout_s if question.timeout_s is None else question.timeout_s
@@ -141,7 +145,7 @@ class Bus:
         while True:
             if self._pipe is None:
                 raise LineDown(f"{self} broke the connection")
-            now, seen = monotonic(), self._last_byte
+            now, seen = self._time(), self._last_byte
             silent_at = max(self._not_before, seen + max(self._timing.silence_s, question.rest_s))
             patience = patience or max(now, silent_at) + _MOST_NOISE_S
             if now > patience:
@@ -169,7 +173,7 @@ class Bus:
         """One timer serves many questions: it looks again when the deadline has moved on."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer_at = monotonic() + seconds
+        self._timer_at = self._time() + seconds
         self._timer = loop.call_later(seconds, self._look_at_clock)
 
     def _look_at_clock(self) -> None:
@@ -177,7 +181,7 @@ class Bus:
         question = self._open
         if question is None:
             return
-        now = monotonic()
+        now = self._time()
         if now < self._deadline:
             self._arm(asyncio.get_running_loop(), self._deadline - now)
             return
@@ -192,7 +196,7 @@ class Bus:
         question = self._open
         if question is None:
             self.stray_bytes += len(data)
-            self._last_byte = monotonic()
+            self._last_byte = self._time()
             return
         if self._received:
             data = self._received + data
@@ -267,7 +271,7 @@ class Bus:
             self._shut()
 
     def _settle(self, answer: object, error: Exception | None) -> None:
-        waiter, now = self._waiter, monotonic()
+        waiter, now = self._waiter, self._time()
         self._open = self._waiter = None
         if self._received:
             self._last_byte = now
@@ -288,15 +292,14 @@ class Bus:
             pipe.abort()
 
 
-class _Receiver(asyncio.Protocol):
+class _Receiver(Receiver):
     """What one opening of the medium delivers; nothing more once the bus has another."""
 
-    __slots__ = ("_bus",)
-
     def __init__(self, bus: Bus) -> None:
+        super().__init__()
         self._bus = bus
 
-    def data_received(self, data: bytes) -> None:
+    def received(self, data: bytes) -> None:
         if self._bus._receiver is self:
             self._bus.received(data)
 

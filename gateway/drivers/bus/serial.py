@@ -7,6 +7,7 @@ import termios
 from array import array
 from typing import Final
 
+from gateway.drivers.bus.receiver import Receiver
 from gateway.drivers.settings import SerialPort
 from gateway.errors import LineDown
 
@@ -20,7 +21,7 @@ _ASYNC_LOW_LATENCY: Final = 0x2000
 class SerialPipe:
     """An open serial port that nobody else may use meanwhile."""
 
-    def __init__(self, settings: SerialPort, receiver: asyncio.Protocol) -> None:
+    def __init__(self, settings: SerialPort, receiver: Receiver) -> None:
         """Opens and sets the port. Raises LineDown with the reason."""
         self._receiver = receiver
         self._loop = asyncio.get_running_loop()
@@ -54,7 +55,7 @@ class SerialPipe:
             self._lost(error)
             return
         if data:
-            self._receiver.data_received(data)
+            self._receiver.received(data)
         else:
             self._lost(None)
 

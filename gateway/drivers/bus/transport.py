@@ -5,6 +5,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from gateway.drivers.bus.receiver import Receiver
 from gateway.drivers.bus.serial import SerialPipe
 from gateway.drivers.settings import SerialPort, TlsSettings
 from gateway.errors import LineDown
@@ -14,7 +15,7 @@ _OPEN_S: Final = 5.0
 
 
 class Pipe(Protocol):
-    """An open medium: bytes go in here and come out at the receiver's `data_received`."""
+    """An open medium: bytes go in here and come out at the receiver's `received`."""
 
     def write(self, data: bytes) -> None:
         """Sends without waiting; a loss shows at the receiver's `connection_lost`."""
@@ -26,7 +27,7 @@ class Pipe(Protocol):
 class Medium(Protocol):
     """What can be opened again and again; `str()` names it for people."""
 
-    async def open(self, receiver: asyncio.Protocol) -> Pipe:
+    async def open(self, receiver: Receiver) -> Pipe:
         """Opens it; what arrives goes to `receiver`. Raises LineDown with the reason."""
 
 
@@ -41,7 +42,7 @@ class TcpMedium:
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 
-    async def open(self, receiver: asyncio.Protocol) -> Pipe:
+    async def open(self, receiver: Receiver) -> Pipe:
         """Connects. Raises LineDown."""
         context = None if self.tls is None else _context(self.tls)
         name = self.tls.server_name or self.host if self.tls is not None else None
@@ -73,7 +74,7 @@ class SerialMedium:
     def __str__(self) -> str:
         return self.settings.path
 
-    async def open(self, receiver: asyncio.Protocol) -> Pipe:
+    async def open(self, receiver: Receiver) -> Pipe:
         """Opens and sets the port. Raises LineDown."""
         return SerialPipe(self.settings, receiver)
 

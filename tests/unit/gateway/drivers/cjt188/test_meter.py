@@ -39,7 +39,9 @@ def now_ms() -> int:
 
 
 def simulated(template_id: str, address: str = ADDRESS) -> SimulatedCjt188:
-    return SimulatedCjt188("m", address, cjt188(template_id), Dwelling(1, "m", "water", ZONE), now_ms)
+    return SimulatedCjt188(
+        "m", address, cjt188(template_id), Dwelling(1, "m", cjt188(template_id).medium.value, ZONE), now_ms
+    )
 
 
 def changed(template_id: str, **changes: object) -> Cjt188Template:
