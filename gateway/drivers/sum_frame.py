@@ -70,6 +70,20 @@ def find(received: bytes, shape: Shape) -> Found:
     return Found(tuple(frames), complaint, unfinished=False)
 
 
+def only(received: bytes, shape: Shape) -> bytes:
+    """The one frame in `received`, behind any preamble. Raises MalformedReply when it is not exactly that."""
+    bare = received.lstrip(PREAMBLE)
+    found = find(bare, shape)
+    if found.frames != (bare,):
+        raise MalformedReply(found.complaint or "no whole frame")
+    return bare
+
+
+def matches(asked: str, address: str) -> bool:
+    """Whether a meter with `address` is meant by `asked`, in which A stands for any digit."""
+    return all(one in ("A", other) for one, other in zip(asked, address, strict=True))
+
+
 def judge(received: bytes, shape: Shape, ours: Callable[[bytes], T | None]) -> T | None:
     """The answer among the frames in `received`, None while it may still come.
 

@@ -1,12 +1,12 @@
 """One simulated CJ/T 188 meter: `answer(frame)` says what it sends back."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime
 
 from gateway.templates.cjt188 import Cjt188Template, Value188
-from simulators.bcd import bytes_of, raw_of
-from simulators.modbus.dwelling import Dwelling, is_cumulative
+from simulators.bcd import bytes_of
+from simulators.called import CalledMeter, checked
+from simulators.modbus.dwelling import Dwelling
 
 NO_SUCH_DATA = b"\x02\x00"
 
@@ -15,8 +15,8 @@ class Refused(Exception):
     """The meter answers with its status word and that it will not."""
 
 
-class SimulatedCjt188:
-    """Answers frames for one address. Everything that a test wants to be otherwise is an attribute."""
+class SimulatedCjt188(CalledMeter):
+    """Answers frames for one address."""
 
     def __init__(
         self,
@@ -27,33 +27,25 @@ class SimulatedCjt188:
         now_ms: Callable[[], int],
         advance: bool = False,
     ) -> None:
-        self.device, self.address, self.template = device, address, template
-        self.preamble = b"\xfe\xfe\xfe\xfe"
-        self.overrides: dict[str, int | None] = {}
-        """Raw numbers by channel that a test wants to be shown; None is shown as FF."""
+        super().__init__(device, address, dwelling, now_ms, advance)
+        self.template = template
         self.unit_codes: dict[str, int] = {}
         """Unit codes by channel that a test wants to be sent."""
         self.valve_open = True
         self.valve_stuck = False
         self.valve_moves_for = 0
         """How many readings the motor takes until the new state is shown."""
-        self.clock_error = timedelta(0)
-        """The meter's clock minus the true time."""
-        self.zone = ZoneInfo("Asia/Shanghai")
         self.orders: list[bytes] = []
         """Orders to the valve that were obeyed."""
-        self.values = {register.channel: register for register in template.registers}
-        self._dwelling, self._now_ms, self._advance = dwelling, now_ms, advance
-        self._last: dict[str, int] = {}
         self._moving: tuple[int, bool] | None = None
 
     def answer(self, frame: bytes) -> bytes | None:
         """What is sent back to a frame from the bus; None when it is not for this meter."""
         parts = _unwrapped(frame)
-        if parts is None or not self._is_meant(*parts[:2]):
+        if parts is None:
             return None
-        _, _, control, data = parts
-        if len(data) < 3:
+        kind, address, control, data = parts
+        if kind not in (0xAA, self._kind) or not self.is_called(address) or len(data) < 3:
             return None
         head, serial = data[:2], data[2:3]
         name = (head if self.template.id_order == "high-first" else head[::-1]).hex().upper()
@@ -63,26 +55,9 @@ class SimulatedCjt188:
             return self._wrapped(control | 0xC0, serial + NO_SUCH_DATA)
         return self._wrapped(control | 0x80, head + (serial if self.template.repeats_serial else b"\x00") + body)
 
-    def raw(self, register: Value188, at_ms: int) -> int | None:
-        """What the meter shows for a channel."""
-        if register.channel in self.overrides:
-            return self.overrides[register.channel]
-        if register.channel == "valve_state":
-            return raw_of(register, int(self.valve_open))
-        value = self._dwelling.value(register.channel, at_ms // 1000)
-        if self._advance and is_cumulative(register.channel):
-            step = max(1, int(register.factor))
-            value = self._last[register.channel] = max(value, self._last.get(register.channel, -step) + step)
-        return raw_of(register, value)
-
-    def local_now(self) -> datetime:
-        """What the meter's clock shows."""
-        true = datetime.fromtimestamp(self._now_ms() / 1000, self.zone).replace(tzinfo=None)
-        return true + self.clock_error
-
-    def _is_meant(self, kind: int, address: str) -> bool:
-        pairs = zip(address, self.address, strict=True)
-        return kind in (0xAA, int(self.template.kind, 16)) and all(one in ("A", other) for one, other in pairs)
+    def state(self, channel: str) -> int | None:
+        """1 while the valve is open."""
+        return int(self.valve_open) if channel == "valve_state" else None
 
     def _handled(self, control: int, name: str, value: bytes) -> bytes:
         """Data of the answer behind the serial number. Raises Refused."""
@@ -141,17 +116,15 @@ class SimulatedCjt188:
             if left <= 0:
                 self.valve_open = goal
 
+    @property
+    def _kind(self) -> int:
+        return int(self.template.kind, 16)
+
     def _wrapped(self, control: int, data: bytes) -> bytes:
-        address = bytes.fromhex(self.address)[::-1]
-        body = b"\x68" + bytes([int(self.template.kind, 16)]) + address + bytes([control, len(data)]) + data
-        return self.preamble + body + bytes([sum(body) & 0xFF, 0x16])
+        return self.framed(bytes([0x68, self._kind]) + bytes.fromhex(self.address)[::-1], control, data)
 
 
 def _unwrapped(frame: bytes) -> tuple[int, str, int, bytes] | None:
-    """(kind, address, control, data) of a right frame behind its preamble."""
-    frame = frame.lstrip(b"\xfe")
-    if len(frame) < 13 or frame[0] != 0x68 or frame[-1] != 0x16 or len(frame) != 13 + frame[10]:
-        return None
-    if sum(frame[:-2]) & 0xFF != frame[-2]:
-        return None
-    return frame[1], frame[2:9][::-1].hex().upper(), frame[9], frame[11:-2]
+    """(kind, address, control, data) of a right frame."""
+    bare = checked(frame, 11)
+    return None if bare is None else (bare[1], bare[2:9][::-1].hex().upper(), bare[9], bare[11:-2])

@@ -3,14 +3,16 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
 
-from gateway.templates.dlt645 import Dlt645Template, Item
-from simulators.bcd import bytes_of, raw_of
-from simulators.modbus.dwelling import Dwelling, is_cumulative
+from gateway.templates.dlt645 import Dlt645Template
+from simulators.bcd import bytes_of
+from simulators.called import CalledMeter, checked
+from simulators.modbus.dwelling import Dwelling
 
 NO_SUCH_DATA, NOT_AUTHORISED = 0x02, 0x04
 _TRIP, _PERMIT, _CLOSE = 0x1A, 0x1B, 0x1C
+_BROADCAST: Final = "999999999999"
+_MOST_CORRECTION: Final = timedelta(minutes=5)
 
 
 class Refused(Exception):
@@ -21,8 +23,8 @@ class Refused(Exception):
         self.word = word
 
 
-class SimulatedDlt645:
-    """Answers frames for one address. Everything that a test wants to be otherwise is an attribute."""
+class SimulatedDlt645(CalledMeter):
+    """Answers frames for one address."""
 
     def __init__(
         self,
@@ -33,39 +35,30 @@ class SimulatedDlt645:
         now_ms: Callable[[], int],
         advance: bool = False,
     ) -> None:
-        self.device, self.address, self.template = device, address, template
-        self.preamble = b"\xfe\xfe\xfe\xfe"
-        self.overrides: dict[str, int | None] = {}
-        """Raw numbers by channel that a test wants to be shown; None is shown as FF."""
+        super().__init__(device, address, dwelling, now_ms, advance)
+        self.template = template
         self.password, self.level = "000000", 2
         self.relay_open = False
         self.ordered_open = False
         self.relay_stuck = False
         """The order is obeyed, the contacts do not move."""
-        self.clock_error = timedelta(0)
-        """The meter's clock minus the true time."""
-        self.zone = ZoneInfo("Asia/Shanghai")
         self.most_data = 200
         """Bytes of an item in one frame; longer ones go on in others."""
         self.orders: list[int] = []
         """Control orders that were obeyed."""
         self.broadcasts: list[bytes] = []
-        self.values = {item.channel: item for item in template.registers}
-        self._old = template.edition == "1997"
-        self._dwelling, self._now_ms, self._advance = dwelling, now_ms, advance
-        self._last: dict[str, int] = {}
         self._rests: dict[bytes, list[bytes]] = {}
 
     def answer(self, frame: bytes) -> bytes | None:
         """What is sent back to a frame from the bus; None when it is not for this meter."""
         parts = _unwrapped(frame)
-        if parts is None or not self._is_meant(parts[0]):
+        if parts is None:
             return None
         address, control, data = parts
-        if address == "999999999999":
+        if address == _BROADCAST:
             self._broadcast(control, data)
             return None
-        if self._old and control != 0x01:
+        if not self.is_called(address) or (self.template.edition == "1997") != (control == 0x01):
             return None
         try:
             more, body = self._handled(control, data)
@@ -73,26 +66,9 @@ class SimulatedDlt645:
             return self._wrapped(control | 0xC0, bytes([refused.word]))
         return self._wrapped(control | 0x80 | (0x20 if more else 0), body)
 
-    def raw(self, item: Item, at_ms: int) -> int | None:
-        """What the meter shows for a channel."""
-        if item.channel in self.overrides:
-            return self.overrides[item.channel]
-        if item.channel == "relay_state":
-            return raw_of(item, 0 if self.relay_open else 1)
-        value = self._dwelling.value(item.channel, at_ms // 1000)
-        if self._advance and is_cumulative(item.channel):
-            step = max(1, int(item.factor))
-            value = self._last[item.channel] = max(value, self._last.get(item.channel, -step) + step)
-        return raw_of(item, value)
-
-    def local_now(self) -> datetime:
-        """What the meter's clock shows."""
-        true = datetime.fromtimestamp(self._now_ms() / 1000, self.zone).replace(tzinfo=None)
-        return true + self.clock_error
-
-    def _is_meant(self, address: str) -> bool:
-        pairs = zip(address, self.address, strict=True)
-        return address == "999999999999" or all(one in ("A", other) for one, other in pairs)
+    def state(self, channel: str) -> int | None:
+        """1 while the relay is closed."""
+        return int(not self.relay_open) if channel == "relay_state" else None
 
     def _handled(self, control: int, data: bytes) -> tuple[bool, bytes]:
         """(whether more follows, data of the answer). Raises Refused."""
@@ -180,20 +156,13 @@ class SimulatedDlt645:
                 self.clock_error += told - self.local_now().replace(microsecond=0)
 
     def _wrapped(self, control: int, data: bytes) -> bytes:
-        address = bytes.fromhex(self.address)[::-1]
-        shifted = bytes((value + 0x33) & 0xFF for value in data)
-        body = b"\x68" + address + b"\x68" + bytes([control, len(data)]) + shifted
-        return self.preamble + body + bytes([sum(body) & 0xFF, 0x16])
-
-
-_MOST_CORRECTION: Final = timedelta(minutes=5)
+        head = b"\x68" + bytes.fromhex(self.address)[::-1] + b"\x68"
+        return self.framed(head, control, bytes((value + 0x33) & 0xFF for value in data))
 
 
 def _unwrapped(frame: bytes) -> tuple[str, int, bytes] | None:
-    """(address, control, data) of a right frame behind its preamble."""
-    frame = frame.lstrip(b"\xfe")
-    if len(frame) < 12 or frame[0] != 0x68 or frame[7] != 0x68 or frame[-1] != 0x16 or len(frame) != 12 + frame[9]:
+    """(address, control, data) of a right frame."""
+    bare = checked(frame, 10)
+    if bare is None or bare[7] != 0x68:
         return None
-    if sum(frame[:-2]) & 0xFF != frame[-2]:
-        return None
-    return frame[1:7][::-1].hex().upper(), frame[8], bytes((value - 0x33) & 0xFF for value in frame[10:-2])
+    return bare[1:7][::-1].hex().upper(), bare[8], bytes((value - 0x33) & 0xFF for value in bare[10:-2])

@@ -19,7 +19,7 @@ from enum import IntEnum
 from typing import Final, Literal, TypeVar
 
 from gateway.drivers.bcd import bytes_of
-from gateway.drivers.sum_frame import PREAMBLE, START, Shape, closed, find, judge
+from gateway.drivers.sum_frame import PREAMBLE, START, Shape, closed, judge, matches, only
 from gateway.errors import ExceptionReply, MalformedReply
 
 T = TypeVar("T", bound=Hashable)
@@ -68,13 +68,7 @@ def build(frame: Frame, preamble: bytes = PREAMBLE) -> bytes:
 
 def parse(received: bytes) -> Frame:
     """The one frame in `received`, behind any preamble. Raises MalformedReply when it is not exactly that."""
-    start = received.find(START)
-    if start < 0 or received[:start].strip(b"\xfe"):
-        raise MalformedReply("no frame")
-    found = find(received[start:], _SHAPE)
-    if len(found.frames) != 1 or len(found.frames[0]) != len(received) - start:
-        raise MalformedReply(found.complaint or "no whole frame")
-    return _open(found.frames[0])
+    return _open(only(received, _SHAPE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +137,7 @@ def time_in(data: bytes) -> datetime:
 
 
 def _from_asked(asked: Asked, frame: Frame) -> bool:
-    kind = asked.kind in (EVERY_KIND, frame.kind)
-    return kind and all(one in ("A", other) for one, other in zip(asked.address, frame.address, strict=True))
+    return asked.kind in (EVERY_KIND, frame.kind) and matches(asked.address, frame.address)
 
 
 def _same_serial(asked: Asked, serial: bytes) -> bool:

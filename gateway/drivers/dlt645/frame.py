@@ -19,7 +19,7 @@ from enum import IntEnum
 from typing import Final, TypeVar
 
 from gateway.drivers.bcd import bytes_of
-from gateway.drivers.sum_frame import PREAMBLE, START, Shape, closed, find, judge
+from gateway.drivers.sum_frame import PREAMBLE, START, Shape, closed, judge, matches, only
 from gateway.errors import ExceptionReply, MalformedReply
 
 T = TypeVar("T", bound=Hashable)
@@ -135,13 +135,7 @@ def build(frame: Frame, preamble: bytes = PREAMBLE) -> bytes:
 
 def parse(received: bytes) -> Frame:
     """The one frame in `received`, behind any preamble. Raises MalformedReply when it is not exactly that."""
-    start = received.find(START)
-    if start < 0 or received[:start].strip(b"\xfe"):
-        raise MalformedReply("no frame")
-    found = find(received[start:], _SHAPE)
-    if len(found.frames) != 1 or len(found.frames[0]) != len(received) - start:
-        raise MalformedReply(found.complaint or "no whole frame")
-    return _open(found.frames[0])
+    return _open(only(received, _SHAPE))
 
 
 def judge_answer(received: bytes, address: str, function: int, refusals: tuple[str, ...],
@@ -160,11 +154,6 @@ def judge_answer(received: bytes, address: str, function: int, refusals: tuple[s
         return take(frame)
 
     return judge(received, _SHAPE, ours)
-
-
-def matches(asked: str, address: str) -> bool:
-    """Whether a meter with `address` is meant by `asked`, in which A stands for any digit."""
-    return all(one in ("A", other) for one, other in zip(asked, address, strict=True))
 
 
 def identifier(text: str) -> bytes:

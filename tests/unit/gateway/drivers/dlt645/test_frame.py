@@ -24,10 +24,10 @@ from gateway.drivers.dlt645.frame import (
     freeze,
     identifier,
     judge_answer,
-    matches,
     parse,
     write_data,
 )
+from gateway.drivers.sum_frame import matches
 from gateway.errors import ExceptionReply, MalformedReply
 from tests.unit.gateway.drivers.vectors import Vector, load
 
