@@ -121,7 +121,7 @@ def _spoilt(fault: Fault | None, answer: bytes) -> bytes:
         case Fault.GARBAGE:
             return _GARBAGE
         case Fault.WRONG_TRANSACTION:
-            position, value = 1, answer[1] ^ 0x5A
+            position, value = 0, answer[0] ^ 0x5A  # far from any that was asked
         case Fault.WRONG_PROTOCOL:
             position, value = 3, 9
         case Fault.WRONG_UNIT:
