@@ -54,8 +54,15 @@ def line_with_meters(
         modbus: ModbusLine = ModbusTcpLine(settings.host, settings.port, settings.timeout_s, settings.tls)
     else:
         modbus = ModbusLine(bus_of(settings), _FRAMINGS[settings.modbus_framing]())
+    return modbus.bus, meters_on(modbus, [device for device, _ in settings.all_devices()], library, local_now)
+
+
+def meters_on(
+    modbus: ModbusLine, devices: Sequence[DeviceSettings], library: Library, local_now: LocalNow | None = None
+) -> list[ReadsMeter]:
+    """The drivers of `devices`, whatever their protocol, on the bus that `modbus` speaks on. Raises ConfigError."""
     builder = _MeterBuilder(modbus, library, local_now)
-    return modbus.bus, [builder.build(device) for device, _ in settings.all_devices()]
+    return [builder.build(device) for device in devices]
 
 
 def timing_of(settings: BusLineSettings) -> Timing:

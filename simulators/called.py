@@ -1,5 +1,6 @@
 """What simulated meters that are called by their number have in common: what they show, and a clock of their own."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -9,7 +10,7 @@ from simulators.bcd import raw_of
 from simulators.modbus.dwelling import Dwelling, is_cumulative
 
 
-class CalledMeter:
+class CalledMeter(ABC):
     """Everything that a test wants to be otherwise is an attribute."""
 
     def __init__(
@@ -26,9 +27,9 @@ class CalledMeter:
         self._dwelling, self._now_ms, self._advance = dwelling, now_ms, advance
         self._last: dict[str, int] = {}
 
+    @abstractmethod
     def state(self, channel: str) -> int | None:
         """Of a relay or valve that the meter has; None for every other channel."""
-        del channel
 
     def raw(self, register: BcdRegister, at_ms: int) -> int | None:
         """What the meter shows for a channel."""

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from time import monotonic
 
 from gateway.contract.messages import CommandState
 from gateway.drivers.base import CommandOutcome
@@ -28,7 +27,8 @@ async def order_and_look(
         answer = f"; no proper answer to the order: {lost}"
     else:
         answer = ""
-    until = monotonic() + within_s
+    time = asyncio.get_running_loop().time
+    until = time() + within_s
     while True:
         try:
             seen = await look()
@@ -38,6 +38,6 @@ async def order_and_look(
             if not seen:
                 return CommandOutcome(CommandState.DONE)
             outcome = CommandOutcome(CommandState.FAILED, f"the meter shows {seen}{answer}")
-        if monotonic() + every_s > until:
+        if time() + every_s > until:
             return outcome
         await asyncio.sleep(every_s)

@@ -1,7 +1,7 @@
 """One bus with meters of three protocols, and the gateway's side of it."""
 
 import random
-from collections.abc import AsyncIterator, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -14,8 +14,10 @@ from gateway.drivers.base import Line, ReadsMeter
 from gateway.drivers.cjt188.meter import ValveAndClockMeter
 from gateway.drivers.dlt645.meter import RelayAndClockMeter
 from gateway.drivers.dlt645.secret import MeterPassword
+from gateway.drivers.modbus.framing import Rtu
+from gateway.drivers.modbus.line import ModbusLine
 from gateway.drivers.settings import BusLineSettings, Converter, DeviceSettings, SerialPort
-from gateway.lines import line_with_meters
+from gateway.lines import line_with_meters, meters_on
 from gateway.templates.base import Measured
 from simulators.bus.device import BusDevice
 from simulators.bus.ports import ConverterPort, PtyPort
@@ -26,12 +28,11 @@ from simulators.modbus.dwelling import Dwelling
 from simulators.modbus.faults import Fault, Faults
 from simulators.modbus.meter import SimulatedMeter
 from simulators.modbus.station import ModbusStation
+from tests.simulated_bus import joined
 from tests.templates import LIBRARY, cjt188, dlt645, modbus
 
 ZONE: Final = ZoneInfo("Asia/Shanghai")
 NOW_MS: Final = 1_800_000_000_000
-LATE_S: Final = 0.06
-"""Nothing arrives later than this on the simulated bus."""
 HOSTILE: Final = (
     Fault.SILENT, Fault.LATE, Fault.CUT, Fault.DOUBLED, Fault.DOUBLED_LATE, Fault.FLIPPED, Fault.STRAY,
 )  # fmt: skip
@@ -119,7 +120,10 @@ class Turning:
         return answer
 
 
-def _built() -> tuple[list[BusDevice], dict[str, Counting], SimulatedDlt645, SimulatedCjt188]:
+_Built = tuple[list[BusDevice], dict[str, Counting], SimulatedDlt645, SimulatedCjt188]
+
+
+def _built() -> _Built:
     codes = count(11)
     devices: list[BusDevice] = []
     counting: dict[str, Counting] = {}
@@ -145,11 +149,16 @@ def _built() -> tuple[list[BusDevice], dict[str, Counting], SimulatedDlt645, Sim
     return devices, counting, relay, valve
 
 
+def _mixed(bus: SimulatedBus, line: Line, meters: Sequence[ReadsMeter], built: _Built) -> Mixed:
+    _, counting, relay, valve = built
+    return Mixed(bus, line, {meter.device: meter for meter in meters}, counting, relay, valve)
+
+
 @asynccontextmanager
-async def mixed_bus(serial_link: Path | None = None, timeout_s: float = 0.04) -> AsyncIterator[Mixed]:
+async def mixed_bus(serial_link: Path | None = None) -> AsyncIterator[Mixed]:
     """The bus behind a converter, or behind a serial port of this machine that `serial_link` leads to."""
-    devices, counting, relay, valve = _built()
-    bus = SimulatedBus(devices, faults=Faults(generator=random.Random(5), late_s=LATE_S - 0.01, earliest_late_s=0.001))
+    built = _built()
+    bus = SimulatedBus(built[0])
     port: ConverterPort | PtyPort = ConverterPort(bus, "127.0.0.1", 0)
     if serial_link is not None:
         port = PtyPort(bus, serial_link)
@@ -157,19 +166,29 @@ async def mixed_bus(serial_link: Path | None = None, timeout_s: float = 0.04) ->
     settings = BusLineSettings(
         name="mixed",
         protocol="bus",
-        converter=Converter(host="127.0.0.1", port=port.port, baud_rate=115_200)
-        if isinstance(port, ConverterPort)
-        else None,
-        serial=SerialPort(path=port.path, baud_rate=115_200) if isinstance(port, PtyPort) else None,
-        timeout_s=timeout_s,
-        late_answer_s=LATE_S,
+        converter=Converter(host="127.0.0.1", port=port.port) if isinstance(port, ConverterPort) else None,
+        serial=SerialPort(path=port.path) if isinstance(port, PtyPort) else None,
+        timeout_s=1.0,
+        late_answer_s=0.1,
         silence_ms=0,
         devices=DEVICES,
     )
-    line, meters = line_with_meters(settings, LIBRARY, valve.local_now)
+    line, meters = line_with_meters(settings, LIBRARY, built[3].local_now)
     try:
-        yield Mixed(bus, line, {meter.device: meter for meter in meters}, counting, relay, valve)
+        yield _mixed(bus, line, meters, built)
     finally:
         line.close()
         await port.stop()
         bus.stop()
+
+
+def joined_bus() -> Mixed:
+    """The bus in memory, for a virtual clock: bytes take their time, and answers overlap as on a wire.
+
+    What is late comes after 0.3 s at most and takes less than 0.2 s: nothing arrives later than the bus believes.
+    """
+    built = _built()
+    faults = Faults(generator=random.Random(5), late_s=0.3, earliest_late_s=0.001)
+    bus, medium = joined(built[0], faults=faults, timeout_s=0.1, late_answer_s=0.6)
+    meters = meters_on(ModbusLine(bus, Rtu()), DEVICES, LIBRARY, built[3].local_now)
+    return _mixed(medium.simulated, bus, meters, built)
