@@ -26,6 +26,8 @@ class DirectBus:
         self.spoil: Spoil = untouched
         self.requests: list[bytes] = []
         self.looks: list[object] = []
+        self.changes = 0
+        """How often the bus was told that answers from before are none."""
         self.down_after: int | None = None
         """Number of questions after which there is no connection."""
 
@@ -46,3 +48,4 @@ class DirectBus:
 
     def answers_change(self) -> None:
         """Nothing is late here."""
+        self.changes += 1

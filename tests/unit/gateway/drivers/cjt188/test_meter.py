@@ -175,7 +175,7 @@ async def test_the_valve_is_moved_and_read_back(template_id: str) -> None:
     meter.valve_moves_for = 2
     closed = await built.switch(Supply.VALVE, False)
     assert (closed.state, meter.valve_open) == (CommandState.DONE, False)
-    assert len(bus.requests) == 4
+    assert (len(bus.requests), bus.changes) == (4, 1)
     opened = await built.switch(Supply.VALVE, True)
     assert (opened.state, meter.valve_open) == (CommandState.DONE, True)
     assert meter.orders == [b"\x99", b"\x55"]

@@ -219,6 +219,7 @@ async def test_the_relay_is_switched_and_read_back(close: str) -> None:
     assert built.supplies == {Supply.RELAY}
     off = await built.switch(Supply.RELAY, False)
     assert (off.state, meter.relay_open, meter.orders) == (CommandState.DONE, True, [0x1A])
+    assert bus.changes == 1
     on = await built.switch(Supply.RELAY, True)
     assert on.state is CommandState.DONE
     assert meter.orders[1:] == [0x1C if close == "direct" else 0x1B]
