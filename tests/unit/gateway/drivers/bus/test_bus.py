@@ -289,6 +289,7 @@ def test_what_is_read_after_a_write_was_said_after_it() -> None:
 
 def test_a_connection_that_breaks_ends_the_wait_at_once() -> None:
     async def test(wire: Wire) -> None:
+        await wire.line.read(2, 3, 0, 12)
         reader = asyncio.ensure_future(wire.line.read(1, 3, 0, 12))
         await asyncio.sleep(0.01)
         assert wire.medium.receiver is not None
