@@ -28,6 +28,11 @@ class JoinedMedium:
     def __str__(self) -> str:
         return "memory"
 
+    @property
+    def hang_up(self) -> str:
+        """Nothing hangs up by itself."""
+        return "why?"
+
     async def open(self, receiver: Receiver) -> Pipe:
         """Never fails unless told to."""
         if self.refuses:

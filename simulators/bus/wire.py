@@ -54,6 +54,8 @@ class SimulatedBus:
     timing: BusTiming = field(default_factory=BusTiming)
     faults: Faults = field(default_factory=Faults)
     """Only those of `ON_THE_WIRE` matter here."""
+    echoes: bool = False
+    """Whether the adapter of the master sends back all that it sends."""
     listeners: list[Callable[[bytes], None]] = field(default_factory=list)
     counts: BusCounts = field(default_factory=BusCounts)
     _request: _Transmission | None = None
@@ -63,6 +65,8 @@ class SimulatedBus:
 
     def hear(self, data: bytes) -> None:
         """Bytes from the master. What it sends without a pause is one frame."""
+        if self.echoes:
+            self._deliver(data)
         loop = asyncio.get_running_loop()
         now = loop.time()
         request = self._request
@@ -109,6 +113,7 @@ class SimulatedBus:
     def _plan(self, at: float, sending: Sending) -> None:
         loop = asyncio.get_running_loop()
         if at <= loop.time() and not self.timing.character_s:
+            self.counts.answers += 1
             self._deliver(sending.data)
             return
         self._at(at, lambda: self._begin(_Transmission(sending.data, at, at + len(sending.data) * self._character_s)))
@@ -122,6 +127,7 @@ class SimulatedBus:
 
     def _end(self, transmission: _Transmission) -> None:
         self._sending.remove(transmission)
+        self.counts.answers += 1
         data = transmission.data
         self._deliver(bytes(byte ^ _GARBLE for byte in data) if transmission.garbled else data)
 
@@ -131,7 +137,6 @@ class SimulatedBus:
             one.garbled = other.garbled = True
 
     def _deliver(self, data: bytes) -> None:
-        self.counts.answers += 1
         for listener in self.listeners:
             listener(data)
 

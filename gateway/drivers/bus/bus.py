@@ -58,7 +58,7 @@ class Bus:
         """The event loop's clock, once there is one."""
         self._pipe: Pipe | None = None
         self._receiver: _Receiver | None = None
-        self._echoes = False
+        self._echoes = self._said_something = False
         self._last_byte = self._not_before = self._clear_at = 0.0
         self._open: Question[Any] | None = None
         self._waiter: asyncio.Future[Any] | None = None
@@ -86,6 +86,7 @@ class Bus:
             pipe.abort()
             raise LineDown(f"{self} was closed while it was opened")
         self._pipe = pipe
+        self._said_something = False
         self._last_byte = self._time()
 
     def close(self) -> None:
@@ -193,6 +194,7 @@ class Bus:
 
     def received(self, data: bytes) -> None:
         """Bytes that arrived."""
+        self._said_something = True
         question = self._open
         if question is None:
             self.stray_bytes += len(data)
@@ -217,10 +219,12 @@ class Bus:
 
     def lost(self, error: Exception | None) -> None:
         """The connection is gone."""
-        if isinstance(error, ssl.SSLError):  # with TLS 1.3 a refused certificate of ours shows only now
+        if isinstance(error, ssl.SSLError):
             failure: DeviceError | LineDown = LineDown(f"{self} ends the TLS connection: {error.reason or error}")
-        else:
+        elif self._said_something:
             failure = NoAnswer(f"{self} broke the connection while waiting for the answer")
+        else:
+            failure = LineDown(f"{self} hangs up on a new connection: {self._medium.hang_up}")
         self._pipe = self._receiver = None
         self._fail(failure)
 

@@ -1,6 +1,7 @@
 """Where a line is plugged in, opened as one pipe of bytes: TCP, TLS or a serial port."""
 
 import asyncio
+import os
 import ssl
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -27,6 +28,10 @@ class Pipe(Protocol):
 class Medium(Protocol):
     """What can be opened again and again; `str()` names it for people."""
 
+    @property
+    def hang_up(self) -> str:
+        """What it may mean that the other side closes before it said anything."""
+
     async def open(self, receiver: Receiver) -> Pipe:
         """Opens it; what arrives goes to `receiver`. Raises LineDown with the reason."""
 
@@ -41,6 +46,11 @@ class TcpMedium:
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+    @property
+    def hang_up(self) -> str:
+        """Many converters serve one client; with TLS 1.3 a refused certificate shows only after the handshake."""
+        return "is it serving somebody else?" if self.tls is None else "does it accept the gateway's certificate?"
 
     async def open(self, receiver: Receiver) -> Pipe:
         """Connects. Raises LineDown."""
@@ -61,7 +71,7 @@ class TcpMedium:
         except ConnectionResetError as error:
             raise LineDown(f"{self} closes the connection while it is opened") from error
         except OSError as error:
-            raise LineDown(f"{self} does not accept connections: {error.strerror or error}") from error
+            raise LineDown(f"{self} does not accept connections: {_reason(error)}") from error
         return transport
 
 
@@ -73,6 +83,11 @@ class SerialMedium:
 
     def __str__(self) -> str:
         return self.settings.path
+
+    @property
+    def hang_up(self) -> str:
+        """A port closes by itself only when it is gone."""
+        return "is it plugged in?"
 
     async def open(self, receiver: Receiver) -> Pipe:
         """Opens and sets the port. Raises LineDown."""
@@ -90,3 +105,8 @@ def _context(tls: TlsSettings) -> ssl.SSLContext:
         raise LineDown(f"certificate files of the line are unusable: {error.strerror}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def _reason(error: OSError) -> str:
+    """asyncio says in `strerror` which call failed; the number says why. Names that resolve to nothing have none."""
+    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else str(error.strerror or error)
