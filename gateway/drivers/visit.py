@@ -33,16 +33,20 @@ class Visits:
         for number, step in enumerate(steps):
             try:
                 await self._take(step, now_ms, outcome)
-            except ExceptionReply:
+            except ExceptionReply as error:
                 outcome.exceptions += 1
-            except MalformedReply:
+                outcome.error = str(error)
+            except MalformedReply as error:
                 outcome.malformed += 1
-            except NoAnswer:
+                outcome.error = str(error)
+            except NoAnswer as error:
                 outcome.timeouts += 1
+                outcome.error = str(error)
                 break
-            except LineDown:
+            except LineDown as error:
                 if not number:
                     raise
+                outcome.error = str(error)
                 break
         return outcome
 

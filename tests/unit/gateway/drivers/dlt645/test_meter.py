@@ -193,7 +193,7 @@ async def test_lengths_of_a_block(content: bytes, malformed: int, missing: int) 
 async def test_a_silent_meter_costs_one_timeout() -> None:
     reader = build_meter("m", ADDRESS, DirectBus(lambda _: None), compile_meter(dlt645(THREE)))
     outcome = await reader.read(reader.groups, now_ms)
-    assert (outcome.timeouts, outcome.answered) == (1, False)
+    assert (outcome.timeouts, outcome.answered, outcome.error) == (1, False, "nothing came")
 
 
 async def test_a_line_that_breaks_keeps_what_came() -> None:
