@@ -38,15 +38,22 @@ class NoAnswer(DeviceError):
 
 
 class ExceptionReply(DeviceError):
-    """The device refused the request with a Modbus exception code."""
+    """The device refused the request properly; `code` is its protocol's, `meaning` says it in words."""
 
-    def __init__(self, code: int) -> None:
-        super().__init__(f"exception code {code}")
+    def __init__(self, code: int, meaning: str = "") -> None:
+        super().__init__(meaning or f"exception code {code}")
         self.code = code
 
 
 class MalformedReply(DeviceError):
     """The answer is not one to the question: wrong frame, unit, function or length. Never decoded."""
+
+
+class DoubtfulReply(MalformedReply):
+    """The answer is well-formed, but may be a second copy of another question's. The request was sent.
+
+    Asking again gives certainty: the bus first waits until no such copy can be on its way any more.
+    """
 
 
 class LineDown(GatewayError):

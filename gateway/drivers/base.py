@@ -116,8 +116,10 @@ class Line(Protocol):
 
     turns: Turns
     """Every transaction takes one (`async with self.turns`): with it the line is free and connected."""
-    busy_s: float
-    """Time spent in transactions since the start: the line's utilisation."""
+
+    @property
+    def busy_s(self) -> float:
+        """Time spent in transactions since the start: the line's utilisation."""
 
     @property
     def connected(self) -> bool:

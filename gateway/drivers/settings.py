@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from gateway.contract.limits import MAX_CODE_CHARS
 from gateway.drivers.base import Group
+from gateway.drivers.dlt645.secret import MeterPassword
 from gateway.templates.base import Strict
 from gateway.templates.report import ReportSettings
 
@@ -46,6 +47,8 @@ class DeviceSettings(Strict):
     """Station number on a Modbus line."""
     address: BusAddress | None = None
     """Address of a meter that is called by its number (DL/T 645: 12 digits, CJ/T 188: 14)."""
+    password: MeterPassword | None = None
+    """Where the password of a DL/T 645 meter is; without it the meter is only read."""
     periods: Periods | None = None
     """The site's periods when absent."""
     report: ReportSettings | None = None

@@ -12,7 +12,7 @@ from typing import Final
 from gateway.contract.messages import Point
 from gateway.drivers.base import Group
 from gateway.drivers.settings import DeviceSettings, ModbusTcpLineSettings
-from gateway.lines import modbus_tcp
+from gateway.lines import line_with_meters
 from gateway.polling.clock import Clock
 from gateway.polling.worker import LineWorker
 from gateway.templates.library import Library
@@ -42,7 +42,7 @@ def _worker(number: int, port: int, library: Library) -> LineWorker:
         timeout_s=_TIMEOUT_S,
         devices=devices,
     )
-    line, meters = modbus_tcp(settings, library)
+    line, meters = line_with_meters(settings, library)
     periods = [{Group.BILLING: _PERIOD_MS, Group.INSTANT: _PERIOD_MS}] * len(meters)
     return LineWorker(settings.name, line, meters, periods, Clock(), _nowhere)
 

@@ -1,13 +1,12 @@
 """One meter on a Modbus line: its template compiled to requests and decoders, and the visit that runs them."""
 
-import asyncio
 from collections.abc import Callable
 from time import monotonic
 
 from gateway.contract.quantities import Kind
 from gateway.drivers.base import Group, Groups, ReadOutcome
 from gateway.drivers.modbus.decoder import BlockDecoder, compile_block, field_of
-from gateway.drivers.modbus.line import ModbusTcpLine
+from gateway.drivers.modbus.line import ModbusLine
 from gateway.drivers.modbus.planner import TCP_COST, ReadLimits, plan
 from gateway.errors import ExceptionReply, MalformedReply, NoAnswer
 from gateway.templates.modbus import ModbusTemplate, Register
@@ -36,21 +35,18 @@ def compile_template(template: ModbusTemplate) -> Programs:
 class ModbusMeter:
     """Reads one unit of a line."""
 
-    def __init__(self, device: str, unit: int, line: ModbusTcpLine, programs: Programs, pause_ms: int) -> None:
+    def __init__(self, device: str, unit: int, line: ModbusLine, programs: Programs) -> None:
         self.device = device
         self.groups: Groups = frozenset(group for group in Group if programs[frozenset({group})])
         self._unit = unit
         self._line = line
         self._programs = programs
-        self._pause_s = pause_ms / 1000
         self._last_taken = 0
 
     async def read(self, groups: Groups, now_ms: Callable[[], int]) -> ReadOutcome:
         """Runs the program of `groups`. Values that came before a failure are kept. Raises LineDown."""
         outcome = ReadOutcome()
-        for number, decoder in enumerate(self._programs[groups]):
-            if number and self._pause_s:
-                await asyncio.sleep(self._pause_s)
+        for decoder in self._programs[groups]:
             block = decoder.block
             asked = monotonic()
             try:

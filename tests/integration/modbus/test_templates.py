@@ -24,7 +24,7 @@ async def test_reads_what_the_simulator_shows(template_id: str) -> None:
     line = ModbusTcpLine("127.0.0.1", server.port, 2.0)
     await line.connect()
     programs = compile_template(template)
-    reader = ModbusMeter("proof-1", 9, line, programs, 0)
+    reader = ModbusMeter("proof-1", 9, line, programs)
     try:
         outcome = await reader.read(reader.groups, lambda: frozen)
     finally:
@@ -50,7 +50,7 @@ async def test_sentinels_are_missing_not_values(template_id: str) -> None:
     await server.start("127.0.0.1", 0)
     line = ModbusTcpLine("127.0.0.1", server.port, 2.0)
     await line.connect()
-    reader = ModbusMeter("proof-1", 9, line, compile_template(template), 0)
+    reader = ModbusMeter("proof-1", 9, line, compile_template(template))
     try:
         outcome = await reader.read(reader.groups, lambda: 1_700_000_000_000)
     finally:

@@ -1,0 +1,1 @@
+"""Lines on real sockets and serial ports."""
