@@ -68,7 +68,7 @@ def compile_register(register: Register, template: ModbusTemplate) -> Callable[[
     """
     raw = raw_reader(register, template)
     numerator, denominator = register.factor.as_integer_ratio()
-    sentinels = frozenset(register.sentinels)
+    sentinels = frozenset(register.sentinels or ())
     low, high = _bounds(register)
     channel = register.channel
     as_ratio = register.type.is_float
