@@ -54,12 +54,16 @@ class ModbusMeter:
             self._unlocked, self._constants_until = False, 0
         return outcome
 
-    async def _prepare(self, outcome: ReadOutcome, now_ms: Callable[[], int]) -> None:
-        """Unlocks the device and reads what never changes, as far as that is due. Raises DeviceError."""
+    async def unlock(self) -> None:
+        """Writes what makes the device readable, if it is due. Raises DeviceError, LineDown."""
         unlock = self._programs.template.unlock
         if unlock is not None and not (self._unlocked and unlock.every == "connection"):
             await write_all(self._wire, self._unit, unlock.writes)
             self._unlocked = True
+
+    async def _prepare(self, outcome: ReadOutcome, now_ms: Callable[[], int]) -> None:
+        """Unlocks the device and reads what never changes, as far as that is due. Raises DeviceError."""
+        await self.unlock()
         if self._constants and now_ms() >= self._constants_until:
             await self._read_constants(outcome)
             self._constants_until = now_ms() + _CONSTANTS_HOLD_MS
