@@ -12,7 +12,7 @@ import structlog
 
 from gateway.app import Gateway
 from gateway.drivers.base import Group
-from gateway.drivers.modbus.meter import compile_template
+from gateway.drivers.modbus.program import compile_template
 from gateway.errors import ConfigError
 from gateway.settings import load_site
 from gateway.templates.library import Library

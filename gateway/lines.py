@@ -6,11 +6,11 @@ from typing import Final
 from gateway.drivers.base import Group, Line, ReadsMeter
 from gateway.drivers.bus.bus import Bus, Timing
 from gateway.drivers.bus.transport import SerialMedium, TcpMedium
-from gateway.drivers.modbus.controlled import modbus_meter
 from gateway.drivers.modbus.framing import Ascii, Framing, Manners, Rtu
 from gateway.drivers.modbus.line import ModbusLine, ModbusTcpLine
+from gateway.drivers.modbus.meter import ModbusMeter, modbus_meters
 from gateway.drivers.modbus.planner import TCP_COST, Cost, rtu_cost
-from gateway.drivers.modbus.program import Programs, compile_template
+from gateway.drivers.modbus.program import Member, Programs
 from gateway.drivers.settings import BusLineSettings, DeviceSettings, LineSettings, ModbusTcpLineSettings
 from gateway.polling.clock import Clock
 from gateway.polling.worker import LineWorker, Record
@@ -44,7 +44,7 @@ def line_with_meters(settings: LineSettings, library: Library) -> tuple[Line, li
     else:
         modbus = ModbusLine(bus_of(settings), _FRAMINGS[settings.modbus_framing]())
         builder = _MeterBuilder(modbus, library, modbus_cost_of(settings), distinct_looks=True)
-    return modbus.bus, [builder.build(device) for device, _ in settings.all_devices()]
+    return modbus.bus, builder.build([device for device, _ in settings.all_devices()])
 
 
 def timing_of(settings: BusLineSettings) -> Timing:
@@ -79,18 +79,30 @@ class _MeterBuilder:
     def __init__(self, modbus: ModbusLine, library: Library, cost: Cost, distinct_looks: bool) -> None:
         self._modbus, self._library = modbus, library
         self._cost, self._distinct_looks = cost, distinct_looks
-        self._programs: dict[str, Programs] = {}
+        self._programs: dict[tuple[tuple[str, int], ...], Programs] = {}
 
-    def build(self, device: DeviceSettings) -> ReadsMeter:
-        """The driver of a meter by the protocol of its template."""
-        template = self._library.meter(device.template)
-        assert isinstance(template, ModbusTemplate), template.protocol
-        assert device.unit_id is not None
-        if device.template not in self._programs:
-            self._programs[device.template] = compile_template(
-                template, self._cost, distinct_looks=self._distinct_looks
-            )
-        pause_s = template.limits.pause_ms / 1000
+    def build(self, devices: Sequence[DeviceSettings]) -> list[ReadsMeter]:
+        """The meters of a line in the order of its settings, by the protocols of their templates."""
+        units: dict[int, list[DeviceSettings]] = {}
+        for device in devices:
+            assert device.unit_id is not None
+            units.setdefault(device.unit_id, []).append(device)
+        built = {meter.device: meter for unit, members in units.items() for meter in self._modbus_unit(unit, members)}
+        return [built[device.id] for device in devices]
+
+    def _modbus_unit(self, unit: int, devices: Sequence[DeviceSettings]) -> list[ModbusMeter]:
+        """All meters that are in one unit: they are read together."""
+        key = tuple((device.template, device.instance) for device in devices)
+        if key not in self._programs:
+            members = [Member(self._template(template_id), instance) for template_id, instance in key]
+            self._programs[key] = Programs(members, self._cost, self._distinct_looks)
+        programs = self._programs[key]
+        pause_s = max(member.template.limits.pause_ms for member in programs.members) / 1000
         if pause_s:
-            self._modbus.treat(device.unit_id, Manners(rest_s=pause_s))
-        return modbus_meter(device.id, device.unit_id, self._modbus, self._programs[device.template])
+            self._modbus.treat(unit, Manners(rest_s=pause_s))
+        return modbus_meters([device.id for device in devices], unit, self._modbus, programs)
+
+    def _template(self, template_id: str) -> ModbusTemplate:
+        template = self._library.meter(template_id)
+        assert isinstance(template, ModbusTemplate), template.protocol
+        return template

@@ -45,8 +45,9 @@ def visit(whole: ModbusTemplate, memory: Memory, instance: int = 0) -> tuple[dic
             constants[place] = numbers[position]
     found: dict[str, Reading] = {}
     missing = errors = 0
-    for decoder in programs.of(frozenset(Group)):
-        readings, less, wrong = decoder.decode(words(decoder.block.address, decoder.block.count), constants)
+    for read in programs.of(frozenset(Group)):
+        ((_, decoder),) = read.decoders
+        readings, less, wrong = decoder.decode(words(read.block.address, read.block.count), constants)
         found |= {reading.channel: reading for reading in readings}
         missing, errors = missing + less, errors + wrong
     return found, missing, errors

@@ -116,12 +116,6 @@ class ModbusTemplate(DeviceTemplate):
     registers: Registers
     controls: Controls = Controls()
 
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        for kind, sentinels in self.sentinels.items():
-            refuse_sentinels(kind, sentinels)
-        return self
-
     def places(self) -> Iterator[Loc]:
         """Where in the file each of `registers` is written."""
         return (("registers", register.entry) for register in self.registers)
@@ -137,6 +131,14 @@ class ModbusTemplate(DeviceTemplate):
         """Also values that no read can hold, that lie out of reach or that lie over each other."""
         yield from super().findings()
         yield from findings(self._by_instance(), tuple(self.places()), self.limits)
+        for kind, sentinels in self.sentinels.items():
+            try:
+                refuse_sentinels(kind, sentinels)
+            except ValueError as error:
+                yield ("sentinels", kind.value), str(error)
+        for supply in ("relay", "valve"):
+            if self.instances is not None and getattr(self.controls, supply) is not None:
+                yield ("controls", supply), "none beside instances, an order would be for all of them"
 
     def named(self) -> tuple[AddressRange, ...]:
         """All addresses that registers lie on, in order, as ranges that do not touch each other."""

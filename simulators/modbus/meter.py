@@ -84,8 +84,8 @@ class SimulatedMeter:
 
     def read(self, function: int, address: int, count: int) -> list[int]:
         """`count` registers, or coils as 0 and 1, from `address`. Raises Refused."""
-        self._check(function, address, count)
-        words = self._words(function, address, count)
+        self.check(function, address, count)
+        words = self.words(function, address, count)
         return [words.get(at, 0) for at in range(address, address + count)]
 
     def write(self, function: int, address: int, values: Sequence[int]) -> None:
@@ -95,6 +95,12 @@ class SimulatedMeter:
         if not self.controls.write(function, address, values):
             raise Refused(ILLEGAL_ADDRESS)
 
+    def adjoin(self, other: "SimulatedMeter") -> None:
+        """From now on the addresses of `other` are there too: both are in one unit."""
+        functions = {*self._there, *other._there}
+        nothing: frozenset[int] = frozenset()
+        self._there = {by: self._there.get(by, nothing) | other._there.get(by, nothing) for by in functions}
+
     def raws(self, register: Register, at_ms: int) -> Raws:
         """What the numbers of `register` are at `at_ms`."""
         forced = self.overrides.get(register.channel)
@@ -102,7 +108,8 @@ class SimulatedMeter:
             return forced if isinstance(forced, tuple) else (forced, *raws_of(register, 0)[1:])
         return raws_of(register, self._value(register, at_ms))
 
-    def _words(self, function: int, address: int, count: int) -> Words:
+    def words(self, function: int, address: int, count: int) -> Words:
+        """Registers by address that answer a read; those that lie elsewhere may be among them."""
         at_ms = self._now_ms()
         words: Words = {at: word for (by, at), word in self._fixed.items() if by == function}
         for shown, state in self.controls.shown():
@@ -131,7 +138,8 @@ class SimulatedMeter:
             ]
         return self._selected[key]
 
-    def _check(self, function: int, address: int, count: int) -> None:
+    def check(self, function: int, address: int, count: int) -> None:
+        """Raises Refused for a read that the device does not bear."""
         if function not in (1, 2, 3, 4):
             raise Refused(ILLEGAL_FUNCTION)
         if not 1 <= count <= self.template.limits.most(function):

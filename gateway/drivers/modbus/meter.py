@@ -1,131 +1,86 @@
-"""One meter on a Modbus line: the visit that runs the programs of its template."""
+"""Modbus meters as polling and commands see them: which of them a template makes, and their capabilities."""
 
 from collections.abc import Callable, Sequence
-from time import monotonic
-from typing import Final
+from datetime import datetime
 
-import structlog
-
-from gateway.drivers.base import Groups, ReadOutcome
-from gateway.drivers.modbus.decoder import BlockDecoder
-from gateway.drivers.modbus.numbers import Absent, Raw
-from gateway.drivers.modbus.planner import Block
-from gateway.drivers.modbus.program import Program, Programs, compile_template
-from gateway.drivers.modbus.wire import UNREACHED, ModbusWire, write_all
-from gateway.errors import ExceptionReply, MalformedReply, NoAnswer
-
-__all__ = ["ModbusMeter", "Programs", "compile_template"]
-
-log = structlog.get_logger(__name__)
-
-_ILLEGAL_ADDRESS: Final = 2
-_CONSTANTS_HOLD_MS: Final = 3_600_000
-"""A technician may change a transformer's ratio while the meter runs; an hour later at the latest it is known."""
+from gateway.drivers.base import CommandOutcome, Groups, ReadOutcome, Supply
+from gateway.drivers.modbus.clock import ClockSetter
+from gateway.drivers.modbus.program import Programs
+from gateway.drivers.modbus.switch import Switcher
+from gateway.drivers.modbus.unit import Unit
+from gateway.drivers.modbus.wire import ModbusWire
+from gateway.templates.modbus import ModbusTemplate
 
 
 class ModbusMeter:
-    """Reads one unit of a line."""
+    """Reads one meter: a unit, or one member of it."""
 
-    def __init__(self, device: str, unit: int, wire: ModbusWire, programs: Programs) -> None:
+    def __init__(self, device: str, unit: Unit, member: int = 0) -> None:
         self.device = device
-        self.groups: Groups = programs.groups
-        self._unit = unit
-        self._wire = wire
-        self._programs = programs
-        self._unlocked = False
-        self._constants: list[Raw] = [Absent.ERROR] * programs.constant_count
-        self._constants_until = 0
-        self._last_taken = 0
+        self.groups: Groups = unit.programs.groups(member)
+        self.template: ModbusTemplate = unit.programs.members[member].template
+        self._unit, self._member = unit, member
 
     async def read(self, groups: Groups, now_ms: Callable[[], int]) -> ReadOutcome:
         """Runs the program of `groups`. Values that came before a failure are kept. Raises LineDown."""
-        outcome = ReadOutcome()
-        try:
-            await self._prepare(outcome, now_ms)
-            await self._read(self._programs.of(groups), outcome, now_ms)
-        except ExceptionReply as refusal:
-            _count(refusal, outcome)
-        except MalformedReply:
-            outcome.malformed += 1
-        except NoAnswer:
-            outcome.timeouts += 1
-        if outcome.malformed or outcome.timeouts:
-            # It may have been without power, or have been exchanged.
-            self._unlocked, self._constants_until = False, 0
-        return outcome
-
-    async def unlock(self) -> None:
-        """Writes what makes the device readable, if it is due. Raises DeviceError, LineDown."""
-        unlock = self._programs.template.unlock
-        if unlock is not None and not (self._unlocked and unlock.every == "connection"):
-            await write_all(self._wire, self._unit, unlock.writes)
-            self._unlocked = True
-
-    async def _prepare(self, outcome: ReadOutcome, now_ms: Callable[[], int]) -> None:
-        """Unlocks the device and reads what never changes, as far as that is due. Raises DeviceError."""
-        await self.unlock()
-        if self._constants and now_ms() >= self._constants_until:
-            await self._read_constants(outcome)
-            self._constants_until = now_ms() + _CONSTANTS_HOLD_MS
-
-    async def _read_constants(self, outcome: ReadOutcome) -> None:
-        """Those that the device refuses leave their channels in error, and the others go on."""
-        for reader in self._programs.constants:
-            try:
-                numbers = reader.unpack(await self._ask(reader.block, outcome))
-            except ExceptionReply as refusal:
-                _count(refusal, outcome)
-                continue
-            for position, place in reader.places:
-                self._constants[place] = numbers[position]
-
-    async def _read(self, program: Program, outcome: ReadOutcome, now_ms: Callable[[], int]) -> None:
-        for decoder in program:
-            if outcome.timeouts:
-                break
-            try:
-                await self._read_block(decoder, outcome, now_ms)
-            except ExceptionReply as refusal:
-                if refusal.code == _ILLEGAL_ADDRESS and self._programs.covers_hole(decoder.block):
-                    await self._read_without_holes(decoder, outcome, now_ms)
-                else:
-                    _count(refusal, outcome)
-
-    async def _read_block(self, decoder: BlockDecoder, outcome: ReadOutcome, now_ms: Callable[[], int]) -> None:
-        registers = await self._ask(decoder.block, outcome)
-        readings, missing, errors = decoder.decode(registers, self._constants)
-        outcome.missing += missing
-        outcome.errors += errors
-        outcome.answers.append((self._taken(now_ms()), readings))
-
-    async def _read_without_holes(self, decoder: BlockDecoder, outcome: ReadOutcome, now_ms: Callable[[], int]) -> None:
-        """Reads again what was refused; when that works, it was for the hole, and no read covers one any more."""
-        careful = self._programs.without_holes
-        answers = len(outcome.answers)
-        for smaller in careful.again(decoder):
-            try:
-                await self._read_block(smaller, outcome, now_ms)
-            except ExceptionReply as refusal:
-                _count(refusal, outcome)
-        if len(outcome.answers) > answers and self._programs is not careful:
-            self._programs = careful
-            log.warning("reads-without-holes", device=self.device, refused=decoder.block.address)
-
-    async def _ask(self, block: Block, outcome: ReadOutcome) -> Sequence[int]:
-        asked = monotonic()
-        registers = await self._wire.read(self._unit, block.function, block.address, block.count)
-        outcome.round_trips_us.append(round((monotonic() - asked) * 1_000_000))
-        return registers
-
-    def _taken(self, now: int) -> int:
-        """The time of an answer; never the same twice for one device, which would make two values one."""
-        self._last_taken = max(now, self._last_taken + 1)
-        return self._last_taken
+        return await self._unit.read(self._member, groups, now_ms)
 
 
-def _count(refusal: ExceptionReply, outcome: ReadOutcome) -> None:
-    """A converter's word that it does not reach the device is no answer of the device."""
-    if refusal.code in UNREACHED:
-        outcome.timeouts += 1
-    else:
-        outcome.exceptions += 1
+class _Switches(ModbusMeter):
+    """Has a relay, a valve, or both."""
+
+    def __init__(self, device: str, unit: Unit, member: int = 0) -> None:
+        super().__init__(device, unit, member)
+        controls = self.template.controls
+        self._switchers = {
+            supply: Switcher(switch, self.template, unit.number, unit.wire, unit.unlock)
+            for supply, switch in ((Supply.RELAY, controls.relay), (Supply.VALVE, controls.valve))
+            if switch is not None
+        }
+
+    @property
+    def supplies(self) -> frozenset[Supply]:
+        """What of it can be switched."""
+        return frozenset(self._switchers)
+
+    async def switch(self, supply: Supply, on: bool) -> CommandOutcome:
+        """See SwitchesSupply. Raises KeyError for a supply that it does not have."""
+        return await self._switchers[supply].order(on)
+
+
+class _SetsClock(ModbusMeter):
+    """Has a clock."""
+
+    def __init__(self, device: str, unit: Unit, member: int = 0) -> None:
+        super().__init__(device, unit, member)
+        clock = self.template.controls.clock
+        assert clock is not None
+        self._clock = ClockSetter(clock, self.template, unit.number, unit.wire, unit.unlock)
+
+    async def set_clock(self, local_now: Callable[[], datetime]) -> CommandOutcome:
+        """See SetsClock."""
+        return await self._clock.set(local_now)
+
+
+class _SwitchesAndSetsClock(_Switches, _SetsClock):
+    """Has both."""
+
+
+def modbus_meters(devices: Sequence[str], unit: int, wire: ModbusWire, programs: Programs) -> list[ModbusMeter]:
+    """The meters of one unit, one for each member of `programs`, with the capabilities that its template gives it."""
+    shared = Unit(devices[0], unit, wire, programs)
+    return [
+        _class_of(member.template)(device, shared, number)
+        for number, (device, member) in enumerate(zip(devices, programs.members, strict=True))
+    ]
+
+
+def _class_of(template: ModbusTemplate) -> type[ModbusMeter]:
+    controls = template.controls
+    kinds: dict[tuple[bool, bool], type[ModbusMeter]] = {
+        (False, False): ModbusMeter,
+        (True, False): _Switches,
+        (False, True): _SetsClock,
+        (True, True): _SwitchesAndSetsClock,
+    }
+    return kinds[controls.relay is not None or controls.valve is not None, controls.clock is not None]

@@ -1,6 +1,6 @@
-"""A template compiled for one kind of line: which reads a visit makes and what decodes their answers; pure."""
+"""Templates compiled for one kind of line: which reads a visit makes and what decodes their answers; pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,9 +19,28 @@ from gateway.drivers.modbus.planner import (
     with_distinct_looks,
 )
 from gateway.templates.modbus import ModbusTemplate
+from gateway.templates.modbus_controls import Unlock
 from gateway.templates.modbus_registers import Layout, Register
 
-Program = tuple[BlockDecoder, ...]
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One meter of a unit: a template, or one of its instances."""
+
+    template: ModbusTemplate
+    instance: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One read and, for each member of the unit that has something in it, what decodes the answer."""
+
+    block: Block
+    decoders: tuple[tuple[int, BlockDecoder], ...]
+    """(number of the member, its decoder)"""
+
+
+Program = tuple[Read, ...]
 """The reads of one visit."""
 
 
@@ -41,36 +60,40 @@ def group_of(register: Register) -> Group:
 
 
 class Programs:
-    """All reads of one template on lines of one cost; shared by every device of it."""
+    """All reads of one unit on lines of one cost; shared by every unit with the same members.
+
+    Mostly a unit is one meter. Those of a unit with several are read together: what they have in one block costs one
+    request, however many they are.
+    """
 
     def __init__(
-        self,
-        template: ModbusTemplate,
-        cost: Cost,
-        instance: int = 0,
-        distinct_looks: bool = False,
-        refuses_holes: bool = False,
+        self, members: Sequence[Member], cost: Cost, distinct_looks: bool = False, refuses_holes: bool = False
     ) -> None:
-        """`instance` is which of the template's instances is meant. `distinct_looks` is for a bus without transaction
-        numbers. `refuses_holes` is for a device that turned out to, though its template does not say it."""
-        self.template = template
-        self.refuses_holes = refuses_holes or template.limits.refuses_holes
-        self._cost, self._instance, self._distinct = cost, instance, distinct_looks
-        self._registers = template.for_instance(instance)
-        self._limits = _limits(template, self._registers, self.refuses_holes)
+        """`distinct_looks` is for a bus without transaction numbers. `refuses_holes` is for a device that turned out
+        to, though its template does not say it."""
+        self.members = tuple(members)
+        self.refuses_holes = refuses_holes or any(one.template.limits.refuses_holes for one in members)
+        self._cost, self._distinct = cost, distinct_looks
+        self._registers = [
+            (number, register)
+            for number, member in enumerate(members)
+            for register in member.template.for_instance(member.instance)
+        ]
+        self._limits = self._limits_with(self.refuses_holes)
         layouts = dict.fromkeys(
-            template.layout(one, register.function) for register in self._registers for one in register.constants
+            self.members[number].template.layout(one, register.function)
+            for number, register in self._registers
+            for one in register.constants
         )
         self._constant: dict[Layout, int] = {layout: place for place, layout in enumerate(layouts)}
         self._of = {
-            groups: self._compile([one for one in self._registers if group_of(one) in groups])
+            groups: self._compile([(number, one) for number, one in self._registers if group_of(one) in groups])
             for groups in (frozenset({Group.BILLING}), frozenset({Group.INSTANT}), frozenset(Group))
         }
 
-    @property
-    def groups(self) -> Groups:
-        """The groups that the template has channels in."""
-        return frozenset(group for group in Group if self._of[frozenset({group})])
+    def groups(self, member: int) -> Groups:
+        """The groups that a member has channels in."""
+        return frozenset(group_of(one) for number, one in self._registers if number == member)
 
     def of(self, groups: Groups) -> Program:
         """The reads of a visit for the channels of `groups`."""
@@ -88,33 +111,53 @@ class Programs:
         return tuple(self._constant_reader(block) for block in plan(list(fields), self._cost, self._limits))
 
     @cached_property
+    def unlocks(self) -> tuple[Unlock, ...]:
+        """What must be written before a read."""
+        unlocks = (member.template.unlock for member in self.members)
+        return tuple(dict.fromkeys(one for one in unlocks if one is not None))
+
+    @cached_property
     def without_holes(self) -> "Programs":
-        """The same for a device that answers no read across addresses that the template does not name."""
+        """The same for a device that answers no read across addresses that no template names."""
         if self.refuses_holes:
             return self
-        return Programs(self.template, self._cost, self._instance, self._distinct, refuses_holes=True)
+        return Programs(self.members, self._cost, self._distinct, refuses_holes=True)
 
     def covers_hole(self, block: Block) -> bool:
-        """Whether a read covers addresses that the template does not name."""
-        strict = _limits(self.template, self._registers, refuses_holes=True)
+        """Whether a read covers addresses that no template names."""
+        strict = self._limits_with(refuses_holes=True)
         return not strict.allow(block.function, block.address, block.address + block.count)
 
-    def again(self, decoder: BlockDecoder) -> Program:
+    def again(self, read: Read) -> Program:
         """Reads for what one read should have given."""
-        return self._compile(decoder.registers)
+        return self._compile([(number, one) for number, decoder in read.decoders for one in decoder.registers])
 
-    def _compile(self, registers: Sequence[Register]) -> Program:
-        blocks = plan(list({_field_of(one) for one in registers}), self._cost, self._limits)
+    def _compile(self, registers: Sequence[tuple[int, Register]]) -> Program:
+        blocks = plan(list({_field_of(one) for _, one in registers}), self._cost, self._limits)
         if self._distinct:
             blocks = with_distinct_looks(blocks, self._limits)
-        nan = Absent(self.template.nan)
-        members = [(block, set(block.fields)) for block in blocks]
-        return tuple(
-            compile_block(
-                block, [one for one in registers if _field_of(one) in fields], self.template.layout, self._constant, nan
-            )
-            for block, fields in members
-        )
+        return tuple(Read(block, tuple(self._decoders(block, registers))) for block in blocks)
+
+    def _decoders(self, block: Block, registers: Sequence[tuple[int, Register]]) -> Iterator[tuple[int, BlockDecoder]]:
+        fields = set(block.fields)
+        for number, member in enumerate(self.members):
+            own = [one for owner, one in registers if owner == number and _field_of(one) in fields]
+            if own:
+                template = member.template
+                yield number, compile_block(block, own, template.layout, self._constant, Absent(template.nan))
+
+    def _limits_with(self, refuses_holes: bool) -> ReadLimits:
+        """What all members bear. A value on both sides of a hole is read as one all the same: it cannot be had else."""
+        templates = [member.template for member in self.members]
+        bears = [template.limits for template in templates]
+        readable: tuple[Range, ...] | None = None
+        if refuses_holes:
+            named = [one for template in templates for one in template.named()]
+            readable = tuple((one.function, one.first, one.last + 1) for one in named)
+            readable += tuple(register.span() for _, register in self._registers)
+        forbidden = tuple((one.function, one.first, one.last + 1) for limits in bears for one in limits.forbidden)
+        registers, coils = (min(limits.most(function) for limits in bears) for function in (3, 1))
+        return ReadLimits(registers, coils, readable, forbidden)
 
     def _constant_reader(self, block: Block) -> ConstantReader:
         end = block.address + block.count
@@ -131,21 +174,10 @@ class Programs:
 def compile_template(
     template: ModbusTemplate, cost: Cost = TCP_COST, *, instance: int = 0, distinct_looks: bool = False
 ) -> Programs:
-    """All read programs of a template (see `Programs`)."""
-    return Programs(template, cost, instance, distinct_looks)
+    """All read programs of a unit that is one meter (see `Programs`)."""
+    return Programs((Member(template, instance),), cost, distinct_looks)
 
 
 def _field_of(register: Register) -> Field:
     function, first, end = register.span()
     return Field(function, first, end - first)
-
-
-def _limits(template: ModbusTemplate, registers: Sequence[Register], refuses_holes: bool) -> ReadLimits:
-    """A value that lies on both sides of a hole is read as one all the same: it cannot be had otherwise."""
-    bears = template.limits
-    readable: tuple[Range, ...] | None = None
-    if refuses_holes:
-        named: list[Range] = [(one.function, one.first, one.last + 1) for one in template.named()]
-        readable = tuple(named + [one.span() for one in registers])
-    forbidden = tuple((one.function, one.first, one.last + 1) for one in bears.forbidden)
-    return ReadLimits(bears.max_registers, bears.most(1), readable, forbidden)

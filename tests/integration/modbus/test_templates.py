@@ -11,9 +11,9 @@ import pytest_asyncio
 
 from gateway.contract.messages import CommandState
 from gateway.drivers.base import Reading, ReadOutcome, SetsClock, Supply, SwitchesSupply
-from gateway.drivers.modbus.controlled import modbus_meter
 from gateway.drivers.modbus.identity import matching, read_identifier
 from gateway.drivers.modbus.line import ModbusTcpLine
+from gateway.drivers.modbus.meter import modbus_meters
 from gateway.drivers.modbus.planner import TCP_COST, Cost, rtu_cost
 from gateway.drivers.modbus.program import compile_template
 from gateway.templates.modbus import ModbusTemplate
@@ -44,7 +44,7 @@ class Wire:
         """What a visit gives, and how many requests it made."""
         self.server.meters = {UNIT: meter}
         programs = compile_template(meter.template, cost, instance=instance, distinct_looks=cost is not TCP_COST)
-        reader = modbus_meter(meter.device, UNIT, self.line, programs)
+        reader = modbus_meters([meter.device], UNIT, self.line, programs)[0]
         before = self.server.requests
         return await reader.read(reader.groups, lambda: NOW_MS), self.server.requests - before
 
@@ -102,7 +102,7 @@ def show_anything(meter: SimulatedMeter, seed: str) -> None:
 
 def memories(meter: SimulatedMeter) -> dict[int, dict[int, int]]:
     """Everything that the meter holds, by function."""
-    return {function: dict.fromkeys(range(65536), 0) | meter._words(function, 0, 65_536) for function in (1, 2, 3, 4)}
+    return {function: dict.fromkeys(range(65536), 0) | meter.words(function, 0, 65_536) for function in (1, 2, 3, 4)}
 
 
 def judged(outcome: ReadOutcome) -> tuple[dict[str, int], int, int]:
@@ -178,7 +178,7 @@ async def test_a_meter_is_known_by_its_identity(wire: Wire, template_id: str) ->
 async def test_a_meter_obeys_its_controls(wire: Wire, template_id: str) -> None:
     meter = meter_of(template_id)
     wire.server.meters = {UNIT: meter}
-    reader = modbus_meter("proof-1", UNIT, wire.line, compile_template(meter.template))
+    reader = modbus_meters(["proof-1"], UNIT, wire.line, compile_template(meter.template))[0]
     for supply, actuator in meter.controls.actuators.items():
         assert isinstance(reader, SwitchesSupply)
         assert supply in reader.supplies

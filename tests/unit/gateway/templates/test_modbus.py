@@ -69,7 +69,6 @@ def test_everything_at_once_loads(tmp_path: Path) -> None:
 limits: {{max_registers: 20, forbidden: [{{function: 3, first: 30, last: 39}}], pause_ms: 20}}
 sentinels: {{u16: [0xFFFF]}}
 nan: missing
-instances: {{count: 2, stride: 0x100}}
 identity: [{{function: 3, address: 90, type: ascii, characters: 4, equals: ["SunS"]}}]
 serial_number: {{function: 3, address: 94, type: bcd48}}
 unlock: {{every: connection, writes: [{{function: 6, address: 1, values: [2]}}]}}
@@ -89,14 +88,36 @@ controls:
         (3, 0, 1), (4, 12, 21), (4, 11, 23), (4, 10, 25), (3, 4, 8), (1, 3, 4),
     ]  # fmt: skip
     assert [register.entry for register in whole.registers] == [0, 1, 1, 1, 2, 3]
-    assert whole.for_instance(1)[3].span() == (4, 0x10A, 0x119)
     assert whole.layout(whole.registers[0].terms[0], 3).sentinels == {0xFFFF}
-    assert [(one.function, one.first, one.last) for one in whole.named()][:3] == [(1, 3, 3), (1, 259, 259), (3, 0, 0)]
+    assert [(one.function, one.first, one.last) for one in whole.named()] == [
+        (1, 3, 3), (3, 0, 0), (3, 4, 7), (4, 10, 13), (4, 20, 20), (4, 22, 22), (4, 24, 24),
+    ]  # fmt: skip
+
+
+def test_instances_move_all_that_is_not_shared(tmp_path: Path) -> None:
+    rows = (
+        f"  - {{{ENERGY}, address: 4, type: u16, instance_stride: -2, sign: {{address: 6, type: u16, bit: 0}}}}\n"
+        "  - {channel: frequency, function: 3, address: 8, type: u16, unit: Hz, instance_stride: 0}\n"
+    )
+    whole = load(tmp_path, HEAD + rows + "instances: {count: 3, stride: 0x100}\n")
+    spans = [[register.span() for register in whole.for_instance(number)] for number in range(3)]
+    assert spans == [
+        [(3, 0, 1), (3, 4, 7), (3, 8, 9)],
+        [(3, 256, 257), (3, 2, 5), (3, 8, 9)],
+        [(3, 512, 513), (3, 0, 3), (3, 8, 9)],
+    ]
 
 
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
+        (
+            "controls: {valve: {connect: [{function: 5, address: 1, values: [1]}], disconnect: [{function: 5, "
+            "address: 1, values: [0]}], shown: {function: 1, address: 1, type: bit}}}\n"
+            "instances: {count: 2, stride: 9}",
+            "10 controls.valve: none beside instances",
+        ),
+        ("sentinels: {u16: [-1]}", "10 sentinels.u16: expected sentinels from 0 to 65535, -1 never appears"),
         ("  - {function: 3, address: 1, type: u16, unit: V}", "10 registers[1]: Value error, expected one of channel"),
         (
             "  - {channels: [voltage_l1, current_l1], stride: 1, function: 3, address: 1, type: u16, unit: V}",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.contract.messages import CommandState
 from gateway.drivers.base import CommandOutcome, ReadsMeter, SetsClock, Supply, SwitchesSupply
 from gateway.drivers.modbus.clock import ClockSetter
-from gateway.drivers.modbus.controlled import modbus_meter
+from gateway.drivers.modbus.meter import modbus_meters
 from gateway.drivers.modbus.program import compile_template
 from gateway.drivers.modbus.switch import Switcher
 from gateway.errors import ExceptionReply, LineDown, MalformedReply, NoAnswer
@@ -269,7 +269,7 @@ def test_a_meter_can_what_its_template_says() -> None:
         (relay | clock | {"valve": COIL}, {Supply.RELAY, Supply.VALVE}, True),
     ):
         whole = template({}, controls=controls)
-        meter: ReadsMeter = modbus_meter("m", 7, DirectWire(whole), compile_template(whole))
+        meter: ReadsMeter = modbus_meters(["m"], 7, DirectWire(whole), compile_template(whole))[0]
         assert isinstance(meter, SwitchesSupply) is (supplies is not None)
         assert set(getattr(meter, "supplies", ())) == (supplies or set())
         assert isinstance(meter, SetsClock) is sets
@@ -279,7 +279,7 @@ async def test_a_locked_device_is_unlocked_for_a_look() -> None:
     unlock = {"writes": [{"function": 6, "address": 99, "values": [1]}]}
     whole = template({}, controls={"relay": SWITCH, "clock": {"fields": FIELDS}}, unlock=unlock)
     wire = DirectWire(whole)
-    meter = modbus_meter("m", 7, wire, compile_template(whole))
+    meter = modbus_meters(["m"], 7, wire, compile_template(whole))[0]
     assert isinstance(meter, SwitchesSupply)
     assert isinstance(meter, SetsClock)
     assert (await meter.switch(Supply.RELAY, False)).state is CommandState.DONE

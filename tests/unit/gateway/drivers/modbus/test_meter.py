@@ -6,8 +6,9 @@ import pytest
 import structlog
 
 from gateway.drivers.base import Group, ReadOutcome
-from gateway.drivers.modbus.meter import ModbusMeter
-from gateway.drivers.modbus.program import compile_template
+from gateway.drivers.modbus.meter import ModbusMeter, modbus_meters
+from gateway.drivers.modbus.planner import TCP_COST
+from gateway.drivers.modbus.program import Member, Programs, compile_template
 from gateway.errors import ExceptionReply, MalformedReply, NoAnswer
 from gateway.templates.modbus import ModbusTemplate
 from tests.modbus_answers import template
@@ -24,7 +25,7 @@ class Bench:
 
     def __init__(self, whole: ModbusTemplate, **options: Any) -> None:
         self.wire = DirectWire(whole)
-        self.meter = ModbusMeter("m", 7, self.wire, compile_template(whole, **options))
+        self.meter = modbus_meters(["m"], 7, self.wire, compile_template(whole, **options))[0]
 
     async def visit(self) -> tuple[ReadOutcome, list[Asked]]:
         """One visit and what it asked; a minute passes."""
@@ -241,3 +242,54 @@ async def test_on_a_bus_no_two_answers_of_a_visit_look_the_same() -> None:
         outcome, asked = await bench.visit()
         assert sorted(count for _, _, _, count in asked) == counts
         assert len(channels(outcome)) == 3
+
+
+class TestUnitWithSeveralMeters:
+    ROWS = (VOLTAGE | {"instance_stride": 0}, {"channel": "power_active_total", "unit": "W", "address": 10})
+
+    def bench(self) -> tuple[DirectWire, list[ModbusMeter]]:
+        whole = template(*self.ROWS, instances={"count": 3, "stride": 20})
+        wire = DirectWire(whole)
+        wire.meter._fixed = {(3, 10): 1, (3, 30): 2, (3, 50): 3}
+        wire.meter.overrides = {"power_active_total": 0}
+        programs = Programs([Member(whole, number) for number in range(3)], TCP_COST)
+        return wire, modbus_meters(["a", "b", "c"], 7, wire, programs)
+
+    async def test_is_read_once_for_all_of_them(self) -> None:
+        wire, meters = self.bench()
+        outcomes = []
+        for meter in meters:
+            outcomes.append(await meter.read(ALL, wire.clock))
+            wire.now_ms += 1_000
+        assert wire.taken() == [("read", 3, 0, 51)]
+        values = [{one.channel: one.value for _, answer in outcome.answers for one in answer} for outcome in outcomes]
+        assert [one["power_active_total"] for one in values] == [1, 2, 3]
+        assert len({one["voltage_l1"] for one in values}) == 1
+        assert len({at for outcome in outcomes for at, _ in outcome.answers}) == 1
+
+    async def test_each_answer_is_given_once_and_not_when_it_is_old(self) -> None:
+        wire, (first, second, _) = self.bench()
+        for meter in (first, second, second, first, first):
+            await meter.read(ALL, wire.clock)
+        # the second of each unlike pair is served from the other's visit
+        assert len(wire.taken()) == 3
+        wire.now_ms += 10_001
+        await second.read(ALL, wire.clock)
+        assert len(wire.taken()) == 1
+
+    async def test_other_groups_are_another_visit(self) -> None:
+        wire, (first, second, _) = self.bench()
+        await first.read(ALL, wire.clock)
+        await second.read(frozenset({Group.INSTANT}), wire.clock)
+        assert len(wire.taken()) == 2
+
+    async def test_a_dead_unit_costs_one_timeout_and_is_dead_for_all(self) -> None:
+        wire, meters = self.bench()
+
+        def fails(asked: Asked) -> None:
+            raise NoAnswer("silent")
+
+        wire.fails = fails
+        outcomes = [await meter.read(ALL, wire.clock) for meter in meters]
+        assert [(one.timeouts, one.answered) for one in outcomes] == [(1, False)] * 3
+        assert len(wire.taken()) == 1
