@@ -67,12 +67,14 @@ class Unit:
             await self._run(self.programs.of(groups), outcomes, now_ms)
         except ExceptionReply as refusal:
             _count(refusal, outcomes)
-        except MalformedReply:
+        except MalformedReply as error:
             for outcome in outcomes:
                 outcome.malformed += 1
-        except NoAnswer:
+                outcome.error = str(error)
+        except NoAnswer as error:
             for outcome in outcomes:
                 outcome.timeouts += 1
+                outcome.error = str(error)
         if outcomes[0].malformed or outcomes[0].timeouts:
             # It may have been without power, or have been exchanged.
             self._unlocked, self._constants_until = False, 0
@@ -149,3 +151,4 @@ def _count(refusal: ExceptionReply, outcomes: Outcomes) -> None:
             outcome.timeouts += 1
         else:
             outcome.exceptions += 1
+        outcome.error = str(refusal)

@@ -23,14 +23,14 @@ from simulators.modbus.meter import SimulatedMeter
 from simulators.modbus.server import MeterLine
 from tests.integration.modbus.fleet import simulated
 from tests.modbus_answers import expected
-from tests.templates import LIBRARY, modbus
+from tests.templates import ids_of, modbus
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NOW_MS = 1_780_000_000_000
 UNIT = 9
 RTU_COST = rtu_cost(11 / 9_600, 3.5 * 11 / 9_600, 0.02)
-MODBUS = [one for one in LIBRARY.ids if isinstance(LIBRARY.meter(one), ModbusTemplate)]
+MODBUS = ids_of("modbus")
 
 
 @dataclass
