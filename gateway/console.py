@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from gateway.app import Gateway
-from gateway.drivers.modbus.meter import compile_template
+from gateway.drivers.modbus.program import compile_template
 from gateway.errors import ConfigError
 from gateway.settings import load_site
 from gateway.templates.base import DeviceTemplate

@@ -13,9 +13,10 @@ from pydantic import AfterValidator, Field, ValidationError
 from gateway.contract.limits import MAX_POINTS_PER_BATCH
 from gateway.drivers.barrier.settings import BarrierLineSettings
 from gateway.drivers.settings import Code, DeviceSettings, LineSettings, Periods, Seconds
-from gateway.templates.base import Strict
+from gateway.templates.base import DeviceTemplate, Strict
 from gateway.templates.library import Library, meter_schema
 from gateway.templates.located import Finding, load_located
+from gateway.templates.modbus import ModbusTemplate
 from gateway.templates.report import ReportSettings
 from gateway.uplink.settings import BrokerSettings
 
@@ -111,8 +112,12 @@ def _once(what: str, value: object) -> str:
     return f"each {what} once, {value} is repeated"
 
 
+_Stations = dict[tuple[str, int | str], set[tuple[str, int]]]
+"""Meters on each station, by protocol and station: template and instance."""
+
+
 def _line_findings(line: LineSettings, library: Library, seen: set[str]) -> Iterable[Finding]:
-    stations: set[tuple[str, int | str]] = set()
+    stations: _Stations = {}
     try:
         devices = list(line.all_devices())
     except ValidationError as error:
@@ -129,7 +134,7 @@ def _line_findings(line: LineSettings, library: Library, seen: set[str]) -> Iter
             told.add(loc)
             yield (*loc, "template"), f"one of {', '.join(library.ids)}, found {device.template!r}"
             continue
-        key, text = _station_finding(line, device, library.meter(device.template).protocol, stations)
+        key, text = _station_finding(line, device, library.meter(device.template), stations)
         if text:
             told.add(loc)
             yield (*loc, "first_unit_id" if loc[0] == "device_series" and key == "unit_id" else key), text
@@ -144,9 +149,10 @@ _SPOKEN_ON: Final = {"modbus-tcp": ("modbus",), "bus": ("modbus", "dlt645", "cjt
 
 
 def _station_finding(
-    line: LineSettings, device: DeviceSettings, protocol: str, stations: set[tuple[str, int | str]]
+    line: LineSettings, device: DeviceSettings, template: DeviceTemplate, stations: _Stations
 ) -> tuple[str, str]:
     """(key, what was expected there) of what is wrong with how the device is called; an empty text when nothing is."""
+    protocol = template.protocol
     if protocol not in _SPOKEN_ON[line.protocol]:
         spoken = " or ".join(_SPOKEN_ON[line.protocol])
         return "template", f"a template of {spoken} on a {line.protocol} line, {device.template} speaks {protocol}"
@@ -158,9 +164,20 @@ def _station_finding(
         return key, f"{_DIGITS[protocol]} digits, {device.template} speaks {protocol}"
     if device.password is not None and protocol != "dlt645":
         return "password", f"no password, {device.template} speaks {protocol}"
-    if (protocol, station) in stations:
-        return key, _once(f"{key.replace('_', ' ')} of a line", station)
-    stations.add((protocol, station))
+    return _instance_finding(device, template, key, stations.setdefault((protocol, station), set()))
+
+
+def _instance_finding(
+    device: DeviceSettings, template: DeviceTemplate, key: str, on_station: set[tuple[str, int]]
+) -> tuple[str, str]:
+    """Meters share a station only as instances, each of them once; they may be those of several templates."""
+    instances = template.instances if isinstance(template, ModbusTemplate) else None
+    count = instances.count if instances is not None else 1
+    if device.instance >= count:
+        return "instance", f"at most {count - 1} for {device.template}"
+    if (device.template, device.instance) in on_station or (on_station and instances is None):
+        return key, _once(f"{key.replace('_', ' ')} of a line", getattr(device, key))
+    on_station.add((device.template, device.instance))
     return key, ""
 
 

@@ -23,6 +23,8 @@ class DeviceStats:
     malformed: int = 0
     missing: int = 0
     """Channels answered with "no value"."""
+    errors: int = 0
+    """Channels answered with what is no value, such as NaN."""
     points: int = 0
     last_seen_ms: int = 0
     failures_in_a_row: int = 0
@@ -37,6 +39,7 @@ class DeviceStats:
         self.exceptions += outcome.exceptions
         self.malformed += outcome.malformed
         self.missing += outcome.missing
+        self.errors += outcome.errors
         self.round_trips_us.extend(outcome.round_trips_us)
         if outcome.error:
             self.last_error = outcome.error

@@ -13,7 +13,7 @@ from typing import Final
 
 from gateway.contract.topics import Up
 from gateway.drivers.base import Group
-from gateway.drivers.modbus.meter import compile_template
+from gateway.drivers.modbus.program import compile_template
 from gateway.drivers.settings import DeviceSettings, ModbusTcpLineSettings
 from gateway.lines import line_with_meters
 from gateway.polling.clock import Clock
@@ -75,7 +75,7 @@ async def _ours(ports: Sequence[int]) -> float:
 
 
 async def _bare(ports: Sequence[int]) -> float:
-    blocks = [decoder.block for decoder in compile_template(modbus(_TEMPLATE))[frozenset(Group)]]
+    blocks = [read.block for read in compile_template(modbus(_TEMPLATE)).of(frozenset(Group))]
     deadline = perf_counter() + _SECONDS
     visits = 0
 

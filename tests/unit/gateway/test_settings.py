@@ -8,7 +8,7 @@ from gateway.drivers.base import Group
 from gateway.drivers.settings import DeviceSeries
 from gateway.errors import ConfigError
 from gateway.settings import json_schemas, load_site
-from gateway.templates.library import firmware_config
+from gateway.templates.library import Library, firmware_config
 
 GOOD = """\
 project: demo
@@ -67,6 +67,7 @@ def test_a_site_expands_its_series(tmp_path: Path) -> None:
             "7 lines[0].protocol: Input should be one of 'modbus-tcp', 'bus', found 'modbus-udp'",
         ),
         ("unit_id: 2", "unit_id: 1", "14 lines[0].devices[1].unit_id: each unit id of a line once, 1 is repeated"),
+        ("unit_id: 2", "unit_id: 2\n        instance: 1", "15 lines[0].devices[1].instance: at most 0 for gatemeter"),
         ("id: m-2", "id: m-1", "12 lines[0].devices[1].id: each device id once, m-1 is repeated"),
         ("first_unit_id: 10", "first_unit_id: 1", "19 lines[0].device_series[0].first_unit_id: each unit id"),
         ("demo-electricity", "demo-gas", "18 lines[0].device_series[0].template: one of abb-b23, "),
@@ -127,6 +128,22 @@ def test_each_mistake_on_a_bus_is_located(tmp_path: Path, old: str, new: str, ex
     assert old in BUS
     found = problems(tmp_path, BUS.replace(old, new))
     assert any(one.startswith(expected) for one in found), found
+
+
+def test_meters_share_a_unit_only_as_different_instances(tmp_path: Path) -> None:
+    six = (firmware_config() / "meters" / "gatemeter-demo-electricity.yaml").read_text(encoding="utf-8")
+    (tmp_path / "six.yaml").write_text(six + "instances: {count: 6, stride: 100}\n", encoding="utf-8")
+    library = Library(tmp_path)
+    head = GOOD[: GOOD.index("    devices:")] + "    devices:\n"
+    rows = [f"      - {{id: m-{n}, template: six, unit_id: 1, instance: {n}}}\n" for n in range(7)]
+    site = load_site(write(tmp_path, head + "".join(rows[:6])), library)
+    assert len(list(site.lines[0].all_devices())) == 6
+    for more, expected in (
+        (rows[6], "at most 5 for six"),
+        (rows[0].replace("m-0", "m-9"), "each unit id of a line once"),
+    ):
+        with pytest.raises(ConfigError, match=expected):
+            load_site(write(tmp_path, head + "".join(rows[:6]) + more), library)
 
 
 def test_two_lines_may_not_share_a_connection_or_a_device(tmp_path: Path) -> None:

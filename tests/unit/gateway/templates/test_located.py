@@ -60,7 +60,7 @@ def test_the_good_one_is_good(tmp_path: Path) -> None:
         ),
         ("address: 0", "address: 65536", "11 registers[0].address: Input should be less than or equal to 65535"),
         ("address: 0", 'address: "0"', "11 registers[0].address: Input should be a valid integer, found '0'"),
-        ("function: 3", "function: 6", "10 registers[0].function: Input should be 3 or 4, found 6"),
+        ("function: 3", "function: 6", "10 registers[0].function: Input should be 1, 2, 3 or 4, found 6"),
         ('scale: "0.01"', "scale: 0.01", "13 registers[0].scale: Input should be a valid string, found 0.01"),
         ('scale: "0.01"', 'scale: "a"', "13 registers[0].scale: Value error, expected an exact decimal number"),
         ('scale: "0.01"', 'scale: "-1"', "13 registers[0].scale: Value error, expected a decimal number above 0"),
