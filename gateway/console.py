@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from gateway.app import Gateway
+from gateway.drivers.base import Group
 from gateway.drivers.modbus.meter import compile_template
 from gateway.errors import ConfigError
 from gateway.settings import load_site
@@ -76,15 +77,12 @@ def template_text(template_id: str, library: Library, as_json: bool) -> str:
     """One template for `devices show`: the file's content and the requests of a full poll. Raises ConfigError."""
     template = library.meter(template_id)
     assert isinstance(template, ModbusTemplate)
-    reader = max(compile_template(template).items(), key=lambda item: len(item[0]))[1]
+    reader = compile_template(template).of(frozenset(Group))
     reads = [{"function": one.block.function, "address": one.block.address, "count": one.block.count} for one in reader]
     if as_json:
         return json.dumps({**template.model_dump(mode="json"), "reads": reads}, ensure_ascii=False, indent=2)
     lines = [f"{template.vendor} {template.model} ({template.medium.value}), proven: {template.proven}"]
     lines += [f"  source: {source.reference} - {source.covers}" for source in template.sources]
-    lines += [
-        f"  {one.channel:32} FC{one.function} @{one.address:<6} {one.type.value}  × {one.scale} {one.unit}"
-        for one in template.registers
-    ]
+    lines += [f"  {one.channel:32} {one.where}  × {one.scale} {one.unit}" for one in template.registers]
     lines += [f"  read FC{one['function']} @{one['address']} × {one['count']}" for one in reads]
     return "\n".join(lines)

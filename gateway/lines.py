@@ -37,5 +37,5 @@ def modbus_tcp(settings: ModbusTcpLineSettings, library: Library) -> tuple[Line,
         if device.template not in compiled:
             compiled[device.template] = compile_template(template)
         programs = compiled[device.template]
-        meters.append(ModbusMeter(device.id, device.unit_id, line, programs, template.limits.pause_ms))
+        meters.append(ModbusMeter(device.id, device.unit_id, line, programs))
     return line, meters

@@ -16,7 +16,8 @@ _DEVICE_COUNTERS = {
     "timeouts": "Requests without an answer",
     "exceptions": "Requests refused with an exception code",
     "malformed": "Replies that were no answer to the question",
-    "missing": "Channels answered with no value",
+    "missing": "Channels answered with a sentinel: the device has no value",
+    "errors": "Channels answered with what is no value, such as NaN",
     "points": "Points recorded",
 }
 _LINE_COUNTERS = {

@@ -22,6 +22,8 @@ class DeviceStats:
     malformed: int = 0
     missing: int = 0
     """Channels answered with "no value"."""
+    errors: int = 0
+    """Channels answered with what is no value, such as NaN."""
     points: int = 0
     last_seen_ms: int = 0
     failures_in_a_row: int = 0
@@ -34,6 +36,7 @@ class DeviceStats:
         self.exceptions += outcome.exceptions
         self.malformed += outcome.malformed
         self.missing += outcome.missing
+        self.errors += outcome.errors
         self.round_trips_us.extend(outcome.round_trips_us)
         if outcome.answered:
             self.last_seen_ms = now_ms

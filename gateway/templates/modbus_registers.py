@@ -125,6 +125,8 @@ class Bits(Strict):
             raise ValueError("expected one of bit and mask")
         if kind.value[0] != "u" and not kind.is_bcd:
             raise ValueError("expected bit or mask only on an unsigned or a BCD number")
+        if self.counted // (self.counted & -self.counted) & (self.counted // (self.counted & -self.counted) + 1):
+            raise ValueError("expected a mask of bits side by side")
         if self.counted >> kind.bits:
             raise ValueError(f"expected bit or mask inside the {kind.bits} bits of the number")
 

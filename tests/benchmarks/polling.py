@@ -98,7 +98,7 @@ async def _ours(ports: Sequence[int]) -> float:
 
 
 async def _bare(ports: Sequence[int]) -> float:
-    blocks = [decoder.block for decoder in compile_template(modbus(_TEMPLATE))[frozenset(Group)]]
+    blocks = [decoder.block for decoder in compile_template(modbus(_TEMPLATE)).of(frozenset(Group))]
     deadline = perf_counter() + _SECONDS
     visits = 0
 

@@ -1,74 +1,119 @@
-"""One meter on a Modbus line: its template compiled to requests and decoders, and the visit that runs them."""
+"""One meter on a Modbus line: the visit that runs the programs of its template."""
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
+from typing import Final
 
-from gateway.contract.quantities import Kind
-from gateway.drivers.base import Group, Groups, ReadOutcome
-from gateway.drivers.modbus.decoder import BlockDecoder, compile_block, field_of
-from gateway.drivers.modbus.line import ModbusTcpLine
-from gateway.drivers.modbus.planner import TCP_COST, ReadLimits, plan
+import structlog
+
+from gateway.drivers.base import Groups, ReadOutcome
+from gateway.drivers.modbus.decoder import BlockDecoder
+from gateway.drivers.modbus.numbers import Absent, Raw
+from gateway.drivers.modbus.planner import Block
+from gateway.drivers.modbus.program import Program, Programs, compile_template
+from gateway.drivers.modbus.wire import ModbusWire, write_all
 from gateway.errors import ExceptionReply, MalformedReply, NoAnswer
-from gateway.templates.modbus import ModbusTemplate, Register
 
-Program = tuple[BlockDecoder, ...]
-Programs = dict[Groups, Program]
-"""Requests and decoders for each set of groups that can be due together."""
+__all__ = ["ModbusMeter", "Programs", "compile_template"]
 
+log = structlog.get_logger(__name__)
 
-def group_of(register: Register) -> Group:
-    """Cumulative registers are billing registers, all others are momentary."""
-    return Group.BILLING if register.quantity.kind is Kind.CUMULATIVE else Group.INSTANT
-
-
-def compile_template(template: ModbusTemplate) -> Programs:
-    """All read programs of a template; shared by every device of it."""
-    limits = ReadLimits(template.limits.max_registers, template.limits.refuses_holes)
-    programs: Programs = {}
-    for groups in (frozenset({Group.BILLING}), frozenset({Group.INSTANT}), frozenset(Group)):
-        wanted = [register for register in template.registers if group_of(register) in groups]
-        blocks = plan([field_of(register) for register in wanted], TCP_COST, limits)
-        programs[groups] = tuple(compile_block(block, template, wanted) for block in blocks)
-    return programs
+_ILLEGAL_ADDRESS: Final = 2
+_CONSTANTS_HOLD_MS: Final = 3_600_000
+"""A technician may change a transformer's ratio while the meter runs; an hour later at the latest it is known."""
 
 
 class ModbusMeter:
     """Reads one unit of a line."""
 
-    def __init__(self, device: str, unit: int, line: ModbusTcpLine, programs: Programs, pause_ms: int) -> None:
+    def __init__(self, device: str, unit: int, wire: ModbusWire, programs: Programs) -> None:
         self.device = device
-        self.groups: Groups = frozenset(group for group in Group if programs[frozenset({group})])
+        self.groups: Groups = programs.groups
         self._unit = unit
-        self._line = line
+        self._wire = wire
         self._programs = programs
-        self._pause_s = pause_ms / 1000
+        self._unlocked = False
+        self._constants: list[Raw] = [Absent.ERROR] * programs.constant_count
+        self._constants_until = 0
         self._last_taken = 0
 
     async def read(self, groups: Groups, now_ms: Callable[[], int]) -> ReadOutcome:
         """Runs the program of `groups`. Values that came before a failure are kept. Raises LineDown."""
         outcome = ReadOutcome()
-        for number, decoder in enumerate(self._programs[groups]):
-            if number and self._pause_s:
-                await asyncio.sleep(self._pause_s)
-            block = decoder.block
-            asked = monotonic()
+        try:
+            await self._prepare(outcome, now_ms)
+            await self._read(self._programs.of(groups), outcome, now_ms)
+        except ExceptionReply:
+            outcome.exceptions += 1
+        except MalformedReply:
+            outcome.malformed += 1
+        except NoAnswer:
+            outcome.timeouts += 1
+        if outcome.malformed or outcome.timeouts:
+            # It may have been without power, or have been exchanged.
+            self._unlocked, self._constants_until = False, 0
+        return outcome
+
+    async def unlock(self) -> None:
+        """Writes what makes the device readable, if it is due. Raises DeviceError, LineDown."""
+        unlock = self._programs.template.unlock
+        if unlock is not None and not (self._unlocked and unlock.every == "connection"):
+            await write_all(self._wire, self._unit, unlock.writes)
+            self._unlocked = True
+
+    async def _prepare(self, outcome: ReadOutcome, now_ms: Callable[[], int]) -> None:
+        """Unlocks the device and reads what never changes, as far as that is due. Raises DeviceError."""
+        await self.unlock()
+        if self._constants and now_ms() >= self._constants_until:
+            await self._read_constants(outcome)
+            self._constants_until = now_ms() + _CONSTANTS_HOLD_MS
+
+    async def _read_constants(self, outcome: ReadOutcome) -> None:
+        """Those that the device refuses leave their channels in error, and the others go on."""
+        for reader in self._programs.constants:
             try:
-                registers = await self._line.read(self._unit, block.function, block.address, block.count)
+                numbers = reader.unpack(await self._ask(reader.block, outcome))
             except ExceptionReply:
                 outcome.exceptions += 1
                 continue
-            except MalformedReply:
-                outcome.malformed += 1
-                break
-            except NoAnswer:
-                outcome.timeouts += 1
-                break
-            outcome.round_trips_us.append(round((monotonic() - asked) * 1_000_000))
-            readings, missing = decoder.decode(registers)
-            outcome.missing += missing
-            outcome.answers.append((self._taken(now_ms()), readings))
-        return outcome
+            for position, place in reader.places:
+                self._constants[place] = numbers[position]
+
+    async def _read(self, program: Program, outcome: ReadOutcome, now_ms: Callable[[], int]) -> None:
+        for decoder in program:
+            try:
+                await self._read_block(decoder, outcome, now_ms)
+            except ExceptionReply as refusal:
+                if refusal.code == _ILLEGAL_ADDRESS and self._programs.covers_hole(decoder.block):
+                    await self._read_without_holes(decoder, outcome, now_ms)
+                else:
+                    outcome.exceptions += 1
+
+    async def _read_block(self, decoder: BlockDecoder, outcome: ReadOutcome, now_ms: Callable[[], int]) -> None:
+        registers = await self._ask(decoder.block, outcome)
+        readings, missing, errors = decoder.decode(registers, self._constants)
+        outcome.missing += missing
+        outcome.errors += errors
+        outcome.answers.append((self._taken(now_ms()), readings))
+
+    async def _read_without_holes(self, decoder: BlockDecoder, outcome: ReadOutcome, now_ms: Callable[[], int]) -> None:
+        """Reads again what was refused; when that works, it was for the hole, and no read covers one any more."""
+        careful = self._programs.without_holes
+        answers = len(outcome.answers)
+        for smaller in careful.again(decoder):
+            try:
+                await self._read_block(smaller, outcome, now_ms)
+            except ExceptionReply:
+                outcome.exceptions += 1
+        if len(outcome.answers) > answers and self._programs is not careful:
+            self._programs = careful
+            log.warning("reads-without-holes", device=self.device, refused=decoder.block.address)
+
+    async def _ask(self, block: Block, outcome: ReadOutcome) -> Sequence[int]:
+        asked = monotonic()
+        registers = await self._wire.read(self._unit, block.function, block.address, block.count)
+        outcome.round_trips_us.append(round((monotonic() - asked) * 1_000_000))
+        return registers
 
     def _taken(self, now: int) -> int:
         """The time of an answer; never the same twice for one device, which would make two values one."""

@@ -31,7 +31,7 @@ async def test_reads_what_the_simulator_shows(template_id: str) -> None:
         line.close()
         await server.stop()
     got = {reading.channel: reading.value for _, readings in outcome.answers for reading in readings}
-    expected = {one.channel: value_of(one, meter._raw(one, frozen)) for one in template.registers}
+    expected = {one.channel: value_of(one, meter.raws(one, frozen)) for one in template.registers}
     assert got == expected
     assert len(got) == len(template.registers)
     assert all(limits.MIN_VALUE <= value <= limits.MAX_VALUE for value in got.values())

@@ -8,7 +8,7 @@ import pytest
 
 from simulators.modbus.dwelling import Dwelling
 from simulators.modbus.faults import Fault, Faults
-from simulators.modbus.image import raw_of, value_of
+from simulators.modbus.image import raws_of, value_of
 from simulators.modbus.meter import Refused, Served, SimulatedMeter
 from tests.templates import modbus
 
@@ -36,8 +36,8 @@ def test_refuses_as_the_protocol_says(function: int, address: int, count: int, c
 def test_rolls_over_after_its_digits() -> None:
     register = modbus("gatemeter-demo-electricity").registers[0]
     assert register.modulus == 10**9
-    assert raw_of(register, 10**9 - 1) == 10**9 - 1
-    assert raw_of(register, 10**9 + 5) == 5
+    assert raws_of(register, 10**9 - 1) == (10**9 - 1,)
+    assert raws_of(register, 10**9 + 5) == (5,)
 
 
 def test_serves_distinguishable_values_when_asked_to() -> None:
@@ -57,7 +57,7 @@ def test_logs_every_register_that_went_out_whole() -> None:
     register = modbus("gatemeter-demo-electricity").registers[1]
     assert entries[0] == {
         "device": "m", "function": 3, "address": 2, "channel": "energy_import_peak",
-        "raw": entries[0]["raw"], "value": value_of(register, entries[0]["raw"]), "at_ms": NOW_MS,
+        "raw": entries[0]["raw"], "value": value_of(register, (entries[0]["raw"],)), "at_ms": NOW_MS,
     }  # fmt: skip
 
 
