@@ -1,22 +1,17 @@
 """What the commands do once they are chosen: imported late, so that `--help` is quick."""
 
 import asyncio
-import json
 import logging
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from gateway.app import Gateway
-from gateway.drivers.base import Group
-from gateway.drivers.modbus.meter import compile_template
 from gateway.errors import ConfigError
 from gateway.settings import load_site
 from gateway.templates.library import Library
-from gateway.templates.modbus import ModbusTemplate
 from gateway.uplink.settings import CredentialsMissing
 
 
@@ -53,36 +48,3 @@ async def serve(site_file: Path, library: Library) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await Gateway(site, library).run(stop)
-
-
-def template_rows(library: Library) -> list[dict[str, Any]]:
-    """One row per template for `devices list`. Raises ConfigError."""
-    rows = []
-    for template_id in library.ids:
-        template = library.meter(template_id)
-        rows.append(
-            {
-                "id": template_id,
-                "vendor": template.vendor,
-                "model": template.model,
-                "medium": template.medium.value,
-                "proven": template.proven,
-                "channels": [register.channel for register in template.registers],
-            }
-        )
-    return rows
-
-
-def template_text(template_id: str, library: Library, as_json: bool) -> str:
-    """One template for `devices show`: the file's content and the requests of a full poll. Raises ConfigError."""
-    template = library.meter(template_id)
-    assert isinstance(template, ModbusTemplate)
-    reader = compile_template(template).of(frozenset(Group))
-    reads = [{"function": one.block.function, "address": one.block.address, "count": one.block.count} for one in reader]
-    if as_json:
-        return json.dumps({**template.model_dump(mode="json"), "reads": reads}, ensure_ascii=False, indent=2)
-    lines = [f"{template.vendor} {template.model} ({template.medium.value}), proven: {template.proven}"]
-    lines += [f"  source: {source.reference} - {source.covers}" for source in template.sources]
-    lines += [f"  {one.channel:32} {one.where}  × {one.scale} {one.unit}" for one in template.registers]
-    lines += [f"  read FC{one['function']} @{one['address']} × {one['count']}" for one in reads]
-    return "\n".join(lines)
