@@ -49,5 +49,12 @@ class MalformedReply(DeviceError):
     """The answer is not one to the question: wrong frame, unit, function or length. Never decoded."""
 
 
+class DoubtfulReply(MalformedReply):
+    """The answer is well-formed, but may be a second copy of another question's. The request was sent.
+
+    Asking again gives certainty: the bus first waits until no such copy can be on its way any more.
+    """
+
+
 class LineDown(GatewayError):
     """No connection to the bus or its converter; no device is to blame."""

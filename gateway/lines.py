@@ -1,41 +1,96 @@
 """Builds what runs a line of the site file; the only place that knows all drivers of meters."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from gateway.drivers.base import Group, Line, ReadsMeter
-from gateway.drivers.modbus.line import ModbusTcpLine
-from gateway.drivers.modbus.meter import ModbusMeter, Programs, compile_template
-from gateway.drivers.settings import LineSettings, ModbusTcpLineSettings
+from gateway.drivers.bus.bus import Bus, Timing
+from gateway.drivers.bus.transport import SerialMedium, TcpMedium
+from gateway.drivers.modbus.controlled import modbus_meter
+from gateway.drivers.modbus.framing import Ascii, Framing, Manners, Rtu
+from gateway.drivers.modbus.line import ModbusLine, ModbusTcpLine
+from gateway.drivers.modbus.planner import TCP_COST, Cost, rtu_cost
+from gateway.drivers.modbus.program import Programs, compile_template
+from gateway.drivers.settings import BusLineSettings, DeviceSettings, LineSettings, ModbusTcpLineSettings
 from gateway.polling.clock import Clock
 from gateway.polling.worker import LineWorker, Record
 from gateway.settings import SiteSettings
 from gateway.templates.library import Library
 from gateway.templates.modbus import ModbusTemplate
 
+_FRAMINGS: Final[dict[str, type[Framing]]] = {"rtu": Rtu, "ascii": Ascii}
+_USUAL_TURNAROUND_S: Final = 0.02
+"""What a meter takes to begin its answer; few documents say it."""
+_SHORTEST_SILENCE_S: Final = 0.00175
+"""Above 19,200 baud the silence between frames no longer shrinks."""
+
 
 def build_line(
     settings: LineSettings, site: SiteSettings, library: Library, clock: Clock, record: Record
 ) -> LineWorker:
     """The worker of one line with its meters; nothing is opened yet. Raises ConfigError."""
-    assert isinstance(settings, ModbusTcpLineSettings), settings.protocol
-    line, meters = modbus_tcp(settings, library)
+    line, meters = line_with_meters(settings, library)
     periods: Sequence[Mapping[Group, int]] = [
         (device.periods or site.periods).in_ms() for device, _ in settings.all_devices()
     ]
     return LineWorker(settings.name, line, meters, periods, clock, record)
 
 
-def modbus_tcp(settings: ModbusTcpLineSettings, library: Library) -> tuple[Line, list[ReadsMeter]]:
-    """A Modbus TCP line and its meters; templates are compiled once each."""
-    line = ModbusTcpLine(settings.host, settings.port, settings.timeout_s)
-    compiled: dict[str, Programs] = {}
-    meters: list[ReadsMeter] = []
-    for device, _ in settings.all_devices():
-        template = library.meter(device.template)
-        assert isinstance(template, ModbusTemplate)
+def line_with_meters(settings: LineSettings, library: Library) -> tuple[Line, list[ReadsMeter]]:
+    """A line and its meters in the order of the settings; templates are compiled once each. Raises ConfigError."""
+    if isinstance(settings, ModbusTcpLineSettings):
+        modbus: ModbusLine = ModbusTcpLine(settings.host, settings.port, settings.timeout_s, settings.tls)
+        builder = _MeterBuilder(modbus, library, TCP_COST, distinct_looks=False)
+    else:
+        modbus = ModbusLine(bus_of(settings), _FRAMINGS[settings.modbus_framing]())
+        builder = _MeterBuilder(modbus, library, modbus_cost_of(settings), distinct_looks=True)
+    return modbus.bus, [builder.build(device) for device, _ in settings.all_devices()]
+
+
+def timing_of(settings: BusLineSettings) -> Timing:
+    """How time passes on a bus."""
+    port = settings.serial or settings.converter
+    assert port is not None
+    usual_s = _SHORTEST_SILENCE_S if port.baud_rate > 19_200 else 3.5 * port.character_s
+    silence_s = usual_s if settings.silence_ms is None else settings.silence_ms / 1000
+    return Timing(settings.timeout_s, port.character_s, silence_s, settings.late_answer_s)
+
+
+def modbus_cost_of(settings: BusLineSettings) -> Cost:
+    """What reads of Modbus devices cost on a bus; in ASCII each byte is two characters."""
+    timing = timing_of(settings)
+    characters = 2 if settings.modbus_framing == "ascii" else 1
+    return rtu_cost(characters * timing.character_s, timing.silence_s, _USUAL_TURNAROUND_S)
+
+
+def bus_of(settings: BusLineSettings) -> Bus:
+    """The bus that all meters of a bus line share, whatever their protocol."""
+    timing = timing_of(settings)
+    if settings.serial is not None:
+        return Bus(SerialMedium(settings.serial), timing, reopens=False, may_echo=True)
+    assert settings.converter is not None
+    medium = TcpMedium(settings.converter.host, settings.converter.port)
+    return Bus(medium, timing, reopens=True, may_echo=True)
+
+
+class _MeterBuilder:
+    """Makes the meters of one line; the one place where a protocol of a bus is added."""
+
+    def __init__(self, modbus: ModbusLine, library: Library, cost: Cost, distinct_looks: bool) -> None:
+        self._modbus, self._library = modbus, library
+        self._cost, self._distinct_looks = cost, distinct_looks
+        self._programs: dict[str, Programs] = {}
+
+    def build(self, device: DeviceSettings) -> ReadsMeter:
+        """The driver of a meter by the protocol of its template."""
+        template = self._library.meter(device.template)
+        assert isinstance(template, ModbusTemplate), template.protocol
         assert device.unit_id is not None
-        if device.template not in compiled:
-            compiled[device.template] = compile_template(template)
-        programs = compiled[device.template]
-        meters.append(ModbusMeter(device.id, device.unit_id, line, programs))
-    return line, meters
+        if device.template not in self._programs:
+            self._programs[device.template] = compile_template(
+                template, self._cost, distinct_looks=self._distinct_looks
+            )
+        pause_s = template.limits.pause_ms / 1000
+        if pause_s:
+            self._modbus.treat(device.unit_id, Manners(rest_s=pause_s))
+        return modbus_meter(device.id, device.unit_id, self._modbus, self._programs[device.template])

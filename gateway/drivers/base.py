@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from gateway.contract.messages import CommandState
+from gateway.drivers.turns import Turns
 
 
 class Group(StrEnum):
@@ -114,15 +115,19 @@ class SetsClock(Protocol):
 class Line(Protocol):
     """A bus, or a connection to a converter: one transaction at a time, one owner."""
 
-    busy_s: float
-    """Time spent in transactions since the start: the line's utilisation."""
+    turns: Turns
+    """Every transaction takes one (`async with self.turns`): with it the line is free and connected."""
+
+    @property
+    def busy_s(self) -> float:
+        """Time spent in transactions since the start: the line's utilisation."""
 
     @property
     def connected(self) -> bool:
         """Whether a request can be sent now."""
 
     async def connect(self) -> None:
-        """Opens the connection. Raises LineDown."""
+        """Opens the connection; only called by the turns. Raises LineDown."""
 
     def close(self) -> None:
         """Closes it; anything unread is thrown away."""

@@ -15,15 +15,21 @@ def meters(
     served_log: Annotated[Path | None, typer.Option(help="Appends every served register as a JSON line.")] = None,
     time_zone: Annotated[str, typer.Option(help="Zone of the daily curves.")] = "Asia/Shanghai",
     advance: Annotated[bool, typer.Option(help="Every answer moves the cumulative registers.")] = False,
+    turnaround_ms: Annotated[float, typer.Option(min=0, help="What a meter on a bus takes to begin its answer.")] = 20,
+    pty: Annotated[bool, typer.Option(help="Makes a pseudo-terminal at the path of every serial port.")] = False,
     fault: Annotated[list[str] | None, typer.Option(help="NAME=RATE per request, such as silent=0.01.")] = None,
 ) -> None:
-    """Serves every Modbus TCP line of SITE with meters built from the device templates."""
+    """Serves every line of SITE with meters built from the device templates."""
     import asyncio
 
-    from simulators.modbus.serve import Unusable, serve_site
+    from simulators.modbus.fleet import FleetOptions
+    from simulators.modbus.serve import Unusable, rates_of, serve_site, zone_of
 
     try:
-        asyncio.run(serve_site(site, seed, served_log, time_zone, advance, fault or []))
+        options = FleetOptions(
+            seed, zone_of(time_zone), advance, rates_of(fault or []), turnaround_s=turnaround_ms / 1000, ptys=pty
+        )
+        asyncio.run(serve_site(site, options, served_log))
     except Unusable as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error

@@ -26,7 +26,17 @@ class Fault(Enum):
     BAD_BYTE_COUNT = "bad-byte-count"
     GARBAGE = "garbage"
     CUT = "cut"
-    """Half an answer, then the connection closes."""
+    """A part of an answer; then the connection closes, where it is the device's own."""
+    DOUBLED = "doubled"
+    """The answer twice, at once."""
+    DOUBLED_LATE = "doubled-late"
+    """The answer, and once more after `Faults.late_s`."""
+    FLIPPED = "flipped"
+    """One wrong bit."""
+    STRAY = "stray"
+    """Noise on an idle line, `Faults.late_s` after the answer."""
+    ECHO = "echo"
+    """The request comes back before the answer."""
 
 
 MALFORMED = frozenset({
@@ -34,6 +44,13 @@ MALFORMED = frozenset({
     Fault.SHORT, Fault.LONG, Fault.BAD_BYTE_COUNT, Fault.GARBAGE,
 })  # fmt: skip
 """Faults that send a frame which is no answer."""
+
+ON_THE_WIRE = frozenset({
+    Fault.SILENT, Fault.LATE, Fault.CUT, Fault.DOUBLED, Fault.DOUBLED_LATE, Fault.FLIPPED, Fault.STRAY, Fault.ECHO,
+})  # fmt: skip
+"""Faults that a bus brings about, whatever protocol its devices speak."""
+NOT_ON_A_BUS = frozenset({Fault.WRONG_TRANSACTION, Fault.WRONG_PROTOCOL})
+"""Faults of the header that only Modbus TCP has."""
 
 
 @dataclass(slots=True)
@@ -43,6 +60,8 @@ class Faults:
     rates: dict[Fault, float] = field(default_factory=dict)
     generator: random.Random = field(default_factory=lambda: random.Random(0))
     late_s: float = 2.0
+    earliest_late_s: float | None = None
+    """When given, late is by chance between this and `late_s`."""
     forced: Fault | None = None
 
     def draw(self) -> Fault | None:
@@ -55,3 +74,9 @@ class Faults:
                 return fault
             chance -= rate
         return None
+
+    def lateness(self) -> float:
+        """How late the next late answer is."""
+        if self.earliest_late_s is None:
+            return self.late_s
+        return self.generator.uniform(self.earliest_late_s, self.late_s)

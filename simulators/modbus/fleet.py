@@ -1,19 +1,25 @@
-"""The meters of a whole site: one listening socket per line of the site file, one meter per device."""
+"""The meters of a whole site: a port per line of the site file, one meter per device."""
 
 import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from gateway.drivers.settings import ModbusTcpLineSettings
+from gateway.drivers.settings import BusLineSettings, DeviceSettings, LineSettings, ModbusTcpLineSettings
+from gateway.lines import timing_of
 from gateway.settings import SiteSettings
 from gateway.templates.library import Library
 from gateway.templates.modbus import ModbusTemplate
+from simulators.bus.device import BusDevice
+from simulators.bus.ports import BusPort, ConverterPort, PtyPort
+from simulators.bus.wire import BusTiming, SimulatedBus
 from simulators.modbus.dwelling import Dwelling
-from simulators.modbus.faults import Fault, Faults
+from simulators.modbus.faults import NOT_ON_A_BUS, ON_THE_WIRE, Fault, Faults
 from simulators.modbus.meter import Served, SimulatedMeter
 from simulators.modbus.server import MeterLine
+from simulators.modbus.station import ModbusStation
 
 
 def wall_ms() -> int:
@@ -31,6 +37,10 @@ class FleetOptions:
     """Every answer moves the cumulative registers by at least one step, so that no two answers are equal."""
     fault_rates: Mapping[Fault, float] = field(default_factory=dict)
     late_s: float = 2.0
+    turnaround_s: float = 0.02
+    """What a meter on a bus takes to begin its answer; bytes on a bus take their time by its baud rate."""
+    ptys: bool = False
+    """Makes a pseudo-terminal for every serial port of the site, with a link at its path; else those lines are left."""
     library: Library = field(default_factory=Library)
     now_ms: Callable[[], int] = wall_ms
 
@@ -42,34 +52,71 @@ class Fleet:
         self._options = options
         self._served = served
         self.lines: dict[str, MeterLine] = {}
+        """Modbus TCP lines."""
+        self.buses: dict[str, SimulatedBus] = {}
         self.meters: dict[str, SimulatedMeter] = {}
         self._addresses: dict[str, tuple[str, int]] = {}
+        self._ports: list[BusPort] = []
         for line in site.lines:
-            if not isinstance(line, ModbusTcpLineSettings):
-                continue
-            self.lines[line.name] = MeterLine(line.name, self._meters_of(line))
-            self._addresses[line.name] = (line.host, line.port)
+            if isinstance(line, ModbusTcpLineSettings):
+                self.lines[line.name] = MeterLine(line.name, self._units_of(line))
+                self._addresses[line.name] = (line.host, line.port)
+            elif line.converter is not None or options.ptys:
+                self._plug_in(line)
 
     async def start(self) -> None:
         """Listens where the site says that the lines are. Raises OSError."""
         for name, line in self.lines.items():
             await line.start(*self._addresses[name])
+        for port in self._ports:
+            await port.start()
 
     async def stop(self) -> None:
         """Closes everything."""
         for line in self.lines.values():
             await line.stop()
+        for port in self._ports:
+            await port.stop()
+        for bus in self.buses.values():
+            bus.stop()
 
-    def _meters_of(self, line: ModbusTcpLineSettings) -> dict[int, SimulatedMeter]:
-        meters: dict[int, SimulatedMeter] = {}
+    def _plug_in(self, line: BusLineSettings) -> None:
         options = self._options
+        timing = timing_of(line)
+        rates = {fault: rate for fault, rate in options.fault_rates.items() if fault in ON_THE_WIRE}
+        faults = Faults(rates, random.Random(f"{options.seed}/{line.name}"), options.late_s)
+        bus = self.buses[line.name] = SimulatedBus(
+            [self._station(device, line) for device, _ in line.all_devices()],
+            BusTiming(timing.character_s, timing.silence_s, options.turnaround_s),
+            faults,
+        )
+        if line.converter is not None:
+            self._ports.append(ConverterPort(bus, line.converter.host, line.converter.port))
+        else:
+            assert line.serial is not None
+            self._ports.append(PtyPort(bus, Path(line.serial.path)))
+
+    def _station(self, device: DeviceSettings, line: BusLineSettings) -> BusDevice:
+        """What answers for a device on a bus; the one place where another protocol is added."""
+        meter = self._meter(device, line)
+        assert device.unit_id is not None
+        return ModbusStation(device.unit_id, meter, line.modbus_framing)
+
+    def _units_of(self, line: ModbusTcpLineSettings) -> dict[int, SimulatedMeter]:
+        units: dict[int, SimulatedMeter] = {}
         for device, _ in line.all_devices():
-            template = options.library.meter(device.template)
-            assert isinstance(template, ModbusTemplate)
             assert device.unit_id is not None
-            dwelling = Dwelling(options.seed, device.id, template.medium.value, options.time_zone)
-            meter = SimulatedMeter(device.id, template, dwelling, options.now_ms, options.advance, self._served)
-            generator = random.Random(f"{options.seed}/{device.id}")
-            meter.faults = Faults(dict(options.fault_rates), generator, options.late_s)
-            meters[device.unit_id] = self.meters[device.id] = meter
-        return meters
+            units[device.unit_id] = self._meter(device, line)
+        return units
+
+    def _meter(self, device: DeviceSettings, line: LineSettings) -> SimulatedMeter:
+        options = self._options
+        template = options.library.meter(device.template)
+        assert isinstance(template, ModbusTemplate)
+        dwelling = Dwelling(options.seed, device.id, template.medium.value, options.time_zone)
+        meter = SimulatedMeter(device.id, template, dwelling, options.now_ms, options.advance, self._served)
+        not_here = ON_THE_WIRE | NOT_ON_A_BUS if isinstance(line, BusLineSettings) else frozenset()
+        rates = {fault: rate for fault, rate in options.fault_rates.items() if fault not in not_here}
+        meter.faults = Faults(rates, random.Random(f"{options.seed}/{device.id}"), options.late_s)
+        self.meters[device.id] = meter
+        return meter

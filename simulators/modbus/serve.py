@@ -23,10 +23,11 @@ Unusable = (BadOption, ConfigError, OSError)
 
 
 async def serve_site(
-    site: Path, seed: int, served_log: Path | None, time_zone: str, advance: bool, faults: Sequence[str]
+    site: Path,
+    options: FleetOptions,
+    served_log: Path | None,
 ) -> None:
     """Serves until a signal comes. Raises what `Unusable` lists before anything listens."""
-    options = FleetOptions(seed, _zone(time_zone), advance, _rates(faults))
     with ExitStack() as stack:
         served = None
         if served_log is not None:
@@ -43,14 +44,16 @@ async def serve_site(
             await fleet.stop()
 
 
-def _zone(name: str) -> ZoneInfo:
+def zone_of(name: str) -> ZoneInfo:
+    """The zone of that name. Raises BadOption."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
         raise BadOption(f"--time-zone: expected an IANA name such as Asia/Shanghai, found {name!r}") from None
 
 
-def _rates(texts: Sequence[str]) -> dict[Fault, float]:
+def rates_of(texts: Sequence[str]) -> dict[Fault, float]:
+    """Rates from texts such as 'silent=0.01'. Raises BadOption."""
     rates: dict[Fault, float] = {}
     for text in texts:
         name, _, rate = text.partition("=")

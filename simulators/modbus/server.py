@@ -1,18 +1,22 @@
 """A small Modbus TCP server of its own: it must also be able to be silent, late and wrong on purpose."""
 
 import asyncio
-from typing import cast
+from collections.abc import Mapping
+from typing import Final, cast
 
+from simulators.modbus.answers import Answers, answer_pdu
 from simulators.modbus.faults import Fault
-from simulators.modbus.meter import Refused, SimulatedMeter
+
+_GARBAGE: Final = bytes((7 * index + 91) & 0xFF for index in range(24))
+_HEADER: Final = 7
 
 
 class MeterLine:
     """One listening socket with the meters behind it, by unit id. A unit that is not there stays silent."""
 
-    def __init__(self, name: str, meters: dict[int, SimulatedMeter]) -> None:
+    def __init__(self, name: str, meters: Mapping[int, Answers]) -> None:
         self.name = name
-        self.meters = meters
+        self.meters = dict(meters)
         self.requests = 0
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Transport] = set()
@@ -68,7 +72,7 @@ class _Connection(asyncio.Protocol):
             if len(self._buffer) < end:
                 return
             frame, self._buffer = self._buffer[:end], self._buffer[end:]
-            if len(frame) == 12:
+            if len(frame) > _HEADER:
                 self._answer(frame)
 
     def _answer(self, request: bytes) -> None:
@@ -77,27 +81,30 @@ class _Connection(asyncio.Protocol):
         if meter is None:
             return
         fault = meter.faults.draw()
-        if fault is Fault.SILENT:
-            return
-        if fault in (Fault.EXCEPTION, Fault.BUSY):
-            self._send(_exception(request, 4 if fault is Fault.EXCEPTION else 6))
-            return
-        address, count = int.from_bytes(request[8:10], "big"), int.from_bytes(request[10:12], "big")
-        try:
-            registers = meter.read(request[7], address, count)
-        except Refused as refused:
-            self._send(_exception(request, refused.code))
-            return
-        body = b"".join(register.to_bytes(2, "big") for register in registers)
-        if fault is None:
-            self._send(_frame(request, request[7:8] + bytes([len(body)]) + body))
-        elif fault is Fault.LATE:
-            frame = _frame(request, request[7:8] + bytes([len(body)]) + body)
-            asyncio.get_running_loop().call_later(meter.faults.late_s, self._send, frame)
-        else:
-            self._send(_malformed(fault, request, body))
-            if fault is Fault.CUT and self._transport is not None:
-                self._transport.close()
+        answer = _frame(request, answer_pdu(meter, request[7:], fault))
+        late_s = meter.faults.lateness()
+        match fault:
+            case Fault.SILENT:
+                return
+            case Fault.LATE:
+                self._send_later(late_s, answer)
+            case Fault.DOUBLED:
+                self._send(answer + answer)
+            case Fault.DOUBLED_LATE:
+                self._send(answer)
+                self._send_later(late_s, answer)
+            case Fault.STRAY:
+                self._send(answer)
+                self._send_later(late_s, _GARBAGE[:5])
+            case Fault.CUT:
+                self._send(answer[: len(answer) // 2])
+                if self._transport is not None:
+                    self._transport.close()
+            case _:
+                self._send(_spoilt(fault, answer))
+
+    def _send_later(self, seconds: float, frame: bytes) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._send, frame)
 
     def _send(self, frame: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -108,25 +115,17 @@ def _frame(request: bytes, pdu: bytes) -> bytes:
     return request[:4] + (len(pdu) + 1).to_bytes(2, "big") + request[6:7] + pdu
 
 
-def _exception(request: bytes, code: int) -> bytes:
-    return _frame(request, bytes([request[7] | 0x80, code]))
-
-
-def _malformed(fault: Fault, request: bytes, body: bytes) -> bytes:
-    good = _frame(request, request[7:8] + bytes([len(body)]) + body)
-    if fault is Fault.SHORT:
-        return _frame(request, request[7:8] + bytes([len(body) - 2]) + body[:-2])
-    if fault is Fault.LONG:
-        return _frame(request, request[7:8] + bytes([len(body) + 1]) + body + b"\x55")
-    if fault is Fault.CUT:
-        return good[: len(good) // 2]
-    if fault is Fault.GARBAGE:
-        return bytes((7 * index + 91) & 0xFF for index in range(24))
-    position, value = {
-        Fault.WRONG_TRANSACTION: (1, good[1] ^ 0x5A),
-        Fault.WRONG_PROTOCOL: (3, 9),
-        Fault.WRONG_UNIT: (6, good[6] ^ 0x21),
-        Fault.WRONG_FUNCTION: (7, 7 - good[7]),
-        Fault.BAD_BYTE_COUNT: (8, good[8] ^ 2),
-    }[fault]
-    return good[:position] + bytes([value]) + good[position + 1 :]
+def _spoilt(fault: Fault | None, answer: bytes) -> bytes:
+    """The header wrong in what `fault` says."""
+    match fault:
+        case Fault.GARBAGE:
+            return _GARBAGE
+        case Fault.WRONG_TRANSACTION:
+            position, value = 1, answer[1] ^ 0x5A
+        case Fault.WRONG_PROTOCOL:
+            position, value = 3, 9
+        case Fault.WRONG_UNIT:
+            position, value = 6, answer[6] ^ 0x21
+        case _:
+            return answer
+    return answer[:position] + bytes([value]) + answer[position + 1 :]

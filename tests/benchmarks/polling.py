@@ -17,7 +17,7 @@ from gateway.contract.topics import Up
 from gateway.drivers.base import Group
 from gateway.drivers.modbus.meter import compile_template
 from gateway.drivers.settings import DeviceSettings, ModbusTcpLineSettings
-from gateway.lines import modbus_tcp
+from gateway.lines import line_with_meters
 from gateway.polling.clock import Clock
 from gateway.polling.recorder import Recorder
 from gateway.polling.worker import LineWorker
@@ -80,7 +80,7 @@ async def _ours(ports: Sequence[int]) -> float:
         settings = ModbusTcpLineSettings(
             name=f"line-{number}", protocol="modbus-tcp", host="127.0.0.1", port=port, devices=devices
         )
-        line, meters = modbus_tcp(settings, library)
+        line, meters = line_with_meters(settings, library)
         periods = [{Group.BILLING: 1, Group.INSTANT: 1} for _ in meters]
         workers.append(LineWorker(f"line-{number}", line, meters, periods, clock, recorder.record))
     storing = asyncio.create_task(recorder.run())

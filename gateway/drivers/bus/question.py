@@ -4,7 +4,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Hashable)
+"""An answer. Two answers that a device could not send differently compare equal and have the same hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,18 +16,24 @@ class Question(Generic[T]):
     judge: Callable[[bytes], T | None]
     """Looks at all bytes since the request: the answer, or None while they may still become one.
 
-    Raises MalformedReply when they never will, ExceptionReply when the device refuses properly.
+    Raises MalformedReply when they never will, ExceptionReply when the device refuses properly. An adapter's echo of
+    the request has been taken away before.
     """
-    look: Hashable
-    """Questions whose answers cannot be told apart have equal looks: a late answer to one would pass for the other."""
+    look: Hashable | None
+    """Questions whose answers cannot be told apart have equal looks: a late answer to one would pass for the other.
+
+    None when the answer carries the number of its question and can be told from every other.
+    """
     answer_bytes: int = 0
     """How long the answer is expected to be; the line allows the time that it takes to arrive on top of the timeout."""
     rest_s: float = 0.0
     """Silence that the asked device needs before a request."""
+    timeout_s: float | None = None
+    """How long the device may take to begin its answer; the line's timeout when None."""
 
 
 class Asks(Protocol):
     """A bus as a meter sees it. The owner of the line calls; one question is open at a time."""
 
     async def ask(self, question: "Question[T]") -> T:
-        """The answer. Raises ExceptionReply, NoAnswer, MalformedReply; LineDown when there is no connection."""
+        """The answer. Raises ExceptionReply, NoAnswer, MalformedReply, DoubtfulReply; LineDown without a connection."""

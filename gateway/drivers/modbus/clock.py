@@ -7,7 +7,7 @@ from typing import Final
 from gateway.contract.messages import CommandState
 from gateway.drivers.base import CommandOutcome
 from gateway.drivers.modbus.numbers import Unpacker, reader
-from gateway.drivers.modbus.wire import ModbusWire, write_all
+from gateway.drivers.modbus.wire import IN_DOUBT, ModbusWire, write_all
 from gateway.errors import DeviceError, ExceptionReply, LineDown
 from gateway.templates.modbus import ModbusTemplate
 from gateway.templates.modbus_controls import Clock, ClockField, ClockPart, Write
@@ -48,9 +48,9 @@ class ClockSetter:
         try:
             await write_all(self._wire, self._unit, self._writes(local_now()))
             await write_all(self._wire, self._unit, self._clock.after)
-        except ExceptionReply as refusal:
-            return CommandOutcome(CommandState.FAILED, f"refused: {refusal}")
         except DeviceError as error:
+            if isinstance(error, ExceptionReply) and error.code not in IN_DOUBT:
+                return CommandOutcome(CommandState.FAILED, f"refused: {error}")
             doubt = f"the write was not confirmed: {error}; "
         try:
             shown = await self.read()

@@ -11,7 +11,7 @@ from gateway.drivers.modbus.decoder import BlockDecoder
 from gateway.drivers.modbus.numbers import Absent, Raw
 from gateway.drivers.modbus.planner import Block
 from gateway.drivers.modbus.program import Program, Programs, compile_template
-from gateway.drivers.modbus.wire import ModbusWire, write_all
+from gateway.drivers.modbus.wire import UNREACHED, ModbusWire, write_all
 from gateway.errors import ExceptionReply, MalformedReply, NoAnswer
 
 __all__ = ["ModbusMeter", "Programs", "compile_template"]
@@ -43,8 +43,8 @@ class ModbusMeter:
         try:
             await self._prepare(outcome, now_ms)
             await self._read(self._programs.of(groups), outcome, now_ms)
-        except ExceptionReply:
-            outcome.exceptions += 1
+        except ExceptionReply as refusal:
+            _count(refusal, outcome)
         except MalformedReply:
             outcome.malformed += 1
         except NoAnswer:
@@ -73,21 +73,23 @@ class ModbusMeter:
         for reader in self._programs.constants:
             try:
                 numbers = reader.unpack(await self._ask(reader.block, outcome))
-            except ExceptionReply:
-                outcome.exceptions += 1
+            except ExceptionReply as refusal:
+                _count(refusal, outcome)
                 continue
             for position, place in reader.places:
                 self._constants[place] = numbers[position]
 
     async def _read(self, program: Program, outcome: ReadOutcome, now_ms: Callable[[], int]) -> None:
         for decoder in program:
+            if outcome.timeouts:
+                break
             try:
                 await self._read_block(decoder, outcome, now_ms)
             except ExceptionReply as refusal:
                 if refusal.code == _ILLEGAL_ADDRESS and self._programs.covers_hole(decoder.block):
                     await self._read_without_holes(decoder, outcome, now_ms)
                 else:
-                    outcome.exceptions += 1
+                    _count(refusal, outcome)
 
     async def _read_block(self, decoder: BlockDecoder, outcome: ReadOutcome, now_ms: Callable[[], int]) -> None:
         registers = await self._ask(decoder.block, outcome)
@@ -103,8 +105,8 @@ class ModbusMeter:
         for smaller in careful.again(decoder):
             try:
                 await self._read_block(smaller, outcome, now_ms)
-            except ExceptionReply:
-                outcome.exceptions += 1
+            except ExceptionReply as refusal:
+                _count(refusal, outcome)
         if len(outcome.answers) > answers and self._programs is not careful:
             self._programs = careful
             log.warning("reads-without-holes", device=self.device, refused=decoder.block.address)
@@ -119,3 +121,11 @@ class ModbusMeter:
         """The time of an answer; never the same twice for one device, which would make two values one."""
         self._last_taken = max(now, self._last_taken + 1)
         return self._last_taken
+
+
+def _count(refusal: ExceptionReply, outcome: ReadOutcome) -> None:
+    """A converter's word that it does not reach the device is no answer of the device."""
+    if refusal.code in UNREACHED:
+        outcome.timeouts += 1
+    else:
+        outcome.exceptions += 1

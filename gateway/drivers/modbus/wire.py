@@ -1,9 +1,14 @@
 """What a Modbus meter needs of its line, and what a list of writes came to."""
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.templates.modbus_controls import Write
+
+UNREACHED: Final = (10, 11)
+"""Exception codes of a converter whose bus is not there, or whose device does not answer on it."""
+IN_DOUBT: Final = (5, 11)
+"""Exception codes after which a write may have been carried out: the device works on it, or was silent."""
 
 
 class ModbusWire(Protocol):

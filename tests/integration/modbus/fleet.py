@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from gateway.contract.messages import Point
 from gateway.drivers.base import Group
 from gateway.drivers.settings import DeviceSettings, ModbusTcpLineSettings
-from gateway.lines import modbus_tcp
+from gateway.lines import line_with_meters
 from gateway.polling.clock import Clock
 from gateway.polling.worker import LineWorker
 from simulators.modbus.dwelling import Dwelling
@@ -22,11 +22,11 @@ ZONE = ZoneInfo("Asia/Shanghai")
 DEMO = "gatemeter-demo-electricity"
 
 
-def simulated(device: str, template_id: str = DEMO, advance: bool = False) -> SimulatedMeter:
+def simulated(device: str, template_id: str = DEMO, advance: bool = False, instance: int = 0) -> SimulatedMeter:
     """A meter of `template_id` on the real clock."""
     template = modbus(template_id)
     dwelling = Dwelling(1, device, template.medium.value, ZONE)
-    return SimulatedMeter(device, template, dwelling, lambda: time.time_ns() // 1_000_000, advance)
+    return SimulatedMeter(device, template, dwelling, lambda: time.time_ns() // 1_000_000, advance, instance=instance)
 
 
 @dataclass
@@ -78,7 +78,7 @@ async def running_line(
     async def record(new: Sequence[Point]) -> None:
         points.extend(new)
 
-    wire, readers = modbus_tcp(settings, LIBRARY)
+    wire, readers = line_with_meters(settings, LIBRARY)
     periods = {Group.BILLING: period_ms, Group.INSTANT: period_ms}
     worker = LineWorker("test", wire, readers, [periods] * len(readers), Clock(), record)
     task = asyncio.create_task(worker.run())

@@ -52,12 +52,15 @@ def visit(whole: ModbusTemplate, memory: Memory, instance: int = 0) -> tuple[dic
     return found, missing, errors
 
 
-def expected(whole: ModbusTemplate, registers: Iterable[Register], memory: Memory) -> tuple[dict[str, int], int, int]:
-    """The same by fractions, number by number."""
+def expected(
+    whole: ModbusTemplate, registers: Iterable[Register], memories: Mapping[int, Memory]
+) -> tuple[dict[str, int], int, int]:
+    """The same by fractions, number by number, from what each function reads."""
     found: dict[str, int] = {}
     missing = errors = 0
     for register in registers:
-        raws = [raw_in(whole.layout(one, register.function), memory) for one in register.numbers]
+        layouts = [whole.layout(one, register.function) for one in register.numbers]
+        raws = [raw_in(layout, memories[layout.function]) for layout in layouts]
         judged = [judge(whole, number, raw) for number, raw in zip(register.numbers, raws, strict=True)]
         worst = next((one for one in judged if one is not None), None)
         value = None if worst else value_of(register, tuple(raw for raw in raws if raw is not None))

@@ -1,0 +1,89 @@
+"""Which answers may still be on their way over a bus, and which must not be believed yet; pure, time is handed in.
+
+The one assumption: nothing arrives later than a known time after its question. Until then an answer that did not come,
+or a second copy of one that did, may arrive inside the wait of the next question, and when the two questions have the
+same look nothing in its bytes tells. So:
+
+- After a question without an answer none of its look is asked before that time.
+- An answer that equals one to *another* request of the same look, asked less than that time ago, may be a copy of it.
+  It is doubtful, and that look rests until no copy can be left.
+- An answer that equals one to the *same* request may be a copy as well, with the true one still on its way. Its value
+  is right, and by at most that time too old; but then only the same request may follow in that time, since what is on
+  its way answers no other.
+- A refusal looks alike for all requests to a device. It carries no value, but leaves the same uncertainty.
+
+Hence no answer is ever taken for one to another request, however late, doubled or reordered answers come.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Final
+
+_MANY: Final = 64
+"""Answers of one look that are kept before those too old to matter are dropped."""
+
+
+@dataclass(slots=True)
+class _Traces:
+    """Of one look."""
+
+    free_at: float = 0.0
+    """No question before."""
+    only: bytes = b""
+    """The one request that may be asked between `free_at` and `sure_at`."""
+    sure_at: float = 0.0
+    known: dict[Hashable, tuple[bytes, float]] = field(default_factory=dict)
+    """Answer to (request, when the last copy of it is gone)."""
+
+
+class AnswerMemory:
+    """Traces of what was asked on one bus. `until` is always when the last answer to the question is gone."""
+
+    def __init__(self) -> None:
+        self._traces: dict[Hashable, _Traces] = {}
+
+    def free_at(self, look: Hashable, request: bytes) -> float:
+        """When `request` may be asked; 0 when nothing speaks against it."""
+        traces = self._traces.get(look)
+        if traces is None:
+            return 0.0
+        return traces.free_at if request == traces.only else max(traces.free_at, traces.sure_at)
+
+    def missing(self, look: Hashable, until: float) -> None:
+        """No answer came, or none that could be understood."""
+        traces = self._of(look)
+        traces.free_at = max(traces.free_at, until)
+
+    def refused(self, look: Hashable, request: bytes, until: float) -> None:
+        """The device refused."""
+        self._unsure(self._of(look), request, until)
+
+    def answered(self, look: Hashable, request: bytes, answer: Hashable, clear_at: float, until: float) -> bool:
+        """Whether `answer` can be believed. All that arrived before `clear_at` was thrown away before the question."""
+        traces = self._of(look)
+        if len(traces.known) > _MANY:
+            traces.known = {old: (of, gone) for old, (of, gone) in traces.known.items() if gone > clear_at}
+        of, gone = traces.known.get(answer, (request, 0.0))
+        traces.known[answer] = request, until
+        if max(traces.sure_at, gone) > clear_at:
+            self._unsure(traces, request, until)
+        if gone <= clear_at or of == request:
+            return True
+        traces.free_at = max(traces.free_at, gone)
+        return False
+
+    def changed(self) -> None:
+        """Devices were written to: no answer from before may pass for one from after, not even to the same request."""
+        for traces in self._traces.values():
+            traces.known = {answer: (b"", gone) for answer, (_, gone) in traces.known.items()}
+            traces.only = b""
+
+    def _of(self, look: Hashable) -> _Traces:
+        traces = self._traces.get(look)
+        if traces is None:
+            traces = self._traces[look] = _Traces()
+        return traces
+
+    def _unsure(self, traces: _Traces, request: bytes, until: float) -> None:
+        traces.only = request
+        traces.sure_at = max(traces.sure_at, until)
