@@ -1,9 +1,9 @@
 """The device commands speak both to people and to programs."""
 
 import json
+import shutil
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import app, devices_app
@@ -31,20 +31,10 @@ def test_shows_sources_registers_and_reads() -> None:
     assert "2CMC48001M0201" in text
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["--vendor", "EASTRON", "sdm72d"], {"eastron-sdm72d-m", "eastron-sdm72d-m-v2"}),
-        (["--medium", "water", "valve_state"], {"xintai-water-meter"}),
-        (["--protocol", "modbus", "--vendor", "abb"], {"abb-b21", "abb-b23"}),
-        (["--protocol", "carrier pigeon"], set()),
-    ],
-)
-def test_the_list_can_be_narrowed_down(arguments: list[str], expected: set[str]) -> None:
-    rows = json.loads(RUNNER.invoke(devices_app, ["list", *arguments, "--json"]).stdout)
-    assert {row["id"] for row in rows} == expected
-    text = RUNNER.invoke(devices_app, ["list", *arguments]).stdout
-    assert {line.split()[0] for line in text.splitlines()[1:]} == expected
+def test_the_list_can_be_narrowed_down() -> None:
+    arguments = ["list", "--medium", "water", "--protocol", "modbus", "--vendor", "xin", "valve_state"]
+    text = RUNNER.invoke(devices_app, arguments).stdout
+    assert [line.split()[0] for line in text.splitlines()] == ["id", "xintai-water-meter"]
 
 
 def test_people_see_what_is_asked_and_where_values_lie() -> None:
@@ -63,19 +53,23 @@ def test_a_broken_library_is_exit_code_2(tmp_path: Path) -> None:
 
 
 def test_pages_are_written_once_checked_and_removed_when_their_vendor_is_gone(tmp_path: Path) -> None:
-    arguments = ["docs", "--directory", str(tmp_path), "--json"]
+    few, pages = tmp_path / "meters", tmp_path / "pages"
+    few.mkdir()
+    for one in ("abb-b21.yaml", "tuf-2000m.yaml"):
+        shutil.copy(Library().directory / one, few)
+    arguments = ["docs", "--directory", str(pages), "--templates", str(few), "--json"]
     assert RUNNER.invoke(devices_app, [*arguments, "--check"]).exit_code == 1
-    assert not any(tmp_path.iterdir())
+    assert not pages.exists()
     written = json.loads(RUNNER.invoke(devices_app, arguments).stdout)["written"]
-    assert str(tmp_path / "README.md") in written
+    assert str(pages / "README.md") in written
     assert RUNNER.invoke(devices_app, [*arguments, "--check"]).exit_code == 0
-    (tmp_path / "mine.md").write_text("# Mine\n", encoding="utf-8")
-    (tmp_path / "gone.md").write_text((tmp_path / "abb.md").read_text(encoding="utf-8"), encoding="utf-8")
+    (pages / "mine.md").write_text("# Mine\n", encoding="utf-8")
+    (pages / "gone.md").write_text((pages / "abb.md").read_text(encoding="utf-8"), encoding="utf-8")
     stale = json.loads(RUNNER.invoke(devices_app, [*arguments, "--check"]).stdout)["out_of_date"]
-    assert stale == [str(tmp_path / "gone.md")]
+    assert stale == [str(pages / "gone.md")]
     RUNNER.invoke(devices_app, arguments)
-    assert (tmp_path / "mine.md").exists()
-    assert not (tmp_path / "gone.md").exists()
+    assert (pages / "mine.md").exists()
+    assert not (pages / "gone.md").exists()
 
 
 def test_an_unknown_template_is_exit_code_2() -> None:
