@@ -8,12 +8,12 @@ import pytest
 
 from gateway.contract.quantities import Kind
 from gateway.templates.base import DeviceTemplate, Measured, Medium
-from gateway.templates.modbus import ModbusTemplate
 from gateway.templates.modbus_registers import Register
 from tests.templates import LIBRARY
 
 TEMPLATES = {template_id: LIBRARY.meter(template_id) for template_id in LIBRARY.ids}
-OURS = "gatemeter-demo-"
+OURS = "gatemeter-"
+"""Simulated meters: no such device is sold."""
 
 WITHOUT_A_COUNTER = {"peacefair-pzem-016": "sources disagree on the step of its energy"}
 """Electricity meters whose imported energy is not read, and why; their notes say it."""
@@ -46,7 +46,7 @@ def counters(template: DeviceTemplate) -> list[Measured]:
     return [one for one in template.registers if one.quantity.kind is Kind.CUMULATIVE]
 
 
-@every()
+@every(ours=False)
 def test_its_name_is_vendor_and_model(template_id: str) -> None:
     template = TEMPLATES[template_id]
     vendor, _, model = template_id.partition("-")
@@ -114,10 +114,9 @@ def test_a_single_document_comes_with_a_reason_to_be_careful(template_id: str) -
 @every()
 def test_switching_has_a_state_to_show(template_id: str) -> None:
     template = TEMPLATES[template_id]
-    assert isinstance(template, ModbusTemplate)
     channels = {one.channel for one in template.registers}
     for name in ("relay", "valve"):
-        if getattr(template.controls, name) is not None:
+        if getattr(getattr(template, "controls", None), name, None) is not None:
             assert f"{name}_state" in channels
 
 
