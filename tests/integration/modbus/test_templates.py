@@ -22,20 +22,15 @@ from simulators.modbus.image import Raw, nearest_raw, range_of
 from simulators.modbus.meter import SimulatedMeter
 from simulators.modbus.server import MeterLine
 from tests.integration.modbus.fleet import simulated
-<<<<<<< HEAD
 from tests.modbus_answers import expected
-from tests.templates import LIBRARY, modbus
-=======
 from tests.templates import ids_of, modbus
->>>>>>> main
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-<<<<<<< HEAD
 NOW_MS = 1_780_000_000_000
 UNIT = 9
 RTU_COST = rtu_cost(11 / 9_600, 3.5 * 11 / 9_600, 0.02)
-MODBUS = [one for one in LIBRARY.ids if isinstance(LIBRARY.meter(one), ModbusTemplate)]
+MODBUS = ids_of("modbus")
 
 
 @dataclass
@@ -57,15 +52,6 @@ class Wire:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def wire() -> AsyncIterator[Wire]:
     server = MeterLine("proof", {})
-=======
-@pytest.mark.parametrize("template_id", ids_of("modbus"))
-async def test_reads_what_the_simulator_shows(template_id: str) -> None:
-    template = modbus(template_id)
-    meter = simulated("proof-1", template_id)
-    frozen = time.time_ns() // 1_000_000
-    meter._now_ms = lambda: frozen
-    server = MeterLine("proof", {9: meter})
->>>>>>> main
     await server.start("127.0.0.1", 0)
     line = ModbusTcpLine("127.0.0.1", server.port, 2.0)
     await line.connect()
@@ -74,7 +60,6 @@ async def test_reads_what_the_simulator_shows(template_id: str) -> None:
     await server.stop()
 
 
-<<<<<<< HEAD
 def instances(template: ModbusTemplate) -> range:
     """Numbers of its instances."""
     return range(template.instances.count if template.instances is not None else 1)
@@ -129,10 +114,6 @@ def judged(outcome: ReadOutcome) -> tuple[dict[str, int], int, int]:
 
 @pytest.mark.parametrize("template_id", MODBUS)
 async def test_reads_what_a_dwelling_shows(wire: Wire, template_id: str) -> None:
-=======
-@pytest.mark.parametrize("template_id", ids_of("modbus"))
-async def test_sentinels_are_missing_not_values(template_id: str) -> None:
->>>>>>> main
     template = modbus(template_id)
     for instance in instances(template):
         meter = meter_of(template_id, instance)
