@@ -267,7 +267,7 @@ class Register(Measured, Bits):
             return self.parts
         assert self.address is not None
         assert self.type is not None
-        plain = Part(
+        plain = Part.model_construct(
             address=self.address, type=self.type, word_order=self.word_order, byte_order=self.byte_order,
             bit=self.bit, mask=self.mask, sentinels=self.sentinels, instance_stride=self.instance_stride,
         )  # fmt: skip

@@ -189,7 +189,7 @@ def _identifiers(template: ModbusTemplate) -> tuple[Identifier, ...]:
 
 def _identity_words(template: ModbusTemplate, mark: Identifier) -> list[int]:
     """The first of the expected values; 12345 as the number of a device."""
-    expected = mark.equals[0] if isinstance(mark, Mark) else 12_345
+    expected = mark.equals[0] if isinstance(mark, Mark) else 1_234
     if not isinstance(mark.type, RegisterType):
         return text_words(str(expected), mark.registers)
     return words_of(template.bits_of(mark, mark.type, mark.function, mark.address), int(expected))

@@ -335,8 +335,7 @@ class Builder:
 @given(st.data())
 def test_every_value_agrees_with_the_reference(data: st.DataObject) -> None:
     builder = Builder(data.draw)
-    channels = ["voltage_l1", "voltage_l2", "voltage_l3", "battery_voltage"]
-    rows = [builder.register(channel) for channel in channels[: data.draw(st.integers(1, 4))]]
+    rows = [builder.register(channel) for channel in ("voltage_l1", "voltage_l2")[: data.draw(st.integers(1, 2))]]
     whole = template(*rows, nan=data.draw(st.sampled_from(("error", "missing"))), **builder.orders)
     found, missing, errors = visit(whole, builder.memory)
     assert ({code: one.value for code, one in found.items()}, missing, errors) == expected(
