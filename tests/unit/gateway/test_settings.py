@@ -70,7 +70,7 @@ def test_a_site_expands_its_series(tmp_path: Path) -> None:
         ("unit_id: 2", "unit_id: 2\n        instance: 1", "15 lines[0].devices[1].instance: at most 0 for gatemeter"),
         ("id: m-2", "id: m-1", "12 lines[0].devices[1].id: each device id once, m-1 is repeated"),
         ("first_unit_id: 10", "first_unit_id: 1", "19 lines[0].device_series[0].first_unit_id: each unit id"),
-        ("demo-electricity", "demo-gas", "18 lines[0].device_series[0].template: one of abb-b23, "),
+        ("demo-electricity", "demo-gas", "18 lines[0].device_series[0].template: one of abb-b21, "),
         ('"08..11"', '"11..08"', "20 lines[0].device_series[0].ranges.n: Value error, expected a rising range"),
         ("s-{n}", "s-{m}", "17 lines[0].device_series[0]: Value error, expected id to use each of {n}"),
         ("s-{n}", "s {n}", "16 lines[0].device_series: device codes of letters"),

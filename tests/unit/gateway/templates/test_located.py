@@ -117,12 +117,3 @@ def test_what_is_no_document_is_refused(tmp_path: Path, text: str, expected: str
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing\.yaml:0: .*a readable file"):
         Library(tmp_path).meter("nothing")
-
-
-def test_the_shipped_templates_name_sources_and_serve_every_medium() -> None:
-    templates = [Library().meter(template_id) for template_id in Library().ids]
-    assert {template.medium.value for template in templates} == {"electricity", "water", "heat"}
-    assert all(template.sources for template in templates)
-    real = [template for template in templates if template.proven != "simulator"]
-    assert len(real) >= 3
-    assert all(len(template.sources) >= 2 for template in real if template.proven == "documents")
