@@ -51,7 +51,17 @@ def build_line(
         for device, _ in settings.all_devices()
     ]
     next_midnight = midnights(zone)
-    return LineWorker(settings.name, line, meters, periods, clock, record, next_midnight, rules)
+    places = places_of([device for device, _ in settings.all_devices()])
+    return LineWorker(settings.name, line, meters, periods, clock, record, next_midnight, rules, places)
+
+
+def places_of(devices: Sequence[DeviceSettings]) -> list[int]:
+    """Where in its period each device is read: its position, or that of the first device of the same unit."""
+    first: dict[int, int] = {}
+    return [
+        index if device.unit_id is None else first.setdefault(device.unit_id, index)
+        for index, device in enumerate(devices)
+    ]
 
 
 def report_rules(

@@ -22,7 +22,7 @@ _FLOATS: Final = {RegisterType.F32: ">f", RegisterType.F64: ">d"}
 def raws_of(register: Register, value: int) -> Raws:
     """What a device would hold for `value`: rolled over, rounded down to its resolution, at its end when too large."""
     beside = beside_of(register, value < 0)
-    exact = Fraction(-value if register.sign is not None and value < 0 else value) / _worth(register, beside)
+    exact = value / _worth(register, beside)
     if register.values is not None:
         exact = Fraction(next((code for code, ours in register.values.items() if ours == value), 0))
     if register.digits is not None:

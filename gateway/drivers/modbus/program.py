@@ -125,8 +125,11 @@ class Programs:
 
     def covers_hole(self, block: Block) -> bool:
         """Whether a read covers addresses that no template names."""
-        strict = self._limits_with(refuses_holes=True)
-        return not strict.allow(block.function, block.address, block.address + block.count)
+        return not self._strict_limits.allow(block.function, block.address, block.address + block.count)
+
+    @cached_property
+    def _strict_limits(self) -> ReadLimits:
+        return self._limits_with(refuses_holes=True)
 
     def again(self, read: Read) -> Program:
         """Reads for what one read should have given."""

@@ -37,6 +37,8 @@ class Unit:
         self._constants: list[Raw] = [Absent.ERROR] * programs.constant_count
         self._constants_until = 0
         self._last_taken = 0
+        self._lacking: set[Block] = set()
+        """Reads of which the device has nothing, with or without holes."""
         self._busy = asyncio.Lock()
         self._waiting: dict[tuple[int, Groups], tuple[int, ReadOutcome]] = {}
         """(when it came, outcome) for members that have not asked since a visit."""
@@ -78,6 +80,7 @@ class Unit:
         if outcomes[0].malformed or outcomes[0].timeouts:
             # It may have been without power, or have been exchanged.
             self._unlocked, self._constants_until = False, 0
+            self._lacking.clear()
         return outcomes
 
     async def _prepare(self, outcomes: Outcomes, now_ms: Callable[[], int]) -> None:
@@ -105,7 +108,7 @@ class Unit:
             try:
                 await self._read(read, outcomes, now_ms)
             except ExceptionReply as refusal:
-                if refusal.code == _ILLEGAL_ADDRESS and self.programs.covers_hole(read.block):
+                if self._may_refuse_holes(refusal, read.block):
                     await self._read_without_holes(read, outcomes, now_ms)
                 else:
                     _count(refusal, outcomes)
@@ -121,8 +124,15 @@ class Unit:
             outcome.errors += errors
             outcome.answers.append((taken, readings))
 
+    def _may_refuse_holes(self, refusal: ExceptionReply, block: Block) -> bool:
+        known = block in self._lacking
+        return refusal.code == _ILLEGAL_ADDRESS and not known and self.programs.covers_hole(block)
+
     async def _read_without_holes(self, read: Read, outcomes: Outcomes, now_ms: Callable[[], int]) -> None:
-        """Reads again what was refused; when that works, it was for the hole, and no read covers one any more."""
+        """Reads again what was refused; when that works, it was for the hole, and no read covers one any more.
+
+        Else the device has nothing of it, and this is not tried again.
+        """
         careful = self.programs.without_holes
         worked = False
         for smaller in careful.again(read):
@@ -131,6 +141,8 @@ class Unit:
                 worked = True
             except ExceptionReply as refusal:
                 _count(refusal, outcomes)
+        if not worked and not outcomes[0].timeouts:
+            self._lacking.add(read.block)
         if worked and self.programs is not careful:
             self.programs = careful
             log.warning("reads-without-holes", device=self._name, refused=read.block.address)

@@ -130,10 +130,12 @@ class TestHoles:
                 raise ExceptionReply(2)
 
         bench.wire.fails = fails
-        first, _ = await bench.visit()
-        _, asked = await bench.visit()
-        assert asked[0] == ("read", 3, 0, 41)
+        first, asked = await bench.visit()
+        assert asked == [("read", 3, 0, 41), ("read", 3, 0, 1), ("read", 3, 40, 1), ("read", 4, 0, 1)]
         assert (channels(first), first.exceptions) == ({"frequency"}, 2)
+        second, asked = await bench.visit()
+        assert asked == [("read", 3, 0, 41), ("read", 4, 0, 1)]
+        assert (channels(second), second.exceptions) == ({"frequency"}, 1)
 
     async def test_a_read_without_a_hole_is_not_tried_again(self) -> None:
         bench = Bench(template(VOLTAGE, {"channel": "voltage_l2", "address": 1}))
