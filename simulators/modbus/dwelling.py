@@ -18,8 +18,7 @@ class Dwelling:
     """Values of one device in base units. Cumulative ones are exactly those of `curves.cumulative`."""
 
     def __init__(self, seed: int, device: str, medium: str, tz: ZoneInfo) -> None:
-        self._seed, self._device, self._tz = seed, device, tz
-        self._medium = "water" if medium == "heat" else medium
+        self._seed, self._device, self._medium, self._tz = seed, device, medium, tz
         self._windows: dict[str, tuple[int, int, list[int]]] = {}
         """channel -> (first slot, register at its start, amounts of the slots from there)"""
 
