@@ -3,16 +3,28 @@
 import socket
 
 import aiomqtt
+from paho.mqtt.enums import MQTTErrorCode
 
 from gateway.uplink.settings import MqttEndpoint
 
 
-def new_client(endpoint: MqttEndpoint, identifier: str, inflight: int = 20) -> aiomqtt.Client:
+class UplinkClient(aiomqtt.Client):
+    """Publishes without waiting for the broker's acknowledgement: what counts is the cloud's own."""
+
+    def post(self, topic: str, payload: bytes) -> None:
+        """Hands a message with QoS 1 to the connection. Raises MqttError when there is none."""
+        # The library's own `publish` waits in two tasks for every message; its one call below it is enough.
+        result = self._client.publish(topic, payload, 1)
+        if result.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise aiomqtt.MqttCodeError(result.rc, "could not publish message")
+
+
+def new_client(endpoint: MqttEndpoint, identifier: str, inflight: int = 20) -> UplinkClient:
     """A client that was never connected, with a clean session. Raises CredentialsMissing.
 
     `identifier` is stable: the broker closes the session of a predecessor that it has not yet missed.
     """
-    client = aiomqtt.Client(
+    client = UplinkClient(
         endpoint.host,
         endpoint.port,
         username=endpoint.username,

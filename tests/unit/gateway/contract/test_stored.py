@@ -25,7 +25,9 @@ def test_a_frame_is_an_ordinary_zlib_stream(before: bytes, body: bytes, after: b
 
 @given(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=300), st.integers(1, 2**63 - 1))
 def test_packed_or_not_the_cloud_reads_the_same(values: list[int], seq: int) -> None:
-    body = codec.encode_body([Point("m-1", "energy_import_total", 1_764_000_000_000 + n, v) for n, v in enumerate(values)])
+    body = codec.encode_body(
+        [Point("m-1", "energy_import_total", 1_764_000_000_000 + n, v) for n, v in enumerate(values)]
+    )
     packed = codec.decode_envelope(codec.encode_envelope(EPOCH, seq, 1_764_000_000_000, stored.pack(body)))
     plain = codec.decode_envelope(codec.encode_envelope(EPOCH, seq, 1_764_000_000_000, body))
     assert (packed.version, packed.epoch, packed.seq, packed.created_at) == (1, EPOCH, seq, 1_764_000_000_000)

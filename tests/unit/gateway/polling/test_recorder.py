@@ -1,24 +1,33 @@
 """Points become batches that are full or old enough, and none is lost at the end."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from gateway.contract.codec import decode_points
 from gateway.contract.messages import Point
 from gateway.contract.topics import Up
+from gateway.outbox import Shed
 from gateway.polling.recorder import Recorder
 
 
 class Box:
     def __init__(self) -> None:
+        self.shedding = False
+        self.sheds: list[Shed] = []
+        self.lost: list[Point] = []
         self.batches: list[tuple[Point, ...]] = []
         self.open = asyncio.Event()
         self.open.set()
 
-    async def put(self, kind: Up, body: bytes) -> int:
+    def lose(self, points: Sequence[Point]) -> None:
+        self.lost += points
+
+    async def put(self, kind: Up, body: bytes, *, shed: Shed) -> int:
         await self.open.wait()
         assert kind is Up.READINGS
+        self.sheds.append(shed)
         self.batches.append(decode_points(body))
         return len(self.batches)
 
@@ -83,8 +92,8 @@ async def test_closing_with_nothing_to_store_ends_at_once() -> None:
 
 async def test_a_failed_outbox_ends_the_recorder_and_frees_the_lines() -> None:
     class Broken(Box):
-        async def put(self, kind: Up, body: bytes) -> int:
-            await super().put(kind, body)
+        async def put(self, kind: Up, body: bytes, *, shed: Shed) -> int:
+            await super().put(kind, body, shed=shed)
             raise OSError("the file is gone")
 
     box = Broken()
