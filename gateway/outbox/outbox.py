@@ -343,7 +343,7 @@ class Outbox:
         if self._broken is not None:
             return
         try:
-            added = self._store.tend(self._clock())
+            added = self._store.tend(self._clock)
         except sqlite3.Error as error:
             if is_damage(error):
                 self._condemn(error)

@@ -3,7 +3,7 @@
 import contextlib
 import heapq
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -87,7 +87,8 @@ def open_store(path: Path, max_bytes: int) -> "Store":
 def _open(path: Path, max_bytes: int, lock: damage.Lock) -> "Store":
     known_since, now = lock.existed_since, damage.now_ms()
     aside: Path | None = None
-    if known_since is not None and (not path.exists() or path.stat().st_size == 0):
+    missing = known_since is not None and (not path.exists() or path.stat().st_size == 0)
+    if missing and path.exists():
         aside = damage.set_aside(path)
     forgetful = damage.lost_commits(damage.wal_of(path)) > 0
     if forgetful:
@@ -102,7 +103,7 @@ def _open(path: Path, max_bytes: int, lock: damage.Lock) -> "Store":
     before = damage.files_set_aside(path)
     if store.new and aside is None and before:
         aside = before[-1]  # by the run that found the damage, which then ended
-    if aside is not None or forgetful:
+    if aside is not None or missing or forgetful:
         oldest = None if aside is None else salvage.oldest(aside)
         store.begin_anew(aside, oldest or known_since or now, now)
     lock.note(now if store.new or known_since is None else known_since)
@@ -302,7 +303,7 @@ class Store:
         """Counts a batch that could not even be written; `tend` notes it in the file when the disk takes it."""
         self.unwritten.add_batch(shed, kind, body, created_at, len(body) + ROW_OVERHEAD, GapReason.DISK_FULL)
 
-    def tend(self, now_ms: int) -> bool:
+    def tend(self, clock: Callable[[], int]) -> bool:
         """After a commit: notes losses, thins diagnostics a little, reports gaps once there is room.
 
         A transaction of its own, and only when there is something to do. True when a row was added.
@@ -320,7 +321,7 @@ class Store:
                 self._thin()
             if reports and (gaps := self.book.take_gaps()):
                 added = True
-                self.insert(Up.GAPS, Shed.GAPS, stored.pack(codec.encode_body(gaps)), now_ms)
+                self.insert(Up.GAPS, Shed.GAPS, stored.pack(codec.encode_body(gaps)), clock())
             self.commit()
         except BaseException:
             self.rollback()

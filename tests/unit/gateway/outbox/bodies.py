@@ -1,0 +1,43 @@
+"""Batches for the tests of the outbox."""
+
+import random
+from collections.abc import Sequence
+
+from gateway.contract import codec, stored
+from gateway.contract.messages import Gap, Point
+from gateway.contract.topics import Up
+from gateway.outbox import Outbox
+
+START = 1_764_000_000_000
+
+
+def noise(size: int) -> bytes:
+    """A body of exactly `size` bytes in the file: it looks packed, and nothing compresses it further."""
+    return b"\x01" + random.Random(size).randbytes(size - 1)
+
+
+def points(count: int, channel: str = "energy_import_total", start: int = START, device: str = "m-1") -> list[Point]:
+    """Readings a minute apart."""
+    return [Point(device, channel, start + 60_000 * n, n * 1_000_003 % 999_983) for n in range(count)]
+
+
+def body(*args: object, **kwargs: object) -> bytes:
+    """The body of `points`."""
+    return codec.encode_body(points(*args, **kwargs))  # type: ignore[arg-type]  # passed on
+
+
+async def gaps(outbox: Outbox) -> list[Gap]:
+    """What the queued gap batches say."""
+    rows = await outbox.waiting(0, 1_000, (Up.GAPS,))
+    return [gap for row in rows for gap in codec.decode_gaps(stored.unpack(row.body))]
+
+
+async def queued_points(outbox: Outbox) -> list[Point]:
+    """Every reading that waits."""
+    rows = await outbox.waiting(0, 100_000, (Up.READINGS,))
+    return [point for row in rows for point in codec.decode_points(stored.unpack(row.body))]
+
+
+def total(found: Sequence[Gap]) -> int:
+    """How many points the gaps count together."""
+    return sum(gap.count for gap in found)
