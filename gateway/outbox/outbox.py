@@ -26,8 +26,10 @@ _GROUP_LIMIT: Final = 512
 """Most jobs in one commit; beyond it the wait for the commit grows faster than the gain."""
 
 _PAGE: Final = 4096
-_PAGES_GIVEN_UP: Final = 64
-"""Bound of the eviction for one batch: on a disk that takes nothing at all it would empty the outbox in vain."""
+_STEPS_OF_ROOM: Final = 48
+_STEPS_ALIKE: Final = 8
+"""Room is made a page at a time, then two, then four: rows of different classes share pages, and one that is only
+half free helps nobody. In the end 2 MB were given up for one batch: then the cause is another one."""
 _RELEASE_WAIT_S: Final = 0.05
 """Freed rows wait so long for a commit that is made anyway: one that gets lost is only sent again."""
 _TRY_AGAIN_S: Final = 1.0
@@ -296,16 +298,16 @@ class Outbox:
             return error
 
     def _commit_in_need(self, job: _Job[object]) -> object:
-        """Tries again on a full disk: the log is written back, and what is worth less makes room page by page."""
-        self._store.pressure.disk_refused(monotonic())
+        """Tries again on a full disk: the log is written back, and what is worth less makes room step by step."""
         try:
-            self._store.checkpoint()
-            for given_up in range(_PAGES_GIVEN_UP + 1):
+            self._store.disk_refused()
+            for step in range(_STEPS_OF_ROOM + 1):
                 try:
                     return self._commit([job])[0]
                 except sqlite3.Error as error:
-                    hopeless = given_up == _PAGES_GIVEN_UP or not is_full(error)
-                    if hopeless or not isinstance(job, _Put) or not self._give_up_a_page(job.shed):
+                    if step == _STEPS_OF_ROOM or not is_full(error) or not isinstance(job, _Put):
+                        raise
+                    if not self._give_up(_PAGE << step // _STEPS_ALIKE, job.shed):
                         raise
         except sqlite3.Error as error:
             if is_damage(error):
@@ -322,10 +324,10 @@ class Outbox:
             self._unreleased |= job.seqs
         return OutboxFull(str(error))
 
-    def _give_up_a_page(self, shed: Shed) -> bool:
+    def _give_up(self, needed: int, shed: Shed) -> bool:
         self._store.begin()
         try:
-            freed = self._store.make_room(_PAGE, GapReason.DISK_FULL, shed)
+            freed = self._store.make_room(needed, GapReason.DISK_FULL, shed)
             self._store.commit()
         except BaseException:
             self._store.rollback()

@@ -10,20 +10,15 @@ from time import monotonic
 from typing import Final
 
 from gateway.contract import codec, stored
-from gateway.contract.errors import ContractError
 from gateway.contract.messages import GapReason
 from gateway.contract.topics import Up
 from gateway.outbox import damage, salvage, schema
+from gateway.outbox.eviction import ROW_OVERHEAD, Eviction
 from gateway.outbox.losses import Loss, LossBook, Tally
+from gateway.outbox.reserve import LOG_PAGES, Reserve
 from gateway.outbox.schema import OutboxError
-from gateway.outbox.shedding import SHEDS_OF, Pressure, Shed, Thinning
+from gateway.outbox.shedding import SHEDS_OF, Pressure, Shed
 
-ROW_OVERHEAD: Final = 64
-"""What a row costs besides its body: columns, index entry, page slack."""
-
-_EVICTION_CHUNK: Final = 64
-_THIN_AT_ONCE: Final = 8
-"""Rows thinned after one commit: a few milliseconds."""
 _BUSY_S: Final = 10.0
 """`gatemeter gateway queue` writes in short transactions; the gateway waits for them."""
 
@@ -126,18 +121,20 @@ class Store:
         self.changed_by_others = False
         self.bytes = self.last_seq = self._bytes_committed = self._last_committed = 0
         self._lock = lock
-        self._thinning = Thinning()
         self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_S)
         try:
             self._prepare()
         except BaseException:
             self.connection.close()
             raise
+        self._reserve = Reserve(path, max_bytes)
+        self._eviction = Eviction(self.connection, self.book)
 
     def _prepare(self) -> None:
         run = self.connection.execute
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
+        run(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         if run("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise damage.damage("quick_check failed")
         self.new = schema.bring_up_to_date(self.connection, self.path)
@@ -269,35 +266,15 @@ class Store:
     # Room
 
     def make_room(self, needed: int, reason: GapReason, for_shed: Shed = Shed.GAPS) -> int:
-        """Gives up rows until `needed` bytes are free: least valuable class first, in it parked ones, then oldest.
-
-        Nothing more valuable than `for_shed` is touched. Returns the bytes that it freed.
-        """
-        before = self.bytes
-        for shed in Shed:
-            for state in ("parked", "queued"):
-                while shed <= for_shed and self.bytes > before - needed:
-                    if not self._evict(shed, state, self.bytes - before + needed, reason):
-                        break
-        return before - self.bytes
-
-    def _evict(self, shed: Shed, state: str, needed: int, reason: GapReason) -> int:
-        lost = Tally()
-        chosen: list[tuple[int]] = []
-        freed = 0
-        for seq, kind, size, created_at, body in self.connection.execute(
-            "SELECT seq, kind, bytes, created_at, body FROM batch WHERE shed = ? AND state = ? ORDER BY seq LIMIT ?",
-            (int(shed), state, _EVICTION_CHUNK),
-        ):
-            if freed >= needed:
-                break
-            chosen.append((seq,))
-            freed += size
-            lost.add_batch(shed, Up(kind), body, created_at, size, reason)
-        self.connection.executemany("DELETE FROM batch WHERE seq = ?", chosen)
+        """Gives up rows worth no more than `for_shed` until `needed` bytes are free; returns what it freed."""
+        freed = self._eviction.make_room(needed, reason, for_shed)
         self.bytes -= freed
-        self.book.write(lost)
         return freed
+
+    def disk_refused(self) -> None:
+        """There is no room on the disk: what is held back for this is given up, and the file grows no more."""
+        self.pressure.disk_refused(monotonic())
+        self._reserve.give_up(self.connection)
 
     def lose(self, shed: Shed, kind: Up, body: bytes, created_at: int) -> None:
         """Counts a batch that could not even be written; `tend` notes it in the file when the disk takes it."""
@@ -308,17 +285,19 @@ class Store:
 
         A transaction of its own, and only when there is something to do. True when a row was added.
         """
+        self._look_for_space()
         reports = self.book.open_gaps and not self.pressure.shedding
-        if not (self.unwritten or reports or self.pressure.thinning):
-            if not self.pressure.shedding and self._thinning.after:
-                self._thinning = Thinning()
+        thins = self.pressure.thinning and self._eviction.may_thin
+        if not self.pressure.shedding:
+            self._eviction.forget_walk()
+        if not (self.unwritten or reports or thins):
             return False
         self.begin()
         added = False
         try:
             self.book.write(self.unwritten)
-            if self.pressure.thinning and not self._thinning.done:
-                self._thin()
+            if thins:
+                self.bytes -= self._eviction.thin()
             if reports and (gaps := self.book.take_gaps()):
                 added = True
                 self.insert(Up.GAPS, Shed.GAPS, stored.pack(codec.encode_body(gaps)), clock())
@@ -330,42 +309,15 @@ class Store:
         self.unwritten.clear()
         return added
 
-    def _thin(self) -> None:
-        rows = self.connection.execute(
-            "SELECT seq, bytes, body FROM batch WHERE shed = ? AND state = 'queued' AND seq > ? ORDER BY seq LIMIT ?",
-            (int(Shed.DIAGNOSTICS), self._thinning.after, _THIN_AT_ONCE),
-        ).fetchall()
-        if not rows:
-            self._thinning.next_round()
-        for seq, size, body in rows:
-            self._thinning.after = seq
-            try:
-                points = codec.decode_points(stored.unpack(body))
-            except ContractError:
-                continue  # the cloud will refuse it, and it is parked then
-            kept = self._thinning.thin(points)
-            if len(kept) == len(points):
-                continue
-            lost = Tally()
-            kept_ones = set(map(id, kept))
-            lost.add_points(Shed.DIAGNOSTICS, (p for p in points if id(p) not in kept_ones), GapReason.THINNED)
-            self.book.write(lost)
-            self._replace(seq, size, stored.pack(codec.encode_body(kept)) if kept else b"")
-
-    def _replace(self, seq: int, size: int, body: bytes) -> None:
-        """A smaller body under the same number: whoever acknowledges the larger one has this one too."""
-        if not body:
-            self.delete([seq])
+    def _look_for_space(self) -> None:
+        now = monotonic()
+        if self._reserve.held or now < self.pressure.refused_until:
             return
-        smaller = len(body) + ROW_OVERHEAD
-        self.connection.execute("UPDATE batch SET body = ?, bytes = ? WHERE seq = ?", (body, smaller, seq))
-        self.bytes += smaller - size
+        if not self._reserve.regain(self.connection):
+            self.pressure.disk_refused(now)
+        self.pressure.see(self.bytes, now)
 
     # The file
-
-    def checkpoint(self) -> None:
-        """Writes the log back into the file, so that its space can be used again."""
-        self.connection.execute("PRAGMA wal_checkpoint(RESTART)")
 
     def condemn(self) -> Path:
         """Closes the file and sets it aside; the store is of no use any more."""

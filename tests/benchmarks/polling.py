@@ -13,10 +13,12 @@ from multiprocessing.connection import Connection
 from time import perf_counter
 from typing import Final, cast
 
+from gateway.contract.messages import Point
 from gateway.contract.topics import Up
 from gateway.drivers.base import Group
 from gateway.drivers.modbus.meter import compile_template
 from gateway.drivers.registry import MeterSpec, modbus_tcp
+from gateway.outbox import Shed
 from gateway.polling.clock import Clock
 from gateway.polling.recorder import Recorder
 from gateway.polling.worker import LineWorker
@@ -57,8 +59,13 @@ class _Nowhere:
     def __init__(self) -> None:
         self.batches = 0
 
-    def put(self, kind: Up, body: bytes) -> Awaitable[int]:
-        del kind, body
+    shedding = False
+
+    def lose(self, points: Sequence[Point]) -> None:
+        raise AssertionError("there is room")
+
+    def put(self, kind: Up, body: bytes, *, shed: Shed) -> Awaitable[int]:
+        del kind, body, shed
         self.batches += 1
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         done.set_result(self.batches)
