@@ -2,26 +2,23 @@
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import structlog
 
 from gateway.contract.messages import Action, Command, CommandState, DeviceHealth
 from gateway.drivers.barrier import BarrierLine
-from gateway.drivers.registry import MeterSpec, modbus_tcp
+from gateway.drivers.base import CommandOutcome
 from gateway.errors import GatewayError, LineDown
 from gateway.health.metrics import GatewayCollector, MetricsServer
 from gateway.health.report import HealthReporter
+from gateway.lines import build_line
 from gateway.outbox import Outbox
 from gateway.polling.clock import Clock
 from gateway.polling.recorder import Recorder
-from gateway.polling.worker import LineWorker
-from gateway.settings import ModbusTcpLineSettings, SiteSettings
+from gateway.settings import SiteSettings
 from gateway.tasks import end
-from gateway.templates.library import load_meter
-from gateway.templates.model import MeterTemplate
-from gateway.uplink.commands import CommandOutcome
+from gateway.templates.library import Library
 from gateway.uplink.uplink import Uplink
 
 log = structlog.get_logger(__name__)
@@ -38,16 +35,14 @@ class ShutdownTimeout(GatewayError):
 class Gateway:
     """One running gateway. Build it inside the event loop, then `run` it."""
 
-    def __init__(self, site: SiteSettings, templates: Path | None = None) -> None:
+    def __init__(self, site: SiteSettings, library: Library) -> None:
         """Opens the outbox and builds everything; nothing is sent yet. Raises ConfigError, OutboxError, OSError."""
         self._site = site
-        self._templates = templates
-        self._loaded: dict[str, MeterTemplate] = {}
         self._clock = Clock()
         site.state_directory.mkdir(parents=True, exist_ok=True)
         self.outbox = Outbox.open(site.state_directory / OUTBOX_FILE, site.outbox_max_bytes)
         self.recorder = Recorder(self.outbox, site.recorder.max_points, site.recorder.linger_s)
-        self.workers = [self._worker(line) for line in site.lines]
+        self.workers = [build_line(line, site, library, self._clock, self.recorder.record) for line in site.lines]
         self._barriers = [BarrierLine(line, self.outbox) for line in site.barriers]
         self._collector = GatewayCollector([worker.stats for worker in self.workers])
         self._health = HealthReporter(
@@ -133,20 +128,6 @@ class Gateway:
     def _device_health(self) -> list[DeviceHealth]:
         meters = [device.report() for worker in self.workers for device in worker.stats.devices]
         return meters + [device for barrier in self._barriers for device in barrier.health()]
-
-    def _worker(self, line: ModbusTcpLineSettings) -> LineWorker:
-        devices = [device for device, _ in line.all_devices()]
-        specs = [
-            MeterSpec(device.id, device.unit_id, device.template, self._template(device.template)) for device in devices
-        ]
-        wire, meters = modbus_tcp(line.host, line.port, line.timeout_s, specs)
-        periods = [(device.periods or self._site.periods).in_ms() for device in devices]
-        return LineWorker(line.name, wire, meters, periods, self._clock, self.recorder.record)
-
-    def _template(self, template_id: str) -> MeterTemplate:
-        if template_id not in self._loaded:
-            self._loaded[template_id] = load_meter(template_id, self._templates)
-        return self._loaded[template_id]
 
 
 async def _ended(tasks: Sequence["asyncio.Task[None]"], seconds: float) -> list[str]:

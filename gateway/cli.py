@@ -23,10 +23,11 @@ def run(
 
     from gateway.console import configure_logging, exit_code, serve
     from gateway.errors import GatewayError
+    from gateway.templates.library import Library
 
     configure_logging(log_level)
     try:
-        asyncio.run(serve(site, templates))
+        asyncio.run(serve(site, Library(templates)))
     except (GatewayError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(exit_code(error)) from error
@@ -41,13 +42,11 @@ def check_config(
 
     from gateway.errors import ConfigError
     from gateway.settings import load_site
-    from gateway.templates.library import load_meter
+    from gateway.templates.library import Library
 
     try:
-        site = load_site(file, templates)
+        site = load_site(file, Library(templates))
         devices = [device for line in site.lines for device, _ in line.all_devices()]
-        for template_id in sorted({device.template for device in devices}):
-            load_meter(template_id, templates)
     except ConfigError as error:
         if as_json:
             found = [
@@ -69,8 +68,9 @@ def list_devices(templates: _Templates = None, as_json: _Json = False) -> None:
     import json
 
     from gateway.console import template_rows
+    from gateway.templates.library import Library
 
-    rows = template_rows(templates)
+    rows = template_rows(Library(templates))
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
         return
@@ -87,9 +87,10 @@ def show_device(
     """One meter model: its sources, registers, and the requests that a poll makes."""
     from gateway.console import template_text
     from gateway.errors import ConfigError
+    from gateway.templates.library import Library
 
     try:
-        typer.echo(template_text(template, templates, as_json))
+        typer.echo(template_text(template, Library(templates), as_json))
     except ConfigError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from gateway.contract.messages import CommandState
 
 
 class Group(StrEnum):
@@ -66,8 +69,50 @@ class ReadsMeter(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class CommandOutcome:
+    """What became of a command: `state` is DONE, FAILED or UNCERTAIN; `detail` is for people."""
+
+    state: CommandState
+    detail: str = ""
+
+
+class Supply(StrEnum):
+    """What can be switched on a meter."""
+
+    RELAY = "relay"
+    VALVE = "valve"
+
+
+@runtime_checkable
+class SwitchesSupply(Protocol):
+    """A meter with a relay or a valve."""
+
+    @property
+    def supplies(self) -> frozenset[Supply]:
+        """What of it can be switched."""
+
+    async def switch(self, supply: Supply, on: bool) -> CommandOutcome:
+        """Gives or cuts the supply and reads the state back: DONE only when the device shows it.
+
+        FAILED when the device refused or shows the old state, UNCERTAIN when the order may have arrived but its effect
+        could not be read. Raises LineDown when nothing was sent.
+        """
+
+
+@runtime_checkable
+class SetsClock(Protocol):
+    """A meter with a clock of its own."""
+
+    async def set_clock(self, local_now: Callable[[], datetime]) -> CommandOutcome:
+        """Sets the clock to what `local_now` gives at the moment of sending: naive local time of the property."""
+
+
 class Line(Protocol):
     """A bus, or a connection to a converter: one transaction at a time, one owner."""
+
+    busy_s: float
+    """Time spent in transactions since the start: the line's utilisation."""
 
     @property
     def connected(self) -> bool:

@@ -1,11 +1,22 @@
 """Finds and loads the templates of `firmware-config/`; a template's id is its file name without the ending."""
 
-from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import Field, TypeAdapter
 
 import gateway
+from gateway.templates.base import DeviceTemplate
 from gateway.templates.located import Finding, load_located
-from gateway.templates.model import MeterTemplate
+from gateway.templates.modbus import ModbusTemplate
+from gateway.templates.senml import SenmlTemplate
+
+MeterTemplate = Annotated[ModbusTemplate | SenmlTemplate, Field(discriminator="protocol")]
+"""Every kind of meter template; the key `protocol` tells which."""
+
+_DEFAULT: Final = "modbus"
+_BY_PROTOCOL: Final[dict[str, type[DeviceTemplate]]] = {"modbus": ModbusTemplate, "senml": SenmlTemplate}
 
 
 def firmware_config() -> Path:
@@ -13,28 +24,36 @@ def firmware_config() -> Path:
     return Path(gateway.__file__).parents[1] / "firmware-config"
 
 
-def meter_ids(directory: Path | None = None) -> tuple[str, ...]:
-    """Ids of all meter templates in `directory` (default: those that come with the software), sorted."""
-    return tuple(sorted(path.stem for path in (directory or firmware_config() / "meters").glob("*.yaml")))
+class Library:
+    """The meter templates of one directory (default: those that come with the software), each loaded once."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self.directory = directory or firmware_config() / "meters"
+        self._loaded: dict[str, DeviceTemplate] = {}
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of all templates, sorted."""
+        return tuple(sorted(path.stem for path in self.directory.glob("*.yaml")))
+
+    def meter(self, template_id: str) -> DeviceTemplate:
+        """One template by its id. Raises ConfigError with every problem in its file."""
+        if template_id not in self._loaded:
+            self._loaded[template_id] = load_meter_file(self.directory / f"{template_id}.yaml")
+        return self._loaded[template_id]
 
 
-def load_meter(template_id: str, directory: Path | None = None) -> MeterTemplate:
-    """One template by its id. Raises ConfigError."""
-    return load_meter_file((directory or firmware_config() / "meters") / f"{template_id}.yaml")
-
-
-def load_meter_file(path: Path) -> MeterTemplate:
+def load_meter_file(path: Path) -> DeviceTemplate:
     """One template by its file. Raises ConfigError with every problem in it."""
-    return load_located(path, MeterTemplate, _whole)
+    return load_located(path, _model_of, lambda template: template.findings())
 
 
-def _whole(template: MeterTemplate) -> Iterable[Finding]:
-    """What only the whole template shows: repeated channels, values longer than a read may be."""
-    seen: set[str] = set()
-    for index, register in enumerate(template.registers):
-        if register.channel in seen:
-            yield ("registers", index, "channel"), f"each channel once, {register.channel} is repeated"
-        seen.add(register.channel)
-        if register.type.registers > template.limits.max_registers:
-            text = f"a value of at most {template.limits.max_registers} registers (limits.max_registers)"
-            yield ("registers", index, "type"), text
+def meter_schema() -> dict[str, Any]:
+    """JSON Schema of all kinds of meter templates."""
+    return TypeAdapter[Any](MeterTemplate).json_schema()
+
+
+def _model_of(document: dict[str, Any]) -> type[DeviceTemplate] | Finding:
+    protocol = document.get("protocol", _DEFAULT)
+    found = _BY_PROTOCOL.get(protocol) if isinstance(protocol, str) else None
+    return found or (("protocol",), f"one of {', '.join(_BY_PROTOCOL)}, found {protocol!r}")

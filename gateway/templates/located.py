@@ -5,7 +5,7 @@ import json
 import types
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -20,22 +20,34 @@ Finding = tuple[Loc, str]
 M = TypeVar("M", bound=BaseModel)
 
 
-def load_located(path: Path, model: type[M], check: Callable[[M], Iterable[Finding]] | None = None) -> M:
-    """Reads `path` as `model`; `check` adds findings that only the whole document shows.
+def load_located(
+    path: Path,
+    choose: Callable[[dict[str, Any]], type[M] | Finding],
+    check: Callable[[M], Iterable[Finding]] | None = None,
+) -> M:
+    """Reads `path` as the model that `choose` names for its plain content, unless it finds that there is none.
 
-    Types are strict: a quoted number is no number and a bare one no string. Raises ConfigError with all problems.
+    `check` adds findings that only the whole document shows. Types are strict: a quoted number is no number and a bare
+    one no string. Raises ConfigError with all problems.
     """
     root = _compose(path)
     _refuse_duplicates(path, root)
     text = _json(path, root)
+    model = choose(json.loads(text))
+    if isinstance(model, tuple):
+        raise _located_error(path, root, (model,))
     try:
         document = model.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise ConfigError(tuple(_problem(path, root, model, detail) for detail in _causes(error.errors()))) from error
     findings = tuple(check(document)) if check else ()
     if findings:
-        raise ConfigError(tuple(Problem(path, _line(root, loc), _key(loc), text) for loc, text in findings))
+        raise _located_error(path, root, findings)
     return document
+
+
+def _located_error(path: Path, root: yaml.Node, findings: Iterable[Finding]) -> ConfigError:
+    return ConfigError(tuple(Problem(path, _line(root, loc), _key(loc), text) for loc, text in findings))
 
 
 def _compose(path: Path) -> yaml.Node:
@@ -105,13 +117,42 @@ def _causes(details: list[ErrorDetails]) -> list[ErrorDetails]:
 
 def _problem(path: Path, root: yaml.Node, model: type[BaseModel], detail: ErrorDetails) -> Problem:
     loc = detail["loc"]
-    if detail["type"] == "extra_forbidden":
+    context = detail.get("ctx", {})
+    if detail["type"] == "union_tag_invalid":
+        loc = (*loc, context["discriminator"].strip("'"))
+        text = f"Input should be one of {context['expected_tags']}, found {context['tag']!r}"
+    elif detail["type"] == "union_tag_not_found":
+        loc = (*loc, context["discriminator"].strip("'"))
+        text = "this key is required"
+    elif detail["type"] == "extra_forbidden":
         text = _unknown_key(model, loc)
     elif detail["type"] == "missing":
         text = "this key is required"
     else:
         text = f"{detail['msg']}, found {_shown(detail['input'])}"
-    return Problem(path, _line(root, loc), _key(loc), text)
+    return Problem(path, _line(root, loc), _key(_without_tags(root, loc)), text)
+
+
+def _without_tags(root: yaml.Node, loc: Loc) -> Loc:
+    """The path as the file has it: where several models may stand, pydantic puts the chosen one's tag into it."""
+    node: yaml.Node | None = root
+    kept: list[int | str] = []
+    for part in loc[:-1]:
+        child = _child(node, part) if node is not None else None
+        if child is None and isinstance(node, yaml.MappingNode):
+            continue
+        kept.append(part)
+        node = child
+    return (*kept, loc[-1])
+
+
+def _child(node: yaml.Node, part: int | str) -> yaml.Node | None:
+    if isinstance(node, yaml.MappingNode):
+        return next((value for key, value in node.value if key.value == str(part)), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        found: yaml.Node = node.value[part]
+        return found
+    return None
 
 
 def _shown(value: Any) -> str:
@@ -131,12 +172,19 @@ def _keys_at(model: type[BaseModel], loc: Loc) -> list[str]:
     here: Any = model
     for part in loc:
         here = _plain(here)
-        if isinstance(here, type) and issubclass(here, BaseModel) and part in here.model_fields:
+        if get_origin(here) in (Union, types.UnionType):
+            here = next((member for member in get_args(here) if _is_tagged(member, part)), None)
+        elif isinstance(here, type) and issubclass(here, BaseModel) and part in here.model_fields:
             here = here.model_fields[str(part)].annotation
         elif get_args(here):
             here = get_args(here)[-1] if get_origin(here) is dict else get_args(here)[0]
     here = _plain(here)
     return list(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else []
+
+
+def _is_tagged(member: Any, tag: int | str) -> bool:
+    fields = member.model_fields.values() if isinstance(member, type) and issubclass(member, BaseModel) else ()
+    return any(tag in get_args(field.annotation) for field in fields if get_origin(field.annotation) is Literal)
 
 
 def _plain(annotation: Any) -> Any:

@@ -12,20 +12,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from gateway.contract import codec, limits
 from gateway.contract.errors import ContractError
 from gateway.contract.messages import Command, CommandResult, CommandState, signed_bytes
+from gateway.drivers.base import CommandOutcome
 from gateway.uplink.journal import Journal
 
 _UNPROVEN_REPORTS_PER_MINUTE: Final = 30
 _MINUTE_MS: Final = 60_000
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class CommandOutcome:
-    """What became of a command: `state` is DONE, FAILED or UNCERTAIN; `detail` is for people."""
-
-    state: CommandState
-    detail: str = ""
 
 
 CommandHandler = Callable[[Command], Awaitable[CommandOutcome]]

@@ -16,7 +16,9 @@ class UplinkClient(aiomqtt.Client):
         # The library's own `publish` waits in two tasks for every message; its one call below it is enough.
         result = self._client.publish(topic, payload, 1)
         if result.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            raise aiomqtt.MqttCodeError(result.rc, "could not publish message")
+            # Looked at here, because nobody else may: a loss of the connection is an error that somebody must take.
+            cause = self._disconnected.exception() if self._disconnected.done() else None
+            raise aiomqtt.MqttCodeError(result.rc, "could not publish message") from cause
 
 
 def new_client(endpoint: MqttEndpoint, identifier: str, inflight: int = 20) -> UplinkClient:

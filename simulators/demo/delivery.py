@@ -9,9 +9,10 @@ from typing import Final, Self
 from gateway.contract.codec import encode_body
 from gateway.contract.messages import Command, CommandState, Passage, Point
 from gateway.contract.topics import Up
+from gateway.drivers.base import CommandOutcome
 from gateway.outbox import Outbox
 from gateway.tasks import end
-from gateway.uplink import BrokerSettings, CommandOutcome, Uplink
+from gateway.uplink import BrokerSettings, Uplink
 
 _OUTBOX_BYTES: Final = 1 << 30
 _BACKLOG_ROWS: Final = 200

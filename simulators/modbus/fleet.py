@@ -4,12 +4,12 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from gateway.settings import ModbusTcpLineSettings, SiteSettings
-from gateway.templates.library import load_meter
-from gateway.templates.model import MeterTemplate
+from gateway.drivers.settings import ModbusTcpLineSettings
+from gateway.settings import SiteSettings
+from gateway.templates.library import Library
+from gateway.templates.modbus import ModbusTemplate
 from simulators.modbus.dwelling import Dwelling
 from simulators.modbus.faults import Fault, Faults
 from simulators.modbus.meter import Served, SimulatedMeter
@@ -31,7 +31,7 @@ class FleetOptions:
     """Every answer moves the cumulative registers by at least one step, so that no two answers are equal."""
     fault_rates: Mapping[Fault, float] = field(default_factory=dict)
     late_s: float = 2.0
-    templates: Path | None = None
+    library: Library = field(default_factory=Library)
     now_ms: Callable[[], int] = wall_ms
 
 
@@ -41,11 +41,12 @@ class Fleet:
     def __init__(self, site: SiteSettings, options: FleetOptions, served: Served | None = None) -> None:
         self._options = options
         self._served = served
-        self._templates: dict[str, MeterTemplate] = {}
         self.lines: dict[str, MeterLine] = {}
         self.meters: dict[str, SimulatedMeter] = {}
         self._addresses: dict[str, tuple[str, int]] = {}
         for line in site.lines:
+            if not isinstance(line, ModbusTcpLineSettings):
+                continue
             self.lines[line.name] = MeterLine(line.name, self._meters_of(line))
             self._addresses[line.name] = (line.host, line.port)
 
@@ -63,15 +64,12 @@ class Fleet:
         meters: dict[int, SimulatedMeter] = {}
         options = self._options
         for device, _ in line.all_devices():
-            template = self._template(device.template)
+            template = options.library.meter(device.template)
+            assert isinstance(template, ModbusTemplate)
+            assert device.unit_id is not None
             dwelling = Dwelling(options.seed, device.id, template.medium.value, options.time_zone)
             meter = SimulatedMeter(device.id, template, dwelling, options.now_ms, options.advance, self._served)
             generator = random.Random(f"{options.seed}/{device.id}")
             meter.faults = Faults(dict(options.fault_rates), generator, options.late_s)
             meters[device.unit_id] = self.meters[device.id] = meter
         return meters
-
-    def _template(self, template_id: str) -> MeterTemplate:
-        if template_id not in self._templates:
-            self._templates[template_id] = load_meter(template_id, self._options.templates)
-        return self._templates[template_id]

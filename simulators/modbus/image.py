@@ -3,7 +3,7 @@
 import struct
 from fractions import Fraction
 
-from gateway.templates.model import MeterTemplate, Register
+from gateway.templates.modbus import ModbusTemplate, Register
 
 
 def raw_of(register: Register, value: int) -> int | float:
@@ -22,7 +22,7 @@ def value_of(register: Register, raw: int | float) -> int:
     return round(Fraction(raw) * Fraction(register.factor))
 
 
-def words_of(register: Register, template: MeterTemplate, raw: int | float) -> list[int]:
+def words_of(register: Register, template: ModbusTemplate, raw: int | float) -> list[int]:
     """The 16-bit registers that hold `raw`, lowest address first."""
     size = 2 * register.type.registers
     if isinstance(raw, float):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TextIO
 
-from gateway.templates.model import MeterTemplate, Register
+from gateway.templates.modbus import ModbusTemplate, Register
 from simulators.modbus.dwelling import Dwelling, is_cumulative
 from simulators.modbus.faults import Faults
 from simulators.modbus.image import raw_of, value_of, words_of
@@ -42,7 +42,7 @@ class SimulatedMeter:
     def __init__(
         self,
         device: str,
-        template: MeterTemplate,
+        template: ModbusTemplate,
         dwelling: Dwelling,
         now_ms: Callable[[], int],
         advance: bool = False,
@@ -99,6 +99,6 @@ class SimulatedMeter:
         return raw_of(register, value)
 
 
-def _addresses(template: MeterTemplate, function: int) -> frozenset[int]:
+def _addresses(template: ModbusTemplate, function: int) -> frozenset[int]:
     registers = [register for register in template.registers if register.function == function]
     return frozenset(address for one in registers for address in range(one.address, one.address + one.type.registers))

@@ -21,8 +21,9 @@ from cloud.kit.migrate import migrate
 from gateway.contract.codec import encode_body
 from gateway.contract.messages import Command, Point
 from gateway.contract.topics import Up
+from gateway.drivers.base import CommandOutcome
 from gateway.outbox import Outbox
-from gateway.uplink import BrokerSettings, CommandOutcome, Uplink
+from gateway.uplink import BrokerSettings, Uplink
 from tests.acceptance.system import (
     GATEWAY,
     PASSWORDS,

@@ -13,17 +13,21 @@ from multiprocessing.connection import Connection
 from time import perf_counter
 from typing import Final, cast
 
+from gateway.drivers.registry import modbus_tcp
+
 from gateway.contract.messages import Point
 from gateway.contract.topics import Up
 from gateway.drivers.base import Group
 from gateway.drivers.modbus.meter import compile_template
-from gateway.drivers.registry import MeterSpec, modbus_tcp
+from gateway.drivers.settings import DeviceSettings, ModbusTcpLineSettings
+from gateway.lines import modbus_tcp
 from gateway.outbox import Shed
 from gateway.polling.clock import Clock
 from gateway.polling.recorder import Recorder
 from gateway.polling.worker import LineWorker
-from gateway.templates.library import load_meter
+from gateway.templates.library import Library
 from tests.benchmarks.measure import Measure
+from tests.templates import modbus
 
 _TEMPLATE: Final = "gatemeter-demo-electricity"
 _LINES: Final = 4
@@ -73,13 +77,19 @@ class _Nowhere:
 
 
 async def _ours(ports: Sequence[int]) -> float:
-    template = load_meter(_TEMPLATE)
+    library = Library()
     recorder = Recorder(_Nowhere(), 200, 1.0)
     clock = Clock()
     workers = []
     for number, port in enumerate(ports):
-        specs = [MeterSpec(f"m-{number}-{unit}", unit, _TEMPLATE, template) for unit in range(1, _METERS_PER_LINE + 1)]
-        line, meters = modbus_tcp("127.0.0.1", port, 1.0, specs)
+        devices = tuple(
+            DeviceSettings(id=f"m-{number}-{unit}", template=_TEMPLATE, unit_id=unit)
+            for unit in range(1, _METERS_PER_LINE + 1)
+        )
+        settings = ModbusTcpLineSettings(
+            name=f"line-{number}", protocol="modbus-tcp", host="127.0.0.1", port=port, devices=devices
+        )
+        line, meters = modbus_tcp(settings, library)
         periods = [{Group.BILLING: 1, Group.INSTANT: 1} for _ in meters]
         workers.append(LineWorker(f"line-{number}", line, meters, periods, clock, recorder.record))
     storing = asyncio.create_task(recorder.run())
@@ -97,7 +107,7 @@ async def _ours(ports: Sequence[int]) -> float:
 
 
 async def _bare(ports: Sequence[int]) -> float:
-    blocks = [decoder.block for decoder in compile_template(load_meter(_TEMPLATE))[frozenset(Group)]]
+    blocks = [decoder.block for decoder in compile_template(modbus(_TEMPLATE))[frozenset(Group)]]
     deadline = perf_counter() + _SECONDS
     visits = 0
 

@@ -16,7 +16,7 @@ from gateway.contract.messages import Action, Command, CommandState, Outcome, Pa
 from gateway.drivers.barrier.dialect import Event, KeepAlive, Order, Passed, Recognised, TurnedBack
 from gateway.drivers.barrier.memory import Visit, VisitMemory
 from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
-from gateway.uplink.commands import CommandOutcome
+from gateway.drivers.base import CommandOutcome
 
 _PASSAGE_NAMESPACE: Final = uuid.UUID("6f1b6bd2-5d7e-5c0f-9a8e-2f5b1d6c7a34")
 _VISITS_KEPT: Final = 16

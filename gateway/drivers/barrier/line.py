@@ -27,10 +27,10 @@ from gateway.drivers.barrier.dialect import (
 from gateway.drivers.barrier.lane import Answer, Lane
 from gateway.drivers.barrier.memory import VisitMemory
 from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
+from gateway.drivers.base import CommandOutcome
 from gateway.outbox import Outbox
 from gateway.outbox.outbox import wall_clock_ms
 from gateway.tasks import end
-from gateway.uplink.commands import CommandOutcome
 from gateway.uplink.connection import new_client
 from gateway.uplink.reconnect import Backoff
 from gateway.uplink.settings import CredentialsMissing

@@ -11,7 +11,7 @@ from gateway.contract.messages import Quality
 from gateway.contract.quantities import EXPONENT_OF_PREFIXED_UNIT
 from gateway.drivers.base import Reading
 from gateway.drivers.modbus.planner import Block, Field
-from gateway.templates.model import MeterTemplate, Register
+from gateway.templates.modbus import ModbusTemplate, Register
 
 Registers = Sequence[int]
 RawReader = Callable[[Registers, int], "int | float"]
@@ -49,7 +49,7 @@ def field_of(register: Register) -> Field:
     return Field(register.function, register.address, register.type.registers)
 
 
-def compile_block(block: Block, template: MeterTemplate, registers: Sequence[Register]) -> BlockDecoder:
+def compile_block(block: Block, template: ModbusTemplate, registers: Sequence[Register]) -> BlockDecoder:
     """Decoder of `block` for those of `registers` whose fields it holds."""
     members = set(block.fields)
     channels = tuple(
@@ -60,7 +60,7 @@ def compile_block(block: Block, template: MeterTemplate, registers: Sequence[Reg
     return BlockDecoder(block, channels)
 
 
-def compile_register(register: Register, template: MeterTemplate) -> Callable[[Registers, int], Reading | None]:
+def compile_register(register: Register, template: ModbusTemplate) -> Callable[[Registers, int], Reading | None]:
     """One function from registers to a Reading in the base unit.
 
     Integers scale exactly; where the base unit is coarser than the register (only instant values), and for
@@ -106,7 +106,7 @@ def _bounds(register: Register) -> tuple[int, int]:
     return int(low.to_integral_value()), int(high.to_integral_value())
 
 
-def raw_reader(register: Register, template: MeterTemplate) -> RawReader:
+def raw_reader(register: Register, template: ModbusTemplate) -> RawReader:
     """Reads the unscaled value; word order says which register comes first, byte order which byte of each."""
     words = register.word_order or template.word_order
     swap = (register.byte_order or template.byte_order) == "little"

@@ -10,7 +10,7 @@ from gateway.drivers.modbus.decoder import BlockDecoder, compile_block, field_of
 from gateway.drivers.modbus.line import ModbusTcpLine
 from gateway.drivers.modbus.planner import TCP_COST, ReadLimits, plan
 from gateway.errors import ExceptionReply, MalformedReply, NoAnswer
-from gateway.templates.model import MeterTemplate, Register
+from gateway.templates.modbus import ModbusTemplate, Register
 
 Program = tuple[BlockDecoder, ...]
 Programs = dict[Groups, Program]
@@ -22,7 +22,7 @@ def group_of(register: Register) -> Group:
     return Group.BILLING if register.quantity.kind is Kind.CUMULATIVE else Group.INSTANT
 
 
-def compile_template(template: MeterTemplate) -> Programs:
+def compile_template(template: ModbusTemplate) -> Programs:
     """All read programs of a template; shared by every device of it."""
     limits = ReadLimits(template.limits.max_registers, template.limits.refuses_holes)
     programs: Programs = {}

@@ -15,6 +15,7 @@ from simulators.modbus.faults import Fault
 from simulators.modbus.fleet import Fleet, FleetOptions
 from tests.integration.gateway_process.test_run import site_file
 from tests.integration.modbus.fleet import until
+from tests.templates import LIBRARY
 
 
 def command(device: str, action: Action = Action.READ_NOW) -> Command:
@@ -33,7 +34,7 @@ async def running(tmp_path: Path) -> AsyncIterator[tuple[Gateway, Fleet]]:
     site = load_site(file)
     fleet = Fleet(site, FleetOptions())
     await fleet.start()
-    gateway = Gateway(site)
+    gateway = Gateway(site, LIBRARY)
     stop = asyncio.Event()
     task = asyncio.create_task(gateway.run(stop))
     await until(lambda: all(worker.stats.connects for worker in gateway.workers))

@@ -21,7 +21,8 @@ async def start(*arguments: str) -> asyncio.subprocess.Process:
 async def test_serves_the_lines_of_a_site_and_logs_what_it_served(tmp_path: Path) -> None:
     file, log = site_file(tmp_path), tmp_path / "log" / "served.jsonl"
     process = await start("--site", str(file), "--seed", "5", "--served-log", str(log), "--advance")
-    line = ModbusTcpLine("127.0.0.1", load_site(file).lines[0].port, 5)
+    host, port = load_site(file).lines[0].endpoint[1].split(":")
+    line = ModbusTcpLine(host, int(port), 5)
     try:
         async with asyncio.timeout(20):
             while not line.connected:

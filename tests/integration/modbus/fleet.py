@@ -9,13 +9,14 @@ from zoneinfo import ZoneInfo
 
 from gateway.contract.messages import Point
 from gateway.drivers.base import Group
-from gateway.drivers.registry import MeterSpec, modbus_tcp
+from gateway.drivers.settings import DeviceSettings, ModbusTcpLineSettings
+from gateway.lines import modbus_tcp
 from gateway.polling.clock import Clock
 from gateway.polling.worker import LineWorker
-from gateway.templates.library import load_meter
 from simulators.modbus.dwelling import Dwelling
 from simulators.modbus.meter import SimulatedMeter
 from simulators.modbus.server import MeterLine
+from tests.templates import LIBRARY, modbus
 
 ZONE = ZoneInfo("Asia/Shanghai")
 DEMO = "gatemeter-demo-electricity"
@@ -23,7 +24,7 @@ DEMO = "gatemeter-demo-electricity"
 
 def simulated(device: str, template_id: str = DEMO, advance: bool = False) -> SimulatedMeter:
     """A meter of `template_id` on the real clock."""
-    template = load_meter(template_id)
+    template = modbus(template_id)
     dwelling = Dwelling(1, device, template.medium.value, ZONE)
     return SimulatedMeter(device, template, dwelling, lambda: time.time_ns() // 1_000_000, advance)
 
@@ -61,14 +62,23 @@ async def running_line(
     meters = {device: simulated(device, template_id, advance) for device in devices}
     line = MeterLine("test", dict(enumerate(meters.values(), start=1)))
     await line.start("127.0.0.1", 0)
-    template = load_meter(template_id)
-    specs = [MeterSpec(device, unit, template_id, template) for unit, device in enumerate(devices, start=1)]
+    settings = ModbusTcpLineSettings(
+        name="test",
+        protocol="modbus-tcp",
+        host="127.0.0.1",
+        port=line.port,
+        timeout_s=timeout_s,
+        devices=tuple(
+            DeviceSettings(id=device, template=template_id, unit_id=unit)
+            for unit, device in enumerate(devices, start=1)
+        ),
+    )
     points: list[Point] = []
 
     async def record(new: Sequence[Point]) -> None:
         points.extend(new)
 
-    wire, readers = modbus_tcp("127.0.0.1", line.port, timeout_s, specs)
+    wire, readers = modbus_tcp(settings, LIBRARY)
     periods = {Group.BILLING: period_ms, Group.INSTANT: period_ms}
     worker = LineWorker("test", wire, readers, [periods] * len(readers), Clock(), record)
     task = asyncio.create_task(worker.run())

@@ -7,15 +7,15 @@ import pytest
 from gateway.contract import limits
 from gateway.drivers.modbus.line import ModbusTcpLine
 from gateway.drivers.modbus.meter import ModbusMeter, compile_template
-from gateway.templates.library import load_meter, meter_ids
 from simulators.modbus.image import value_of
 from simulators.modbus.server import MeterLine
 from tests.integration.modbus.fleet import simulated
+from tests.templates import ids_of, modbus
 
 
-@pytest.mark.parametrize("template_id", meter_ids())
+@pytest.mark.parametrize("template_id", ids_of("modbus"))
 async def test_reads_what_the_simulator_shows(template_id: str) -> None:
-    template = load_meter(template_id)
+    template = modbus(template_id)
     meter = simulated("proof-1", template_id)
     frozen = time.time_ns() // 1_000_000
     meter._now_ms = lambda: frozen
@@ -39,9 +39,9 @@ async def test_reads_what_the_simulator_shows(template_id: str) -> None:
     assert server.requests < max(2, len(template.registers))
 
 
-@pytest.mark.parametrize("template_id", meter_ids())
+@pytest.mark.parametrize("template_id", ids_of("modbus"))
 async def test_sentinels_are_missing_not_values(template_id: str) -> None:
-    template = load_meter(template_id)
+    template = modbus(template_id)
     guarded = [register for register in template.registers if register.sentinels]
     meter = simulated("proof-1", template_id)
     meter.overrides = {register.channel: register.sentinels[0] for register in guarded}

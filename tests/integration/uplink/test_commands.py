@@ -12,9 +12,10 @@ import pytest_asyncio
 
 from gateway.contract import codec
 from gateway.contract.messages import Command, CommandState
+from gateway.drivers.base import CommandOutcome
 from gateway.outbox import Outbox
 from gateway.tasks import end
-from gateway.uplink import BrokerSettings, CommandOutcome, LinkState, Uplink
+from gateway.uplink import BrokerSettings, LinkState, Uplink
 from tests.integration.broker import Mosquitto, until
 from tests.integration.uplink.cloud import GATEWAY, PROJECT, Cloud, now_ms
 

@@ -11,9 +11,10 @@ import pytest
 from gateway.contract import codec
 from gateway.contract.messages import Ack, Command, CommandState, Envelope, Passage, Point, Rejection
 from gateway.contract.topics import Down, Up
+from gateway.drivers.base import CommandOutcome
 from gateway.outbox import Outbox
 from gateway.tasks import end
-from gateway.uplink import Backoff, BrokerSettings, CommandOutcome, LinkState, Uplink
+from gateway.uplink import Backoff, BrokerSettings, LinkState, Uplink
 from tests.integration.broker import Mosquitto, running_mosquitto, until
 from tests.integration.uplink.cloud import GATEWAY, PROJECT, Cloud, accept, now_ms, reject
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from gateway.cli import app, devices_app
-from gateway.templates.library import firmware_config, meter_ids
+from gateway.templates.library import Library, firmware_config
 
 RUNNER = CliRunner()
 
 
 def test_lists_every_template() -> None:
     rows = json.loads(RUNNER.invoke(devices_app, ["list", "--json"]).stdout)
-    assert [row["id"] for row in rows] == list(meter_ids())
+    assert [row["id"] for row in rows] == list(Library().ids)
     assert "eastron-sdm630" in RUNNER.invoke(devices_app, ["list"]).stdout
 
 
@@ -46,3 +46,11 @@ def test_the_demo_site_is_fine() -> None:
     site = str(firmware_config() / "sites" / "demo.yaml")
     result = json.loads(RUNNER.invoke(app, ["check-config", site, "--json"]).stdout)
     assert result == {"ok": True, "gateway": "gw-1", "lines": 6, "devices": 240}
+
+
+def test_shows_the_records_of_a_senml_meter() -> None:
+    shown = json.loads(RUNNER.invoke(devices_app, ["show", "gatemeter-coap-water", "--json"]).stdout)
+    assert (shown["protocol"], shown["registers"][0]["record"]) == ("senml", "volume")
+    text = RUNNER.invoke(devices_app, ["show", "gatemeter-coap-water"]).stdout
+    assert "volume_total" in text
+    assert "record volume" in text

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from gateway.drivers.base import Group
+from gateway.drivers.settings import DeviceSeries
 from gateway.errors import ConfigError
-from gateway.settings import DeviceSeries, json_schemas, load_site
+from gateway.settings import json_schemas, load_site
 from gateway.templates.library import firmware_config
 
 GOOD = """\
@@ -60,7 +61,11 @@ def test_a_site_expands_its_series(tmp_path: Path) -> None:
     [
         ("gateway: gw-1", "gateway: gw/1", "2 gateway: String should match pattern"),
         ("port: 1502", "prot: 1502", "9 lines[0].prot: unknown key (did you mean 'port'?)"),
-        ("modbus-tcp", "modbus-udp", "7 lines[0].protocol: Input should be 'modbus-tcp', found 'modbus-udp'"),
+        (
+            "modbus-tcp",
+            "modbus-udp",
+            "7 lines[0].protocol: Input should be one of 'modbus-tcp', 'bus', found 'modbus-udp'",
+        ),
         ("unit_id: 2", "unit_id: 1", "14 lines[0].devices[1].unit_id: each unit id of a line once, 1 is repeated"),
         ("id: m-2", "id: m-1", "12 lines[0].devices[1].id: each device id once, m-1 is repeated"),
         ("first_unit_id: 10", "first_unit_id: 1", "19 lines[0].device_series[0].first_unit_id: each unit id"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ConfigError
-from gateway.templates.library import load_meter, load_meter_file, meter_ids
+from gateway.templates.library import Library, load_meter_file
 
 GOOD = """\
 vendor: V
@@ -53,7 +53,11 @@ def test_the_good_one_is_good(tmp_path: Path) -> None:
             "15 registers[0].digit: unknown key (did you mean 'digits'?), expected one of",
         ),
         ("vendor: V", "vendro: V", "1 vendro: unknown key (did you mean 'vendor'?)"),
-        ("medium: electricity", "medium: gas", "3 medium: Input should be 'electricity' or 'water', found 'gas'"),
+        (
+            "medium: electricity",
+            "medium: gas",
+            "3 medium: Input should be 'electricity', 'water' or 'heat', found 'gas'",
+        ),
         ("address: 0", "address: 65536", "11 registers[0].address: Input should be less than or equal to 65535"),
         ("address: 0", 'address: "0"', "11 registers[0].address: Input should be a valid integer, found '0'"),
         ("function: 3", "function: 6", "10 registers[0].function: Input should be 3 or 4, found 6"),
@@ -112,11 +116,11 @@ def test_what_is_no_document_is_refused(tmp_path: Path, text: str, expected: str
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing\.yaml:0: .*a readable file"):
-        load_meter("nothing", tmp_path)
+        Library(tmp_path).meter("nothing")
 
 
 def test_the_shipped_templates_name_sources_and_serve_both_media() -> None:
-    templates = [load_meter(template_id) for template_id in meter_ids()]
+    templates = [Library().meter(template_id) for template_id in Library().ids]
     assert {template.medium.value for template in templates} == {"electricity", "water"}
     assert all(template.sources for template in templates)
     real = [template for template in templates if template.proven != "simulator"]

@@ -40,7 +40,7 @@ def test_every_planned_device_is_on_a_line_of_the_site_and_no_other(tmp_path: Pa
     site = load_site(path)
     on_lines = {device.id for line in site.lines for device, _ in line.all_devices()}
     assert on_lines == {device for device, _ in make_plan(1, SINCE, floors).devices()}
-    assert {line.port for line in site.lines} == set(range(2000, 2006))
+    assert {line.endpoint[1] for line in site.lines} == {f"127.0.0.1:{port}" for port in range(2000, 2006)}
 
 
 @pytest.mark.parametrize("floors", [0, 11])

@@ -6,11 +6,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.templates.library import load_meter
 from simulators.modbus.dwelling import Dwelling
 from simulators.modbus.faults import Fault, Faults
 from simulators.modbus.image import raw_of, value_of
 from simulators.modbus.meter import Refused, Served, SimulatedMeter
+from tests.templates import modbus
 
 NOW_MS = 1_780_000_000_000
 
@@ -18,7 +18,7 @@ NOW_MS = 1_780_000_000_000
 def meter(
     template_id: str = "gatemeter-demo-electricity", advance: bool = False, log: io.StringIO | None = None
 ) -> SimulatedMeter:
-    template = load_meter(template_id)
+    template = modbus(template_id)
     home = Dwelling(1, "m", template.medium.value, ZoneInfo("Asia/Shanghai"))
     return SimulatedMeter("m", template, home, lambda: NOW_MS, advance, Served(log) if log is not None else None)
 
@@ -34,7 +34,7 @@ def test_refuses_as_the_protocol_says(function: int, address: int, count: int, c
 
 
 def test_rolls_over_after_its_digits() -> None:
-    register = load_meter("gatemeter-demo-electricity").registers[0]
+    register = modbus("gatemeter-demo-electricity").registers[0]
     assert register.modulus == 10**9
     assert raw_of(register, 10**9 - 1) == 10**9 - 1
     assert raw_of(register, 10**9 + 5) == 5
@@ -54,7 +54,7 @@ def test_logs_every_register_that_went_out_whole() -> None:
     meter(log=log).read(3, 2, 5)
     entries = [json.loads(line) for line in log.getvalue().splitlines()]
     assert [entry["channel"] for entry in entries] == ["energy_import_peak", "energy_import_flat"]
-    register = load_meter("gatemeter-demo-electricity").registers[1]
+    register = modbus("gatemeter-demo-electricity").registers[1]
     assert entries[0] == {
         "device": "m", "function": 3, "address": 2, "channel": "energy_import_peak",
         "raw": entries[0]["raw"], "value": value_of(register, entries[0]["raw"]), "at_ms": NOW_MS,

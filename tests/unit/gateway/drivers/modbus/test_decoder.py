@@ -12,15 +12,15 @@ from gateway.contract.messages import Quality
 from gateway.drivers.base import Reading
 from gateway.drivers.modbus.decoder import compile_block, compile_register, field_of, half_even
 from gateway.drivers.modbus.planner import TCP_COST, ReadLimits, plan
-from gateway.templates.model import MeterTemplate
+from gateway.templates.modbus import ModbusTemplate
 from simulators.modbus.image import words_of
 
 ORDERS = st.sampled_from(("big", "little"))
 
 
-def template(**register: Any) -> MeterTemplate:
+def template(**register: Any) -> ModbusTemplate:
     base = {"channel": "voltage_l1", "function": 3, "address": 0, "type": "u16", "unit": "V"}
-    return MeterTemplate.model_validate({
+    return ModbusTemplate.model_validate({
         "vendor": "V", "model": "M", "medium": "electricity", "proven": "simulator",
         "sources": [{"reference": "r", "covers": "c"}], "transports": {}, "registers": [base | register],
     })  # fmt: skip
