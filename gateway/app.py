@@ -51,6 +51,7 @@ class Gateway:
         self._uplink = Uplink(
             site.broker, site.project, site.gateway, self.outbox, self.execute, cloud_keys=site.cloud_keys
         )
+        self._collector.link = self._uplink
         self.metrics: MetricsServer | None = None
 
     async def run(self, stop: asyncio.Event) -> None:

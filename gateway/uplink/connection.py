@@ -1,6 +1,7 @@
 """One fresh MQTT client per session: the library must never resend on its own what the outbox resends."""
 
 import socket
+from types import TracebackType
 
 import aiomqtt
 from paho.mqtt.enums import MQTTErrorCode
@@ -16,9 +17,17 @@ class UplinkClient(aiomqtt.Client):
         # The library's own `publish` waits in two tasks for every message; its one call below it is enough.
         result = self._client.publish(topic, payload, 1)
         if result.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            # Looked at here, because nobody else may: a loss of the connection is an error that somebody must take.
-            cause = self._disconnected.exception() if self._disconnected.done() else None
-            raise aiomqtt.MqttCodeError(result.rc, "could not publish message") from cause
+            raise aiomqtt.MqttCodeError(result.rc, "could not publish message")
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        await super().__aexit__(exc_type, exc, tb)
+        if self._disconnected.done():
+            self._disconnected.exception()  # looked at, so that nobody warns that it never was
 
 
 def new_client(endpoint: MqttEndpoint, identifier: str, inflight: int = 20) -> UplinkClient:

@@ -13,8 +13,6 @@ from multiprocessing.connection import Connection
 from time import perf_counter
 from typing import Final, cast
 
-from gateway.drivers.registry import modbus_tcp
-
 from gateway.contract.messages import Point
 from gateway.contract.topics import Up
 from gateway.drivers.base import Group
