@@ -59,6 +59,8 @@ class Uplink:
     ) -> None:
         self.state = LinkState.STOPPED
         self.counters = LinkCounters()
+        self.trouble = ""
+        """Why the last session ended or did not begin; empty while one is on."""
         self._broker = broker
         self._address = Address(project, gateway)
         self._outbox = outbox
@@ -102,7 +104,8 @@ class Uplink:
             try:
                 await self._one_session(tasks)
             except* (aiomqtt.MqttError, CredentialsMissing) as failures:
-                _log.warning("session ended", reason=_first(failures))
+                self.trouble = _first(failures)
+                _log.warning("session ended", reason=self.trouble)
             if not self._stopping.is_set():
                 await self._pause()
 
@@ -117,6 +120,7 @@ class Uplink:
             )
             await session.subscribe()
             self.state = LinkState.ONLINE
+            self.trouble = ""
             self.counters.sessions += 1
             started = asyncio.get_running_loop().time()
             self._session = session
