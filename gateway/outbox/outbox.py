@@ -384,11 +384,11 @@ class Outbox:
 
     def _extend_tail(self, row: Row) -> None:
         self._tail.append(row)
-        self._tail_bytes += len(row.body)
+        self._tail_bytes += len(row.kept)
         self._last_seq = row.seq
         while len(self._tail) > _TAIL_ROWS or self._tail_bytes > _TAIL_BYTES:
             gone = self._tail.popleft()
-            self._tail_bytes -= len(gone.body)
+            self._tail_bytes -= len(gone.kept)
             self._tail_after = gone.seq
         self.arrived.set()
 

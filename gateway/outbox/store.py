@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Final
 
 from gateway.contract import codec, stored
+from gateway.contract.errors import ContractError
 from gateway.contract.messages import GapReason
 from gateway.contract.topics import Up
 from gateway.outbox import damage, salvage, schema
@@ -33,7 +34,7 @@ class OutboxDamaged(OutboxError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One batch waiting for the cloud. `body` is the JSON array, or `contract.stored.pack` of it.
+    """One batch waiting for the cloud. `kept` is what the file holds: JSON, or `contract.stored.pack` of it.
 
     `created_at` is in Unix milliseconds.
     """
@@ -41,7 +42,12 @@ class Row:
     seq: int
     kind: Up
     created_at: int
-    body: bytes
+    kept: bytes
+
+    @property
+    def body(self) -> bytes:
+        """The JSON array. Raises ContractError when it is damaged."""
+        return stored.unpack(self.kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +222,7 @@ class Store:
         )
 
     def waiting(self, after_seq: int, limit: int, kinds: Sequence[Up]) -> list[Row]:
-        """The first `limit` queued rows of `kinds` behind `after_seq`, in order."""
+        """The first `limit` queued rows of `kinds` behind `after_seq`, in order; damaged ones are parked and told."""
         # One index range per class, and bodies only of what is chosen: anything else would read the whole backlog.
         ranges = [
             [seq for (seq,) in self.connection.execute(
@@ -225,12 +231,24 @@ class Store:
             )]
             for kind in kinds for shed in SHEDS_OF[kind]
         ]  # fmt: skip
-        rows = []
+        rows, flaws = [], []
         for seq in list(heapq.merge(*ranges))[:limit]:
-            kind, created_at, body = self.connection.execute(
-                "SELECT kind, created_at, body FROM batch WHERE seq = ?", (seq,)
+            kind, shed, created_at, body = self.connection.execute(
+                "SELECT kind, shed, created_at, body FROM batch WHERE seq = ?", (seq,)
             ).fetchone()
-            rows.append(Row(seq, Up(kind), created_at, body))
+            row = Row(seq, Up(kind), created_at, body)
+            try:
+                stored.unpack(body)
+            except ContractError as error:
+                flaws.append((seq, f"damaged in the outbox: {error}"))
+                size = len(body) + ROW_OVERHEAD
+                self.unwritten.add_batch(Shed(shed), row.kind, body, created_at, size, GapReason.DAMAGED_FILE)
+            else:
+                rows.append(row)
+        if flaws:
+            # A flipped bit that SQLite does not see. The cloud could not even tell whose batch it was.
+            self.park(flaws)
+            return self.waiting(after_seq, limit, kinds)
         return rows
 
     def holds(self, seq: int) -> bool:

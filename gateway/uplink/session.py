@@ -102,7 +102,7 @@ class Session:
                 self._window.send(row, _now())
                 self._counters.sent += 1
                 await self._publish(row)
-                handed_over += len(row.body)
+                handed_over += len(row.kept)
                 if handed_over > _BODY_BYTES_AT_ONCE:
                     handed_over = 0
                     await asyncio.sleep(0)
@@ -132,7 +132,7 @@ class Session:
 
     async def _publish(self, row: Row) -> None:
         try:
-            payload = codec.encode_envelope(self._outbox.epoch, row.seq, row.created_at, row.body)
+            payload = codec.encode_envelope(self._outbox.epoch, row.seq, row.created_at, row.kept)
         except ContractError as error:
             _log.error("batch cannot be sent, parked", seq=row.seq, reason=error.reason, detail=error.detail)
             await self._outbox.park([(row.seq, str(error))])

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from gateway.contract import codec, stored
+from gateway.contract import codec
 from gateway.contract.messages import Gap, Point
 from gateway.contract.topics import Up
 from gateway.outbox import Outbox
@@ -29,13 +29,13 @@ def body(*args: object, **kwargs: object) -> bytes:
 async def gaps(outbox: Outbox) -> list[Gap]:
     """What the queued gap batches say."""
     rows = await outbox.waiting(0, 1_000, (Up.GAPS,))
-    return [gap for row in rows for gap in codec.decode_gaps(stored.unpack(row.body))]
+    return [gap for row in rows for gap in codec.decode_gaps(row.body)]
 
 
 async def queued_points(outbox: Outbox) -> list[Point]:
     """Every reading that waits."""
     rows = await outbox.waiting(0, 100_000, (Up.READINGS,))
-    return [point for row in rows for point in codec.decode_points(stored.unpack(row.body))]
+    return [point for row in rows for point in codec.decode_points(row.body)]
 
 
 def total(found: Sequence[Gap]) -> int:

@@ -202,7 +202,6 @@ def test_of_a_file_that_is_no_database_nothing_is_salvaged(tmp_path: Path) -> No
     with pytest.raises(OutboxError, match="no such file"):
         Salvage(tmp_path / "nothing")
     assert files_set_aside(tmp_path / "outbox.sqlite") == [path]
-    assert START
 
 
 async def test_two_processes_do_not_share_a_file_but_readers_are_welcome(tmp_path: Path) -> None:
@@ -217,4 +216,29 @@ async def test_two_processes_do_not_share_a_file_but_readers_are_welcome(tmp_pat
     with sqlite3.connect(path) as reader:
         assert reader.execute("SELECT count(*) FROM batch").fetchone() == (1,)
     reader.close()
+    outbox.close()
+
+
+async def test_a_bit_that_flips_inside_a_batch_is_noticed_and_does_not_stop_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    filled(path, 5)
+    outbox = Outbox.open(path, 1 << 30)
+
+    def harm(db: sqlite3.Connection) -> None:
+        (kept,) = db.execute("SELECT body FROM batch WHERE seq = 3").fetchone()
+        middle = len(kept) // 2
+        flipped = kept[:middle] + bytes([kept[middle] ^ 1]) + kept[middle + 1 :]
+        db.execute("UPDATE batch SET body = ? WHERE seq = 3", (flipped,))
+
+    await outbox.run(harm)
+    rows, _ = await outbox.look(-1, 3, (Up.READINGS,))
+    assert [row.seq for row in rows] == [1, 2, 4]
+    assert [row.seq for row in await outbox.waiting(0, 9, (Up.READINGS,))] == [1, 2, 4, 5]
+    await outbox.put(Up.READINGS, b"[1]")
+    (told,) = await gaps(outbox)
+    assert (told.since, told.until, told.count, told.reason) == (START, START, 0, GapReason.DAMAGED_FILE)
+    stats = await outbox.stats()
+    assert stats.parked == 1
+    reason = await outbox.run(lambda db: db.execute("SELECT reason FROM batch WHERE seq = 3").fetchone()[0])
+    assert reason.startswith("damaged in the outbox: bad-encoding")
     outbox.close()

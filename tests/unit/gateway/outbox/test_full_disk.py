@@ -75,7 +75,7 @@ async def main():
     answers["lost"] = dropped(stats)
     rows = await outbox.waiting(0, 100_000)
     answers["kept"] = [row.seq for row in rows]
-    gaps = [gap for row in rows if row.kind is Up.GAPS for gap in codec.decode_gaps(stored.unpack(row.body))]
+    gaps = [gap for row in rows if row.kind is Up.GAPS for gap in codec.decode_gaps(row.body)]
     answers["told"] = [[gap.device, gap.channel, gap.count, gap.reason] for gap in gaps]
     outbox.close()
     again = Outbox.open(PATH, 64 << 20)
