@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.benchmarks.measure import Bound, Measure, show
 
-_ALL: Final = ("polling", "outbox", "ingest", "rating")
+_ALL: Final = ("polling", "dead", "footprint", "outbox", "ingest", "rating")
 
 
 def main() -> None:
