@@ -17,7 +17,7 @@ from gateway.outbox import Outbox
 from gateway.polling.clock import Clock
 from gateway.polling.recorder import Recorder
 from gateway.settings import SiteSettings
-from gateway.tasks import end
+from gateway.tasks import end, first_error
 from gateway.templates.library import Library
 from gateway.uplink.uplink import Uplink
 
@@ -79,7 +79,7 @@ class Gateway:
             self.outbox.close()
         for task in tasks:
             if not task.cancelled() and (error := task.exception()) is not None:
-                raise error
+                raise first_error(error)
         if late:
             raise ShutdownTimeout(f"{', '.join(late)} did not end in time")
         log.info("gateway-stopped", recorded=self.recorder.recorded)

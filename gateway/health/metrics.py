@@ -73,6 +73,9 @@ class GatewayCollector(Collector):
         for line_name, device in self._devices():
             failing.add_metric([line_name, device.device], device.failures_in_a_row)
         yield from (busy, failing)
+        yield from self._delivery()
+
+    def _delivery(self) -> Iterator[Metric]:
         if self.health is not None:
             for name, text in _QUEUE_GAUGES.items():
                 yield GaugeMetricFamily(

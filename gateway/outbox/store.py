@@ -233,9 +233,12 @@ class Store:
         ]  # fmt: skip
         rows, flaws = [], []
         for seq in list(heapq.merge(*ranges))[:limit]:
-            kind, shed, created_at, body = self.connection.execute(
+            found = self.connection.execute(
                 "SELECT kind, shed, created_at, body FROM batch WHERE seq = ?", (seq,)
             ).fetchone()
+            if found is None:  # quick_check does not compare an index with its table
+                raise damage.damage(f"the index names row {seq}, which is not there")
+            kind, shed, created_at, body = found
             row = Row(seq, Up(kind), created_at, body)
             try:
                 stored.unpack(body)

@@ -10,7 +10,7 @@ import structlog
 
 from gateway.outbox import Outbox
 from gateway.outbox.outbox import wall_clock_ms
-from gateway.tasks import end
+from gateway.tasks import end, first_error
 from gateway.uplink.commands import CommandCounters, CommandDesk, CommandHandler
 from gateway.uplink.connection import new_client
 from gateway.uplink.journal import Journal
@@ -104,7 +104,7 @@ class Uplink:
             try:
                 await self._one_session(tasks)
             except* (aiomqtt.MqttError, CredentialsMissing) as failures:
-                self.trouble = _first(failures)
+                self.trouble = str(first_error(failures))
                 _log.warning("session ended", reason=self.trouble)
             if not self._stopping.is_set():
                 await self._pause()
@@ -161,10 +161,3 @@ class Uplink:
                 await self._stopping.wait()
         except TimeoutError:
             return
-
-
-def _first(failures: BaseExceptionGroup[Exception]) -> str:
-    failure: BaseException = failures
-    while isinstance(failure, BaseExceptionGroup):
-        failure = failure.exceptions[0]
-    return str(failure)

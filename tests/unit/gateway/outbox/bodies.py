@@ -1,7 +1,10 @@
 """Batches for the tests of the outbox."""
 
 import random
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 
 from gateway.contract import codec, stored
 from gateway.contract.messages import Gap, Point
@@ -45,3 +48,15 @@ async def queued_points(outbox: Outbox) -> list[Point]:
 def total(found: Sequence[Gap]) -> int:
     """How many points the gaps count together."""
     return sum(gap.count for gap in found)
+
+
+def put_out_of_step(path: Path, seq: int) -> None:
+    """Removes a row but not its index entry: damage that shows only when the row is wanted."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        entry = db.execute("SELECT * FROM sqlite_schema WHERE name = 'batch_by_shed'").fetchone()
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("DELETE FROM sqlite_schema WHERE name = 'batch_by_shed'")
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("DELETE FROM batch WHERE seq = ?", (seq,))
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", entry)

@@ -14,7 +14,7 @@ from gateway.contract.topics import Up
 from gateway.outbox import Outbox, OutboxDamaged, OutboxError
 from gateway.outbox.damage import files_set_aside, lost_commits, wal_of
 from gateway.outbox.salvage import Salvage
-from tests.unit.gateway.outbox.bodies import START, gaps
+from tests.unit.gateway.outbox.bodies import START, gaps, put_out_of_step
 
 PAGE = 4096
 
@@ -115,6 +115,18 @@ async def test_damage_found_while_running_ends_the_outbox_and_the_next_start_is_
     assert not path.exists()
     outbox.close()
     await assert_begun_anew(path, bytes(content))
+
+
+async def test_an_index_out_of_step_with_its_table_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    filled(path, 10)
+    put_out_of_step(path, 5)
+    outbox = Outbox.open(path, 1 << 30)
+    assert [row.seq for row in await outbox.waiting(0, 4)] == [1, 2, 3, 4]
+    with pytest.raises(OutboxDamaged, match="row 5"):
+        await outbox.waiting(4, 4)
+    outbox.close()
+    await assert_begun_anew(path, files_set_aside(path)[0].read_bytes())
 
 
 async def test_a_log_with_damage_in_its_middle_is_not_cut_off_silently(tmp_path: Path) -> None:
