@@ -17,7 +17,7 @@ from gateway.outbox import Outbox
 from gateway.polling.clock import Clock
 from gateway.polling.recorder import Recorder
 from gateway.settings import SiteSettings
-from gateway.tasks import end
+from gateway.tasks import end, first_error
 from gateway.templates.library import Library
 from gateway.uplink.uplink import Uplink
 
@@ -52,6 +52,7 @@ class Gateway:
         self._uplink = Uplink(
             site.broker, site.project, site.gateway, self.outbox, self.execute, cloud_keys=site.cloud_keys
         )
+        self._collector.link = self._uplink
         self.metrics: MetricsServer | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -78,7 +79,7 @@ class Gateway:
             self.outbox.close()
         for task in tasks:
             if not task.cancelled() and (error := task.exception()) is not None:
-                raise error
+                raise first_error(error)
         if late:
             raise ShutdownTimeout(f"{', '.join(late)} did not end in time")
         log.info("gateway-stopped", recorded=self.recorder.recorded)

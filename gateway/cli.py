@@ -5,7 +5,10 @@ from typing import Annotated
 
 import typer
 
+from gateway.commands.queue import app as queue_app
+
 app = typer.Typer(help="The edge process.", no_args_is_help=True)
+app.add_typer(queue_app, name="queue")
 devices_app = typer.Typer(help="Device templates.", no_args_is_help=True)
 
 _Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]

@@ -14,6 +14,8 @@ from cloud.devices.models import (
     DeviceIn,
     DeviceOut,
     DeviceQuery,
+    GapOut,
+    GapQuery,
     GatewayIn,
     GatewayOut,
     UnclaimedOut,
@@ -103,3 +105,10 @@ async def list_unclaimed(scope: Reading, query: Wanted) -> Listed[UnclaimedOut]:
     """Readings that no meter can take yet, counted by channel."""
     page = await service.list_unclaimed(scope.conn, query.page(key_length=5), query.project_id)
     return Listed(items=[UnclaimedOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
+
+
+@router.get("/reading-gaps")
+async def list_gaps(scope: Reading, query: Annotated[GapQuery, Query()]) -> Listed[GapOut]:
+    """What gateways had to give up and told about, last received first."""
+    page = await service.list_gaps(scope.conn, query.page(), query.project_id, query.gateway_id)
+    return Listed(items=[GapOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)

@@ -118,6 +118,29 @@ class DeadLetterOut(_Out):
     replayed_at: datetime | None
 
 
+class GapQuery(ListQuery):
+    """Which gaps are wanted."""
+
+    gateway_id: Id | None = None
+
+
+class GapOut(_Out):
+    """What a gateway had to give up and will not send: at most `lost` of `content` between the two times."""
+
+    id: int
+    project_id: int
+    gateway_id: int
+    gateway_code: str
+    device_code: Annotated[str, Field(description="Empty: any device of the gateway.", examples=["e-1-0101"])]
+    channel_code: Annotated[str, Field(description="Empty: any channel.", examples=["energy_import_total"])]
+    content: Annotated[str, Field(examples=["readings"])]
+    reason: Annotated[str, Field(examples=["outbox-full"])]
+    from_at: datetime
+    until_at: datetime
+    lost: Annotated[int, Field(description="0: the gateway cannot know.")]
+    received_at: datetime
+
+
 class UnclaimedOut(_Out):
     """Readings of one channel without a meter, counted."""
 

@@ -104,6 +104,24 @@ class Unclaimed:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadingGap:
+    """What a gateway gave up. An empty device or channel code: any; `lost` 0: not known how many."""
+
+    id: int
+    project_id: int
+    gateway_id: int
+    gateway_code: str
+    device_code: str
+    channel_code: str
+    content: str
+    reason: str
+    from_at: datetime
+    until_at: datetime
+    lost: int
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Binding:
     """A device as ingest looks it up: `from_ms`/`until_ms` bound the time in which `meter_id` is read by it.
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from cloud.devices import inbox, orders, repository, states
+from cloud.devices import gaps, inbox, orders, repository, states
 from cloud.devices.inbox import Letter, UnclaimedPlace
 from cloud.devices.records import (
     ONLINE_WITHIN,
@@ -16,13 +16,14 @@ from cloud.devices.records import (
     DeviceCounts,
     DeviceKind,
     Gateway,
+    ReadingGap,
     Unclaimed,
 )
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput, NotFound
 from cloud.kit.jobs import enqueue
 from cloud.kit.paging import Page, PageRequest
-from gateway.contract.messages import Action, CommandResult, Health
+from gateway.contract.messages import Action, CommandResult, Gap, Health
 from gateway.contract.topics import valid_code
 
 CLAIM_READINGS = "metering.claim-readings"
@@ -156,6 +157,17 @@ async def list_unclaimed(conn: Conn, page: PageRequest, project_id: int | None =
     return await inbox.unclaimed(conn, page, project_id)
 
 
+async def list_gaps(
+    conn: Conn,
+    page: PageRequest,
+    project_id: int | None = None,
+    gateway_id: int | None = None,
+    since: datetime | None = None,
+) -> Page[ReadingGap]:
+    """What gateways gave up and told about (from `since` on), last received first."""
+    return await gaps.newest(conn, page, project_id, gateway_id, since)
+
+
 # What ingest calls
 
 
@@ -167,6 +179,11 @@ async def apply_result(conn: Conn, project_id: int, gateway_id: int, results: Se
 async def apply_health(conn: Conn, gateway_id: int, health: Health) -> None:
     """Keeps the newest health report of a gateway."""
     await states.keep_health(conn, gateway_id, health)
+
+
+async def keep_gaps(conn: Conn, project_id: int, gateway_id: int, found: Sequence[Gap]) -> None:
+    """Keeps what a gateway gave up; told again, it changes nothing."""
+    await gaps.keep(conn, project_id, gateway_id, found)
 
 
 async def resolve_gateways(conn: Conn, names: Iterable[tuple[int, str]]) -> dict[tuple[int, str], int]:

@@ -9,7 +9,7 @@ import msgspec
 from cloud.metering.intake import PointColumns, to_columns
 from gateway.contract import codec, limits, topics
 from gateway.contract.errors import ContractError
-from gateway.contract.messages import CommandResult, Health, Passage
+from gateway.contract.messages import CommandResult, Gap, Health, Passage
 from gateway.contract.topics import Up, UpAddress
 
 
@@ -27,7 +27,14 @@ class Results:
     items: tuple[CommandResult, ...]
 
 
-Content = PointColumns | Passages | Results | Health
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """Content of `up/gaps`."""
+
+    items: tuple[Gap, ...]
+
+
+Content = PointColumns | Passages | Results | Health | Gaps
 
 _frame = msgspec.json.Decoder(list[msgspec.Raw])
 _text = msgspec.json.Decoder(str)
@@ -108,6 +115,8 @@ def _content(kind: Up, body: msgspec.Raw) -> Content:
             return Results(codec.decode_results(body))
         case Up.HEALTH:
             return codec.decode_health(body)
+        case Up.GAPS:
+            return Gaps(codec.decode_gaps(body))
 
 
 def _frame_of(payload: bytes) -> tuple[str | None, int]:

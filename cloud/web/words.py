@@ -37,6 +37,11 @@ REASONS: Final[Mapping[str, str]] = {
     "unknown-channel": _("The channel is not known"),
     "unknown-lane": _("The lane is not registered"),
     "clock": _("The time is impossible: the clock of the device is wrong"),
+    # What gateways gave up.
+    "outbox-full": _("The memory of the gateway was full"),
+    "thinned": _("Thinned by the gateway to make room: fewer values over time"),
+    "disk-full": _("The disk of the gateway was full"),
+    "damaged-file": _("The memory of the gateway was damaged; what was readable may still come"),
     # Readings that usage is not derived from.
     "backward": _("The register went backward"),
     "spike": _("The register advanced more than the meter can"),
@@ -152,6 +157,14 @@ JOBS: Final[Mapping[str, str]] = {
     "parking.let-out-waiting": _("Letting out a paid vehicle"),
 }
 
+CONTENTS: Final[Mapping[str, str]] = {
+    "readings": _("Readings"),
+    "passages": _("Passages"),
+    "results": _("Results of commands"),
+    "health": _("Health reports"),
+    "gaps": _("Reports of gaps"),
+}
+
 TABLES: Final[Mapping[str, str]] = {
     "access_token": _("Access token"),
     "account": _("Account"),
@@ -213,6 +226,7 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "command-state": COMMAND_STATES,
     "command": COMMANDS,
     "job": JOBS,
+    "content": CONTENTS,
     "table": TABLES,
     "field": FIELDS,
 }

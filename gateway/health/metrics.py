@@ -9,7 +9,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from gateway.contract.messages import Health
+from gateway.health.delivery import Link, link_metrics, outbox_metrics
 from gateway.health.stats import DeviceStats, LineStats
+from gateway.outbox import OutboxStats
 
 _DEVICE_COUNTERS = {
     "answers": "Requests answered with values",
@@ -42,6 +44,8 @@ class GatewayCollector(Collector):
     def __init__(self, lines: Sequence[LineStats]) -> None:
         self._lines = lines
         self.health: Health | None = None
+        self.queue: OutboxStats | None = None
+        self.link: Link | None = None
 
     def collect(self) -> Iterator[Metric]:
         """One family per counter."""
@@ -70,11 +74,18 @@ class GatewayCollector(Collector):
         for line_name, device in self._devices():
             failing.add_metric([line_name, device.device], device.failures_in_a_row)
         yield from (busy, failing)
+        yield from self._delivery()
+
+    def _delivery(self) -> Iterator[Metric]:
         if self.health is not None:
             for name, text in _QUEUE_GAUGES.items():
                 yield GaugeMetricFamily(
                     f"gatemeter_outbox_{name.replace('queue_', '')}", text, getattr(self.health, name)
                 )
+            if self.queue is not None:
+                yield from outbox_metrics(self.queue, self.health.at)
+        if self.link is not None:
+            yield from link_metrics(self.link)
 
     def _devices(self) -> Iterator[tuple[str, DeviceStats]]:
         for line in self._lines:

@@ -10,7 +10,7 @@ import structlog
 
 from gateway.outbox import Outbox
 from gateway.outbox.outbox import wall_clock_ms
-from gateway.tasks import end
+from gateway.tasks import end, first_error
 from gateway.uplink.commands import CommandCounters, CommandDesk, CommandHandler
 from gateway.uplink.connection import new_client
 from gateway.uplink.journal import Journal
@@ -59,6 +59,8 @@ class Uplink:
     ) -> None:
         self.state = LinkState.STOPPED
         self.counters = LinkCounters()
+        self.trouble = ""
+        """Why the last session ended or did not begin; empty while one is on."""
         self._broker = broker
         self._address = Address(project, gateway)
         self._outbox = outbox
@@ -102,7 +104,8 @@ class Uplink:
             try:
                 await self._one_session(tasks)
             except* (aiomqtt.MqttError, CredentialsMissing) as failures:
-                _log.warning("session ended", reason=_first(failures))
+                self.trouble = str(first_error(failures))
+                _log.warning("session ended", reason=self.trouble)
             if not self._stopping.is_set():
                 await self._pause()
 
@@ -117,6 +120,7 @@ class Uplink:
             )
             await session.subscribe()
             self.state = LinkState.ONLINE
+            self.trouble = ""
             self.counters.sessions += 1
             started = asyncio.get_running_loop().time()
             self._session = session
@@ -157,10 +161,3 @@ class Uplink:
                 await self._stopping.wait()
         except TimeoutError:
             return
-
-
-def _first(failures: BaseExceptionGroup[Exception]) -> str:
-    failure: BaseException = failures
-    while isinstance(failure, BaseExceptionGroup):
-        failure = failure.exceptions[0]
-    return str(failure)

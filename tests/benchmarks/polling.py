@@ -11,11 +11,13 @@ from collections.abc import Awaitable, Sequence
 from time import perf_counter
 from typing import Final
 
+from gateway.contract.messages import Point
 from gateway.contract.topics import Up
 from gateway.drivers.base import Group
 from gateway.drivers.modbus.program import compile_template
 from gateway.drivers.settings import DeviceSettings, ModbusTcpLineSettings
 from gateway.lines import line_with_meters
+from gateway.outbox import Shed
 from gateway.polling.clock import Clock
 from gateway.polling.recorder import Recorder
 from gateway.polling.worker import LineWorker
@@ -36,8 +38,13 @@ class _Nowhere:
     def __init__(self) -> None:
         self.batches = 0
 
-    def put(self, kind: Up, body: bytes) -> Awaitable[int]:
-        del kind, body
+    shedding = False
+
+    def lose(self, points: Sequence[Point]) -> None:
+        raise AssertionError("there is room")
+
+    def put(self, kind: Up, body: bytes, *, shed: Shed) -> Awaitable[int]:
+        del kind, body, shed
         self.batches += 1
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         done.set_result(self.batches)

@@ -20,6 +20,8 @@ from gateway.contract.messages import (
     CommandResult,
     CommandState,
     DeviceHealth,
+    Gap,
+    GapReason,
     Health,
     Outcome,
     Passage,
@@ -50,6 +52,8 @@ devices = st.builds(DeviceHealth, codes, times, counts, counts, counts, counts, 
 reports = st.builds(
     Health, times, texts, counts, counts, counts, times, counts, st.lists(devices, max_size=4).map(tuple)
 )
+some_code = st.just("") | codes
+gaps = st.builds(Gap, some_code, some_code, times, times, counts, st.sampled_from(GapReason), st.sampled_from(Up))
 commands = st.builds(
     Command, st.just(WIRE_VERSION), uuids, codes, codes, codes, st.sampled_from(Action),
     st.dictionaries(codes, texts, max_size=4), texts, times, times,
@@ -66,6 +70,7 @@ commands = st.builds(
         st.tuples(st.just(Up.PASSAGES), st.lists(passages, min_size=1, max_size=5)),
         st.tuples(st.just(Up.RESULTS), st.lists(results, min_size=1, max_size=5)),
         st.tuples(st.just(Up.HEALTH), st.lists(reports, min_size=1, max_size=1)),
+        st.tuples(st.just(Up.GAPS), st.lists(gaps, min_size=1, max_size=5)),
     ),
 )
 def test_every_batch_survives_the_wire(epoch: str, seq: int, created_at: int, batch: tuple[Up, Any]) -> None:
@@ -81,6 +86,7 @@ def test_every_batch_survives_the_wire(epoch: str, seq: int, created_at: int, ba
         Up.PASSAGES: codec.decode_passages,
         Up.RESULTS: codec.decode_results,
         Up.HEALTH: lambda raw: (codec.decode_health(raw),),
+        Up.GAPS: codec.decode_gaps,
     }
     assert list(decoders[kind](envelope.body)) == items
 
