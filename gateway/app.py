@@ -6,14 +6,13 @@ from typing import Final
 
 import structlog
 
-from gateway.contract.messages import Action, Command, CommandState, DeviceHealth
-from gateway.drivers.barrier import BarrierLine
+from gateway.contract.messages import Command
 from gateway.drivers.base import CommandOutcome
-from gateway.errors import GatewayError, LineDown
+from gateway.errors import GatewayError
 from gateway.health.metrics import GatewayCollector, MetricsServer
 from gateway.health.report import HealthReporter
-from gateway.lines import build_line
 from gateway.outbox import Outbox
+from gateway.plant import Plant
 from gateway.polling.clock import Clock
 from gateway.polling.recorder import Recorder
 from gateway.settings import SiteSettings
@@ -42,11 +41,10 @@ class Gateway:
         site.state_directory.mkdir(parents=True, exist_ok=True)
         self.outbox = Outbox.open(site.state_directory / OUTBOX_FILE, site.outbox_max_bytes)
         self.recorder = Recorder(self.outbox, site.recorder.max_points, site.recorder.linger_s)
-        self.workers = [build_line(line, site, library, self._clock, self.recorder.record) for line in site.lines]
-        self._barriers = [BarrierLine(line, self.outbox) for line in site.barriers]
-        self._collector = GatewayCollector([worker.stats for worker in self.workers])
+        self.plant = Plant(site, library, self._clock, self.recorder.record, self.outbox)
+        self._collector = GatewayCollector(self.plant.line_stats)
         self._health = HealthReporter(
-            self._device_health, self.outbox, self._collector, self._clock.now_ms, site.health_period_s
+            self.plant.device_health, self.outbox, self._collector, self._clock.now_ms, site.health_period_s
         )
         self._uplink = Uplink(
             site.broker, site.project, site.gateway, self.outbox, self.execute, cloud_keys=site.cloud_keys
@@ -55,19 +53,19 @@ class Gateway:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set or a part fails for good, then ends cleanly. Raises what the part raised."""
-        lines = [asyncio.create_task(worker.run(), name=worker.stats.name) for worker in self.workers]
-        barriers = [asyncio.create_task(barrier.run(), name="barriers") for barrier in self._barriers]
+        plant = asyncio.create_task(self.plant.run(), name="plant")
         recorder = asyncio.create_task(self.recorder.run(), name="recorder")
         health = asyncio.create_task(self._health.run(), name="health")
         uplink = asyncio.create_task(self._uplink.run(), name="uplink")
         stopped = asyncio.create_task(stop.wait(), name="stop")
-        producers = [*lines, *barriers, health]
+        producers = [plant, health]
         tasks = [*producers, recorder, uplink]
         late: list[str] = []
         try:
-            if self._site.health_port is not None:
-                self.metrics = MetricsServer(self._collector, self._site.health_port)
-            log.info("gateway-started", gateway=self._site.gateway, lines=len(lines) + len(barriers))
+            site = self._site
+            if site.health_port is not None:
+                self.metrics = MetricsServer(self._collector, site.health_port)
+            log.info("gateway-started", gateway=site.gateway, lines=len(site.lines) + len(site.barriers))
             await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
             late += await self._wind_down(producers, recorder, uplink)
         finally:
@@ -84,25 +82,7 @@ class Gateway:
 
     async def execute(self, command: Command) -> CommandOutcome:
         """Carries out one verified command."""
-        if command.action is Action.READ_NOW:
-            return await self._read_now(command.device)
-        for barrier in self._barriers:
-            if command.device in barrier.devices:
-                return await barrier.execute(command)
-        return CommandOutcome(CommandState.FAILED, f"{command.device} cannot {command.action}")
-
-    async def _read_now(self, device: str) -> CommandOutcome:
-        worker = next((worker for worker in self.workers if device in worker.devices), None)
-        if worker is None:
-            return CommandOutcome(CommandState.FAILED, f"no meter {device} here")
-        try:
-            outcome = await worker.read_now(device)
-        except LineDown as error:
-            return CommandOutcome(CommandState.FAILED, str(error))
-        values = sum(len(readings) for _, readings in outcome.answers)
-        if not values:
-            return CommandOutcome(CommandState.FAILED, "the meter gave no value")
-        return CommandOutcome(CommandState.DONE, f"{values} values")
+        return await self.plant.execute(command)
 
     async def _wind_down(
         self,
@@ -114,20 +94,13 @@ class Gateway:
 
         Gives the names of what did not end in time.
         """
-        for worker in self.workers:
-            worker.stop()
-        for barrier in self._barriers:
-            barrier.stop()
+        self.plant.stop()
         self._health.stop()
         late = await _ended(producers, _WIND_DOWN_S)
         self.recorder.close()
         late += await _ended([recorder], _WIND_DOWN_S)
         self._uplink.stop()
         return late + await _ended([uplink], self._site.broker.drain_s + _WIND_DOWN_S)
-
-    def _device_health(self) -> list[DeviceHealth]:
-        meters = [device.report() for worker in self.workers for device in worker.stats.devices]
-        return meters + [device for barrier in self._barriers for device in barrier.health()]
 
 
 async def _ended(tasks: Sequence["asyncio.Task[None]"], seconds: float) -> list[str]:

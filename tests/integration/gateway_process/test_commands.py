@@ -37,7 +37,7 @@ async def running(tmp_path: Path) -> AsyncIterator[tuple[Gateway, Fleet]]:
     gateway = Gateway(site, LIBRARY)
     stop = asyncio.Event()
     task = asyncio.create_task(gateway.run(stop))
-    await until(lambda: all(worker.stats.connects for worker in gateway.workers))
+    await until(lambda: all(worker.stats.connects for worker in gateway.plant.lines))
     yield gateway, fleet
     stop.set()
     async with asyncio.timeout(30):
@@ -58,7 +58,7 @@ async def test_what_cannot_be_done_fails_with_its_reason(running: tuple[Gateway,
     fleet.meters["w-1"].faults.forced = Fault.EXCEPTION
     for order, detail in (
         (command("w-1"), "the meter gave no value"),
-        (command("x-1"), "no meter x-1 here"),
+        (command("x-1"), "no device x-1 here"),
         (command("e-1", Action.OPEN_VALVE), "e-1 cannot open-valve"),
     ):
         outcome = await gateway.execute(order)

@@ -35,7 +35,7 @@ def test_failures_in_a_row_end_with_any_answer() -> None:
 
 
 def test_a_scrape_shows_lines_devices_and_queue() -> None:
-    collector = GatewayCollector([LineStats("l-1", [visited()], visits=4, busy_s=1.5)])
+    collector = GatewayCollector(lambda: [LineStats("l-1", [visited()], visits=4, busy_s=1.5)])
     collector.health = Health(1_700_000_000_000, "0", 1, 7, 8, 0, 9)
     registry = CollectorRegistry()
     registry.register(collector)
