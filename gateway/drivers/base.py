@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from gateway.contract.messages import CommandState
+from gateway.drivers.turns import Turns
 
 
 class Group(StrEnum):
@@ -111,6 +112,8 @@ class SetsClock(Protocol):
 class Line(Protocol):
     """A bus, or a connection to a converter: one transaction at a time, one owner."""
 
+    turns: Turns
+    """Every transaction takes one (`async with self.turns`): with it the line is free and connected."""
     busy_s: float
     """Time spent in transactions since the start: the line's utilisation."""
 
@@ -119,7 +122,7 @@ class Line(Protocol):
         """Whether a request can be sent now."""
 
     async def connect(self) -> None:
-        """Opens the connection. Raises LineDown."""
+        """Opens the connection; only called by the turns. Raises LineDown."""
 
     def close(self) -> None:
         """Closes it; anything unread is thrown away."""

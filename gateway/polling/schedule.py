@@ -83,3 +83,7 @@ class LineSchedule:
         """Instead of a visit: every group of the taken device waits for its first slot after `until_ms`."""
         self._due[index] = {group: beat.after(until_ms) for group, beat in self._beats[index].items()}
         heapq.heappush(self._heap, (min(self._due[index].values()), index))
+
+    def release(self, index: int) -> None:
+        """Puts a taken device back as it was: what was due is due still."""
+        heapq.heappush(self._heap, (min(self._due[index].values()), index))

@@ -1,18 +1,23 @@
 """The one owner of a line: connects, visits devices when they are due, lets commands overtake, ends cleanly."""
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from time import monotonic
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from datetime import datetime
+from typing import Final, TypeVar
 
 import structlog
 
-from gateway.contract.messages import Point, Quality
-from gateway.drivers.base import Group, Groups, Line, ReadOutcome, ReadsMeter
-from gateway.errors import LineDown
+from gateway.contract.messages import Action, Command, CommandState, Point, Quality
+from gateway.drivers.base import CommandOutcome, Group, Groups, Line, ReadOutcome, ReadsMeter
+from gateway.drivers.turns import urgent
+from gateway.errors import GatewayError, LineDown
 from gateway.health.stats import DeviceStats, LineStats
 from gateway.polling.clock import Clock
+from gateway.polling.orders import carry_out, read_outcome
 from gateway.polling.schedule import LineSchedule, spread
+from gateway.tasks import end
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -22,10 +27,21 @@ _LONGEST_RECONNECT_S = 15.0
 _REST_AFTER_FAILURE = 3
 """After a failed visit, devices known to fail are left alone for this many times its length: they take at most a
 quarter of the line together, however many they are."""
+_ORDERS_END_S: Final = 10.0
+"""How long orders that are being carried out may go on after `stop`."""
+
+
+class Interrupted(GatewayError):
+    """The gateway stopped while an order was carried out: what became of it is not known."""
 
 
 class LineWorker:
-    """Runs one line until `stop`. Only this object ever touches the line."""
+    """Runs one line until `stop`. Only this object ever touches the line.
+
+    Polls are visits of its own loop; each order is a task of its own. Their transactions take turns on the line, those
+    of orders first, so that an order waits for one running transaction at most, and a valve that takes half a minute
+    to move holds up nobody. Only visits to the device that is under orders wait until they are carried out.
+    """
 
     def __init__(
         self,
@@ -45,7 +61,12 @@ class LineWorker:
         ]
         self._shortest_ms = min((beat.period_ms for device in beats for beat in device.values()), default=0)
         self._schedule = LineSchedule(beats, clock.now_ms())
-        self._urgent: deque[tuple[int, asyncio.Future[ReadOutcome]]] = deque()
+        self._index = {meter.device: index for index, meter in enumerate(meters)}
+        self._one_at_a_time = [asyncio.Lock() for _ in meters]
+        self._orders: set[asyncio.Task[object]] = set()
+        self._ordered: dict[int, int] = {}
+        """Orders of each device that has some; meanwhile its visits are held."""
+        self._held: set[int] = set()
         self._wake = asyncio.Event()
         self._stopping = False
         self._failing_rest_until_ms = 0
@@ -54,27 +75,40 @@ class LineWorker:
     @property
     def devices(self) -> tuple[str, ...]:
         """Codes of the meters on this line."""
-        return tuple(meter.device for meter in self._meters)
+        return tuple(self._index)
 
     def stop(self) -> None:
         """Lets the running transaction finish, then ends `run`."""
         self._stopping = True
         self._wake.set()
 
+    async def perform(self, command: Command, local_now: Callable[[], datetime]) -> CommandOutcome:
+        """Carries out a verified command for a meter of this line, before anything that is due.
+
+        `local_now` gives the local time of the property, for a meter's clock. FAILED means that nothing was changed:
+        also for a device that is not here or cannot do it, and for a line without a connection.
+        """
+        index = self._index.get(command.device)
+        if index is None:
+            return CommandOutcome(CommandState.FAILED, f"no meter {command.device} here")
+        try:
+            if command.action is Action.READ_NOW:
+                return read_outcome(await self.read_now(command.device))
+            meter = self._meters[index]
+            return await self._overtake(index, lambda: carry_out(command, meter, local_now))
+        except LineDown as error:
+            return CommandOutcome(CommandState.FAILED, str(error))
+        except Interrupted as error:
+            return CommandOutcome(CommandState.UNCERTAIN, str(error))
+
     async def read_now(self, device: str) -> ReadOutcome:
         """Reads all channels of `device` before anything else that is due; the values are recorded as always.
 
-        Raises LineDown when there is no connection or the line is stopping, KeyError for a device of another line.
+        Raises LineDown when there is no connection or the line is stopping, Interrupted when it stopped meanwhile,
+        KeyError for a device of another line.
         """
-        index = self.devices.index(device) if device in self.devices else None
-        if index is None:
-            raise KeyError(device)
-        if self._stopping:
-            raise LineDown("the gateway is stopping")
-        answer: asyncio.Future[ReadOutcome] = asyncio.get_running_loop().create_future()
-        self._urgent.append((index, answer))
-        self._wake.set()
-        return await answer
+        index = self._index[device]
+        return await self._overtake(index, lambda: self._visit(index, self._meters[index].groups))
 
     async def run(self) -> None:
         """Polls until `stop`; returns with the line closed."""
@@ -82,35 +116,75 @@ class LineWorker:
             while not self._stopping:
                 if not self._line.connected and not await self._connect():
                     continue
-                if self._urgent:
-                    await self._visit_urgent()
-                elif (due := self._schedule.next_due()) is None:
+                if (due := self._schedule.next_due()) is None:
                     await self._sleep(None)
                 elif (wait_ms := due - self._clock.now_ms()) > 0:
                     await self._sleep(wait_ms / 1000)
                 else:
                     await self._visit_due(due)
+            await self._finish_orders()
         finally:
+            self._stopping = True
+            await end(*self._orders)
             self._line.close()
-            self._refuse_urgent("the gateway is stopping")
+
+    async def _overtake(self, index: int, order: Callable[[], Coroutine[None, None, T]]) -> T:
+        """Runs `order` as a task of this line: whoever waits for it may go away, its transactions are not cancelled."""
+        if self._stopping:
+            raise LineDown("the gateway is stopping")
+        task = asyncio.create_task(self._urgently(index, order))
+        self._orders.add(task)
+        task.add_done_callback(self._orders.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise Interrupted("the gateway stopped before it was carried out") from None
+            raise
+
+    async def _urgently(self, index: int, order: Callable[[], Coroutine[None, None, T]]) -> T:
+        self._ordered[index] = self._ordered.get(index, 0) + 1
+        try:
+            with urgent():
+                async with self._one_at_a_time[index]:
+                    return await order()
+        finally:
+            self._ordered[index] -= 1
+            if not self._ordered[index]:
+                del self._ordered[index]
+                if index in self._held:
+                    self._held.discard(index)
+                    self._schedule.release(index)
+                    self._wake.set()
+
+    async def _finish_orders(self) -> None:
+        if self._orders:
+            await asyncio.wait(self._orders, timeout=_ORDERS_END_S)
 
     async def _connect(self) -> bool:
         try:
-            await self._line.connect()
+            async with self._line.turns:
+                self._reconnect_s = _FIRST_RECONNECT_S
+                return True
         except LineDown as error:
-            self.stats.connect_failures += 1
             log.warning("line-down", line=self.stats.name, reason=str(error), retry_in_s=self._reconnect_s)
-            self._refuse_urgent(str(error))
             await self._sleep(self._reconnect_s)
             self._reconnect_s = min(2 * self._reconnect_s, _LONGEST_RECONNECT_S)
             return False
-        self.stats.connects += 1
-        self._reconnect_s = _FIRST_RECONNECT_S
-        return True
+        finally:
+            self._count_line()
+
+    def _count_line(self) -> None:
+        turns = self._line.turns
+        self.stats.connects, self.stats.connect_failures = turns.connects, turns.connect_failures
+        self.stats.busy_s = self._line.busy_s
 
     async def _visit_due(self, due_ms: int) -> None:
         now = self._clock.now_ms()
         index, groups = self._schedule.take(now)
+        if index in self._ordered:
+            self._held.add(index)
+            return
         device = self.stats.devices[index]
         if device.failures_in_a_row and now < self._failing_rest_until_ms:
             self._schedule.postpone(index, self._failing_rest_until_ms)
@@ -118,30 +192,19 @@ class LineWorker:
         if now - due_ms > self._shortest_ms:
             self.stats.late_visits += 1
         try:
-            await self._visit(index, groups)
+            async with self._one_at_a_time[index]:
+                await self._visit(index, groups)
         except LineDown:
-            self.stats.connect_failures += 1
+            log.info("line-lost", line=self.stats.name)
         done = self._clock.now_ms()
         if device.failures_in_a_row:
             self._failing_rest_until_ms = done + _REST_AFTER_FAILURE * (done - now)
         self._schedule.put_back(index, groups, done, device.failures_in_a_row)
 
-    async def _visit_urgent(self) -> None:
-        index, answer = self._urgent.popleft()
-        try:
-            outcome = await self._visit(index, self._meters[index].groups)
-        except LineDown as error:
-            if not answer.done():
-                answer.set_exception(error)
-            return
-        if not answer.done():
-            answer.set_result(outcome)
-
     async def _visit(self, index: int, groups: Groups) -> ReadOutcome:
         meter, stats = self._meters[index], self.stats.devices[index]
-        started = monotonic()
         outcome = await meter.read(groups, self._clock.now_ms)
-        self.stats.busy_s += monotonic() - started
+        self._count_line()
         self.stats.visits += 1
         was_failing = stats.failures_in_a_row
         stats.count(outcome, self._clock.now_ms())
@@ -160,8 +223,8 @@ class LineWorker:
         return outcome
 
     async def _sleep(self, seconds: float | None) -> None:
-        """Until the time has come, or `stop` or a command wakes the line."""
-        if self._stopping or self._urgent:
+        """Until the time has come, or `stop` or a device that is free again wakes the line."""
+        if self._stopping:
             return
         self._wake.clear()
         try:
@@ -169,9 +232,3 @@ class LineWorker:
                 await self._wake.wait()
         except TimeoutError:
             pass
-
-    def _refuse_urgent(self, why: str) -> None:
-        while self._urgent:
-            _, answer = self._urgent.popleft()
-            if not answer.done():
-                answer.set_exception(LineDown(why))

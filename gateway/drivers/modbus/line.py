@@ -9,6 +9,7 @@ from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ModbusPDU
 
 from gateway.drivers.modbus.frame import Expected, judge
+from gateway.drivers.turns import Turns
 from gateway.errors import ExceptionReply, LineDown, MalformedReply, NoAnswer
 
 _MOST_TRANSACTION = 65_000
@@ -25,6 +26,7 @@ class ModbusTcpLine:
 
     def __init__(self, host: str, port: int, timeout_s: float) -> None:
         self._host, self._port, self._timeout_s = host, port, timeout_s
+        self.turns = Turns(self)
         self._client: AsyncModbusTcpClient | None = None
         self._transaction = 0
         self._open: Expected | None = None
@@ -67,6 +69,10 @@ class ModbusTcpLine:
         Raises ExceptionReply; NoAnswer and MalformedReply, after which the connection is closed; LineDown when
         there was none.
         """
+        async with self.turns:
+            return await self._read(unit, function, address, count)
+
+    async def _read(self, unit: int, function: int, address: int, count: int) -> Sequence[int]:
         client = self._client
         if client is None or not client.connected:
             raise LineDown(f"{self._host}:{self._port} is not connected")
