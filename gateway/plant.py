@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from gateway.contract.messages import Action, Command, CommandState, DeviceHealth
+from gateway.contract.messages import Command, CommandState, DeviceHealth
 from gateway.drivers.barrier import BarrierLine
 from gateway.drivers.barrier.settings import BarrierLineSettings
 from gateway.drivers.base import CommandOutcome
 from gateway.drivers.settings import LineSettings
-from gateway.errors import GatewayError, LineDown
+from gateway.errors import GatewayError
 from gateway.health.stats import LineStats
 from gateway.lines import build_line
 from gateway.outbox import Outbox
@@ -203,10 +203,7 @@ class Plant:
             return CommandOutcome(CommandState.FAILED, f"no device {command.device} here")
         if isinstance(unit.part, BarrierLine):
             return await unit.part.execute(command)
-        try:
-            return await _perform(unit.part, command, self._local_now)
-        except LineDown as error:
-            return CommandOutcome(CommandState.FAILED, str(error))
+        return await unit.part.perform(command, self._local_now)
 
     def _local_now(self) -> datetime:
         """Naive local time of the property: what a meter's clock is set to."""
@@ -279,17 +276,6 @@ class Plant:
             if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
                 self._failed.set_exception(error)
         return late
-
-
-async def _perform(line: LineWorker, command: Command, local_now: object) -> CommandOutcome:
-    del local_now
-    if command.action is not Action.READ_NOW:
-        return CommandOutcome(CommandState.FAILED, f"{command.device} cannot {command.action}")
-    outcome = await line.read_now(command.device)
-    values = sum(len(readings) for _, readings in outcome.answers)
-    if not values:
-        return CommandOutcome(CommandState.FAILED, "the meter gave no value")
-    return CommandOutcome(CommandState.DONE, f"{values} values")
 
 
 def _tasks(units: Iterable[_Unit]) -> "list[asyncio.Task[None]]":

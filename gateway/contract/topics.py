@@ -18,6 +18,7 @@ class Up(StrEnum):
     PASSAGES = "passages"
     RESULTS = "results"
     HEALTH = "health"
+    CONFIGURATIONS = "configurations"
 
 
 class Down(StrEnum):

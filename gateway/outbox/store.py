@@ -39,7 +39,7 @@ CREATE TABLE loss (
 _ROW_OVERHEAD: Final = 64
 """What a row costs besides its body: columns, index entry, page slack."""
 
-EVICTION_ORDER: Final = (Up.HEALTH, Up.READINGS, Up.RESULTS, Up.PASSAGES)
+EVICTION_ORDER: Final = (Up.HEALTH, Up.READINGS, Up.CONFIGURATIONS, Up.RESULTS, Up.PASSAGES)
 """Least valuable first: a health report is stale at once, a reading has a successor, a passage has none."""
 
 _EVICTION_CHUNK: Final = 64

@@ -15,7 +15,7 @@ from gateway.contract.topics import Down, Up
 from gateway.outbox import Outbox, OutboxFull, Row
 from gateway.uplink.window import Window
 
-_URGENT: Final = (Up.RESULTS, Up.PASSAGES)
+_URGENT: Final = (Up.RESULTS, Up.PASSAGES, Up.CONFIGURATIONS)
 """People wait for these at a barrier: they overtake a backlog of readings."""
 _BULK: Final = (Up.READINGS, Up.HEALTH)
 

@@ -59,7 +59,7 @@ async def test_what_cannot_be_done_fails_with_its_reason(running: tuple[Gateway,
     for order, detail in (
         (command("w-1"), "the meter gave no value"),
         (command("x-1"), "no device x-1 here"),
-        (command("e-1", Action.OPEN_VALVE), "e-1 cannot open-valve"),
+        (command("e-1", Action.OPEN_VALVE), "e-1 cannot open-valve: it has no valve"),
     ):
         outcome = await gateway.execute(order)
         assert (outcome.state, outcome.detail) == (CommandState.FAILED, detail)
