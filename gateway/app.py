@@ -6,8 +6,6 @@ from typing import Final
 
 import structlog
 
-from gateway.contract.messages import Command
-from gateway.drivers.base import CommandOutcome
 from gateway.errors import GatewayError
 from gateway.health.metrics import GatewayCollector, MetricsServer
 from gateway.health.report import HealthReporter
@@ -47,7 +45,13 @@ class Gateway:
             self.plant.device_health, self.outbox, self._collector, self._clock.now_ms, site.health_period_s
         )
         self._uplink = Uplink(
-            site.broker, site.project, site.gateway, self.outbox, self.execute, cloud_keys=site.cloud_keys
+            site.broker,
+            site.project,
+            site.gateway,
+            self.outbox,
+            self.plant.execute,
+            cloud_keys=site.cloud_keys,
+            clock_is_sure=self._clock.is_sure,
         )
         self.metrics: MetricsServer | None = None
 
@@ -79,10 +83,6 @@ class Gateway:
         if late:
             raise ShutdownTimeout(f"{', '.join(late)} did not end in time")
         log.info("gateway-stopped", recorded=self.recorder.recorded)
-
-    async def execute(self, command: Command) -> CommandOutcome:
-        """Carries out one verified command."""
-        return await self.plant.execute(command)
 
     async def _wind_down(
         self,

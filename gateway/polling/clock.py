@@ -34,3 +34,8 @@ class Clock:
             now += ahead
         self.estimated = ahead < -_STEP_MS
         return now
+
+    def is_sure(self) -> bool:
+        """Whether the wall clock says the same as this one, now."""
+        self.now_ms()
+        return not self.estimated

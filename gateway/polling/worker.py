@@ -13,7 +13,7 @@ from gateway.drivers.turns import urgent
 from gateway.errors import GatewayError, LineDown
 from gateway.health.stats import DeviceStats, LineStats
 from gateway.polling.clock import Clock
-from gateway.polling.orders import carry_out, read_outcome
+from gateway.polling.orders import actions_of, carry_out, read_outcome
 from gateway.polling.schedule import LineSchedule, spread
 from gateway.tasks import end
 
@@ -53,7 +53,7 @@ class LineWorker:
         record: Record,
     ) -> None:
         """`periods_ms` gives, for the meter at the same position, the period of each of its groups."""
-        self.stats = LineStats(name, [DeviceStats(meter.device) for meter in meters])
+        self.stats = LineStats(name, [DeviceStats(meter.device, actions_of(meter)) for meter in meters])
         self._line, self._meters, self._clock, self._record = line, meters, clock, record
         beats = [
             spread(index, len(meters), {group: periods[group] for group in meter.groups})

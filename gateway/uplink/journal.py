@@ -1,6 +1,7 @@
 """Which commands this gateway has taken on, kept in the outbox file: a command is executed at most once, for ever."""
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Final
 
 from gateway.contract import codec
@@ -17,6 +18,7 @@ CREATE TABLE IF NOT EXISTS command (
   expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID
 """
+_MEMORY: Final = "CREATE TABLE IF NOT EXISTS command_memory (since INTEGER NOT NULL) STRICT"
 
 _REMEMBERED_AFTER_EXPIRY_MS: Final = 90 * 86_400_000
 """An expired command is refused by its own time; the margin covers a clock that was set back."""
@@ -27,17 +29,26 @@ class Journal:
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
+        self.since = 0
+        """What was issued before (Unix milliseconds) may have been carried out by a predecessor of this memory."""
 
     async def open(self, now: int) -> int:
         """Prepares the table and reports what a crash cut off as uncertain; returns how many that were."""
 
-        def prepare(db: sqlite3.Connection) -> list[str]:
+        # A damaged outbox file was set aside, and the memory with it.
+        lost = (await self._outbox.stats()).set_aside is not None
+
+        def prepare(db: sqlite3.Connection) -> tuple[list[str], int]:
             db.execute(_SCHEMA)
+            db.execute(_MEMORY)
+            if db.execute("SELECT count(*) FROM command_memory").fetchone() == (0,):
+                db.execute("INSERT INTO command_memory VALUES (?)", (now if lost else 0,))
             db.execute("DELETE FROM command WHERE expires_at < ?", (now - _REMEMBERED_AFTER_EXPIRY_MS,))
             cut_off = db.execute("SELECT id FROM command WHERE state = ?", (CommandState.EXECUTING.value,))
-            return [command_id for (command_id,) in cut_off]
+            (since,) = db.execute("SELECT since FROM command_memory").fetchone()
+            return [command_id for (command_id,) in cut_off], since
 
-        cut_off = await self._outbox.run(prepare)
+        cut_off, self.since = await self._outbox.run(prepare)
         for command_id in cut_off:
             await self.finish(
                 CommandResult(command_id, CommandState.UNCERTAIN, now, "the gateway stopped while executing it")
@@ -56,14 +67,22 @@ class Journal:
 
     async def take_on(self, command: Command, now: int) -> bool:
         """Remembers that execution begins, and reports it. False when that cannot be made durable."""
+        steps = [CommandResult(command.id, state, now) for state in (CommandState.DELIVERED, CommandState.EXECUTING)]
+        return await self._remember(command, steps)
+
+    async def turn_down(self, command: Command, result: CommandResult) -> None:
+        """Remembers that a command is not carried out, and reports it."""
+        await self._remember(command, [result])
+
+    async def _remember(self, command: Command, steps: Sequence[CommandResult]) -> bool:
+        last = steps[-1]
 
         def remember(db: sqlite3.Connection) -> None:
             db.execute(
-                "INSERT INTO command VALUES (?, ?, ?, '', ?)",
-                (command.id, CommandState.EXECUTING.value, now, command.expires_at),
+                "INSERT INTO command VALUES (?, ?, ?, ?, ?)",
+                (command.id, last.state.value, last.at, last.detail, command.expires_at),
             )
 
-        steps = [CommandResult(command.id, state, now) for state in (CommandState.DELIVERED, CommandState.EXECUTING)]
         return await self._outbox.put(Up.RESULTS, codec.encode_body(steps), also=remember) != 0
 
     async def finish(self, result: CommandResult) -> None:

@@ -42,7 +42,7 @@ class Uplink:
     """Carries the outbox to the cloud and the cloud's commands to `on_command`.
 
     `cloud_keys` maps key ids to raw Ed25519 public keys in base64; without keys no command is executed.
-    `clock` gives Unix milliseconds and judges the expiry of commands.
+    `clock` gives Unix milliseconds and judges the expiry of commands, `clock_is_sure` whether it can be trusted.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Uplink:
         *,
         cloud_keys: Mapping[str, str] | None = None,
         clock: Callable[[], int] = wall_clock_ms,
+        clock_is_sure: Callable[[], bool] = lambda: True,
         backoff: Backoff | None = None,
     ) -> None:
         self.state = LinkState.STOPPED
@@ -64,7 +65,7 @@ class Uplink:
         self._outbox = outbox
         self._clock = clock
         self._journal = Journal(outbox)
-        self._desk = CommandDesk(project, gateway, cloud_keys or {}, self._journal, on_command, clock)
+        self._desk = CommandDesk(project, gateway, cloud_keys or {}, self._journal, on_command, clock, clock_is_sure)
         self._backoff = backoff or Backoff()
         self._stopping = asyncio.Event()
         self._session: Session | None = None
