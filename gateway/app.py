@@ -6,7 +6,10 @@ from typing import Final
 
 import structlog
 
-from gateway.errors import GatewayError
+from gateway.configuration.configurator import Configurator, Resumed, abandoned, resume
+from gateway.configuration.site import Running
+from gateway.configuration.store import ConfigurationStore
+from gateway.errors import ConfigError, GatewayError
 from gateway.health.metrics import GatewayCollector, MetricsServer
 from gateway.health.report import HealthReporter
 from gateway.outbox import Outbox
@@ -39,7 +42,18 @@ class Gateway:
         site.state_directory.mkdir(parents=True, exist_ok=True)
         self.outbox = Outbox.open(site.state_directory / OUTBOX_FILE, site.outbox_max_bytes)
         self.recorder = Recorder(self.outbox, site.recorder.max_points, site.recorder.linger_s)
-        self.plant = Plant(site, library, self._clock, self.recorder.record, self.outbox)
+        local, store = Running(site, library), ConfigurationStore(site.state_directory)
+        resumed = resume(store, local, self._clock.now_ms())
+        try:
+            self.plant = self._built(resumed.running)
+        except ConfigError as error:
+            if resumed.running is local:
+                raise
+            log.error("configuration cannot be built", reason=str(error))
+            resumed = Resumed(abandoned(resumed.kept, f"it cannot be built: {error}", self._clock.now_ms()), local)
+            store.save(resumed.kept)
+            self.plant = self._built(local)
+        self.configurator = Configurator(local, resumed, store, self.plant, self.outbox, self._clock.now_ms)
         self._collector = GatewayCollector(self.plant.line_stats)
         self._health = HealthReporter(
             self.plant.device_health, self.outbox, self._collector, self._clock.now_ms, site.health_period_s
@@ -50,6 +64,7 @@ class Gateway:
             site.gateway,
             self.outbox,
             self.plant.execute,
+            on_configuration=self.configurator.handle,
             cloud_keys=site.cloud_keys,
             clock_is_sure=self._clock.is_sure,
         )
@@ -61,8 +76,9 @@ class Gateway:
         recorder = asyncio.create_task(self.recorder.run(), name="recorder")
         health = asyncio.create_task(self._health.run(), name="health")
         uplink = asyncio.create_task(self._uplink.run(), name="uplink")
+        configurator = asyncio.create_task(self.configurator.run(), name="configurator")
         stopped = asyncio.create_task(stop.wait(), name="stop")
-        producers = [plant, health]
+        producers = [plant, health, configurator]
         tasks = [*producers, recorder, uplink]
         late: list[str] = []
         try:
@@ -84,6 +100,14 @@ class Gateway:
             raise ShutdownTimeout(f"{', '.join(late)} did not end in time")
         log.info("gateway-stopped", recorded=self.recorder.recorded)
 
+    async def reload(self, site: SiteSettings, library: Library) -> None:
+        """Takes over a site file that was read again. Raises CannotChange, ConfigError, PlantError: nothing changed."""
+        await self.configurator.reload(site, library)
+        self._uplink.trust(site.cloud_keys)
+
+    def _built(self, running: Running) -> Plant:
+        return Plant(running.site, running.library, self._clock, self.recorder.record, self.outbox)
+
     async def _wind_down(
         self,
         producers: Sequence["asyncio.Task[None]"],
@@ -94,6 +118,7 @@ class Gateway:
 
         Gives the names of what did not end in time.
         """
+        self.configurator.stop()
         self.plant.stop()
         self._health.stop()
         late = await _ended(producers, _WIND_DOWN_S)

@@ -1,10 +1,10 @@
 """What runs on the lines and barriers of a site, and how it becomes that of another site while it runs."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -36,18 +36,8 @@ class PlantError(GatewayError):
     """The new parts do not run; the old ones do again."""
 
 
-class Part(Protocol):
-    """A line or the barriers behind a broker."""
-
-    @property
-    def devices(self) -> Collection[str]:
-        """Codes of what hangs on it."""
-
-    async def run(self) -> None:
-        """Works until `stop`; once only."""
-
-    def stop(self) -> None:
-        """Lets `run` finish what it is doing and return."""
+class PlantStopping(PlantError):
+    """Too late for changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +137,28 @@ class Plant:
         """Counters of the lines."""
         return [line.stats for line in self.lines]
 
+    def devices(self) -> dict[str, tuple[str, ...]]:
+        """What hangs on each part."""
+        return {unit.name: tuple(unit.part.devices) for unit in self._units}
+
+    def alive(self) -> dict[str, frozenset[str]]:
+        """The devices of each part that answered when they were last asked; of barriers all, while connected."""
+        return {unit.name: _alive(unit.part) for unit in self._units}
+
+    async def answers(self, name: str, device: str) -> bool:
+        """Asks a device of a part now. Barriers are not asked: whether their broker is reached stands for them."""
+        unit = next((unit for unit in self._units if unit.name == name), None)
+        if unit is None:
+            return False
+        if isinstance(unit.part, BarrierLine):
+            return unit.part.connected
+        if device not in unit.part.devices:
+            return False
+        try:
+            return (await unit.part.read_now(device)).answered
+        except GatewayError:  # no connection, or it is stopping
+            return False
+
     def device_health(self) -> list[DeviceHealth]:
         """State of every device since its line was started."""
         meters = [device.report() for line in self.lines for device in line.stats.devices]
@@ -185,7 +197,7 @@ class Plant:
         """
         async with self._changing:
             if self._stopping.is_set():
-                raise PlantError("the gateway is stopping")
+                raise PlantStopping("the gateway is stopping")
             wanted = recipes(site, library)
             changes = compare({unit.name: unit.recipe for unit in self._units}, wanted)
             fresh: dict[str, _Unit] = {}
@@ -276,6 +288,12 @@ class Plant:
             if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
                 self._failed.set_exception(error)
         return late
+
+
+def _alive(part: LineWorker | BarrierLine) -> frozenset[str]:
+    if isinstance(part, BarrierLine):
+        return part.devices if part.connected else frozenset()
+    return frozenset(stats.device for stats in part.stats.devices if stats.last_seen_ms and not stats.failures_in_a_row)
 
 
 def _tasks(units: Iterable[_Unit]) -> "list[asyncio.Task[None]]":

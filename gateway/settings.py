@@ -60,6 +60,8 @@ class SiteSettings(Strict):
     broker: BrokerSettings
     cloud_keys: dict[Code, PublicKey] = Field(default_factory=dict)
     """Who may command: key id to raw Ed25519 public key in base64."""
+    remote_configuration: bool = True
+    """Whether the cloud may configure time zone, periods, lines and barriers; false brings the file's own back."""
     time_zone: TimeZone = "Asia/Shanghai"
     """Of the property: when its day begins, and what a meter's clock is set to."""
     periods: Periods = Periods()
@@ -78,10 +80,10 @@ def load_site(path: Path, library: Library | None = None) -> SiteSettings:
     Raises ConfigError naming file, line, key and expectation of each problem.
     """
     templates = library or Library()
-    return load_located(path, lambda _: SiteSettings, lambda site: _whole(site, templates))
+    return load_located(path, lambda _: SiteSettings, lambda site: whole_findings(site, templates))
 
 
-def _whole(site: SiteSettings, library: Library) -> Iterable[Finding]:
+def whole_findings(site: SiteSettings, library: Library) -> Iterable[Finding]:
     """What no single key shows: codes used twice, unknown templates, two owners of one connection."""
     seen_lines: set[str] = set()
     seen_endpoints: set[str] = set()

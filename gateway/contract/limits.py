@@ -30,7 +30,7 @@ MAX_TEMPLATE_CHARS = 100_000
 MAX_TEMPLATES = 100
 """Of one configuration; all of it together must still fit a message."""
 
-MIN_CONFIRM_S = 5
+MIN_CONFIRM_S = 1
 MAX_CONFIRM_S = 3_600
 """Probation of a configuration."""
 

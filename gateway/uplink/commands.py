@@ -12,10 +12,10 @@ from gateway.contract.messages import Command, CommandResult, CommandState, sign
 from gateway.contract.orders import HARMLESS, arguments_flaw
 from gateway.drivers.base import CommandOutcome
 from gateway.uplink.journal import Journal
+from gateway.uplink.rate import PerMinute
 from gateway.uplink.signatures import public_keys, signature_flaw
 
 _UNPROVEN_REPORTS_PER_MINUTE: Final = 30
-_MINUTE_MS: Final = 60_000
 _CLOCKS_APART_MS: Final = 60_000
 """An order from further in the future than this says that the clock here is behind: nothing would ever expire."""
 
@@ -63,7 +63,7 @@ class CommandDesk:
         self._journal = journal
         self._execute = execute
         self._clock, self._clock_is_sure = clock, clock_is_sure
-        self._unproven: list[int] = []
+        self._unproven = PerMinute(_UNPROVEN_REPORTS_PER_MINUTE)
         self._busy: set[str] = set()
 
     def trust(self, cloud_keys: Mapping[str, str]) -> None:
@@ -151,10 +151,8 @@ class CommandDesk:
         await self._journal.report(CommandResult(command.id, state, now, detail))
 
     async def _refuse_unproven(self, command: Command, flaw: str, now: int) -> None:
-        """Reported at a bounded rate: whoever owns the broker must not be able to fill the outbox."""
-        self._unproven = [at for at in self._unproven if now - at < _MINUTE_MS]
-        if len(self._unproven) < _UNPROVEN_REPORTS_PER_MINUTE:
-            self._unproven.append(now)
+        """Reported at a bounded rate."""
+        if self._unproven.takes(now):
             await self._refuse(command, CommandState.FAILED, flaw, now)
         else:
             self.counters.refused += 1
