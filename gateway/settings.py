@@ -50,7 +50,17 @@ class RecorderSettings(Strict):
     linger_s: Annotated[float, Field(gt=0, le=60)] = 1.0
 
 
-class SiteSettings(Strict):
+class RemotePart(Strict):
+    """What of a site the cloud may configure, too. A key that it does not give leaves the site file's own."""
+
+    time_zone: TimeZone = "Asia/Shanghai"
+    """Of the property: when its day begins, and what a meter's clock is set to."""
+    periods: Periods = Periods()
+    lines: tuple[LineSettings, ...] = ()
+    barriers: tuple[BarrierLineSettings, ...] = ()
+
+
+class SiteSettings(RemotePart):
     """A whole site."""
 
     project: Code
@@ -62,16 +72,11 @@ class SiteSettings(Strict):
     """Who may command: key id to raw Ed25519 public key in base64."""
     remote_configuration: bool = True
     """Whether the cloud may configure time zone, periods, lines and barriers; false brings the file's own back."""
-    time_zone: TimeZone = "Asia/Shanghai"
-    """Of the property: when its day begins, and what a meter's clock is set to."""
-    periods: Periods = Periods()
     recorder: RecorderSettings = RecorderSettings()
     outbox_max_bytes: Annotated[int, Field(ge=1_000_000)] = 512 * 1024 * 1024
     health_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
     """Prometheus metrics on 127.0.0.1; no metrics when absent, any free port when 0."""
     health_period_s: Seconds = 60.0
-    lines: tuple[LineSettings, ...] = ()
-    barriers: tuple[BarrierLineSettings, ...] = ()
 
 
 def load_site(path: Path, library: Library | None = None) -> SiteSettings:
@@ -161,6 +166,7 @@ def json_schemas() -> dict[str, str]:
     """JSON Schemas for editors, by file name in `firmware-config/schema`."""
     return {
         "meter-template.schema.json": _schema(meter_schema(), "Meter template"),
+        "configuration.schema.json": _schema(RemotePart.model_json_schema(), "Configuration of a gateway by the cloud"),
         "site.schema.json": _schema(SiteSettings.model_json_schema(), "Site"),
     }
 

@@ -6,31 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field
-
 from gateway.contract.configuration import Configuration
-from gateway.drivers.barrier.settings import BarrierLineSettings
-from gateway.drivers.settings import LineSettings, ModbusTcpLineSettings, Periods
+from gateway.drivers.settings import ModbusTcpLineSettings
 from gateway.errors import ConfigError, Problem
-from gateway.settings import SiteSettings, TimeZone, whole_findings
-from gateway.templates.base import Strict
+from gateway.settings import RemotePart, SiteSettings, whole_findings
 from gateway.templates.library import Library
 from gateway.templates.located import Finding, load_located
 from gateway.uplink.settings import MqttEndpoint
 
-CHANGEABLE: Final = frozenset({"time_zone", "periods", "lines", "barriers", "cloud_keys", "remote_configuration"})
+CHANGEABLE: Final = frozenset({*RemotePart.model_fields, "cloud_keys", "remote_configuration"})
 """Keys of the site file that take effect while the gateway runs; all others need a restart."""
 
 _SECRETS: Final = ("password_env", "password_file", "ca_file", "cert_file", "key_file")
-
-
-class RemotePart(Strict):
-    """What of a site the cloud may configure. A key that is absent leaves the site file's own."""
-
-    time_zone: TimeZone = "Asia/Shanghai"
-    periods: Periods = Periods()
-    lines: tuple[LineSettings, ...] = Field(default=())
-    barriers: tuple[BarrierLineSettings, ...] = Field(default=())
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.configuration.site import CHANGEABLE, RemotePart, Running, fixed_keys, told, unpacked
+from gateway.configuration.site import CHANGEABLE, Running, fixed_keys, told, unpacked
 from gateway.contract import WIRE_VERSION
 from gateway.contract.configuration import Configuration
 from gateway.errors import ConfigError
@@ -100,10 +100,3 @@ def test_what_needs_a_restart_is_named() -> None:
     )
     assert fixed_keys(SITE, changed) == ("gateway", "broker", "health_port")
     assert set(SiteSettings.model_fields) >= CHANGEABLE
-
-
-def test_the_remote_part_is_a_part_of_the_site() -> None:
-    for name, field in RemotePart.model_fields.items():
-        own = SiteSettings.model_fields[name]
-        assert name in CHANGEABLE
-        assert (field.annotation, field.default) == (own.annotation, own.default)
