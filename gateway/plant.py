@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -38,6 +38,22 @@ class PlantError(GatewayError):
 
 class PlantStopping(PlantError):
     """Too late for changes."""
+
+
+class AnyLine(Protocol):
+    """A line, whether it asks its meters or is told by them."""
+
+    stats: LineStats
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Codes of what hangs on it."""
+
+    async def run(self) -> None:
+        """Works until `stop`; once only."""
+
+    def stop(self) -> None:
+        """Lets `run` finish what it is doing and return."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +109,7 @@ def compare(old: Recipes, new: Recipes) -> Changes:
 class _Unit:
     name: str
     recipe: Recipe
-    part: LineWorker | BarrierLine
+    part: AnyLine | BarrierLine
     task: "asyncio.Task[None] | None" = None
     trusted: bool = field(default=False)
     """Whether its failure is one of the gateway; before that it is one of the change that brought it."""
@@ -119,9 +135,9 @@ class Plant:
         return self._site
 
     @property
-    def lines(self) -> tuple[LineWorker, ...]:
+    def lines(self) -> tuple[AnyLine, ...]:
         """The lines with meters. A new tuple after each change, so that another thread may walk through it."""
-        return tuple(unit.part for unit in self._units if isinstance(unit.part, LineWorker))
+        return tuple(unit.part for unit in self._units if not isinstance(unit.part, BarrierLine))
 
     @property
     def barriers(self) -> tuple[BarrierLine, ...]:
@@ -142,7 +158,10 @@ class Plant:
         return {unit.name: tuple(unit.part.devices) for unit in self._units}
 
     def alive(self) -> dict[str, frozenset[str]]:
-        """The devices of each part that answered when they were last asked; of barriers all, while connected."""
+        """The devices of each part that answered when they were last asked; of barriers all, while connected.
+
+        Of meters that send by themselves nobody knows.
+        """
         return {unit.name: _alive(unit.part) for unit in self._units}
 
     async def answers(self, name: str, device: str) -> bool:
@@ -152,7 +171,7 @@ class Plant:
             return False
         if isinstance(unit.part, BarrierLine):
             return unit.part.connected
-        if device not in unit.part.devices:
+        if not isinstance(unit.part, LineWorker) or device not in unit.part.devices:
             return False
         try:
             return (await unit.part.read_now(device)).answered
@@ -215,7 +234,9 @@ class Plant:
             return CommandOutcome(CommandState.FAILED, f"no device {command.device} here")
         if isinstance(unit.part, BarrierLine):
             return await unit.part.execute(command)
-        return await unit.part.perform(command, self._local_now)
+        if isinstance(unit.part, LineWorker):
+            return await unit.part.perform(command, self._local_now)
+        return CommandOutcome(CommandState.FAILED, f"{command.device} cannot {command.action}: nobody can ask it")
 
     def _local_now(self) -> datetime:
         """Naive local time of the property: what a meter's clock is set to."""
@@ -290,9 +311,11 @@ class Plant:
         return late
 
 
-def _alive(part: LineWorker | BarrierLine) -> frozenset[str]:
+def _alive(part: AnyLine | BarrierLine) -> frozenset[str]:
     if isinstance(part, BarrierLine):
         return part.devices if part.connected else frozenset()
+    if not isinstance(part, LineWorker):
+        return frozenset()
     return frozenset(stats.device for stats in part.stats.devices if stats.last_seen_ms and not stats.failures_in_a_row)
 
 

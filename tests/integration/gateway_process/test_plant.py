@@ -41,7 +41,9 @@ class Running:
         return SiteSettings.model_validate(self.raw | {"lines": lines})
 
     def worker(self, name: str) -> LineWorker:
-        return next(worker for worker in self.plant.lines if worker.stats.name == name)
+        found = next(worker for worker in self.plant.lines if worker.stats.name == name)
+        assert isinstance(found, LineWorker)
+        return found
 
 
 @asynccontextmanager
