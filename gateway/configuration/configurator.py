@@ -1,6 +1,7 @@
 """Which site is in force: taken over from the cloud or the file, proven, confirmed or taken back."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -71,6 +72,12 @@ def resume(store: ConfigurationStore, local: Running, now: int) -> Resumed:
             kept = taken_back(kept, f"it does not fit the gateway any more: {why}", now)
             store.save(kept)
     return Resumed(kept, local)
+
+
+def content_of(configuration: Configuration) -> str:
+    """What tells a repetition from another configuration with its number, whichever key signed it. Pure."""
+    unsigned = msgspec.structs.replace(configuration, key_id="-")
+    return hashlib.sha256(signed_configuration(unsigned)).hexdigest()
 
 
 def taken_back(kept: Kept, why: str, now: int) -> Kept:
@@ -151,7 +158,7 @@ class Configurator:
             flaw = self._unproven_flaw(configuration)
             if flaw is not None:
                 await self._refuse_unproven(configuration.number, flaw)
-            elif configuration.number == self._kept.number and configuration.signature == self._kept.signature:
+            elif configuration.number == self._kept.number and content_of(configuration) == self._kept.content:
                 # The cloud has not heard of it yet.
                 await self._report(configuration.number, self._kept.state, self._kept.detail)
             elif configuration.number <= self._kept.number:
@@ -235,7 +242,7 @@ class Configurator:
             state=state,
             detail=detail[: limits.MAX_DETAIL_CHARS],
             at=self._clock(),
-            signature=new.signature,
+            content=content_of(new),
             starts=0,
             proofs={},
         )
@@ -301,5 +308,7 @@ class Configurator:
             await self._report(number, ConfigurationState.REFUSED, flaw, proven=False)
 
     async def _report(self, number: int, state: ConfigurationState, detail: str, proven: bool = True) -> int:
-        report = ConfigurationReport(number, state, self._clock(), detail[: limits.MAX_DETAIL_CHARS], proven)
+        report = ConfigurationReport(
+            number, state, self._clock(), detail[: limits.MAX_DETAIL_CHARS], proven, self._kept.number
+        )
         return await self._outbox.put(Up.CONFIGURATIONS, codec.encode_body([report]))

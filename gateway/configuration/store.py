@@ -24,8 +24,8 @@ class Kept(msgspec.Struct, frozen=True):
     detail: str = ""
     at: int = 0
     """Unix milliseconds of the state."""
-    signature: str = ""
-    """Of the configuration with that number: the same again is a repetition, another one with its number is none."""
+    content: str = ""
+    """SHA-256 of the configuration with that number: the same again is a repetition, another one is none."""
     running: Configuration | None = None
     """In force, or on probation; None for the site file alone."""
     previous: Configuration | None = None

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.contract import limits
-from gateway.contract.messages import Code, Seq, Text, TimeMs, Wire
+from gateway.contract.messages import Code, Count, Seq, Text, TimeMs, Wire
 
 SiteText = Annotated[str, Meta(min_length=1, max_length=limits.MAX_SITE_CHARS)]
 TemplateText = Annotated[str, Meta(min_length=1, max_length=limits.MAX_TEMPLATE_CHARS)]
@@ -77,6 +77,8 @@ class ConfigurationReport(Wire, frozen=True):
     at: TimeMs
     detail: Detail = ""
     proven: bool = True
+    highest: Count = 0
+    """Highest number that was ever proven to this gateway: the next one has to be above it."""
 
 
 ConfigurationReports = Annotated[

@@ -65,7 +65,7 @@ commands = st.builds(
 
 details = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 configuration_reports = st.builds(
-    ConfigurationReport, seqs, st.sampled_from(ConfigurationState), times, details, st.booleans()
+    ConfigurationReport, seqs, st.sampled_from(ConfigurationState), times, details, st.booleans(), counts
 )
 configurations = st.builds(
     Configuration, st.just(WIRE_VERSION), seqs, codes, codes, times,
