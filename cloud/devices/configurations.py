@@ -129,6 +129,13 @@ async def one(conn: Conn, gateway_id: int, number: int) -> Configuration | None:
     return None if row is None else Configuration(**row)
 
 
+async def before(conn: Conn, gateway_id: int, number: int) -> Configuration | None:
+    """The configuration with the next lower number: after a restored backup numbers may be missing."""
+    query = _WHOLE + _FROM + " WHERE c.gateway_id = %s AND c.number < %s ORDER BY c.number DESC LIMIT 1"
+    row = await (await conn.execute(query, (gateway_id, number))).fetchone()
+    return None if row is None else Configuration(**row)
+
+
 async def newest(conn: Conn, page: PageRequest, gateway_id: int) -> Page[ConfigurationSummary]:
     """Configurations of a gateway, newest first; the cursor is the number."""
     query = {"gateway_id": gateway_id, "before": after_number(page), "limit": page.limit + 1}

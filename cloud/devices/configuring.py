@@ -68,6 +68,11 @@ async def get_configuration(conn: Conn, gateway_id: int, number: int) -> Configu
     return found
 
 
+async def find_before(conn: Conn, configuration: Configuration) -> Configuration | None:
+    """The version before this one, None for the first."""
+    return await configurations.before(conn, configuration.gateway_id, configuration.number)
+
+
 async def newest_number(conn: Conn, gateway_id: int) -> int:
     """The highest number of a gateway, 0 when it has no configuration."""
     return (await configurations.newest_number(conn, gateway_id))[0]

@@ -1,4 +1,4 @@
-"""What the cloud sees wrong with a configuration before it sends it: located, all of it, and within the wire's limits."""
+"""What the cloud sees wrong with a configuration before it sends it: all of it, located, within the limits."""
 
 import secrets
 

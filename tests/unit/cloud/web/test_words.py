@@ -58,6 +58,7 @@ def test_the_scan_finds_the_errors() -> None:
         ("reason", set(_allowed("usage_exception", "code"))),
         ("reason", {*problems._CODES.values(), "invalid-input", "internal"}),
         ("command-state", set(_allowed("command", "state"))),
+        ("configuration-state", set(_allowed("gateway_configuration", "state"))),
         ("command", {action.value for action in Action}),
         ("table", set(re.findall(r"CALL gm\.keep_audit\('(\w+)'", _SQL))),
     ],
