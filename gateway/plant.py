@@ -62,7 +62,7 @@ class Recipe:
 
     settings: LineSettings | BarrierLineSettings
     shared: tuple[object, ...] = ()
-    """What it takes from the rest of the site: periods, time zone, templates."""
+    """What it takes from the rest of the site: periods, rules of reporting, time zone, templates."""
 
 
 Recipes = Mapping[str, Recipe]
@@ -89,7 +89,7 @@ def recipes(site: SiteSettings, library: Library) -> dict[str, Recipe]:
         devices = [device for device, _ in line.all_devices()]
         periods = tuple(device.periods or site.periods for device in devices)
         templates = tuple(library.meter(template) for template in sorted({device.template for device in devices}))
-        found[f"line {line.name}"] = Recipe(line, (periods, site.time_zone, templates))
+        found[f"line {line.name}"] = Recipe(line, (periods, site.report, site.time_zone, templates))
     for barrier in site.barriers:
         found[f"barriers {barrier.name}"] = Recipe(barrier)
     return found

@@ -16,6 +16,7 @@ from gateway.drivers.settings import Code, DeviceSettings, LineSettings, Periods
 from gateway.templates.base import Strict
 from gateway.templates.library import Library, meter_schema
 from gateway.templates.located import Finding, load_located
+from gateway.templates.report import ReportSettings
 from gateway.uplink.settings import BrokerSettings
 
 
@@ -56,6 +57,8 @@ class RemotePart(Strict):
     time_zone: TimeZone = "Asia/Shanghai"
     """Of the property: when its day begins, and what a meter's clock is set to."""
     periods: Periods = Periods()
+    report: ReportSettings | None = None
+    """Report by exception; every value is reported when it is absent here and at the device."""
     lines: tuple[LineSettings, ...] = ()
     barriers: tuple[BarrierLineSettings, ...] = ()
 

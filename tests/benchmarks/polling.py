@@ -6,12 +6,10 @@ hands them to the recorder.
 """
 
 import asyncio
-import multiprocessing
 import struct
 from collections.abc import Awaitable, Sequence
-from multiprocessing.connection import Connection
 from time import perf_counter
-from typing import Final, cast
+from typing import Final
 
 from gateway.contract.topics import Up
 from gateway.drivers.base import Group
@@ -23,34 +21,13 @@ from gateway.polling.recorder import Recorder
 from gateway.polling.worker import LineWorker
 from gateway.templates.library import Library
 from tests.benchmarks.measure import Measure
+from tests.benchmarks.peers import running_peers
 from tests.templates import modbus
 
 _TEMPLATE: Final = "gatemeter-demo-electricity"
 _LINES: Final = 4
 _METERS_PER_LINE: Final = 10
 _SECONDS: Final = 4.0
-
-
-class _Peer(asyncio.Protocol):
-    """Answers every read of function 3 or 4 with registers that count up."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        count = data[11]
-        body = bytes(range(2 * count))
-        self._transport.write(data[:4] + struct.pack(">HBBB", 3 + len(body), data[6], data[7], len(body)) + body)
-
-
-def _serve(ports: Connection) -> None:
-    async def run() -> None:
-        loop = asyncio.get_running_loop()
-        servers = [await loop.create_server(_Peer, "127.0.0.1", 0) for _ in range(_LINES)]
-        ports.send([server.sockets[0].getsockname()[1] for server in servers])
-        await asyncio.Event().wait()
-
-    asyncio.run(run())
 
 
 class _Nowhere:
@@ -124,17 +101,9 @@ async def _bare(ports: Sequence[int]) -> float:
 
 def run() -> list[Measure]:
     """Bare, ours, bare again: the reference is the better of its two runs."""
-    context = multiprocessing.get_context("spawn")
-    receiving, sending = context.Pipe(duplex=False)
-    peer = context.Process(target=_serve, args=(sending,), daemon=True)
-    peer.start()
-    try:
-        ports = receiving.recv()
+    with running_peers(_LINES) as ports:
         before = asyncio.run(_bare(ports))
         ours = asyncio.run(_ours(ports))
         after = asyncio.run(_bare(ports))
-    finally:
-        peer.terminate()
-        peer.join()
     name = f"Modbus TCP, {_LINES} lines of {_METERS_PER_LINE} meters, all channels"
     return [Measure(name, ours, "bare asyncio loop", max(before, after), "polls")]

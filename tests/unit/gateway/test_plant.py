@@ -45,6 +45,11 @@ def test_a_period_of_the_site_changes_the_lines_that_use_it() -> None:
     assert found == {"kept": ("line b",), "replaced": ("line a",)}
 
 
+def test_rules_of_reporting_change_every_line() -> None:
+    rules = {"heartbeat_s": 60}
+    assert changes(site(line("a", 1)), site(line("a", 1), report=rules)) == {"replaced": ("line a",)}
+
+
 def test_the_time_zone_changes_every_line() -> None:
     assert changes(site(line("a", 1)), site(line("a", 1), time_zone="Europe/Berlin")) == {"replaced": ("line a",)}
 
