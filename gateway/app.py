@@ -67,7 +67,7 @@ class Gateway:
             self.plant.execute,
             on_configuration=self.configurator.handle,
             cloud_keys=site.cloud_keys,
-            clock_is_sure=self._clock.is_sure,
+            clock_is_sure=self._clock.wall_is_sure,
         )
         self.metrics: MetricsServer | None = None
 
