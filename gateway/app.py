@@ -52,7 +52,7 @@ class Gateway:
                 raise
             log.error("configuration cannot be built", reason=str(error))
             resumed = Resumed(abandoned(resumed.kept, f"it cannot be built: {error}", self._clock.now_ms()), local)
-            store.save(resumed.kept)
+            store.try_save(resumed.kept)
             self.plant = self._built(local)
         self.configurator = Configurator(local, resumed, store, self.plant, self.outbox, self._clock.now_ms)
         self._collector = GatewayCollector(self.plant.line_stats)

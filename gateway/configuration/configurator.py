@@ -52,17 +52,17 @@ class Resumed:
 def resume(store: ConfigurationStore, local: Running, now: int) -> Resumed:
     """Decides with what to start: the cloud's configuration, the one before it, or the site file alone.
 
-    A start on probation is counted before anything is built. Raises OSError.
+    A start on probation is counted before anything is built.
     """
     kept = store.load()
     if kept.on_probation:
         kept = msgspec.structs.replace(kept, state=ConfigurationState.APPLIED, starts=kept.starts + 1)
         if kept.starts > _STARTS_ALLOWED:
             kept = taken_back(kept, "the gateway stopped again and again with it", now)
-        store.save(kept)
+        store.try_save(kept)
     if kept.running is not None and not local.site.remote_configuration:
         kept = abandoned(kept, _FORBIDDEN, now)
-        store.save(kept)
+        store.try_save(kept)
     while kept.running is not None:
         try:
             return Resumed(kept, unpacked(kept.running, store.files_of(kept.running.number), local.site, local.library))
@@ -70,7 +70,7 @@ def resume(store: ConfigurationStore, local: Running, now: int) -> Resumed:
             why = told(error, store.files_of(kept.running.number))
             _log.error("configuration does not fit any more", number=kept.running.number, reason=why)
             kept = taken_back(kept, f"it does not fit the gateway any more: {why}", now)
-            store.save(kept)
+            store.try_save(kept)
     return Resumed(kept, local)
 
 
@@ -203,11 +203,12 @@ class Configurator:
         before = self._kept
         received = self._numbered(new, ConfigurationState.RECEIVED, "")
         received = msgspec.structs.replace(received, running=new, previous=before.running)
-        try:
-            await self._settle(received)
-        except OSError as error:
-            await self._report(new.number, ConfigurationState.REFUSED, f"it cannot be kept: {error}")
+        if not await self._save(received):
+            # What could not come back after a power cut must not begin.
+            await self._report(new.number, ConfigurationState.REFUSED, "the disk does not take it")
+            await self._go_back()
             return
+        await self._tell()
         alive = self._plant.alive()
         try:
             changes = await self._plant.apply(wanted.site, wanted.library)
@@ -215,6 +216,7 @@ class Configurator:
             return
         except GatewayError as error:
             await self._settle(taken_back(self._kept, str(error), self._clock()))
+            await self._go_back()
             return
         proofs = proofs_of(alive, changes, self._plant.devices())
         _log.info("configuration applied", number=new.number, changed=[*changes.replaced, *changes.started])
@@ -276,19 +278,30 @@ class Configurator:
             )
             return
         await self._settle(taken_back(kept, lacking, self._clock()))
+        await self._go_back()
+
+    async def _go_back(self) -> None:
+        """Brings into force what is written down to be: what differs from what runs is replaced."""
         back = await asyncio.to_thread(self._laid_over, self._local, self._kept.running)
         await self._plant.apply(back.site, back.library)
 
     async def _settle(self, kept: Kept) -> int:
-        """Writes down where things stand, then reports it. Gives the report's sequence number."""
+        """Writes down where things stand, if the disk lets it, then reports it. Gives the report's sequence number."""
         await self._save(kept)
+        self._kept = kept
+        return await self._tell()
+
+    async def _tell(self) -> int:
+        kept = self._kept
         log = _log.warning if kept.detail else _log.info
         log("configuration", number=kept.number, state=kept.state, detail=kept.detail)
         return await self._report(kept.number, kept.state, kept.detail)
 
-    async def _save(self, kept: Kept) -> None:
-        await asyncio.to_thread(self._store.save, kept)
+    async def _save(self, kept: Kept) -> bool:
+        if not await asyncio.to_thread(self._store.try_save, kept):
+            return False
         self._kept = kept
+        return True
 
     def _unproven_flaw(self, configuration: Configuration) -> str | None:
         """Why this is not an order of our cloud to us, or None when it is."""

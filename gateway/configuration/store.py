@@ -64,6 +64,15 @@ class ConfigurationStore:
             _log.error("configuration file was damaged and set aside", set_aside=str(aside), reason=str(error))
             return Kept()
 
+    def try_save(self, kept: Kept) -> bool:
+        """Makes it durable if the disk lets it. Without, the next start is on probation again: nothing is lost."""
+        try:
+            self.save(kept)
+        except OSError as error:
+            _log.error("configuration state not kept", number=kept.number, state=kept.state, reason=str(error))
+            return False
+        return True
+
     def save(self, kept: Kept) -> None:
         """Makes it durable: when this returns, a power cut changes nothing. Raises OSError."""
         fresh = self._file.with_name(f"{_FILE}.new")

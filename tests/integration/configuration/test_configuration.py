@@ -16,6 +16,7 @@ from gateway.contract.configuration import ConfigurationState
 from gateway.contract.topics import Down
 from gateway.drivers.settings import DeviceSettings
 from gateway.errors import ConfigError
+from gateway.polling.worker import LineWorker
 from gateway.settings import load_site
 from simulators.modbus.fleet import Fleet
 from tests.integration.broker import Mosquitto, until
@@ -155,15 +156,6 @@ async def test_a_newer_one_ends_the_probation_and_the_last_confirmed_stays_the_w
         assert (kept.running and kept.running.number, kept.previous and kept.previous.number) == (3, 1)
 
 
-async def test_a_confirmed_configuration_is_there_after_a_restart(place: Place) -> None:
-    async with running_gateway(place.file, place.cloud) as running:
-        await running.configure(1, "periods: {billing_s: 1}")
-        await until(lambda: place.cloud.fates_of(1)[-1:] == ["confirmed"], 20)
-    async with running_gateway(place.file, place.cloud) as running:
-        assert running.gateway.plant.site.periods.billing_s == 1
-        await until(lambda: place.cloud.fates_of(1)[-2:] == ["confirmed", "confirmed"])
-
-
 async def test_a_probation_goes_on_after_clean_stops_however_many(place: Place) -> None:
     async with running_gateway(place.file, place.cloud) as running:
         await running.configure(1, "periods: {billing_s: 1}", confirm_s=3)
@@ -175,19 +167,69 @@ async def test_a_probation_goes_on_after_clean_stops_however_many(place: Place) 
         await until(lambda: place.cloud.fates_of(1)[-1:] == ["confirmed"], 20)
 
 
-async def test_what_no_longer_fits_the_site_file_gives_way_to_it(place: Place) -> None:
+async def test_a_confirmed_one_is_there_after_a_restart_unless_it_no_longer_fits_the_site_file(place: Place) -> None:
     text = "barriers: [{name: g, lot: l, broker: {host: b}, lanes: [{device: lane, sn: S, direction: entry}]}]"
     async with running_gateway(place.file, place.cloud) as running:
         await running.configure(1, text)
         await until(lambda: place.cloud.fates_of(1)[-1:] == ["confirmed"], 20)
+    async with running_gateway(place.file, place.cloud) as running:
+        assert [barrier.name for barrier in running.gateway.plant.site.barriers] == ["g"]
+        await until(lambda: place.cloud.fates_of(1)[-2:] == ["confirmed", "confirmed"])
     raw = yaml.safe_load(place.file.read_text())
-    raw["lines"][0] |= {"devices": [{"id": "lane", "template": "gatemeter-demo-water", "unit_id": 1}]}
     del raw["lines"][0]["device_series"]
+    raw["lines"][0] |= {"devices": [{"id": "lane", "template": "gatemeter-demo-water", "unit_id": 1}]}
     place.file.write_text(yaml.safe_dump(raw))
     async with running_gateway(place.file, place.cloud) as running:
         assert running.gateway.plant.site.barriers == ()
         await until(lambda: place.cloud.fates_of(1)[-1:] == ["rolled-back"])
         assert "each device once, lane is repeated" in place.cloud.configurations[-1].detail
+
+
+async def test_a_dead_line_is_taken_back_also_after_a_restart_on_probation(place: Place) -> None:
+    async with running_gateway(place.file, place.cloud) as running:
+        await all_answer(running)
+        port = running.port_of("e")
+        await running.configure(1, lines_of(place.file, e=nowhere()))
+        await until(lambda: place.cloud.fates_of(1)[-1:] == ["applied"])
+    async with running_gateway(place.file, place.cloud) as running:
+        assert running.port_of("e") != port
+        await until(lambda: place.cloud.fates_of(1)[-1:] == ["rolled-back"], 20)
+        assert place.cloud.configurations[-1].detail.startswith("line e: no answer of e-1")
+        await until(lambda: running.port_of("e") == port)
+
+
+async def test_what_does_not_run_in_place_of_one_on_probation_brings_back_the_last_confirmed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_gateway(place.file, place.cloud) as running:
+        await running.configure(1, "periods: {billing_s: 1}", confirm_s=3_600)
+        await until(lambda: place.cloud.fates_of(1)[-1:] == ["applied"])
+        run = LineWorker.run
+
+        async def broken(worker: LineWorker) -> None:
+            if worker.stats.name == "x":
+                raise OSError("no such port")
+            await run(worker)
+
+        monkeypatch.setattr(LineWorker, "run", broken)
+        await running.configure(2, "lines: [{name: x, protocol: modbus-tcp, host: 127.0.0.1}]")
+        await until(lambda: place.cloud.fates_of(2) == ["received", "rolled-back"])
+        assert "line x: OSError: no such port" in place.cloud.configurations[-1].detail
+        await until(lambda: running.gateway.plant.site.periods.billing_s == 0.5)
+        assert running.gateway.plant.busy == ("line e", "line w")
+
+
+async def test_a_disk_that_takes_nothing_refuses_it_and_stops_nothing(place: Place) -> None:
+    async with running_gateway(place.file, place.cloud) as running:
+        await all_answer(running)
+        (load_site(place.file).state_directory / "configuration.json.new").mkdir()
+        await running.configure(1, "periods: {billing_s: 1}")
+        await until(lambda: place.cloud.fates_of(1) == ["refused"])
+        assert place.cloud.configurations[-1].detail == "the disk does not take it"
+        await running.configure(2, "periods: 5")
+        await until(lambda: place.cloud.fates_of(2) == ["refused"])
+        assert running.gateway.plant.site.periods.billing_s == 0.5
+        assert len(running.gateway.plant.busy) == 2
 
 
 async def test_the_site_file_can_forbid_it(place: Place) -> None:

@@ -13,7 +13,7 @@ import yaml
 from gateway.contract import codec
 from gateway.contract.topics import Down
 from tests.integration.broker import Mosquitto, until
-from tests.integration.configuration.site import lines_of, nowhere, running_fleet, slower, write_site
+from tests.integration.configuration.site import running_fleet, slower, write_site
 from tests.integration.gateway_process.test_run import start
 from tests.integration.uplink.cloud import Cloud
 
@@ -103,19 +103,3 @@ async def test_sighup_reads_the_site_file_again(tmp_path: Path, mosquitto: Mosqu
         running.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(20):
             assert await running.process.wait() == 0
-
-
-async def test_a_dead_line_is_taken_back_also_when_the_gateway_died_on_probation(
-    tmp_path: Path, mosquitto: Mosquitto, cloud: Cloud
-) -> None:
-    file = write_site(tmp_path, mosquitto, cloud)
-    async with running_fleet(file) as fleet:
-        async with running_process(file, cloud) as first:
-            await until(lambda: all(line.requests > 16 for line in fleet.lines.values()), 20)
-            broken = cloud.configuration(1, lines_of(file, e=nowhere()), confirm_s=4)
-            await cloud.send(codec.encode_configuration(broken), Down.CONFIG)
-            await until(lambda: cloud.fates_of(1)[-1:] == ["applied"])
-            await first.kill()
-        async with running_process(file, cloud):
-            await until(lambda: cloud.fates_of(1)[-1:] == ["rolled-back"], 20)
-            assert cloud.configurations[-1].detail.startswith("line e: no answer of e-1")
