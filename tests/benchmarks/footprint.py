@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import psutil  # type: ignore[import-untyped]  # it brings no types
+import psutil
 
 from gateway.contract.quantities import BY_CODE, Kind
 from tests.benchmarks.measure import Measure
