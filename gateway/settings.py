@@ -52,7 +52,19 @@ class RecorderSettings(Strict):
     linger_s: Annotated[float, Field(gt=0, le=60)] = 1.0
 
 
-class SiteSettings(Strict):
+class RemotePart(Strict):
+    """What of a site the cloud may configure, too. A key that it does not give leaves the site file's own."""
+
+    time_zone: TimeZone = "Asia/Shanghai"
+    """Of the property: when its day begins, and what a meter's clock is set to."""
+    periods: Periods = Periods()
+    report: ReportSettings | None = None
+    """Report by exception; every value is reported when it is absent here and at the device."""
+    lines: tuple[LineSettings, ...] = ()
+    barriers: tuple[BarrierLineSettings, ...] = ()
+
+
+class SiteSettings(RemotePart):
     """A whole site."""
 
     project: Code
@@ -62,18 +74,13 @@ class SiteSettings(Strict):
     broker: BrokerSettings
     cloud_keys: dict[Code, PublicKey] = Field(default_factory=dict)
     """Who may command: key id to raw Ed25519 public key in base64."""
-    time_zone: TimeZone = "Asia/Shanghai"
-    """Of the property: when its day begins, and what a meter's clock is set to."""
-    periods: Periods = Periods()
-    report: ReportSettings | None = None
-    """Report by exception; every value is reported when it is absent here and at the device."""
+    remote_configuration: bool = True
+    """Whether the cloud may configure time zone, periods, lines and barriers; false brings the file's own back."""
     recorder: RecorderSettings = RecorderSettings()
     outbox_max_bytes: Annotated[int, Field(ge=1_000_000)] = 512 * 1024 * 1024
     health_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
     """Prometheus metrics on 127.0.0.1; no metrics when absent, any free port when 0."""
     health_period_s: Seconds = 60.0
-    lines: tuple[LineSettings, ...] = ()
-    barriers: tuple[BarrierLineSettings, ...] = ()
 
 
 def load_site(path: Path, library: Library | None = None) -> SiteSettings:
@@ -82,10 +89,10 @@ def load_site(path: Path, library: Library | None = None) -> SiteSettings:
     Raises ConfigError naming file, line, key and expectation of each problem.
     """
     templates = library or Library()
-    return load_located(path, lambda _: SiteSettings, lambda site: _whole(site, templates))
+    return load_located(path, lambda _: SiteSettings, lambda site: whole_findings(site, templates))
 
 
-def _whole(site: SiteSettings, library: Library) -> Iterable[Finding]:
+def whole_findings(site: SiteSettings, library: Library) -> Iterable[Finding]:
     """What no single key shows: codes used twice, unknown templates, two owners of one connection."""
     seen_lines: set[str] = set()
     seen_endpoints: set[str] = set()
@@ -185,6 +192,7 @@ def json_schemas() -> dict[str, str]:
     """JSON Schemas for editors, by file name in `firmware-config/schema`."""
     return {
         "meter-template.schema.json": _schema(meter_schema(), "Meter template"),
+        "configuration.schema.json": _schema(RemotePart.model_json_schema(), "Configuration of a gateway by the cloud"),
         "site.schema.json": _schema(SiteSettings.model_json_schema(), "Site"),
     }
 

@@ -11,6 +11,7 @@ from cloud.devices.records import (
     ONLINE_WITHIN,
     Binding,
     Command,
+    CommandFilter,
     DeadLetter,
     Device,
     DeviceCounts,
@@ -20,10 +21,11 @@ from cloud.devices.records import (
     Unclaimed,
 )
 from cloud.kit.db import Conn
-from cloud.kit.errors import InvalidInput, NotFound
+from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.jobs import enqueue
 from cloud.kit.paging import Page, PageRequest
 from gateway.contract.messages import Action, CommandResult, Gap, Health
+from gateway.contract.orders import arguments_flaw
 from gateway.contract.topics import valid_code
 
 CLAIM_READINGS = "metering.claim-readings"
@@ -117,19 +119,41 @@ async def queue_command(
     actor: str,
     reason: str,
     valid_for: timedelta,
+    order_id: uuid.UUID | None = None,
 ) -> uuid.UUID:
-    """Queues a command; the downlink signs and publishes it after the commit. Raises NotFound, InvalidInput."""
+    """Queues a command; the downlink signs and publishes it after the commit.
+
+    `order_id` tells a repeated wish from a second one: the same again queues nothing. Raises NotFound, InvalidInput,
+    and Conflict when the gateway says that the device cannot do it.
+    """
+    flaw = arguments_flaw(action, arguments)
+    if flaw is not None:
+        raise InvalidInput("bad-arguments", flaw, field="arguments")
     if not timedelta(seconds=1) <= valid_for <= _LONGEST_VALIDITY:
         raise InvalidInput("bad-validity", "expected 1 second to 1 day", field="valid_for_s")
     device = await get_device(conn, device_id)
     if device.project_id != project_id:
         raise NotFound("no-device", f"there is no device {device_id} in project {project_id}", field="device_id")
+    can = actions_told(await get_gateway(conn, device.gateway_id)).get(device.code)
+    if can and action not in can:
+        raise Conflict("cannot", f"the gateway says that {device.code} cannot {action}")
     order = orders.Order(
-        uuid.uuid4(), project_id, device_id, action.value, dict(arguments), reason, actor,
+        order_id or uuid.uuid4(), project_id, device_id, action.value, dict(arguments), reason, actor,
         int(valid_for.total_seconds()),
     )  # fmt: skip
     await orders.insert(conn, order)
     return order.id
+
+
+def actions_told(gateway: Gateway) -> dict[str, frozenset[Action]]:
+    """What the devices of a gateway can be told to do, by code, as it said in its last report; actions known here."""
+    if gateway.health is None:
+        return {}
+    known = {action.value: action for action in Action}
+    return {
+        device.device: frozenset(known[action] for action in device.actions if action in known)
+        for device in gateway.health.devices
+    }
 
 
 async def get_command(conn: Conn, command_id: uuid.UUID) -> Command:
@@ -140,11 +164,9 @@ async def get_command(conn: Conn, command_id: uuid.UUID) -> Command:
     return found
 
 
-async def list_commands(
-    conn: Conn, page: PageRequest, project_id: int | None = None, device_id: int | None = None
-) -> Page[Command]:
+async def list_commands(conn: Conn, page: PageRequest, wanted: CommandFilter) -> Page[Command]:
     """Commands, newest first."""
-    return await orders.newest(conn, page, project_id, device_id)
+    return await orders.newest(conn, page, wanted)
 
 
 async def list_dead_letters(conn: Conn, page: PageRequest, project_id: int | None = None) -> Page[DeadLetter]:

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from gateway.contract import WIRE_VERSION, limits, stored
+from gateway.contract.configuration import Configuration, ConfigurationReport, ConfigurationReports
 from gateway.contract.errors import ContractError
 from gateway.contract.messages import (
     Ack,
@@ -48,12 +49,19 @@ _command = msgspec.json.Decoder(Command)
 _points: msgspec.json.Decoder[tuple[Point, ...]] = msgspec.json.Decoder(Points)
 _passages: msgspec.json.Decoder[tuple[Passage, ...]] = msgspec.json.Decoder(Passages)
 _results: msgspec.json.Decoder[tuple[CommandResult, ...]] = msgspec.json.Decoder(Results)
+_configuration = msgspec.json.Decoder(Configuration)
+_configurations: msgspec.json.Decoder[tuple[ConfigurationReport, ...]] = msgspec.json.Decoder(ConfigurationReports)
 _healths: msgspec.json.Decoder[tuple[Health, ...]] = msgspec.json.Decoder(Healths)
 _gaps: msgspec.json.Decoder[tuple[Gap, ...]] = msgspec.json.Decoder(Gaps)
 
 
 def encode_body(
-    items: Sequence[Point] | Sequence[Passage] | Sequence[CommandResult] | Sequence[Health] | Sequence[Gap],
+    items: Sequence[Point]
+    | Sequence[Passage]
+    | Sequence[CommandResult]
+    | Sequence[Health]
+    | Sequence[Gap]
+    | Sequence[ConfigurationReport],
 ) -> bytes:
     """The JSON array of one batch; `encode_envelope` frames it for the wire."""
     return _encoder.encode(items)
@@ -80,6 +88,11 @@ def encode_ack(ack: Ack) -> bytes:
 def encode_command(command: Command) -> bytes:
     """Wire payload of a command."""
     return _pack(_encoder.encode(command))
+
+
+def encode_configuration(configuration: Configuration) -> bytes:
+    """Wire payload of a configuration. Raises ContractError (`too-large`)."""
+    return _pack(_encoder.encode(configuration))
 
 
 def decode_envelope(payload: bytes) -> Envelope:
@@ -115,6 +128,11 @@ def decode_gaps(body: bytes | msgspec.Raw) -> tuple[Gap, ...]:
     return _decode(_gaps, body)
 
 
+def decode_configurations(body: bytes | msgspec.Raw) -> tuple[ConfigurationReport, ...]:
+    """Body of an `up/configurations` message."""
+    return _decode(_configurations, body)
+
+
 def check_body(kind: Up, body: bytes) -> None:
     """Raises ContractError unless `body` is acceptable under `kind`; the gateway's own check before it queues."""
     decode = {
@@ -123,6 +141,7 @@ def check_body(kind: Up, body: bytes) -> None:
         Up.RESULTS: decode_results,
         Up.HEALTH: decode_health,
         Up.GAPS: decode_gaps,
+        Up.CONFIGURATIONS: decode_configurations,
     }[kind]
     decode(body)
 
@@ -135,6 +154,11 @@ def decode_ack(payload: bytes) -> Ack:
 def decode_command(payload: bytes) -> Command:
     """Unpacks a `down/command` message; its signature is not checked here. Raises ContractError."""
     return _decode(_command, _versioned(_unpack(payload)))
+
+
+def decode_configuration(payload: bytes) -> Configuration:
+    """Unpacks a `down/config` message; its signature is not checked here. Raises ContractError."""
+    return _decode(_configuration, _versioned(_unpack(payload)))
 
 
 def _pack(text: bytes) -> bytes:

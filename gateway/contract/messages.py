@@ -125,6 +125,8 @@ class DeviceHealth(Wire, frozen=True):
     malformed: Count
     round_trip_us: Count
     """Median of the last answers, in microseconds."""
+    actions: Annotated[tuple[Code, ...], Meta(max_length=limits.MAX_ACTIONS)] = ()
+    """What it can be told to do: values of Action, and perhaps of a newer one. Empty when the gateway is older."""
 
 
 class Health(Wire, frozen=True):
@@ -183,7 +185,7 @@ class Envelope(Wire, frozen=True):
     seq: Seq
     created_at: TimeMs
     body: msgspec.Raw
-    """JSON array of Point, Passage, CommandResult, Health or Gap, by topic."""
+    """JSON array of Point, Passage, CommandResult, Health, Gap or ConfigurationReport, by topic."""
 
 
 Points = Annotated[tuple[Point, ...], Meta(min_length=1, max_length=limits.MAX_POINTS_PER_BATCH)]

@@ -19,6 +19,7 @@ class Up(StrEnum):
     RESULTS = "results"
     HEALTH = "health"
     GAPS = "gaps"
+    CONFIGURATIONS = "configurations"
 
 
 class Down(StrEnum):

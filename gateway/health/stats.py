@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from statistics import median_low
 from typing import Final
 
-from gateway.contract.messages import DeviceHealth
+from gateway.contract.messages import Action, DeviceHealth
 from gateway.drivers.base import ReadOutcome
 
 _ROUND_TRIPS_KEPT: Final = 31
@@ -17,6 +17,8 @@ class DeviceStats:
     """What one device did since the start."""
 
     device: str
+    actions: tuple[Action, ...] = ()
+    """What it can be told to do."""
     answers: int = 0
     timeouts: int = 0
     exceptions: int = 0
@@ -59,6 +61,7 @@ class DeviceStats:
             self.exceptions,
             self.malformed,
             median_low(self.round_trips_us) if self.round_trips_us else 0,
+            self.actions,
         )
 
 

@@ -54,15 +54,15 @@ CREATE TABLE gap (
 _FROM_1: Final = "".join(
     (
         """
-ALTER TABLE batch ADD COLUMN shed INTEGER NOT NULL DEFAULT 3;
+ALTER TABLE batch ADD COLUMN shed INTEGER NOT NULL DEFAULT 4;
 DROP INDEX batch_by_kind;
-UPDATE batch SET shed = CASE kind WHEN 'health' THEN 0 WHEN 'results' THEN 2 ELSE 4 END WHERE kind <> 'readings';
+UPDATE batch SET shed = CASE kind WHEN 'health' THEN 0 WHEN 'results' THEN 3 ELSE 5 END WHERE kind <> 'readings';
 ALTER TABLE loss RENAME TO loss_1;
 """,
         _INDEX,
         _LOSSES,
         """
-INSERT INTO loss SELECT CASE kind WHEN 'health' THEN 0 WHEN 'results' THEN 2 WHEN 'passages' THEN 4 ELSE 3 END,
+INSERT INTO loss SELECT CASE kind WHEN 'health' THEN 0 WHEN 'results' THEN 3 WHEN 'passages' THEN 5 ELSE 4 END,
                         batches, 0, bytes, oldest, newest FROM loss_1;
 DROP TABLE loss_1;
 """,

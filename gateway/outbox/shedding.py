@@ -17,11 +17,14 @@ class Shed(IntEnum):
     """Stale at once."""
     DIAGNOSTICS = 1
     """Momentary values and states: each has a successor."""
-    RESULTS = 2
-    BILLING = 3
+    CONFIGURATIONS = 2
+    """What became of configurations: told again at every start."""
+    RESULTS = 3
+    """What became of commands."""
+    BILLING = 4
     """Cumulative registers: what bills are made of."""
-    PASSAGES = 4
-    GAPS = 5
+    PASSAGES = 5
+    GAPS = 6
     """What was lost: small, and the last to be lost itself."""
 
 
@@ -29,6 +32,7 @@ _USUAL: Final = {
     Up.HEALTH: Shed.HEALTH,
     Up.READINGS: Shed.BILLING,
     Up.RESULTS: Shed.RESULTS,
+    Up.CONFIGURATIONS: Shed.CONFIGURATIONS,
     Up.PASSAGES: Shed.PASSAGES,
     Up.GAPS: Shed.GAPS,
 }

@@ -16,7 +16,7 @@ from gateway.outbox import Outbox, OutboxFull, Row
 from gateway.uplink.connection import UplinkClient
 from gateway.uplink.window import Window
 
-_URGENT: Final = (Up.RESULTS, Up.PASSAGES)
+_URGENT: Final = (Up.RESULTS, Up.PASSAGES, Up.CONFIGURATIONS)
 """People wait for these at a barrier: they overtake a backlog of readings."""
 _BULK: Final = (Up.READINGS, Up.HEALTH, Up.GAPS)
 _BODY_BYTES_AT_ONCE: Final = 1 << 20
@@ -58,8 +58,9 @@ class Session:
         outbox: Outbox,
         window: Window,
         counters: LinkCounters,
-        on_command: Callable[[bytes], None],
+        on_order: Callable[[Down, bytes], None],
     ) -> None:
+        """`on_order` takes commands and configurations."""
         self.answered = False
         """Whether the cloud acknowledged anything in this session."""
         self._client = client
@@ -67,7 +68,7 @@ class Session:
         self._outbox = outbox
         self._window = window
         self._counters = counters
-        self._on_command = on_command
+        self._on_order = on_order
         self._sent_up_to: dict[tuple[Up, ...], int] = {_URGENT: -1, _BULK: -1}
         self._topics = {kind: topics.up(address.project, address.gateway, kind) for kind in Up}
         self._stopping = False
@@ -146,8 +147,8 @@ class Session:
             kind = message.topic.value.rsplit("/", 1)[-1]
             if kind == Down.ACK:
                 await self._settle(message.payload)
-            elif kind == Down.COMMAND:
-                self._on_command(message.payload)
+            elif kind in (Down.COMMAND, Down.CONFIG):
+                self._on_order(Down(kind), message.payload)
 
     async def _settle(self, payload: bytes) -> None:
         try:

@@ -88,7 +88,7 @@ def test_an_unknown_template_is_exit_code_2() -> None:
 def test_schema_writes_once_and_checks(tmp_path: Path) -> None:
     arguments = ["schema", "--directory", str(tmp_path), "--json"]
     assert RUNNER.invoke(devices_app, [*arguments, "--check"]).exit_code == 1
-    assert len(json.loads(RUNNER.invoke(devices_app, arguments).stdout)["written"]) == 2
+    assert len(json.loads(RUNNER.invoke(devices_app, arguments).stdout)["written"]) == 3
     assert json.loads(RUNNER.invoke(devices_app, arguments).stdout)["written"] == []
     assert RUNNER.invoke(devices_app, [*arguments, "--check"]).exit_code == 0
 

@@ -61,6 +61,7 @@ def test_the_scan_finds_the_errors() -> None:
         ("content", {*Up, *_allowed("reading_gap", "content")}),
         ("reason", {*problems._CODES.values(), "invalid-input", "internal"}),
         ("command-state", set(_allowed("command", "state"))),
+        ("configuration-state", set(_allowed("gateway_configuration", "state"))),
         ("command", {action.value for action in Action}),
         ("table", set(re.findall(r"CALL gm\.keep_audit\('(\w+)'", _SQL))),
     ],

@@ -59,7 +59,7 @@ def test_the_last_error_stays_for_people_to_read() -> None:
 
 
 def test_a_scrape_shows_lines_devices_and_queue() -> None:
-    collector = GatewayCollector([LineStats("l-1", [visited()], visits=4, busy_s=1.5, utilisation=0.25)])
+    collector = GatewayCollector(lambda: [LineStats("l-1", [visited()], visits=4, busy_s=1.5, utilisation=0.25)])
     collector.health = Health(1_700_000_000_000, "0", 1, 7, 8, 0, 9)
     registry = CollectorRegistry()
     registry.register(collector)
@@ -88,7 +88,7 @@ def test_a_scrape_shows_the_link_and_what_was_lost() -> None:
         state = LinkState.WAITING
         counters = LinkCounters(sessions=2, resent=5)
 
-    collector = GatewayCollector([])
+    collector = GatewayCollector(list)
     collector.link = Broken()
     collector.health = Health(1_700_000_060_000, "0", 1, 7, 8, 1_700_000_000_000, 9)
     collector.queue = OutboxStats(
@@ -120,7 +120,7 @@ async def test_a_report_tells_losses_and_damaged_files(tmp_path: Path) -> None:
     await outbox.put(Up.PASSAGES, b"[]" + b" " * 400)
     await outbox.put(Up.PASSAGES, b"[]" + b" " * 400)
     await outbox.put(Up.PASSAGES, b"[]" + b" " * 400)
-    reporter = HealthReporter(list, outbox, GatewayCollector([]), lambda: 1_700_000_000_000, 60)
+    reporter = HealthReporter(list, outbox, GatewayCollector(list), lambda: 1_700_000_000_000, 60)
     report = await reporter.report()
     assert (report.lost_batches, report.set_aside) == (1, 1)
     outbox.close()
