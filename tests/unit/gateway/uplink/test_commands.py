@@ -5,7 +5,6 @@ import base64
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,8 +66,10 @@ class Mortal:
     def __init__(self, outbox: Outbox, world: World) -> None:
         self._outbox, self._world = outbox, world
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> Any:
         method = getattr(self._outbox, name)
+        if not callable(method):
+            return method
 
         async def around(*arguments: Any, **named: Any) -> Any:
             self._world.step()
@@ -81,7 +82,7 @@ class Mortal:
 
 async def life(world: World, payloads: list[bytes]) -> None:
     """One life of the gateway: it starts, takes these messages, and is gone."""
-    outbox = Outbox.open(world.file, 1 << 24)
+    outbox = Outbox.open(world.file, 1 << 24, lambda: world.now)
 
     async def execute(order: Command) -> CommandOutcome:
         world.step()
