@@ -9,7 +9,6 @@ import shutil
 import sqlite3
 import struct
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -182,8 +181,3 @@ class Lock:
         except ValueError:
             return {}
         return found if isinstance(found, dict) else {}
-
-
-def now_ms() -> int:
-    """Unix time in milliseconds."""
-    return time.time_ns() // 1_000_000

@@ -4,6 +4,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import structlog
 from gateway.contract import stored
 from gateway.contract.messages import GapReason, Point
 from gateway.contract.topics import Up
-from gateway.outbox.damage import is_damage, is_full, now_ms
+from gateway.outbox.damage import is_damage, is_full
 from gateway.outbox.schema import OutboxError
 from gateway.outbox.shedding import Shed, usual_shed
 from gateway.outbox.store import OutboxDamaged, OutboxFull, OutboxStats, Row, Store, open_store
@@ -43,7 +44,7 @@ _log = structlog.get_logger(__name__)
 
 def wall_clock_ms() -> int:
     """Unix time in milliseconds."""
-    return now_ms()
+    return time.time_ns() // 1_000_000
 
 
 class _Job(Generic[T]):
@@ -119,7 +120,7 @@ class Outbox:
     @classmethod
     def open(cls, path: Path, max_bytes: int, clock: Callable[[], int] = wall_clock_ms) -> "Outbox":
         """Opens or creates the file at `path`, holding at most `max_bytes` of batches. Raises OutboxError."""
-        store = open_store(path, max_bytes)
+        store = open_store(path, max_bytes, clock())
         if store.set_aside is not None:
             _log.error("outbox file was damaged and set aside", path=str(path), set_aside=str(store.set_aside))
         elif store.blind_before:

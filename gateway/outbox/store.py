@@ -69,15 +69,15 @@ class OutboxStats:
     """Damaged predecessors that lie beside the file."""
 
 
-def open_store(path: Path, max_bytes: int) -> "Store":
-    """Opens or creates the file. A damaged one is moved aside under a new name, never overwritten.
+def open_store(path: Path, max_bytes: int, now: int) -> "Store":
+    """Opens or creates the file at time `now` (Unix milliseconds). A damaged one is moved aside, never overwritten.
 
     Raises OutboxError when the file is in use by another process or written by newer software.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = damage.Lock(path)
     try:
-        return _open(path, max_bytes, lock)
+        return _open(path, max_bytes, lock, now)
     except BaseException as error:
         lock.release()
         if isinstance(error, sqlite3.Error):
@@ -85,8 +85,8 @@ def open_store(path: Path, max_bytes: int) -> "Store":
         raise
 
 
-def _open(path: Path, max_bytes: int, lock: damage.Lock) -> "Store":
-    known_since, now = lock.existed_since, damage.now_ms()
+def _open(path: Path, max_bytes: int, lock: damage.Lock, now: int) -> "Store":
+    known_since = lock.existed_since
     aside: Path | None = None
     missing = known_since is not None and (not path.exists() or path.stat().st_size == 0)
     if missing and path.exists():
