@@ -108,7 +108,7 @@ class Gateway:
         self._uplink.trust(site.cloud_keys)
 
     def _built(self, running: Running) -> Plant:
-        return Plant(running.site, running.library, self._clock, self.recorder.record, self.outbox)
+        return Plant(running.site, running.library, self._clock, self.recorder, self.outbox)
 
     async def _wind_down(
         self,

@@ -2,25 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
+from gateway.contract.messages import Point
 from gateway.drivers.base import Group, Line, ReadsMeter
 from gateway.drivers.bus.bus import Bus, Timing
 from gateway.drivers.bus.transport import SerialMedium, TcpMedium
 from gateway.drivers.cjt188 import meter as cjt188
+from gateway.drivers.coap.client import CoapClientLine
+from gateway.drivers.coap.server import CoapServerLine
+from gateway.drivers.coap.settings import CoapClientLineSettings, CoapServerLineSettings
 from gateway.drivers.dlt645 import meter as dlt645
 from gateway.drivers.dlt645.meter import LocalNow
+from gateway.drivers.line_kinds import LineSettings, PolledLineSettings
 from gateway.drivers.modbus.framing import Ascii, Framing, Manners, Rtu
 from gateway.drivers.modbus.line import ModbusLine, ModbusTcpLine
 from gateway.drivers.modbus.meter import ModbusMeter, modbus_meters
 from gateway.drivers.modbus.planner import TCP_COST, Cost, rtu_cost
 from gateway.drivers.modbus.program import Member, Programs
-from gateway.drivers.settings import BusLineSettings, DeviceSettings, LineSettings, ModbusTcpLineSettings
+from gateway.drivers.settings import BusLineSettings, DeviceSettings, ModbusTcpLineSettings
 from gateway.polling.clock import Clock
 from gateway.polling.midnight import midnights
 from gateway.polling.report import ReportRules, rules_of
-from gateway.polling.worker import LineWorker, Record
+from gateway.polling.worker import LineWorker
 from gateway.settings import SiteSettings
 from gateway.templates.cjt188 import Cjt188Template
 from gateway.templates.dlt645 import Dlt645Template
@@ -35,10 +40,36 @@ _SHORTEST_SILENCE_S: Final = 0.00175
 """Above 19,200 baud the silence between frames no longer shrinks."""
 
 
+class Records(Protocol):
+    """Where the points of all lines go."""
+
+    async def record(self, points: Sequence[Point]) -> None:
+        """Takes points; they are on the disk a little later."""
+
+    async def record_durably(self, points: Sequence[Point]) -> None:
+        """Takes points and returns when they are on the disk. Raises OutboxError when they are not."""
+
+
+RunningLine = LineWorker | CoapServerLine | CoapClientLine
+"""What runs a line: all have `stats`, `devices`, `run` and `stop`."""
+
+
 def build_line(
-    settings: LineSettings, site: SiteSettings, library: Library, clock: Clock, record: Record
+    settings: LineSettings, site: SiteSettings, library: Library, clock: Clock, records: Records
+) -> RunningLine:
+    """What runs one line with its meters; nothing is opened yet. Raises ConfigError, TokensUnusable."""
+    if isinstance(settings, CoapServerLineSettings | CoapClientLineSettings):
+        templates = {device.template: library.meter(device.template) for device, _ in settings.all_devices()}
+        if isinstance(settings, CoapServerLineSettings):
+            # A meter forgets what was acknowledged: it must be on the disk by then.
+            return CoapServerLine(settings, templates, clock, records.record_durably)
+        return CoapClientLine(settings, templates, clock, records.record)
+    return _worker(settings, site, library, clock, records)
+
+
+def _worker(
+    settings: PolledLineSettings, site: SiteSettings, library: Library, clock: Clock, records: Records
 ) -> LineWorker:
-    """The worker of one line with its meters; nothing is opened yet. Raises ConfigError."""
     zone = ZoneInfo(site.time_zone)
     line, meters = line_with_meters(
         settings, library, lambda: datetime.fromtimestamp(clock.now_ms() / 1000, zone).replace(tzinfo=None)
@@ -52,7 +83,7 @@ def build_line(
     ]
     next_midnight = midnights(zone)
     places = places_of([device for device, _ in settings.all_devices()])
-    return LineWorker(settings.name, line, meters, periods, clock, record, next_midnight, rules, places)
+    return LineWorker(settings.name, line, meters, periods, clock, records.record, next_midnight, rules, places)
 
 
 def places_of(devices: Sequence[DeviceSettings]) -> list[int]:
@@ -72,7 +103,7 @@ def report_rules(
 
 
 def line_with_meters(
-    settings: LineSettings, library: Library, local_now: LocalNow | None = None
+    settings: PolledLineSettings, library: Library, local_now: LocalNow | None = None
 ) -> tuple[Line, list[ReadsMeter]]:
     """A line and its meters in the order of the settings; templates are compiled once each. Raises ConfigError.
 

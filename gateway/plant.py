@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -13,13 +13,14 @@ from gateway.contract.messages import Command, CommandState, DeviceHealth
 from gateway.drivers.barrier import BarrierLine
 from gateway.drivers.barrier.settings import BarrierLineSettings
 from gateway.drivers.base import CommandOutcome
-from gateway.drivers.settings import LineSettings
+from gateway.drivers.line_kinds import LineSettings
+from gateway.drivers.settings import MeterLineSettings
 from gateway.errors import GatewayError
 from gateway.health.stats import LineStats
-from gateway.lines import build_line
+from gateway.lines import Records, RunningLine, build_line
 from gateway.outbox import Outbox
 from gateway.polling.clock import Clock
-from gateway.polling.worker import LineWorker, Record
+from gateway.polling.worker import LineWorker
 from gateway.settings import SiteSettings
 from gateway.tasks import end
 from gateway.templates.library import Library
@@ -38,22 +39,6 @@ class PlantError(GatewayError):
 
 class PlantStopping(PlantError):
     """Too late for changes."""
-
-
-class AnyLine(Protocol):
-    """A line, whether it asks its meters or is told by them."""
-
-    stats: LineStats
-
-    @property
-    def devices(self) -> tuple[str, ...]:
-        """Codes of what hangs on it."""
-
-    async def run(self) -> None:
-        """Works until `stop`; once only."""
-
-    def stop(self) -> None:
-        """Lets `run` finish what it is doing and return."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +72,12 @@ def recipes(site: SiteSettings, library: Library) -> dict[str, Recipe]:
     found: dict[str, Recipe] = {}
     for line in site.lines:
         devices = [device for device, _ in line.all_devices()]
-        periods = tuple(device.periods or site.periods for device in devices)
         templates = tuple(library.meter(template) for template in sorted({device.template for device in devices}))
-        found[f"line {line.name}"] = Recipe(line, (periods, site.report, site.time_zone, templates))
+        shared: tuple[object, ...] = (templates,)
+        if isinstance(line, MeterLineSettings):
+            periods = tuple(device.periods or site.periods for device, _ in line.all_devices())
+            shared = (periods, site.report, site.time_zone, templates)
+        found[f"line {line.name}"] = Recipe(line, shared)
     for barrier in site.barriers:
         found[f"barriers {barrier.name}"] = Recipe(barrier)
     return found
@@ -109,7 +97,7 @@ def compare(old: Recipes, new: Recipes) -> Changes:
 class _Unit:
     name: str
     recipe: Recipe
-    part: AnyLine | BarrierLine
+    part: RunningLine | BarrierLine
     task: "asyncio.Task[None] | None" = None
     trusted: bool = field(default=False)
     """Whether its failure is one of the gateway; before that it is one of the change that brought it."""
@@ -119,9 +107,9 @@ class _Unit:
 class Plant:
     """The running parts of a site. Build it inside the event loop."""
 
-    def __init__(self, site: SiteSettings, library: Library, clock: Clock, record: Record, outbox: Outbox) -> None:
+    def __init__(self, site: SiteSettings, library: Library, clock: Clock, records: Records, outbox: Outbox) -> None:
         """Builds every part; nothing is opened yet. Raises ConfigError."""
-        self._clock, self._record, self._outbox = clock, record, outbox
+        self._clock, self._records, self._outbox = clock, records, outbox
         self._site, self._library = site, library
         self._units = [self._built(name, recipe, site, library) for name, recipe in recipes(site, library).items()]
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -135,7 +123,7 @@ class Plant:
         return self._site
 
     @property
-    def lines(self) -> tuple[AnyLine, ...]:
+    def lines(self) -> tuple[RunningLine, ...]:
         """The lines with meters. A new tuple after each change, so that another thread may walk through it."""
         return tuple(unit.part for unit in self._units if not isinstance(unit.part, BarrierLine))
 
@@ -279,7 +267,7 @@ class Plant:
         settings = recipe.settings
         if isinstance(settings, BarrierLineSettings):
             return _Unit(name, recipe, BarrierLine(settings, self._outbox))
-        return _Unit(name, recipe, build_line(settings, site, library, self._clock, self._record))
+        return _Unit(name, recipe, build_line(settings, site, library, self._clock, self._records))
 
     def _start(self, unit: _Unit) -> None:
         unit.task = asyncio.create_task(unit.part.run(), name=unit.name)
@@ -311,7 +299,7 @@ class Plant:
         return late
 
 
-def _alive(part: AnyLine | BarrierLine) -> frozenset[str]:
+def _alive(part: RunningLine | BarrierLine) -> frozenset[str]:
     if isinstance(part, BarrierLine):
         return part.devices if part.connected else frozenset()
     if not isinstance(part, LineWorker):

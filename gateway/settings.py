@@ -12,10 +12,12 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from gateway.contract.limits import MAX_POINTS_PER_BATCH
 from gateway.drivers.barrier.settings import BarrierLineSettings
-from gateway.drivers.settings import Code, DeviceSettings, LineSettings, Periods, Seconds
+from gateway.drivers.coap.settings import CoapDevice
+from gateway.drivers.line_kinds import LineSettings
+from gateway.drivers.settings import Code, DeviceSettings, Periods, Seconds
 from gateway.templates.base import DeviceTemplate, Strict
 from gateway.templates.library import Library, meter_schema
-from gateway.templates.located import Finding, load_located
+from gateway.templates.located import Finding, Loc, load_located
 from gateway.templates.modbus import ModbusTemplate
 from gateway.templates.report import ReportSettings
 from gateway.uplink.settings import BrokerSettings
@@ -126,11 +128,11 @@ _Stations = dict[tuple[str, int | str], set[tuple[str, int]]]
 def _line_findings(line: LineSettings, library: Library, seen: set[str]) -> Iterable[Finding]:
     stations: _Stations = {}
     try:
-        devices = list(line.all_devices())
+        devices: list[tuple[DeviceSettings | CoapDevice, Loc]] = list(line.all_devices())
     except ValidationError as error:
         yield ("device_series",), f"device codes of letters, digits, '.', '_', '-': {error.errors()[0]['msg']}"
         return
-    told: set[tuple[int | str, ...]] = set()
+    told: set[Loc] = set()
     for device, loc in devices:
         if device.id in seen:
             yield (*loc, "id"), _once("device id", device.id)
@@ -151,18 +153,25 @@ _CALLED_BY: Final = {"modbus": "unit_id", "dlt645": "address", "cjt188": "addres
 """How a meter of each protocol is called on its line."""
 _DIGITS: Final = {"dlt645": 12, "cjt188": 14}
 """Of the address of a meter that is called by its number."""
-_SPOKEN_ON: Final = {"modbus-tcp": ("modbus",), "bus": ("modbus", "dlt645", "cjt188")}
+_SPOKEN_ON: Final = {
+    "modbus-tcp": ("modbus",),
+    "bus": ("modbus", "dlt645", "cjt188"),
+    "coap-server": ("senml",),
+    "coap-client": ("senml",),
+}
 """Which protocols each kind of line carries."""
 
 
 def _station_finding(
-    line: LineSettings, device: DeviceSettings, template: DeviceTemplate, stations: _Stations
+    line: LineSettings, device: DeviceSettings | CoapDevice, template: DeviceTemplate, stations: _Stations
 ) -> tuple[str, str]:
     """(key, what was expected there) of what is wrong with how the device is called; an empty text when nothing is."""
     protocol = template.protocol
     if protocol not in _SPOKEN_ON[line.protocol]:
         spoken = " or ".join(_SPOKEN_ON[line.protocol])
         return "template", f"a template of {spoken} on a {line.protocol} line, {device.template} speaks {protocol}"
+    if isinstance(device, CoapDevice):
+        return "", ""  # it is known by its code or its address, which its line judges
     key = _CALLED_BY[protocol]
     station = getattr(device, key)
     if station is None:

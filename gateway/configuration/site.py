@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from gateway.contract.configuration import Configuration
-from gateway.drivers.settings import ModbusTcpLineSettings
+from gateway.drivers.coap.settings import CoapServerLineSettings
+from gateway.drivers.line_kinds import LineSettings
+from gateway.drivers.settings import BusLineSettings, MeterLineSettings, ModbusTcpLineSettings
 from gateway.errors import ConfigError, Problem
 from gateway.settings import RemotePart, SiteSettings, whole_findings
 from gateway.templates.library import Library
@@ -80,13 +82,25 @@ def _secrets(remote: RemotePart, local: SiteSettings) -> Iterator[Finding]:
     for number, barrier in enumerate(remote.barriers):
         if _has_secrets(barrier.broker) and barrier.broker not in known:
             yield ("barriers", number, "broker"), "no password or key, or a broker that the site file has like this"
-    known_tls = [(line.endpoint, line.tls) for line in local.lines if isinstance(line, ModbusTcpLineSettings)]
+    known_lines = [secret for line in local.lines for _, secret in _secrets_of(line)]
     for number, line in enumerate(remote.lines):
-        if isinstance(line, ModbusTcpLineSettings):
-            if line.tls is not None and (line.endpoint, line.tls) not in known_tls:
-                yield ("lines", number, "tls"), "no tls, or a connection that the site file has like this"
-        elif line.serial is not None and not _is_device(line.serial.path):
+        for loc, secret in _secrets_of(line):
+            if secret not in known_lines:
+                yield ("lines", number, *loc), f"no {loc[-1]}, or one that the site file has like this at this place"
+        if isinstance(line, BusLineSettings) and line.serial is not None and not _is_device(line.serial.path):
             yield ("lines", number, "serial", "path"), "a port below /dev/"
+
+
+def _secrets_of(line: LineSettings) -> Iterator[tuple[tuple[int | str, ...], tuple[object, ...]]]:
+    """(where it stands in the line, the secret with all that says whom it is shown to)."""
+    if isinstance(line, ModbusTcpLineSettings) and line.tls is not None:
+        yield ("tls",), (line.endpoint, line.tls)
+    if isinstance(line, CoapServerLineSettings) and line.tokens_file is not None:
+        yield ("tokens_file",), (line.endpoint, line.tokens_file)
+    if isinstance(line, MeterLineSettings):
+        for device, loc in line.all_devices():
+            if device.password is not None:
+                yield (*loc, "password"), (line.endpoint, device.address, device.password)
 
 
 def _has_secrets(endpoint: MqttEndpoint) -> bool:

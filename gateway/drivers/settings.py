@@ -207,7 +207,3 @@ class BusLineSettings(MeterLineSettings):
             return "serial", self.serial.path
         assert self.converter is not None
         return "converter", f"{self.converter.host}:{self.converter.port}"
-
-
-LineSettings = Annotated[ModbusTcpLineSettings | BusLineSettings, Field(discriminator="protocol")]
-"""Every kind of line."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from gateway.drivers.settings import BusLineSettings, DeviceSettings, LineSettings, ModbusTcpLineSettings
+from gateway.drivers.line_kinds import PolledLineSettings
+from gateway.drivers.settings import BusLineSettings, DeviceSettings, ModbusTcpLineSettings
 from gateway.lines import timing_of
 from gateway.settings import SiteSettings
 from gateway.templates.base import DeviceTemplate
@@ -71,7 +72,7 @@ class Fleet:
             if isinstance(line, ModbusTcpLineSettings):
                 self.lines[line.name] = MeterLine(line.name, self._units_of(line))
                 self._addresses[line.name] = (line.host, line.port)
-            elif line.converter is not None or options.ptys:
+            elif isinstance(line, BusLineSettings) and (line.converter is not None or options.ptys):
                 self._plug_in(line)
 
     async def start(self) -> None:
@@ -133,7 +134,7 @@ class Fleet:
         options = self._options
         return Dwelling(options.seed, device.id, template.medium.value, options.time_zone)
 
-    def _units_of(self, line: LineSettings) -> dict[int, Answers]:
+    def _units_of(self, line: PolledLineSettings) -> dict[int, Answers]:
         """The Modbus meters of a line by their units."""
         units: dict[int, list[SimulatedMeter]] = {}
         for device, _ in line.all_devices():
@@ -142,7 +143,7 @@ class Fleet:
             units.setdefault(device.unit_id, []).append(self._meter(device, line))
         return {unit: meters[0] if len(meters) == 1 else SimulatedUnit(meters) for unit, meters in units.items()}
 
-    def _meter(self, device: DeviceSettings, line: LineSettings) -> SimulatedMeter:
+    def _meter(self, device: DeviceSettings, line: PolledLineSettings) -> SimulatedMeter:
         options = self._options
         template = options.library.meter(device.template)
         assert isinstance(template, ModbusTemplate)

@@ -12,7 +12,7 @@ import yaml
 from gateway.app import Gateway
 from gateway.contract import codec
 from gateway.contract.topics import Down
-from gateway.plant import AnyLine
+from gateway.lines import RunningLine
 from gateway.settings import load_site
 from simulators.modbus.fleet import Fleet, FleetOptions
 from tests.integration.broker import Mosquitto, until
@@ -62,7 +62,7 @@ class Running:
         configuration = self.cloud.configuration(number, site, **fields)
         await self.cloud.send(codec.encode_configuration(configuration), Down.CONFIG)
 
-    def worker(self, line: str) -> AnyLine:
+    def worker(self, line: str) -> RunningLine:
         """The worker of a line that runs now."""
         return next(worker for worker in self.gateway.plant.lines if worker.stats.name == line)
 

@@ -53,13 +53,16 @@ async def running_plant(tmp_path: Path) -> AsyncIterator[Running]:
     site = SiteSettings.model_validate(raw)
     points: list[Point] = []
 
-    async def record(new: Sequence[Point]) -> None:
-        points.extend(new)
+    class Kept:
+        async def record(self, new: Sequence[Point]) -> None:
+            points.extend(new)
+
+        record_durably = record
 
     outbox = Outbox.open(tmp_path / "outbox.sqlite", 1 << 24)
     fleet = Fleet(site, FleetOptions())
     await fleet.start()
-    plant = Plant(site, LIBRARY, Clock(), record, outbox)
+    plant = Plant(site, LIBRARY, Clock(), Kept(), outbox)
     task = asyncio.create_task(plant.run())
     await until(lambda: len(plant.busy) == 2 and all(worker.stats.connects for worker in plant.lines))
     try:
