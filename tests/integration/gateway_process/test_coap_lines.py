@@ -6,10 +6,10 @@ from pathlib import Path
 
 from gateway.app import Gateway
 from gateway.contract import codec
+from gateway.contract.messages import Point
 from gateway.contract.topics import Up
 from gateway.settings import SiteSettings
 from simulators.coap.fleet import CoapFleet, CoapFleetOptions
-from tests.integration.modbus.fleet import until
 from tests.templates import LIBRARY
 
 
@@ -46,11 +46,12 @@ async def test_pushed_and_observed_values_reach_the_outbox(tmp_path: Path) -> No
     lines = [line for line in site.lines if line.protocol in ("coap-server", "coap-client")]
     meters = asyncio.create_task(CoapFleet(lines, CoapFleetOptions(period_s=0.2)).run(stop))
     try:
-        await until(lambda: all(line.stats.devices[0].points for line in gateway.plant.lines), 20)
-        await until(lambda: gateway.recorder.recorded > 0)
-        rows = await gateway.outbox.waiting(0, 100, [Up.READINGS])
-        points = [point for row in rows for point in codec.decode_points(row.body)]
-        assert {point.device for point in points} == {"w-1", "e-1"}
+        points: list[Point] = []
+        async with asyncio.timeout(20):
+            while {point.device for point in points} != {"w-1", "e-1"}:
+                await asyncio.sleep(0.05)
+                rows = await gateway.outbox.waiting(0, 100, [Up.READINGS])
+                points = [point for row in rows for point in codec.decode_points(row.body)]
         assert "volume_total" in {point.channel for point in points if point.device == "w-1"}
     finally:
         stop.set()
