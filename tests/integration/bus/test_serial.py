@@ -33,7 +33,7 @@ def pty() -> Iterator[tuple[int, str]]:
 
 
 def line_on(**port: object) -> ModbusLine:
-    medium = SerialMedium(SerialPort(**port))  # type: ignore[arg-type]
+    medium = SerialMedium(SerialPort(**port))
     return ModbusLine(Bus(medium, Timing(0.2), reopens=False, may_echo=True), Rtu())
 
 

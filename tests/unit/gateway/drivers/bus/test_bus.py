@@ -12,8 +12,8 @@ from gateway.errors import ExceptionReply, LineDown, MalformedReply, NoAnswer
 from simulators.bus.wire import SimulatedBus
 from simulators.modbus.faults import Fault, Faults
 from simulators.modbus.station import ModbusStation
+from tests.encoded_meter import EncodedMeter
 from tests.simulated_bus import BAUD_9600, JoinedMedium, joined
-from tests.unit.gateway.drivers.bus.encoded import EncodedMeter
 from tests.virtual_time import run
 
 CHARACTER_S = BAUD_9600.character_s
