@@ -181,13 +181,20 @@ class BusLineSettings(MeterLineSettings):
     silence_ms: Annotated[int, Field(ge=0, le=1_000)] | None = None
     """Rest between two frames; 3.5 characters when absent (1.75 ms above 19,200 baud)."""
     late_answer_s: Annotated[float, Field(gt=0, le=60)] = 2.0
-    """Nothing arrives later than this after its question. After a timeout no question is asked whose answer could be
-    mistaken for the missing one, until this has passed."""
+    """Nothing arrives later than this after its question: the one thing that a bus must know to tell every answer from
+    any other. After a timeout nothing is asked whose answer could be mistaken for the missing one, until it has passed;
+    a long time costs only where devices fail, or where equal answers come from different registers."""
 
     @model_validator(mode="after")
     def _one_medium(self) -> Self:
         if (self.serial is None) == (self.converter is None):
             raise ValueError("expected one of serial and converter")
+        return self
+
+    @model_validator(mode="after")
+    def _late_behind_timeout(self) -> Self:
+        if self.late_answer_s < self.timeout_s:
+            raise ValueError(f"expected late_answer_s not below timeout_s, which is {self.timeout_s:g}")
         return self
 
     @property

@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.benchmarks.measure import Measure, show
 
-_ALL: Final = ("polling", "ingest", "rating")
+_ALL: Final = ("polling", "bus", "ingest", "rating")
 
 
 def main() -> None:

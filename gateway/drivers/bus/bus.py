@@ -20,6 +20,8 @@ _MOST_BYTES: Final = 2_048
 """No answer of any protocol is longer; what goes on without end is noise."""
 _MOST_NOISE_S: Final = 5.0
 """A bus on which it is not silent for this long is broken."""
+_TICK_S: Final = 1e-5
+"""No clock wakes anybody so exactly; a wait of less would become one of a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +143,8 @@ class Bus:
         self._memory.changed()
 
     async def _silent(self, question: Question[T]) -> None:
-        """Waits until the bus is silent and nothing lies unread. Raises LineDown."""
-        patience = 0.0
+        """Waits until the bus is silent and all that had arrived by then is read. Raises LineDown."""
+        patience = slept_until = 0.0
         while True:
             if self._pipe is None:
                 raise LineDown(f"{self} broke the connection")
@@ -152,14 +154,19 @@ class Bus:
             if now > patience:
                 self.close()
                 raise LineDown(f"{self} is never silent")
-            if now < silent_at:
+            if now + _TICK_S < silent_at:
                 await asyncio.sleep(silent_at - now)
+                slept_until = silent_at
+            elif slept_until == silent_at:
+                # The loop reads what there is before it wakes sleepers.
+                self._clear_at = silent_at
+                return
             elif await self._cleared(seen):
                 self._clear_at = now
                 return
 
     async def _cleared(self, seen: float) -> bool:
-        """Reads what may lie unread because the loop was busy; whether there was nothing, and the bus is still ours."""
+        """Reads what may lie unread because the loop was busy; whether there was nothing."""
         await asyncio.sleep(0)  # the loop polls
         await asyncio.sleep(0)  # and hands over what it found
         return self._last_byte == seen
