@@ -24,6 +24,7 @@ from gateway.uplink.uplink import Uplink
 log = structlog.get_logger(__name__)
 
 OUTBOX_FILE: Final = "outbox.sqlite"
+CLOCK_FILE: Final = "clock"
 _WIND_DOWN_S: Final = 20.0
 """Longest end of lines, recorder and health; the uplink's own drain comes on top."""
 
@@ -38,9 +39,9 @@ class Gateway:
     def __init__(self, site: SiteSettings, library: Library) -> None:
         """Opens the outbox and builds everything; nothing is sent yet. Raises ConfigError, OutboxError, OSError."""
         self._site = site
-        self._clock = Clock()
         site.state_directory.mkdir(parents=True, exist_ok=True)
-        self.outbox = Outbox.open(site.state_directory / OUTBOX_FILE, site.outbox_max_bytes)
+        self._clock = Clock(kept_in=site.state_directory / CLOCK_FILE)
+        self.outbox = Outbox.open(site.state_directory / OUTBOX_FILE, site.outbox_max_bytes, self._clock.now_ms)
         self.recorder = Recorder(self.outbox, site.recorder.max_points, site.recorder.linger_s)
         self.workers = [build_line(line, site, library, self._clock, self.recorder.record) for line in site.lines]
         self._barriers = [BarrierLine(line, self.outbox) for line in site.barriers]

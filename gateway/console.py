@@ -14,8 +14,10 @@ from gateway.app import Gateway
 from gateway.drivers.modbus.meter import compile_template
 from gateway.errors import ConfigError
 from gateway.settings import load_site
+from gateway.templates.base import DeviceTemplate
 from gateway.templates.library import Library
 from gateway.templates.modbus import ModbusTemplate
+from gateway.templates.senml import SenmlTemplate
 from gateway.uplink.settings import CredentialsMissing
 
 
@@ -75,16 +77,36 @@ def template_rows(library: Library) -> list[dict[str, Any]]:
 def template_text(template_id: str, library: Library, as_json: bool) -> str:
     """One template for `devices show`: the file's content and the requests of a full poll. Raises ConfigError."""
     template = library.meter(template_id)
+    if isinstance(template, SenmlTemplate):
+        return _senml_text(template, as_json)
     assert isinstance(template, ModbusTemplate)
     reader = max(compile_template(template).items(), key=lambda item: len(item[0]))[1]
     reads = [{"function": one.block.function, "address": one.block.address, "count": one.block.count} for one in reader]
     if as_json:
         return json.dumps({**template.model_dump(mode="json"), "reads": reads}, ensure_ascii=False, indent=2)
-    lines = [f"{template.vendor} {template.model} ({template.medium.value}), proven: {template.proven}"]
-    lines += [f"  source: {source.reference} - {source.covers}" for source in template.sources]
+    lines = _identity(template)
     lines += [
         f"  {one.channel:32} FC{one.function} @{one.address:<6} {one.type.value}  × {one.scale} {one.unit}"
         for one in template.registers
     ]
     lines += [f"  read FC{one['function']} @{one['address']} × {one['count']}" for one in reads]
     return "\n".join(lines)
+
+
+def _identity(template: DeviceTemplate) -> list[str]:
+    lines = [f"{template.vendor} {template.model} ({template.medium.value}), proven: {template.proven}"]
+    return lines + [f"  source: {source.reference} - {source.covers}" for source in template.sources]
+
+
+def _senml_text(template: SenmlTemplate, as_json: bool) -> str:
+    if as_json:
+        return json.dumps(template.model_dump(mode="json"), ensure_ascii=False, indent=2)
+    return "\n".join(
+        [
+            *_identity(template),
+            *(
+                f"  {one.channel:32} record {one.record:20} {one.field:5} × {one.scale} {one.unit}"
+                for one in template.registers
+            ),
+        ]
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from gateway.drivers.base import Group, Line, ReadsMeter
 from gateway.drivers.bus.bus import Bus, Timing
@@ -11,10 +12,13 @@ from gateway.drivers.modbus.line import ModbusLine, ModbusTcpLine
 from gateway.drivers.modbus.meter import ModbusMeter, Programs, compile_template
 from gateway.drivers.settings import BusLineSettings, DeviceSettings, LineSettings, ModbusTcpLineSettings
 from gateway.polling.clock import Clock
+from gateway.polling.midnight import midnights
+from gateway.polling.report import ReportRules, rules_of
 from gateway.polling.worker import LineWorker, Record
 from gateway.settings import SiteSettings
 from gateway.templates.library import Library
 from gateway.templates.modbus import ModbusTemplate
+from gateway.templates.report import ReportSettings
 
 _FRAMINGS: Final[dict[str, type[Framing]]] = {"rtu": Rtu, "ascii": Ascii}
 _SHORTEST_SILENCE_S: Final = 0.00175
@@ -29,7 +33,19 @@ def build_line(
     periods: Sequence[Mapping[Group, int]] = [
         (device.periods or site.periods).in_ms() for device, _ in settings.all_devices()
     ]
-    return LineWorker(settings.name, line, meters, periods, clock, record)
+    rules = [
+        report_rules(device.report, site.report, library.meter(device.template).report)
+        for device, _ in settings.all_devices()
+    ]
+    next_midnight = midnights(ZoneInfo(site.time_zone))
+    return LineWorker(settings.name, line, meters, periods, clock, record, next_midnight, rules)
+
+
+def report_rules(
+    device: ReportSettings | None, site: ReportSettings | None, template: ReportSettings | None
+) -> ReportRules | None:
+    """What a device reports: everything, unless site or device ask for exceptions; then also what its template says."""
+    return None if device is None and site is None else rules_of((template, site, device))
 
 
 def line_with_meters(settings: LineSettings, library: Library) -> tuple[Line, list[ReadsMeter]]:

@@ -16,6 +16,7 @@ from gateway.drivers.settings import Code, DeviceSettings, LineSettings, Periods
 from gateway.templates.base import Strict
 from gateway.templates.library import Library, meter_schema
 from gateway.templates.located import Finding, load_located
+from gateway.templates.report import ReportSettings
 from gateway.uplink.settings import BrokerSettings
 
 
@@ -63,6 +64,8 @@ class SiteSettings(Strict):
     time_zone: TimeZone = "Asia/Shanghai"
     """Of the property: when its day begins, and what a meter's clock is set to."""
     periods: Periods = Periods()
+    report: ReportSettings | None = None
+    """Report by exception; every value is reported when it is absent here and at the device."""
     recorder: RecorderSettings = RecorderSettings()
     outbox_max_bytes: Annotated[int, Field(ge=1_000_000)] = 512 * 1024 * 1024
     health_port: Annotated[int, Field(ge=0, le=65_535)] | None = None

@@ -139,7 +139,8 @@ def _unpack(payload: bytes) -> bytes:
         text = _inflate(payload)
     elif payload[0] != _JSON_START:
         raise ContractError("bad-encoding", f"first byte 0x{payload[0]:02x}, expected 0x5b (JSON) or 0x78 (zlib)")
-    _check_nesting(text)
+    if nested_deeper(text, limits.MAX_NESTING):
+        raise ContractError("too-deep", f"nested deeper than {limits.MAX_NESTING}")
     return text
 
 
@@ -156,13 +157,12 @@ def _inflate(payload: bytes) -> bytes:
     return text
 
 
-def _check_nesting(text: bytes) -> None:
-    """Refuses deep nesting without recursion: each round removes the innermost pairs of brackets."""
+def nested_deeper(text: bytes, most: int) -> bool:
+    """Whether JSON nests deeper than `most`; without recursion: each round removes the innermost pairs of brackets."""
     brackets = _STRING.sub(b"", text).translate(None, _NOT_BRACKETS)
-    for _ in range(limits.MAX_NESTING):
+    for _ in range(most):
         brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
-    if b"[]" in brackets or b"{}" in brackets:
-        raise ContractError("too-deep", f"nested deeper than {limits.MAX_NESTING}")
+    return b"[]" in brackets or b"{}" in brackets
 
 
 def _versioned(text: bytes) -> bytes:

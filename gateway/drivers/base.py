@@ -45,6 +45,8 @@ class ReadOutcome:
     malformed: int = 0
     timeouts: int = 0
     round_trips_us: list[int] = field(default_factory=list)
+    error: str = ""
+    """What went wrong last, for people."""
 
     @property
     def answered(self) -> bool:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from gateway.contract.limits import MAX_CODE_CHARS
 from gateway.drivers.base import Group
 from gateway.templates.base import Strict
+from gateway.templates.report import ReportSettings
 
 _CODE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Code = Annotated[str, Field(min_length=1, max_length=MAX_CODE_CHARS, pattern=_CODE_PATTERN)]
@@ -47,6 +48,8 @@ class DeviceSettings(Strict):
     """Address of a meter that is called by its number (DL/T 645: 12 digits, CJ/T 188: 14)."""
     periods: Periods | None = None
     """The site's periods when absent."""
+    report: ReportSettings | None = None
+    """Report by exception; what is given here goes before the site's."""
 
 
 _RANGE = re.compile(r"(\d{1,5})\.\.(\d{1,5})")
@@ -70,6 +73,7 @@ class DeviceSeries(Strict):
     first_unit_id: UnitId = 1
     ranges: Annotated[dict[str, Annotated[str, AfterValidator(_range_text)]], Field(min_length=1)]
     periods: Periods | None = None
+    report: ReportSettings | None = None
 
     @model_validator(mode="after")
     def _named(self) -> Self:
@@ -90,6 +94,7 @@ class DeviceSeries(Strict):
                 template=self.template,
                 unit_id=self.first_unit_id + number,
                 periods=self.periods,
+                report=self.report,
             )
 
     def _values(self, name: str) -> list[str]:

@@ -60,6 +60,15 @@ class GatewayCollector(Collector):
             seen.add_metric([line_name, device.device], device.last_seen_ms / 1000)
             trip.add_metric([line_name, device.device], device.report().round_trip_us / 1_000_000)
         yield from (seen, trip)
+        busy = GaugeMetricFamily("gatemeter_line_utilisation", "Share of recent time in transactions", labels=_LINE)
+        for line in self._lines:
+            busy.add_metric([line.name], line.utilisation)
+        failing = GaugeMetricFamily(
+            "gatemeter_device_failures_in_a_row", "Visits since the last answer", labels=_DEVICE
+        )
+        for line_name, device in self._devices():
+            failing.add_metric([line_name, device.device], device.failures_in_a_row)
+        yield from (busy, failing)
         if self.health is not None:
             for name, text in _QUEUE_GAUGES.items():
                 yield GaugeMetricFamily(

@@ -9,6 +9,7 @@ from gateway.contract.messages import DeviceHealth
 from gateway.drivers.base import ReadOutcome
 
 _ROUND_TRIPS_KEPT: Final = 31
+_UTILISATION_S: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -25,6 +26,8 @@ class DeviceStats:
     points: int = 0
     last_seen_ms: int = 0
     failures_in_a_row: int = 0
+    last_error: str = ""
+    """What went wrong last, for people; kept when all is well again."""
     round_trips_us: deque[int] = field(default_factory=lambda: deque(maxlen=_ROUND_TRIPS_KEPT))
 
     def count(self, outcome: ReadOutcome, now_ms: int) -> None:
@@ -35,6 +38,8 @@ class DeviceStats:
         self.malformed += outcome.malformed
         self.missing += outcome.missing
         self.round_trips_us.extend(outcome.round_trips_us)
+        if outcome.error:
+            self.last_error = outcome.error
         if outcome.answered:
             self.last_seen_ms = now_ms
             self.failures_in_a_row = 0
@@ -66,3 +71,17 @@ class LineStats:
     late_visits: int = 0
     """Visits that began more than one shortest period behind their slot: the line is too full."""
     busy_s: float = 0.0
+    """In transactions since the start."""
+    utilisation: float = 0.0
+    """Share of the time spent in transactions, in the last ten seconds or so."""
+    _counted: tuple[float, float] | None = None
+    """(time, `busy_s`) where the present stretch of ten seconds began."""
+
+    def count_time(self, busy_s: float, now_s: float) -> None:
+        """`busy_s` of the line's own count, at a time of a clock that runs evenly."""
+        self.busy_s = busy_s
+        if self._counted is None:
+            self._counted = now_s, busy_s
+        elif (stretch := now_s - self._counted[0]) >= _UTILISATION_S:
+            self.utilisation = min((busy_s - self._counted[1]) / stretch, 1.0)
+            self._counted = now_s, busy_s

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
+from time import monotonic
 from typing import Final, TypeVar
+from zoneinfo import ZoneInfo
 
 import structlog
 
@@ -13,8 +15,10 @@ from gateway.drivers.turns import urgent
 from gateway.errors import GatewayError, LineDown
 from gateway.health.stats import DeviceStats, LineStats
 from gateway.polling.clock import Clock
+from gateway.polling.midnight import NextMidnight, midnights
 from gateway.polling.orders import carry_out, read_outcome
-from gateway.polling.schedule import LineSchedule, spread
+from gateway.polling.report import Reporter, ReportRules
+from gateway.polling.schedule import LineSchedule, Visit, spread
 from gateway.tasks import end
 
 T = TypeVar("T")
@@ -22,13 +26,13 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 Record = Callable[[Sequence[Point]], Awaitable[None]]
-_FIRST_RECONNECT_S = 0.25
-_LONGEST_RECONNECT_S = 15.0
-_REST_AFTER_FAILURE = 3
-"""After a failed visit, devices known to fail are left alone for this many times its length: they take at most a
-quarter of the line together, however many they are."""
+_FIRST_RECONNECT_S: Final = 0.25
+_LONGEST_RECONNECT_S: Final = 15.0
 _ORDERS_END_S: Final = 10.0
 """How long orders that are being carried out may go on after `stop`."""
+_WAIT_FOR_TIME_S: Final = 1.0
+_ESTIMATED: Final = int(Quality.ESTIMATED_CLOCK)
+_UTC: Final = midnights(ZoneInfo("UTC"))
 
 
 class Interrupted(GatewayError):
@@ -51,8 +55,13 @@ class LineWorker:
         periods_ms: Sequence[Mapping[Group, int]],
         clock: Clock,
         record: Record,
+        next_midnight: NextMidnight = _UTC,
+        rules: Sequence[ReportRules | None] = (),
     ) -> None:
-        """`periods_ms` gives, for the meter at the same position, the period of each of its groups."""
+        """`periods_ms` gives, for the meter at the same position, the period of each of its groups.
+
+        `rules` does so for report by exception; a meter without reports everything.
+        """
         self.stats = LineStats(name, [DeviceStats(meter.device) for meter in meters])
         self._line, self._meters, self._clock, self._record = line, meters, clock, record
         beats = [
@@ -60,16 +69,16 @@ class LineWorker:
             for index, (meter, periods) in enumerate(zip(meters, periods_ms, strict=True))
         ]
         self._shortest_ms = min((beat.period_ms for device in beats for beat in device.values()), default=0)
-        self._schedule = LineSchedule(beats, clock.now_ms())
+        self._schedule = LineSchedule(beats, clock.now_ms(), next_midnight)
+        self._reporters = [Reporter(rule) if rule is not None else None for rule in rules or [None] * len(meters)]
         self._index = {meter.device: index for index, meter in enumerate(meters)}
         self._one_at_a_time = [asyncio.Lock() for _ in meters]
         self._orders: set[asyncio.Task[object]] = set()
         self._ordered: dict[int, int] = {}
         """Orders of each device that has some; meanwhile its visits are held."""
-        self._held: set[int] = set()
+        self._held: dict[int, Visit] = {}
         self._wake = asyncio.Event()
         self._stopping = False
-        self._failing_rest_until_ms = 0
         self._reconnect_s = _FIRST_RECONNECT_S
 
     @property
@@ -108,20 +117,23 @@ class LineWorker:
         KeyError for a device of another line.
         """
         index = self._index[device]
-        return await self._overtake(index, lambda: self._visit(index, self._meters[index].groups))
+        return await self._overtake(index, lambda: self._read_all(index))
 
     async def run(self) -> None:
         """Polls until `stop`; returns with the line closed."""
         try:
             while not self._stopping:
-                if not self._line.connected and not await self._connect():
-                    continue
-                if (due := self._schedule.next_due()) is None:
+                now = self._clock.now_ms()
+                if not self._clock.knows:
+                    await self._sleep(_WAIT_FOR_TIME_S)
+                elif not self._line.connected:
+                    await self._connect()
+                elif (wait_ms := self._schedule.wait_ms(now)) is None:
                     await self._sleep(None)
-                elif (wait_ms := due - self._clock.now_ms()) > 0:
+                elif wait_ms > 0:
                     await self._sleep(wait_ms / 1000)
-                else:
-                    await self._visit_due(due)
+                elif (visit := self._schedule.take(now)) is not None:
+                    await self._make(visit, now)
             await self._finish_orders()
         finally:
             self._stopping = True
@@ -152,75 +164,85 @@ class LineWorker:
             self._ordered[index] -= 1
             if not self._ordered[index]:
                 del self._ordered[index]
-                if index in self._held:
-                    self._held.discard(index)
-                    self._schedule.release(index)
-                    self._wake.set()
+                if (visit := self._held.pop(index, None)) is not None:
+                    self._schedule.release(visit)
+            self._wake.set()  # for the visit that was held, and for a line that is connected again
 
     async def _finish_orders(self) -> None:
         if self._orders:
             await asyncio.wait(self._orders, timeout=_ORDERS_END_S)
 
-    async def _connect(self) -> bool:
+    async def _connect(self) -> None:
         try:
             async with self._line.turns:
                 self._reconnect_s = _FIRST_RECONNECT_S
-                return True
         except LineDown as error:
             log.warning("line-down", line=self.stats.name, reason=str(error), retry_in_s=self._reconnect_s)
             await self._sleep(self._reconnect_s)
             self._reconnect_s = min(2 * self._reconnect_s, _LONGEST_RECONNECT_S)
-            return False
         finally:
             self._count_line()
 
     def _count_line(self) -> None:
         turns = self._line.turns
         self.stats.connects, self.stats.connect_failures = turns.connects, turns.connect_failures
-        self.stats.busy_s = self._line.busy_s
+        self.stats.count_time(self._line.busy_s, monotonic())
 
-    async def _visit_due(self, due_ms: int) -> None:
-        now = self._clock.now_ms()
-        index, groups = self._schedule.take(now)
+    async def _make(self, visit: Visit, now: int) -> None:
+        """A visit, unless the device is under orders; the schedule hears how it went."""
+        index = visit.device
         if index in self._ordered:
-            self._held.add(index)
+            self._held[index] = visit
             return
-        device = self.stats.devices[index]
-        if device.failures_in_a_row and now < self._failing_rest_until_ms:
-            self._schedule.postpone(index, self._failing_rest_until_ms)
-            return
-        if now - due_ms > self._shortest_ms:
+        if now - visit.due_ms > self._shortest_ms and not self._schedule.failures(index):
             self.stats.late_visits += 1
+        started = monotonic()
         try:
             async with self._one_at_a_time[index]:
-                await self._visit(index, groups)
-        except LineDown:
-            log.info("line-lost", line=self.stats.name)
-        done = self._clock.now_ms()
-        if device.failures_in_a_row:
-            self._failing_rest_until_ms = done + _REST_AFTER_FAILURE * (done - now)
-        self._schedule.put_back(index, groups, done, device.failures_in_a_row)
+                outcome = await self._visit(index, visit.groups, everything=False)
+        except LineDown as error:
+            log.info("line-lost", line=self.stats.name, reason=str(error))
+            self._schedule.missed(visit, self._clock.now_ms())
+            return
+        if outcome.answered and not outcome.timeouts and not outcome.malformed:
+            self._schedule.answered(visit, self._clock.now_ms())
+        else:  # also when a part came: what is missing is asked for again, and costs the line as much
+            self._schedule.failed(visit, self._clock.now_ms(), (monotonic() - started) * 1000)
 
-    async def _visit(self, index: int, groups: Groups) -> ReadOutcome:
+    async def _read_all(self, index: int) -> ReadOutcome:
+        """On demand: everything is read and reported."""
+        outcome = await self._visit(index, self._meters[index].groups, everything=True)
+        if outcome.answered:
+            self._schedule.heard(index, self._clock.now_ms())
+        return outcome
+
+    async def _visit(self, index: int, groups: Groups, everything: bool) -> ReadOutcome:
         meter, stats = self._meters[index], self.stats.devices[index]
         outcome = await meter.read(groups, self._clock.now_ms)
         self._count_line()
         self.stats.visits += 1
         was_failing = stats.failures_in_a_row
         stats.count(outcome, self._clock.now_ms())
-        if outcome.answered and was_failing:
+        if was_failing and outcome.answered:
             log.info("device-answers-again", device=meter.device, failed_visits=was_failing)
         elif stats.failures_in_a_row == 1:
-            log.warning("device-failed", device=meter.device, timeouts=outcome.timeouts, malformed=outcome.malformed)
-        clock_flag = Quality.ESTIMATED_CLOCK if self._clock.estimated else 0
-        points = [
-            Point(meter.device, reading.channel, taken_at, reading.value, reading.quality | clock_flag)
-            for taken_at, readings in outcome.answers
-            for reading in readings
-        ]
-        stats.points += len(points)
-        await self._record(points)
+            log.warning("device-failed", device=meter.device, reason=stats.last_error)
+        if outcome.answers:
+            points = self._points(index, outcome, everything or was_failing > 0)
+            stats.points += len(points)
+            await self._record(points)
         return outcome
+
+    def _points(self, index: int, outcome: ReadOutcome, everything: bool) -> list[Point]:
+        """What is told of the answers."""
+        device, reporter = self._meters[index].device, self._reporters[index]
+        flags = _ESTIMATED if self._clock.estimated else 0
+        points: list[Point] = []
+        for taken_at, readings in outcome.answers:
+            if reporter is not None:
+                readings = reporter.choose(readings, flags, taken_at, everything)
+            points += [Point(device, one.channel, taken_at, one.value, one.quality | flags) for one in readings]
+        return points
 
     async def _sleep(self, seconds: float | None) -> None:
         """Until the time has come, or `stop` or a device that is free again wakes the line."""

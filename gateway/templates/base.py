@@ -5,16 +5,12 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from gateway.contract.quantities import BY_CODE, EXPONENT_OF_PREFIXED_UNIT, Kind, Quantity
 from gateway.templates.located import Finding
-
-
-class Strict(BaseModel):
-    """Unknown keys are refused, values are not coerced."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+from gateway.templates.report import ReportSettings
+from gateway.templates.strict import Strict as Strict
 
 
 class Medium(StrEnum):
@@ -132,6 +128,8 @@ class DeviceTemplate(Strict):
     """How the facts were checked: on a device, against two independent documents, taken from one, or ours alone."""
     sources: Annotated[tuple[Source, ...], Field(min_length=1)]
     notes: str = ""
+    report: ReportSettings | None = None
+    """Dead bands that suit the device, for sites that report by exception."""
     protocol: str
     registers: Annotated[tuple[Measured, ...], Field(min_length=1)]
 

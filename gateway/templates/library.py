@@ -10,12 +10,13 @@ import gateway
 from gateway.templates.base import DeviceTemplate
 from gateway.templates.located import Finding, load_located
 from gateway.templates.modbus import ModbusTemplate
+from gateway.templates.senml import SenmlTemplate
 
-MeterTemplate = Annotated[ModbusTemplate, Field(discriminator="protocol")]
+MeterTemplate = Annotated[ModbusTemplate | SenmlTemplate, Field(discriminator="protocol")]
 """Every kind of meter template; the key `protocol` tells which."""
 
 _DEFAULT: Final = "modbus"
-_BY_PROTOCOL: Final[dict[str, type[DeviceTemplate]]] = {"modbus": ModbusTemplate}
+_BY_PROTOCOL: Final[dict[str, type[DeviceTemplate]]] = {"modbus": ModbusTemplate, "senml": SenmlTemplate}
 
 
 def firmware_config() -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil  # type: ignore[import-untyped]  # it brings no types
+import psutil
 import psycopg
 
 from simulators.broker.process import free_port

@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.benchmarks.measure import Measure, show
 
-_ALL: Final = ("polling", "bus", "ingest", "rating")
+_ALL: Final = ("polling", "bus", "dead", "footprint", "ingest", "rating")
 
 
 def main() -> None:

@@ -76,12 +76,13 @@ def _measured(medium: Medium) -> list[Measure]:
         Measure(name, ours.visits_per_s, "what the bus bears", ceiling, "polls", 0.97),
         Measure("the same, time that the bus is in use", busy, "all the time", 1, "s", 0.97),
         Measure(
-            "the same, points for a second of processor time",
+            "the same, points for processor time",
             ours.points_per_cpu_s,
             "0.033 s for 1,000 points",
             _AFFORDABLE,
             "points",
             1,
+            per="CPU-s",
         ),
     ]
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One comparison: our rate and the reference's, both in `unit` per second, measured in the same run."""
+    """One comparison: our rate and the reference's, both in `unit` per second (or `per`), measured in the same run."""
 
     name: str
     ours: float
@@ -20,6 +20,8 @@ class Measure:
     unit: str
     wanted: float | None = None
     """The ratio that the project promises, where it promises one."""
+    per: str = "s"
+    """What both rates are per."""
 
     @property
     def ratio(self) -> float:
@@ -38,9 +40,9 @@ def show(measures: Sequence[Measure]) -> None:
     for measure in measures:
         table.add_row(
             measure.name,
-            f"{measure.ours:,.0f} {measure.unit}/s",
+            f"{measure.ours:,.0f} {measure.unit}/{measure.per}",
             measure.reference_name,
-            f"{measure.reference:,.0f} {measure.unit}/s",
+            f"{measure.reference:,.0f} {measure.unit}/{measure.per}",
             f"{measure.ratio:.2f}",
             "" if measure.wanted is None else f"≥ {measure.wanted:g}",
         )

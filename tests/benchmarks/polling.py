@@ -6,50 +6,21 @@ points and hands them to the recorder.
 """
 
 import asyncio
-import multiprocessing
 import struct
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
 from time import perf_counter, process_time
 from typing import Final, cast
 
 from gateway.drivers.settings import ModbusTcpLineSettings
 from tests.benchmarks.measure import Measure
 from tests.benchmarks.meters import FUNCTION, REGISTERS, VALUES, Polled, devices, poll_flat_out
+from tests.benchmarks.peers import Manners, running_peers
 
 _LINES: Final = 20
 _METERS_PER_LINE: Final = 10
 _SECONDS: Final = 3.0
 _AFFORDABLE: Final = 1_000 / 0.03
 """Points for a second of processor time that the project promises: 0.03 s for 1,000."""
-
-
-class _Peer(asyncio.Protocol):
-    """Answers every read of registers with ones that count up."""
-
-    def __init__(self, delay_s: float) -> None:
-        self._delay_s = delay_s
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        body = bytes(range(2 * data[11]))
-        answer = data[:4] + struct.pack(">HBBB", 3 + len(body), data[6], data[7], len(body)) + body
-        if self._delay_s:
-            asyncio.get_running_loop().call_later(self._delay_s, self._transport.write, answer)
-        else:
-            self._transport.write(answer)
-
-
-def _serve(ports: Connection, delay_s: float) -> None:
-    async def run() -> None:
-        loop = asyncio.get_running_loop()
-        servers = [await loop.create_server(lambda: _Peer(delay_s), "127.0.0.1", 0) for _ in range(_LINES)]
-        ports.send([server.sockets[0].getsockname()[1] for server in servers])
-        await asyncio.Event().wait()
-
-    asyncio.run(run())
 
 
 async def _ours(ports: Sequence[int]) -> Polled:
@@ -110,25 +81,18 @@ def run() -> list[Measure]:
         measures.append(Measure(name, ours.visits_per_s, "bare asyncio loop", bare, "polls", 0.7 if delay_s else None))
         measures.append(
             Measure(
-                "the same, points for a second of processor time",
+                "the same, points for processor time",
                 ours.points_per_cpu_s,
                 "0.03 s for 1,000 points",
                 _AFFORDABLE,
                 "points",
                 1,
+                per="CPU-s",
             )
         )
     return measures
 
 
 def _compared(delay_s: float) -> tuple[Polled, Polled, Polled]:
-    context = multiprocessing.get_context("spawn")
-    receiving, sending = context.Pipe(duplex=False)
-    peer = context.Process(target=_serve, args=(sending, delay_s), daemon=True)
-    peer.start()
-    try:
-        ports = receiving.recv()
+    with running_peers(_LINES, Manners(delay_s)) as ports:
         return asyncio.run(_bare(ports)), asyncio.run(_ours(ports)), asyncio.run(_bare(ports))
-    finally:
-        peer.terminate()
-        peer.join()

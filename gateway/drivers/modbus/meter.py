@@ -51,14 +51,17 @@ class ModbusMeter:
             asked = monotonic()
             try:
                 registers = await self._line.read(self._unit, block.function, block.address, block.count)
-            except ExceptionReply:
+            except ExceptionReply as error:
                 outcome.exceptions += 1
+                outcome.error = str(error)
                 continue
-            except MalformedReply:
+            except MalformedReply as error:
                 outcome.malformed += 1
+                outcome.error = str(error)
                 break
-            except NoAnswer:
+            except NoAnswer as error:
                 outcome.timeouts += 1
+                outcome.error = str(error)
                 break
             outcome.round_trips_us.append(round((monotonic() - asked) * 1_000_000))
             readings, missing = decoder.decode(registers)

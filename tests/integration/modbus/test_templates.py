@@ -10,10 +10,10 @@ from gateway.drivers.modbus.meter import ModbusMeter, compile_template
 from simulators.modbus.image import value_of
 from simulators.modbus.server import MeterLine
 from tests.integration.modbus.fleet import simulated
-from tests.templates import LIBRARY, modbus
+from tests.templates import ids_of, modbus
 
 
-@pytest.mark.parametrize("template_id", LIBRARY.ids)
+@pytest.mark.parametrize("template_id", ids_of("modbus"))
 async def test_reads_what_the_simulator_shows(template_id: str) -> None:
     template = modbus(template_id)
     meter = simulated("proof-1", template_id)
@@ -39,7 +39,7 @@ async def test_reads_what_the_simulator_shows(template_id: str) -> None:
     assert server.requests < max(2, len(template.registers))
 
 
-@pytest.mark.parametrize("template_id", LIBRARY.ids)
+@pytest.mark.parametrize("template_id", ids_of("modbus"))
 async def test_sentinels_are_missing_not_values(template_id: str) -> None:
     template = modbus(template_id)
     guarded = [register for register in template.registers if register.sentinels]

@@ -46,3 +46,11 @@ def test_the_demo_site_is_fine() -> None:
     site = str(firmware_config() / "sites" / "demo.yaml")
     result = json.loads(RUNNER.invoke(app, ["check-config", site, "--json"]).stdout)
     assert result == {"ok": True, "gateway": "gw-1", "lines": 6, "devices": 240}
+
+
+def test_shows_the_records_of_a_senml_meter() -> None:
+    shown = json.loads(RUNNER.invoke(devices_app, ["show", "gatemeter-coap-water", "--json"]).stdout)
+    assert (shown["protocol"], shown["registers"][0]["record"]) == ("senml", "volume")
+    text = RUNNER.invoke(devices_app, ["show", "gatemeter-coap-water"]).stdout
+    assert "volume_total" in text
+    assert "record volume" in text

@@ -76,6 +76,12 @@ def test_a_site_expands_its_series(tmp_path: Path) -> None:
         ("billing_s: 900", "billing_s: 0", "15 lines[0].devices[1].periods.billing_s: Input should be greater than 0"),
         ("billing_s: 900", "billing_s: .nan", "15 lines[0].devices[1].periods.billing_s: Input should be a finite"),
         ("host: localhost}", "hots: localhost}", "4 broker.hots: unknown key (did you mean 'host'?)"),
+        (
+            "lines:",
+            "report: {dead_bands: {voltage_l1: 1 A}}\nlines:",
+            "5 report.dead_bands: Value error, voltage_l1: expected % or a unit that converts to mV, found '1 A'",
+        ),
+        ("lines:", "report: {heartbeat: 60}\nlines:", "5 report.heartbeat: unknown key (did you mean 'heartbeat_s'?)"),
         ("lines:", "cloud_keys: {k-1: AAAA}\nlines:", "5 cloud_keys.k-1: Value error, expected 32 bytes in base64"),
     ],
 )

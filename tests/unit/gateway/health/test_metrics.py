@@ -34,8 +34,25 @@ def test_failures_in_a_row_end_with_any_answer() -> None:
     assert stats.failures_in_a_row == 0
 
 
+def test_utilisation_is_of_the_last_stretch() -> None:
+    line = LineStats("l-1", [])
+    shown = []
+    for busy, now in ((2.0, 100.0), (4.0, 105.0), (6.0, 110.0), (6.0, 119.9), (6.0, 120.0), (18.0, 131.0)):
+        line.count_time(busy, now)
+        shown.append(round(line.utilisation, 3))
+    assert shown == [0, 0, 0.4, 0.4, 0, 1]
+    assert line.busy_s == 18
+
+
+def test_the_last_error_stays_for_people_to_read() -> None:
+    stats = DeviceStats("m")
+    stats.count(ReadOutcome(timeouts=1, error="no answer"), 1)
+    stats.count(ReadOutcome([(2, [])]), 2)
+    assert stats.last_error == "no answer"
+
+
 def test_a_scrape_shows_lines_devices_and_queue() -> None:
-    collector = GatewayCollector([LineStats("l-1", [visited()], visits=4, busy_s=1.5)])
+    collector = GatewayCollector([LineStats("l-1", [visited()], visits=4, busy_s=1.5, utilisation=0.25)])
     collector.health = Health(1_700_000_000_000, "0", 1, 7, 8, 0, 9)
     registry = CollectorRegistry()
     registry.register(collector)
@@ -45,6 +62,8 @@ def test_a_scrape_shows_lines_devices_and_queue() -> None:
         'gatemeter_line_busy_seconds_total{line="l-1"} 1.5',
         'gatemeter_device_timeouts_total{device="m-1",line="l-1"} 1.0',
         'gatemeter_device_missing_total{device="m-1",line="l-1"} 2.0',
+        'gatemeter_line_utilisation{line="l-1"} 0.25',
+        'gatemeter_device_failures_in_a_row{device="m-1",line="l-1"} 0.0',
         'gatemeter_device_last_seen_seconds{device="m-1",line="l-1"} 8.0',
         "gatemeter_outbox_rows 7.0",
         "gatemeter_outbox_parked_rows 9.0",

@@ -1,8 +1,11 @@
 """A line without a wire for tests of the worker: transactions that end when the test says so."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from gateway.contract import WIRE_VERSION
 from gateway.contract.messages import Action, Command, CommandState, Point
@@ -10,6 +13,8 @@ from gateway.drivers.base import CommandOutcome, Group, Groups, Reading, ReadOut
 from gateway.drivers.turns import Turns
 from gateway.errors import LineDown
 from gateway.polling.clock import Clock
+from gateway.polling.midnight import NextMidnight, midnights
+from gateway.polling.report import ReportRules
 from gateway.polling.worker import LineWorker
 
 
@@ -42,16 +47,24 @@ class QuietLine:
 
 
 class QuietMeter:
-    """Reads one channel of each group."""
+    """Reads one channel of each group, unless it is silent."""
 
     groups: Groups = frozenset(Group)
 
     def __init__(self, device: str, line: QuietLine) -> None:
         self.device, self.line = device, line
+        self.silent = False
+        self.partly = False
+        """Answers the first question and not the second."""
+        self.asked_for: list[Groups] = []
 
     async def read(self, groups: Groups, now_ms: Callable[[], int]) -> ReadOutcome:
         await self.line.ask(f"read {self.device}")
-        return ReadOutcome(answers=[(now_ms(), [Reading("volume_total", 1, 0)])])
+        self.asked_for.append(groups)
+        if self.silent:
+            return ReadOutcome(timeouts=1, error="no answer")
+        values = {Group.BILLING: Reading("volume_total", 1, 0), Group.INSTANT: Reading("flow", 5, 0)}
+        return ReadOutcome([(now_ms(), [values[group] for group in sorted(groups)])], timeouts=int(self.partly))
 
 
 class ValveMeter(QuietMeter):
@@ -74,17 +87,48 @@ class ValveMeter(QuietMeter):
         return CommandOutcome(CommandState.DONE, local_now().isoformat())
 
 
-def worker_of(
-    line: QuietLine, meters: Sequence[QuietMeter], period_ms: int = 3_600_000, points: list[Point] | None = None
-) -> LineWorker:
-    """A worker on `line`."""
-    kept: list[Point] = [] if points is None else points
+_SHANGHAI = midnights(ZoneInfo("Asia/Shanghai"))
 
-    async def record(new: Sequence[Point]) -> None:
-        kept.extend(new)
 
-    periods: Mapping[Group, int] = {Group.BILLING: period_ms, Group.INSTANT: period_ms}
-    return LineWorker("test", line, meters, [periods] * len(meters), Clock(), record)
+@dataclass
+class Told:
+    """What a worker is given besides its line and meters, and the points that it recorded."""
+
+    period_ms: int = 3_600_000
+    clock: Clock = field(default_factory=Clock)
+    next_midnight: NextMidnight = _SHANGHAI
+    rules: ReportRules | None = None
+    points: list[Point] = field(default_factory=list)
+
+    def worker(self, line: QuietLine, meters: Sequence[QuietMeter]) -> LineWorker:
+        """A worker on `line`."""
+        periods: Mapping[Group, int] = {Group.BILLING: self.period_ms, Group.INSTANT: self.period_ms}
+        count = len(meters)
+        return LineWorker(
+            "test", line, meters, [periods] * count, self.clock, self._record, self.next_midnight, [self.rules] * count
+        )
+
+    async def _record(self, new: Sequence[Point]) -> None:
+        self.points.extend(new)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Waits for `condition`; fails the test after five seconds."""
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def running(worker: LineWorker) -> AsyncIterator[None]:
+    """Runs `worker` until the end of the block."""
+    task = asyncio.create_task(worker.run())
+    try:
+        yield
+    finally:
+        worker.stop()
+        async with asyncio.timeout(5):
+            await task
 
 
 def command(device: str, action: Action) -> Command:

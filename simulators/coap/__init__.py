@@ -1,0 +1,1 @@
+"""Simulated CoAP meters: battery meters that push SenML, mains-powered ones that are observed."""
