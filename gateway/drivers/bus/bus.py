@@ -197,7 +197,7 @@ class Bus:
         if count and self._received != question.request:
             self._fail(MalformedReply(f"the answer stopped after {count} bytes"))
         else:
-            self._fail(NoAnswer(f"no answer over {self} within {self._deadline - self._sent:.3g} s"))
+            self._fail(NoAnswer(f"no answer within {self._deadline - self._sent:.3g} s"))
 
     def received(self, data: bytes) -> None:
         """Bytes that arrived."""
