@@ -187,8 +187,8 @@ class BusLineSettings(MeterLineSettings):
     """Rest between two frames; 3.5 characters when absent (1.75 ms above 19,200 baud)."""
     late_answer_s: Annotated[float, Field(gt=0, le=60)] = 2.0
     """Nothing arrives later than this after its question: the one thing that a bus must know to tell every answer from
-    any other. After a timeout nothing is asked whose answer could be mistaken for the missing one, until it has passed;
-    a long time costs only where devices fail, or where equal answers come from different registers."""
+    any other. Until it has passed after a timeout, nothing is asked whose answer could be mistaken for the missing one,
+    but the same once more. It costs time only where a device's reads have equal sizes."""
 
     @model_validator(mode="after")
     def _one_medium(self) -> Self:

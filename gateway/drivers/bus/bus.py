@@ -127,6 +127,8 @@ class Bus:
         timing = self._timing
         self._open = question
         self._waiter = waiter = loop.create_future()
+        if question.changes:
+            self._memory.changed()
         pipe.write(question.request)
         now = self._time()
         self._started = now
@@ -137,10 +139,6 @@ class Bus:
         if self._timer is None or self._timer_at > deadline:
             self._arm(loop, deadline - now)
         return waiter
-
-    def answers_change(self) -> None:
-        """To be called when a device was written to: what it said before is no answer to what is asked from now on."""
-        self._memory.changed()
 
     async def _silent(self, question: Question[T]) -> None:
         """Waits until the bus is silent and all that had arrived by then is read. Raises LineDown."""
@@ -214,7 +212,7 @@ class Bus:
             answer = self._judged(question, data) if self._may_echo else question.judge(data)
         except ExceptionReply as refusal:
             if question.look is not None:
-                self._memory.refused(question.look, question.request, self._until)
+                self._memory.unanswered(question.look, question.request, self._until)
             self._settle(None, refusal)
         except MalformedReply as complaint:
             self._fail(complaint)
@@ -274,7 +272,7 @@ class Bus:
         if question is None:
             return
         if question.look is not None:
-            self._memory.missing(question.look, self._until)
+            self._memory.unanswered(question.look, question.request, self._until)
             if len(self._received) < question.answer_bytes:
                 self._not_before = self._deadline  # the asked device may yet begin, and would be talked over
         self._settle(None, error)

@@ -4,12 +4,12 @@ The one assumption: nothing arrives later than a known time after its question. 
 or a second copy of one that did, may arrive inside the wait of the next question, and when the two questions have the
 same look nothing in its bytes tells. So:
 
-- After a question without an answer none of its look is asked before that time.
+- After a question without an answer only the same request may follow, of all with its look, before that time: an answer
+  to it is right whichever of the two it belongs to, and by at most that time too old.
 - An answer that equals one to *another* request of the same look, asked less than that time ago, may be a copy of it.
   It is doubtful, and that look rests until no copy can be left.
-- An answer that equals one to the *same* request may be a copy as well, with the true one still on its way. Its value
-  is right, and by at most that time too old; but then only the same request may follow in that time, since what is on
-  its way answers no other.
+- An answer that equals one to the *same* request may be a copy as well, with the true one still on its way: again only
+  the same request may follow.
 - A refusal looks alike for all requests to a device. It carries no value, but leaves the same uncertainty.
 
 Hence no answer is ever taken for one to another request, however late, doubled or reordered answers come.
@@ -30,7 +30,7 @@ class _Traces:
     free_at: float = 0.0
     """No question before."""
     only: bytes = b""
-    """The one request that may be asked between `free_at` and `sure_at`."""
+    """The one request that may be asked before `sure_at`."""
     sure_at: float = 0.0
     known: dict[Hashable, tuple[bytes, float]] = field(default_factory=dict)
     """Answer to (request, when the last copy of it is gone)."""
@@ -49,13 +49,8 @@ class AnswerMemory:
             return 0.0
         return traces.free_at if request == traces.only else max(traces.free_at, traces.sure_at)
 
-    def missing(self, look: Hashable, until: float) -> None:
-        """No answer came, or none that could be understood."""
-        traces = self._of(look)
-        traces.free_at = max(traces.free_at, until)
-
-    def refused(self, look: Hashable, request: bytes, until: float) -> None:
-        """The device refused."""
+    def unanswered(self, look: Hashable, request: bytes, until: float) -> None:
+        """No answer came, none that could be understood, or a refusal."""
         self._unsure(self._of(look), request, until)
 
     def answered(self, look: Hashable, request: bytes, answer: Hashable, clear_at: float, until: float) -> bool:

@@ -30,6 +30,8 @@ class Question(Generic[T]):
     """Silence that the asked device needs before a request."""
     timeout_s: float | None = None
     """How long the device may take to begin its answer; the line's timeout when None."""
+    changes: bool = False
+    """The request changes something: what devices said before is no answer to what is asked afterwards."""
 
 
 class Asks(Protocol):

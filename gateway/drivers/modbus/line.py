@@ -54,10 +54,7 @@ class ModbusLine:
         """
         request = write_request(function, address, values)
         question = self._framing.prepare(unit, request, self._manners.get(unit, _USUAL))()
-        try:
-            await self.bus.ask(question)
-        finally:
-            self.bus.answers_change()
+        await self.bus.ask(question)
 
     @property
     def busy_s(self) -> float:

@@ -53,12 +53,12 @@ def test_a_believed_answer_belongs_to_its_request_and_is_no_older_than_agreed(
         until = now + LATE
         if not on_its_way or on_its_way[0][0] > now + WAIT:
             now += WAIT
-            memory.missing("look", until)
+            memory.unanswered("look", name, until)
             continue
         clear_at = now
         now, number, of, held, said = heapq.heappop(on_its_way)
         if said == "refusal":
-            memory.refused("look", name, until)
+            memory.unanswered("look", name, until)
         elif memory.answered("look", name, held, clear_at, until):
             assert of == request
             assert clear_at - sent_at[number] <= LATE
@@ -90,11 +90,12 @@ def test_polling_an_unchanged_value_never_waits_but_another_request_does() -> No
     assert memory.free_at("look", b"b") == 59
 
 
-def test_other_looks_are_free() -> None:
+def test_after_a_failure_the_same_request_and_other_looks_are_free() -> None:
     memory = AnswerMemory()
-    memory.missing("look", 10)
-    assert memory.free_at("look", b"a") == 10
-    assert memory.free_at("other", b"a") == 0
+    memory.unanswered("look", b"a", 10)
+    assert memory.free_at("look", b"a") == 0
+    assert memory.free_at("look", b"b") == 10
+    assert memory.free_at("other", b"b") == 0
 
 
 def test_nothing_from_before_a_write_passes_for_something_after_it() -> None:
