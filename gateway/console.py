@@ -15,6 +15,8 @@ from gateway.drivers.modbus.meter import compile_template
 from gateway.errors import ConfigError
 from gateway.settings import load_site
 from gateway.templates.base import DeviceTemplate
+from gateway.templates.cjt188 import Cjt188Template
+from gateway.templates.dlt645 import Dlt645Template
 from gateway.templates.library import Library
 from gateway.templates.modbus import ModbusTemplate
 from gateway.templates.senml import SenmlTemplate
@@ -79,18 +81,36 @@ def template_text(template_id: str, library: Library, as_json: bool) -> str:
     template = library.meter(template_id)
     if isinstance(template, SenmlTemplate):
         return _senml_text(template, as_json)
-    assert isinstance(template, ModbusTemplate)
-    reader = max(compile_template(template).items(), key=lambda item: len(item[0]))[1]
-    reads = [{"function": one.block.function, "address": one.block.address, "count": one.block.count} for one in reader]
+    if isinstance(template, ModbusTemplate):
+        reads, places, texts = _modbus_reads(template)
+    else:
+        assert isinstance(template, Dlt645Template | Cjt188Template), template.protocol
+        reads, places, texts = _item_reads(template)
     if as_json:
         return json.dumps({**template.model_dump(mode="json"), "reads": reads}, ensure_ascii=False, indent=2)
     lines = _identity(template)
     lines += [
-        f"  {one.channel:32} FC{one.function} @{one.address:<6} {one.type.value}  × {one.scale} {one.unit}"
-        for one in template.registers
+        f"  {one.channel:32} {place}  × {one.scale} {one.unit}"
+        for one, place in zip(template.registers, places, strict=True)
     ]
-    lines += [f"  read FC{one['function']} @{one['address']} × {one['count']}" for one in reads]
+    lines += [f"  read {text}" for text in texts]
     return "\n".join(lines)
+
+
+_Reads = tuple[list[dict[str, Any]], list[str], list[str]]
+"""Requests of a full poll, where each register lies, and the requests in words."""
+
+
+def _modbus_reads(template: ModbusTemplate) -> _Reads:
+    reader = max(compile_template(template).items(), key=lambda item: len(item[0]))[1]
+    reads = [{"function": one.block.function, "address": one.block.address, "count": one.block.count} for one in reader]
+    places = [f"FC{one.function} @{one.address:<6} {one.type.value}" for one in template.registers]
+    return reads, places, [f"FC{one['function']} @{one['address']} × {one['count']}" for one in reads]
+
+
+def _item_reads(template: Dlt645Template | Cjt188Template) -> _Reads:
+    items = list(dict.fromkeys(one.id for one in template.registers))
+    return [{"item": item} for item in items], [one.where for one in template.registers], items
 
 
 def _identity(template: DeviceTemplate) -> list[str]:

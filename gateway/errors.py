@@ -38,10 +38,10 @@ class NoAnswer(DeviceError):
 
 
 class ExceptionReply(DeviceError):
-    """The device refused the request with a Modbus exception code."""
+    """The device refused the request properly; `code` is its protocol's, `meaning` says it in words."""
 
-    def __init__(self, code: int) -> None:
-        super().__init__(f"exception code {code}")
+    def __init__(self, code: int, meaning: str = "") -> None:
+        super().__init__(meaning or f"exception code {code}")
         self.code = code
 
 

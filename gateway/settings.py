@@ -137,6 +137,8 @@ def _line_findings(line: LineSettings, library: Library, seen: set[str]) -> Iter
 
 _CALLED_BY: Final = {"modbus": "unit_id", "dlt645": "address", "cjt188": "address"}
 """How a meter of each protocol is called on its line."""
+_DIGITS: Final = {"dlt645": 12, "cjt188": 14}
+"""Of the address of a meter that is called by its number."""
 _SPOKEN_ON: Final = {"modbus-tcp": ("modbus",), "bus": ("modbus", "dlt645", "cjt188")}
 """Which protocols each kind of line carries."""
 
@@ -152,6 +154,10 @@ def _station_finding(
     station = getattr(device, key)
     if station is None:
         return key, f"this key is required, {device.template} speaks {protocol}"
+    if protocol in _DIGITS and len(station) != _DIGITS[protocol]:
+        return key, f"{_DIGITS[protocol]} digits, {device.template} speaks {protocol}"
+    if device.password is not None and protocol != "dlt645":
+        return "password", f"no password, {device.template} speaks {protocol}"
     if (protocol, station) in stations:
         return key, _once(f"{key.replace('_', ' ')} of a line", station)
     stations.add((protocol, station))

@@ -8,15 +8,24 @@ from pydantic import Field, TypeAdapter
 
 import gateway
 from gateway.templates.base import DeviceTemplate
+from gateway.templates.cjt188 import Cjt188Template
+from gateway.templates.dlt645 import Dlt645Template
 from gateway.templates.located import Finding, load_located
 from gateway.templates.modbus import ModbusTemplate
 from gateway.templates.senml import SenmlTemplate
 
-MeterTemplate = Annotated[ModbusTemplate | SenmlTemplate, Field(discriminator="protocol")]
+MeterTemplate = Annotated[
+    ModbusTemplate | SenmlTemplate | Dlt645Template | Cjt188Template, Field(discriminator="protocol")
+]
 """Every kind of meter template; the key `protocol` tells which."""
 
 _DEFAULT: Final = "modbus"
-_BY_PROTOCOL: Final[dict[str, type[DeviceTemplate]]] = {"modbus": ModbusTemplate, "senml": SenmlTemplate}
+_BY_PROTOCOL: Final[dict[str, type[DeviceTemplate]]] = {
+    "modbus": ModbusTemplate,
+    "senml": SenmlTemplate,
+    "dlt645": Dlt645Template,
+    "cjt188": Cjt188Template,
+}
 
 
 def firmware_config() -> Path:

@@ -11,13 +11,16 @@ from gateway.contract.quantities import BY_CODE, Kind
 from simulators.modbus import curves
 
 _WINDOW_SLOTS: Final = 48
+_ML_PER_WH: Final = 34
+"""Water that gives off a watt-hour when it cools by 25 K."""
 
 
 class Dwelling:
     """Values of one device in base units. Cumulative ones are exactly those of `curves.cumulative`."""
 
     def __init__(self, seed: int, device: str, medium: str, tz: ZoneInfo) -> None:
-        self._seed, self._device, self._medium, self._tz = seed, device, medium, tz
+        self._seed, self._device, self._tz = seed, device, tz
+        self._medium = "water" if medium == "heat" else medium
         self._windows: dict[str, tuple[int, int, list[int]]] = {}
         """channel -> (first slot, register at its start, amounts of the slots from there)"""
 
@@ -70,6 +73,11 @@ _SHOWN: Final[dict[str, Callable[[Dwelling, int], int]]] = {
     "power_factor_total": lambda _home, _at: 950,
     "frequency": lambda _home, at: 50_000 + round(20 * math.sin(at / 53)),
     "flow": lambda home, at: home.rate(at),
+    "heat_total": lambda home, at: home.register(curves.TOTAL["water"], at) // _ML_PER_WH,
+    "power_heat": lambda home, at: home.rate(at) // _ML_PER_WH,
+    "temperature_supply": lambda _home, at: 55_000 + round(2_000 * math.sin(at / 997)),
+    "temperature_return": lambda _home, at: 30_000 + round(1_000 * math.sin(at / 991)),
+    "operating_time": lambda _home, at: curves.slot_of(at) * curves.SLOT_S,
     "reactive_energy_import_total": lambda home, at: home.register(curves.TOTAL["electricity"], at) // 3,
 } | {
     f"{name}_l{phase}": shown

@@ -10,11 +10,16 @@ from zoneinfo import ZoneInfo
 from gateway.drivers.settings import BusLineSettings, DeviceSettings, LineSettings, ModbusTcpLineSettings
 from gateway.lines import timing_of
 from gateway.settings import SiteSettings
+from gateway.templates.base import DeviceTemplate
+from gateway.templates.cjt188 import Cjt188Template
+from gateway.templates.dlt645 import Dlt645Template
 from gateway.templates.library import Library
 from gateway.templates.modbus import ModbusTemplate
 from simulators.bus.device import BusDevice
 from simulators.bus.ports import BusPort, ConverterPort, PtyPort
 from simulators.bus.wire import BusTiming, SimulatedBus
+from simulators.cjt188.meter import SimulatedCjt188
+from simulators.dlt645.meter import SimulatedDlt645
 from simulators.modbus.dwelling import Dwelling
 from simulators.modbus.faults import NOT_ON_A_BUS, ON_THE_WIRE, Fault, Faults
 from simulators.modbus.meter import Served, SimulatedMeter
@@ -55,6 +60,9 @@ class Fleet:
         """Modbus TCP lines."""
         self.buses: dict[str, SimulatedBus] = {}
         self.meters: dict[str, SimulatedMeter] = {}
+        """Those that speak Modbus."""
+        self.called: dict[str, SimulatedDlt645 | SimulatedCjt188] = {}
+        """Those that are called by their number."""
         self._addresses: dict[str, tuple[str, int]] = {}
         self._ports: list[BusPort] = []
         for line in site.lines:
@@ -98,9 +106,29 @@ class Fleet:
 
     def _station(self, device: DeviceSettings, line: BusLineSettings) -> BusDevice:
         """What answers for a device on a bus; the one place where another protocol is added."""
+        template = self._options.library.meter(device.template)
+        if isinstance(template, Dlt645Template | Cjt188Template):
+            return self._called(device, template)
         meter = self._meter(device, line)
         assert device.unit_id is not None
         return ModbusStation(device.unit_id, meter, line.modbus_framing)
+
+    def _called(self, device: DeviceSettings, template: Dlt645Template | Cjt188Template) -> BusDevice:
+        options = self._options
+        assert device.address is not None
+        dwelling = self._dwelling(device, template)
+        called: SimulatedDlt645 | SimulatedCjt188
+        if isinstance(template, Dlt645Template):
+            called = SimulatedDlt645(device.id, device.address, template, dwelling, options.now_ms, options.advance)
+        else:
+            called = SimulatedCjt188(device.id, device.address, template, dwelling, options.now_ms, options.advance)
+        called.zone = options.time_zone
+        self.called[device.id] = called
+        return called
+
+    def _dwelling(self, device: DeviceSettings, template: DeviceTemplate) -> Dwelling:
+        options = self._options
+        return Dwelling(options.seed, device.id, template.medium.value, options.time_zone)
 
     def _units_of(self, line: ModbusTcpLineSettings) -> dict[int, SimulatedMeter]:
         units: dict[int, SimulatedMeter] = {}
@@ -113,7 +141,7 @@ class Fleet:
         options = self._options
         template = options.library.meter(device.template)
         assert isinstance(template, ModbusTemplate)
-        dwelling = Dwelling(options.seed, device.id, template.medium.value, options.time_zone)
+        dwelling = self._dwelling(device, template)
         meter = SimulatedMeter(device.id, template, dwelling, options.now_ms, options.advance, self._served)
         not_here = ON_THE_WIRE | NOT_ON_A_BUS if isinstance(line, BusLineSettings) else frozenset()
         rates = {fault: rate for fault, rate in options.fault_rates.items() if fault not in not_here}

@@ -212,7 +212,7 @@ class Bus:
             answer = self._judged(question, data) if self._may_echo else question.judge(data)
         except ExceptionReply as refusal:
             if question.look is not None:
-                self._memory.unanswered(question.look, question.request, self._until)
+                self._memory.unanswered(question.look, question.request, self._clear_at, self._until)
             self._settle(None, refusal)
         except MalformedReply as complaint:
             self._fail(complaint)
@@ -272,7 +272,7 @@ class Bus:
         if question is None:
             return
         if question.look is not None:
-            self._memory.unanswered(question.look, question.request, self._until)
+            self._memory.unanswered(question.look, question.request, self._clear_at, self._until)
             if len(self._received) < question.answer_bytes:
                 self._not_before = self._deadline  # the asked device may yet begin, and would be talked over
         self._settle(None, error)

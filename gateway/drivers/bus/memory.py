@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 _MANY: Final = 64
-"""Answers of one look that are kept before those too old to matter are dropped."""
+"""Answers of one look, and looks, that are kept before those too old to matter are dropped."""
 
 
 @dataclass(slots=True)
@@ -35,12 +35,21 @@ class _Traces:
     known: dict[Hashable, tuple[bytes, float]] = field(default_factory=dict)
     """Answer to (request, when the last copy of it is gone)."""
 
+    @property
+    def last(self) -> float:
+        """From then on nothing of it matters."""
+        return max(self.free_at, self.sure_at, *(gone for _, gone in self.known.values()))
+
 
 class AnswerMemory:
-    """Traces of what was asked on one bus. `until` is always when the last answer to the question is gone."""
+    """Traces of what was asked on one bus.
+
+    All that had arrived by `clear_at` was thrown away before the question; by `until` the last answer to it is gone.
+    """
 
     def __init__(self) -> None:
         self._traces: dict[Hashable, _Traces] = {}
+        self._most = _MANY
 
     def free_at(self, look: Hashable, request: bytes) -> float:
         """When `request` may be asked; 0 when nothing speaks against it."""
@@ -49,13 +58,13 @@ class AnswerMemory:
             return 0.0
         return traces.free_at if request == traces.only else max(traces.free_at, traces.sure_at)
 
-    def unanswered(self, look: Hashable, request: bytes, until: float) -> None:
+    def unanswered(self, look: Hashable, request: bytes, clear_at: float, until: float) -> None:
         """No answer came, none that could be understood, or a refusal."""
-        self._unsure(self._of(look), request, until)
+        self._unsure(self._of(look, clear_at), request, until)
 
     def answered(self, look: Hashable, request: bytes, answer: Hashable, clear_at: float, until: float) -> bool:
-        """Whether `answer` can be believed. All that arrived before `clear_at` was thrown away before the question."""
-        traces = self._of(look)
+        """Whether `answer` can be believed."""
+        traces = self._of(look, clear_at)
         if len(traces.known) > _MANY:
             traces.known = {old: (of, gone) for old, (of, gone) in traces.known.items() if gone > clear_at}
         of, gone = traces.known.get(answer, (request, 0.0))
@@ -73,9 +82,12 @@ class AnswerMemory:
             traces.known = {answer: (b"", gone) for answer, (_, gone) in traces.known.items()}
             traces.only = b""
 
-    def _of(self, look: Hashable) -> _Traces:
+    def _of(self, look: Hashable, clear_at: float) -> _Traces:
         traces = self._traces.get(look)
         if traces is None:
+            if len(self._traces) > self._most:
+                self._traces = {old: of for old, of in self._traces.items() if of.last > clear_at}
+                self._most = _MANY + 2 * len(self._traces)
             traces = self._traces[look] = _Traces()
         return traces
 

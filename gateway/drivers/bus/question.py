@@ -4,6 +4,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from gateway.errors import DoubtfulReply
+
 T = TypeVar("T", bound=Hashable)
 """An answer. Two answers that a device could not send differently compare equal and have the same hash."""
 
@@ -39,3 +41,12 @@ class Asks(Protocol):
 
     async def ask(self, question: "Question[T]") -> T:
         """The answer. Raises ExceptionReply, NoAnswer, MalformedReply, DoubtfulReply; LineDown without a connection."""
+
+
+async def ask_without_doubt(bus: Asks, question: Question[T]) -> T:
+    """The answer to a question that may be asked again while its answer is in doubt. Raises like `Asks.ask`."""
+    while True:
+        try:
+            return await bus.ask(question)
+        except DoubtfulReply:
+            continue  # the bus rests before the next, each time until less is in doubt

@@ -30,6 +30,15 @@ def test_shows_sources_registers_and_reads() -> None:
     assert "2CMC48001M0201" in text
 
 
+def test_shows_items_of_other_protocols() -> None:
+    shown = json.loads(RUNNER.invoke(devices_app, ["show", "generic-dlt645-2007-relay", "--json"]).stdout)
+    assert shown["reads"][0] == {"item": "0001FF00"}
+    text = RUNNER.invoke(devices_app, ["show", "generic-dlt645-2007-relay"]).stdout
+    assert "0001FF00[4] bcd 4  × 0.01 kWh" in text
+    assert "read 04000503" in text
+    assert "901F @17 bits 1" in RUNNER.invoke(devices_app, ["show", "generic-cjt188-cold-water-valve"]).stdout
+
+
 def test_an_unknown_template_is_exit_code_2() -> None:
     assert RUNNER.invoke(devices_app, ["show", "nothing"]).exit_code == 2
 

@@ -90,6 +90,45 @@ def test_each_mistake_is_located(tmp_path: Path, old: str, new: str, expected: s
     assert any(one.startswith(expected) for one in found), found
 
 
+BUS = """\
+project: demo
+gateway: gw-1
+state_directory: state
+broker: {host: localhost}
+lines:
+  - name: one
+    protocol: bus
+    converter: {host: localhost, port: 4001, baud_rate: 2400}
+    devices:
+      - {id: e-1, template: generic-dlt645-2007-relay, address: "201709320072", password: {env: METER_PASSWORD}}
+      - {id: w-1, template: generic-cjt188-cold-water, address: "78330011223344"}
+      - {id: m-1, template: gatemeter-demo-water, unit_id: 1}
+"""
+
+
+def test_a_bus_carries_meters_of_every_protocol(tmp_path: Path) -> None:
+    devices = [device for device, _ in load_site(write(tmp_path, BUS)).lines[0].all_devices()]
+    assert [device.address or device.unit_id for device in devices] == ["201709320072", "78330011223344", 1]
+    assert devices[0].password is not None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('"201709320072"', '"20170932007200"', "10 lines[0].devices[0].address: 12 digits, generic-dlt645-2007-relay"),
+        ('"78330011223344"', '"783300112233"', "11 lines[0].devices[1].address: 14 digits, generic-cjt188-cold-water"),
+        ('"201709320072"', '"2017"', "10 lines[0].devices[0].address: String should match pattern"),
+        ("unit_id: 1", "unit_id: 1, password: {env: A}", "12 lines[0].devices[2].password: no password, gatemeter"),
+        ("{env: METER_PASSWORD}", "{}", "10 lines[0].devices[0].password: Value error, expected one of env and file"),
+        (', address: "78330011223344"', "", "11 lines[0].devices[1].address: this key is required"),
+    ],
+)
+def test_each_mistake_on_a_bus_is_located(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert old in BUS
+    found = problems(tmp_path, BUS.replace(old, new))
+    assert any(one.startswith(expected) for one in found), found
+
+
 def test_two_lines_may_not_share_a_connection_or_a_device(tmp_path: Path) -> None:
     again = GOOD + GOOD[GOOD.index("  - name: one") :].replace("name: one", "name: two")
     found = problems(tmp_path, again)

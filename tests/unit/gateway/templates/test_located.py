@@ -119,9 +119,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         Library(tmp_path).meter("nothing")
 
 
-def test_the_shipped_templates_name_sources_and_serve_both_media() -> None:
+def test_the_shipped_templates_name_sources_and_serve_every_medium() -> None:
     templates = [Library().meter(template_id) for template_id in Library().ids]
-    assert {template.medium.value for template in templates} == {"electricity", "water"}
+    assert {template.medium.value for template in templates} == {"electricity", "water", "heat"}
     assert all(template.sources for template in templates)
     real = [template for template in templates if template.proven != "simulator"]
     assert len(real) >= 3

@@ -1,0 +1,1 @@
+"""CJ/T 188: China's water and heat meters."""
