@@ -40,8 +40,9 @@ bench: $(STAMP) system  ## speed, as ratios within one run
 chaos: $(STAMP) system  ## the long form of the kill and cut tests
 	GATEMETER_CHAOS_ROUNDS=$${GATEMETER_CHAOS_ROUNDS:-30} $(BIN)/pytest tests/acceptance/test_every_reading_exactly_once.py tests/chaos
 
-fuzz: $(STAMP)  ## the long form of the property tests
+fuzz: $(STAMP)  ## the long form of the property tests, then every parser under a coverage-guided fuzzer
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/unit tests/fuzz
+	$(BIN)/python -m tests.fuzz --seconds $${GATEMETER_FUZZ_SECONDS:-60}
 
 wheel: $(STAMP)  ## build the wheel, web assets included
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist

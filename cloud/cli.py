@@ -38,6 +38,7 @@ PARTS = (
     Part("db", "cloud.commands.db:app", "cloud", "The database: schema and logins."),
     Part("keys", "cloud.commands.keys:app", "cloud", "Keys that seal personal data and sign commands."),
     Part("projects", "cloud.estate.commands:app", "cloud", "Projects."),
+    Part("gateways", "cloud.devices.commands:app", "cloud", "What gateways are to run."),
     Part("users", "cloud.identity.commands:app", "cloud", "Users."),
     Part("tariffs", "cloud.tariffs.commands:app", "cloud", "Tariff files: check them, rate usage by them."),
     Part("parking", "cloud.parking.commands:app", "cloud", "Parking rules: check them, price a stay."),

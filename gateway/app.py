@@ -6,18 +6,18 @@ from typing import Final
 
 import structlog
 
-from gateway.contract.messages import Action, Command, CommandState, DeviceHealth
-from gateway.drivers.barrier import BarrierLine
-from gateway.drivers.base import CommandOutcome
-from gateway.errors import GatewayError, LineDown
+from gateway.configuration.configurator import Configurator, Resumed, abandoned, resume
+from gateway.configuration.site import Running
+from gateway.configuration.store import ConfigurationStore
+from gateway.errors import ConfigError, GatewayError
 from gateway.health.metrics import GatewayCollector, MetricsServer
 from gateway.health.report import HealthReporter
-from gateway.lines import build_line
 from gateway.outbox import Outbox
+from gateway.plant import Plant
 from gateway.polling.clock import Clock
 from gateway.polling.recorder import Recorder
 from gateway.settings import SiteSettings
-from gateway.tasks import end
+from gateway.tasks import end, first_error
 from gateway.templates.library import Library
 from gateway.uplink.uplink import Uplink
 
@@ -43,32 +43,51 @@ class Gateway:
         self._clock = Clock(kept_in=site.state_directory / CLOCK_FILE)
         self.outbox = Outbox.open(site.state_directory / OUTBOX_FILE, site.outbox_max_bytes, self._clock.now_ms)
         self.recorder = Recorder(self.outbox, site.recorder.max_points, site.recorder.linger_s)
-        self.workers = [build_line(line, site, library, self._clock, self.recorder.record) for line in site.lines]
-        self._barriers = [BarrierLine(line, self.outbox) for line in site.barriers]
-        self._collector = GatewayCollector([worker.stats for worker in self.workers])
+        local, store = Running(site, library), ConfigurationStore(site.state_directory)
+        resumed = resume(store, local, self._clock.now_ms())
+        try:
+            self.plant = self._built(resumed.running)
+        except ConfigError as error:
+            if resumed.running is local:
+                raise
+            log.error("configuration cannot be built", reason=str(error))
+            resumed = Resumed(abandoned(resumed.kept, f"it cannot be built: {error}", self._clock.now_ms()), local)
+            store.try_save(resumed.kept)
+            self.plant = self._built(local)
+        self.configurator = Configurator(local, resumed, store, self.plant, self.outbox, self._clock.now_ms)
+        self._collector = GatewayCollector(self.plant.line_stats)
         self._health = HealthReporter(
-            self._device_health, self.outbox, self._collector, self._clock.now_ms, site.health_period_s
+            self.plant.device_health, self.outbox, self._collector, self._clock.now_ms, site.health_period_s
         )
         self._uplink = Uplink(
-            site.broker, site.project, site.gateway, self.outbox, self.execute, cloud_keys=site.cloud_keys
+            site.broker,
+            site.project,
+            site.gateway,
+            self.outbox,
+            self.plant.execute,
+            on_configuration=self.configurator.handle,
+            cloud_keys=site.cloud_keys,
+            clock_is_sure=self._clock.wall_is_sure,
         )
+        self._collector.link = self._uplink
         self.metrics: MetricsServer | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set or a part fails for good, then ends cleanly. Raises what the part raised."""
-        lines = [asyncio.create_task(worker.run(), name=worker.stats.name) for worker in self.workers]
-        barriers = [asyncio.create_task(barrier.run(), name="barriers") for barrier in self._barriers]
+        plant = asyncio.create_task(self.plant.run(), name="plant")
         recorder = asyncio.create_task(self.recorder.run(), name="recorder")
         health = asyncio.create_task(self._health.run(), name="health")
         uplink = asyncio.create_task(self._uplink.run(), name="uplink")
+        configurator = asyncio.create_task(self.configurator.run(), name="configurator")
         stopped = asyncio.create_task(stop.wait(), name="stop")
-        producers = [*lines, *barriers, health]
+        producers = [plant, health, configurator]
         tasks = [*producers, recorder, uplink]
         late: list[str] = []
         try:
-            if self._site.health_port is not None:
-                self.metrics = MetricsServer(self._collector, self._site.health_port)
-            log.info("gateway-started", gateway=self._site.gateway, lines=len(lines) + len(barriers))
+            site = self._site
+            if site.health_port is not None:
+                self.metrics = MetricsServer(self._collector, site.health_port)
+            log.info("gateway-started", gateway=site.gateway, lines=len(site.lines) + len(site.barriers))
             await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
             late += await self._wind_down(producers, recorder, uplink)
         finally:
@@ -78,32 +97,18 @@ class Gateway:
             self.outbox.close()
         for task in tasks:
             if not task.cancelled() and (error := task.exception()) is not None:
-                raise error
+                raise first_error(error)
         if late:
             raise ShutdownTimeout(f"{', '.join(late)} did not end in time")
         log.info("gateway-stopped", recorded=self.recorder.recorded)
 
-    async def execute(self, command: Command) -> CommandOutcome:
-        """Carries out one verified command."""
-        if command.action is Action.READ_NOW:
-            return await self._read_now(command.device)
-        for barrier in self._barriers:
-            if command.device in barrier.devices:
-                return await barrier.execute(command)
-        return CommandOutcome(CommandState.FAILED, f"{command.device} cannot {command.action}")
+    async def reload(self, site: SiteSettings, library: Library) -> None:
+        """Takes over a site file that was read again. Raises CannotChange, ConfigError, PlantError: nothing changed."""
+        await self.configurator.reload(site, library)
+        self._uplink.trust(site.cloud_keys)
 
-    async def _read_now(self, device: str) -> CommandOutcome:
-        worker = next((worker for worker in self.workers if device in worker.devices), None)
-        if worker is None:
-            return CommandOutcome(CommandState.FAILED, f"no meter {device} here")
-        try:
-            outcome = await worker.read_now(device)
-        except LineDown as error:
-            return CommandOutcome(CommandState.FAILED, str(error))
-        values = sum(len(readings) for _, readings in outcome.answers)
-        if not values:
-            return CommandOutcome(CommandState.FAILED, "the meter gave no value")
-        return CommandOutcome(CommandState.DONE, f"{values} values")
+    def _built(self, running: Running) -> Plant:
+        return Plant(running.site, running.library, self._clock, self.recorder, self.outbox)
 
     async def _wind_down(
         self,
@@ -115,20 +120,14 @@ class Gateway:
 
         Gives the names of what did not end in time.
         """
-        for worker in self.workers:
-            worker.stop()
-        for barrier in self._barriers:
-            barrier.stop()
+        self.configurator.stop()
+        self.plant.stop()
         self._health.stop()
         late = await _ended(producers, _WIND_DOWN_S)
         self.recorder.close()
         late += await _ended([recorder], _WIND_DOWN_S)
         self._uplink.stop()
         return late + await _ended([uplink], self._site.broker.drain_s + _WIND_DOWN_S)
-
-    def _device_health(self) -> list[DeviceHealth]:
-        meters = [device.report() for worker in self.workers for device in worker.stats.devices]
-        return meters + [device for barrier in self._barriers for device in barrier.health()]
 
 
 async def _ended(tasks: Sequence["asyncio.Task[None]"], seconds: float) -> list[str]:

@@ -5,7 +5,10 @@ from typing import Annotated
 
 import typer
 
+from gateway.commands.queue import app as queue_app
+
 app = typer.Typer(help="The edge process.", no_args_is_help=True)
+app.add_typer(queue_app, name="queue")
 devices_app = typer.Typer(help="Device templates.", no_args_is_help=True)
 
 _Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
@@ -63,19 +66,31 @@ def check_config(
 
 
 @devices_app.command("list")
-def list_devices(templates: _Templates = None, as_json: _Json = False) -> None:
+def list_devices(
+    text: Annotated[list[str] | None, typer.Argument(help="Words that must occur: a model, a channel, a note.")] = None,
+    medium: Annotated[str, typer.Option(help="Only electricity, water or heat.")] = "",
+    protocol: Annotated[str, typer.Option(help="Only this protocol, such as modbus.")] = "",
+    vendor: Annotated[str, typer.Option(help="Only vendors whose name contains this.")] = "",
+    templates: _Templates = None,
+    as_json: _Json = False,
+) -> None:
     """The meter models that are supported."""
     import json
 
-    from gateway.console import template_rows
+    from gateway import catalogue
+    from gateway.errors import ConfigError
     from gateway.templates.library import Library
 
-    rows = template_rows(Library(templates))
+    wanted = catalogue.Wanted(medium, protocol, vendor, tuple(text or ()))
+    try:
+        chosen = list(catalogue.chosen(Library(templates), wanted))
+    except ConfigError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
     if as_json:
-        typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
-        return
-    for row in rows:
-        typer.echo(f"{row['id']:32} {row['medium']:12} {row['proven']:10} {row['vendor']} {row['model']}")
+        typer.echo(json.dumps(catalogue.rows(chosen), ensure_ascii=False, indent=2))
+    else:
+        catalogue.print_list(chosen)
 
 
 @devices_app.command("show")
@@ -85,15 +100,41 @@ def show_device(
     as_json: _Json = False,
 ) -> None:
     """One meter model: its sources, registers, and the requests that a poll makes."""
-    from gateway.console import template_text
+    from gateway import catalogue
     from gateway.errors import ConfigError
     from gateway.templates.library import Library
 
     try:
-        typer.echo(template_text(template, Library(templates), as_json))
+        found = Library(templates).meter(template)
     except ConfigError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
+    if as_json:
+        typer.echo(catalogue.as_json(found))
+    else:
+        catalogue.print_template(found)
+
+
+@devices_app.command("docs")
+def docs(
+    directory: Annotated[Path | None, typer.Option(help="Where to write; default: docs/devices.")] = None,
+    templates: _Templates = None,
+    check: Annotated[bool, typer.Option(help="Write nothing; exit code 1 when a page is out of date.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Writes the pages about the supported devices from their templates."""
+    import json
+
+    from gateway import catalogue
+    from gateway.templates.library import Library, firmware_config
+
+    stale = catalogue.stale_pages(Library(templates), directory or firmware_config().parent / "docs" / "devices")
+    if not check:
+        catalogue.write_pages(stale)
+    word, names = "out of date" if check else "written", [str(path) for path in stale]
+    typer.echo(json.dumps({word.replace(" ", "_"): names}) if as_json else f"{word}: {', '.join(names) or 'nothing'}")
+    if check and stale:
+        raise typer.Exit(1)
 
 
 @devices_app.command("schema")

@@ -1,26 +1,21 @@
 """What the commands do once they are chosen: imported late, so that `--help` is quick."""
 
 import asyncio
-import json
 import logging
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from gateway.app import Gateway
-from gateway.drivers.modbus.meter import compile_template
-from gateway.errors import ConfigError
-from gateway.settings import load_site
-from gateway.templates.base import DeviceTemplate
-from gateway.templates.cjt188 import Cjt188Template
-from gateway.templates.dlt645 import Dlt645Template
+from gateway.errors import ConfigError, GatewayError
+from gateway.settings import SiteSettings, load_site
+from gateway.tasks import end
 from gateway.templates.library import Library
-from gateway.templates.modbus import ModbusTemplate
-from gateway.templates.senml import SenmlTemplate
 from gateway.uplink.settings import CredentialsMissing
+
+log = structlog.get_logger(__name__)
 
 
 def configure_logging(level: str) -> None:
@@ -47,86 +42,42 @@ def exit_code(error: Exception) -> int:
 
 
 async def serve(site_file: Path, library: Library) -> None:
-    """Runs the gateway of a site file until SIGTERM or SIGINT. Raises ConfigError and CredentialsMissing at once."""
+    """Runs the gateway of a site file until SIGTERM or SIGINT; SIGHUP reads the file again.
+
+    Raises ConfigError and CredentialsMissing at once.
+    """
+    site = usable_site(site_file, library)
+    stop, again = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, again.set)
+    gateway = Gateway(site, library)
+    reloading = asyncio.create_task(_reload_whenever(again, gateway, site_file, library.directory))
+    try:
+        await gateway.run(stop)
+    finally:
+        await end(reloading)
+
+
+def usable_site(site_file: Path, library: Library) -> SiteSettings:
+    """A site file with all the secrets that it names at hand. Blocks. Raises ConfigError, CredentialsMissing."""
     site = load_site(site_file, library)
     for broker in (site.broker, *(barrier.broker for barrier in site.barriers)):
         broker.password()
         broker.tls_context()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await Gateway(site, library).run(stop)
+    return site
 
 
-def template_rows(library: Library) -> list[dict[str, Any]]:
-    """One row per template for `devices list`. Raises ConfigError."""
-    rows = []
-    for template_id in library.ids:
-        template = library.meter(template_id)
-        rows.append(
-            {
-                "id": template_id,
-                "vendor": template.vendor,
-                "model": template.model,
-                "medium": template.medium.value,
-                "proven": template.proven,
-                "channels": [register.channel for register in template.registers],
-            }
-        )
-    return rows
-
-
-def template_text(template_id: str, library: Library, as_json: bool) -> str:
-    """One template for `devices show`: the file's content and the requests of a full poll. Raises ConfigError."""
-    template = library.meter(template_id)
-    if isinstance(template, SenmlTemplate):
-        return _senml_text(template, as_json)
-    if isinstance(template, ModbusTemplate):
-        reads, places, texts = _modbus_reads(template)
-    else:
-        assert isinstance(template, Dlt645Template | Cjt188Template), template.protocol
-        reads, places, texts = _item_reads(template)
-    if as_json:
-        return json.dumps({**template.model_dump(mode="json"), "reads": reads}, ensure_ascii=False, indent=2)
-    lines = _identity(template)
-    lines += [
-        f"  {one.channel:32} {place}  × {one.scale} {one.unit}"
-        for one, place in zip(template.registers, places, strict=True)
-    ]
-    lines += [f"  read {text}" for text in texts]
-    return "\n".join(lines)
-
-
-_Reads = tuple[list[dict[str, Any]], list[str], list[str]]
-"""Requests of a full poll, where each register lies, and the requests in words."""
-
-
-def _modbus_reads(template: ModbusTemplate) -> _Reads:
-    reader = max(compile_template(template).items(), key=lambda item: len(item[0]))[1]
-    reads = [{"function": one.block.function, "address": one.block.address, "count": one.block.count} for one in reader]
-    places = [f"FC{one.function} @{one.address:<6} {one.type.value}" for one in template.registers]
-    return reads, places, [f"FC{one['function']} @{one['address']} × {one['count']}" for one in reads]
-
-
-def _item_reads(template: Dlt645Template | Cjt188Template) -> _Reads:
-    items = list(dict.fromkeys(one.id for one in template.registers))
-    return [{"item": item} for item in items], [one.where for one in template.registers], items
-
-
-def _identity(template: DeviceTemplate) -> list[str]:
-    lines = [f"{template.vendor} {template.model} ({template.medium.value}), proven: {template.proven}"]
-    return lines + [f"  source: {source.reference} - {source.covers}" for source in template.sources]
-
-
-def _senml_text(template: SenmlTemplate, as_json: bool) -> str:
-    if as_json:
-        return json.dumps(template.model_dump(mode="json"), ensure_ascii=False, indent=2)
-    return "\n".join(
-        [
-            *_identity(template),
-            *(
-                f"  {one.channel:32} record {one.record:20} {one.field:5} × {one.scale} {one.unit}"
-                for one in template.registers
-            ),
-        ]
-    )
+async def _reload_whenever(again: asyncio.Event, gateway: Gateway, site_file: Path, templates: Path) -> None:
+    """Takes the site file and its templates over anew each time that `again` is set; a wrong one changes nothing."""
+    while True:
+        await again.wait()
+        again.clear()
+        library = Library(templates)
+        try:
+            # Reading a big file takes seconds, in which the lines must go on.
+            site = await asyncio.to_thread(usable_site, site_file, library)
+            await gateway.reload(site, library)
+        except (GatewayError, OSError) as error:
+            log.error("site file not taken over, everything goes on as before", reason=str(error))

@@ -2,23 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
+from gateway.contract.messages import Point
 from gateway.drivers.base import Group, Line, ReadsMeter
 from gateway.drivers.bus.bus import Bus, Timing
 from gateway.drivers.bus.transport import SerialMedium, TcpMedium
 from gateway.drivers.cjt188 import meter as cjt188
+from gateway.drivers.coap.client import CoapClientLine
+from gateway.drivers.coap.server import CoapServerLine
+from gateway.drivers.coap.settings import CoapClientLineSettings, CoapServerLineSettings
 from gateway.drivers.dlt645 import meter as dlt645
 from gateway.drivers.dlt645.meter import LocalNow
+from gateway.drivers.line_kinds import LineSettings, PolledLineSettings
 from gateway.drivers.modbus.framing import Ascii, Framing, Manners, Rtu
 from gateway.drivers.modbus.line import ModbusLine, ModbusTcpLine
-from gateway.drivers.modbus.meter import ModbusMeter, Programs, compile_template
-from gateway.drivers.settings import BusLineSettings, DeviceSettings, LineSettings, ModbusTcpLineSettings
+from gateway.drivers.modbus.meter import ModbusMeter, modbus_meters
+from gateway.drivers.modbus.planner import TCP_COST, Cost, rtu_cost
+from gateway.drivers.modbus.program import Member, Programs
+from gateway.drivers.settings import BusLineSettings, DeviceSettings, ModbusTcpLineSettings
 from gateway.polling.clock import Clock
 from gateway.polling.midnight import midnights
 from gateway.polling.report import ReportRules, rules_of
-from gateway.polling.worker import LineWorker, Record
+from gateway.polling.worker import LineWorker
 from gateway.settings import SiteSettings
 from gateway.templates.cjt188 import Cjt188Template
 from gateway.templates.dlt645 import Dlt645Template
@@ -27,14 +34,42 @@ from gateway.templates.modbus import ModbusTemplate
 from gateway.templates.report import ReportSettings
 
 _FRAMINGS: Final[dict[str, type[Framing]]] = {"rtu": Rtu, "ascii": Ascii}
+_USUAL_TURNAROUND_S: Final = 0.02
+"""What a meter takes to begin its answer; few documents say it."""
 _SHORTEST_SILENCE_S: Final = 0.00175
 """Above 19,200 baud the silence between frames no longer shrinks."""
 
 
+class Records(Protocol):
+    """Where the points of all lines go."""
+
+    async def record(self, points: Sequence[Point]) -> None:
+        """Takes points; they are on the disk a little later."""
+
+    async def record_durably(self, points: Sequence[Point]) -> None:
+        """Takes points and returns when they are on the disk. Raises OutboxError when they are not."""
+
+
+RunningLine = LineWorker | CoapServerLine | CoapClientLine
+"""What runs a line: all have `stats`, `devices`, `run` and `stop`."""
+
+
 def build_line(
-    settings: LineSettings, site: SiteSettings, library: Library, clock: Clock, record: Record
+    settings: LineSettings, site: SiteSettings, library: Library, clock: Clock, records: Records
+) -> RunningLine:
+    """What runs one line with its meters; nothing is opened yet. Raises ConfigError, TokensUnusable."""
+    if isinstance(settings, CoapServerLineSettings | CoapClientLineSettings):
+        templates = {device.template: library.meter(device.template) for device, _ in settings.all_devices()}
+        if isinstance(settings, CoapServerLineSettings):
+            # A meter forgets what was acknowledged: it must be on the disk by then.
+            return CoapServerLine(settings, templates, clock, records.record_durably)
+        return CoapClientLine(settings, templates, clock, records.record)
+    return _worker(settings, site, library, clock, records)
+
+
+def _worker(
+    settings: PolledLineSettings, site: SiteSettings, library: Library, clock: Clock, records: Records
 ) -> LineWorker:
-    """The worker of one line with its meters; nothing is opened yet. Raises ConfigError."""
     zone = ZoneInfo(site.time_zone)
     line, meters = line_with_meters(
         settings, library, lambda: datetime.fromtimestamp(clock.now_ms() / 1000, zone).replace(tzinfo=None)
@@ -47,7 +82,17 @@ def build_line(
         for device, _ in settings.all_devices()
     ]
     next_midnight = midnights(zone)
-    return LineWorker(settings.name, line, meters, periods, clock, record, next_midnight, rules)
+    places = places_of([device for device, _ in settings.all_devices()])
+    return LineWorker(settings.name, line, meters, periods, clock, records.record, next_midnight, rules, places)
+
+
+def places_of(devices: Sequence[DeviceSettings]) -> list[int]:
+    """Where in its period each device is read: its position, or that of the first device of the same unit."""
+    first: dict[int, int] = {}
+    return [
+        index if device.unit_id is None else first.setdefault(device.unit_id, index)
+        for index, device in enumerate(devices)
+    ]
 
 
 def report_rules(
@@ -58,26 +103,28 @@ def report_rules(
 
 
 def line_with_meters(
-    settings: LineSettings, library: Library, local_now: LocalNow | None = None
+    settings: PolledLineSettings, library: Library, local_now: LocalNow | None = None
 ) -> tuple[Line, list[ReadsMeter]]:
     """A line and its meters in the order of the settings; templates are compiled once each. Raises ConfigError.
 
     `local_now` is the wall clock of the property; without it, meters that want to know how long an order is valid are
     only read.
     """
+    devices = [device for device, _ in settings.all_devices()]
     if isinstance(settings, ModbusTcpLineSettings):
         modbus: ModbusLine = ModbusTcpLine(settings.host, settings.port, settings.timeout_s, settings.tls)
+        cost, distinct_looks = TCP_COST, False
     else:
         modbus = ModbusLine(bus_of(settings), _FRAMINGS[settings.modbus_framing]())
-    return modbus.bus, meters_on(modbus, [device for device, _ in settings.all_devices()], library, local_now)
+        cost, distinct_looks = modbus_cost_of(settings), True
+    return modbus.bus, _MeterBuilder(modbus, library, local_now, cost, distinct_looks).build(devices)
 
 
 def meters_on(
     modbus: ModbusLine, devices: Sequence[DeviceSettings], library: Library, local_now: LocalNow | None = None
 ) -> list[ReadsMeter]:
     """The drivers of `devices`, whatever their protocol, on the bus that `modbus` speaks on. Raises ConfigError."""
-    builder = _MeterBuilder(modbus, library, local_now)
-    return [builder.build(device) for device in devices]
+    return _MeterBuilder(modbus, library, local_now, TCP_COST, distinct_looks=True).build(devices)
 
 
 def timing_of(settings: BusLineSettings) -> Timing:
@@ -87,6 +134,13 @@ def timing_of(settings: BusLineSettings) -> Timing:
     usual_s = _SHORTEST_SILENCE_S if port.baud_rate > 19_200 else 3.5 * port.character_s
     silence_s = usual_s if settings.silence_ms is None else settings.silence_ms / 1000
     return Timing(settings.timeout_s, port.character_s, silence_s, settings.late_answer_s)
+
+
+def modbus_cost_of(settings: BusLineSettings) -> Cost:
+    """What reads of Modbus devices cost on a bus; in ASCII each byte is two characters."""
+    timing = timing_of(settings)
+    characters = 2 if settings.modbus_framing == "ascii" else 1
+    return rtu_cost(characters * timing.character_s, timing.silence_s, _USUAL_TURNAROUND_S)
 
 
 def bus_of(settings: BusLineSettings) -> Bus:
@@ -102,30 +156,48 @@ def bus_of(settings: BusLineSettings) -> Bus:
 class _MeterBuilder:
     """Makes the meters of one line; the one place where a protocol of a bus is added."""
 
-    def __init__(self, modbus: ModbusLine, library: Library, local_now: LocalNow | None) -> None:
+    def __init__(
+        self, modbus: ModbusLine, library: Library, local_now: LocalNow | None, cost: Cost, distinct_looks: bool
+    ) -> None:
         self._modbus, self._library, self._local_now = modbus, library, local_now
-        self._programs: dict[str, Programs] = {}
+        self._cost, self._distinct_looks = cost, distinct_looks
+        self._programs: dict[tuple[tuple[str, int], ...], Programs] = {}
         self._dlt645: dict[str, dlt645.Compiled] = {}
         self._cjt188: dict[str, cjt188.Compiled] = {}
 
-    def build(self, device: DeviceSettings) -> ReadsMeter:
-        """The driver of a meter by the protocol of its template."""
-        template = self._library.meter(device.template)
-        if isinstance(template, Dlt645Template):
-            return self._dlt645_meter(device, template)
-        if isinstance(template, Cjt188Template):
-            return self._cjt188_meter(device, template)
-        assert isinstance(template, ModbusTemplate), template.protocol
-        return self._modbus_meter(device, template)
+    def build(self, devices: Sequence[DeviceSettings]) -> list[ReadsMeter]:
+        """The meters of a line in the order of its settings, by the protocols of their templates."""
+        built: dict[str, ReadsMeter] = {}
+        units: dict[int, list[DeviceSettings]] = {}
+        for device in devices:
+            template = self._library.meter(device.template)
+            if isinstance(template, Dlt645Template):
+                built[device.id] = self._dlt645_meter(device, template)
+            elif isinstance(template, Cjt188Template):
+                built[device.id] = self._cjt188_meter(device, template)
+            else:
+                assert device.unit_id is not None
+                units.setdefault(device.unit_id, []).append(device)
+        for unit, members in units.items():
+            built |= {meter.device: meter for meter in self._modbus_unit(unit, members)}
+        return [built[device.id] for device in devices]
 
-    def _modbus_meter(self, device: DeviceSettings, template: ModbusTemplate) -> ReadsMeter:
-        assert device.unit_id is not None
-        if device.template not in self._programs:
-            self._programs[device.template] = compile_template(template)
-        pause_s = template.limits.pause_ms / 1000
+    def _modbus_unit(self, unit: int, devices: Sequence[DeviceSettings]) -> list[ModbusMeter]:
+        """All meters that are in one unit: they are read together."""
+        key = tuple((device.template, device.instance) for device in devices)
+        if key not in self._programs:
+            members = [Member(self._template(template_id), instance) for template_id, instance in key]
+            self._programs[key] = Programs(members, self._cost, self._distinct_looks)
+        programs = self._programs[key]
+        pause_s = max(member.template.limits.pause_ms for member in programs.members) / 1000
         if pause_s:
-            self._modbus.treat(device.unit_id, Manners(rest_s=pause_s))
-        return ModbusMeter(device.id, device.unit_id, self._modbus, self._programs[device.template])
+            self._modbus.treat(unit, Manners(rest_s=pause_s))
+        return modbus_meters([device.id for device in devices], unit, self._modbus, programs)
+
+    def _template(self, template_id: str) -> ModbusTemplate:
+        template = self._library.meter(template_id)
+        assert isinstance(template, ModbusTemplate), template.protocol
+        return template
 
     def _dlt645_meter(self, device: DeviceSettings, template: Dlt645Template) -> ReadsMeter:
         assert device.address is not None

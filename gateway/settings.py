@@ -12,10 +12,13 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from gateway.contract.limits import MAX_POINTS_PER_BATCH
 from gateway.drivers.barrier.settings import BarrierLineSettings
-from gateway.drivers.settings import Code, DeviceSettings, LineSettings, Periods, Seconds
-from gateway.templates.base import Strict
+from gateway.drivers.coap.settings import CoapDevice
+from gateway.drivers.line_kinds import LineSettings
+from gateway.drivers.settings import Code, DeviceSettings, Periods, Seconds
+from gateway.templates.base import DeviceTemplate, Strict
 from gateway.templates.library import Library, meter_schema
-from gateway.templates.located import Finding, load_located
+from gateway.templates.located import Finding, Loc, load_located
+from gateway.templates.modbus import ModbusTemplate
 from gateway.templates.report import ReportSettings
 from gateway.uplink.settings import BrokerSettings
 
@@ -51,7 +54,19 @@ class RecorderSettings(Strict):
     linger_s: Annotated[float, Field(gt=0, le=60)] = 1.0
 
 
-class SiteSettings(Strict):
+class RemotePart(Strict):
+    """What of a site the cloud may configure, too. A key that it does not give leaves the site file's own."""
+
+    time_zone: TimeZone = "Asia/Shanghai"
+    """Of the property: when its day begins, and what a meter's clock is set to."""
+    periods: Periods = Periods()
+    report: ReportSettings | None = None
+    """Report by exception; every value is reported when it is absent here and at the device."""
+    lines: tuple[LineSettings, ...] = ()
+    barriers: tuple[BarrierLineSettings, ...] = ()
+
+
+class SiteSettings(RemotePart):
     """A whole site."""
 
     project: Code
@@ -61,18 +76,13 @@ class SiteSettings(Strict):
     broker: BrokerSettings
     cloud_keys: dict[Code, PublicKey] = Field(default_factory=dict)
     """Who may command: key id to raw Ed25519 public key in base64."""
-    time_zone: TimeZone = "Asia/Shanghai"
-    """Of the property: when its day begins, and what a meter's clock is set to."""
-    periods: Periods = Periods()
-    report: ReportSettings | None = None
-    """Report by exception; every value is reported when it is absent here and at the device."""
+    remote_configuration: bool = True
+    """Whether the cloud may configure time zone, periods, lines and barriers; false brings the file's own back."""
     recorder: RecorderSettings = RecorderSettings()
     outbox_max_bytes: Annotated[int, Field(ge=1_000_000)] = 512 * 1024 * 1024
     health_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
     """Prometheus metrics on 127.0.0.1; no metrics when absent, any free port when 0."""
     health_period_s: Seconds = 60.0
-    lines: tuple[LineSettings, ...] = ()
-    barriers: tuple[BarrierLineSettings, ...] = ()
 
 
 def load_site(path: Path, library: Library | None = None) -> SiteSettings:
@@ -81,10 +91,10 @@ def load_site(path: Path, library: Library | None = None) -> SiteSettings:
     Raises ConfigError naming file, line, key and expectation of each problem.
     """
     templates = library or Library()
-    return load_located(path, lambda _: SiteSettings, lambda site: _whole(site, templates))
+    return load_located(path, lambda _: SiteSettings, lambda site: whole_findings(site, templates))
 
 
-def _whole(site: SiteSettings, library: Library) -> Iterable[Finding]:
+def whole_findings(site: SiteSettings, library: Library) -> Iterable[Finding]:
     """What no single key shows: codes used twice, unknown templates, two owners of one connection."""
     seen_lines: set[str] = set()
     seen_endpoints: set[str] = set()
@@ -111,14 +121,18 @@ def _once(what: str, value: object) -> str:
     return f"each {what} once, {value} is repeated"
 
 
+_Stations = dict[tuple[str, int | str], set[tuple[str, int]]]
+"""Meters on each station, by protocol and station: template and instance."""
+
+
 def _line_findings(line: LineSettings, library: Library, seen: set[str]) -> Iterable[Finding]:
-    stations: set[tuple[str, int | str]] = set()
+    stations: _Stations = {}
     try:
-        devices = list(line.all_devices())
+        devices: list[tuple[DeviceSettings | CoapDevice, Loc]] = list(line.all_devices())
     except ValidationError as error:
         yield ("device_series",), f"device codes of letters, digits, '.', '_', '-': {error.errors()[0]['msg']}"
         return
-    told: set[tuple[int | str, ...]] = set()
+    told: set[Loc] = set()
     for device, loc in devices:
         if device.id in seen:
             yield (*loc, "id"), _once("device id", device.id)
@@ -129,7 +143,7 @@ def _line_findings(line: LineSettings, library: Library, seen: set[str]) -> Iter
             told.add(loc)
             yield (*loc, "template"), f"one of {', '.join(library.ids)}, found {device.template!r}"
             continue
-        key, text = _station_finding(line, device, library.meter(device.template).protocol, stations)
+        key, text = _station_finding(line, device, library.meter(device.template), stations)
         if text:
             told.add(loc)
             yield (*loc, "first_unit_id" if loc[0] == "device_series" and key == "unit_id" else key), text
@@ -139,17 +153,25 @@ _CALLED_BY: Final = {"modbus": "unit_id", "dlt645": "address", "cjt188": "addres
 """How a meter of each protocol is called on its line."""
 _DIGITS: Final = {"dlt645": 12, "cjt188": 14}
 """Of the address of a meter that is called by its number."""
-_SPOKEN_ON: Final = {"modbus-tcp": ("modbus",), "bus": ("modbus", "dlt645", "cjt188")}
+_SPOKEN_ON: Final = {
+    "modbus-tcp": ("modbus",),
+    "bus": ("modbus", "dlt645", "cjt188"),
+    "coap-server": ("senml",),
+    "coap-client": ("senml",),
+}
 """Which protocols each kind of line carries."""
 
 
 def _station_finding(
-    line: LineSettings, device: DeviceSettings, protocol: str, stations: set[tuple[str, int | str]]
+    line: LineSettings, device: DeviceSettings | CoapDevice, template: DeviceTemplate, stations: _Stations
 ) -> tuple[str, str]:
     """(key, what was expected there) of what is wrong with how the device is called; an empty text when nothing is."""
+    protocol = template.protocol
     if protocol not in _SPOKEN_ON[line.protocol]:
         spoken = " or ".join(_SPOKEN_ON[line.protocol])
         return "template", f"a template of {spoken} on a {line.protocol} line, {device.template} speaks {protocol}"
+    if isinstance(device, CoapDevice):
+        return "", ""  # it is known by its code or its address, which its line judges
     key = _CALLED_BY[protocol]
     station = getattr(device, key)
     if station is None:
@@ -158,9 +180,20 @@ def _station_finding(
         return key, f"{_DIGITS[protocol]} digits, {device.template} speaks {protocol}"
     if device.password is not None and protocol != "dlt645":
         return "password", f"no password, {device.template} speaks {protocol}"
-    if (protocol, station) in stations:
-        return key, _once(f"{key.replace('_', ' ')} of a line", station)
-    stations.add((protocol, station))
+    return _instance_finding(device, template, key, stations.setdefault((protocol, station), set()))
+
+
+def _instance_finding(
+    device: DeviceSettings, template: DeviceTemplate, key: str, on_station: set[tuple[str, int]]
+) -> tuple[str, str]:
+    """Meters share a station only as instances, each of them once; they may be those of several templates."""
+    instances = template.instances if isinstance(template, ModbusTemplate) else None
+    count = instances.count if instances is not None else 1
+    if device.instance >= count:
+        return "instance", f"at most {count - 1} for {device.template}"
+    if (device.template, device.instance) in on_station or (on_station and instances is None):
+        return key, _once(f"{key.replace('_', ' ')} of a line", getattr(device, key))
+    on_station.add((device.template, device.instance))
     return key, ""
 
 
@@ -168,6 +201,7 @@ def json_schemas() -> dict[str, str]:
     """JSON Schemas for editors, by file name in `firmware-config/schema`."""
     return {
         "meter-template.schema.json": _schema(meter_schema(), "Meter template"),
+        "configuration.schema.json": _schema(RemotePart.model_json_schema(), "Configuration of a gateway by the cloud"),
         "site.schema.json": _schema(SiteSettings.model_json_schema(), "Site"),
     }
 

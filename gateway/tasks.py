@@ -21,3 +21,10 @@ async def end(*tasks: "asyncio.Future[Any]") -> None:
     for task in tasks:
         if not task.cancelled():
             task.exception()  # looked at, so that nobody warns that it never was
+
+
+def first_error(error: BaseException) -> BaseException:
+    """What lies at the bottom of groups of errors: tasks that run together raise theirs wrapped."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -5,28 +5,36 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from cloud.devices import service
+from cloud.devices import configuring, service
 from cloud.devices.models import (
     CommandIn,
     CommandOut,
     CommandQuery,
+    ConfigurationIn,
+    ConfigurationOut,
+    ConfigurationWhole,
     DeadLetterOut,
     DeviceIn,
     DeviceOut,
     DeviceQuery,
+    GapOut,
+    GapQuery,
     GatewayIn,
     GatewayOut,
+    RestoreIn,
     UnclaimedOut,
 )
+from cloud.devices.records import CommandFilter
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
-from cloud.kit.inputs import Listed, ListQuery
+from cloud.kit.inputs import Id, Listed, ListQuery, PageQuery
 
 router = APIRouter(prefix="/api/v1", tags=["devices"])
 
 Reading = Annotated[Scope, allow("devices.read")]
 Writing = Annotated[Scope, allow("devices.write")]
 Commanding = Annotated[Scope, allow("commands.send")]
+Configuring = Annotated[Scope, allow("gateways.configure")]
 Wanted = Annotated[ListQuery, Query()]
 
 
@@ -67,7 +75,8 @@ async def create_device(body: DeviceIn, scope: Writing, once: Once) -> DeviceOut
 @router.get("/commands")
 async def list_commands(scope: Reading, query: Annotated[CommandQuery, Query()]) -> Listed[CommandOut]:
     """Commands, newest first."""
-    page = await service.list_commands(scope.conn, query.page(key_length=2), query.project_id, query.device_id)
+    wanted = CommandFilter(query.project_id, query.device_id, query.state, query.action)
+    page = await service.list_commands(scope.conn, query.page(key_length=2), wanted)
     return Listed(items=[CommandOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
 
 
@@ -82,13 +91,58 @@ async def send_command(body: CommandIn, scope: Commanding, once: Once) -> Comman
             body.device_id,
             body.action,
             body.arguments,
-            scope.caller.login,
+            _actor(scope),
             body.reason,
             timedelta(seconds=body.valid_for_s),
         )
         return CommandOut.model_validate(await service.get_command(scope.conn, command_id))
 
     return await once.answer(scope.conn, CommandOut, make)
+
+
+@router.get("/gateways/{gateway_id}/configurations")
+async def list_configurations(
+    gateway_id: Id, scope: Reading, query: Annotated[PageQuery, Query()]
+) -> Listed[ConfigurationOut]:
+    """Configurations of a gateway, newest first."""
+    await service.get_gateway(scope.conn, gateway_id)
+    page = await configuring.list_configurations(scope.conn, query.page(), gateway_id)
+    return Listed(items=[ConfigurationOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
+
+
+@router.post("/gateways/{gateway_id}/configurations", status_code=201)
+async def configure_gateway(
+    gateway_id: Id, body: ConfigurationIn, scope: Configuring, once: Once
+) -> ConfigurationWhole:
+    """Sends a gateway what it is to run; watch its `state`: confirmed, refused or rolled back, with the reason."""
+
+    async def make() -> ConfigurationWhole:
+        made = await configuring.configure(
+            scope.conn, gateway_id, body.site, body.templates, _actor(scope), body.reason, body.confirm_s,
+            newest=body.newest,
+        )  # fmt: skip
+        return ConfigurationWhole.model_validate(made)
+
+    return await once.answer(scope.conn, ConfigurationWhole, make)
+
+
+@router.get("/gateways/{gateway_id}/configurations/{number}")
+async def get_configuration(gateway_id: Id, number: Id, scope: Reading) -> ConfigurationWhole:
+    """One configuration with its content."""
+    return ConfigurationWhole.model_validate(await configuring.get_configuration(scope.conn, gateway_id, number))
+
+
+@router.post("/gateways/{gateway_id}/configurations/{number}/restore", status_code=201)
+async def restore_configuration(
+    gateway_id: Id, number: Id, body: RestoreIn, scope: Configuring, once: Once
+) -> ConfigurationWhole:
+    """Sends the content of an earlier configuration again, as a new one."""
+
+    async def make() -> ConfigurationWhole:
+        made = await configuring.restore(scope.conn, gateway_id, number, _actor(scope), body.reason, body.confirm_s)
+        return ConfigurationWhole.model_validate(made)
+
+    return await once.answer(scope.conn, ConfigurationWhole, make)
 
 
 @router.get("/dead-letters")
@@ -103,3 +157,14 @@ async def list_unclaimed(scope: Reading, query: Wanted) -> Listed[UnclaimedOut]:
     """Readings that no meter can take yet, counted by channel."""
     page = await service.list_unclaimed(scope.conn, query.page(key_length=5), query.project_id)
     return Listed(items=[UnclaimedOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
+
+
+@router.get("/reading-gaps")
+async def list_gaps(scope: Reading, query: Annotated[GapQuery, Query()]) -> Listed[GapOut]:
+    """What gateways had to give up and told about, last received first."""
+    page = await service.list_gaps(scope.conn, query.page(), query.project_id, query.gateway_id)
+    return Listed(items=[GapOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
+
+
+def _actor(scope: Scope) -> str:
+    return scope.caller.login

@@ -1,13 +1,13 @@
-"""Commands on their way down: signed, published, and published again until the gateway reports a state.
+"""Commands and configurations on their way down: signed, published, and again until the gateway reports a state.
 
-A gateway executes a command at most once, by its id, so repeating it is harmless. What expires before any gateway
-reports is marked expired here.
+A gateway executes a command at most once, by its id, and takes a configuration once, by its number, so repeating them
+is harmless. A command that expires before any gateway reports is marked expired here.
 """
 
 import asyncio
 import base64
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -17,13 +17,15 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
-from cloud.devices import orders
+from cloud.devices import configurations, orders
 from cloud.devices.cursors import in_ms
-from cloud.devices.records import Command
+from cloud.devices.records import Command, Configuration
 from cloud.estate import service as estate
-from cloud.kit.db import SYSTEM, Database
+from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.security import Keys
 from gateway.contract import WIRE_VERSION, codec, topics
+from gateway.contract.configuration import Configuration as WireConfiguration
+from gateway.contract.configuration import signed_configuration
 from gateway.contract.messages import Action, signed_bytes
 from gateway.contract.messages import Command as WireCommand
 from gateway.contract.topics import Down
@@ -70,11 +72,12 @@ class Downlink:
                 self._waking.clear()
 
     async def publish_due(self) -> int:
-        """Publishes queued commands that are new or unanswered, and ends expired ones; returns how many went out."""
+        """Publishes what is queued and new or unanswered, and ends expired commands; returns how many went out."""
         async with self._db.transaction(_ASKER) as conn:
             await orders.expire(conn)
             due = await orders.take_due(conn, datetime.now(UTC) - self._again_after, _AT_ONCE)
-            if not due:
+            wanted = await configurations.take_due(conn, _AT_ONCE)
+            if not due and not wanted:
                 return 0
             codes = {project.id: project.code for project in await estate.projects(conn)}
             sent: list[UUID] = []
@@ -83,7 +86,35 @@ class Downlink:
                 if await self._publish(topic, self.signed(command, codes[command.project_id])):
                     sent.append(command.id)
             await orders.mark_published(conn, sent)
-        return len(sent)
+            configured = await self._configure(conn, wanted, codes)
+        return len(sent) + configured
+
+    async def _configure(self, conn: Conn, wanted: Sequence[Configuration], codes: Mapping[int, str]) -> int:
+        sent = 0
+        for one in wanted:
+            topic = topics.down(codes[one.project_id], one.gateway_code, Down.CONFIG)
+            if await self._publish(topic, self.signed_configuration(one, codes[one.project_id])):
+                await configurations.mark_published(conn, one)
+                sent += 1
+        return sent
+
+    def signed_configuration(self, configuration: Configuration, project_code: str) -> bytes:
+        """The wire payload of a configuration: the same each time."""
+        bare = WireConfiguration(
+            version=WIRE_VERSION,
+            number=configuration.number,
+            project=project_code,
+            gateway=configuration.gateway_code,
+            issued_at=in_ms(configuration.issued_at),
+            site=configuration.site,
+            templates=configuration.templates,
+            confirm_s=configuration.confirm_s,
+            actor=configuration.actor,
+            key_id=self._key_id,
+        )
+        return codec.encode_configuration(
+            msgspec.structs.replace(bare, signature=self._signature(signed_configuration(bare)))
+        )
 
     def signed(self, command: Command, project_code: str) -> bytes:
         """The wire payload: a fresh nonce each time, the same id."""
@@ -101,8 +132,10 @@ class Downlink:
             nonce=secrets.token_hex(16),
             key_id=self._key_id,
         )
-        signature = base64.b64encode(self._signer.sign(signed_bytes(bare))).decode()
-        return codec.encode_command(msgspec.structs.replace(bare, signature=signature))
+        return codec.encode_command(msgspec.structs.replace(bare, signature=self._signature(signed_bytes(bare))))
+
+    def _signature(self, signed: bytes) -> str:
+        return base64.b64encode(self._signer.sign(signed)).decode()
 
     async def _listen_for_ever(self) -> None:
         while True:

@@ -1,7 +1,7 @@
 """SQL of commands: queued by the cloud, published by the downlink, moved on by what the gateway reports."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from cloud.devices.cursors import after_time_and_id, in_ms
-from cloud.devices.records import Command
+from cloud.devices.records import Command, CommandFilter
 from cloud.kit.db import Conn
 from cloud.kit.paging import Page, PageRequest, cut
 from gateway.contract.messages import CommandResult
@@ -26,6 +26,8 @@ _LIST: LiteralString = (
     + """
     WHERE (%(project_id)s::bigint IS NULL OR c.project_id = %(project_id)s)
       AND (%(device_id)s::bigint IS NULL OR c.device_id = %(device_id)s)
+      AND (%(state)s::text IS NULL OR c.state = %(state)s)
+      AND (%(action)s::text IS NULL OR c.action = %(action)s)
       AND (%(at)s::timestamptz IS NULL OR (c.issued_at, c.id) < (%(at)s, %(id)s::uuid))
     ORDER BY c.issued_at DESC, c.id DESC LIMIT %(limit)s
 """
@@ -34,6 +36,7 @@ _INSERT: LiteralString = """
     INSERT INTO command (id, project_id, device_id, action, arguments, reason, actor, issued_at, expires_at)
     VALUES (%(id)s, %(project_id)s, %(device_id)s, %(action)s, %(arguments)s, %(reason)s, %(actor)s,
             date_trunc('milliseconds', now()), date_trunc('milliseconds', now()) + %(valid_for)s)
+    ON CONFLICT (id) DO NOTHING
 """
 # SKIP LOCKED: several ingest workers share the work; whoever holds the row publishes it.
 _TAKE_DUE: LiteralString = (
@@ -76,7 +79,7 @@ class Order:
 
 
 async def insert(conn: Conn, order: Order) -> None:
-    """Queues a command and wakes the downlink when the transaction commits."""
+    """Queues a command, unless there is one with its id, and wakes the downlink when the transaction commits."""
     values = {
         "id": order.id,
         "project_id": order.project_id,
@@ -97,10 +100,10 @@ async def one(conn: Conn, command_id: UUID) -> Command | None:
     return None if row is None else Command(**row)
 
 
-async def newest(conn: Conn, page: PageRequest, project_id: int | None, device_id: int | None) -> Page[Command]:
+async def newest(conn: Conn, page: PageRequest, wanted: CommandFilter) -> Page[Command]:
     """Commands, newest first; the cursor is (issue time, id)."""
     at, command_id = after_time_and_id(page)
-    query = {"project_id": project_id, "device_id": device_id, "at": at, "id": command_id, "limit": page.limit + 1}
+    query = {**asdict(wanted), "at": at, "id": command_id, "limit": page.limit + 1}
     rows = await (await conn.execute(_LIST, query)).fetchall()
     return cut([Command(**row) for row in rows], page, lambda found: (in_ms(found.issued_at), str(found.id)))
 

@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
+from uuid import uuid4
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from cloud.devices import service
+from cloud.devices import configuration_pages, order_pages, service
 from cloud.devices.records import ONLINE_WITHIN, Gateway
 from cloud.estate.shown import shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
-from gateway.contract.messages import DeviceHealth
+from gateway.contract.messages import Action, DeviceHealth
 
 router = APIRouter(include_in_schema=False)
+router.include_router(order_pages.router)
+router.include_router(configuration_pages.router)
 
 _EXCEPTIONS = PageRequest(10)
 
@@ -37,6 +40,8 @@ async def devices(
         letters=(await service.list_dead_letters(scope.conn, _EXCEPTIONS, project_id)).items,
         unclaimed=(await service.list_unclaimed(scope.conn, _EXCEPTIONS, project_id)).items,
         online_since=now - ONLINE_WITHIN,
+        actions=_actions(gateways) if scope.caller.may("commands.send", project_id) else {},
+        order_id=uuid4,
     )
 
 
@@ -47,4 +52,13 @@ def _faults(gateways: Sequence[Gateway]) -> dict[tuple[int, str], DeviceHealth]:
         for gateway in gateways
         if gateway.health is not None
         for device in gateway.health.devices
+    }
+
+
+def _actions(gateways: Sequence[Gateway]) -> dict[tuple[int, str], list[Action]]:
+    """What each device can be told to do here, by gateway and code of the device."""
+    return {
+        (gateway.id, code): [action for action in order_pages.OFFERED if action in told]
+        for gateway in gateways
+        for code, told in service.actions_told(gateway).items()
     }

@@ -75,6 +75,16 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandFilter:
+    """Which orders are wanted; None: all."""
+
+    project_id: int | None = None
+    device_id: int | None = None
+    state: str | None = None
+    action: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A message that could not be taken, without its payload."""
 
@@ -104,6 +114,24 @@ class Unclaimed:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadingGap:
+    """What a gateway gave up. An empty device or channel code: any; `lost` 0: not known how many."""
+
+    id: int
+    project_id: int
+    gateway_id: int
+    gateway_code: str
+    device_code: str
+    channel_code: str
+    content: str
+    reason: str
+    from_at: datetime
+    until_at: datetime
+    lost: int
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Binding:
     """A device as ingest looks it up: `from_ms`/`until_ms` bound the time in which `meter_id` is read by it.
 
@@ -116,3 +144,32 @@ class Binding:
     meter_id: int | None
     from_ms: int
     until_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigurationSummary:
+    """A version of what a gateway is to run, and how far it got."""
+
+    id: int
+    project_id: int
+    gateway_id: int
+    number: int
+    confirm_s: int
+    """How long the gateway has to prove that it works with it."""
+    restores: int | None
+    """The earlier number whose content it has."""
+    reason: str
+    actor: str
+    issued_at: datetime
+    state: str
+    detail: str
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration(ConfigurationSummary):
+    """The same with its content."""
+
+    gateway_code: str
+    site: str
+    templates: dict[str, str]

@@ -5,24 +5,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from cloud.devices import inbox, orders, repository, states
+from cloud.devices import gaps, inbox, orders, repository, states
 from cloud.devices.inbox import Letter, UnclaimedPlace
 from cloud.devices.records import (
     ONLINE_WITHIN,
     Binding,
     Command,
+    CommandFilter,
     DeadLetter,
     Device,
     DeviceCounts,
     DeviceKind,
     Gateway,
+    ReadingGap,
     Unclaimed,
 )
 from cloud.kit.db import Conn
-from cloud.kit.errors import InvalidInput, NotFound
+from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.jobs import enqueue
 from cloud.kit.paging import Page, PageRequest
-from gateway.contract.messages import Action, CommandResult, Health
+from gateway.contract.messages import Action, CommandResult, Gap, Health
+from gateway.contract.orders import arguments_flaw
 from gateway.contract.topics import valid_code
 
 CLAIM_READINGS = "metering.claim-readings"
@@ -116,19 +119,41 @@ async def queue_command(
     actor: str,
     reason: str,
     valid_for: timedelta,
+    order_id: uuid.UUID | None = None,
 ) -> uuid.UUID:
-    """Queues a command; the downlink signs and publishes it after the commit. Raises NotFound, InvalidInput."""
+    """Queues a command; the downlink signs and publishes it after the commit.
+
+    `order_id` tells a repeated wish from a second one: the same again queues nothing. Raises NotFound, InvalidInput,
+    and Conflict when the gateway says that the device cannot do it.
+    """
+    flaw = arguments_flaw(action, arguments)
+    if flaw is not None:
+        raise InvalidInput("bad-arguments", flaw, field="arguments")
     if not timedelta(seconds=1) <= valid_for <= _LONGEST_VALIDITY:
         raise InvalidInput("bad-validity", "expected 1 second to 1 day", field="valid_for_s")
     device = await get_device(conn, device_id)
     if device.project_id != project_id:
         raise NotFound("no-device", f"there is no device {device_id} in project {project_id}", field="device_id")
+    can = actions_told(await get_gateway(conn, device.gateway_id)).get(device.code)
+    if can and action not in can:
+        raise Conflict("cannot", f"the gateway says that {device.code} cannot {action}")
     order = orders.Order(
-        uuid.uuid4(), project_id, device_id, action.value, dict(arguments), reason, actor,
+        order_id or uuid.uuid4(), project_id, device_id, action.value, dict(arguments), reason, actor,
         int(valid_for.total_seconds()),
     )  # fmt: skip
     await orders.insert(conn, order)
     return order.id
+
+
+def actions_told(gateway: Gateway) -> dict[str, frozenset[Action]]:
+    """What the devices of a gateway can be told to do, by code, as it said in its last report; actions known here."""
+    if gateway.health is None:
+        return {}
+    known = {action.value: action for action in Action}
+    return {
+        device.device: frozenset(known[action] for action in device.actions if action in known)
+        for device in gateway.health.devices
+    }
 
 
 async def get_command(conn: Conn, command_id: uuid.UUID) -> Command:
@@ -139,11 +164,9 @@ async def get_command(conn: Conn, command_id: uuid.UUID) -> Command:
     return found
 
 
-async def list_commands(
-    conn: Conn, page: PageRequest, project_id: int | None = None, device_id: int | None = None
-) -> Page[Command]:
+async def list_commands(conn: Conn, page: PageRequest, wanted: CommandFilter) -> Page[Command]:
     """Commands, newest first."""
-    return await orders.newest(conn, page, project_id, device_id)
+    return await orders.newest(conn, page, wanted)
 
 
 async def list_dead_letters(conn: Conn, page: PageRequest, project_id: int | None = None) -> Page[DeadLetter]:
@@ -154,6 +177,17 @@ async def list_dead_letters(conn: Conn, page: PageRequest, project_id: int | Non
 async def list_unclaimed(conn: Conn, page: PageRequest, project_id: int | None = None) -> Page[Unclaimed]:
     """Readings without a place, counted by channel."""
     return await inbox.unclaimed(conn, page, project_id)
+
+
+async def list_gaps(
+    conn: Conn,
+    page: PageRequest,
+    project_id: int | None = None,
+    gateway_id: int | None = None,
+    since: datetime | None = None,
+) -> Page[ReadingGap]:
+    """What gateways gave up and told about (from `since` on), last received first."""
+    return await gaps.newest(conn, page, project_id, gateway_id, since)
 
 
 # What ingest calls
@@ -167,6 +201,11 @@ async def apply_result(conn: Conn, project_id: int, gateway_id: int, results: Se
 async def apply_health(conn: Conn, gateway_id: int, health: Health) -> None:
     """Keeps the newest health report of a gateway."""
     await states.keep_health(conn, gateway_id, health)
+
+
+async def keep_gaps(conn: Conn, project_id: int, gateway_id: int, found: Sequence[Gap]) -> None:
+    """Keeps what a gateway gave up; told again, it changes nothing."""
+    await gaps.keep(conn, project_id, gateway_id, found)
 
 
 async def resolve_gateways(conn: Conn, names: Iterable[tuple[int, str]]) -> dict[tuple[int, str], int]:

@@ -21,6 +21,7 @@ PERMISSIONS = (
         "people.write",
         "users.manage",
         "devices.write",
+        "gateways.configure",
         "commands.send",
         "meters.write",
         "tariffs.write",

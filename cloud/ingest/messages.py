@@ -8,8 +8,9 @@ import msgspec
 
 from cloud.metering.intake import PointColumns, to_columns
 from gateway.contract import codec, limits, topics
+from gateway.contract.configuration import ConfigurationReport
 from gateway.contract.errors import ContractError
-from gateway.contract.messages import CommandResult, Health, Passage
+from gateway.contract.messages import CommandResult, Gap, Health, Passage
 from gateway.contract.topics import Up, UpAddress
 
 
@@ -27,7 +28,21 @@ class Results:
     items: tuple[CommandResult, ...]
 
 
-Content = PointColumns | Passages | Results | Health
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """Content of `up/gaps`."""
+
+    items: tuple[Gap, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Configurations:
+    """Content of `up/configurations`."""
+
+    items: tuple[ConfigurationReport, ...]
+
+
+Content = PointColumns | Passages | Results | Health | Gaps | Configurations
 
 _frame = msgspec.json.Decoder(list[msgspec.Raw])
 _text = msgspec.json.Decoder(str)
@@ -108,6 +123,10 @@ def _content(kind: Up, body: msgspec.Raw) -> Content:
             return Results(codec.decode_results(body))
         case Up.HEALTH:
             return codec.decode_health(body)
+        case Up.GAPS:
+            return Gaps(codec.decode_gaps(body))
+        case Up.CONFIGURATIONS:
+            return Configurations(codec.decode_configurations(body))
 
 
 def _frame_of(payload: bytes) -> tuple[str | None, int]:

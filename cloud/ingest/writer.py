@@ -9,11 +9,12 @@ import psycopg
 import structlog
 from psycopg.errors import DataError, IntegrityError
 
+from cloud.devices import configuring
 from cloud.devices import service as devices
 from cloud.devices.inbox import Letter
 from cloud.estate import service as estate
 from cloud.ingest import metrics
-from cloud.ingest.messages import Incoming, Passages, Refused, Results, Sender
+from cloud.ingest.messages import Configurations, Gaps, Incoming, Passages, Refused, Results, Sender
 from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.errors import GatemeterError
 from cloud.metering import service as metering
@@ -171,13 +172,18 @@ class Writer:
         return await metering.store_points(conn, batches)
 
     async def _others(self, conn: Conn, known: Sequence[tuple[Incoming, tuple[int, int]]]) -> None:
-        """Results, health and passages, gateway by gateway."""
+        """Results, health, configurations, gaps and passages, gateway by gateway."""
         by_gateway = sorted(known, key=lambda pair: (pair[1], pair[0].seq))
         for message, (project_id, gateway_id) in by_gateway:
             if isinstance(message.content, Results):
                 await devices.apply_result(conn, project_id, gateway_id, message.content.items)
             elif isinstance(message.content, Health):
                 await devices.apply_health(conn, gateway_id, message.content)
+            elif isinstance(message.content, Configurations):
+                await configuring.apply_configurations(conn, gateway_id, message.content.items)
+        for message, (project_id, gateway_id) in by_gateway:
+            if isinstance(message.content, Gaps):
+                await devices.keep_gaps(conn, project_id, gateway_id, message.content.items)
         for message, (project_id, _) in by_gateway:
             if isinstance(message.content, Passages):
                 received = datetime.fromtimestamp(message.received_ms / 1000, UTC)

@@ -68,6 +68,10 @@ class EmbeddedPostgres:
                 conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
         return self.dsn(name)
 
+    def ensure_running(self) -> None:
+        """Starts the server again when it was killed; it recovers what was committed."""
+        self._server.ensure_postgres_running()
+
     def close(self) -> None:
         """Stops the server."""
         self._server.cleanup()

@@ -48,16 +48,21 @@ def _texts(value: object) -> Iterable[str]:
     return [text for text in value if isinstance(text, str)] if isinstance(value, list | tuple) else []
 
 
-class ListQuery(Input):
-    """Which page is wanted, and of which project: another one's list is empty."""
+class PageQuery(Input):
+    """Which page is wanted."""
 
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT, examples=[50])] | None = None
     cursor: Annotated[str, Field(max_length=2000, description="`next_cursor` of the page before.")] | None = None
-    project_id: Id | None = None
 
     def page(self, key_length: int = 1) -> PageRequest:
         """The same as the services know it. Raises InvalidInput."""
         return page_request(self.limit, self.cursor, key_length=key_length)
+
+
+class ListQuery(PageQuery):
+    """Which page is wanted, and of which project: another one's list is empty."""
+
+    project_id: Id | None = None
 
 
 class Listed(BaseModel, Generic[Item]):

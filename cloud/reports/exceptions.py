@@ -8,7 +8,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from cloud.devices import service as devices
-from cloud.devices.records import DeadLetter, Unclaimed
+from cloud.devices.records import DeadLetter, ReadingGap, Unclaimed
 from cloud.identity.caller import Caller
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
@@ -18,19 +18,23 @@ from cloud.reports import repository, work
 from cloud.reports.records import Exceptional
 from cloud.reports.work import Job, JobFilter
 
-Kind = Literal["usage", "letters", "unclaimed", "commands", "jobs"]
+Kind = Literal["usage", "letters", "unclaimed", "gaps", "commands", "jobs"]
 
 PERMISSIONS: Final[Mapping[Kind, str]] = {
     "usage": "readings.read",
     "letters": "devices.read",
     "unclaimed": "devices.read",
+    "gaps": "devices.read",
     "commands": "devices.read",
     "jobs": "jobs.read",
 }
 """What one must hold in a project to see its exceptions of a kind."""
 
-KEY_LENGTHS: Final[Mapping[Kind, int]] = {"usage": 4, "letters": 1, "unclaimed": 5, "commands": 2, "jobs": 1}
+KEY_LENGTHS: Final[Mapping[Kind, int]] = {"usage": 4, "letters": 1, "unclaimed": 5, "gaps": 1, "commands": 2, "jobs": 1}
 """How many parts the cursors of a kind have."""
+
+_GAPS_ARE_NEWS = timedelta(days=7)
+"""Nobody can mend a gap: on the overview it is news for so long."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_END_US = 253_402_300_799_000_000
@@ -72,7 +76,9 @@ async def attention(
     if "usage" in open_kinds:
         found += await _newest_usage(conn, project_id, zone)
     for kind in open_kinds:
-        if kind not in ("usage", "commands"):
+        if kind == "gaps":
+            found += (await _gaps(conn, PageRequest(shown), project_id, datetime.now(UTC) - _GAPS_ARE_NEWS)).items
+        elif kind not in ("usage", "commands"):
             found += (await exceptions(conn, PageRequest(shown), kind, project_id, zone)).items
     if sees_bills:
         found += await repository.bill_failures(conn, project_id, shown)
@@ -90,6 +96,7 @@ async def exceptions(conn: Conn, page: PageRequest, kind: Kind, project_id: int,
         "usage": lambda: _usage(conn, page, project_id, zone),
         "letters": lambda: _letters(conn, page, project_id),
         "unclaimed": lambda: _unclaimed(conn, page, project_id),
+        "gaps": lambda: _gaps(conn, page, project_id),
         "commands": lambda: _commands(conn, page, project_id),
         "jobs": lambda: _jobs(conn, page, project_id),
     }
@@ -169,6 +176,11 @@ async def _unclaimed(conn: Conn, page: PageRequest, project_id: int) -> Page[Exc
     return Page([_waiting(one) for one in found.items], found.next_cursor)
 
 
+async def _gaps(conn: Conn, page: PageRequest, project_id: int, since: datetime | None = None) -> Page[Exceptional]:
+    found = await devices.list_gaps(conn, page, project_id, since=since)
+    return Page([_gap(one) for one in found.items], found.next_cursor)
+
+
 async def _jobs(conn: Conn, page: PageRequest, project_id: int) -> Page[Exceptional]:
     found = await work.list_jobs(conn, page, JobFilter(project_id=project_id, state="failed"))
     return Page([_job(one) for one in found.items], found.next_cursor)
@@ -183,6 +195,14 @@ def _letter(letter: DeadLetter) -> Exceptional:
 def _waiting(waiting: Unclaimed) -> Exceptional:
     subject = f"{waiting.gateway_code}/{waiting.device_code}/{waiting.channel_code}"
     return Exceptional("unclaimed", waiting.last_at, subject, code=waiting.reason, count=waiting.readings)
+
+
+def _gap(gap: ReadingGap) -> Exceptional:
+    subject = "/".join(part for part in (gap.gateway_code, gap.device_code, gap.channel_code) if part)
+    return Exceptional(
+        "gap", gap.received_at, subject, code=gap.reason, count=gap.lost, what=gap.content,
+        span=(gap.from_at, gap.until_at), href="/exceptions?kind=gaps",
+    )  # fmt: skip
 
 
 def _job(job: Job) -> Exceptional:

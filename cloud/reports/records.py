@@ -64,10 +64,11 @@ class Exceptional:
     """Something a person should look at; `count` times until `at`.
 
     `code` is the stable reason (of a command: its state), `detail` the English sentence that came with it, `what` the
-    action of a command or the kind of a job, `href` the page that shows more.
+    action of a command, the kind of a job or the content of a gap, `href` the page that shows more, `span` the time
+    that is meant.
     """
 
-    kind: Literal["usage", "dead-letter", "unclaimed", "command", "job", "bill-failure"]
+    kind: Literal["usage", "dead-letter", "unclaimed", "gap", "command", "job", "bill-failure"]
     at: datetime
     subject: str
     code: str
@@ -75,6 +76,7 @@ class Exceptional:
     count: int = 1
     what: str = ""
     href: str | None = None
+    span: tuple[datetime, datetime] | None = None
 
 
 @dataclass(frozen=True, slots=True)

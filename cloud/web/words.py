@@ -37,15 +37,22 @@ REASONS: Final[Mapping[str, str]] = {
     "unknown-channel": _("The channel is not known"),
     "unknown-lane": _("The lane is not registered"),
     "clock": _("The time is impossible: the clock of the device is wrong"),
+    # What gateways gave up.
+    "outbox-full": _("The memory of the gateway was full"),
+    "thinned": _("Thinned by the gateway to make room: fewer values over time"),
+    "disk-full": _("The disk of the gateway was full"),
+    "damaged-file": _("The memory of the gateway was damaged; what was readable may still come"),
     # Readings that usage is not derived from.
     "backward": _("The register went backward"),
     "spike": _("The register advanced more than the meter can"),
     # What a person asked for and did not get.
     "already-exists": _("Such an entry exists already"),
     "amount-changed": _("The amount due has changed meanwhile: load the page again"),
+    "bad-arguments": _("The order has an argument that it does not know"),
     "bad-amount": _("The amount does not fit what is due"),
     "bad-capacity": _("The capacity is not possible"),
     "bad-code": _("The code has characters that are not allowed"),
+    "bad-configuration": _("The configuration is not valid"),
     "bad-credentials": _("Login or password is wrong"),
     "bad-currency": _("The currency is not that of the project"),
     "bad-cursor": _("This place in the list is no longer known: start at the first page"),
@@ -64,6 +71,7 @@ REASONS: Final[Mapping[str, str]] = {
     "bad-purpose": _("The purpose of the payment is not known"),
     "bad-validity": _("The time of validity is not possible"),
     "busy": _("Somebody else is changing the same: try again"),
+    "cannot": _("The device cannot do this"),
     "cannot-grant": _("Nobody can give a role with more rights than his own"),
     "csrf": _("This form is too old or came from elsewhere: load the page again"),
     "database": _("The database does not answer now"),
@@ -74,8 +82,10 @@ REASONS: Final[Mapping[str, str]] = {
     "login-taken": _("This login is taken"),
     "method-not-allowed": _("This address does not do that"),
     "missing": _("Something that is needed is missing"),
+    "newer-configuration": _("A newer configuration was made meanwhile: look at it first"),
     "no-barrier": _("The lane has no barrier"),
     "no-command": _("There is no such command"),
+    "no-configuration": _("There is no such configuration"),
     "no-device": _("There is no such device"),
     "no-gateway": _("There is no such gateway"),
     "no-lane": _("There is no such lane"),
@@ -129,6 +139,16 @@ COMMAND_STATES: Final[Mapping[str, str]] = {
     "uncertain": _("Outcome unknown"),
 }
 
+CONFIGURATION_STATES: Final[Mapping[str, str]] = {
+    "queued": _("Waiting to be sent"),
+    "superseded": _("Replaced before it was sent"),
+    "received": _("Received by the gateway"),
+    "applied": _("On trial"),
+    "refused": _("Refused"),
+    "confirmed": _("Confirmed"),
+    "rolled-back": _("Taken back"),
+}
+
 COMMANDS: Final[Mapping[str, str]] = {
     "open-barrier": _("Open the barrier"),
     "close-barrier": _("Close the barrier"),
@@ -152,6 +172,15 @@ JOBS: Final[Mapping[str, str]] = {
     "parking.let-out-waiting": _("Letting out a paid vehicle"),
 }
 
+CONTENTS: Final[Mapping[str, str]] = {
+    "readings": _("Readings"),
+    "passages": _("Passages"),
+    "results": _("Results of commands"),
+    "health": _("Health reports"),
+    "gaps": _("Reports of gaps"),
+    "configurations": _("Reports of configurations"),
+}
+
 TABLES: Final[Mapping[str, str]] = {
     "access_token": _("Access token"),
     "account": _("Account"),
@@ -164,6 +193,7 @@ TABLES: Final[Mapping[str, str]] = {
     "device": _("Device"),
     "device_binding": _("Device on a meter"),
     "gateway": _("Gateway"),
+    "gateway_configuration": _("Configuration of a gateway"),
     "household": _("Household filing"),
     "late_fee": _("Late fee"),
     "meter": _("Meter"),
@@ -186,6 +216,7 @@ TABLES: Final[Mapping[str, str]] = {
 
 FIELDS: Final[Mapping[str, str]] = {
     "account_id": _("Account"),
+    "action": _("Order"),
     "amount": _("Amount"),
     "building_id": _("Building"),
     "code": _("Number of the unit"),
@@ -201,6 +232,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "reason": _("Reason"),
     "reference": _("Reference"),
     "search": _("Search"),
+    "site": _("Configuration"),
     "since": _("From"),
     "state": _("State"),
     "table": _("Kind of row"),
@@ -212,7 +244,9 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "reason": REASONS,
     "command-state": COMMAND_STATES,
     "command": COMMANDS,
+    "configuration-state": CONFIGURATION_STATES,
     "job": JOBS,
+    "content": CONTENTS,
     "table": TABLES,
     "field": FIELDS,
 }

@@ -11,13 +11,16 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from gateway.contract import WIRE_VERSION, limits
+from gateway.contract import WIRE_VERSION, limits, stored
+from gateway.contract.configuration import Configuration, ConfigurationReport, ConfigurationReports
 from gateway.contract.errors import ContractError
 from gateway.contract.messages import (
     Ack,
     Command,
     CommandResult,
     Envelope,
+    Gap,
+    Gaps,
     Health,
     Healths,
     Passage,
@@ -46,18 +49,34 @@ _command = msgspec.json.Decoder(Command)
 _points: msgspec.json.Decoder[tuple[Point, ...]] = msgspec.json.Decoder(Points)
 _passages: msgspec.json.Decoder[tuple[Passage, ...]] = msgspec.json.Decoder(Passages)
 _results: msgspec.json.Decoder[tuple[CommandResult, ...]] = msgspec.json.Decoder(Results)
+_configuration = msgspec.json.Decoder(Configuration)
+_configurations: msgspec.json.Decoder[tuple[ConfigurationReport, ...]] = msgspec.json.Decoder(ConfigurationReports)
 _healths: msgspec.json.Decoder[tuple[Health, ...]] = msgspec.json.Decoder(Healths)
+_gaps: msgspec.json.Decoder[tuple[Gap, ...]] = msgspec.json.Decoder(Gaps)
 
 
 def encode_body(
-    items: Sequence[Point] | Sequence[Passage] | Sequence[CommandResult] | Sequence[Health],
+    items: Sequence[Point]
+    | Sequence[Passage]
+    | Sequence[CommandResult]
+    | Sequence[Health]
+    | Sequence[Gap]
+    | Sequence[ConfigurationReport],
 ) -> bytes:
-    """The JSON array that an outbox row stores; `encode_envelope` frames it for the wire."""
+    """The JSON array of one batch; `encode_envelope` frames it for the wire."""
     return _encoder.encode(items)
 
 
 def encode_envelope(epoch: str, seq: int, created_at: int, body: bytes) -> bytes:
-    """Wire payload of one outbox row. Raises ContractError (`too-large`) when it breaks the limits."""
+    """Wire payload of one batch, whose `body` is JSON or what `stored.pack` made of it.
+
+    Raises ContractError (`too-large`) when it breaks the limits.
+    """
+    if stored.is_packed(body):
+        before = b'[%d,"%s",%d,%d,' % (WIRE_VERSION, epoch.encode(), seq, created_at)
+        if len(before) + stored.length(body) + 1 > limits.MAX_DECODED_BYTES:
+            raise ContractError("too-large", f"more than {limits.MAX_DECODED_BYTES} bytes of JSON")
+        return _bounded(stored.frame(before, body, b"]"))
     return _pack(_encoder.encode(Envelope(WIRE_VERSION, epoch, seq, created_at, msgspec.Raw(body))))
 
 
@@ -69,6 +88,11 @@ def encode_ack(ack: Ack) -> bytes:
 def encode_command(command: Command) -> bytes:
     """Wire payload of a command."""
     return _pack(_encoder.encode(command))
+
+
+def encode_configuration(configuration: Configuration) -> bytes:
+    """Wire payload of a configuration. Raises ContractError (`too-large`)."""
+    return _pack(_encoder.encode(configuration))
 
 
 def decode_envelope(payload: bytes) -> Envelope:
@@ -99,6 +123,16 @@ def decode_health(body: bytes | msgspec.Raw) -> Health:
     return _decode(_healths, body)[0]
 
 
+def decode_gaps(body: bytes | msgspec.Raw) -> tuple[Gap, ...]:
+    """Body of an `up/gaps` message."""
+    return _decode(_gaps, body)
+
+
+def decode_configurations(body: bytes | msgspec.Raw) -> tuple[ConfigurationReport, ...]:
+    """Body of an `up/configurations` message."""
+    return _decode(_configurations, body)
+
+
 def check_body(kind: Up, body: bytes) -> None:
     """Raises ContractError unless `body` is acceptable under `kind`; the gateway's own check before it queues."""
     decode = {
@@ -106,6 +140,8 @@ def check_body(kind: Up, body: bytes) -> None:
         Up.PASSAGES: decode_passages,
         Up.RESULTS: decode_results,
         Up.HEALTH: decode_health,
+        Up.GAPS: decode_gaps,
+        Up.CONFIGURATIONS: decode_configurations,
     }[kind]
     decode(body)
 
@@ -120,10 +156,18 @@ def decode_command(payload: bytes) -> Command:
     return _decode(_command, _versioned(_unpack(payload)))
 
 
+def decode_configuration(payload: bytes) -> Configuration:
+    """Unpacks a `down/config` message; its signature is not checked here. Raises ContractError."""
+    return _decode(_configuration, _versioned(_unpack(payload)))
+
+
 def _pack(text: bytes) -> bytes:
     if len(text) > limits.MAX_DECODED_BYTES:
         raise ContractError("too-large", f"{len(text)} bytes of JSON, at most {limits.MAX_DECODED_BYTES}")
-    payload = zlib.compress(text, 6) if len(text) > limits.COMPRESS_ABOVE_BYTES else text
+    return _bounded(zlib.compress(text, 6) if len(text) > limits.COMPRESS_ABOVE_BYTES else text)
+
+
+def _bounded(payload: bytes) -> bytes:
     if len(payload) > limits.MAX_WIRE_BYTES:
         raise ContractError("too-large", f"{len(payload)} bytes, at most {limits.MAX_WIRE_BYTES}")
     return payload

@@ -22,6 +22,21 @@ MAX_CODE_CHARS = 64
 MAX_TEXT_CHARS = 500
 """Reasons, details, names."""
 
+MAX_DETAIL_CHARS = 4_000
+"""What is wrong with a configuration: a line for each problem."""
+
+MAX_SITE_CHARS = 200_000
+MAX_TEMPLATE_CHARS = 100_000
+MAX_TEMPLATES = 100
+"""Of one configuration; all of it together must still fit a message."""
+
+MIN_CONFIRM_S = 1
+MAX_CONFIRM_S = 3_600
+"""Probation of a configuration."""
+
+MAX_ACTIONS = 16
+"""What one device can be told to do."""
+
 MAX_PLATE_CHARS = 16
 
 MIN_VALUE = -(2**63)

@@ -10,8 +10,11 @@ import msgspec
 from msgspec import Meta
 
 from gateway.contract import limits
+from gateway.contract.topics import Up
 
 Code = Annotated[str, Meta(min_length=1, max_length=limits.MAX_CODE_CHARS, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
+CodeOrAll = Annotated[str, Meta(max_length=limits.MAX_CODE_CHARS, pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?\Z")]
+"""A code, or nothing for all of them."""
 Text = Annotated[str, Meta(max_length=limits.MAX_TEXT_CHARS)]
 Plate = Annotated[str, Meta(max_length=limits.MAX_PLATE_CHARS)]
 UuidText = Annotated[str, Meta(min_length=36, max_length=36, pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
@@ -122,6 +125,8 @@ class DeviceHealth(Wire, frozen=True):
     malformed: Count
     round_trip_us: Count
     """Median of the last answers, in microseconds."""
+    actions: Annotated[tuple[Code, ...], Meta(max_length=limits.MAX_ACTIONS)] = ()
+    """What it can be told to do: values of Action, and perhaps of a newer one. Empty when the gateway is older."""
 
 
 class Health(Wire, frozen=True):
@@ -137,6 +142,39 @@ class Health(Wire, frozen=True):
     parked_rows: Count
     """Batches that the cloud rejected, kept for inspection."""
     devices: Annotated[tuple[DeviceHealth, ...], Meta(max_length=limits.MAX_POINTS_PER_BATCH)] = ()
+    lost_batches: Count = 0
+    """Batches given up for lack of room since the outbox file was made; gaps say which."""
+    set_aside: Count = 0
+    """Damaged outbox files that lie beside the one in use."""
+
+
+class GapReason(StrEnum):
+    """Why something that was read is not sent."""
+
+    OUTBOX_FULL = "outbox-full"
+    """The outbox had reached its bound: not recorded, or dropped again."""
+    THINNED = "thinned"
+    """Of several values over time one was kept, to make room."""
+    DISK_FULL = "disk-full"
+    DAMAGED_FILE = "damaged-file"
+    """The outbox file was damaged and set aside; what it held may still be salvaged."""
+
+
+class Gap(Wire, frozen=True):
+    """What the gateway no longer holds and will not send. `since` and `until` are the times of what is missing.
+
+    An upper bound: what the cloud had stored before the gateway heard of it is not missing. The same gap may come
+    again.
+    """
+
+    device: CodeOrAll
+    channel: CodeOrAll
+    since: TimeMs
+    until: TimeMs
+    count: Count
+    """How many points, passages or results; 0 when it is not known."""
+    reason: GapReason
+    kind: Up = Up.READINGS
 
 
 class Envelope(Wire, frozen=True):
@@ -147,13 +185,14 @@ class Envelope(Wire, frozen=True):
     seq: Seq
     created_at: TimeMs
     body: msgspec.Raw
-    """JSON array of Point, Passage, CommandResult or Health, by topic."""
+    """JSON array of Point, Passage, CommandResult, Health, Gap or ConfigurationReport, by topic."""
 
 
 Points = Annotated[tuple[Point, ...], Meta(min_length=1, max_length=limits.MAX_POINTS_PER_BATCH)]
 Passages = Annotated[tuple[Passage, ...], Meta(min_length=1, max_length=limits.MAX_ITEMS_PER_BATCH)]
 Results = Annotated[tuple[CommandResult, ...], Meta(min_length=1, max_length=limits.MAX_ITEMS_PER_BATCH)]
 Healths = Annotated[tuple[Health, ...], Meta(min_length=1, max_length=1)]
+Gaps = Annotated[tuple[Gap, ...], Meta(min_length=1, max_length=limits.MAX_ITEMS_PER_BATCH)]
 
 
 class Rejection(Wire, frozen=True):

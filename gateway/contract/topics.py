@@ -18,6 +18,8 @@ class Up(StrEnum):
     PASSAGES = "passages"
     RESULTS = "results"
     HEALTH = "health"
+    GAPS = "gaps"
+    CONFIGURATIONS = "configurations"
 
 
 class Down(StrEnum):

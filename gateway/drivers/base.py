@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
+import msgspec
+
 from gateway.contract.messages import CommandState
 from gateway.drivers.turns import Turns
 
@@ -22,8 +24,7 @@ class Group(StrEnum):
 Groups = frozenset[Group]
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """One decoded value in the base unit of its quantity; `quality` is a sum of contract Quality flags."""
 
     channel: str
@@ -40,7 +41,9 @@ class ReadOutcome:
 
     answers: list[tuple[int, list[Reading]]] = field(default_factory=list)
     missing: int = 0
-    """Channels that the device answered with a sentinel or not a number."""
+    """Channels that the device answered with a sentinel: it says that it has no value."""
+    errors: int = 0
+    """Channels that it answered with what is no value: not a number, digits that are none, an unknown code."""
     exceptions: int = 0
     malformed: int = 0
     timeouts: int = 0

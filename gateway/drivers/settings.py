@@ -45,6 +45,8 @@ class DeviceSettings(Strict):
     template: str
     unit_id: UnitId | None = None
     """Station number on a Modbus line."""
+    instance: Annotated[int, Field(ge=0, le=127)] = 0
+    """Which of the meters that a unit holds, for a template with `instances`."""
     address: BusAddress | None = None
     """Address of a meter that is called by its number (DL/T 645: 12 digits, CJ/T 188: 14)."""
     password: MeterPassword | None = None
@@ -206,7 +208,3 @@ class BusLineSettings(MeterLineSettings):
             return "serial", self.serial.path
         assert self.converter is not None
         return "converter", f"{self.converter.host}:{self.converter.port}"
-
-
-LineSettings = Annotated[ModbusTcpLineSettings | BusLineSettings, Field(discriminator="protocol")]
-"""Every kind of line."""

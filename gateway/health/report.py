@@ -48,6 +48,7 @@ class HealthReporter:
     async def report(self) -> Health:
         """The state now. Of more devices than a message may hold, the first are reported."""
         queue = await self._outbox.stats()
+        self._collector.queue = queue
         return Health(
             at=self._now_ms(),
             software=__version__,
@@ -57,4 +58,6 @@ class HealthReporter:
             queue_oldest=queue.oldest,
             parked_rows=queue.parked,
             devices=tuple(self._devices()[:MAX_POINTS_PER_BATCH]),
+            lost_batches=sum(loss.batches for loss in queue.dropped.values()),
+            set_aside=queue.damaged_files,
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from statistics import median_low
 from typing import Final
 
-from gateway.contract.messages import DeviceHealth
+from gateway.contract.messages import Action, DeviceHealth
 from gateway.drivers.base import ReadOutcome
 
 _ROUND_TRIPS_KEPT: Final = 31
@@ -17,12 +17,16 @@ class DeviceStats:
     """What one device did since the start."""
 
     device: str
+    actions: tuple[Action, ...] = ()
+    """What it can be told to do."""
     answers: int = 0
     timeouts: int = 0
     exceptions: int = 0
     malformed: int = 0
     missing: int = 0
     """Channels answered with "no value"."""
+    errors: int = 0
+    """Channels answered with what is no value, such as NaN."""
     points: int = 0
     last_seen_ms: int = 0
     failures_in_a_row: int = 0
@@ -37,6 +41,7 @@ class DeviceStats:
         self.exceptions += outcome.exceptions
         self.malformed += outcome.malformed
         self.missing += outcome.missing
+        self.errors += outcome.errors
         self.round_trips_us.extend(outcome.round_trips_us)
         if outcome.error:
             self.last_error = outcome.error
@@ -56,6 +61,7 @@ class DeviceStats:
             self.exceptions,
             self.malformed,
             median_low(self.round_trips_us) if self.round_trips_us else 0,
+            self.actions,
         )
 
 

@@ -15,6 +15,8 @@ EARLIEST_MS: Final = 1_767_225_600_000
 """2026-01-01: this software did not exist before, a wall clock that says so was never set."""
 _KEPT_MS: Final = 10_000
 """How often the time is kept for the next start."""
+_SURE_MS: Final = 60_000
+"""An order lives a minute longer at most on a wall clock that is behind by no more than this."""
 _ERROR_MS: Final = 86_400_000
 """Whoever is a day ahead of a wall clock that was set had a wrong time, not a later one."""
 
@@ -64,6 +66,14 @@ class Clock:
         if now >= self._keep_at_ms and self.knows:
             self._keep(now)
         return now
+
+    def wall_is_sure(self) -> bool:
+        """Whether the wall clock was set, and not set back by more than a minute: an order is judged by it.
+
+        A restart alone, which begins a few seconds ahead of what was kept, is no reason to doubt it.
+        """
+        ahead = self.now_ms() - self._wall_ns() // 1_000_000
+        return ahead <= _SURE_MS and self._wall_ns() // 1_000_000 >= EARLIEST_MS
 
     def _move(self, now: int, wall: int) -> int:
         self._anchor_ns += (wall - now) * 1_000_000

@@ -42,3 +42,11 @@ def read_outcome(outcome: ReadOutcome) -> CommandOutcome:
 
 def _cannot(command: Command, why: str) -> CommandOutcome:
     return CommandOutcome(CommandState.FAILED, f"{command.device} cannot {command.action}: {why}")
+
+
+def actions_of(meter: ReadsMeter) -> tuple[Action, ...]:
+    """What a meter can be told to do."""
+    supplies = meter.supplies if isinstance(meter, SwitchesSupply) else frozenset()
+    switched = [action for action, (supply, _) in _SWITCHED.items() if supply in supplies]
+    clock = [Action.SET_CLOCK] if isinstance(meter, SetsClock) else []
+    return (Action.READ_NOW, *switched, *clock)

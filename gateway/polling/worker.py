@@ -16,7 +16,7 @@ from gateway.errors import GatewayError, LineDown
 from gateway.health.stats import DeviceStats, LineStats
 from gateway.polling.clock import Clock
 from gateway.polling.midnight import NextMidnight, midnights
-from gateway.polling.orders import carry_out, read_outcome
+from gateway.polling.orders import actions_of, carry_out, read_outcome
 from gateway.polling.report import Reporter, ReportRules
 from gateway.polling.schedule import LineSchedule, Visit, spread
 from gateway.tasks import end
@@ -57,16 +57,18 @@ class LineWorker:
         record: Record,
         next_midnight: NextMidnight = _UTC,
         rules: Sequence[ReportRules | None] = (),
+        places: Sequence[int] = (),
     ) -> None:
         """`periods_ms` gives, for the meter at the same position, the period of each of its groups.
 
-        `rules` does so for report by exception; a meter without reports everything.
+        `rules` does so for report by exception; a meter without reports everything. `places` says where in the period
+        each is: meters in one place, which share a unit, are due together. Each has its own when it is empty.
         """
-        self.stats = LineStats(name, [DeviceStats(meter.device) for meter in meters])
+        self.stats = LineStats(name, [DeviceStats(meter.device, actions_of(meter)) for meter in meters])
         self._line, self._meters, self._clock, self._record = line, meters, clock, record
         beats = [
-            spread(index, len(meters), {group: periods[group] for group in meter.groups})
-            for index, (meter, periods) in enumerate(zip(meters, periods_ms, strict=True))
+            spread(place, len(meters), {group: periods[group] for group in meter.groups})
+            for place, meter, periods in zip(places or range(len(meters)), meters, periods_ms, strict=True)
         ]
         self._shortest_ms = min((beat.period_ms for device in beats for beat in device.values()), default=0)
         self._schedule = LineSchedule(beats, clock.now_ms(), next_midnight)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from gateway.contract.quantities import BY_CODE, EXPONENT_OF_PREFIXED_UNIT, Kind, Quantity
-from gateway.templates.located import Finding
+from gateway.templates.located import Finding, Loc
 from gateway.templates.report import ReportSettings
 from gateway.templates.strict import Strict as Strict
 
@@ -48,6 +48,10 @@ def _known_channel(code: str) -> str:
     return code
 
 
+Channel = Annotated[str, AfterValidator(_known_channel), Field(json_schema_extra={"enum": [*BY_CODE]})]
+"""The code of a quantity."""
+
+
 def _known_unit(unit: str) -> str:
     if unit not in EXPONENT_OF_PREFIXED_UNIT:
         raise ValueError(f"expected one of {', '.join(EXPONENT_OF_PREFIXED_UNIT)}")
@@ -70,7 +74,7 @@ class Bounds(Strict):
 class Measured(Strict):
     """One value of a device: which quantity it is, and how the device's number becomes one of ours."""
 
-    channel: Annotated[str, AfterValidator(_known_channel), Field(json_schema_extra={"enum": [*BY_CODE]})]
+    channel: Channel
     scale: Scale = "1"
     """device's number × scale = value in `unit`, exact."""
     unit: Annotated[str, AfterValidator(_known_unit), Field(json_schema_extra={"enum": [*EXPONENT_OF_PREFIXED_UNIT]})]
@@ -100,6 +104,11 @@ class Measured(Strict):
 
     @model_validator(mode="after")
     def _convertible(self) -> Self:
+        self.refuse_inconvertible()
+        return self
+
+    def refuse_inconvertible(self) -> None:
+        """Raises ValueError when unit, scale and digits do not fit the quantity."""
         base = EXPONENT_OF_PREFIXED_UNIT[self.unit][0]
         if base != self.quantity.unit:
             raise ValueError(f"expected a unit that converts to {self.quantity.unit} for {self.channel}")
@@ -108,7 +117,6 @@ class Measured(Strict):
             raise ValueError(f"expected a scale that gives whole {base}: a step of {self.factor} {base} is not exact")
         if self.digits is not None and not cumulative:
             raise ValueError("expected digits only on a cumulative register")
-        return self
 
 
 class Source(Strict):
@@ -133,10 +141,14 @@ class DeviceTemplate(Strict):
     protocol: str
     registers: Annotated[tuple[Measured, ...], Field(min_length=1)]
 
+    def places(self) -> Iterable[Loc]:
+        """Where in the file each of `registers` is written."""
+        return (("registers", index) for index in range(len(self.registers)))
+
     def findings(self) -> Iterable[Finding]:
         """What only the whole template shows."""
         seen: set[str] = set()
-        for index, register in enumerate(self.registers):
+        for place, register in zip(self.places(), self.registers, strict=True):
             if register.channel in seen:
-                yield ("registers", index, "channel"), f"each channel once, {register.channel} is repeated"
+                yield (*place, "channel"), f"each channel once, {register.channel} is repeated"
             seen.add(register.channel)

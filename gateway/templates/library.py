@@ -34,22 +34,32 @@ def firmware_config() -> Path:
 
 
 class Library:
-    """The meter templates of one directory (default: those that come with the software), each loaded once."""
+    """The meter templates of one directory (default: those that come with the software), each loaded once.
 
-    def __init__(self, directory: Path | None = None) -> None:
+    A template in `beside` wins over one with its id in the directory.
+    """
+
+    def __init__(self, directory: Path | None = None, beside: Path | None = None) -> None:
         self.directory = directory or firmware_config() / "meters"
+        self._beside = beside
         self._loaded: dict[str, DeviceTemplate] = {}
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """Ids of all templates, sorted."""
-        return tuple(sorted(path.stem for path in self.directory.glob("*.yaml")))
+        directories = (self.directory,) if self._beside is None else (self.directory, self._beside)
+        return tuple(sorted({path.stem for directory in directories for path in directory.glob("*.yaml")}))
 
     def meter(self, template_id: str) -> DeviceTemplate:
         """One template by its id. Raises ConfigError with every problem in its file."""
         if template_id not in self._loaded:
-            self._loaded[template_id] = load_meter_file(self.directory / f"{template_id}.yaml")
+            self._loaded[template_id] = load_meter_file(self._file(template_id))
         return self._loaded[template_id]
+
+    def _file(self, template_id: str) -> Path:
+        name = f"{template_id}.yaml"
+        beside = None if self._beside is None else self._beside / name
+        return beside if beside is not None and beside.exists() else self.directory / name
 
 
 def load_meter_file(path: Path) -> DeviceTemplate:

@@ -143,7 +143,7 @@ def _without_tags(root: yaml.Node, loc: Loc) -> Loc:
             continue
         kept.append(part)
         node = child
-    return (*kept, loc[-1])
+    return (*kept, *loc[-1:])
 
 
 def _child(node: yaml.Node, part: int | str) -> yaml.Node | None:

@@ -1,22 +1,23 @@
 """Commands of the cloud: verified, not expired, ours, executed at most once, every step reported."""
 
-import base64
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gateway.contract import codec, limits
 from gateway.contract.errors import ContractError
 from gateway.contract.messages import Command, CommandResult, CommandState, signed_bytes
+from gateway.contract.orders import HARMLESS, arguments_flaw
 from gateway.drivers.base import CommandOutcome
 from gateway.uplink.journal import Journal
+from gateway.uplink.rate import PerMinute
+from gateway.uplink.signatures import public_keys, signature_flaw
 
 _UNPROVEN_REPORTS_PER_MINUTE: Final = 30
-_MINUTE_MS: Final = 60_000
+_CLOCKS_APART_MS: Final = 60_000
+"""An order from further in the future than this says that the clock here is behind: nothing would ever expire."""
 
 _log = structlog.get_logger(__name__)
 
@@ -35,8 +36,16 @@ class CommandCounters:
     malformed: int = 0
 
 
+def _trusted() -> bool:
+    return True
+
+
 class CommandDesk:
-    """Judges and executes the commands for one gateway. `clock` gives Unix milliseconds."""
+    """Judges and executes the commands for one gateway.
+
+    `clock` gives Unix milliseconds; `clock_is_sure` whether it can be trusted. Without a clock nobody can tell an
+    order from one that was held back for hours: only what changes nothing is carried out then.
+    """
 
     def __init__(
         self,
@@ -46,17 +55,20 @@ class CommandDesk:
         journal: Journal,
         execute: CommandHandler,
         clock: Callable[[], int],
+        clock_is_sure: Callable[[], bool] = _trusted,
     ) -> None:
         self.counters = CommandCounters()
         self._address = (project, gateway)
-        self._keys = {
-            key_id: Ed25519PublicKey.from_public_bytes(base64.b64decode(key)) for key_id, key in cloud_keys.items()
-        }
+        self._keys = public_keys(cloud_keys)
         self._journal = journal
         self._execute = execute
-        self._clock = clock
-        self._unproven: list[int] = []
+        self._clock, self._clock_is_sure = clock, clock_is_sure
+        self._unproven = PerMinute(_UNPROVEN_REPORTS_PER_MINUTE)
         self._busy: set[str] = set()
+
+    def trust(self, cloud_keys: Mapping[str, str]) -> None:
+        """Takes orders signed by these keys from now on, and by no others."""
+        self._keys = public_keys(cloud_keys)
 
     async def handle(self, payload: bytes) -> None:
         """One `down/command` message, from its bytes to the report of its final state."""
@@ -88,7 +100,9 @@ class CommandDesk:
         if flaw is not None:
             await self._refuse_unproven(command, flaw, now)
         elif command.expires_at <= now:
-            await self._refuse(command, CommandState.EXPIRED, f"expired {now - command.expires_at} ms ago", now)
+            await self._turn_down(command, CommandState.EXPIRED, f"expired {now - command.expires_at} ms ago", now)
+        elif (why := self._why_not(command, now)) is not None:
+            await self._turn_down(command, CommandState.FAILED, why, now)
         elif await self._journal.take_on(command, now):
             await self._carry_out(command)
         else:
@@ -103,16 +117,33 @@ class CommandDesk:
 
     def _unproven_flaw(self, command: Command) -> str | None:
         """Why this is not an order of our cloud to us, or None when it is."""
-        key = self._keys.get(command.key_id)
-        if key is None:
-            return f"signature: unknown key {command.key_id}"
-        try:
-            key.verify(base64.b64decode(command.signature, validate=True), signed_bytes(command))
-        except (InvalidSignature, ValueError):
-            return "signature: does not match"
+        flaw = signature_flaw(self._keys, command.key_id, command.signature, signed_bytes(command))
+        if flaw is not None:
+            return flaw
         if (command.project, command.gateway) != self._address:
             return f"address: meant for {command.project}/{command.gateway}"
         return None
+
+    def _why_not(self, command: Command, now: int) -> str | None:
+        """Why an order of our cloud is not carried out all the same."""
+        flaw = arguments_flaw(command.action, command.arguments)
+        if flaw is not None:
+            return f"arguments: {flaw}"
+        if command.issued_at < self._journal.since <= now:
+            return "memory: whether it was carried out before is not known here any more"
+        if command.action in HARMLESS:
+            return None
+        if command.issued_at - now > _CLOCKS_APART_MS:
+            return f"clock: it was issued {command.issued_at - now} ms from now, the clock here is behind"
+        if not self._clock_is_sure():
+            return "clock: the clock here was set back and is not sure"
+        return None
+
+    async def _turn_down(self, command: Command, state: CommandState, detail: str, now: int) -> None:
+        """An order of our cloud that is not carried out stays so, also when it comes again and the reason is gone."""
+        self.counters.refused += 1
+        _log.warning("command turned down", id=command.id, device=command.device, detail=detail)
+        await self._journal.turn_down(command, CommandResult(command.id, state, now, detail))
 
     async def _refuse(self, command: Command, state: CommandState, detail: str, now: int) -> None:
         self.counters.refused += 1
@@ -120,10 +151,8 @@ class CommandDesk:
         await self._journal.report(CommandResult(command.id, state, now, detail))
 
     async def _refuse_unproven(self, command: Command, flaw: str, now: int) -> None:
-        """Reported at a bounded rate: whoever owns the broker must not be able to fill the outbox."""
-        self._unproven = [at for at in self._unproven if now - at < _MINUTE_MS]
-        if len(self._unproven) < _UNPROVEN_REPORTS_PER_MINUTE:
-            self._unproven.append(now)
+        """Reported at a bounded rate."""
+        if self._unproven.takes(now):
             await self._refuse(command, CommandState.FAILED, flaw, now)
         else:
             self.counters.refused += 1

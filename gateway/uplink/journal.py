@@ -1,6 +1,7 @@
 """Which commands this gateway has taken on, kept in the outbox file: a command is executed at most once, for ever."""
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Final
 
 from gateway.contract import codec
@@ -26,6 +27,8 @@ class Journal:
     """Durable memory of commands; every step and its report are one commit."""
 
     def __init__(self, outbox: Outbox) -> None:
+        self.since = outbox.blind_before
+        """What was issued before (Unix milliseconds) may have been carried out by a predecessor of this memory."""
         self._outbox = outbox
 
     async def open(self, now: int) -> int:
@@ -56,14 +59,22 @@ class Journal:
 
     async def take_on(self, command: Command, now: int) -> bool:
         """Remembers that execution begins, and reports it. False when that cannot be made durable."""
+        steps = [CommandResult(command.id, state, now) for state in (CommandState.DELIVERED, CommandState.EXECUTING)]
+        return await self._remember(command, steps)
+
+    async def turn_down(self, command: Command, result: CommandResult) -> None:
+        """Remembers that a command is not carried out, and reports it."""
+        await self._remember(command, [result])
+
+    async def _remember(self, command: Command, steps: Sequence[CommandResult]) -> bool:
+        last = steps[-1]
 
         def remember(db: sqlite3.Connection) -> None:
             db.execute(
-                "INSERT INTO command VALUES (?, ?, ?, '', ?)",
-                (command.id, CommandState.EXECUTING.value, now, command.expires_at),
+                "INSERT INTO command VALUES (?, ?, ?, ?, ?)",
+                (command.id, last.state.value, last.at, last.detail, command.expires_at),
             )
 
-        steps = [CommandResult(command.id, state, now) for state in (CommandState.DELIVERED, CommandState.EXECUTING)]
         return await self._outbox.put(Up.RESULTS, codec.encode_body(steps), also=remember) != 0
 
     async def finish(self, result: CommandResult) -> None:

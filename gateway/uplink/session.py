@@ -13,11 +13,14 @@ from gateway.contract import codec, topics
 from gateway.contract.errors import ContractError
 from gateway.contract.topics import Down, Up
 from gateway.outbox import Outbox, OutboxFull, Row
+from gateway.uplink.connection import UplinkClient
 from gateway.uplink.window import Window
 
-_URGENT: Final = (Up.RESULTS, Up.PASSAGES)
+_URGENT: Final = (Up.RESULTS, Up.PASSAGES, Up.CONFIGURATIONS)
 """People wait for these at a barrier: they overtake a backlog of readings."""
-_BULK: Final = (Up.READINGS, Up.HEALTH)
+_BULK: Final = (Up.READINGS, Up.HEALTH, Up.GAPS)
+_BODY_BYTES_AT_ONCE: Final = 1 << 20
+"""Handed to the connection before it gets a chance to write and to hear."""
 
 _log = structlog.get_logger(__name__)
 
@@ -50,13 +53,14 @@ class Session:
 
     def __init__(
         self,
-        client: aiomqtt.Client,
+        client: UplinkClient,
         address: Address,
         outbox: Outbox,
         window: Window,
         counters: LinkCounters,
-        on_command: Callable[[bytes], None],
+        on_order: Callable[[Down, bytes], None],
     ) -> None:
+        """`on_order` takes commands and configurations."""
         self.answered = False
         """Whether the cloud acknowledged anything in this session."""
         self._client = client
@@ -64,18 +68,17 @@ class Session:
         self._outbox = outbox
         self._window = window
         self._counters = counters
-        self._on_command = on_command
-        self._sent_up_to: dict[tuple[Up, ...], int] = {_URGENT: 0, _BULK: 0}
+        self._on_order = on_order
+        self._sent_up_to: dict[tuple[Up, ...], int] = {_URGENT: -1, _BULK: -1}
+        self._topics = {kind: topics.up(address.project, address.gateway, kind) for kind in Up}
         self._stopping = False
 
     async def run(self) -> None:
         """Serves until the connection dies (raises a group with MqttError) or, after `stop`, nothing waits."""
         async with asyncio.TaskGroup() as tasks:
             receiver = tasks.create_task(self._receive())
-            publishing: set[asyncio.Task[None]] = set()
-            await self._send(tasks, publishing)
-            for task in (receiver, *publishing):
-                task.cancel()
+            await self._send()
+            receiver.cancel()
 
     def stop(self) -> None:
         """Lets `run` return as soon as everything is acknowledged."""
@@ -89,21 +92,21 @@ class Session:
             if code.is_failure if isinstance(code, ReasonCode) else code >= 128:
                 raise aiomqtt.MqttError(f"the broker refuses the subscription to {topic}")
 
-    async def _send(self, tasks: asyncio.TaskGroup, publishing: set[asyncio.Task[None]]) -> None:
-        def publish(row: Row) -> None:
-            task = tasks.create_task(self._publish(row))
-            publishing.add(task)
-            task.add_done_callback(publishing.discard)
-
+    async def _send(self) -> None:
         while True:
             self._outbox.arrived.clear()
             for row in self._window.due(_now()):
                 self._counters.resent += 1
-                publish(row)
+                await self._publish(row)
+            handed_over = 0
             for row in await self._next_rows():
                 self._window.send(row, _now())
                 self._counters.sent += 1
-                publish(row)
+                await self._publish(row)
+                handed_over += len(row.kept)
+                if handed_over > _BODY_BYTES_AT_ONCE:
+                    handed_over = 0
+                    await asyncio.sleep(0)
             if self._stopping and not await self._outbox.waiting(0, 1):
                 return
             await self._until_something_happens()
@@ -117,9 +120,7 @@ class Session:
     async def _waiting(self, kinds: tuple[Up, ...], limit: int) -> list[Row]:
         if limit <= 0:
             return []
-        rows = await self._outbox.waiting(self._sent_up_to[kinds], limit, kinds)
-        if rows:
-            self._sent_up_to[kinds] = rows[-1].seq
+        rows, self._sent_up_to[kinds] = await self._outbox.look(self._sent_up_to[kinds], limit, kinds)
         return rows
 
     async def _until_something_happens(self) -> None:
@@ -132,22 +133,22 @@ class Session:
 
     async def _publish(self, row: Row) -> None:
         try:
-            payload = codec.encode_envelope(self._outbox.epoch, row.seq, row.created_at, row.body)
+            payload = codec.encode_envelope(self._outbox.epoch, row.seq, row.created_at, row.kept)
         except ContractError as error:
             _log.error("batch cannot be sent, parked", seq=row.seq, reason=error.reason, detail=error.detail)
             await self._outbox.park([(row.seq, str(error))])
             self._window.settle([row.seq])
             self._outbox.arrived.set()
             return
-        await self._client.publish(topics.up(self._address.project, self._address.gateway, row.kind), payload, qos=1)
+        self._client.post(self._topics[row.kind], payload)
 
     async def _receive(self) -> None:
         async for message in self._client.messages:
             kind = message.topic.value.rsplit("/", 1)[-1]
             if kind == Down.ACK:
                 await self._settle(message.payload)
-            elif kind == Down.COMMAND:
-                self._on_command(message.payload)
+            elif kind in (Down.COMMAND, Down.CONFIG):
+                self._on_order(Down(kind), message.payload)
 
     async def _settle(self, payload: bytes) -> None:
         try:
@@ -161,12 +162,14 @@ class Session:
             return
         self.answered = True
         refused = [(rejection.seq, rejection.reason) for rejection in ack.rejected]
-        try:
-            await asyncio.gather(self._outbox.accept(ack.accepted), self._outbox.park(refused))
-        except OutboxFull:
-            # The rows stay, are sent again and acknowledged again: a disk with room takes note then.
-            _log.warning("no room on disk to note an acknowledgement")
-            return
+        self._outbox.accept(ack.accepted)
+        if refused:
+            try:
+                await self._outbox.park(refused)
+            except OutboxFull:
+                # The rows stay, are sent again and refused again: a disk with room takes note then.
+                _log.warning("no room on disk to note a refusal")
+                refused = []
         self._window.settle(ack.accepted)
         self._window.settle(seq for seq, _ in refused)
         self._counters.accepted += len(ack.accepted)

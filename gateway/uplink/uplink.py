@@ -1,16 +1,17 @@
 """The uplink: one session after the other, for as long as the gateway runs."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import aiomqtt
 import structlog
 
+from gateway.contract.topics import Down
 from gateway.outbox import Outbox
 from gateway.outbox.outbox import wall_clock_ms
-from gateway.tasks import end
+from gateway.tasks import end, first_error
 from gateway.uplink.commands import CommandCounters, CommandDesk, CommandHandler
 from gateway.uplink.connection import new_client
 from gateway.uplink.journal import Journal
@@ -38,11 +39,15 @@ class LinkState(StrEnum):
     """Between two attempts."""
 
 
+ConfigurationHandler = Callable[[bytes], Coroutine[Any, Any, None]]
+"""Takes the payload of a configuration, proves it and does with it what has to be done."""
+
+
 class Uplink:
-    """Carries the outbox to the cloud and the cloud's commands to `on_command`.
+    """Carries the outbox to the cloud, the cloud's commands to `on_command`, its configurations to `on_configuration`.
 
     `cloud_keys` maps key ids to raw Ed25519 public keys in base64; without keys no command is executed.
-    `clock` gives Unix milliseconds and judges the expiry of commands.
+    `clock` gives Unix milliseconds and judges the expiry of commands, `clock_is_sure` whether it can be trusted.
     """
 
     def __init__(
@@ -53,22 +58,28 @@ class Uplink:
         outbox: Outbox,
         on_command: CommandHandler,
         *,
+        on_configuration: ConfigurationHandler | None = None,
         cloud_keys: Mapping[str, str] | None = None,
         clock: Callable[[], int] = wall_clock_ms,
+        clock_is_sure: Callable[[], bool] = lambda: True,
         backoff: Backoff | None = None,
     ) -> None:
         self.state = LinkState.STOPPED
         self.counters = LinkCounters()
+        self.trouble = ""
+        """Why the last session ended or did not begin; empty while one is on."""
         self._broker = broker
         self._address = Address(project, gateway)
         self._outbox = outbox
         self._clock = clock
         self._journal = Journal(outbox)
-        self._desk = CommandDesk(project, gateway, cloud_keys or {}, self._journal, on_command, clock)
+        self._desk = CommandDesk(project, gateway, cloud_keys or {}, self._journal, on_command, clock, clock_is_sure)
         self._backoff = backoff or Backoff()
         self._stopping = asyncio.Event()
         self._session: Session | None = None
         self._commands: set[asyncio.Task[None]] = set()
+        self._on_configuration = on_configuration
+        self._configuring: asyncio.Task[None] | None = None
 
     @property
     def command_counters(self) -> CommandCounters:
@@ -102,7 +113,8 @@ class Uplink:
             try:
                 await self._one_session(tasks)
             except* (aiomqtt.MqttError, CredentialsMissing) as failures:
-                _log.warning("session ended", reason=_first(failures))
+                self.trouble = str(first_error(failures))
+                _log.warning("session ended", reason=self.trouble)
             if not self._stopping.is_set():
                 await self._pause()
 
@@ -113,10 +125,16 @@ class Uplink:
         async with client:
             window = Window(self._broker.window, self._broker.resend_after_s)
             session = Session(
-                client, self._address, self._outbox, window, self.counters, lambda payload: self._take(tasks, payload)
+                client,
+                self._address,
+                self._outbox,
+                window,
+                self.counters,
+                lambda kind, payload: self._take(tasks, kind, payload),
             )
             await session.subscribe()
             self.state = LinkState.ONLINE
+            self.trouble = ""
             self.counters.sessions += 1
             started = asyncio.get_running_loop().time()
             self._session = session
@@ -141,7 +159,14 @@ class Uplink:
         finally:
             await end(running, stopping)
 
-    def _take(self, tasks: asyncio.TaskGroup, payload: bytes) -> None:
+    def trust(self, cloud_keys: Mapping[str, str]) -> None:
+        """Takes orders signed by these keys from now on, and by no others."""
+        self._desk.trust(cloud_keys)
+
+    def _take(self, tasks: asyncio.TaskGroup, kind: Down, payload: bytes) -> None:
+        if kind is Down.CONFIG:
+            self._configure(tasks, payload)
+            return
         if len(self._commands) >= _COMMANDS_AT_ONCE:
             self._desk.counters.refused += 1
             _log.error("too many commands at once, one ignored")
@@ -150,6 +175,12 @@ class Uplink:
         self._commands.add(task)
         task.add_done_callback(self._commands.discard)
 
+    def _configure(self, tasks: asyncio.TaskGroup, payload: bytes) -> None:
+        """One at a time: the cloud sends what was not heard again, and only the newest matters."""
+        if self._on_configuration is None or (self._configuring is not None and not self._configuring.done()):
+            return
+        self._configuring = tasks.create_task(self._on_configuration(payload))
+
     async def _pause(self) -> None:
         self.state = LinkState.WAITING
         try:
@@ -157,10 +188,3 @@ class Uplink:
                 await self._stopping.wait()
         except TimeoutError:
             return
-
-
-def _first(failures: BaseExceptionGroup[Exception]) -> str:
-    failure: BaseException = failures
-    while isinstance(failure, BaseExceptionGroup):
-        failure = failure.exceptions[0]
-    return str(failure)

@@ -21,7 +21,7 @@ SLOT_S: Final = 1_800
 ORIGIN: Final = datetime(2024, 1, 1, tzinfo=UTC)
 _ORIGIN_S: Final = int(ORIGIN.timestamp())
 
-TOTAL: Final = {"electricity": "energy_import_total", "water": "volume_total"}
+TOTAL: Final = {"electricity": "energy_import_total", "water": "volume_total", "heat": "heat_total"}
 """The register that counts everything, by medium."""
 
 PERIODS: Final = ("energy_import_peak", "energy_import_flat", "energy_import_valley")
@@ -39,11 +39,15 @@ _HOURLY: Final = {
                     1150, 950, 850, 850, 950, 1300, 1750, 2000, 1950, 1650, 1200, 950),
     "water": (120, 60, 40, 40, 80, 450, 1900, 2300, 1500, 1000, 850, 1100,
               1200, 800, 650, 650, 850, 1300, 1800, 1900, 1800, 1600, 1200, 610),
+    "heat": (700, 650, 650, 700, 850, 1250, 1600, 1550, 1200, 950, 850, 800,
+             800, 800, 850, 900, 1050, 1250, 1400, 1400, 1300, 1100, 850, 750),
 }  # fmt: skip
-_WEEKEND: Final = {"electricity": 1_180, "water": 1_250}
-_BASE: Final = {"electricity": (70, 260), "water": (2_500, 12_000)}
+_WEEKEND: Final = {"electricity": 1_180, "water": 1_250, "heat": 1_080}
+_BASE: Final = {"electricity": (70, 260), "water": (2_500, 12_000), "heat": (250, 900)}
 """Smallest and largest mean of a slot, Wh or mL."""
-_START: Final = {"electricity": (800_000, 20_000_000), "water": (20_000_000, 500_000_000)}
+_START: Final = {
+    "electricity": (800_000, 20_000_000), "water": (20_000_000, 500_000_000), "heat": (2_000_000, 60_000_000),
+}  # fmt: skip
 
 
 def cumulative(
@@ -51,7 +55,7 @@ def cumulative(
 ) -> Int64:
     """Register values of `device` at `at` in Wh or mL, shaped as `at` (zero-dimensional for one moment).
 
-    `medium` is electricity or water, `at` a moment or an array of seconds since 1970, `channel` a register of the
+    `medium` is electricity, water or heat, `at` a moment or an array of seconds since 1970, `channel` a register of the
     medium (default: its total). Monotone in time. Raises ValueError before ORIGIN.
     """
     seconds = np.asarray(int(at.timestamp()) if isinstance(at, datetime) else at, dtype=np.int64)
@@ -134,8 +138,8 @@ def _shape(medium: str, tz: ZoneInfo, last_year: int) -> tuple[Int64, Int64]:
 
 
 def _season(medium: str, day: int) -> int:
-    """1/1000: electricity peaks in mid-winter (heating) and mid-summer (cooling), water in summer."""
+    """1/1000: electricity peaks in mid-winter (heating) and mid-summer (cooling), water in summer, heat in winter."""
     phase = 2 * math.pi * (day - 20) / 365
     if medium == "electricity":
         return round(1_000 + 250 * math.cos(2 * phase) + 50 * math.cos(phase))
-    return round(1_000 - 150 * math.cos(phase))
+    return round(1_000 + (850 if medium == "heat" else -150) * math.cos(phase))

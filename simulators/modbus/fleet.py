@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from gateway.drivers.settings import BusLineSettings, DeviceSettings, LineSettings, ModbusTcpLineSettings
+from gateway.drivers.line_kinds import PolledLineSettings
+from gateway.drivers.settings import BusLineSettings, DeviceSettings, ModbusTcpLineSettings
 from gateway.lines import timing_of
 from gateway.settings import SiteSettings
 from gateway.templates.base import DeviceTemplate
@@ -20,11 +21,13 @@ from simulators.bus.ports import BusPort, ConverterPort, PtyPort
 from simulators.bus.wire import BusTiming, SimulatedBus
 from simulators.cjt188.meter import SimulatedCjt188
 from simulators.dlt645.meter import SimulatedDlt645
+from simulators.modbus.answers import Answers
 from simulators.modbus.dwelling import Dwelling
 from simulators.modbus.faults import NOT_ON_A_BUS, ON_THE_WIRE, Fault, Faults
 from simulators.modbus.meter import Served, SimulatedMeter
 from simulators.modbus.server import MeterLine
 from simulators.modbus.station import ModbusStation
+from simulators.modbus.unit import SimulatedUnit
 
 
 def wall_ms() -> int:
@@ -69,7 +72,7 @@ class Fleet:
             if isinstance(line, ModbusTcpLineSettings):
                 self.lines[line.name] = MeterLine(line.name, self._units_of(line))
                 self._addresses[line.name] = (line.host, line.port)
-            elif line.converter is not None or options.ptys:
+            elif isinstance(line, BusLineSettings) and (line.converter is not None or options.ptys):
                 self._plug_in(line)
 
     async def start(self) -> None:
@@ -94,7 +97,7 @@ class Fleet:
         rates = {fault: rate for fault, rate in options.fault_rates.items() if fault in ON_THE_WIRE}
         faults = Faults(rates, random.Random(f"{options.seed}/{line.name}"), options.late_s)
         bus = self.buses[line.name] = SimulatedBus(
-            [self._station(device, line) for device, _ in line.all_devices()],
+            self._stations(line),
             BusTiming(timing.character_s, timing.silence_s, options.turnaround_s),
             faults,
         )
@@ -104,14 +107,15 @@ class Fleet:
             assert line.serial is not None
             self._ports.append(PtyPort(bus, Path(line.serial.path)))
 
-    def _station(self, device: DeviceSettings, line: BusLineSettings) -> BusDevice:
-        """What answers for a device on a bus; the one place where another protocol is added."""
-        template = self._options.library.meter(device.template)
-        if isinstance(template, Dlt645Template | Cjt188Template):
-            return self._called(device, template)
-        meter = self._meter(device, line)
-        assert device.unit_id is not None
-        return ModbusStation(device.unit_id, meter, line.modbus_framing)
+    def _stations(self, line: BusLineSettings) -> list[BusDevice]:
+        """What answers on a bus; the one place where another protocol is added."""
+        called: list[BusDevice] = []
+        for device, _ in line.all_devices():
+            template = self._options.library.meter(device.template)
+            if isinstance(template, Dlt645Template | Cjt188Template):
+                called.append(self._called(device, template))
+        units = self._units_of(line).items()
+        return called + [ModbusStation(unit, meter, line.modbus_framing) for unit, meter in units]
 
     def _called(self, device: DeviceSettings, template: Dlt645Template | Cjt188Template) -> BusDevice:
         options = self._options
@@ -130,19 +134,23 @@ class Fleet:
         options = self._options
         return Dwelling(options.seed, device.id, template.medium.value, options.time_zone)
 
-    def _units_of(self, line: ModbusTcpLineSettings) -> dict[int, SimulatedMeter]:
-        units: dict[int, SimulatedMeter] = {}
+    def _units_of(self, line: PolledLineSettings) -> dict[int, Answers]:
+        """The Modbus meters of a line by their units."""
+        units: dict[int, list[SimulatedMeter]] = {}
         for device, _ in line.all_devices():
-            assert device.unit_id is not None
-            units[device.unit_id] = self._meter(device, line)
-        return units
+            if device.unit_id is None:  # called by its number
+                continue
+            units.setdefault(device.unit_id, []).append(self._meter(device, line))
+        return {unit: meters[0] if len(meters) == 1 else SimulatedUnit(meters) for unit, meters in units.items()}
 
-    def _meter(self, device: DeviceSettings, line: LineSettings) -> SimulatedMeter:
+    def _meter(self, device: DeviceSettings, line: PolledLineSettings) -> SimulatedMeter:
         options = self._options
         template = options.library.meter(device.template)
         assert isinstance(template, ModbusTemplate)
         dwelling = self._dwelling(device, template)
-        meter = SimulatedMeter(device.id, template, dwelling, options.now_ms, options.advance, self._served)
+        meter = SimulatedMeter(
+            device.id, template, dwelling, options.now_ms, options.advance, self._served, device.instance
+        )
         not_here = ON_THE_WIRE | NOT_ON_A_BUS if isinstance(line, BusLineSettings) else frozenset()
         rates = {fault: rate for fault, rate in options.fault_rates.items() if fault not in not_here}
         meter.faults = Faults(rates, random.Random(f"{options.seed}/{device.id}"), options.late_s)

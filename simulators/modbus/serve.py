@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gateway.errors import ConfigError
 from gateway.settings import load_site
+from simulators.coap.fleet import CoapFleet, CoapFleetOptions
 from simulators.modbus.faults import Fault
 from simulators.modbus.fleet import Fleet, FleetOptions
 from simulators.modbus.meter import Served
@@ -33,13 +34,17 @@ async def serve_site(
         if served_log is not None:
             served_log.parent.mkdir(parents=True, exist_ok=True)
             served = Served(stack.enter_context(served_log.open("a", buffering=1, encoding="utf-8")))
-        fleet = Fleet(load_site(site), options, served)
+        settings = load_site(site)
+        fleet = Fleet(settings, options, served)
+        coap_lines = [line for line in settings.lines if line.protocol in ("coap-server", "coap-client")]
+        coap = CoapFleet(coap_lines, CoapFleetOptions(options.seed, options.time_zone))
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await fleet.start()
         try:
-            await stop.wait()
+            # Without CoAP meters there is no reason to own a UDP socket.
+            await (coap.run(stop) if coap_lines else stop.wait())
         finally:
             await fleet.stop()
 

@@ -56,17 +56,25 @@ class System:
                 barrier_client("barriers", PASSWORDS["barriers"], "barriers"),
             ],
         )
+        self._state = Path(site.get("state_directory", folder / "gateway"))
         self.site_file = folder / "site.yaml"
-        self.site_file.write_text(yaml.safe_dump(self._whole(dict(site)), allow_unicode=True))
+        self.rewrite_site(site)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
     def outbox(self) -> Path:
         """The gateway's outbox file."""
-        return self.folder / "gateway" / "outbox.sqlite"
+        return self._state / "outbox.sqlite"
 
-    def start(self, name: str, *arguments: str) -> None:
-        """Starts `gatemeter <arguments>` as a process called `name`."""
+    def rewrite_site(self, site: Mapping[str, Any]) -> None:
+        """Writes the site file anew, for processes that start or reload from now on."""
+        self.site_file.write_text(yaml.safe_dump(self._whole(dict(site)), allow_unicode=True))
+
+    def start(self, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> int:
+        """Starts `gatemeter <arguments>` as a process called `name`, with `environment` on top of the usual one.
+
+        Gives its process id.
+        """
         assert name not in self._running, f"{name} runs already"
         with (self.folder / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
@@ -74,8 +82,9 @@ class System:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **self._environment()},
+                env={**os.environ, **self._environment(), **(environment or {})},
             )
+        return self._running[name].pid
 
     def start_ingest(self) -> None:
         """Starts an ingest process."""
@@ -85,9 +94,9 @@ class System:
         """Starts a worker."""
         self.start("worker", "worker", "run")
 
-    def start_gateway(self) -> None:
+    def start_gateway(self, environment: Mapping[str, str] | None = None) -> None:
         """Starts the gateway over its site file."""
-        self.start("gateway", "gateway", "run", "--site", str(self.site_file))
+        self.start("gateway", "gateway", "run", "--site", str(self.site_file), environment=environment)
 
     def kill(self, name: str) -> None:
         """Ends a process as a power cut would."""
@@ -134,16 +143,17 @@ class System:
         return {
             "project": PROJECT,
             "gateway": GATEWAY,
-            "state_directory": str(self.folder / "gateway"),
+            "state_directory": str(self._state),
             "cloud_keys": {self.keys.command_key_id: self.keys.command_public_key()},
+            **site,
             "broker": {
                 **address,
                 "username": f"{PROJECT}.{GATEWAY}",
                 "password_env": "GW_PASSWORD",
                 "resend_after_s": 2.0,
                 "drain_s": 30.0,
+                **site.get("broker", {}),
             },
-            **site,
         }
 
 

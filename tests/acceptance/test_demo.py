@@ -91,6 +91,6 @@ def facts(demo: RunningDemo) -> dict[str, int]:
 
 
 def epoch_of(demo: RunningDemo) -> str:
-    """Which outbox file the gateway has; it lets nobody else look while it runs."""
+    """Which outbox file the gateway has."""
     with closing(sqlite3.connect(demo.folder / "gateway" / "outbox.sqlite")) as db:
         return str(db.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()[0])

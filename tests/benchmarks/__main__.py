@@ -4,9 +4,9 @@ import importlib
 import sys
 from typing import Final
 
-from tests.benchmarks.measure import Measure, show
+from tests.benchmarks.measure import Bound, Measure, show
 
-_ALL: Final = ("polling", "bus", "dead", "footprint", "ingest", "rating")
+_ALL: Final = ("polling", "bus", "delivered", "dead", "footprint", "outbox", "ingest", "rating")
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     unknown = set(wanted) - set(_ALL)
     if unknown:
         sys.exit(f"unknown benchmark {', '.join(sorted(unknown))}; there are {', '.join(_ALL)}")
-    measures: list[Measure] = []
+    measures: list[Measure | Bound] = []
     for name in wanted:
         print(f"running {name} …", file=sys.stderr)
         measures += importlib.import_module(f"tests.benchmarks.{name}").run()

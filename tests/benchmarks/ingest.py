@@ -9,6 +9,7 @@ import asyncio
 import os
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,7 @@ from tests.acceptance.system import (
     GATEWAY,
     PASSWORDS,
     PROJECT,
+    System,
     create_metered_device,
     create_project,
     running_system,
@@ -38,6 +40,8 @@ from tests.benchmarks.measure import Measure
 _METERS: Final = 100
 _BATCH: Final = 200
 _POINTS: Final = 200_000
+Fill = Callable[[Outbox], Awaitable[int]]
+"""Puts readings into an outbox and tells how many."""
 _CHANNEL: Final = "energy_import_total"
 
 
@@ -46,42 +50,59 @@ def run() -> list[Measure]:
     given = os.environ.get("GATEMETER_TEST_DSN")
     with tempfile.TemporaryDirectory(prefix="gmbench", ignore_cleanup_errors=True) as folder:
         if given is not None:
-            return [_measure(Path(folder), _fresh(given))]
+            return [_measure(Path(folder), fresh_database(given))]
         with EmbeddedPostgres(Path(folder) / "pg") as server:
             return [_measure(Path(folder), server.create_database("bench"))]
 
 
-def _fresh(server_dsn: str) -> str:
+def fresh_database(server_dsn: str) -> str:
+    """DSN of an empty database on a given server."""
     with psycopg.connect(server_dsn, autocommit=True) as conn:
         conn.execute("DROP DATABASE IF EXISTS gm_bench WITH (FORCE)")
         conn.execute("CREATE DATABASE gm_bench")
     return psycopg.conninfo.make_conninfo(server_dsn, dbname="gm_bench")
 
 
+def drained(folder: Path, dsn: str, meters: int, start: datetime, fill: Fill) -> float:
+    """Seconds in which what `fill` puts into an outbox is stored and acknowledged, readings from `start` on.
+
+    The devices are `m-000` and so on. Raises AssertionError when not every reading is stored once.
+    """
+    migrate(dsn)
+    with running_system(folder, dsn, {}) as system:
+        asyncio.run(_set_up(dsn, meters))
+        _listen(folder, system)
+        return asyncio.run(_drain(folder, dsn, system.broker.port, start, fill))
+
+
 def _measure(folder: Path, dsn: str) -> Measure:
     migrate(dsn)
     start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=60)
     with running_system(folder, dsn, {}) as system:
-        meters = asyncio.run(_set_up(dsn))
+        meters = asyncio.run(_set_up(dsn, _METERS))
         copies = [_copy(dsn, meters, start - timedelta(days=60))]
-        ready = folder / "ingest-listens"
-        os.environ["GATEMETER_INGEST_READY_FILE"] = str(ready)
-        system.start_ingest()
-        asyncio.run(_wait_for(ready))
-        ours = asyncio.run(_drain(folder, dsn, system.broker.port, start))
+        _listen(folder, system)
+        seconds = asyncio.run(_drain(folder, dsn, system.broker.port, start, lambda outbox: _fill(outbox, start)))
         system.stop("ingest")
         copies.append(_copy(dsn, meters, start - timedelta(days=90)))
     name = f"outbox to COMMIT, {_POINTS:,} readings, one worker"
-    return Measure(name, ours, "binary COPY, same table", max(copies), "readings")
+    return Measure(name, _POINTS / seconds, "binary COPY, same table", max(copies), "readings")
 
 
-async def _set_up(dsn: str) -> list[int]:
+def _listen(folder: Path, system: System) -> None:
+    ready = folder / "ingest-listens"
+    os.environ["GATEMETER_INGEST_READY_FILE"] = str(ready)
+    system.start_ingest()
+    asyncio.run(_wait_for(ready))
+
+
+async def _set_up(dsn: str, meters: int) -> list[int]:
     async with Database(dsn, "gatemeter_worker", max_size=2) as db, db.transaction(SYSTEM) as conn:
         project, gateway_id = await create_project(conn)
         since = date(2020, 1, 1)
         return [
             await create_metered_device(conn, project, gateway_id, f"m-{n:03}", "electricity", since)
-            for n in range(_METERS)
+            for n in range(meters)
         ]
 
 
@@ -108,8 +129,7 @@ async def _wait_for(file: Path) -> None:
     await until(is_there, "ingest listens", 30)
 
 
-async def _drain(folder: Path, dsn: str, port: int, start: datetime) -> float:
-    outbox = Outbox.open(folder / "bench.sqlite", 1 << 30)
+async def _fill(outbox: Outbox, start: datetime) -> int:
     first = int(start.timestamp() * 1000)
     points = (
         Point(f"m-{meter:03}", _CHANNEL, first + minute * 60_000, minute)
@@ -119,6 +139,12 @@ async def _drain(folder: Path, dsn: str, port: int, start: datetime) -> float:
     everything = list(points)
     for at in range(0, len(everything), _BATCH):
         await outbox.put(Up.READINGS, encode_body(everything[at : at + _BATCH]))
+    return _POINTS
+
+
+async def _drain(folder: Path, dsn: str, port: int, start: datetime, fill: Fill) -> float:
+    outbox = Outbox.open(folder / "bench.sqlite", 1 << 30)
+    count = await fill(outbox)
     os.environ["GATEMETER_BENCH_PASSWORD"] = PASSWORDS["gateway"]
     broker = BrokerSettings(
         host="127.0.0.1",
@@ -134,7 +160,7 @@ async def _drain(folder: Path, dsn: str, port: int, start: datetime) -> float:
     async def empty() -> bool:
         return (await outbox.stats()).rows == 0
 
-    await until(empty, "the outbox is empty", 60)
+    await until(empty, "the outbox is empty", 300)
     elapsed = time.perf_counter() - began
     uplink.stop()
     await session
@@ -142,9 +168,9 @@ async def _drain(folder: Path, dsn: str, port: int, start: datetime) -> float:
     with psycopg.connect(dsn) as conn:
         query = "SELECT count(*) FROM store.reading WHERE taken_at >= %s"
         stored = conn.execute(query, (start,)).fetchone()
-    if stored != (_POINTS,):
-        raise AssertionError(f"{_POINTS} readings were sent, {stored} are stored")
-    return _POINTS / elapsed
+    if stored != (count,):
+        raise AssertionError(f"{count} readings were sent, {stored} are stored")
+    return elapsed
 
 
 async def _no_command(command: Command) -> CommandOutcome:

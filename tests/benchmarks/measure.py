@@ -29,7 +29,24 @@ class Measure:
         return self.ours / self.reference
 
 
-def show(measures: Sequence[Measure]) -> None:
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One figure of ours against the bound that the project promises, in the same `unit`; no reference beside it."""
+
+    name: str
+    ours: float
+    unit: str
+    wanted: float
+    at_least: bool = False
+    """Whether more is better; otherwise the bound is the most."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether the promise was kept in this run."""
+        return self.ours >= self.wanted if self.at_least else self.ours <= self.wanted
+
+
+def show(measures: Sequence[Measure | Bound]) -> None:
     """Prints the comparisons with the machine they were made on."""
     console = Console()
     table = Table(
@@ -38,6 +55,14 @@ def show(measures: Sequence[Measure]) -> None:
     for column in ("what", "ours", "reference", "", "ratio", "wanted"):
         table.add_column(column, justify="right" if column in ("ours", "", "ratio", "wanted") else "left")
     for measure in measures:
+        if isinstance(measure, Bound):
+            sign = "≥" if measure.at_least else "≤"
+            kept = "kept" if measure.kept else "NOT KEPT"
+            figure = (
+                f"{measure.ours:,.4g} {measure.unit}" if measure.ours < 1_000 else f"{measure.ours:,.0f} {measure.unit}"
+            )
+            table.add_row(measure.name, figure, "", "", kept, f"{sign} {measure.wanted:,g}")
+            continue
         table.add_row(
             measure.name,
             f"{measure.ours:,.0f} {measure.unit}/{measure.per}",

@@ -9,6 +9,7 @@ from random import Random
 from zoneinfo import ZoneInfo
 
 from cloud.billing import service as billing
+from cloud.devices import configuring
 from cloud.devices import service as devices
 from cloud.estate import service as estate
 from cloud.estate.records import Account, Project, Unit
@@ -32,7 +33,17 @@ from cloud.payments import service as payments
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.models import TariffContent
 from gateway.contract import codec, topics
-from gateway.contract.messages import Outcome, Passage, Point
+from gateway.contract.configuration import ConfigurationReport, ConfigurationState
+from gateway.contract.messages import (
+    Action,
+    CommandResult,
+    CommandState,
+    DeviceHealth,
+    Health,
+    Outcome,
+    Passage,
+    Point,
+)
 from gateway.contract.topics import Up
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -137,7 +148,41 @@ async def _meters(conn: Conn, project: Project, units: Sequence[Unit], since: da
                 device = await devices.create_device(conn, project.id, edge.id, meter.code.lower(), meter.medium)
                 await devices.bind(conn, device.id, meter.id, day_start(since, ZONE))
         pairs.append((electricity, water))
+    await _run_of_gateway(conn, project, edge.id, pairs)
     return pairs
+
+
+async def _run_of_gateway(conn: Conn, project: Project, gateway_id: int, pairs: Sequence[tuple[Meter, Meter]]) -> None:
+    """What its meters can be told, an order that was carried out, and two configurations of which one was refused."""
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    supplies = {
+        "electricity": ("read-now", "switch-on", "switch-off", "set-clock"),
+        "water": ("read-now", "close-valve"),
+    }
+    told = tuple(
+        DeviceHealth(meter.code.lower(), now_ms, 1, 0, 0, 0, 9_000, supplies[meter.medium])
+        for pair in pairs
+        for meter in pair
+    )
+    await devices.apply_health(conn, gateway_id, Health(now_ms, "0", 60, 0, 0, 0, 0, told))
+    device = await devices.get_device_by_code(conn, project.id, "gw-1", "w-101")
+    assert device is not None
+    order = await devices.queue_command(
+        conn, project.id, device.id, Action.CLOSE_VALVE, {}, "user:manager", "漏水", timedelta(minutes=1)
+    )
+    await devices.apply_result(
+        conn,
+        project.id,
+        gateway_id,
+        [CommandResult(str(order), CommandState.FAILED, now_ms, "the valve does not move")],
+    )
+    for site in ("periods:\n  billing_s: 900\n  instant_s: 60\n", "periods:\n  billing_s: 300\n  instant_s: 60\n"):
+        made = await configuring.configure(conn, gateway_id, site, {}, "user:manager", "夜间少抄表")
+        state = ConfigurationState.CONFIRMED if made.number == 1 else ConfigurationState.ROLLED_BACK
+        report = ConfigurationReport(
+            made.number, state, now_ms, "" if made.number == 1 else "line a: no answer of e-101"
+        )
+        await configuring.apply_configurations(conn, gateway_id, [report])
 
 
 async def _agreements(

@@ -16,6 +16,7 @@ def test_every_page_of_staff_renders_without_complaint(
 ) -> None:
     estate = site.estate
     bill_id = site.value("SELECT min(id) FROM bill")
+    gateway_id = site.value("SELECT id FROM gateway WHERE code = 'gw-1'")
     run_id = site.value("SELECT max(id) FROM bill_run")
     pages = {
         "overview": "/",
@@ -30,6 +31,8 @@ def test_every_page_of_staff_renders_without_complaint(
         "parking": "/parking",
         "session": f"/parking/sessions/{estate.waiting_session}",
         "devices": "/devices",
+        "orders": "/devices/orders",
+        "configurations": f"/devices/gateways/{gateway_id}/configurations",
         "units": "/estate/units",
         "exceptions": "/exceptions",
         "exceptions-jobs": "/exceptions?kind=jobs",
@@ -63,3 +66,23 @@ def test_every_page_of_residents_renders_without_complaint(
             visitor.picture(f"resident-{name}-{tag}-{width}")
             assert page.locator("main").inner_text().strip(), name
             assert visitor.overflow() == 0, f"{name} is wider than the window"
+
+
+def test_a_supply_is_cut_only_after_a_second_question(browser: Browser, site: Site) -> None:
+    before = site.value("SELECT count(*) FROM command")
+    with visiting(browser, site, STAFF) as visitor:
+        visitor.speak("en")
+        page = visitor.open("/devices")
+        row = page.locator("tr", has_text="e-101 ")
+        row.get_by_text("Order").click()
+        row.get_by_placeholder("Reason").fill("rewiring")
+        visitor.picture("staff-order-open")
+        row.get_by_role("button", name="Switch off").click()
+        page.wait_for_load_state("networkidle")
+        assert "This cuts the supply" in page.locator("main").inner_text()
+        visitor.picture("staff-order-sure")
+        assert site.value("SELECT count(*) FROM command") == before
+        page.get_by_role("button", name="Switch off").click()
+        page.wait_for_load_state("networkidle")
+        assert "Waiting to be sent" in page.locator("#orders").inner_text()
+    assert site.value("SELECT action FROM command WHERE reason = 'rewiring'") == "switch-off"

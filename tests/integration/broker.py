@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiomqtt
@@ -31,18 +32,30 @@ def find_mosquitto() -> str | None:
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 
 
+@dataclass(frozen=True)
+class Tls:
+    """Files of a broker that speaks TLS only; with `client_ca` it wants a certificate of every client."""
+
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
+
+
 class Mosquitto:
     """One broker process. Without `users` everybody may do everything.
 
     `users` maps names to passwords; `acl` is the text of an ACL file. `host` and `port` stay over restarts.
     """
 
-    def __init__(self, directory: Path, users: Mapping[str, str] | None = None, acl: str = "") -> None:
+    def __init__(
+        self, directory: Path, users: Mapping[str, str] | None = None, acl: str = "", tls: Tls | None = None
+    ) -> None:
         self.host = "127.0.0.1"
         self.port = free_port()
         self._directory = directory
         self._users = dict(users or {})
         self._acl = acl
+        self._tls = tls
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -120,6 +133,10 @@ class Mosquitto:
             acl = self._directory / "acl"
             acl.write_text(self._acl, encoding="utf-8")
             lines += [f"acl_file {acl}"]
+        if self._tls is not None:
+            lines += [f"certfile {self._tls.cert}", f"keyfile {self._tls.key}"]
+            if self._tls.client_ca is not None:
+                lines += [f"cafile {self._tls.client_ca}", "require_certificate true"]
         config = self._directory / "mosquitto.conf"
         config.write_text("\n".join(lines) + "\n", encoding="utf-8")
         # Started as root, mosquitto changes to its own user, who must be able to read these.
@@ -135,10 +152,12 @@ class Mosquitto:
 
 
 @contextlib.asynccontextmanager
-async def running_mosquitto(users: Mapping[str, str] | None = None, acl: str = "") -> AsyncIterator[Mosquitto]:
+async def running_mosquitto(
+    users: Mapping[str, str] | None = None, acl: str = "", tls: Tls | None = None
+) -> AsyncIterator[Mosquitto]:
     """A broker in a directory of its own, gone with its files afterwards."""
     with tempfile.TemporaryDirectory(prefix="mosquitto-") as directory:
-        broker = Mosquitto(Path(directory), users, acl)
+        broker = Mosquitto(Path(directory), users, acl, tls)
         await broker.start()
         try:
             yield broker

@@ -13,7 +13,7 @@ import aiomqtt
 import structlog
 
 from gateway.access.decision import AccessState
-from gateway.contract.messages import Command, CommandState, DeviceHealth
+from gateway.contract.messages import Action, Command, CommandState, DeviceHealth
 from gateway.drivers.barrier.dialect import (
     Event,
     MalformedMessage,
@@ -127,6 +127,7 @@ class BarrierLine:
                 port.lane.counters.refused_orders,
                 port.malformed,
                 median_low(port.round_trips_us) if port.round_trips_us else 0,
+                (Action.OPEN_BARRIER, Action.CLOSE_BARRIER),
             )
             for device, port in self._by_device.items()
         )

@@ -1,75 +1,86 @@
-"""One meter on a Modbus line: its template compiled to requests and decoders, and the visit that runs them."""
+"""Modbus meters as polling and commands see them: which of them a template makes, and their capabilities."""
 
-from collections.abc import Callable
-from time import monotonic
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
-from gateway.contract.quantities import Kind
-from gateway.drivers.base import Group, Groups, ReadOutcome
-from gateway.drivers.modbus.decoder import BlockDecoder, compile_block, field_of
-from gateway.drivers.modbus.line import ModbusLine
-from gateway.drivers.modbus.planner import TCP_COST, ReadLimits, plan
-from gateway.errors import ExceptionReply, MalformedReply, NoAnswer
-from gateway.templates.modbus import ModbusTemplate, Register
-
-Program = tuple[BlockDecoder, ...]
-Programs = dict[Groups, Program]
-"""Requests and decoders for each set of groups that can be due together."""
-
-
-def group_of(register: Register) -> Group:
-    """Cumulative registers are billing registers, all others are momentary."""
-    return Group.BILLING if register.quantity.kind is Kind.CUMULATIVE else Group.INSTANT
-
-
-def compile_template(template: ModbusTemplate) -> Programs:
-    """All read programs of a template; shared by every device of it."""
-    limits = ReadLimits(template.limits.max_registers, template.limits.refuses_holes)
-    programs: Programs = {}
-    for groups in (frozenset({Group.BILLING}), frozenset({Group.INSTANT}), frozenset(Group)):
-        wanted = [register for register in template.registers if group_of(register) in groups]
-        blocks = plan([field_of(register) for register in wanted], TCP_COST, limits)
-        programs[groups] = tuple(compile_block(block, template, wanted) for block in blocks)
-    return programs
+from gateway.drivers.base import CommandOutcome, Groups, ReadOutcome, Supply
+from gateway.drivers.modbus.clock import ClockSetter
+from gateway.drivers.modbus.program import Programs
+from gateway.drivers.modbus.switch import Switcher
+from gateway.drivers.modbus.unit import Unit
+from gateway.drivers.modbus.wire import ModbusWire
+from gateway.templates.modbus import ModbusTemplate
 
 
 class ModbusMeter:
-    """Reads one unit of a line."""
+    """Reads one meter: a unit, or one member of it."""
 
-    def __init__(self, device: str, unit: int, line: ModbusLine, programs: Programs) -> None:
+    def __init__(self, device: str, unit: Unit, member: int = 0) -> None:
         self.device = device
-        self.groups: Groups = frozenset(group for group in Group if programs[frozenset({group})])
-        self._unit = unit
-        self._line = line
-        self._programs = programs
-        self._last_taken = 0
+        self.groups: Groups = unit.programs.groups(member)
+        self.template: ModbusTemplate = unit.programs.members[member].template
+        self._unit, self._member = unit, member
 
     async def read(self, groups: Groups, now_ms: Callable[[], int]) -> ReadOutcome:
         """Runs the program of `groups`. Values that came before a failure are kept. Raises LineDown."""
-        outcome = ReadOutcome()
-        for decoder in self._programs[groups]:
-            block = decoder.block
-            asked = monotonic()
-            try:
-                registers = await self._line.read(self._unit, block.function, block.address, block.count)
-            except ExceptionReply as error:
-                outcome.exceptions += 1
-                outcome.error = str(error)
-                continue
-            except MalformedReply as error:
-                outcome.malformed += 1
-                outcome.error = str(error)
-                break
-            except NoAnswer as error:
-                outcome.timeouts += 1
-                outcome.error = str(error)
-                break
-            outcome.round_trips_us.append(round((monotonic() - asked) * 1_000_000))
-            readings, missing = decoder.decode(registers)
-            outcome.missing += missing
-            outcome.answers.append((self._taken(now_ms()), readings))
-        return outcome
+        return await self._unit.read(self._member, groups, now_ms)
 
-    def _taken(self, now: int) -> int:
-        """The time of an answer; never the same twice for one device, which would make two values one."""
-        self._last_taken = max(now, self._last_taken + 1)
-        return self._last_taken
+
+class _Switches(ModbusMeter):
+    """Has a relay, a valve, or both."""
+
+    def __init__(self, device: str, unit: Unit, member: int = 0) -> None:
+        super().__init__(device, unit, member)
+        controls = self.template.controls
+        self._switchers = {
+            supply: Switcher(switch, self.template, unit.number, unit.wire, unit.unlock)
+            for supply, switch in ((Supply.RELAY, controls.relay), (Supply.VALVE, controls.valve))
+            if switch is not None
+        }
+
+    @property
+    def supplies(self) -> frozenset[Supply]:
+        """What of it can be switched."""
+        return frozenset(self._switchers)
+
+    async def switch(self, supply: Supply, on: bool) -> CommandOutcome:
+        """See SwitchesSupply. Raises KeyError for a supply that it does not have."""
+        return await self._switchers[supply].order(on)
+
+
+class _SetsClock(ModbusMeter):
+    """Has a clock."""
+
+    def __init__(self, device: str, unit: Unit, member: int = 0) -> None:
+        super().__init__(device, unit, member)
+        clock = self.template.controls.clock
+        assert clock is not None
+        self._clock = ClockSetter(clock, self.template, unit.number, unit.wire, unit.unlock)
+
+    async def set_clock(self, local_now: Callable[[], datetime]) -> CommandOutcome:
+        """See SetsClock."""
+        return await self._clock.set(local_now)
+
+
+class _SwitchesAndSetsClock(_Switches, _SetsClock):
+    """Has both."""
+
+
+def modbus_meters(devices: Sequence[str], unit: int, wire: ModbusWire, programs: Programs) -> list[ModbusMeter]:
+    """The meters of one unit, one for each member of `programs`, with the capabilities that its template gives it."""
+    shared = Unit(devices[0], unit, wire, programs)
+    return [
+        _class_of(member.template)(device, shared, number)
+        for number, (device, member) in enumerate(zip(devices, programs.members, strict=True))
+    ]
+
+
+def _class_of(template: ModbusTemplate) -> type[ModbusMeter]:
+    controls = template.controls
+    kinds: dict[tuple[bool, bool], type[ModbusMeter]] = {
+        (False, False): ModbusMeter,
+        (True, False): _Switches,
+        (False, True): _SetsClock,
+        (True, True): _SwitchesAndSetsClock,
+    }
+    return kinds[controls.relay is not None or controls.valve is not None, controls.clock is not None]

@@ -9,6 +9,7 @@ import pytest
 from gateway.contract.messages import Point
 from gateway.lines import build_line
 from gateway.polling.clock import Clock
+from gateway.polling.worker import LineWorker
 from gateway.settings import SiteSettings
 from simulators.modbus.fleet import Fleet, FleetOptions
 from tests.integration.modbus.fleet import until
@@ -32,16 +33,27 @@ def site_with(**line: object) -> SiteSettings:
     })  # fmt: skip
 
 
+class Kept:
+    """Points that were recorded."""
+
+    def __init__(self) -> None:
+        self.points: list[Point] = []
+
+    async def record(self, points: Sequence[Point]) -> None:
+        self.points.extend(points)
+
+    async def record_durably(self, points: Sequence[Point]) -> None:
+        raise AssertionError("a polled line does not wait for the disk")
+
+
 async def polled(site: SiteSettings) -> list[Point]:
     """Points of both meters, a few visits long."""
     fleet = Fleet(site, FleetOptions(turnaround_s=0.001, ptys=True))
     await fleet.start()
-    points: list[Point] = []
-
-    async def record(new: Sequence[Point]) -> None:
-        points.extend(new)
-
-    worker = build_line(site.lines[0], site, LIBRARY, Clock(), record)
+    records = Kept()
+    worker = build_line(site.lines[0], site, LIBRARY, Clock(), records)
+    assert isinstance(worker, LineWorker)
+    points = records.points
     task = asyncio.create_task(worker.run())
     try:
         await until(lambda: min(sum(point.device == code for point in points) for code in ("e-1", "w-1")) >= 20)

@@ -37,7 +37,7 @@ async def running(tmp_path: Path) -> AsyncIterator[tuple[Gateway, Fleet]]:
     gateway = Gateway(site, LIBRARY)
     stop = asyncio.Event()
     task = asyncio.create_task(gateway.run(stop))
-    await until(lambda: all(worker.stats.connects for worker in gateway.workers))
+    await until(lambda: all(worker.stats.connects for worker in gateway.plant.lines))
     yield gateway, fleet
     stop.set()
     async with asyncio.timeout(30):
@@ -48,7 +48,7 @@ async def running(tmp_path: Path) -> AsyncIterator[tuple[Gateway, Fleet]]:
 async def test_a_meter_is_read_now(running: tuple[Gateway, Fleet]) -> None:
     gateway, _ = running
     before = gateway.recorder.recorded
-    outcome = await gateway.execute(command("e-2"))
+    outcome = await gateway.plant.execute(command("e-2"))
     assert (outcome.state, outcome.detail) == (CommandState.DONE, "7 values")
     await until(lambda: gateway.recorder.recorded >= before + 7)
 
@@ -58,15 +58,15 @@ async def test_what_cannot_be_done_fails_with_its_reason(running: tuple[Gateway,
     fleet.meters["w-1"].faults.forced = Fault.EXCEPTION
     for order, detail in (
         (command("w-1"), "the meter gave no value"),
-        (command("x-1"), "no meter x-1 here"),
-        (command("e-1", Action.OPEN_VALVE), "e-1 cannot open-valve"),
+        (command("x-1"), "no device x-1 here"),
+        (command("e-1", Action.OPEN_VALVE), "e-1 cannot open-valve: it has no valve"),
     ):
-        outcome = await gateway.execute(order)
+        outcome = await gateway.plant.execute(order)
         assert (outcome.state, outcome.detail) == (CommandState.FAILED, detail)
 
 
 async def test_a_dead_line_fails_the_command_instead_of_holding_it(running: tuple[Gateway, Fleet]) -> None:
     gateway, fleet = running
     await fleet.lines["w"].stop()
-    outcome = await gateway.execute(command("w-1"))
+    outcome = await gateway.plant.execute(command("w-1"))
     assert outcome.state is CommandState.FAILED

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import yaml
 
-from gateway.contract.codec import decode_health, decode_points
-from gateway.contract.messages import Point
+from gateway.contract.codec import decode_gaps, decode_health, decode_points
+from gateway.contract.messages import GapReason, Point
 from gateway.contract.topics import Up
 from gateway.outbox import Outbox
 from gateway.settings import load_site
 from simulators.modbus.fleet import Fleet, FleetOptions
 from simulators.modbus.meter import Served
+from tests.integration.broker import Mosquitto
 from tests.integration.modbus.fleet import until
+from tests.unit.gateway.outbox.bodies import put_out_of_step
 
 RUN = "from gateway.cli import app; app()"
 
@@ -134,3 +136,36 @@ async def test_a_missing_password_refuses_to_start(tmp_path: Path) -> None:
     _, errors = await process.communicate()
     assert process.returncode == 2
     assert "GATEMETER_TEST_NOT_SET" in errors.decode()
+
+
+async def test_a_damaged_outbox_ends_the_process_and_the_next_start_is_clean(tmp_path: Path) -> None:
+    file = site_file(tmp_path)
+    path = tmp_path / "state" / "outbox.sqlite"
+    path.parent.mkdir()
+    outbox = Outbox.open(path, 10_000_000)
+    for _ in range(10):
+        await outbox.put(Up.HEALTH, b"[]")
+    outbox.close()
+    put_out_of_step(path, 5)
+    site = load_site(file)
+    broker = Mosquitto(tmp_path)
+    broker.port = site.broker.port
+    await broker.start()
+    process = await start("run", "--site", str(file))
+    try:
+        async with asyncio.timeout(60):
+            _, errors = await process.communicate()
+    finally:
+        broker.stop()
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 1
+    assert "set aside as outbox.sqlite.damaged-" in errors.decode()
+    again = Outbox.open(path, 10_000_000)
+    stats = await again.stats()
+    assert stats.damaged_files == 1
+    assert stats.set_aside is not None
+    await again.put(Up.HEALTH, b"[]")
+    (told,) = [decode_gaps(row.body) for row in await again.waiting(0, 99, (Up.GAPS,))]
+    assert told[0].reason is GapReason.DAMAGED_FILE
+    again.close()

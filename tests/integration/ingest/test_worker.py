@@ -229,7 +229,7 @@ async def test_a_command_is_signed_published_and_moves_forward(
     async def queue(seconds: int) -> str:
         async with worker_db.transaction(SYSTEM) as conn:
             found = await devices.queue_command(
-                conn, site.project_id, site.devices[0], Action.READ_NOW, {"why": "test"}, "ann", "asked",
+                conn, site.project_id, site.devices[0], Action.READ_NOW, {}, "ann", "asked",
                 timedelta(seconds=seconds),
             )  # fmt: skip
         return str(found)
@@ -248,7 +248,7 @@ async def test_a_command_is_signed_published_and_moves_forward(
         command = edge.commands[0]
         keys.command_signer().public_key().verify(base64.b64decode(command.signature), signed_bytes(command))
         assert (command.id, command.device, command.action, command.arguments) == (
-            wanted, "m1", Action.READ_NOW, {"why": "test"},
+            wanted, "m1", Action.READ_NOW, {},
         )  # fmt: skip
 
         for seq, reported in ((1, CommandState.DONE), (2, CommandState.DELIVERED)):

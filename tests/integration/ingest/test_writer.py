@@ -26,6 +26,8 @@ from gateway.contract.messages import (
     CommandResult,
     CommandState,
     DeviceHealth,
+    Gap,
+    GapReason,
     Health,
     Outcome,
     Passage,
@@ -363,3 +365,40 @@ async def test_a_deadlock_is_the_databases_affair_and_tried_again(
     monkeypatch.undo()
     assert accepted(await Writer(ingest_db).store(group)) == [1, 2, 3]
     assert await rows(ingest_db, "SELECT id FROM dead_letter") == []
+
+
+async def test_gaps_are_kept_once_however_often_and_by_whom_they_come(
+    owner_dsn: str, worker_db: Database, site: Site
+) -> None:
+    told = [
+        Gap("m1", CHANNEL, START_MS, START_MS + HOUR_MS, 60, GapReason.OUTBOX_FULL),
+        Gap("m1", "", START_MS, START_MS + HOUR_MS, 600, GapReason.THINNED),
+        Gap("", "", START_MS, START_MS, 0, GapReason.DAMAGED_FILE),
+        Gap("lane-1", "", START_MS, START_MS, 2, GapReason.DISK_FULL, Up.PASSAGES),
+    ]
+    async with (
+        Database(owner_dsn, "gatemeter_ingest", max_size=2) as first,
+        Database(owner_dsn, "gatemeter_ingest", max_size=2) as second,
+    ):
+        writers = [Writer(first), Writer(second)]
+        for turn in range(3):
+            order = told if turn % 2 else told[::-1]
+            batches = [
+                read(topics.up("demo", "gw-1", Up.GAPS), payload(10 * turn + n, order), now_ms()) for n in (1, 2)
+            ]
+            answers = await asyncio.gather(
+                *(writer.store([batch]) for writer, batch in zip(writers, batches, strict=True))
+            )
+            assert [len(accepted(one)) for one in answers] == [1, 1]
+    async with worker_db.transaction(SYSTEM) as conn:
+        page = await devices.list_gaps(conn, PageRequest(10))
+        assert {(one.device_code, one.channel_code, one.reason, one.content, one.lost) for one in page.items} == {
+            ("m1", CHANNEL, "outbox-full", "readings", 60), ("m1", "", "thinned", "readings", 600),
+            ("", "", "damaged-file", "readings", 0), ("lane-1", "", "disk-full", "passages", 2),
+        }  # fmt: skip
+        assert page.items[0].gateway_code == "gw-1"
+        first_page = await devices.list_gaps(conn, PageRequest(3))
+        rest = await devices.list_gaps(conn, PageRequest(3, (first_page.items[-1].id,)))
+        assert [one.id for one in [*first_page.items, *rest.items]] == [one.id for one in page.items]
+        recent = await devices.list_gaps(conn, PageRequest(10), since=datetime(2100, 1, 1, tzinfo=UTC))
+        assert recent.items == []

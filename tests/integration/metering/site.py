@@ -13,7 +13,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.metering import service as metering
 from cloud.metering.records import NewMeter
 from gateway.contract import codec, topics
-from gateway.contract.messages import Point
+from gateway.contract.messages import Gap, Point
 from gateway.contract.topics import Up
 
 CHANNEL = "energy_import_total"
@@ -61,7 +61,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def payload(seq: int, points: Sequence[Point], epoch: str = EPOCH) -> bytes:
+def payload(seq: int, points: Sequence[Point] | Sequence[Gap], epoch: str = EPOCH) -> bytes:
     """What a gateway would publish."""
     return codec.encode_envelope(epoch, seq, now_ms(), codec.encode_body(points))
 

@@ -22,11 +22,11 @@ ZONE = ZoneInfo("Asia/Shanghai")
 DEMO = "gatemeter-demo-electricity"
 
 
-def simulated(device: str, template_id: str = DEMO, advance: bool = False) -> SimulatedMeter:
+def simulated(device: str, template_id: str = DEMO, advance: bool = False, instance: int = 0) -> SimulatedMeter:
     """A meter of `template_id` on the real clock."""
     template = modbus(template_id)
     dwelling = Dwelling(1, device, template.medium.value, ZONE)
-    return SimulatedMeter(device, template, dwelling, lambda: time.time_ns() // 1_000_000, advance)
+    return SimulatedMeter(device, template, dwelling, lambda: time.time_ns() // 1_000_000, advance, instance=instance)
 
 
 @dataclass

@@ -15,7 +15,7 @@ from cloud.kit.db import SYSTEM, Asker, Conn, Database
 from cloud.kit.jobs import enqueue
 from cloud.kit.security import Keys, Sealer
 from cloud.metering import service as metering
-from gateway.contract.messages import DeviceHealth, Health
+from gateway.contract.messages import DeviceHealth, Gap, GapReason, Health
 from tests.integration.app import Auth, People
 
 _FOUND = """
@@ -58,6 +58,8 @@ async def _trouble(conn: Conn, project: Project) -> None:
     job_id = await enqueue(conn, "billing.run", {}, project_id=project.id)
     await conn.execute("UPDATE job SET state = 'failed', error = 'ledger: 3 sums disagree' WHERE id = %s", (job_id,))
     gateway = await devices.create_gateway(conn, project.id, "g1", "G 1")
+    lost = Gap("e-1", "energy_import_total", 1_764_000_000_000, 1_764_003_600_000, 1_234, GapReason.OUTBOX_FULL)
+    await devices.keep_gaps(conn, project.id, gateway.id, [lost])
     device = await devices.create_device(conn, project.id, gateway.id, "lane-1", "barrier")
     await conn.execute(
         "INSERT INTO command (id, project_id, device_id, action, actor, expires_at, state, detail)"
@@ -81,6 +83,7 @@ async def test_exceptions_are_shown_kind_by_kind_in_the_readers_words(
         "letters": ("报文不是有效的 JSON", f"gm/{mine.code}"),
         "jobs": ("出账", "账目不平"),
         "commands": ("开闸", "结果未知", "lane-1"),
+        "gaps": ("网关的存储已满", "g1/e-1/energy_import_total", "1,234", "2025"),
     }
     for kind, words in shown.items():
         html = await _text(app_client, "/exceptions", viewer, kind=kind)
@@ -99,6 +102,7 @@ async def test_exceptions_are_shown_kind_by_kind_in_the_readers_words(
     overview = await _text(app_client, "/", viewer)
     assert "× 59" in overview
     assert 'href="/exceptions?kind=jobs"' in overview
+    assert 'href="/exceptions?kind=gaps"' in overview
 
 
 async def test_faults_that_a_gateway_counts_are_shown_beside_the_device(
@@ -132,7 +136,7 @@ async def test_exceptions_need_the_permission_of_their_kind(
     assert (await app_client.get("/exceptions", headers=guard)).status_code == 403
     assert (await app_client.get("/exceptions?kind=jobs", headers=guard)).status_code == 403
     admin = await _by_cookie(owner_db, await people.staff("admin", project.id))
-    for kind in ("usage", "letters", "unclaimed", "commands", "jobs"):
+    for kind in ("usage", "letters", "unclaimed", "gaps", "commands", "jobs"):
         assert "Nothing to do" in await _text(app_client, "/exceptions", admin, kind=kind)
         wrong = await app_client.get("/exceptions", params={"kind": kind, "cursor": "WyJ4Il0"}, headers=admin)
         assert wrong.status_code == 422, kind

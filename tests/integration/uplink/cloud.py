@@ -8,12 +8,14 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import aiomqtt
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.contract import WIRE_VERSION, codec, topics
+from gateway.contract.configuration import Configuration, ConfigurationReport, signed_configuration
 from gateway.contract.messages import (
     Ack,
     Action,
@@ -44,6 +46,7 @@ class Cloud:
         self.bodies: dict[int, bytes] = {}
         self.results: list[CommandResult] = []
         self.passages: list[Passage] = []
+        self.configurations: list[ConfigurationReport] = []
         self.answer: Callable[[Envelope], Ack | None] = accept
         self.key = Ed25519PrivateKey.generate()
         self.sessions = 0
@@ -77,6 +80,8 @@ class Cloud:
             self.results += codec.decode_results(envelope.body)
         if first and kind is Up.PASSAGES:
             self.passages += codec.decode_passages(envelope.body)
+        if first and kind is Up.CONFIGURATIONS:
+            self.configurations += codec.decode_configurations(envelope.body)
         ack = self.answer(envelope)
         if ack is not None:
             await client.publish(topics.down(PROJECT, GATEWAY, Down.ACK), codec.encode_ack(ack), qos=1, timeout=1.0)
@@ -99,6 +104,17 @@ class Cloud:
     def sign(self, command: Command) -> Command:
         signature = base64.b64encode(self.key.sign(signed_bytes(command))).decode()
         return msgspec.structs.replace(command, signature=signature)
+
+    def configuration(self, number: int, site: str = "{}", **fields: Any) -> Configuration:
+        """A signed configuration; `fields` overrides any field before signing."""
+        bare = Configuration(WIRE_VERSION, number, PROJECT, GATEWAY, now_ms(), site, {}, 2, "test", "k1")
+        bare = msgspec.structs.replace(bare, **fields)
+        signature = base64.b64encode(self.key.sign(signed_configuration(bare))).decode()
+        return msgspec.structs.replace(bare, signature=signature)
+
+    def fates_of(self, number: int) -> list[str]:
+        """States reported for a configuration, in order of arrival."""
+        return [report.state.value for report in self.configurations if report.number == number and report.proven]
 
     def states_of(self, command: Command) -> list[str]:
         """States reported for a command, in order of arrival."""

@@ -12,7 +12,9 @@ from gateway.contract import codec
 from gateway.contract.messages import Ack, Command, CommandState, Envelope, Passage, Point, Rejection
 from gateway.contract.topics import Down, Up
 from gateway.drivers.base import CommandOutcome
-from gateway.outbox import Outbox
+from gateway.outbox import Outbox, Shed
+from gateway.outbox.inspection import Inspection
+from gateway.outbox.salvage import Found
 from gateway.tasks import end
 from gateway.uplink import Backoff, BrokerSettings, LinkState, Uplink
 from tests.integration.broker import Mosquitto, running_mosquitto, until
@@ -127,6 +129,36 @@ async def test_a_passage_overtakes_the_backlog(mosquitto: Mosquitto, cloud: Clou
         await until(lambda: seq in cloud.received)
         assert len(cloud.received) < 50
         assert cloud.passages[0].plate == "京A12345"
+
+
+async def test_what_was_given_up_is_told_to_the_cloud(mosquitto: Mosquitto, cloud: Cloud, outbox: Outbox) -> None:
+    outbox.lose([Point("m-1", "voltage_l1", now_ms(), 1)] * 5)
+    async with running(make_uplink(mosquitto, outbox)):
+        await outbox.put(Up.READINGS, points(1))
+        await until(lambda: len(cloud.received) == 2)
+        await empty(outbox)
+    (told,) = [body for body in cloud.bodies.values() if b"outbox-full" in body]
+    assert [(gap.device, gap.count) for gap in codec.decode_gaps(told)] == [("m-1", 5)]
+
+
+async def test_batches_put_while_online_and_by_others_all_arrive(
+    mosquitto: Mosquitto, cloud: Cloud, outbox: Outbox, tmp_path: Path
+) -> None:
+    promised: list[int] = []
+    async with running(make_uplink(mosquitto, outbox, window=8)) as uplink:
+        await until(lambda: uplink.state is LinkState.ONLINE)
+        for turn in range(20):
+            promised += await asyncio.gather(*(outbox.put(Up.READINGS, points(n)) for n in range(turn % 7 + 1)))
+            if turn % 5 == 0:
+                inspection = Inspection(tmp_path / "outbox.db")
+                found = Found(1, Up.READINGS, Shed.BILLING, now_ms(), "queued", points(1_000 + turn))
+                inspection.add([found])
+                inspection.close()
+        promised.append(await outbox.put(Up.READINGS, points(5)))
+        await empty(outbox)
+        assert set(promised) < set(cloud.received)
+        assert len(cloud.received) == len(promised) + 4
+        assert uplink.counters.resent == 0
 
 
 async def test_duplicate_foreign_and_malformed_acknowledgements_harm_nothing(

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from gateway.drivers.base import Group
-from gateway.drivers.settings import DeviceSeries
+from gateway.drivers.settings import BusLineSettings, DeviceSeries, ModbusTcpLineSettings
 from gateway.errors import ConfigError
 from gateway.settings import json_schemas, load_site
-from gateway.templates.library import firmware_config
+from gateway.templates.library import Library, firmware_config
 
 GOOD = """\
 project: demo
@@ -48,6 +48,7 @@ def problems(tmp_path: Path, text: str) -> list[str]:
 
 def test_a_site_expands_its_series(tmp_path: Path) -> None:
     line = load_site(write(tmp_path, GOOD)).lines[0]
+    assert isinstance(line, ModbusTcpLineSettings)
     devices = [device for device, _ in line.all_devices()]
     assert [(device.id, device.unit_id) for device in devices] == [
         ("m-1", 1), ("m-2", 2), ("s-08", 10), ("s-09", 11), ("s-10", 12), ("s-11", 13),
@@ -64,12 +65,13 @@ def test_a_site_expands_its_series(tmp_path: Path) -> None:
         (
             "modbus-tcp",
             "modbus-udp",
-            "7 lines[0].protocol: Input should be one of 'modbus-tcp', 'bus', found 'modbus-udp'",
+            "7 lines[0].protocol: Input should be one of 'modbus-tcp', 'bus', 'coap-server', 'coap-client'",
         ),
         ("unit_id: 2", "unit_id: 1", "14 lines[0].devices[1].unit_id: each unit id of a line once, 1 is repeated"),
+        ("unit_id: 2", "unit_id: 2\n        instance: 1", "15 lines[0].devices[1].instance: at most 0 for gatemeter"),
         ("id: m-2", "id: m-1", "12 lines[0].devices[1].id: each device id once, m-1 is repeated"),
         ("first_unit_id: 10", "first_unit_id: 1", "19 lines[0].device_series[0].first_unit_id: each unit id"),
-        ("demo-electricity", "demo-gas", "18 lines[0].device_series[0].template: one of abb-b23, "),
+        ("demo-electricity", "demo-gas", "18 lines[0].device_series[0].template: one of abb-b21, "),
         ('"08..11"', '"11..08"', "20 lines[0].device_series[0].ranges.n: Value error, expected a rising range"),
         ("s-{n}", "s-{m}", "17 lines[0].device_series[0]: Value error, expected id to use each of {n}"),
         ("s-{n}", "s {n}", "16 lines[0].device_series: device codes of letters"),
@@ -107,7 +109,9 @@ lines:
 
 
 def test_a_bus_carries_meters_of_every_protocol(tmp_path: Path) -> None:
-    devices = [device for device, _ in load_site(write(tmp_path, BUS)).lines[0].all_devices()]
+    line = load_site(write(tmp_path, BUS)).lines[0]
+    assert isinstance(line, BusLineSettings)
+    devices = [device for device, _ in line.all_devices()]
     assert [device.address or device.unit_id for device in devices] == ["201709320072", "78330011223344", 1]
     assert devices[0].password is not None
 
@@ -127,6 +131,49 @@ def test_each_mistake_on_a_bus_is_located(tmp_path: Path, old: str, new: str, ex
     assert old in BUS
     found = problems(tmp_path, BUS.replace(old, new))
     assert any(one.startswith(expected) for one in found), found
+
+
+COAP = """\
+project: demo
+gateway: gw-1
+state_directory: state
+broker: {host: localhost}
+lines:
+  - name: pushed
+    protocol: coap-server
+    host: 127.0.0.1
+    devices:
+      - {id: w-1, template: gatemeter-coap-water}
+  - name: observed
+    protocol: coap-client
+    devices:
+      - {id: e-1, template: gatemeter-coap-electricity, uri: "coap://192.0.2.7/meter"}
+"""
+
+
+def test_coap_lines_take_meters_that_speak_senml_and_no_others(tmp_path: Path) -> None:
+    site = load_site(write(tmp_path, COAP))
+    assert [device.id for line in site.lines for device, _ in line.all_devices()] == ["w-1", "e-1"]
+    found = problems(tmp_path, COAP.replace("gatemeter-coap-water", "gatemeter-demo-water"))
+    assert found[0].startswith("10 lines[0].devices[0].template: a template of senml on a coap-server line")
+    found = problems(tmp_path, COAP.replace("id: e-1", "id: w-1"))
+    assert found == ["14 lines[1].devices[0].id: each device id once, w-1 is repeated"]
+
+
+def test_meters_share_a_unit_only_as_different_instances(tmp_path: Path) -> None:
+    six = (firmware_config() / "meters" / "gatemeter-demo-electricity.yaml").read_text(encoding="utf-8")
+    (tmp_path / "six.yaml").write_text(six + "instances: {count: 6, stride: 100}\n", encoding="utf-8")
+    library = Library(tmp_path)
+    head = GOOD[: GOOD.index("    devices:")] + "    devices:\n"
+    rows = [f"      - {{id: m-{n}, template: six, unit_id: 1, instance: {n}}}\n" for n in range(7)]
+    site = load_site(write(tmp_path, head + "".join(rows[:6])), library)
+    assert len(list(site.lines[0].all_devices())) == 6
+    for more, expected in (
+        (rows[6], "at most 5 for six"),
+        (rows[0].replace("m-0", "m-9"), "each unit id of a line once"),
+    ):
+        with pytest.raises(ConfigError, match=expected):
+            load_site(write(tmp_path, head + "".join(rows[:6]) + more), library)
 
 
 def test_two_lines_may_not_share_a_connection_or_a_device(tmp_path: Path) -> None:

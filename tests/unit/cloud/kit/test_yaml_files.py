@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from cloud.kit.yaml_files import InvalidFile, load_yaml
+from cloud.kit.yaml_files import InvalidFile, load_yaml, parse_yaml
 
 
 class Inner(BaseModel):
@@ -66,3 +66,32 @@ def test_a_missing_or_unreadable_file(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"title: \xe9\n")
     with pytest.raises(InvalidFile, match="a readable UTF-8 file"):
         load_yaml(tmp_path / "latin.yaml", Outer)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: &x [1]\nb: *x\n", "t:2: no references"),
+        ("a: " + "[" * 100_000, "t:1: at most 40 levels"),
+        ("a: [", "t:2: valid YAML"),
+        ("a: 1\na: 2\n", "t:2: a: each key once"),
+        ("- 1", "t:1: a mapping of keys to values"),
+        ("a: !!python/name:os.system x", "t:1: valid YAML"),
+        ("a: 2026-13-45", "t:1: plain keys and values"),
+        ("a: \ud800", "t: valid YAML"),
+        ("a: \x01", "t: valid YAML"),
+        ("? [1]\n: 2", "t:1: "),
+        ("a: " + "9" * 10_000, "t:1: plain keys and values"),
+    ],
+)
+def test_text_from_elsewhere_is_refused_before_it_can_harm(text: str, expected: str) -> None:
+    with pytest.raises(InvalidFile) as caught:
+        parse_yaml(text, Path("t"))
+    assert str(caught.value).startswith(expected)
+
+
+def test_places_in_text_from_elsewhere_have_lines() -> None:
+    read = parse_yaml("lines:\n- name: a\n  port: 1\nday: 2026-01-01\n", Path("t"))
+    assert read.content == {"lines": [{"name": "a", "port": 1}], "day": "2026-01-01"}
+    assert str(read.problem(("lines", 0, "port"), "text")) == "t:3: lines[0].port: text"
+    assert str(read.problem(("lines", 0, "host"), "there")) == "t:2: lines[0].host: there"

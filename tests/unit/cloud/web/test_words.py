@@ -15,7 +15,8 @@ from cloud.kit.jobs import Handler
 from cloud.web import words
 from cloud.worker import all_handlers
 from gateway.contract.errors import Reason
-from gateway.contract.messages import Action
+from gateway.contract.messages import Action, GapReason
+from gateway.contract.topics import Up
 
 _CLOUD = Path(words.__file__).resolve().parents[1]
 _SQL = "\n".join(path.read_text("utf-8") for path in sorted((_CLOUD / "migrations").glob("*.sql")))
@@ -56,8 +57,11 @@ def test_the_scan_finds_the_errors() -> None:
         ("reason", {*get_args(Reason), writer.UNKNOWN_GATEWAY, writer.NOT_STORABLE, writer.INTERNAL_ERROR}),
         ("reason", {*get_args(UnclaimedReason), *_allowed("unclaimed_passage", "reason")}),
         ("reason", set(_allowed("usage_exception", "code"))),
+        ("reason", {*GapReason, *_allowed("reading_gap", "reason")}),
+        ("content", {*Up, *_allowed("reading_gap", "content")}),
         ("reason", {*problems._CODES.values(), "invalid-input", "internal"}),
         ("command-state", set(_allowed("command", "state"))),
+        ("configuration-state", set(_allowed("gateway_configuration", "state"))),
         ("command", {action.value for action in Action}),
         ("table", set(re.findall(r"CALL gm\.keep_audit\('(\w+)'", _SQL))),
     ],

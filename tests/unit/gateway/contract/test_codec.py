@@ -12,6 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.contract import WIRE_VERSION, codec, limits, topics
+from gateway.contract.configuration import (
+    Configuration,
+    ConfigurationReport,
+    ConfigurationState,
+    signed_configuration,
+)
 from gateway.contract.errors import ContractError
 from gateway.contract.messages import (
     Ack,
@@ -20,6 +26,8 @@ from gateway.contract.messages import (
     CommandResult,
     CommandState,
     DeviceHealth,
+    Gap,
+    GapReason,
     Health,
     Outcome,
     Passage,
@@ -46,14 +54,28 @@ passages = st.builds(
     st.integers(0, 1000), plates, st.booleans(), texts, texts, times,
 )  # fmt: skip
 results = st.builds(CommandResult, uuids, st.sampled_from(CommandState), times, texts)
-devices = st.builds(DeviceHealth, codes, times, counts, counts, counts, counts, counts)
+actions = st.lists(codes, max_size=limits.MAX_ACTIONS).map(tuple)
+devices = st.builds(DeviceHealth, codes, times, counts, counts, counts, counts, counts, actions)
 reports = st.builds(
     Health, times, texts, counts, counts, counts, times, counts, st.lists(devices, max_size=4).map(tuple)
 )
+some_code = st.just("") | codes
+gaps = st.builds(Gap, some_code, some_code, times, times, counts, st.sampled_from(GapReason), st.sampled_from(Up))
 commands = st.builds(
     Command, st.just(WIRE_VERSION), uuids, codes, codes, codes, st.sampled_from(Action),
     st.dictionaries(codes, texts, max_size=4), texts, times, times,
     st.text("0123456789abcdef", min_size=16, max_size=64), codes,
+)  # fmt: skip
+
+details = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+configuration_reports = st.builds(
+    ConfigurationReport, seqs, st.sampled_from(ConfigurationState), times, details, st.booleans(), counts
+)
+configurations = st.builds(
+    Configuration, st.just(WIRE_VERSION), seqs, codes, codes, times,
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200),
+    st.dictionaries(codes, st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40), max_size=4),
+    st.integers(limits.MIN_CONFIRM_S, limits.MAX_CONFIRM_S), texts, codes,
 )  # fmt: skip
 
 
@@ -66,6 +88,8 @@ commands = st.builds(
         st.tuples(st.just(Up.PASSAGES), st.lists(passages, min_size=1, max_size=5)),
         st.tuples(st.just(Up.RESULTS), st.lists(results, min_size=1, max_size=5)),
         st.tuples(st.just(Up.HEALTH), st.lists(reports, min_size=1, max_size=1)),
+        st.tuples(st.just(Up.GAPS), st.lists(gaps, min_size=1, max_size=5)),
+        st.tuples(st.just(Up.CONFIGURATIONS), st.lists(configuration_reports, min_size=1, max_size=5)),
     ),
 )
 def test_every_batch_survives_the_wire(epoch: str, seq: int, created_at: int, batch: tuple[Up, Any]) -> None:
@@ -81,6 +105,8 @@ def test_every_batch_survives_the_wire(epoch: str, seq: int, created_at: int, ba
         Up.PASSAGES: codec.decode_passages,
         Up.RESULTS: codec.decode_results,
         Up.HEALTH: lambda raw: (codec.decode_health(raw),),
+        Up.GAPS: codec.decode_gaps,
+        Up.CONFIGURATIONS: codec.decode_configurations,
     }
     assert list(decoders[kind](envelope.body)) == items
 
@@ -112,11 +138,27 @@ def test_no_field_of_a_command_can_change_under_its_signature(command: Command, 
             assert signed_bytes(changed) != signed_bytes(command)
 
 
+@given(configurations)
+def test_configurations_survive_the_wire_with_the_bytes_that_were_signed(configuration: Configuration) -> None:
+    signed = msgspec.structs.replace(configuration, signature="c2lnbmF0dXJl")
+    received = codec.decode_configuration(codec.encode_configuration(signed))
+    assert received == signed
+    assert signed_configuration(received) == signed_configuration(configuration)
+
+
+@given(configurations, configurations)
+def test_no_field_of_a_configuration_can_change_under_its_signature(one: Configuration, other: Configuration) -> None:
+    for field in one.__struct_fields__:
+        value = getattr(other, field)
+        if field != "signature" and value != getattr(one, field):
+            assert signed_configuration(msgspec.structs.replace(one, **{field: value})) != signed_configuration(one)
+
+
 @given(
     st.binary(max_size=200) | st.binary(max_size=200).map(lambda tail: b"[1," + tail) | st.binary().map(zlib.compress)
 )
 def test_any_bytes_are_refused_or_decoded_but_never_break(payload: bytes) -> None:
-    for decode in (codec.decode_envelope, codec.decode_ack, codec.decode_command):
+    for decode in (codec.decode_envelope, codec.decode_ack, codec.decode_command, codec.decode_configuration):
         with contextlib.suppress(ContractError):
             decode(payload)
 
@@ -137,6 +179,7 @@ def test_small_messages_are_readable_and_large_ones_compressed() -> None:
         (Up.PASSAGES, limits.MAX_ITEMS_PER_BATCH, Passage(EPOCH, "l", "X", NOW, Outcome.PASSED, "entry")),
         (Up.RESULTS, limits.MAX_ITEMS_PER_BATCH, CommandResult(EPOCH, CommandState.DONE, NOW)),
         (Up.HEALTH, 1, Health(NOW, "s", 0, 0, 0, 0, 0)),
+        (Up.CONFIGURATIONS, limits.MAX_ITEMS_PER_BATCH, ConfigurationReport(1, ConfigurationState.APPLIED, NOW)),
     ],
 )
 def test_the_number_of_items_is_bounded(kind: Up, most: int, item: Any) -> None:

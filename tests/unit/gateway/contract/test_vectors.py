@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gateway.contract import codec
+from gateway.contract.configuration import signed_configuration
 from gateway.contract.errors import ContractError
 from gateway.contract.messages import signed_bytes
 from gateway.contract.topics import Up
@@ -21,12 +23,15 @@ _BODY: dict[str, Callable[[Any], object]] = {
     "passages": codec.decode_passages,
     "results": codec.decode_results,
     "health": lambda body: (codec.decode_health(body),),
+    "gaps": codec.decode_gaps,
+    "configurations": codec.decode_configurations,
 }
 _DECODERS: dict[str, Callable[[bytes], object]] = {
     **_BODY,
     "envelope": codec.decode_envelope,
     "ack": codec.decode_ack,
     "command": codec.decode_command,
+    "configuration": codec.decode_configuration,
 }
 
 
@@ -44,7 +49,7 @@ _REFUSALS = load("refusals.json")
 def test_uplink_payloads_decode_to_what_is_written_down(name: str) -> None:
     vector = load(name)
     payload = bytes.fromhex(vector["payload"])
-    assert payload[:1] == (b"[" if vector["encoding"] == "plain" else b"\x78")
+    assert payload[:1] == (b"[" if vector["encoding"].startswith("plain") else b"\x78")
     envelope = codec.decode_envelope(payload)
     assert {key: getattr(envelope, key) for key in vector["envelope"]} == vector["envelope"]
     assert named(_BODY[vector["kind"]](envelope.body)) == vector["body"]
@@ -67,12 +72,18 @@ def test_plain_uplink_payloads_encode_to_the_same_bytes(name: str) -> None:
     assert codec.encode_envelope(envelope.epoch, envelope.seq, envelope.created_at, body) == payload
 
 
-def test_a_signature_covers_the_bytes_that_are_written_down() -> None:
-    vector = load("command-plain.json")
-    command = codec.decode_command(bytes.fromhex(vector["payload"]))
-    assert signed_bytes(command).hex() == vector["signed_bytes"]
+@pytest.mark.parametrize(("kind", "signed"), [("command", signed_bytes), ("configuration", signed_configuration)])
+def test_a_signature_covers_the_bytes_that_are_written_down(kind: str, signed: Callable[[Any], bytes]) -> None:
+    vector = load(f"{kind}-plain.json")
+    message: Any = _DECODERS[kind](bytes.fromhex(vector["payload"]))
+    assert signed(message).hex() == vector["signed_bytes"]
     key = Ed25519PublicKey.from_public_bytes(base64.b64decode(vector["public_key"]))
-    key.verify(base64.b64decode(command.signature), signed_bytes(command))
+    key.verify(base64.b64decode(message.signature), signed(message))
+
+
+def test_a_health_report_of_an_older_gateway_tells_nothing_of_what_devices_can_do() -> None:
+    older = msgspec.json.encode([[1764000000000, "0", 1, 0, 0, 0, 0, [["m", 0, 1, 0, 0, 0, 0]]]])
+    assert codec.decode_health(older).devices[0].actions == ()
 
 
 @pytest.mark.parametrize("refusal", _REFUSALS, ids=[refusal["what"] for refusal in _REFUSALS])

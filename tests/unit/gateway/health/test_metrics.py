@@ -1,12 +1,19 @@
 """Metrics and the health report tell what the counters hold."""
 
+from pathlib import Path
+
 from prometheus_client import CollectorRegistry, generate_latest
 
 from gateway.contract.codec import decode_health, encode_body
 from gateway.contract.messages import Health
+from gateway.contract.topics import Up
 from gateway.drivers.base import Reading, ReadOutcome
 from gateway.health.metrics import GatewayCollector
+from gateway.health.report import HealthReporter
 from gateway.health.stats import DeviceStats, LineStats
+from gateway.outbox import Loss, Outbox, OutboxStats, Shed
+from gateway.uplink.session import LinkCounters
+from gateway.uplink.uplink import LinkState
 
 
 def visited() -> DeviceStats:
@@ -52,7 +59,7 @@ def test_the_last_error_stays_for_people_to_read() -> None:
 
 
 def test_a_scrape_shows_lines_devices_and_queue() -> None:
-    collector = GatewayCollector([LineStats("l-1", [visited()], visits=4, busy_s=1.5, utilisation=0.25)])
+    collector = GatewayCollector(lambda: [LineStats("l-1", [visited()], visits=4, busy_s=1.5, utilisation=0.25)])
     collector.health = Health(1_700_000_000_000, "0", 1, 7, 8, 0, 9)
     registry = CollectorRegistry()
     registry.register(collector)
@@ -74,3 +81,46 @@ def test_a_scrape_shows_lines_devices_and_queue() -> None:
 def test_the_report_fits_the_contract() -> None:
     report = Health(1_700_000_000_000, "0", 1, 7, 8, 0, 9, (DeviceStats("m-1").report(),))
     assert decode_health(encode_body([report])) == report
+
+
+def test_a_scrape_shows_the_link_and_what_was_lost() -> None:
+    class Broken:
+        state = LinkState.WAITING
+        counters = LinkCounters(sessions=2, resent=5)
+
+    collector = GatewayCollector(list)
+    collector.link = Broken()
+    collector.health = Health(1_700_000_060_000, "0", 1, 7, 8, 1_700_000_000_000, 9)
+    collector.queue = OutboxStats(
+        7, 8, 1_700_000_000_000, 9,
+        dropped={Shed.DIAGNOSTICS: Loss(3, 600, 4_000, 1, 2)}, queued={Shed.BILLING: 7}, shedding=True, damaged_files=1,
+    )  # fmt: skip
+    registry = CollectorRegistry()
+    registry.register(collector)
+    text = generate_latest(registry).decode()
+    for line in (
+        'gatemeter_link_state{state="waiting"} 1.0',
+        'gatemeter_link_state{state="online"} 0.0',
+        "gatemeter_link_sessions_total 2.0",
+        "gatemeter_link_resent_total 5.0",
+        'gatemeter_outbox_class_rows{shed="billing"} 7.0',
+        'gatemeter_outbox_lost_batches_total{shed="diagnostics"} 3.0',
+        'gatemeter_outbox_lost_items_total{shed="diagnostics"} 600.0',
+        "gatemeter_outbox_oldest_seconds 60.0",
+        "gatemeter_outbox_shedding 1.0",
+        "gatemeter_outbox_damaged_files 1.0",
+    ):
+        assert line in text
+
+
+async def test_a_report_tells_losses_and_damaged_files(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    path.write_bytes(b"no database" * 1_000)
+    outbox = Outbox.open(path, 1_200)
+    await outbox.put(Up.PASSAGES, b"[]" + b" " * 400)
+    await outbox.put(Up.PASSAGES, b"[]" + b" " * 400)
+    await outbox.put(Up.PASSAGES, b"[]" + b" " * 400)
+    reporter = HealthReporter(list, outbox, GatewayCollector(list), lambda: 1_700_000_000_000, 60)
+    report = await reporter.report()
+    assert (report.lost_batches, report.set_aside) == (1, 1)
+    outbox.close()

@@ -179,3 +179,19 @@ def test_whatever_is_done_to_the_wall_clock_no_time_comes_twice(steps: list[tupl
             assert now >= used
             assert clock.estimated == (kept.times.wall // 1_000_000 < now - 2_000)
             used = now
+
+
+def test_a_wall_clock_is_doubted_when_it_was_set_back_or_never_set(tmp_path: Path) -> None:
+    times = Times()
+    clock = Clock(lambda: times.wall, lambda: times.monotonic, tmp_path / "clock")
+    assert clock.wall_is_sure()
+    times.wall -= 59_000_000_000
+    assert clock.wall_is_sure()
+    times.wall -= 2_000_000_000
+    assert not clock.wall_is_sure()
+    times.wall += 60_000_000_000
+    again = Clock(lambda: times.wall, lambda: times.monotonic, tmp_path / "clock")
+    assert again.estimated, "it begins after what was kept"
+    assert again.wall_is_sure(), "which is no reason to doubt the wall"
+    times.wall = 86_400_000_000_000
+    assert not Clock(lambda: times.wall, lambda: times.monotonic).wall_is_sure()

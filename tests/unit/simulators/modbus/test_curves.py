@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.contract.quantities import BY_CODE, Kind
 from simulators.modbus import curves
 from simulators.modbus.dwelling import Dwelling
 
 ZONE = ZoneInfo("Asia/Shanghai")
 START = int(datetime(2025, 10, 1, tzinfo=UTC).timestamp())
-MEDIA = st.sampled_from(("electricity", "water"))
+MEDIA = st.sampled_from(("electricity", "water", "heat"))
 
 
 @given(st.integers(0, 5), MEDIA, st.lists(st.integers(START, START + 400 * 86_400), min_size=1, max_size=20))
@@ -27,7 +28,7 @@ def test_one_moment_agrees_with_an_array_and_with_the_live_meter(seed: int, medi
         assert home.value(curves.TOTAL[medium], second) == value
 
 
-@pytest.mark.parametrize("medium", ["electricity", "water"])
+@pytest.mark.parametrize("medium", ["electricity", "water", "heat"])
 def test_thirteen_months_never_go_back_and_have_a_plausible_size(medium: str) -> None:
     at = np.arange(START, START + 395 * 86_400, 900, dtype=np.int64)
     for device in ("a", "b", "c"):
@@ -36,7 +37,7 @@ def test_thirteen_months_never_go_back_and_have_a_plausible_size(medium: str) ->
         steps = np.diff(values)
         assert int(steps.min()) >= 0
         daily = int(values[-1] - values[0]) / 395
-        low, high = {"electricity": (2_000, 20_000), "water": (80_000, 900_000)}[medium]
+        low, high = {"electricity": (2_000, 20_000), "water": (80_000, 900_000), "heat": (5_000, 60_000)}[medium]
         assert low < daily < high
 
 
@@ -81,3 +82,18 @@ def test_before_the_origin_there_is_no_curve() -> None:
 
 def test_no_moments_give_no_values() -> None:
     assert curves.cumulative(1, "e", "electricity", np.array([], dtype=np.int64), ZONE).size == 0
+
+
+def test_a_heat_meter_shows_the_water_that_carried_its_heat() -> None:
+    home = Dwelling(1, "h-1-0101", "heat", ZONE)
+    at = START + 100 * 86_400
+    assert home.value("heat_total", at) > home.value("heat_total", at - 86_400)
+    assert home.value("volume_total", at) == 43 * home.value("heat_total", at)
+    assert home.value("flow", at) == 43 * home.value("power_heat", at)
+    assert home.value("temperature_supply", at) > home.value("temperature_return", at) > 0
+
+
+@pytest.mark.parametrize("quantity", [one.code for one in BY_CODE.values() if one.kind is not Kind.STATE])
+def test_every_channel_but_states_has_something_to_show(quantity: str) -> None:
+    medium = "electricity" if BY_CODE[quantity].number < 70 else "heat"
+    assert Dwelling(1, "x-1-0101", medium, ZONE).value(quantity, START) > 0

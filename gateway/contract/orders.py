@@ -1,0 +1,30 @@
+"""What both sides know of actions: their arguments, and what is at stake. Pure."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.contract.messages import Action
+
+CUTS_SUPPLY: Final = frozenset({Action.CLOSE_VALVE, Action.SWITCH_OFF})
+"""Somebody sits in the dark or without water after it."""
+
+HARMLESS: Final = frozenset({Action.READ_NOW})
+"""Changes nothing, whenever it is carried out: needs no clock that could tell whether it is still wanted."""
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ARGUMENTS: Final[Mapping[Action, Mapping[str, re.Pattern[str]]]] = {Action.OPEN_BARRIER: {"passage": _UUID}}
+
+
+def arguments_flaw(action: Action, arguments: Mapping[str, str]) -> str | None:
+    """What is wrong with the arguments of an action, or None.
+
+    One that is not known is wrong: whoever ignores it could do something else than was asked for.
+    """
+    known = _ARGUMENTS.get(action, {})
+    for name, value in sorted(arguments.items()):
+        if name not in known:
+            return f"{action} knows no argument {name}"
+        if not known[name].fullmatch(value):
+            return f"{action}: the argument {name} is not what is expected"
+    return None

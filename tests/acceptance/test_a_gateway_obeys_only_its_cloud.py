@@ -1,0 +1,193 @@
+"""Orders and configurations through the whole system: the cloud's are carried out and told, nobody else's ever is."""
+
+import base64
+import secrets
+import uuid
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aiomqtt
+import msgspec
+import pytest
+import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from cloud.devices import configuring, service
+from cloud.devices.records import Command as Order
+from cloud.devices.records import Configuration as Stored
+from cloud.kit.db import SYSTEM, Database
+from gateway.contract import WIRE_VERSION, codec, topics
+from gateway.contract.configuration import Configuration, signed_configuration
+from gateway.contract.messages import Action, Command, signed_bytes
+from gateway.contract.topics import Down
+from simulators.demo.processes import free_ports
+from tests.acceptance.system import (
+    GATEWAY,
+    PASSWORDS,
+    PROJECT,
+    System,
+    create_project,
+    meter_site,
+    running_system,
+    system_rows,
+    until,
+)
+from tests.integration.metering.site import now_ms
+
+METERS = 4
+
+
+class Place:
+    """The running system as the cloud sees it."""
+
+    def __init__(self, db: Database, system: System, project_id: int, gateway_id: int, devices: list[int]) -> None:
+        self.db, self.system = db, system
+        self.project_id, self.gateway_id, self.devices = project_id, gateway_id, devices
+
+    async def order(self, action: Action, device: int = 0) -> uuid.UUID:
+        async with self.db.transaction(SYSTEM) as conn:
+            return await service.queue_command(
+                conn, self.project_id, self.devices[device], action, {}, "staff", "test", timedelta(seconds=60)
+            )
+
+    async def of(self, order_id: uuid.UUID) -> Order:
+        async with self.db.transaction(SYSTEM) as conn:
+            return await service.get_command(conn, order_id)
+
+    async def ends(self, order_id: uuid.UUID) -> Order:
+        async def has_ended() -> bool:
+            return (await self.of(order_id)).state in ("done", "failed", "expired", "uncertain")
+
+        await until(has_ended, "the order has ended")
+        return await self.of(order_id)
+
+    async def configure(self, site: dict[str, Any], confirm_s: int = 10) -> int:
+        async with self.db.transaction(SYSTEM) as conn:
+            made = await configuring.configure(
+                conn, self.gateway_id, yaml.safe_dump(site), {}, "staff", "test", confirm_s
+            )
+        return made.number
+
+    async def becomes(self, number: int, state: str) -> str:
+        """Waits for a configuration's state; gives its detail."""
+
+        async def is_there() -> bool:
+            return (await self._configuration(number)).state == state
+
+        await until(is_there, f"configuration {number} is {state}", 60.0)
+        return (await self._configuration(number)).detail
+
+    async def _configuration(self, number: int) -> Stored:
+        async with self.db.transaction(SYSTEM) as conn:
+            return await configuring.get_configuration(conn, self.gateway_id, number)
+
+    async def publishes(self, kind: Down, payload: bytes) -> None:
+        """Somebody who has got hold of the broker, with the rights of the cloud's own process."""
+        broker = self.system.broker
+        async with aiomqtt.Client(
+            broker.host, broker.port, username="cloud.ingest", password=PASSWORDS["ingest"], identifier="intruder"
+        ) as client:
+            await client.publish(topics.down(PROJECT, GATEWAY, kind), payload, qos=1)
+
+    async def readings(self) -> int:
+        return int((await system_rows(self.db, "SELECT count(*) AS n FROM unclaimed_reading"))[0]["n"])
+
+
+@pytest.fixture
+async def place(tmp_path: Path, owner_dsn: str, worker_db: Database) -> AsyncIterator[Place]:
+    async with worker_db.transaction(SYSTEM) as conn:
+        project, gateway_id = await create_project(conn)
+        devices = [
+            (await service.create_device(conn, project.id, gateway_id, f"e-{number:03}", "electricity")).id
+            for number in range(1, METERS + 1)
+        ]
+    site = meter_site(METERS, period_s=1.0)
+    with running_system(tmp_path, owner_dsn, site) as system:
+        system.start("meters", "simulate", "meters", "--site", str(system.site_file))
+        system.start_ingest()
+        system.start_gateway()
+        place = Place(worker_db, system, project.id, gateway_id, devices)
+
+        async def readings_come() -> bool:
+            return await place.readings() > 2 * METERS
+
+        await until(readings_come, "readings in the database", 60.0)
+        yield place
+
+
+@pytest.mark.slow
+async def test_orders_and_configurations_of_the_cloud_and_of_nobody_else(place: Place) -> None:
+    done = await place.ends(await place.order(Action.READ_NOW))
+    assert (done.state, done.detail) == ("done", "7 values")
+
+    await forged_orders_do_nothing(place)
+    (line,), (twin,) = (yaml.safe_load(place.system.site_file.read_text())["lines"] for _ in range(2))
+    first = await place.configure({"periods": {"billing_s": 2, "instant_s": 2}})
+    assert await place.becomes(first, "confirmed") == ""
+
+    await forged_configurations_change_nothing(place, first)
+    broken = await place.configure({"lines": [line | {"port": free_ports(1)[0], "timeout_s": 1}]})
+    await place.becomes(broken, "applied")
+    detail = await place.becomes(broken, "rolled-back")
+    assert detail.startswith("line line-1: no answer of e-001")
+    before = await place.readings()
+
+    async def readings_come_again() -> bool:
+        return await place.readings() > before + METERS
+
+    await until(readings_come_again, "readings after the way back", 60.0)
+    refused = await place.configure({"lines": [line, twin]})
+    assert "lines[1].name: each line name once" in await place.becomes(refused, "refused")
+    place.system.stop("gateway")
+
+
+async def forged_orders_do_nothing(place: Place) -> None:
+    """Signed by a stranger, and a real one under another device's name."""
+    now = now_ms()
+    forged = Command(
+        WIRE_VERSION, str(uuid.uuid4()), PROJECT, GATEWAY, "e-001", Action.READ_NOW, {}, "staff", now, now + 60_000,
+        secrets.token_hex(16), place.system.keys.command_key_id,
+    )  # fmt: skip
+    signature = base64.b64encode(Ed25519PrivateKey.generate().sign(signed_bytes(forged))).decode()
+    await place.publishes(Down.COMMAND, codec.encode_command(msgspec.structs.replace(forged, signature=signature)))
+    real = place.system.keys.command_signer()
+    good = msgspec.structs.replace(forged, id=str(uuid.uuid4()))
+    bent = msgspec.structs.replace(
+        good, signature=base64.b64encode(real.sign(signed_bytes(good))).decode(), device="e-002"
+    )
+    await place.publishes(Down.COMMAND, codec.encode_command(bent))
+
+    async def both_are_refused() -> bool:
+        return place.system.log("gateway").count('"event": "command refused"') == 2
+
+    await until(both_are_refused, "the forged orders are refused")
+    assert '"event": "command", "id": "' + forged.id not in place.system.log("gateway")
+
+
+async def forged_configurations_change_nothing(place: Place, last: int) -> None:
+    """Signed by a stranger, and an old one of the cloud's own."""
+    own = place.system.keys
+    bare = Configuration(
+        WIRE_VERSION, last + 1, PROJECT, GATEWAY, now_ms(), "lines: []", {}, 10, "staff", own.command_key_id
+    )
+    for number, signer in ((last + 1, Ed25519PrivateKey.generate()), (last, own.command_signer())):
+        one = msgspec.structs.replace(bare, number=number)
+        signature = base64.b64encode(signer.sign(signed_configuration(one))).decode()
+        await place.publishes(
+            Down.CONFIG, codec.encode_configuration(msgspec.structs.replace(one, signature=signature))
+        )
+
+    async def the_stranger_is_refused() -> bool:
+        return "signature: does not match" in place.system.log("gateway")
+
+    await until(the_stranger_is_refused, "the forged configuration is refused")
+    before = await place.readings()
+
+    async def lines_go_on() -> bool:
+        return await place.readings() > before + METERS
+
+    await until(lines_go_on, "the lines go on")
+    async with place.db.transaction(SYSTEM) as conn:
+        assert (await configuring.get_configuration(conn, place.gateway_id, last)).state == "confirmed"
