@@ -6,7 +6,7 @@ CREATE TABLE reading_gap (
     gateway_id   bigint NOT NULL,
     device_code  text NOT NULL,
     channel_code text NOT NULL,
-    content      text NOT NULL CHECK (content IN ('readings', 'passages', 'results', 'health', 'gaps')),
+    content      text NOT NULL CHECK (content IN ('readings', 'passages', 'results', 'health', 'gaps', 'configurations')),
     reason       text NOT NULL CHECK (reason IN ('outbox-full', 'thinned', 'disk-full', 'damaged-file')),
     from_at      timestamptz NOT NULL,
     until_at     timestamptz NOT NULL,

@@ -43,6 +43,7 @@ class Standing:
 
     event_id: str
     plate: str
+    taken_at: int
     left: asyncio.Event
 
 
@@ -88,18 +89,18 @@ class Lane:
         """A vehicle drives up and is recognised; returns it, standing. Wait on `.left` to see it go."""
         self._events += 1
         event_id = f"{int(time.time())}-{self._events}"
-        self.standing = Standing(event_id, plate, asyncio.Event())
+        self.standing = Standing(event_id, plate, _now_ms(), asyncio.Event())
         await self.recognise(plate, vehicle_class, offline=offline)
         return self.standing
 
     async def recognise(self, plate: str, vehicle_class: str = "small", *, offline: bool = False) -> None:
-        """The camera reports the standing vehicle, once more if need be."""
+        """The camera reports the standing vehicle, once more if need be: it is the same recognition then."""
         assert self.standing is not None, "nobody stands here"
         await self.say(
             Recognised(
                 id=self.standing.event_id,
                 plate=plate,
-                taken_at=_now_ms(),
+                taken_at=self.standing.taken_at,
                 score=self._chance.randint(900, 999),
                 vehicle_class=vehicle_class,
                 offline=offline,

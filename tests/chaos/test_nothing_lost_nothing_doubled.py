@@ -13,7 +13,7 @@ from cloud.parking import service as parking
 from tests.acceptance.system import PASSWORDS, chaos_rounds, system_rows, until
 from tests.chaos import disasters
 from tests.chaos.garage import Garage, garage
-from tests.chaos.proof import judge, served_answers, stored_values
+from tests.chaos.proof import judge, served_answers, stored_values, told_gaps
 from tests.chaos.stage import Stage, chaos_stage, may_mount, stop_in_order
 
 _UNWRITTEN_MS: Final = 3_000
@@ -71,7 +71,9 @@ async def _everything_is_told(stage: Stage, gate: Garage) -> None:
 
 async def _readings_are_whole(stage: Stage) -> None:
     unwritten = [range(at - _UNWRITTEN_MS, at + 1) for at in stage.killed_at_ms]
-    verdict = judge(served_answers(stage.served_log), await stored_values(stage.db), unwritten)
+    verdict = judge(
+        served_answers(stage.served_log), await stored_values(stage.db), unwritten, await told_gaps(stage.db)
+    )
     assert verdict.doubled == []
     assert verdict.invented == []
     assert verdict.lost == []

@@ -9,7 +9,9 @@ The device publishes JSON objects under `<prefix>/<sn>/event`, told apart by `ty
 - `{"type": "turned_back", "id", "taken_at", "offline"}`: it left the way it had come.
 - `{"type": "keep_alive", "taken_at"}`
 
-`id` is the recognition's own; in `passed` and `turned_back` it may be empty when the device cannot tell.
+`id` is the recognition's own. Whoever tells a recognition again, while the vehicle stands there or after he was cut
+off, tells it with the `id` and the `taken_at` of the first time, and it is the same passage. In `passed` and
+`turned_back` it may be empty when the device cannot tell.
 The gateway publishes `{"type": "open" | "close", "id", "expires_at"}` under `<prefix>/<sn>/command`; the device
 carries it out once, not after `expires_at`, and answers `{"id", "code", "detail"}` under `<prefix>/<sn>/reply`,
 code 0 meaning done. Unknown fields are ignored.

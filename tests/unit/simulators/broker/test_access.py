@@ -30,7 +30,10 @@ def test_a_gateway_writes_up_and_reads_down_in_its_own_subtree() -> None:
     client = gateway_client("demo", "gw-1", "secret", ["barriers"])
     assert client.username == "demo.gw-1"
     assert set(client.write) == {
-        *(f"gm/v1/demo/gw-1/up/{kind}" for kind in ("readings", "passages", "results", "health", "configurations")),
+        *(
+            f"gm/v1/demo/gw-1/up/{kind}"
+            for kind in ("readings", "passages", "results", "health", "gaps", "configurations")
+        ),
         "barriers/#",
     }
     assert client.read == ("gm/v1/demo/gw-1/down/+", "barriers/#")
