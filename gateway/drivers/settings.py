@@ -191,8 +191,9 @@ class BusLineSettings(MeterLineSettings):
     silence_ms: Annotated[int, Field(ge=0, le=1_000)] | None = None
     """Rest between two frames; 3.5 characters when absent (1.75 ms above 19,200 baud)."""
     late_answer_s: Annotated[float, Field(gt=0, le=60)] = 2.0
-    """Nothing arrives later than this after its question. After a timeout no question is asked whose answer could be
-    mistaken for the missing one, until this has passed."""
+    """Nothing arrives later than this after its question: the one thing that a bus must know to tell every answer from
+    any other. Until it has passed after a timeout, nothing is asked whose answer could be mistaken for the missing one,
+    but the same once more. It costs time only where a device's reads have equal sizes. Never less than the timeout."""
 
     @model_validator(mode="after")
     def _one_medium(self) -> Self:

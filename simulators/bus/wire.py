@@ -41,6 +41,8 @@ class BusCounts:
     collisions: int = 0
     lost: int = 0
     """Requests that no device could hear because somebody was sending."""
+    busy_s: float = 0.0
+    """From the first byte of a request to the end of the silence behind its answer, summed up."""
 
 
 @dataclass(slots=True, eq=False)
@@ -108,15 +110,18 @@ class SimulatedBus:
             fault = self.faults.draw()
             spoilt = fault if fault in ON_THE_WIRE else None
             for sending in spoil(spoilt, request.data, answer, self.faults.lateness(), self.faults.generator):
-                self._plan(at + self.timing.turnaround_s + sending.after_s, sending)
+                self._plan(at + self.timing.turnaround_s + sending.after_s, sending, request.start)
 
-    def _plan(self, at: float, sending: Sending) -> None:
+    def _plan(self, at: float, sending: Sending, asked_at: float) -> None:
         loop = asyncio.get_running_loop()
         if at <= loop.time() and not self.timing.character_s:
             self.counts.answers += 1
             self._deliver(sending.data)
             return
-        self._at(at, lambda: self._begin(_Transmission(sending.data, at, at + len(sending.data) * self._character_s)))
+        end = at + len(sending.data) * self.timing.character_s
+        if not sending.after_s:
+            self.counts.busy_s += end + self.timing.silence_s - asked_at
+        self._at(at, lambda: self._begin(_Transmission(sending.data, at, end)))
 
     def _begin(self, transmission: _Transmission) -> None:
         others = [*self._sending, *([self._request] if self._request is not None else [])]
@@ -139,10 +144,6 @@ class SimulatedBus:
     def _deliver(self, data: bytes) -> None:
         for listener in self.listeners:
             listener(data)
-
-    @property
-    def _character_s(self) -> float:
-        return self.timing.character_s
 
     def _at(self, when: float, do: Callable[[], None]) -> None:
         def run() -> None:

@@ -20,6 +20,8 @@ _MOST_BYTES: Final = 2_048
 """No answer of any protocol is longer; what goes on without end is noise."""
 _MOST_NOISE_S: Final = 5.0
 """A bus on which it is not silent for this long is broken."""
+_TICK_S: Final = 1e-5
+"""No clock wakes anybody so exactly; a wait of less would become one of a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class Bus:
         timing = self._timing
         self._open = question
         self._waiter = waiter = loop.create_future()
+        if question.changes:
+            self._memory.changed()
         pipe.write(question.request)
         now = self._time()
         self._started = now
@@ -136,13 +140,9 @@ class Bus:
             self._arm(loop, deadline - now)
         return waiter
 
-    def answers_change(self) -> None:
-        """To be called when a device was written to: what it said before is no answer to what is asked from now on."""
-        self._memory.changed()
-
     async def _silent(self, question: Question[T]) -> None:
-        """Waits until the bus is silent and nothing lies unread. Raises LineDown."""
-        patience = 0.0
+        """Waits until the bus is silent and all that had arrived by then is read. Raises LineDown."""
+        patience = slept_until = 0.0
         while True:
             if self._pipe is None:
                 raise LineDown(f"{self} broke the connection")
@@ -152,14 +152,19 @@ class Bus:
             if now > patience:
                 self.close()
                 raise LineDown(f"{self} is never silent")
-            if now < silent_at:
+            if now + _TICK_S < silent_at:
                 await asyncio.sleep(silent_at - now)
+                slept_until = silent_at
+            elif slept_until == silent_at:
+                # The loop reads what there is before it wakes sleepers.
+                self._clear_at = silent_at
+                return
             elif await self._cleared(seen):
                 self._clear_at = now
                 return
 
     async def _cleared(self, seen: float) -> bool:
-        """Reads what may lie unread because the loop was busy; whether there was nothing, and the bus is still ours."""
+        """Reads what may lie unread because the loop was busy; whether there was nothing."""
         await asyncio.sleep(0)  # the loop polls
         await asyncio.sleep(0)  # and hands over what it found
         return self._last_byte == seen
@@ -190,7 +195,7 @@ class Bus:
         if count and self._received != question.request:
             self._fail(MalformedReply(f"the answer stopped after {count} bytes"))
         else:
-            self._fail(NoAnswer(f"no answer over {self} within {self._deadline - self._sent:.3g} s"))
+            self._fail(NoAnswer(f"no answer within {self._deadline - self._sent:.3g} s"))
 
     def received(self, data: bytes) -> None:
         """Bytes that arrived."""
@@ -207,7 +212,7 @@ class Bus:
             answer = self._judged(question, data) if self._may_echo else question.judge(data)
         except ExceptionReply as refusal:
             if question.look is not None:
-                self._memory.refused(question.look, question.request, self._until)
+                self._memory.unanswered(question.look, question.request, self._clear_at, self._until)
             self._settle(None, refusal)
         except MalformedReply as complaint:
             self._fail(complaint)
@@ -267,7 +272,7 @@ class Bus:
         if question is None:
             return
         if question.look is not None:
-            self._memory.missing(question.look, self._until)
+            self._memory.unanswered(question.look, question.request, self._clear_at, self._until)
             if len(self._received) < question.answer_bytes:
                 self._not_before = self._deadline  # the asked device may yet begin, and would be talked over
         self._settle(None, error)

@@ -4,12 +4,12 @@ The one assumption: nothing arrives later than a known time after its question. 
 or a second copy of one that did, may arrive inside the wait of the next question, and when the two questions have the
 same look nothing in its bytes tells. So:
 
-- After a question without an answer none of its look is asked before that time.
+- After a question without an answer only the same request may follow, of all with its look, before that time: an answer
+  to it is right whichever of the two it belongs to, and by at most that time too old.
 - An answer that equals one to *another* request of the same look, asked less than that time ago, may be a copy of it.
   It is doubtful, and that look rests until no copy can be left.
-- An answer that equals one to the *same* request may be a copy as well, with the true one still on its way. Its value
-  is right, and by at most that time too old; but then only the same request may follow in that time, since what is on
-  its way answers no other.
+- An answer that equals one to the *same* request may be a copy as well, with the true one still on its way: again only
+  the same request may follow.
 - A refusal looks alike for all requests to a device. It carries no value, but leaves the same uncertainty.
 
 Hence no answer is ever taken for one to another request, however late, doubled or reordered answers come.
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 _MANY: Final = 64
-"""Answers of one look that are kept before those too old to matter are dropped."""
+"""Answers of one look, and looks, that are kept before those too old to matter are dropped."""
 
 
 @dataclass(slots=True)
@@ -30,17 +30,26 @@ class _Traces:
     free_at: float = 0.0
     """No question before."""
     only: bytes = b""
-    """The one request that may be asked between `free_at` and `sure_at`."""
+    """The one request that may be asked before `sure_at`."""
     sure_at: float = 0.0
     known: dict[Hashable, tuple[bytes, float]] = field(default_factory=dict)
     """Answer to (request, when the last copy of it is gone)."""
 
+    @property
+    def last(self) -> float:
+        """From then on nothing of it matters."""
+        return max(self.free_at, self.sure_at, *(gone for _, gone in self.known.values()))
+
 
 class AnswerMemory:
-    """Traces of what was asked on one bus. `until` is always when the last answer to the question is gone."""
+    """Traces of what was asked on one bus.
+
+    All that had arrived by `clear_at` was thrown away before the question; by `until` the last answer to it is gone.
+    """
 
     def __init__(self) -> None:
         self._traces: dict[Hashable, _Traces] = {}
+        self._most = _MANY
 
     def free_at(self, look: Hashable, request: bytes) -> float:
         """When `request` may be asked; 0 when nothing speaks against it."""
@@ -49,18 +58,13 @@ class AnswerMemory:
             return 0.0
         return traces.free_at if request == traces.only else max(traces.free_at, traces.sure_at)
 
-    def missing(self, look: Hashable, until: float) -> None:
-        """No answer came, or none that could be understood."""
-        traces = self._of(look)
-        traces.free_at = max(traces.free_at, until)
-
-    def refused(self, look: Hashable, request: bytes, until: float) -> None:
-        """The device refused."""
-        self._unsure(self._of(look), request, until)
+    def unanswered(self, look: Hashable, request: bytes, clear_at: float, until: float) -> None:
+        """No answer came, none that could be understood, or a refusal."""
+        self._unsure(self._of(look, clear_at), request, until)
 
     def answered(self, look: Hashable, request: bytes, answer: Hashable, clear_at: float, until: float) -> bool:
-        """Whether `answer` can be believed. All that arrived before `clear_at` was thrown away before the question."""
-        traces = self._of(look)
+        """Whether `answer` can be believed."""
+        traces = self._of(look, clear_at)
         if len(traces.known) > _MANY:
             traces.known = {old: (of, gone) for old, (of, gone) in traces.known.items() if gone > clear_at}
         of, gone = traces.known.get(answer, (request, 0.0))
@@ -78,9 +82,12 @@ class AnswerMemory:
             traces.known = {answer: (b"", gone) for answer, (_, gone) in traces.known.items()}
             traces.only = b""
 
-    def _of(self, look: Hashable) -> _Traces:
+    def _of(self, look: Hashable, clear_at: float) -> _Traces:
         traces = self._traces.get(look)
         if traces is None:
+            if len(self._traces) > self._most:
+                self._traces = {old: of for old, of in self._traces.items() if of.last > clear_at}
+                self._most = _MANY + 2 * len(self._traces)
             traces = self._traces[look] = _Traces()
         return traces
 

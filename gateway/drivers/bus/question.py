@@ -32,6 +32,8 @@ class Question(Generic[T]):
     """Silence that the asked device needs before a request."""
     timeout_s: float | None = None
     """How long the device may take to begin its answer; the line's timeout when None."""
+    changes: bool = False
+    """The request changes something: what devices said before is no answer to what is asked afterwards."""
 
 
 class Asks(Protocol):
@@ -40,13 +42,11 @@ class Asks(Protocol):
     async def ask(self, question: "Question[T]") -> T:
         """The answer. Raises ExceptionReply, NoAnswer, MalformedReply, DoubtfulReply; LineDown without a connection."""
 
-    def answers_change(self) -> None:
-        """A device was written to: what it said before is no answer to what is asked from now on."""
-
 
 async def ask_without_doubt(bus: Asks, question: Question[T]) -> T:
     """The answer to a question that may be asked again while its answer is in doubt. Raises like `Asks.ask`."""
-    try:
-        return await bus.ask(question)
-    except DoubtfulReply:
-        return await bus.ask(question)  # after a rest that leaves no doubt
+    while True:
+        try:
+            return await bus.ask(question)
+        except DoubtfulReply:
+            continue  # the bus rests before the next, each time until less is in doubt

@@ -91,8 +91,8 @@ class Asked:
 
     @property
     def look(self) -> tuple[object, ...]:
-        """Equal for questions that differ in nothing but the serial number, which an answer has too."""
-        return ("cjt188", self.kind, self.address, self.function, self.id)
+        """Where answers repeat the serial number, each question has its own; else all have the same number."""
+        return ("cjt188", self.kind, self.address, self.function, self.id, self.serial)
 
 
 def judge_answer(received: bytes, asked: Asked, take: Callable[[Frame], T | None]) -> T | None:

@@ -1,6 +1,7 @@
 """Meters that speak CJ/T 188 on a bus: reading them, their valve and their clock."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -74,12 +75,9 @@ class Station:
 
     async def write(self, name: str, value: bytes) -> None:
         """Writes an item; the answer has nothing but perhaps the status word. Sent once, whatever becomes of it."""
-        try:
+        # Perhaps the answer is a copy of that to an earlier order: this one was sent, and the meter will show it.
+        with suppress(DoubtfulReply):
             await self._bus.ask(self._question(Function.WRITE, name, value, 2))
-        except DoubtfulReply:
-            pass  # perhaps a copy of the answer to an earlier order: this one was sent, and the meter will show it
-        finally:
-            self._bus.answers_change()
 
     def _question(self, function: Function, name: str, tail: bytes, answer_data_bytes: int) -> Question[bytes]:
         """Its answer is all data with the serial number, so that answers to different questions differ."""
@@ -96,6 +94,7 @@ class Station:
             look=asked.look,
             answer_bytes=_AROUND_DATA + answer_data_bytes,
             rest_s=compiled.rest_s,
+            changes=function is Function.WRITE,
         )
 
 

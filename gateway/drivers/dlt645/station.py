@@ -1,6 +1,7 @@
 """One DL/T 645 meter as a station of a bus: asks it for data items and gives it orders."""
 
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from gateway.drivers.bcd import number_in
@@ -56,12 +57,9 @@ class Station:
 
     async def order(self, function: Function, data: bytes) -> None:
         """A request whose answer says no more than that it was obeyed. Sent once, whatever becomes of it."""
-        try:
-            await self._bus.ask(self._question(function, data, lambda frame: not frame.data or None, 0))
-        except DoubtfulReply:
-            pass  # perhaps a copy of the answer to an earlier order: this one was sent, and the meter will show it
-        finally:
-            self._bus.answers_change()
+        # Perhaps the answer is a copy of that to an earlier order: this one was sent, and the meter will show it.
+        with suppress(DoubtfulReply):
+            await self._bus.ask(self._question(function, data, lambda frame: not frame.data or None, 0, changes=True))
 
     async def address(self) -> str:
         """The number of the meter that answers: how an address with wildcards is resolved."""
@@ -87,6 +85,7 @@ class Station:
         take: Callable[[Frame], T | None],
         answer_data_bytes: int,
         look: bytes = b"",
+        changes: bool = False,
     ) -> Question[T]:
         """`look` is what of the request its answer repeats, besides address and function."""
         address, refusals = self._address, self._edition.refusals
@@ -96,6 +95,7 @@ class Station:
             look=("dlt645", address, function, look),
             answer_bytes=_AROUND_DATA + answer_data_bytes,
             rest_s=self._rest_s,
+            changes=changes,
         )
 
 

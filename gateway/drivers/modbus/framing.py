@@ -61,7 +61,7 @@ class Mbap:
         tail = b"\0\0" + (len(request.pdu) + 1).to_bytes(2, "big") + bytes([unit]) + request.pdu
         head = b"\0\0" + (request.size + 1).to_bytes(2, "big") + bytes([unit]) + request.head
         size = _MBAP_HEADER + request.size
-        rest_s, timeout_s = manners.rest_s, manners.timeout_s
+        rest_s, timeout_s, changes = manners.rest_s, manners.timeout_s, request.changes
 
         def ask() -> Question[bytes]:
             self._transaction = number = self._transaction + 1 & 0xFFFF
@@ -73,7 +73,7 @@ class Mbap:
                     return data[_MBAP_HEADER:]
                 return _judge_mbap(transaction, unit, request, data)
 
-            return Question(transaction + tail, judge, None, size, rest_s, timeout_s)
+            return Question(transaction + tail, judge, None, size, rest_s, timeout_s, changes)
 
         return ask
 
@@ -124,7 +124,8 @@ class Rtu:
             return _judge_rtu(unit, request, data)
 
         frame = asked + crc(asked).to_bytes(2, "big")
-        question = Question(frame, judge, _look("rtu", unit, request), size, manners.rest_s, manners.timeout_s)
+        look = _look("rtu", unit, request)
+        question = Question(frame, judge, look, size, manners.rest_s, manners.timeout_s, request.changes)
         return lambda: question
 
 
@@ -192,7 +193,8 @@ class Ascii:
         def judge(data: bytes) -> bytes | None:
             return _judge_ascii(unit, request, data)
 
-        question = Question(text, judge, _look("ascii", unit, request), size, manners.rest_s, manners.timeout_s)
+        look = _look("ascii", unit, request)
+        question = Question(text, judge, look, size, manners.rest_s, manners.timeout_s, request.changes)
         return lambda: question
 
 

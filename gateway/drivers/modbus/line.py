@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from gateway.drivers.bus.bus import Bus, Timing
+from gateway.drivers.bus.question import ask_without_doubt
 from gateway.drivers.bus.transport import TcpMedium
 from gateway.drivers.modbus.framing import Framing, Manners, Mbap, Prepared
 from gateway.drivers.modbus.pdu import Decode, Values, read_request, write_request
 from gateway.drivers.settings import TlsSettings
-from gateway.errors import DoubtfulReply
 
 _USUAL = Manners()
 
@@ -39,12 +39,7 @@ class ModbusLine:
             prepared = self._framing.prepare(unit, request, self._manners.get(unit, _USUAL))
             known = self._reads[key] = prepared, request.decode
         prepare, decode = known
-        while True:
-            try:
-                answer = await self.bus.ask(prepare())
-            except DoubtfulReply:
-                continue  # asked again, after a rest that leaves no doubt
-            return decode(answer)
+        return decode(await ask_without_doubt(self.bus, prepare()))
 
     async def write(self, unit: int, function: int, address: int, values: Sequence[int]) -> None:
         """Writes registers by function 6 or 16, bits by 5 or 15. Returns when the device has confirmed it.
@@ -54,10 +49,7 @@ class ModbusLine:
         """
         request = write_request(function, address, values)
         question = self._framing.prepare(unit, request, self._manners.get(unit, _USUAL))()
-        try:
-            await self.bus.ask(question)
-        finally:
-            self.bus.answers_change()
+        await self.bus.ask(question)
 
     @property
     def busy_s(self) -> float:

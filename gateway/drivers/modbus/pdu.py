@@ -58,6 +58,11 @@ class Request:
         """Function code."""
         return self.pdu[0]
 
+    @property
+    def changes(self) -> bool:
+        """Whether it writes."""
+        return self.function in _MOST_WRITTEN
+
 
 @lru_cache(maxsize=4_096)
 def read_request(function: int, address: int, count: int) -> Request:

@@ -6,8 +6,11 @@ import signal
 import sys
 from pathlib import Path
 
-from gateway.drivers.modbus.line import ModbusTcpLine
+from gateway.drivers.modbus.framing import Rtu
+from gateway.drivers.modbus.line import ModbusLine, ModbusTcpLine
+from gateway.drivers.settings import BusLineSettings
 from gateway.errors import LineDown
+from gateway.lines import bus_of
 from gateway.settings import load_site
 from tests.integration.gateway_process.test_run import site_file
 
@@ -54,3 +57,35 @@ async def test_refuses_what_makes_no_sense(tmp_path: Path) -> None:
         _, errors = await process.communicate()
         assert process.returncode == 2
         assert told in errors.decode()
+
+
+async def test_serves_a_serial_port(tmp_path: Path) -> None:
+    port, site = tmp_path / "ttyMETERS", tmp_path / "site.yaml"
+    site.write_text(f"""
+project: p
+gateway: g
+state_directory: state
+broker: {{host: localhost}}
+lines:
+  - name: bus
+    protocol: bus
+    serial: {{path: {port}, baud_rate: 115200}}
+    devices: [{{id: e-1, template: gatemeter-demo-electricity, unit_id: 1}}]
+""")
+    process = await start("--site", str(site), "--pty", "--turnaround-ms", "1")
+    bus = load_site(site).lines[0]
+    assert isinstance(bus, BusLineSettings)
+    line = ModbusLine(bus_of(bus), Rtu())
+    try:
+        async with asyncio.timeout(20):
+            while not port.is_char_device():
+                await asyncio.sleep(0.05)
+            assert len(await line.read(1, 3, 0, 2)) == 2
+        line.close()
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert not port.is_symlink()

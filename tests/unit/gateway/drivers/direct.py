@@ -37,6 +37,7 @@ class DirectBus:
             raise LineDown("cut by the test")
         self.requests.append(question.request)
         self.looks.append(question.look)
+        self.changes += question.changes
         answers = [answer for station in self.stations if (answer := station(question.request)) is not None]
         received = b""
         for piece in self.spoil(question.request, b"".join(answers)):
@@ -45,7 +46,3 @@ class DirectBus:
             if found is not None:
                 return found
         raise NoAnswer("nothing came")
-
-    def answers_change(self) -> None:
-        """Nothing is late here."""
-        self.changes += 1

@@ -18,8 +18,8 @@ from simulators.bus.device import BusDevice
 from simulators.bus.wire import BusTiming
 from simulators.modbus.faults import Fault, Faults
 from simulators.modbus.station import ModbusStation
+from tests.encoded_meter import EncodedMeter
 from tests.simulated_bus import BAUD_9600, MbapStation, joined
-from tests.unit.gateway.drivers.bus.encoded import EncodedMeter
 from tests.virtual_time import run
 
 LATE_S = 0.5

@@ -51,14 +51,14 @@ def test_a_believed_answer_belongs_to_its_request_and_is_no_older_than_agreed(
             sent_at[number] = now
             heapq.heappush(on_its_way, (now + delay, number, request, value, kind))
         until = now + LATE
+        clear_at = now
         if not on_its_way or on_its_way[0][0] > now + WAIT:
             now += WAIT
-            memory.missing("look", until)
+            memory.unanswered("look", name, clear_at, until)
             continue
-        clear_at = now
         now, number, of, held, said = heapq.heappop(on_its_way)
         if said == "refusal":
-            memory.refused("look", name, until)
+            memory.unanswered("look", name, clear_at, until)
         elif memory.answered("look", name, held, clear_at, until):
             assert of == request
             assert clear_at - sent_at[number] <= LATE
@@ -90,11 +90,12 @@ def test_polling_an_unchanged_value_never_waits_but_another_request_does() -> No
     assert memory.free_at("look", b"b") == 59
 
 
-def test_other_looks_are_free() -> None:
+def test_after_a_failure_the_same_request_and_other_looks_are_free() -> None:
     memory = AnswerMemory()
-    memory.missing("look", 10)
-    assert memory.free_at("look", b"a") == 10
-    assert memory.free_at("other", b"a") == 0
+    memory.unanswered("look", b"a", 0, 10)
+    assert memory.free_at("look", b"a") == 0
+    assert memory.free_at("look", b"b") == 10
+    assert memory.free_at("other", b"b") == 0
 
 
 def test_nothing_from_before_a_write_passes_for_something_after_it() -> None:
@@ -111,3 +112,14 @@ def test_old_answers_are_forgotten() -> None:
     for now in range(1_000):
         assert memory.answered("look", b"a", now, now, now + 5)
     assert len(memory._traces["look"].known) < 100
+
+
+def test_old_looks_are_forgotten() -> None:
+    memory = AnswerMemory()
+    for now in range(1_000):
+        assert memory.answered(now, b"a", b"same", now, now + 5)
+    assert len(memory._traces) < 200
+    memory.unanswered("failed", b"a", 1_000, 1_005)
+    for now in range(1_000):
+        memory.unanswered(("other", now), b"a", 1_001, 1_010)
+    assert memory.free_at("failed", b"b") == 1_005

@@ -1,0 +1,1 @@
+"""Simulated buses."""
