@@ -134,14 +134,21 @@ class Mosquitto:
             acl.write_text(self._acl, encoding="utf-8")
             lines += [f"acl_file {acl}"]
         if self._tls is not None:
-            lines += [f"certfile {self._tls.cert}", f"keyfile {self._tls.key}"]
+            lines += [f"certfile {self._readable(self._tls.cert)}", f"keyfile {self._readable(self._tls.key)}"]
             if self._tls.client_ca is not None:
-                lines += [f"cafile {self._tls.client_ca}", "require_certificate true"]
+                lines += [f"cafile {self._readable(self._tls.client_ca)}", "require_certificate true"]
         config = self._directory / "mosquitto.conf"
         config.write_text("\n".join(lines) + "\n", encoding="utf-8")
         # Started as root, mosquitto changes to its own user, who must be able to read these.
         self._directory.chmod(0o755)
         return config
+
+    def _readable(self, file: Path) -> Path:
+        """A copy in the broker's own directory: it may not enter those of the tests."""
+        copy = self._directory / file.name
+        shutil.copyfile(file, copy)
+        copy.chmod(0o644)
+        return copy
 
     def _password_file(self) -> Path:
         path = self._directory / "passwords"

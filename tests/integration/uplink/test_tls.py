@@ -36,12 +36,6 @@ def box(tmp_path: Path) -> Iterator[Outbox]:
     outbox.close()
 
 
-def readable(files: tuple[Path, Path]) -> tuple[Path, Path]:
-    for file in files:
-        file.chmod(0o644)
-    return files
-
-
 async def no_commands(command: Command) -> CommandOutcome:
     raise AssertionError(f"unexpected {command}")
 
@@ -65,8 +59,7 @@ async def uplink_to(broker: Mosquitto, outbox: Outbox, **settings: object) -> As
 async def broker_of(
     authority: Authority, host: str = "localhost", days: int = 30, *, mutual: bool = False
 ) -> AsyncIterator[Mosquitto]:
-    cert, key = readable(authority.issue(f"broker-{host}", host, days))
-    authority.ca.chmod(0o644)
+    cert, key = authority.issue(f"broker-{host}", host, days)
     async with running_mosquitto(tls=Tls(cert, key, authority.ca if mutual else None)) as broker:
         yield broker
 

@@ -19,6 +19,11 @@ LOCAL: dict[str, Any] = {
          "devices": [{"id": "e-1", "template": "gatemeter-demo-electricity", "unit_id": 1}]},
         {"name": "s", "protocol": "modbus-tcp", "host": "h", "port": 802,
          "tls": {"ca_file": "ca", "cert_file": "cert", "key_file": "key"}},
+        {"name": "r", "protocol": "bus", "converter": {"host": "c", "port": 1},
+         "devices": [{"id": "d-1", "template": "generic-dlt645-2007-relay", "address": "201709320072",
+                      "password": {"env": "SECRET"}}]},
+        {"name": "p", "protocol": "coap-server", "host": "127.0.0.1", "tokens_file": "tokens",
+         "devices": [{"id": "c-1", "template": "gatemeter-coap-water"}]},
     ],
     "barriers": [
         {"name": "garage", "lot": "l", "broker": {"host": "b", "username": "u", "password_env": "SECRET"},
@@ -82,7 +87,19 @@ def test_no_password_or_key_of_this_machine_goes_to_another_host(tmp_path: Path)
     tls = "tls: {ca_file: ca, cert_file: cert, key_file: key}"
     line = f"lines: [{{name: x, protocol: modbus-tcp, host: h, port: 802, {tls}}}]"
     assert whole(tmp_path, line).site.lines[0].name == "x"
-    assert "lines[0].tls: no tls, or a connection" in problems(tmp_path, line.replace("host: h", "host: evil"))
+    assert "lines[0].tls: no tls, or one that the site file has" in problems(
+        tmp_path, line.replace("host: h", "host: evil")
+    )
+    meter = "{id: e, template: generic-dlt645-2007-relay, address: '201709320072', password: {env: SECRET}}"
+    bus = f"lines: [{{name: y, protocol: bus, converter: {{host: c, port: 1}}, devices: [{meter}]}}]"
+    assert whole(tmp_path, bus).site.lines[0].name == "y"
+    found = problems(tmp_path, bus.replace("host: c", "host: evil"))
+    assert "lines[0].devices[0].password: no password, or one that the site file has" in found
+    pushed = "devices: [{id: w, template: gatemeter-coap-water}]"
+    coap = f"lines: [{{name: z, protocol: coap-server, host: 127.0.0.1, tokens_file: tokens, {pushed}}}]"
+    assert whole(tmp_path, coap).site.lines[0].name == "z"
+    found = problems(tmp_path, coap.replace("tokens_file: tokens", "tokens_file: /etc/passwd"))
+    assert "lines[0].tokens_file: no tokens_file, or one that the site file has" in found
 
 
 def test_a_serial_port_is_a_device_and_no_other_file(tmp_path: Path) -> None:
