@@ -4,12 +4,10 @@ DL/T 645 and CJ/T 188 carry nearly everything so. A value whose bytes are all FF
 """
 
 from collections.abc import Callable
-from decimal import Decimal
 
-from gateway.contract import limits
 from gateway.contract.messages import Quality
-from gateway.contract.quantities import EXPONENT_OF_PREFIXED_UNIT
 from gateway.drivers.base import Reading
+from gateway.drivers.scaling import half_even
 from gateway.errors import MalformedReply
 from gateway.templates.bcd import BcdRegister
 
@@ -53,14 +51,14 @@ def compile_register(register: BcdRegister) -> Decode:
 
 def _compile_digits(register: BcdRegister) -> Decode:
     top, bottom = register.factor.as_integer_ratio()
-    low, high = _bounds(register)
+    low, high = register.plausible
     channel, signed = register.channel, register.signed
 
     def decode(data: bytes) -> Reading | None:
         raw = number_in(data, signed)
         if raw is None:
             return None
-        value = _half_even(raw * top, bottom)
+        value = half_even(raw * top, bottom)
         return Reading(channel, value, 0 if low <= value <= high else int(Quality.OUT_OF_RANGE))
 
     return decode
@@ -76,17 +74,3 @@ def _compile_bits(register: BcdRegister) -> Decode:
         return None if value is None else Reading(channel, value, 0)
 
     return decode
-
-
-def _half_even(top: int, bottom: int) -> int:
-    quotient, rest = divmod(top, bottom)
-    return quotient + (2 * rest > bottom or (2 * rest == bottom and quotient % 2 == 1))
-
-
-def _bounds(register: BcdRegister) -> tuple[int, int]:
-    """What is plausible in the base unit; eight bytes of digits never leave 64 bits by more than the scale does."""
-    if register.bounds is None:
-        return limits.MIN_VALUE, limits.MAX_VALUE
-    exponent = EXPONENT_OF_PREFIXED_UNIT[register.unit][1]
-    low, high = (Decimal(text).scaleb(exponent) for text in (register.bounds.low, register.bounds.high))
-    return int(low.to_integral_value()), int(high.to_integral_value())

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from gateway.contract import limits
 from gateway.contract.quantities import BY_CODE, EXPONENT_OF_PREFIXED_UNIT, Kind, Quantity
 from gateway.templates.located import Finding, Loc
 from gateway.templates.report import ReportSettings
@@ -96,6 +97,15 @@ class Measured(Strict):
     def modulus(self) -> int | None:
         """Where the register rolls over, in the base unit; None when the template does not say."""
         return None if self.digits is None else int(10**self.digits * self.factor)
+
+    @property
+    def plausible(self) -> tuple[int, int]:
+        """Lowest and highest plausible value in the base unit; what 64 bits hold when the template does not say."""
+        if self.bounds is None:
+            return limits.MIN_VALUE, limits.MAX_VALUE
+        exponent = EXPONENT_OF_PREFIXED_UNIT[self.unit][1]
+        low, high = (Decimal(text).scaleb(exponent) for text in (self.bounds.low, self.bounds.high))
+        return max(int(low.to_integral_value()), limits.MIN_VALUE), min(int(high.to_integral_value()), limits.MAX_VALUE)
 
     @property
     def is_exact(self) -> bool:

@@ -58,15 +58,22 @@ async def _order(stage: Stage) -> str:
 
 async def _everything_is_told(stage: Stage, gate: Garage) -> None:
     """Orders are at their end, and every vehicle that went through is known."""
+    waited_for: list[object] = []
 
     async def settled() -> bool:
-        passed = await system_rows(stage.db, "SELECT count(*) AS n FROM passage WHERE outcome = 'passed'")
+        known = {
+            row["plate"] for row in await system_rows(stage.db, "SELECT plate FROM passage WHERE outcome = 'passed'")
+        }
         open_orders = await system_rows(
-            stage.db, "SELECT 1 FROM command WHERE state NOT IN ('done', 'failed', 'expired', 'uncertain')"
+            stage.db, "SELECT id, state FROM command WHERE state NOT IN ('done', 'failed', 'expired', 'uncertain')"
         )
-        return passed[0]["n"] >= len(gate.passed) and not open_orders
+        waited_for[:] = [*({plate for _, plate in gate.passed} - known), *open_orders]
+        return not waited_for
 
-    await until(settled, "passages and results arrive", 90.0)
+    try:
+        await until(settled, "passages and results arrive", 90.0)
+    except AssertionError as late:
+        raise AssertionError(f"{late}: {waited_for}") from None
 
 
 async def _readings_are_whole(stage: Stage) -> None:

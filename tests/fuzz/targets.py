@@ -7,18 +7,26 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 import msgspec
+from pymodbus.framer import FramerAscii, FramerRTU
 
 from gateway.contract import codec
 from gateway.contract.errors import ContractError
 from gateway.drivers.barrier.dialect import MalformedMessage, decode_event, decode_order, decode_reply
+from gateway.drivers.cjt188 import frame as cjt188
 from gateway.drivers.coap import senml
 from gateway.drivers.coap.errors import BadPayload
-from gateway.errors import ConfigError
+from gateway.drivers.dlt645 import frame as dlt645
+from gateway.drivers.modbus.framing import Ascii, Framing, Manners, Mbap, Rtu
+from gateway.drivers.modbus.pdu import read_request
+from gateway.errors import ConfigError, ExceptionReply, MalformedReply
 from gateway.settings import load_site
 from gateway.templates.library import firmware_config, load_meter_file
 from tests.unit.gateway.drivers.coap.vectors import CBOR_PACK, NOW_MS, PACKS
+from tests.unit.gateway.drivers.vectors import load
 
 _VECTORS: Final = Path(__file__).parents[1] / "unit" / "gateway" / "contract" / "vectors"
+_DRIVERS: Final = Path(__file__).parents[1] / "unit" / "gateway" / "drivers"
+_ANSWER: Final = bytes.fromhex("010304000a0102")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +46,20 @@ class Target:
             return
 
 
+_BODIES: Final[tuple[Callable[[msgspec.Raw], object], ...]] = (
+    codec.decode_points,
+    codec.decode_passages,
+    codec.decode_results,
+    codec.decode_health,
+    codec.decode_gaps,
+    codec.decode_configurations,
+)
+
+
 def _uplink(data: bytes) -> None:
     """An uplink message as ingest takes it: frame, then body under each kind that its topic could name."""
     envelope = codec.decode_envelope(data)
-    for decode in (codec.decode_points, codec.decode_passages, codec.decode_results, codec.decode_health):
+    for decode in _BODIES:
         try:
             decode(envelope.body)
         except ContractError:
@@ -70,6 +88,16 @@ def _cbor_packs() -> Iterator[bytes]:
     yield CBOR_PACK
 
 
+def _modbus(name: str, framing: Framing, answer: bytes) -> Target:
+    """Whatever comes as the answer to a read of two registers of unit 1."""
+    question = framing.prepare(1, read_request(3, 0, 2), Manners())()
+    return Target(name, question.judge, (MalformedReply, ExceptionReply), lambda: iter((answer,)))
+
+
+def _frames(room: str) -> Callable[[], Iterator[bytes]]:
+    return lambda: (vector.frame for vector in load(_DRIVERS / room))
+
+
 def _files(*patterns: str) -> Callable[[], Iterator[bytes]]:
     return lambda: (path.read_bytes() for pattern in patterns for path in sorted(firmware_config().glob(pattern)))
 
@@ -87,7 +115,12 @@ def _as_file(load: Callable[[Path], object]) -> Callable[[bytes], None]:
 TARGETS: Final = {
     target.name: target
     for target in (
-        Target("uplink", _uplink, (ContractError,), _vectors("readings", "passages", "passage", "results", "health")),
+        Target(
+            "uplink",
+            _uplink,
+            (ContractError,),
+            _vectors("readings", "passage", "results", "health", "gaps", "configurations"),
+        ),
         Target("ack", codec.decode_ack, (ContractError,), _vectors("ack")),
         Target("command", codec.decode_command, (ContractError,), _vectors("command")),
         Target(
@@ -105,6 +138,12 @@ TARGETS: Final = {
         ),
         Target("senml-json", lambda data: senml.decode(data, senml.JSON, NOW_MS), (BadPayload,), _packs),
         Target("senml-cbor", lambda data: senml.decode(data, senml.CBOR, NOW_MS), (BadPayload,), _cbor_packs),
+        _modbus("modbus-mbap", Mbap(), b"\0\1\0\0\0\7" + _ANSWER),
+        _modbus("modbus-rtu", Rtu(), _ANSWER + FramerRTU.compute_CRC(_ANSWER).to_bytes(2, "big")),
+        _modbus("modbus-ascii", Ascii(), f":{_ANSWER.hex()}{FramerAscii.compute_LRC(_ANSWER):02X}\r\n".encode()),
+        Target("dlt645", dlt645.parse, (MalformedReply,), _frames("dlt645")),
+        Target("cjt188", cjt188.parse, (MalformedReply,), _frames("cjt188")),
+        Target("configuration", codec.decode_configuration, (ContractError,), _vectors("configuration-")),
         Target("template-file", _as_file(load_meter_file), (ConfigError,), _files("meters/*.yaml")),
         Target("site-file", _as_file(load_site), (ConfigError,), _files("sites/*.yaml")),
     )

@@ -7,7 +7,6 @@ from typing import Final
 
 from gateway.contract import limits
 from gateway.contract.messages import Quality
-from gateway.contract.quantities import EXPONENT_OF_PREFIXED_UNIT
 from gateway.drivers.coap.errors import BadPayload
 from gateway.drivers.coap.senml import EXACT, Record
 from gateway.templates.senml import SenmlRecord, SenmlTemplate
@@ -102,10 +101,7 @@ class _Channel:
 
 
 def _compiled(register: SenmlRecord) -> _Channel:
-    low, high = limits.MIN_VALUE, limits.MAX_VALUE
-    if register.bounds is not None:
-        exponent = EXPONENT_OF_PREFIXED_UNIT[register.unit][1]
-        low, high = (int(Decimal(text).scaleb(exponent)) for text in (register.bounds.low, register.bounds.high))
+    low, high = register.plausible
     return _Channel(
         register.channel,
         register.unit if register.sent_as is None else register.sent_as,

@@ -13,10 +13,10 @@ from typing import Final
 
 from gateway.contract import limits
 from gateway.contract.messages import Quality
-from gateway.contract.quantities import EXPONENT_OF_PREFIXED_UNIT
 from gateway.drivers.base import Reading
 from gateway.drivers.modbus.numbers import Absent, Raw, Read, Unpacker, reader
 from gateway.drivers.modbus.planner import Block
+from gateway.drivers.scaling import half_even
 from gateway.templates.modbus_registers import Factor, Layout, Number, Register, RegisterType
 
 Result = Reading | Absent
@@ -88,15 +88,6 @@ def compile_block(
     return BlockDecoder(block, tuple(registers), unpacker, tuple(_step(one, place(one), nan) for one in registers))
 
 
-def half_even(numerator: int, denominator: int) -> int:
-    """Exact quotient rounded to the nearest integer, ties to even. `denominator` > 0."""
-    quotient, rest = divmod(numerator, denominator)
-    twice = 2 * rest
-    if twice > denominator or (twice == denominator and quotient & 1):
-        return quotient + 1
-    return quotient
-
-
 def _step(register: Register, place: Place, nan: Absent) -> Step:
     finish = _finish(register)
     if len(register.numbers) > 1:
@@ -115,7 +106,7 @@ def _step(register: Register, place: Place, nan: Absent) -> Step:
 
 
 def _whole(register: Register, read: Read, factor: int, finish: Finish) -> Step:
-    channel, (low, high) = register.channel, _bounds(register)
+    channel, (low, high) = register.channel, register.plausible
 
     def step(numbers: Sequence[Raw]) -> Result:
         number = read(numbers)
@@ -128,7 +119,7 @@ def _whole(register: Register, read: Read, factor: int, finish: Finish) -> Step:
 
 
 def _whole_float(register: Register, position: int, factor: int, slow: Step) -> Step:
-    channel, (low, high) = register.channel, _bounds(register)
+    channel, (low, high) = register.channel, register.plausible
 
     def step(numbers: Sequence[Raw]) -> Result:
         product = numbers[position] * factor  # type: ignore[operator]  # unpacked as a float
@@ -252,7 +243,7 @@ def _sign_of(negative: Sequence[int], read: Read) -> _Ratio:
 
 
 def _finish(register: Register) -> Finish:
-    channel, (low, high) = register.channel, _bounds(register)
+    channel, (low, high) = register.channel, register.plausible
 
     def finish(numerator: int, denominator: int) -> Result:
         value = numerator if denominator == 1 else half_even(numerator, denominator)
@@ -263,11 +254,3 @@ def _finish(register: Register) -> Finish:
         return Absent.ERROR
 
     return finish
-
-
-def _bounds(register: Register) -> tuple[int, int]:
-    if register.bounds is None:
-        return limits.MIN_VALUE, limits.MAX_VALUE
-    exponent = EXPONENT_OF_PREFIXED_UNIT[register.unit][1]
-    low, high = (Decimal(text).scaleb(exponent) for text in (register.bounds.low, register.bounds.high))
-    return max(int(low.to_integral_value()), limits.MIN_VALUE), min(int(high.to_integral_value()), limits.MAX_VALUE)

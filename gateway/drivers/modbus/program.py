@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from gateway.contract.quantities import Kind
 from gateway.drivers.base import Group, Groups
+from gateway.drivers.grouping import group_of
 from gateway.drivers.modbus.decoder import BlockDecoder, compile_block
 from gateway.drivers.modbus.numbers import Absent, Raw, Unpacker
 from gateway.drivers.modbus.planner import (
@@ -52,11 +52,6 @@ class ConstantReader:
     unpack: Callable[[Sequence[int]], list[Raw]]
     places: tuple[tuple[int, int], ...]
     """(position in what `unpack` gives, place among the constants)"""
-
-
-def group_of(register: Register) -> Group:
-    """Cumulative registers are billing registers, all others are momentary."""
-    return Group.BILLING if register.quantity.kind is Kind.CUMULATIVE else Group.INSTANT
 
 
 class Programs:

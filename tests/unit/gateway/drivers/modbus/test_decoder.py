@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from gateway.contract.messages import Quality
 from gateway.drivers.base import Group, Reading
-from gateway.drivers.modbus.decoder import half_even
 from gateway.drivers.modbus.numbers import Absent
 from gateway.drivers.modbus.program import compile_template
+from gateway.drivers.scaling import half_even
 from gateway.templates.base import Order
 from gateway.templates.modbus_registers import Layout, Number, RegisterType
 from simulators.modbus.image import range_of, words_of
