@@ -20,6 +20,8 @@ _MOST_BYTES: Final = 2_048
 """No answer of any protocol is longer; what goes on without end is noise."""
 _MOST_NOISE_S: Final = 5.0
 """A bus on which it is not silent for this long is broken."""
+_HANG_UP_REST_S: Final = 1.0
+"""Who hung up before he said anything is not called again at once."""
 _TICK_S: Final = 1e-5
 """No clock wakes anybody so exactly; a wait of less would become one of a millisecond."""
 
@@ -61,7 +63,7 @@ class Bus:
         self._pipe: Pipe | None = None
         self._receiver: _Receiver | None = None
         self._echoes = self._said_something = False
-        self._last_byte = self._not_before = self._clear_at = 0.0
+        self._last_byte = self._not_before = self._clear_at = self._welcome_at = 0.0
         self._open: Question[Any] | None = None
         self._waiter: asyncio.Future[Any] | None = None
         self._next: asyncio.Future[None] | None = None
@@ -74,6 +76,10 @@ class Bus:
         return str(self._medium)
 
     @property
+    def _hang_up(self) -> str:
+        return f"{self} hangs up on a new connection: {self._medium.hang_up}"
+
+    @property
     def connected(self) -> bool:
         """Whether a question can be sent now."""
         return self._pipe is not None
@@ -82,13 +88,15 @@ class Bus:
         """Opens the medium afresh. Raises LineDown."""
         self.close()
         self._time = asyncio.get_running_loop().time
+        if self._time() < self._welcome_at:
+            raise LineDown(self._hang_up)
         receiver = self._receiver = _Receiver(self)
-        pipe = await self._medium.open(receiver)
-        if self._receiver is not receiver:  # closed meanwhile, or lost as soon as it stood
-            pipe.abort()
-            raise LineDown(f"{self} was closed while it was opened")
-        self._pipe = pipe
         self._said_something = False
+        pipe = await self._medium.open(receiver)
+        if self._receiver is not receiver:  # lost as soon as it stood, or closed by us meanwhile
+            pipe.abort()
+            raise LineDown(self._hang_up)
+        self._pipe = pipe
         self._last_byte = self._time()
 
     def close(self) -> None:
@@ -229,7 +237,8 @@ class Bus:
         elif self._said_something:
             failure = NoAnswer(f"{self} broke the connection while waiting for the answer")
         else:
-            failure = LineDown(f"{self} hangs up on a new connection: {self._medium.hang_up}")
+            failure = LineDown(self._hang_up)
+            self._welcome_at = self._time() + _HANG_UP_REST_S
         self._pipe = self._receiver = None
         self._fail(failure)
 

@@ -310,6 +310,22 @@ def test_a_connection_that_breaks_ends_the_wait_at_once() -> None:
     on_a_wire(test)
 
 
+def test_who_hangs_up_before_he_said_anything_is_left_alone_for_a_while() -> None:
+    async def test(wire: Wire) -> None:
+        await wire.line.connect()
+        assert wire.medium.receiver is not None
+        wire.medium.receiver.connection_lost(None)
+        for _ in range(10):
+            with pytest.raises(LineDown, match="hangs up on a new connection"):
+                await wire.line.read(1, 3, 0, 12)
+        assert wire.medium.openings == 1
+        await asyncio.sleep(1)
+        await wire.line.read(1, 3, 0, 12)
+        assert wire.medium.openings == 2
+
+    on_a_wire(test)
+
+
 def test_closing_ends_the_wait_and_what_comes_afterwards_reaches_nobody() -> None:
     async def test(wire: Wire) -> None:
         reader = asyncio.ensure_future(wire.line.read(1, 3, 0, 12))
