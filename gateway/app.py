@@ -10,8 +10,9 @@ from gateway.configuration.configurator import Configurator, Resumed, abandoned,
 from gateway.configuration.site import Running
 from gateway.configuration.store import ConfigurationStore
 from gateway.errors import ConfigError, GatewayError
-from gateway.health.metrics import GatewayCollector, MetricsServer
+from gateway.health.observed import Observed
 from gateway.health.report import HealthReporter
+from gateway.health.watch import Watch
 from gateway.outbox import Outbox
 from gateway.plant import Plant
 from gateway.polling.clock import Clock
@@ -55,10 +56,7 @@ class Gateway:
             store.try_save(resumed.kept)
             self.plant = self._built(local)
         self.configurator = Configurator(local, resumed, store, self.plant, self.outbox, self._clock.now_ms)
-        self._collector = GatewayCollector(self.plant.line_stats)
-        self._health = HealthReporter(
-            self.plant.device_health, self.outbox, self._collector, self._clock.now_ms, site.health_period_s
-        )
+        self._health = HealthReporter(self.plant.device_health, self.outbox, self._clock.now_ms, site.health_period_s)
         self._uplink = Uplink(
             site.broker,
             site.project,
@@ -69,8 +67,7 @@ class Gateway:
             cloud_keys=site.cloud_keys,
             clock_is_sure=self._clock.wall_is_sure,
         )
-        self._collector.link = self._uplink
-        self.metrics: MetricsServer | None = None
+        self.watch = Watch(self._observed(), self.outbox.stats)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set or a part fails for good, then ends cleanly. Raises what the part raised."""
@@ -79,21 +76,22 @@ class Gateway:
         health = asyncio.create_task(self._health.run(), name="health")
         uplink = asyncio.create_task(self._uplink.run(), name="uplink")
         configurator = asyncio.create_task(self.configurator.run(), name="configurator")
+        watch = asyncio.create_task(self.watch.run(), name="watch")
         stopped = asyncio.create_task(stop.wait(), name="stop")
         producers = [plant, health, configurator]
-        tasks = [*producers, recorder, uplink]
+        tasks = [*producers, recorder, uplink, watch]
         late: list[str] = []
         try:
             site = self._site
             if site.health_port is not None:
-                self.metrics = MetricsServer(self._collector, site.health_port)
+                self.watch.serve(site.health_port)
             log.info("gateway-started", gateway=site.gateway, lines=len(site.lines) + len(site.barriers))
             await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            self.watch.ending()
             late += await self._wind_down(producers, recorder, uplink)
         finally:
+            self.watch.stop()
             await end(stopped, *tasks)
-            if self.metrics is not None:
-                self.metrics.close()
             self.outbox.close()
         for task in tasks:
             if not task.cancelled() and (error := task.exception()) is not None:
@@ -109,6 +107,17 @@ class Gateway:
 
     def _built(self, running: Running) -> Plant:
         return Plant(running.site, running.library, self._clock, self.recorder, self.outbox)
+
+    def _observed(self) -> Observed:
+        return Observed(
+            self._site.project,
+            self._site.gateway,
+            self.plant.line_stats,
+            lambda: [health for barrier in self.plant.barriers for health in barrier.health()],
+            self._uplink,
+            lambda: self.recorder.recorded,
+            self._site.outbox_max_bytes,
+        )
 
     async def _wind_down(
         self,

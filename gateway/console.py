@@ -1,9 +1,7 @@
 """What the commands do once they are chosen: imported late, so that `--help` is quick."""
 
 import asyncio
-import logging
 import signal
-import sys
 from pathlib import Path
 
 import structlog
@@ -16,24 +14,6 @@ from gateway.templates.library import Library
 from gateway.uplink.settings import CredentialsMissing
 
 log = structlog.get_logger(__name__)
-
-
-def configure_logging(level: str) -> None:
-    """Log lines as JSON on stderr, from `level` on; an unknown level is info."""
-    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
-    logging.basicConfig(level=max(number, logging.WARNING))
-    # Every retry of a dead device would be an error line of its own there; our counters say it once.
-    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-    )
 
 
 def exit_code(error: Exception) -> int:
@@ -76,8 +56,9 @@ async def _reload_whenever(again: asyncio.Event, gateway: Gateway, site_file: Pa
         again.clear()
         library = Library(templates)
         try:
-            # Reading a big file takes seconds, in which the lines must go on.
-            site = await asyncio.to_thread(usable_site, site_file, library)
-            await gateway.reload(site, library)
+            with gateway.watch.reloading():
+                # Reading a big file takes seconds, in which the lines must go on.
+                site = await asyncio.to_thread(usable_site, site_file, library)
+                await gateway.reload(site, library)
         except (GatewayError, OSError) as error:
             log.error("site file not taken over, everything goes on as before", reason=str(error))

@@ -38,7 +38,7 @@ def link_metrics(link: Link) -> Iterator[Metric]:
 
 
 def outbox_metrics(stats: OutboxStats, now_ms: int) -> Iterator[Metric]:
-    """Rows by class, age, room and losses, as they were at the last health report."""
+    """Rows by class, age, room and losses, as they were when the outbox was last asked."""
     rows = GaugeMetricFamily("gatemeter_outbox_class_rows", "Batches that wait, by shed class", labels=["shed"])
     lost = CounterMetricFamily("gatemeter_outbox_lost_batches", "Batches given up", labels=["shed"])
     items = CounterMetricFamily("gatemeter_outbox_lost_items", "Points and other items given up", labels=["shed"])

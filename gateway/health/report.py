@@ -9,7 +9,6 @@ from gateway.contract.codec import encode_body
 from gateway.contract.limits import MAX_POINTS_PER_BATCH
 from gateway.contract.messages import DeviceHealth, Health
 from gateway.contract.topics import Up
-from gateway.health.metrics import GatewayCollector
 from gateway.outbox import Outbox
 
 
@@ -20,11 +19,10 @@ class HealthReporter:
         self,
         devices: Callable[[], Sequence[DeviceHealth]],
         outbox: Outbox,
-        collector: GatewayCollector,
         now_ms: Callable[[], int],
         period_s: float,
     ) -> None:
-        self._devices, self._outbox, self._collector = devices, outbox, collector
+        self._devices, self._outbox = devices, outbox
         self._now_ms, self._period_s = now_ms, period_s
         self._started = monotonic()
         self._stopping = asyncio.Event()
@@ -36,9 +34,7 @@ class HealthReporter:
     async def run(self) -> None:
         """Reports until `stop`."""
         while not self._stopping.is_set():
-            report = await self.report()
-            self._collector.health = report
-            await self._outbox.put(Up.HEALTH, encode_body([report]))
+            await self._outbox.put(Up.HEALTH, encode_body([await self.report()]))
             try:
                 async with asyncio.timeout(self._period_s):
                     await self._stopping.wait()
@@ -48,7 +44,6 @@ class HealthReporter:
     async def report(self) -> Health:
         """The state now. Of more devices than a message may hold, the first are reported."""
         queue = await self._outbox.stats()
-        self._collector.queue = queue
         return Health(
             at=self._now_ms(),
             software=__version__,

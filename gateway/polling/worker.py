@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
+from math import inf
 from time import monotonic
 from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
@@ -13,7 +14,7 @@ from gateway.contract.messages import Action, Command, CommandState, Point, Qual
 from gateway.drivers.base import CommandOutcome, Group, Groups, Line, ReadOutcome, ReadsMeter
 from gateway.drivers.turns import urgent
 from gateway.errors import GatewayError, LineDown
-from gateway.health.stats import DeviceStats, LineStats
+from gateway.health.stats import HANGS_AFTER_S, DeviceStats, LineStats
 from gateway.polling.clock import Clock
 from gateway.polling.midnight import NextMidnight, midnights
 from gateway.polling.orders import actions_of, carry_out, read_outcome
@@ -125,6 +126,7 @@ class LineWorker:
         """Polls until `stop`; returns with the line closed."""
         try:
             while not self._stopping:
+                self.stats.moves_by = monotonic() + HANGS_AFTER_S
                 now = self._clock.now_ms()
                 if not self._clock.knows:
                     await self._sleep(_WAIT_FOR_TIME_S)
@@ -141,6 +143,7 @@ class LineWorker:
             self._stopping = True
             await end(*self._orders)
             self._line.close()
+            self.stats.connected, self.stats.moves_by = False, inf
 
     async def _overtake(self, index: int, order: Callable[[], Coroutine[None, None, T]]) -> T:
         """Runs `order` as a task of this line: whoever waits for it may go away, its transactions are not cancelled."""
@@ -188,6 +191,7 @@ class LineWorker:
     def _count_line(self) -> None:
         turns = self._line.turns
         self.stats.connects, self.stats.connect_failures = turns.connects, turns.connect_failures
+        self.stats.connected = self._line.connected
         self.stats.count_time(self._line.busy_s, monotonic())
 
     async def _make(self, visit: Visit, now: int) -> None:
@@ -251,6 +255,7 @@ class LineWorker:
         if self._stopping:
             return
         self._wake.clear()
+        self.stats.moves_by = inf if seconds is None else monotonic() + seconds + HANGS_AFTER_S
         try:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()

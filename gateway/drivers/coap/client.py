@@ -17,9 +17,9 @@ from aiocoap.numbers.constants import TransportTuning
 from gateway.drivers.coap import senml
 from gateway.drivers.coap.context import TRANSPORT
 from gateway.drivers.coap.errors import BadPayload
-from gateway.drivers.coap.intake import Clock, Counters, Intake, Meter, RecordPoints, meters_of
+from gateway.drivers.coap.intake import Clock, Intake, Meter, RecordPoints, meters_of
 from gateway.drivers.coap.settings import CoapClientLineSettings
-from gateway.health.stats import LineStats
+from gateway.health.stats import IntakeCounters, LineStats
 from gateway.tasks import end
 from gateway.templates.base import DeviceTemplate
 from gateway.uplink.reconnect import Backoff
@@ -51,7 +51,9 @@ class CoapClientLine:
         self._settings = settings
         self._meters = meters_of(settings.devices, templates)
         self._intake = Intake(clock, record, settings.history_after_s)
-        self.stats = LineStats(settings.name, [meter.stats for meter in self._meters.values()])
+        self.stats = LineStats(
+            settings.name, [meter.stats for meter in self._meters.values()], intake=self._intake.counters
+        )
         self._stopping = asyncio.Event()
 
     @property
@@ -60,7 +62,7 @@ class CoapClientLine:
         return tuple(self._meters)
 
     @property
-    def counters(self) -> Counters:
+    def counters(self) -> IntakeCounters:
         """What went on beside the devices' own counters."""
         return self._intake.counters
 
@@ -72,6 +74,7 @@ class CoapClientLine:
         """Observes until `stop`. Raises what the recorder raises."""
         context = await Context.create_client_context(transports=[TRANSPORT])
         self.stats.connects += 1
+        self.stats.connected = True
         following = [
             asyncio.create_task(self._follow(context, self._meters[device.id], device.uri), name=f"coap {device.id}")
             for device in self._settings.devices
@@ -80,6 +83,7 @@ class CoapClientLine:
         try:
             await asyncio.wait([*following, stopping], return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self.stats.connected = False
             await end(stopping, *following)
             await context.shutdown()
         for task in following:

@@ -11,7 +11,7 @@ from gateway.drivers.coap.history import Memory, dated
 from gateway.drivers.coap.readings import Channels
 from gateway.drivers.coap.senml import Record
 from gateway.drivers.coap.settings import CoapDevice
-from gateway.health.stats import DeviceStats
+from gateway.health.stats import DeviceStats, IntakeCounters
 from gateway.templates.base import DeviceTemplate
 from gateway.templates.senml import SenmlTemplate
 
@@ -40,22 +40,6 @@ class Meter:
     """Held while its points are recorded: the same ones in a second message wait, and are then known."""
 
 
-@dataclass(slots=True)
-class Counters:
-    """What a line did beside the counters of its devices."""
-
-    unknown: int = 0
-    """Messages and records of devices that this line does not have."""
-    malformed: int = 0
-    """Messages that no device could be blamed for."""
-    duplicates: int = 0
-    """Points that were recorded before and came in another message."""
-    refused_times: int = 0
-    """Samples whose time nobody knows (`history` has the rule)."""
-    stale: int = 0
-    """Observations that fell silent."""
-
-
 def meters_of(devices: Sequence[CoapDevice], templates: Mapping[str, DeviceTemplate]) -> dict[str, Meter]:
     """The meters of a line by their codes; templates are compiled once each."""
     compiled: dict[str, Channels] = {}
@@ -73,7 +57,7 @@ class Intake:
     """Records what meters say, each point once. Another line has another one."""
 
     def __init__(self, clock: Clock, record: RecordPoints, history_after_s: float) -> None:
-        self.counters = Counters()
+        self.counters = IntakeCounters()
         self._clock, self._record = clock, record
         self._history_after_ms = round(history_after_s * 1000)
         self._memory = Memory()
@@ -105,6 +89,7 @@ class Intake:
                 await self._record(fresh)
             self._memory.remember(fresh)
         meter.stats.points += len(fresh)
+        meter.stats.show(fresh)
         meter.stats.answers += 1
         meter.stats.last_seen_ms = self._clock.now_ms()
         meter.stats.failures_in_a_row = 0

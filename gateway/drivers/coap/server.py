@@ -22,11 +22,11 @@ from aiocoap.resource import Resource
 from gateway.drivers.coap import senml
 from gateway.drivers.coap.context import MeterServerContext, listen, udp_port
 from gateway.drivers.coap.errors import BadPayload, PayloadTooLarge
-from gateway.drivers.coap.intake import Clock, Counters, Intake, Meter, RecordPoints, meters_of
+from gateway.drivers.coap.intake import Clock, Intake, Meter, RecordPoints, meters_of
 from gateway.drivers.coap.senml import Record
 from gateway.drivers.coap.settings import CoapServerLineSettings
 from gateway.drivers.coap.tokens import load_tokens
-from gateway.health.stats import LineStats
+from gateway.health.stats import IntakeCounters, LineStats
 from gateway.templates.base import DeviceTemplate
 from gateway.uplink.reconnect import Backoff
 
@@ -62,7 +62,9 @@ class CoapServerLine:
         )
         self._tokens = load_tokens(settings.tokens_file, self._meters)
         self._intake = Intake(clock, record_durably, settings.history_after_s)
-        self.stats = LineStats(settings.name, [meter.stats for meter in self._meters.values()])
+        self.stats = LineStats(
+            settings.name, [meter.stats for meter in self._meters.values()], intake=self._intake.counters
+        )
         self._context: MeterServerContext | None = None
         self._stopping = asyncio.Event()
         self._waiting = 0
@@ -76,7 +78,7 @@ class CoapServerLine:
         return tuple(self._meters)
 
     @property
-    def counters(self) -> Counters:
+    def counters(self) -> IntakeCounters:
         """What went on beside the devices' own counters."""
         return self._intake.counters
 
@@ -103,10 +105,12 @@ class CoapServerLine:
         if self._context is None:
             return
         self.stats.connects += 1
+        self.stats.connected = True
         try:
             await self._stopping.wait()
             await self._idle.wait()
         finally:
+            self.stats.connected = False
             await self._context.shutdown()
             self._context = None
 
