@@ -10,18 +10,17 @@ from gateway.drivers.base import Group, Line, ReadsMeter
 from gateway.drivers.bus.bus import Bus, Timing
 from gateway.drivers.bus.transport import SerialMedium, TcpMedium
 from gateway.drivers.cjt188 import meter as cjt188
-from gateway.drivers.coap.client import CoapClientLine
-from gateway.drivers.coap.server import CoapServerLine
 from gateway.drivers.coap.settings import CoapClientLineSettings, CoapServerLineSettings
 from gateway.drivers.dlt645 import meter as dlt645
 from gateway.drivers.dlt645.meter import LocalNow
 from gateway.drivers.line_kinds import LineSettings, PolledLineSettings
-from gateway.drivers.modbus.framing import Ascii, Framing, Manners, Rtu
-from gateway.drivers.modbus.line import ModbusLine, ModbusTcpLine
+from gateway.drivers.modbus.framing import Ascii, Framing, Manners, Mbap, Rtu
+from gateway.drivers.modbus.line import ModbusLine
 from gateway.drivers.modbus.meter import ModbusMeter, modbus_meters
 from gateway.drivers.modbus.planner import TCP_COST, Cost, rtu_cost
 from gateway.drivers.modbus.program import Member, Programs
 from gateway.drivers.settings import BusLineSettings, DeviceSettings, ModbusTcpLineSettings
+from gateway.health.stats import LineStats
 from gateway.polling.clock import Clock
 from gateway.polling.midnight import midnights
 from gateway.polling.report import ReportRules, rules_of
@@ -50,8 +49,22 @@ class Records(Protocol):
         """Takes points and returns when they are on the disk. Raises OutboxError when they are not."""
 
 
-RunningLine = LineWorker | CoapServerLine | CoapClientLine
-"""What runs a line: all have `stats`, `devices`, `run` and `stop`."""
+class RunningLine(Protocol):
+    """What runs a line, whatever its kind."""
+
+    @property
+    def stats(self) -> LineStats:
+        """What it did since the start."""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Codes of its meters."""
+
+    async def run(self) -> None:
+        """Works until `stop`."""
+
+    def stop(self) -> None:
+        """Lets `run` finish what it is doing and return."""
 
 
 def build_line(
@@ -60,6 +73,10 @@ def build_line(
     """What runs one line with its meters; nothing is opened yet. Raises ConfigError, TokensUnusable."""
     if isinstance(settings, CoapServerLineSettings | CoapClientLineSettings):
         templates = {device.template: library.meter(device.template) for device, _ in settings.all_devices()}
+        # Loaded by gateways with such a line only: it brings a whole protocol.
+        from gateway.drivers.coap.client import CoapClientLine
+        from gateway.drivers.coap.server import CoapServerLine
+
         if isinstance(settings, CoapServerLineSettings):
             # A meter forgets what was acknowledged: it must be on the disk by then.
             return CoapServerLine(settings, templates, clock, records.record_durably)
@@ -110,21 +127,26 @@ def line_with_meters(
     `local_now` is the wall clock of the property; without it, meters that want to know how long an order is valid are
     only read.
     """
+    modbus = modbus_on(settings)
     devices = [device for device, _ in settings.all_devices()]
+    return modbus.bus, MeterBuilder(settings, modbus, library, local_now).build(devices)
+
+
+def modbus_on(
+    settings: PolledLineSettings, bus: type[Bus] = Bus, speaking: type[ModbusLine] = ModbusLine
+) -> ModbusLine:
+    """The bus or connection of a line with Modbus on it; nothing is opened yet. Tools give classes that take notes."""
     if isinstance(settings, ModbusTcpLineSettings):
-        modbus: ModbusLine = ModbusTcpLine(settings.host, settings.port, settings.timeout_s, settings.tls)
-        cost, distinct_looks = TCP_COST, False
-    else:
-        modbus = ModbusLine(bus_of(settings), _FRAMINGS[settings.modbus_framing]())
-        cost, distinct_looks = modbus_cost_of(settings), True
-    return modbus.bus, _MeterBuilder(modbus, library, local_now, cost, distinct_looks).build(devices)
+        medium = TcpMedium(settings.host, settings.port, settings.tls)
+        return speaking(bus(medium, Timing(settings.timeout_s), reopens=True, may_echo=False), Mbap())
+    return speaking(bus_of(settings, bus), _FRAMINGS[settings.modbus_framing]())
 
 
-def meters_on(
-    modbus: ModbusLine, devices: Sequence[DeviceSettings], library: Library, local_now: LocalNow | None = None
-) -> list[ReadsMeter]:
-    """The drivers of `devices`, whatever their protocol, on the bus that `modbus` speaks on. Raises ConfigError."""
-    return _MeterBuilder(modbus, library, local_now, TCP_COST, distinct_looks=True).build(devices)
+def programs_for(settings: PolledLineSettings, members: Sequence[Member]) -> Programs:
+    """The reads of the meters of one unit on this line, as few and as cheap as its medium allows."""
+    if isinstance(settings, ModbusTcpLineSettings):
+        return Programs(members, TCP_COST)
+    return Programs(members, modbus_cost_of(settings), distinct_looks=True)
 
 
 def timing_of(settings: BusLineSettings) -> Timing:
@@ -143,24 +165,24 @@ def modbus_cost_of(settings: BusLineSettings) -> Cost:
     return rtu_cost(characters * timing.character_s, timing.silence_s, _USUAL_TURNAROUND_S)
 
 
-def bus_of(settings: BusLineSettings) -> Bus:
+def bus_of(settings: BusLineSettings, bus: type[Bus] = Bus) -> Bus:
     """The bus that all meters of a bus line share, whatever their protocol."""
     timing = timing_of(settings)
     if settings.serial is not None:
-        return Bus(SerialMedium(settings.serial), timing, reopens=False, may_echo=True)
+        return bus(SerialMedium(settings.serial), timing, reopens=False, may_echo=True)
     assert settings.converter is not None
     medium = TcpMedium(settings.converter.host, settings.converter.port)
-    return Bus(medium, timing, reopens=True, may_echo=True)
+    return bus(medium, timing, reopens=True, may_echo=True)
 
 
-class _MeterBuilder:
+class MeterBuilder:
     """Makes the meters of one line; the one place where a protocol of a bus is added."""
 
     def __init__(
-        self, modbus: ModbusLine, library: Library, local_now: LocalNow | None, cost: Cost, distinct_looks: bool
+        self, settings: PolledLineSettings, modbus: ModbusLine, library: Library, local_now: LocalNow | None = None
     ) -> None:
-        self._modbus, self._library, self._local_now = modbus, library, local_now
-        self._cost, self._distinct_looks = cost, distinct_looks
+        self._settings, self._modbus = settings, modbus
+        self._library, self._local_now = library, local_now
         self._programs: dict[tuple[tuple[str, int], ...], Programs] = {}
         self._dlt645: dict[str, dlt645.Compiled] = {}
         self._cjt188: dict[str, cjt188.Compiled] = {}
@@ -187,7 +209,7 @@ class _MeterBuilder:
         key = tuple((device.template, device.instance) for device in devices)
         if key not in self._programs:
             members = [Member(self._template(template_id), instance) for template_id, instance in key]
-            self._programs[key] = Programs(members, self._cost, self._distinct_looks)
+            self._programs[key] = programs_for(self._settings, members)
         programs = self._programs[key]
         pause_s = max(member.template.limits.pause_ms for member in programs.members) / 1000
         if pause_s:

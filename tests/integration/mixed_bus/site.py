@@ -17,7 +17,7 @@ from gateway.drivers.dlt645.secret import MeterPassword
 from gateway.drivers.modbus.framing import Rtu
 from gateway.drivers.modbus.line import ModbusLine
 from gateway.drivers.settings import BusLineSettings, Converter, DeviceSettings, SerialPort
-from gateway.lines import line_with_meters, meters_on
+from gateway.lines import MeterBuilder, line_with_meters
 from gateway.templates.base import Measured
 from simulators.bus.device import BusDevice
 from simulators.bus.ports import ConverterPort, PtyPort
@@ -190,5 +190,6 @@ def joined_bus() -> Mixed:
     built = _built()
     faults = Faults(generator=random.Random(5), late_s=0.3, earliest_late_s=0.001)
     bus, medium = joined(built[0], faults=faults, timeout_s=0.1, late_answer_s=0.6)
-    meters = meters_on(ModbusLine(bus, Rtu()), DEVICES, LIBRARY, built[3].local_now)
+    settings = BusLineSettings(name="joined", protocol="bus", converter=Converter(host="localhost", port=4001))
+    meters = MeterBuilder(settings, ModbusLine(bus, Rtu()), LIBRARY, built[3].local_now).build(DEVICES)
     return _mixed(medium.simulated, bus, meters, built)
