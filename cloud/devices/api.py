@@ -139,7 +139,9 @@ async def restore_configuration(
     """Sends the content of an earlier configuration again, as a new one."""
 
     async def make() -> ConfigurationWhole:
-        made = await configuring.restore(scope.conn, gateway_id, number, _actor(scope), body.reason, body.confirm_s)
+        made = await configuring.restore(
+            scope.conn, gateway_id, number, _actor(scope), body.reason, body.confirm_s, newest=body.newest
+        )
         return ConfigurationWhole.model_validate(made)
 
     return await once.answer(scope.conn, ConfigurationWhole, make)

@@ -31,12 +31,13 @@ _ROOM: Final = 1_000
 
 def check_configuration(site: str, templates: Mapping[str, str]) -> None:
     """Raises InvalidInput (`bad-configuration`) with every problem that can be seen from here. Takes a while."""
+    # First, so that what follows has an end: no message is larger.
+    _check_size(site, templates)
     problems = list(_problems(site, Path("site.yaml"), _CONFIGURATION))
     for template, text in templates.items():
         problems += _problems(text, Path(f"templates/{template}.yaml"), _TEMPLATE)
     if problems:
         raise InvalidInput("bad-configuration", "\n".join(map(str, problems[:_SHOWN])), field="site")
-    _check_size(site, templates)
 
 
 def _problems(text: str, name: Path, schema: str) -> Iterator[FileProblem]:
@@ -73,11 +74,17 @@ def _located(read: YamlText, error: ValidationError) -> Iterator[FileProblem]:
 
 
 def _check_size(site: str, templates: Mapping[str, str]) -> None:
-    at = limits.MIN_TIME_MS
-    whole = Configuration(WIRE_VERSION, 1, "p", "g", at, site, dict(templates), limits.MAX_CONFIRM_S, "", "k")
+    """By the contract's own codec, with everything else as long as it may be: the downlink never fails on it."""
+    code, text = "x" * limits.MAX_CODE_CHARS, "x" * limits.MAX_TEXT_CHARS
+    whole = Configuration(
+        WIRE_VERSION, limits.MAX_VALUE, code, code, limits.MAX_TIME_MS, site, dict(templates), limits.MAX_CONFIRM_S,
+        text, code, "x" * 128,
+    )  # fmt: skip
     try:
-        size = len(codec.encode_configuration(whole))
+        payload = codec.encode_configuration(whole)
+        codec.decode_configuration(payload)
     except ContractError as error:
-        raise InvalidInput("bad-configuration", f"too large for a message: {error.detail}", field="site") from error
-    if size > limits.MAX_WIRE_BYTES - _ROOM:
-        raise InvalidInput("bad-configuration", f"too large for a message: {size} bytes", field="site")
+        why = "too large for a message" if error.reason == "too-large" else "no gateway takes it"
+        raise InvalidInput("bad-configuration", f"{why}: {error.detail}", field="site") from error
+    if len(payload) > limits.MAX_WIRE_BYTES - _ROOM:
+        raise InvalidInput("bad-configuration", f"too large for a message: {len(payload)} bytes", field="site")

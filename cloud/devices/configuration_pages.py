@@ -64,10 +64,14 @@ async def configure(
 
 @router.post("/devices/gateways/{gateway_id}/configurations/{number}/restore")
 async def restore(
-    scope: Annotated[Scope, allow_page("gateways.configure")], gateway_id: int, number: int, reason: _Reason
+    scope: Annotated[Scope, allow_page("gateways.configure")],
+    gateway_id: int,
+    number: int,
+    reason: _Reason,
+    newest: Annotated[int, Form(ge=0)],
 ) -> Response:
-    """Sends the content of an earlier one again."""
-    made = await configuring.restore(scope.conn, gateway_id, number, _actor(scope), reason)
+    """Sends the content of an earlier one again; sent twice it is refused the second time."""
+    made = await configuring.restore(scope.conn, gateway_id, number, _actor(scope), reason, newest=newest)
     return RedirectResponse(_address(gateway_id, made.number), 303)
 
 

@@ -172,7 +172,6 @@ async def move(conn: Conn, gateway_id: int, reports: Sequence[ConfigurationRepor
     if not furthest:
         return 0
     ordered = [furthest[number] for number in sorted(furthest)]
-    await conn.execute(_KNOWS, {"gateway_id": gateway_id, "highest": max(report.highest for report in ordered)})
     query = {
         "gateway_id": gateway_id,
         "numbers": [report.number for report in ordered],
@@ -180,4 +179,7 @@ async def move(conn: Conn, gateway_id: int, reports: Sequence[ConfigurationRepor
         "details": [report.detail for report in ordered],
         "order": _ORDER,
     }
-    return (await conn.execute(_MOVE, query)).rowcount
+    # First the configurations, then how they are delivered, as the downlink does: so neither waits for the other.
+    moved = (await conn.execute(_MOVE, query)).rowcount
+    await conn.execute(_KNOWS, {"gateway_id": gateway_id, "highest": max(report.highest for report in ordered)})
+    return moved

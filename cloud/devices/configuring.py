@@ -41,8 +41,8 @@ async def configure(
     if not SHORTEST_CONFIRM_S <= confirm_s <= LONGEST_CONFIRM_S:
         detail = f"expected {SHORTEST_CONFIRM_S} to {LONGEST_CONFIRM_S} seconds"
         raise InvalidInput("bad-validity", detail, field="confirm_s")
-    await asyncio.to_thread(check_configuration, site, templates)
     gateway = await get_gateway(conn, gateway_id)
+    await asyncio.to_thread(check_configuration, site, templates)
     here, there = await configurations.newest_number(conn, gateway_id, lock=True)
     if newest is not None and newest != here:
         raise Conflict("newer-configuration", f"configuration {here} was made meanwhile: look at it first")
@@ -53,11 +53,20 @@ async def configure(
 
 
 async def restore(
-    conn: Conn, gateway_id: int, number: int, actor: str, reason: str, confirm_s: int = DEFAULT_CONFIRM_S
+    conn: Conn,
+    gateway_id: int,
+    number: int,
+    actor: str,
+    reason: str,
+    confirm_s: int = DEFAULT_CONFIRM_S,
+    *,
+    newest: int | None = None,
 ) -> Configuration:
-    """Queues the content of an earlier configuration as a new one. Raises as `configure`."""
+    """Queues the content of an earlier configuration as a new one. `newest` and errors as with `configure`."""
     old = await get_configuration(conn, gateway_id, number)
-    return await configure(conn, gateway_id, old.site, old.templates, actor, reason, confirm_s, restores=number)
+    return await configure(
+        conn, gateway_id, old.site, old.templates, actor, reason, confirm_s, newest=newest, restores=number
+    )
 
 
 async def get_configuration(conn: Conn, gateway_id: int, number: int) -> Configuration:

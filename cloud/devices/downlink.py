@@ -8,6 +8,7 @@ import asyncio
 import base64
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -65,10 +66,9 @@ class Downlink:
                     await self.publish_due()
                 except psycopg.OperationalError as error:
                     _log.warning("downlink.database_lost", error=str(error).strip())
-                try:
-                    await asyncio.wait_for(self._waking.wait(), _POLL_S)
-                except TimeoutError:
-                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_POLL_S):
+                        await self._waking.wait()
                 self._waking.clear()
 
     async def publish_due(self) -> int:

@@ -15,6 +15,9 @@ from gateway.contract.messages import Action, CommandState
 Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", examples=["gw-1"])]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Text = Annotated[str, Field(max_length=limits.MAX_TEXT_CHARS)]
+Newest = Annotated[
+    int | None, Field(ge=0, le=2**63 - 1, description="Refused when there is a newer configuration than this.")
+]
 
 
 class _Out(BaseModel):
@@ -96,9 +99,7 @@ class ConfigurationIn(Input):
     ] = Field(default_factory=dict)
     reason: Annotated[Text, Field(min_length=1, examples=["Flat 0101 has a new meter"])]
     confirm_s: Annotated[int, Field(ge=SHORTEST_CONFIRM_S, le=LONGEST_CONFIRM_S)] = DEFAULT_CONFIRM_S
-    newest: Annotated[
-        int | None, Field(ge=0, le=2**63 - 1, description="Refused when there is a newer configuration than this.")
-    ] = None
+    newest: Newest = None
 
 
 class RestoreIn(Input):
@@ -106,6 +107,7 @@ class RestoreIn(Input):
 
     reason: Annotated[Text, Field(min_length=1, examples=["Configuration 7 lost a line"])]
     confirm_s: Annotated[int, Field(ge=SHORTEST_CONFIRM_S, le=LONGEST_CONFIRM_S)] = DEFAULT_CONFIRM_S
+    newest: Newest = None
 
 
 class ConfigurationOut(_Out):

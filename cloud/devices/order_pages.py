@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from typing import Annotated, Final
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
@@ -65,6 +65,7 @@ async def order(
         return page.page("devices/order.html", device=device, action=action, reason=reason, order_id=order_id)
     await service.queue_command(
         scope.conn, device.project_id, device_id, action, {}, f"user:{scope.caller.login}", reason, _VALID_FOR,
-        order_id=order_id,
+        # One form has a button for each action: who goes back and presses another one gives another order.
+        order_id=uuid5(order_id, action.value),
     )  # fmt: skip
     return RedirectResponse(f"/devices/orders?device={device_id}&done=ordered", 303)

@@ -78,8 +78,8 @@ class Order:
     valid_for_s: int
 
 
-async def insert(conn: Conn, order: Order) -> None:
-    """Queues a command, unless there is one with its id, and wakes the downlink when the transaction commits."""
+async def insert(conn: Conn, order: Order) -> bool:
+    """Queues a command and wakes the downlink when the transaction commits; False when its id was there before."""
     values = {
         "id": order.id,
         "project_id": order.project_id,
@@ -90,8 +90,9 @@ async def insert(conn: Conn, order: Order) -> None:
         "actor": order.actor,
         "valid_for": f"{order.valid_for_s} seconds",
     }
-    await conn.execute(_INSERT, values)
+    new = (await conn.execute(_INSERT, values)).rowcount == 1
     await conn.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+    return new
 
 
 async def one(conn: Conn, command_id: UUID) -> Command | None:

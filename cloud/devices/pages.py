@@ -14,6 +14,7 @@ from cloud.estate.shown import shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from gateway.contract.messages import Action, DeviceHealth
+from gateway.contract.orders import CUTS_SUPPLY
 
 router = APIRouter(include_in_schema=False)
 router.include_router(order_pages.router)
@@ -41,6 +42,7 @@ async def devices(
         unclaimed=(await service.list_unclaimed(scope.conn, _EXCEPTIONS, project_id)).items,
         online_since=now - ONLINE_WITHIN,
         actions=_actions(gateways) if scope.caller.may("commands.send", project_id) else {},
+        cuts=CUTS_SUPPLY,
         order_id=uuid4,
     )
 

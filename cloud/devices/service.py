@@ -124,7 +124,7 @@ async def queue_command(
     """Queues a command; the downlink signs and publishes it after the commit.
 
     `order_id` tells a repeated wish from a second one: the same again queues nothing. Raises NotFound, InvalidInput,
-    and Conflict when the gateway says that the device cannot do it.
+    and Conflict when the gateway says that the device cannot do it or when the id is that of another order.
     """
     flaw = arguments_flaw(action, arguments)
     if flaw is not None:
@@ -141,7 +141,8 @@ async def queue_command(
         order_id or uuid.uuid4(), project_id, device_id, action.value, dict(arguments), reason, actor,
         int(valid_for.total_seconds()),
     )  # fmt: skip
-    await orders.insert(conn, order)
+    if not await orders.insert(conn, order):
+        await _refuse_another(conn, order)
     return order.id
 
 
@@ -261,6 +262,13 @@ async def _claim_what_waits(conn: Conn, project_id: int, gateway_id: int, device
         await enqueue(
             conn, CLAIM_READINGS, {"project_id": project_id}, project_id=project_id, dedupe_key=f"gateway-{gateway_id}"
         )
+
+
+async def _refuse_another(conn: Conn, order: orders.Order) -> None:
+    """Nobody is told that an order was given when its id is that of another one, which alone is carried out."""
+    known = await orders.one(conn, order.id)
+    if known is None or (known.device_id, known.action) != (order.device_id, order.action):
+        raise Conflict("key-reused", "another order has this id already")
 
 
 def _check_code(code: str) -> None:

@@ -49,7 +49,7 @@ def signed_configuration(configuration: Configuration) -> bytes:
 
 
 class ConfigurationState(StrEnum):
-    """How far a configuration got. The last four are final."""
+    """How far a configuration got. The last three end it, but a confirmed one may still be taken back."""
 
     QUEUED = "queued"
     RECEIVED = "received"

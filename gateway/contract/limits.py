@@ -14,7 +14,7 @@ MAX_ITEMS_PER_BATCH = 500
 """Passages or command results in one batch, sequence numbers in one acknowledgement."""
 
 MAX_NESTING = 8
-"""Deepest list or object of a message; the contract's own messages need five."""
+"""Deepest list or object of a message; the contract's own messages need six."""
 
 MAX_CODE_CHARS = 64
 """Project, gateway, device and channel codes."""

@@ -183,6 +183,9 @@ async def test_an_earlier_one_is_made_anew(app_client: httpx.AsyncClient, site: 
     assert (made["number"], made["restores"], made["site"]) == (3, 1, "periods: {billing_s: 1}")
     answer = await app_client.post(address(site, 9, "restore"), json={"reason": "x"}, headers={**staff, **once()})
     assert (answer.status_code, answer.json()["code"]) == (404, "no-configuration")
+    late = {"reason": "2 was wrong", "newest": 2}
+    answer = await app_client.post(address(site, 1, "restore"), json=late, headers={**staff, **once()})
+    assert (answer.status_code, answer.json()["code"]) == (409, "newer-configuration")
 
 
 async def test_nobody_overwrites_what_he_has_not_seen_and_a_repetition_makes_nothing(

@@ -74,8 +74,10 @@ async def test_a_device_is_offered_what_it_can_do(
     visitor = await browser(app_client, owner_db, await people.staff("manager", site.project_id))
     page = await visitor.sees("/devices")
     assert re.findall(r'name="action" value="([^"]+)"', row_of(page, "m1")) == [
-        "read-now", "open-valve", "close-valve", "set-clock",
+        "read-now", "open-valve", "set-clock", "close-valve",
     ]  # fmt: skip
+    assert "btn-outline-danger" in row_of(page, "m1")
+    assert "btn-outline-danger" not in row_of(page, "m2")
     assert re.findall(r'name="action" value="([^"]+)"', row_of(page, "m2")) == ["read-now"]
     assert "<form" not in row_of(page, "m3")
     viewer = await browser(app_client, owner_db, await people.staff("viewer", site.project_id))
@@ -101,6 +103,35 @@ async def test_a_reading_is_ordered_at_once_and_sent_twice_it_is_one(
     shown = await visitor.sees(answer.headers["Location"])
     assert "The order is on its way" in shown
     assert "Waiting to be sent" in shown
+
+
+async def test_another_button_of_the_same_form_is_another_order(
+    app_client: httpx.AsyncClient, owner_db: Database, people: People, site: Site
+) -> None:
+    """The page is still there when one goes back to it: what its form orders next must not be swallowed."""
+    visitor = await browser(app_client, owner_db, await people.staff("manager", site.project_id))
+    page = await visitor.sees("/devices")
+    form = {"reason": "asked", "order_id": str(uuid.uuid4())}
+    for action in ("read-now", "open-valve", "read-now"):
+        answer = await visitor.sends(page, f"/devices/{site.devices[0]}/orders", action=action, **form)
+        assert answer.status_code == 303
+    assert sorted(made.action for made in await commands(owner_db)) == ["open-valve", "read-now"]
+
+
+async def test_an_order_with_the_id_of_another_one_is_refused(owner_db: Database, site: Site) -> None:
+    async with owner_db.transaction(SYSTEM) as conn:
+
+        async def order(device: int, action: Action) -> uuid.UUID:
+            return await service.queue_command(
+                conn, site.project_id, site.devices[device], action, {}, "a", "r", timedelta(minutes=1),
+                order_id=uuid.UUID(int=5),
+            )  # fmt: skip
+
+        assert await order(0, Action.READ_NOW) == await order(0, Action.READ_NOW)
+        with pytest.raises(Conflict, match="another order"):
+            await order(0, Action.SET_CLOCK)
+        with pytest.raises(Conflict, match="another order"):
+            await order(1, Action.READ_NOW)
 
 
 async def test_what_cuts_a_supply_is_asked_for_once_more(
@@ -205,8 +236,10 @@ async def test_the_page_of_configurations_shows_what_changed_and_leads_back(
     assert '<span class="gone">periods: {billing_s: 900}' in page
     answer = await visitor.sends(page, address, site="{}", reason="late", newest="1")
     assert answer.status_code == 409
-    answer = await visitor.sends(page, f"{address}/1/restore", reason="back")
+    answer = await visitor.sends(page, f"{address}/1/restore", reason="back", newest="2")
     assert answer.headers["Location"] == f"{address}?number=3&done=configured"
+    again = await visitor.sends(page, f"{address}/1/restore", reason="back", newest="2")
+    assert again.status_code == 409, "pressed twice it is made once"
     page = await visitor.sees(answer.headers["Location"])
     assert "content of 1" in page
     assert "Replaced before it was sent" in page

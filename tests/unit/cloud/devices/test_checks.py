@@ -7,6 +7,7 @@ import yaml
 
 from cloud.devices.checks import check_configuration
 from cloud.kit.errors import InvalidInput
+from gateway.contract import limits
 from gateway.templates.library import firmware_config
 
 DEMO = yaml.safe_load((firmware_config() / "sites" / "demo.yaml").read_text("utf-8"))
@@ -51,6 +52,13 @@ def test_every_problem_is_told_that_of_templates_too() -> None:
 def test_what_fits_no_message_is_refused() -> None:
     noise = "".join(f"# {secrets.token_hex(60)}\n" for _ in range(1_600))
     assert refusal(GOOD + noise, **{f"t{n}": _template(noise[:90_000]) for n in range(8)}).startswith("too large")
+
+
+def test_what_breaks_the_contract_is_refused_before_it_is_read() -> None:
+    """The command line hands files over as they are; a gateway that cannot decode them would be sent them for ever."""
+    assert refusal("x" * (limits.MAX_SITE_CHARS + 1)).startswith("no gateway takes it")
+    assert refusal("{}", **{"not a code": "vendor: X\n"}).startswith("no gateway takes it")
+    assert refusal("").startswith("no gateway takes it")
 
 
 def _template(noise: str) -> str:
