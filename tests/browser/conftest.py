@@ -172,6 +172,16 @@ class Visitor:
         )
         return width
 
+    def crushed(self) -> list[str]:
+        """Buttons that are too narrow for what is written on them."""
+        texts: list[str] = self.page.evaluate(
+            """() => [...document.querySelectorAll("main .btn, form .btn")]
+                .filter(button => button.checkVisibility({contentVisibilityAuto: true}))
+                .filter(button => button.scrollWidth > button.clientWidth + 1)
+                .map(button => button.innerText || button.outerHTML)"""
+        )
+        return texts
+
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.complaints.append(message.text)

@@ -39,6 +39,8 @@ from gateway.contract.messages import (
     CommandResult,
     CommandState,
     DeviceHealth,
+    Gap,
+    GapReason,
     Health,
     Outcome,
     Passage,
@@ -153,7 +155,7 @@ async def _meters(conn: Conn, project: Project, units: Sequence[Unit], since: da
 
 
 async def _run_of_gateway(conn: Conn, project: Project, gateway_id: int, pairs: Sequence[tuple[Meter, Meter]]) -> None:
-    """What its meters can be told, an order that was carried out, and two configurations of which one was refused."""
+    """What its meters can be told, what it gave up, an order that failed, two configurations of which one came back."""
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
     supplies = {
         "electricity": ("read-now", "switch-on", "switch-off", "set-clock"),
@@ -167,6 +169,9 @@ async def _run_of_gateway(conn: Conn, project: Project, gateway_id: int, pairs: 
     await devices.apply_health(conn, gateway_id, Health(now_ms, "0", 60, 0, 0, 0, 0, told))
     device = await devices.get_device_by_code(conn, project.id, "gw-1", "w-101")
     assert device is not None
+    lost = Gap("e-101", "voltage_l1", now_ms - 3_600_000, now_ms, 240, GapReason.THINNED)
+    unknown = Gap("", "", now_ms - 7_200_000, now_ms, 0, GapReason.DAMAGED_FILE)
+    await devices.keep_gaps(conn, project.id, gateway_id, [lost, unknown])
     order = await devices.queue_command(
         conn, project.id, device.id, Action.CLOSE_VALVE, {}, "user:manager", "漏水", timedelta(minutes=1)
     )

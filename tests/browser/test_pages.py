@@ -9,7 +9,7 @@ from tests.browser.estate import RESIDENT, STAFF
 pytestmark = pytest.mark.browser
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)], ids=["desktop", "phone"])
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)], ids=["desktop", "phone"])
 @pytest.mark.parametrize("tag", ["zh-CN", "en"])
 def test_every_page_of_staff_renders_without_complaint(
     browser: Browser, site: Site, tag: str, width: int, height: int
@@ -33,8 +33,10 @@ def test_every_page_of_staff_renders_without_complaint(
         "devices": "/devices",
         "orders": "/devices/orders",
         "configurations": f"/devices/gateways/{gateway_id}/configurations",
+        "configuration": f"/devices/gateways/{gateway_id}/configurations?number=1",
         "units": "/estate/units",
         "exceptions": "/exceptions",
+        "exceptions-gaps": "/exceptions?kind=gaps",
         "exceptions-jobs": "/exceptions?kind=jobs",
         "audit": "/audit",
     }
@@ -45,9 +47,10 @@ def test_every_page_of_staff_renders_without_complaint(
             visitor.picture(f"staff-{name}-{tag}-{width}")
             assert page.locator("main").inner_text().strip(), name
             assert visitor.overflow() == 0, f"{name} is wider than the window"
+            assert visitor.crushed() == [], name
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)], ids=["desktop", "phone"])
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)], ids=["desktop", "phone"])
 @pytest.mark.parametrize("tag", ["zh-CN", "en"])
 def test_every_page_of_residents_renders_without_complaint(
     browser: Browser, site: Site, tag: str, width: int, height: int
@@ -66,6 +69,24 @@ def test_every_page_of_residents_renders_without_complaint(
             visitor.picture(f"resident-{name}-{tag}-{width}")
             assert page.locator("main").inner_text().strip(), name
             assert visitor.overflow() == 0, f"{name} is wider than the window"
+            assert visitor.crushed() == [], name
+
+
+@pytest.mark.parametrize("tag", ["zh-CN", "en"])
+def test_orders_fit_a_phone_and_what_cuts_a_supply_stands_apart(browser: Browser, site: Site, tag: str) -> None:
+    with visiting(browser, site, STAFF, 390, 844) as visitor:
+        visitor.speak(tag)
+        row = visitor.open("/devices").locator("tr", has_text="e-101 ")
+        row.locator("summary").click()
+        visitor.picture(f"staff-order-open-{tag}-390")
+        assert visitor.overflow() == 0
+        assert visitor.crushed() == []
+        boxes = [button.bounding_box() for button in row.locator("form button").all()]
+        others = [box["y"] + box["height"] for box in boxes[:-1] if box is not None]
+        cuts = boxes[-1]
+        assert cuts is not None
+        assert row.locator("form button").last.get_attribute("value") == "switch-off"
+        assert cuts["y"] - max(others) >= 8, "room enough that no thumb cuts a supply"
 
 
 def test_a_supply_is_cut_only_after_a_second_question(browser: Browser, site: Site) -> None:
