@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from gateway.drivers.base import Groups, ReadOutcome
+from gateway.drivers.instants import next_instant
 from gateway.drivers.modbus.numbers import Absent, Raw
 from gateway.drivers.modbus.planner import Block
 from gateway.drivers.modbus.program import Program, Programs, Read
@@ -47,7 +48,7 @@ class Unit:
         """The outcome of one member: of a visit now, or of one just made for another. Raises LineDown."""
         async with self._busy:
             came, waiting = self._waiting.pop((member, groups), (0, None))
-            if waiting is not None and now_ms() - came <= _OTHERS_HOLD_MS:
+            if waiting is not None and 0 <= now_ms() - came <= _OTHERS_HOLD_MS:
                 return waiting
             outcomes = await self._visit(groups, now_ms)
             for other, outcome in enumerate(outcomes):
@@ -86,7 +87,7 @@ class Unit:
     async def _prepare(self, outcomes: Outcomes, now_ms: Callable[[], int]) -> None:
         """Unlocks the device and reads what never changes, as far as that is due. Raises DeviceError."""
         await self.unlock()
-        if self._constants and now_ms() >= self._constants_until:
+        if self._constants and not 0 < self._constants_until - now_ms() <= _CONSTANTS_HOLD_MS:
             await self._read_constants(outcomes)
             self._constants_until = now_ms() + _CONSTANTS_HOLD_MS
 
@@ -115,8 +116,7 @@ class Unit:
 
     async def _read(self, read: Read, outcomes: Outcomes, now_ms: Callable[[], int]) -> None:
         registers = await self._ask(read.block, outcomes)
-        # Never the same time twice, which would make two values of a channel one.
-        self._last_taken = taken = max(now_ms(), self._last_taken + 1)
+        self._last_taken = taken = next_instant(now_ms(), self._last_taken)
         for member, decoder in read.decoders:
             readings, missing, errors = decoder.decode(registers, self._constants)
             outcome = outcomes[member]

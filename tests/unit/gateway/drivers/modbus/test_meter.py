@@ -55,6 +55,14 @@ async def test_answers_never_share_a_time() -> None:
     assert [at for outcome in outcomes for at, _ in outcome.answers] == [1_000, 1_001, 1_002, 1_003]
 
 
+async def test_a_wrong_time_that_is_given_up_is_not_gone_on_from() -> None:
+    bench = Bench(template(VOLTAGE))
+    await bench.visit()
+    bench.wire.now_ms -= 10 * 365 * 86_400_000
+    outcome, _ = await bench.visit()
+    assert [at for at, _ in outcome.answers] == [bench.wire.now_ms]
+
+
 @pytest.mark.parametrize("failure", [NoAnswer("silent"), MalformedReply("noise"), ExceptionReply(11)])
 async def test_what_came_before_a_failure_is_kept(failure: Exception) -> None:
     bench = Bench(template(VOLTAGE, OTHER))
