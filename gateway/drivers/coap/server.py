@@ -236,7 +236,7 @@ class _Door(Resource):  # type: ignore[misc]  # aiocoap is untyped
             block = request.opt.block1
             if block is not None and block.more and block.block_number == 0:
                 self._begin_upload(asyncio.get_running_loop().time())
-        return True
+        return bool(request.code is POST)  # nothing else is answered, nor kept until it is whole
 
     def _begin_upload(self, now: float) -> None:
         while self._begun and self._begun[0] < now - _BLOCKS_KEPT_S:
