@@ -13,7 +13,7 @@ from gateway.drivers.modbus.numbers import Absent, Raw
 from gateway.drivers.modbus.planner import Block
 from gateway.drivers.modbus.program import Program, Programs, Read
 from gateway.drivers.modbus.wire import UNREACHED, ModbusWire, write_all
-from gateway.errors import ExceptionReply, MalformedReply, NoAnswer
+from gateway.errors import ExceptionReply, LineDown, MalformedReply, NoAnswer
 
 log = structlog.get_logger(__name__)
 
@@ -45,15 +45,20 @@ class Unit:
         """(when it came, outcome) for members that have not asked since a visit."""
 
     async def read(self, member: int, groups: Groups, now_ms: Callable[[], int]) -> ReadOutcome:
-        """The outcome of one member: of a visit now, or of one just made for another. Raises LineDown."""
+        """The outcome of one member: of a visit now, or of one just made for another.
+
+        Raises LineDown when the line is lost before anything came for it.
+        """
         async with self._busy:
             came, waiting = self._waiting.pop((member, groups), (0, None))
             if waiting is not None and 0 <= now_ms() - came <= _OTHERS_HOLD_MS:
                 return waiting
-            outcomes = await self._visit(groups, now_ms)
+            outcomes, lost = await self._visit(groups, now_ms)
             for other, outcome in enumerate(outcomes):
-                if other != member:
+                if other != member and (lost is None or outcome.answered):
                     self._waiting[other, groups] = (now_ms(), outcome)
+            if lost is not None and not outcomes[member].answered:
+                raise lost
             return outcomes[member]
 
     async def unlock(self) -> None:
@@ -63,7 +68,9 @@ class Unit:
                 await write_all(self.wire, self.number, unlock.writes)
         self._unlocked = True
 
-    async def _visit(self, groups: Groups, now_ms: Callable[[], int]) -> Outcomes:
+    async def _visit(self, groups: Groups, now_ms: Callable[[], int]) -> tuple[Outcomes, LineDown | None]:
+        """What came, and what ended it when that was the line."""
+        lost: LineDown | None = None
         outcomes = [ReadOutcome() for _ in self.programs.members]
         try:
             await self._prepare(outcomes, now_ms)
@@ -78,11 +85,15 @@ class Unit:
             for outcome in outcomes:
                 outcome.timeouts += 1
                 outcome.error = str(error)
+        except LineDown as error:
+            lost = error
+            for outcome in outcomes:
+                outcome.error = str(error)
         if outcomes[0].malformed or outcomes[0].timeouts:
             # It may have been without power, or have been exchanged.
             self._unlocked, self._constants_until = False, 0
             self._lacking.clear()
-        return outcomes
+        return outcomes, lost
 
     async def _prepare(self, outcomes: Outcomes, now_ms: Callable[[], int]) -> None:
         """Unlocks the device and reads what never changes, as far as that is due. Raises DeviceError."""

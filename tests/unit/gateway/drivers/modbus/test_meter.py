@@ -9,7 +9,7 @@ from gateway.drivers.base import Group, ReadOutcome
 from gateway.drivers.modbus.meter import ModbusMeter, modbus_meters
 from gateway.drivers.modbus.planner import TCP_COST
 from gateway.drivers.modbus.program import Member, Programs, compile_template
-from gateway.errors import ExceptionReply, MalformedReply, NoAnswer
+from gateway.errors import ExceptionReply, LineDown, MalformedReply, NoAnswer
 from gateway.templates.modbus import ModbusTemplate
 from tests.modbus_answers import template
 from tests.unit.gateway.drivers.modbus.wire import Asked, DirectWire
@@ -76,6 +76,39 @@ async def test_what_came_before_a_failure_is_kept(failure: Exception) -> None:
     assert channels(outcome) == {"voltage_l1"}
     assert (outcome.timeouts, outcome.malformed) == ((0, 1) if isinstance(failure, MalformedReply) else (1, 0))
     assert outcome.exceptions == 0
+
+
+async def test_what_came_before_the_line_was_lost_is_kept_and_nobody_is_to_blame() -> None:
+    bench = Bench(template(VOLTAGE, OTHER))
+
+    def fails(asked: Asked) -> None:
+        if asked[1] == 4:
+            raise LineDown("cut")
+
+    bench.wire.fails = fails
+    outcome, _ = await bench.visit()
+    assert channels(outcome) == {"voltage_l1"}
+    assert (outcome.timeouts, outcome.malformed, outcome.exceptions, outcome.error) == (0, 0, 0, "cut")
+    bench.wire.fails = lambda _: fails(("read", 4, 0, 1))
+    with pytest.raises(LineDown):
+        await bench.visit()
+
+
+async def test_whoever_got_nothing_of_his_unit_before_the_line_was_lost_asks_himself() -> None:
+    first, second = template(VOLTAGE), template(OTHER)
+    wire = DirectWire(first)
+    meters = modbus_meters(["a", "b"], 7, wire, Programs((Member(first), Member(second)), TCP_COST))
+
+    def fails(asked: Asked) -> None:
+        if asked[1] == 4:
+            raise LineDown("cut")
+
+    wire.fails = fails
+    assert channels(await meters[0].read(ALL, wire.clock)) == {"voltage_l1"}
+    with pytest.raises(LineDown):
+        await meters[1].read(ALL, wire.clock)
+    assert channels(await meters[0].read(ALL, wire.clock)) == {"voltage_l1"}
+    assert len(wire.taken()) == 4, "what the second visit gave the first meter is handed over without asking"
 
 
 @pytest.mark.parametrize("code", [1, 4, 6])
