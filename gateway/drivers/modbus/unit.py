@@ -34,7 +34,8 @@ class Unit:
         """`name` is for the log."""
         self.number, self.wire, self.programs = number, wire, programs
         self._name = name
-        self._unlocked = False
+        self._unlocked_on = 0
+        """The connection on which it was unlocked; 0 when it has to be unlocked anew."""
         self._constants: list[Raw] = [Absent.ERROR] * programs.constant_count
         self._constants_until = 0
         self._last_taken = 0
@@ -63,10 +64,11 @@ class Unit:
 
     async def unlock(self) -> None:
         """Writes what makes the device readable, if it is due. Raises DeviceError, LineDown."""
+        unlocked = self._unlocked_on != 0 and self._unlocked_on == self.wire.connection
         for unlock in self.programs.unlocks:
-            if not (self._unlocked and unlock.every == "connection"):
+            if not (unlocked and unlock.every == "connection"):
                 await write_all(self.wire, self.number, unlock.writes)
-        self._unlocked = True
+        self._unlocked_on = self.wire.connection
 
     async def _visit(self, groups: Groups, now_ms: Callable[[], int]) -> tuple[Outcomes, LineDown | None]:
         """What came, and what ended it when that was the line."""
@@ -91,7 +93,7 @@ class Unit:
                 outcome.error = str(error)
         if outcomes[0].malformed or outcomes[0].timeouts:
             # It may have been without power, or have been exchanged.
-            self._unlocked, self._constants_until = False, 0
+            self._unlocked_on = self._constants_until = 0
             self._lacking.clear()
         return outcomes, lost
 

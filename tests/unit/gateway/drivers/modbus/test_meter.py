@@ -229,6 +229,17 @@ class TestUnlock:
         bench.wire.fails = lambda _asked: None
         assert (await bench.visit())[1][0] == self.WRITE
 
+    async def test_once_on_each_connection(self) -> None:
+        bench = self.bench("connection")
+        await bench.visit()
+        bench.wire.connection = 0  # hung up; the next transaction opens another
+        assert (await bench.visit())[1][0] == self.WRITE
+        bench.wire.connection = 1
+        await bench.visit()
+        bench.wire.connection = 2  # for another unit's sake
+        assert (await bench.visit())[1][0] == self.WRITE
+        assert (await bench.visit())[1] == [("read", 3, 0, 1)]
+
     async def test_what_stays_locked_is_not_read(self) -> None:
         bench = self.bench("visit")
 
