@@ -221,7 +221,7 @@ class LineSchedule:
         return self._alive == 0 or self._surprises >= _SURPRISES_OF_AN_OUTAGE
 
     def _pass_to(self, now_ms: int) -> None:
-        """Where the clock had been wrong and was set back, slots of the time that it showed would be awaited for long."""
+        """When the clock had been wrong and was set back, slots of the time that it showed are not waited for."""
         if now_ms < self._now_ms:
             self._midnight_ms = self._next_midnight(now_ms)
             for index, device in enumerate(self._devices):
