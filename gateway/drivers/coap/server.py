@@ -140,6 +140,8 @@ class CoapServerLine:
         except PayloadTooLarge as problem:
             raise error.RequestEntityTooLarge(str(problem)) from problem
         except BadPayload as problem:
+            if meter is not None:
+                meter.stats.last_error = str(problem)
             log.warning("coap-pack-refused", line=self.stats.name, device=meter and meter.device, reason=str(problem))
             raise error.BadRequest(str(problem)) from problem
         finally:

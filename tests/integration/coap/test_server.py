@@ -230,6 +230,7 @@ async def test_bad_packs_are_refused_with_the_reason(
         malformed = line.stats.devices[1].malformed if path != "senml" else line.counters.malformed
         assert malformed == 1
         assert line.stats.devices[1].answers == 0
+        assert (line.stats.devices[1].last_error != "") is (code == "4.00" and path != "senml")
     assert recording.points == []
 
 
