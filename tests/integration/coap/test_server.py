@@ -381,7 +381,9 @@ async def test_only_packs_are_put_together(code: int) -> None:
         wire = Datagrams(line.port)
         # Uri-Path m, w-2; Content-Format; Block1: number 0, more to come, blocks of 1024.
         await wire.send(bytes([0x41, code]) + b"\0\x01\x09\xb1m\x03w-2\x11\x6e\xd1\x02\x0e\xff" + b" " * 1024)
-        assert (await wire.receive())[1] == (0x5F if code == 2 else 0x85)  # 2.31 Continue, 4.05 Method Not Allowed
+        answer = await wire.receive()
+        assert answer is not None
+        assert answer[1] == (0x5F if code == 2 else 0x85)  # 2.31 Continue, 4.05 Method Not Allowed
 
 
 async def test_a_port_that_is_taken_is_never_shared_and_is_tried_again() -> None:
