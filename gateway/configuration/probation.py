@@ -37,7 +37,7 @@ class Probation:
     """Gathers the proofs of one configuration."""
 
     def __init__(self, plant: Plant, outbox: Outbox, seq: int, proofs: Proofs) -> None:
-        """`seq` is the report that the cloud has to acknowledge."""
+        """`seq` is the report that the cloud has to acknowledge; 0 when the disk did not take it: nothing is proven."""
         self._plant, self._outbox, self._seq = plant, outbox, seq
         self._reached = False
         self._owed = dict(proofs)
@@ -60,7 +60,7 @@ class Probation:
 
     async def _reach_the_cloud(self) -> None:
         while True:
-            if not await self._outbox.holds(self._seq):
+            if self._seq and not await self._outbox.holds(self._seq):
                 self._reached = True
                 return
             await asyncio.sleep(_LOOK_AGAIN_S)

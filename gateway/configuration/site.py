@@ -1,7 +1,7 @@
 """The part of a site that may come from afar, and how it is laid over the site file of the gateway."""
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -40,13 +40,9 @@ def unpacked(configuration: Configuration, directory: Path, local: SiteSettings,
 
     Raises ConfigError with every problem; the paths in it begin with `directory`. Raises OSError.
     """
-    shutil.rmtree(directory, ignore_errors=True)
-    templates = directory / "templates"
-    templates.mkdir(parents=True)
-    for template, text in configuration.templates.items():
-        (templates / f"{template}.yaml").write_text(text, encoding="utf-8")
-    file = directory / "site.yaml"
-    file.write_text(configuration.site, encoding="utf-8")
+    file, templates = directory / "site.yaml", directory / "templates"
+    texts = {templates / f"{template}.yaml": text.encode() for template, text in configuration.templates.items()}
+    _lay_out(directory, {file: configuration.site.encode()} | texts)
     both = Library(library.directory, beside=templates)
     problems: list[Problem] = []
     for template in configuration.templates:
@@ -58,6 +54,19 @@ def unpacked(configuration: Configuration, directory: Path, local: SiteSettings,
         raise ConfigError(tuple(problems))
     remote = load_located(file, lambda _: RemotePart, lambda part: _findings(part, local, both))
     return Running(merged(local, remote), both)
+
+
+def _lay_out(directory: Path, texts: Mapping[Path, bytes]) -> None:
+    """Not again when all is there: a full disk keeps nobody from starting with what he ran with."""
+    try:
+        if {file: file.read_bytes() for file in directory.rglob("*.yaml")} == texts:
+            return
+    except OSError:
+        pass
+    shutil.rmtree(directory, ignore_errors=True)
+    for file, text in texts.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(text)
 
 
 def told(error: ConfigError, directory: Path) -> str:

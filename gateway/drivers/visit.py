@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from gateway.drivers.base import Reading, ReadOutcome
+from gateway.drivers.instants import next_instant
 from gateway.errors import ExceptionReply, LineDown, MalformedReply, NoAnswer
 
 
@@ -54,7 +55,7 @@ class Visits:
         asked = monotonic()
         data = await step.fetch()
         outcome.round_trips_us.append(round((monotonic() - asked) * 1_000_000))
-        taken = self._last_taken = max(now_ms(), self._last_taken + 1)
+        taken = self._last_taken = next_instant(now_ms(), self._last_taken)
         readings, missing = step.decode(data)
         outcome.missing += missing
         outcome.answers.append((taken, readings))

@@ -336,9 +336,12 @@ class Outbox:
         return freed > 0
 
     def _condemn(self, error: sqlite3.Error) -> OutboxDamaged:
-        aside = self._store.condemn()
-        _log.error("outbox file is damaged and was set aside", set_aside=str(aside), reason=str(error))
-        self._broken = OutboxDamaged(f"{self._store.path}: {error}; set aside as {aside.name}, start again")
+        try:
+            fate = f"set aside as {self._store.condemn().name}, start again"
+        except OSError as hindrance:  # the next start tries again; nobody may wait for this thread for ever
+            fate = f"it cannot be set aside: {hindrance}"
+        _log.error("outbox file is damaged", reason=str(error), fate=fate)
+        self._broken = OutboxDamaged(f"{self._store.path}: {error}; {fate}")
         return self._broken
 
     def _tend(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from gateway.contract import codec, stored
 from gateway.contract.errors import ContractError
@@ -233,12 +233,7 @@ class Store:
         ]  # fmt: skip
         rows, flaws = [], []
         for seq in list(heapq.merge(*ranges))[:limit]:
-            found = self.connection.execute(
-                "SELECT kind, shed, created_at, body FROM batch WHERE seq = ?", (seq,)
-            ).fetchone()
-            if found is None:  # quick_check does not compare an index with its table
-                raise damage.damage(f"the index names row {seq}, which is not there")
-            kind, shed, created_at, body = found
+            kind, shed, created_at, body = self._named_by_index(seq, "kind, shed, created_at, body")
             row = Row(seq, Up(kind), created_at, body)
             try:
                 stored.unpack(body)
@@ -253,6 +248,13 @@ class Store:
             self.park(flaws)
             return self.waiting(after_seq, limit, kinds)
         return rows
+
+    def _named_by_index(self, seq: int, columns: str) -> Any:
+        """Of a row that is there by the index. quick_check does not compare an index with its table."""
+        found = self.connection.execute(f"SELECT {columns} FROM batch WHERE seq = ?", (seq,)).fetchone()  # noqa: S608
+        if found is None:
+            raise damage.damage(f"the index names row {seq}, which is not there")
+        return found
 
     def holds(self, seq: int) -> bool:
         """Whether a row is still queued: the cloud has not answered for it."""
@@ -272,9 +274,7 @@ class Store:
                 first.append(oldest)
             else:
                 parked += count
-        created = [
-            self.connection.execute("SELECT created_at FROM batch WHERE seq = ?", (seq,)).fetchone()[0] for seq in first
-        ]
+        created = [int(self._named_by_index(seq, "created_at")[0]) for seq in first]
         dropped = self.book.losses()
         for lost_shed, loss in self.unwritten.losses.items():
             dropped[lost_shed] = loss if lost_shed not in dropped else dropped[lost_shed].plus(loss)

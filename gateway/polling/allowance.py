@@ -26,8 +26,8 @@ class Allowance:
         self._share = SHARE
 
     def pass_to(self, now_ms: int, outage: bool) -> None:
-        """Credits the time until `now_ms`; from then on an `outage` brings more."""
-        self._balance = min(self._balance + self._share * (now_ms - self._at_ms), self.most_ms)
+        """Credits the time until `now_ms`; from then on an `outage` brings more. A clock set back brings nothing."""
+        self._balance = min(self._balance + self._share * max(now_ms - self._at_ms, 0), self.most_ms)
         self._at_ms = now_ms
         self._share = OUTAGE_SHARE if outage else SHARE
 

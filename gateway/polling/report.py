@@ -86,4 +86,5 @@ class Reporter:
         return chosen
 
     def _is_news(self, band: Band, last: _Told, value: int, quality: int, at_ms: int) -> bool:
-        return quality != last.quality or at_ms - last.at_ms >= self._heartbeat_ms or band.left(value, last.value)
+        age_ms = at_ms - last.at_ms  # negative when the clock had been wrong and was set back
+        return quality != last.quality or not 0 <= age_ms < self._heartbeat_ms or band.left(value, last.value)

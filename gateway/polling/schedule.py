@@ -119,6 +119,8 @@ class LineSchedule:
         self._surprises = 0
         """Devices that fell silent since one answered last."""
         self._tried_last = False
+        self._now_ms = now_ms
+        """The latest time that was heard of."""
         self._heap: list[tuple[int, int]] = []
         for index, device in enumerate(self._devices):
             if device.groups:
@@ -132,6 +134,7 @@ class LineSchedule:
         """How long nothing is due: 0 when `take` has a visit now; None for a line without devices."""
         if not self._devices:
             return None
+        self._pass_to(now_ms)
         if self._frozen:
             return 0
         wait = self._midnight_ms - now_ms
@@ -147,6 +150,7 @@ class LineSchedule:
 
         The device is out of the schedule until `answered`, `failed`, `missed` or `release`.
         """
+        self._pass_to(now_ms)
         if now_ms >= self._midnight_ms:
             self._freeze(now_ms)
         if self._frozen and (visit := self._take_frozen(now_ms)) is not None:
@@ -215,6 +219,17 @@ class LineSchedule:
     def _out(self) -> bool:
         """Whether the whole line seems to be silent."""
         return self._alive == 0 or self._surprises >= _SURPRISES_OF_AN_OUTAGE
+
+    def _pass_to(self, now_ms: int) -> None:
+        """When the clock had been wrong and was set back, slots of the time that it showed are not waited for."""
+        if now_ms < self._now_ms:
+            self._midnight_ms = self._next_midnight(now_ms)
+            for index, device in enumerate(self._devices):
+                device.heard_ms, device.tried_ms = min(device.heard_ms, now_ms), min(device.tried_ms, now_ms)
+                device.advance(device.groups, now_ms)
+                if device.key is not None or self._waiting.pop(index, None) is not None:
+                    self._stand(index, min(device.due.values()))
+        self._now_ms = now_ms
 
     def _stand_for_retry(self, visit: Visit, now_ms: int) -> None:
         device = self._devices[visit.device]

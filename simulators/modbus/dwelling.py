@@ -61,7 +61,7 @@ class Dwelling:
 
     def milliampere(self, at_s: int, phase: int, share: int) -> int:
         """Current that carries 1/share of the power at a power factor of 0.95."""
-        return self.rate(at_s) * 1_000_000_000 // (share * 950 * self.millivolt(at_s, phase) // 1_000)
+        return self.rate(at_s) * 1_000_000_000 // (share * 950 * self.millivolt(at_s, phase))
 
     def _window(self, channel: str, slot: int) -> tuple[int, int, list[int]]:
         amounts = curves.slot_amounts(self._seed, self._device, self._medium, self._tz, slot + _WINDOW_SLOTS, channel)

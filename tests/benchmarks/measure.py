@@ -1,6 +1,7 @@
 """What a benchmark returns, and how it is printed."""
 
 import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import cpu_count
@@ -48,7 +49,8 @@ class Bound:
 
 def show(measures: Sequence[Measure | Bound]) -> None:
     """Prints the comparisons with the machine they were made on."""
-    console = Console()
+    # Into a file or a pipe as wide as it is: a table of broken words cannot be compared.
+    console = Console(width=None if sys.stdout.isatty() else 200)
     table = Table(
         title=f"{platform.processor() or platform.machine()}, {cpu_count()} cores, Python {platform.python_version()}"
     )

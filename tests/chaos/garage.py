@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -22,28 +22,33 @@ class RememberingLane(Lane):
 
     def __init__(self, broker: MqttEndpoint, prefix: str, sn: str) -> None:
         super().__init__(broker, prefix, sn, passing_s=_PASSING_S)
-        self.told: list[Recognised | Passed] = []
+        self.passed: list[str] = []
+        """Plates of the vehicles that drove through."""
+        self._told: list[Recognised | Passed] = []
+        self._plates: dict[str, str] = {}
 
     async def say(self, event: object) -> None:
         """Says and remembers."""
-        if isinstance(event, Recognised | Passed) and not event.offline:
-            self.told.append(event)
+        if isinstance(event, Recognised):
+            self._plates[event.id] = event.plate
+            self._told.append(event)
+        elif isinstance(event, Passed):
+            self.passed.append(self._plates[event.id])
+            self._told.append(event)
         await super().say(event)  # type: ignore[arg-type]  # what came in goes out
 
     async def tell_again(self) -> None:
         """Everything since the last time, in order."""
-        told, self.told = self.told, []
+        told, self._told = self._told, []
         for event in told:
             await super().say(msgspec.structs.replace(event, offline=True))
 
 
 @dataclass
 class Garage:
-    """Vehicles arrive one after the other; each waits until the barrier opens. `passed` are event ids that went in."""
+    """Vehicles arrive one after the other; each waits until the barrier opens."""
 
     lane: RememberingLane
-    passed: list[tuple[str, str]] = field(default_factory=list)
-    """(event id, plate) of every vehicle that drove through."""
     _driving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Garage":
@@ -52,9 +57,13 @@ class Garage:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.rest()
+        await self.lane.__aexit__()
+
+    async def rest(self) -> None:
+        """No more vehicles come."""
         assert self._driving is not None
         await end(self._driving)
-        await self.lane.__aexit__()
 
     async def _drive(self) -> None:
         number = 0
@@ -68,7 +77,6 @@ class Garage:
                         await standing.left.wait()
                 if not standing.left.is_set() and self.lane.standing is not None:
                     await self.lane.recognise(plate)  # cameras repeat themselves while a vehicle stands there
-            self.passed.append((standing.event_id, plate))
             await asyncio.sleep(0.2)
 
 

@@ -79,7 +79,7 @@ class People:
 
     async def project(self, code: str | None = None, currency: str = "CNY") -> Project:
         """A new project in Asia/Shanghai."""
-        name = code or f"p{next(self._numbers)}"
+        name = code or f"project-{next(self._numbers)}"
         async with self.db.transaction(SYSTEM) as conn:
             return await estate.create_project(conn, name, name.upper(), "Asia/Shanghai", currency)
 

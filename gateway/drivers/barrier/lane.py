@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -21,6 +22,8 @@ from gateway.drivers.base import CommandOutcome
 _PASSAGE_NAMESPACE: Final = uuid.UUID("6f1b6bd2-5d7e-5c0f-9a8e-2f5b1d6c7a34")
 _VISITS_KEPT: Final = 16
 """Vehicles that stay known at one lane at most; who was never seen leaving is forgotten, oldest first."""
+
+_FINISHED_KEPT: Final = 256
 
 _log = structlog.get_logger(__name__)
 
@@ -80,6 +83,8 @@ class Lane:
         self._clock = clock
         self._policy = AccessPolicy(settings.temporary_allowed, settings.cloud_silent)
         self._visits: dict[str, Visit] = {}
+        self._finished: deque[str] = deque(maxlen=_FINISHED_KEPT)
+        """Recognitions whose end is told, newest last: a device may tell it again."""
         self._last: Recognised | None = None
         self._watches: set[asyncio.Task[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
@@ -177,6 +182,8 @@ class Lane:
             image=event.image,
         )
         visit = Visit(passage, event.id)
+        if event.id in self._finished:  # told again, or the device counts from the beginning
+            self._finished.remove(event.id)
         self._visits[passage.id] = visit
         while len(self._visits) > _VISITS_KEPT:
             self._visits.pop(next(iter(self._visits)))
@@ -216,15 +223,19 @@ class Lane:
             await self._let_through(visit)
 
     async def _passed(self, event: Passed) -> None:
+        if event.id in self._finished:
+            self.counters.duplicates += 1
+            return
         self.counters.passed += 1
-        visit = self._meant(event.id) or self._newest(opened=True) or self._newest(opened=False)
+        visit = self._meant(event.id) if event.id else self._newest(opened=True) or self._newest(opened=False)
         if visit is None:
             await self._memory.finish(self._unrecognised(event))
             return
         await self._finish(visit, Outcome.PASSED, event)
 
     async def _turned_back(self, event: TurnedBack) -> None:
-        visit = self._meant(event.id) or self._newest(opened=False)
+        # A device that names the vehicle means no other, also when that one is gone already.
+        visit = self._meant(event.id) if event.id else self._newest(opened=False)
         if visit is not None:
             await self._finish(visit, Outcome.TURNED_BACK, event)
 
@@ -233,6 +244,7 @@ class Lane:
 
     async def _finish(self, visit: Visit, outcome: Outcome, event: Passed | TurnedBack) -> None:
         self._visits.pop(visit.passage.id)
+        self._finished.append(visit.event_id)
         await self._memory.finish(
             msgspec.structs.replace(
                 visit.passage,

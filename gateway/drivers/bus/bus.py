@@ -240,6 +240,8 @@ class Bus:
             failure = LineDown(self._hang_up)
             self._welcome_at = self._time() + _HANG_UP_REST_S
         self._pipe = self._receiver = None
+        if self._open is not None and self._open.changes:
+            failure = NoAnswer(str(failure))  # it was sent, and may have been carried out
         self._fail(failure)
 
     def _judged(self, question: Question[T], data: bytes) -> T | None:

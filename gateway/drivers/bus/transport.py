@@ -72,6 +72,8 @@ class TcpMedium:
             raise LineDown(f"{self} closes the connection while it is opened") from error
         except OSError as error:
             raise LineDown(f"{self} does not accept connections: {_reason(error)}") from error
+        except UnicodeError as error:  # what could not be a name at all
+            raise LineDown(f"{self} does not accept connections: {error}") from error
         return transport
 
 

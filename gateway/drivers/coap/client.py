@@ -99,6 +99,7 @@ class CoapClientLine:
                 backoff.succeeded()
             except _Failed as reason:
                 meter.stats.failures_in_a_row += 1
+                meter.stats.last_error = str(reason)
                 wait = backoff.next_wait()
                 if meter.stats.failures_in_a_row == 1:
                     log.warning("device-failed", line=self.stats.name, device=meter.device, reason=str(reason))

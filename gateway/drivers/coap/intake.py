@@ -11,6 +11,7 @@ from gateway.drivers.coap.history import Memory, dated
 from gateway.drivers.coap.readings import Channels
 from gateway.drivers.coap.senml import Record
 from gateway.drivers.coap.settings import CoapDevice
+from gateway.drivers.instants import next_instant
 from gateway.health.stats import DeviceStats, IntakeCounters
 from gateway.templates.base import DeviceTemplate
 from gateway.templates.senml import SenmlTemplate
@@ -65,7 +66,7 @@ class Intake:
 
     def arrival_ms(self) -> int:
         """The time of a pack that is here now; never the same twice, which would make two values one."""
-        self._last_arrival_ms = max(self._clock.now_ms(), self._last_arrival_ms + 1)
+        self._last_arrival_ms = next_instant(self._clock.now_ms(), self._last_arrival_ms)
         return self._last_arrival_ms
 
     def points(self, meter: Meter, records: Sequence[Record], arrival_ms: int) -> list[Point]:

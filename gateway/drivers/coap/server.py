@@ -140,6 +140,8 @@ class CoapServerLine:
         except PayloadTooLarge as problem:
             raise error.RequestEntityTooLarge(str(problem)) from problem
         except BadPayload as problem:
+            if meter is not None:
+                meter.stats.last_error = str(problem)
             log.warning("coap-pack-refused", line=self.stats.name, device=meter and meter.device, reason=str(problem))
             raise error.BadRequest(str(problem)) from problem
         finally:
@@ -236,7 +238,7 @@ class _Door(Resource):  # type: ignore[misc]  # aiocoap is untyped
             block = request.opt.block1
             if block is not None and block.more and block.block_number == 0:
                 self._begin_upload(asyncio.get_running_loop().time())
-        return True
+        return bool(request.code is POST)  # nothing else is answered, nor kept until it is whole
 
     def _begin_upload(self, now: float) -> None:
         while self._begun and self._begun[0] < now - _BLOCKS_KEPT_S:

@@ -39,24 +39,31 @@ class ClockSetter:
         self._readers = [(one.part, one.minus, reader(at, self._unpack.position[at])) for one, at in self._layouts]
 
     async def set(self, local_now: Callable[[], datetime]) -> CommandOutcome:
-        """Writes what `local_now` gives, reads it back. Raises LineDown when nothing of the time was sent."""
+        """Writes what `local_now` gives, reads it back. Raises LineDown when nothing of the time was sent.
+
+        Of several writes only the first decides alone: once it is taken, what the clock shows does.
+        """
         try:
             await write_all(self._wire, self._unit, self._clock.before)
         except DeviceError as error:
             return CommandOutcome(CommandState.FAILED, f"not set, the write before it failed: {error}")
+        first, *others = (*self._writes(local_now()), *self._clock.after)
         doubt = ""
         try:
-            await write_all(self._wire, self._unit, self._writes(local_now()))
-            await write_all(self._wire, self._unit, self._clock.after)
+            await write_all(self._wire, self._unit, (first,))
         except DeviceError as error:
             if isinstance(error, ExceptionReply) and error.code not in IN_DOUBT:
                 return CommandOutcome(CommandState.FAILED, f"refused: {error}")
             doubt = f"the write was not confirmed: {error}; "
         try:
+            await write_all(self._wire, self._unit, () if doubt else others)
+        except (DeviceError, LineDown) as error:
+            doubt = f"a later write failed: {error}; "
+        try:
             shown = await self.read()
         except (DeviceError, LineDown) as error:
             return CommandOutcome(CommandState.UNCERTAIN, f"{doubt}the clock cannot be read: {error}")
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             return CommandOutcome(CommandState.FAILED, f"{doubt}the clock shows no time: {error}")
         off = shown - local_now()
         if abs(off) > timedelta(seconds=self._clock.tolerance_s):
@@ -64,7 +71,7 @@ class ClockSetter:
         return CommandOutcome(CommandState.DONE, f"the clock shows {shown}")
 
     async def read(self) -> datetime:
-        """What the clock shows. Raises DeviceError, LineDown, and ValueError for what is no time."""
+        """What the clock shows. Raises DeviceError, LineDown; ValueError and OverflowError for what is no time."""
         await self._unlock()
         registers: list[int] = []
         while len(registers) < self._count:

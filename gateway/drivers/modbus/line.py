@@ -61,6 +61,11 @@ class ModbusLine:
         """Whether a request can be sent now."""
         return self.bus.connected
 
+    @property
+    def connection(self) -> int:
+        """The number of the connection that stands, 0 while none does."""
+        return self.turns.connects if self.connected else 0
+
     async def connect(self) -> None:
         """Opens a fresh connection. Raises LineDown."""
         await self.bus.connect()

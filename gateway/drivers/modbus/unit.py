@@ -8,11 +8,12 @@ from typing import Final
 import structlog
 
 from gateway.drivers.base import Groups, ReadOutcome
+from gateway.drivers.instants import next_instant
 from gateway.drivers.modbus.numbers import Absent, Raw
 from gateway.drivers.modbus.planner import Block
 from gateway.drivers.modbus.program import Program, Programs, Read
 from gateway.drivers.modbus.wire import UNREACHED, ModbusWire, write_all
-from gateway.errors import ExceptionReply, MalformedReply, NoAnswer
+from gateway.errors import ExceptionReply, LineDown, MalformedReply, NoAnswer
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +34,8 @@ class Unit:
         """`name` is for the log."""
         self.number, self.wire, self.programs = number, wire, programs
         self._name = name
-        self._unlocked = False
+        self._unlocked_on = 0
+        """The connection on which it was unlocked; 0 when it has to be unlocked anew."""
         self._constants: list[Raw] = [Absent.ERROR] * programs.constant_count
         self._constants_until = 0
         self._last_taken = 0
@@ -44,25 +46,33 @@ class Unit:
         """(when it came, outcome) for members that have not asked since a visit."""
 
     async def read(self, member: int, groups: Groups, now_ms: Callable[[], int]) -> ReadOutcome:
-        """The outcome of one member: of a visit now, or of one just made for another. Raises LineDown."""
+        """The outcome of one member: of a visit now, or of one just made for another.
+
+        Raises LineDown when the line is lost before anything came for it.
+        """
         async with self._busy:
             came, waiting = self._waiting.pop((member, groups), (0, None))
-            if waiting is not None and now_ms() - came <= _OTHERS_HOLD_MS:
+            if waiting is not None and 0 <= now_ms() - came <= _OTHERS_HOLD_MS:
                 return waiting
-            outcomes = await self._visit(groups, now_ms)
+            outcomes, lost = await self._visit(groups, now_ms)
             for other, outcome in enumerate(outcomes):
-                if other != member:
+                if other != member and (lost is None or outcome.answered):
                     self._waiting[other, groups] = (now_ms(), outcome)
+            if lost is not None and not outcomes[member].answered:
+                raise lost
             return outcomes[member]
 
     async def unlock(self) -> None:
         """Writes what makes the device readable, if it is due. Raises DeviceError, LineDown."""
+        unlocked = self._unlocked_on != 0 and self._unlocked_on == self.wire.connection
         for unlock in self.programs.unlocks:
-            if not (self._unlocked and unlock.every == "connection"):
+            if not (unlocked and unlock.every == "connection"):
                 await write_all(self.wire, self.number, unlock.writes)
-        self._unlocked = True
+        self._unlocked_on = self.wire.connection
 
-    async def _visit(self, groups: Groups, now_ms: Callable[[], int]) -> Outcomes:
+    async def _visit(self, groups: Groups, now_ms: Callable[[], int]) -> tuple[Outcomes, LineDown | None]:
+        """What came, and what ended it when that was the line."""
+        lost: LineDown | None = None
         outcomes = [ReadOutcome() for _ in self.programs.members]
         try:
             await self._prepare(outcomes, now_ms)
@@ -77,16 +87,20 @@ class Unit:
             for outcome in outcomes:
                 outcome.timeouts += 1
                 outcome.error = str(error)
+        except LineDown as error:
+            lost = error
+            for outcome in outcomes:
+                outcome.error = str(error)
         if outcomes[0].malformed or outcomes[0].timeouts:
             # It may have been without power, or have been exchanged.
-            self._unlocked, self._constants_until = False, 0
+            self._unlocked_on = self._constants_until = 0
             self._lacking.clear()
-        return outcomes
+        return outcomes, lost
 
     async def _prepare(self, outcomes: Outcomes, now_ms: Callable[[], int]) -> None:
         """Unlocks the device and reads what never changes, as far as that is due. Raises DeviceError."""
         await self.unlock()
-        if self._constants and now_ms() >= self._constants_until:
+        if self._constants and not 0 < self._constants_until - now_ms() <= _CONSTANTS_HOLD_MS:
             await self._read_constants(outcomes)
             self._constants_until = now_ms() + _CONSTANTS_HOLD_MS
 
@@ -115,8 +129,7 @@ class Unit:
 
     async def _read(self, read: Read, outcomes: Outcomes, now_ms: Callable[[], int]) -> None:
         registers = await self._ask(read.block, outcomes)
-        # Never the same time twice, which would make two values of a channel one.
-        self._last_taken = taken = max(now_ms(), self._last_taken + 1)
+        self._last_taken = taken = next_instant(now_ms(), self._last_taken)
         for member, decoder in read.decoders:
             readings, missing, errors = decoder.decode(registers, self._constants)
             outcome = outcomes[member]

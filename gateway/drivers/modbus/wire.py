@@ -14,6 +14,10 @@ IN_DOUBT: Final = (5, 11)
 class ModbusWire(Protocol):
     """Carries reads and writes to any unit; one transaction at a time."""
 
+    @property
+    def connection(self) -> int:
+        """The number of the connection that stands, 0 while none does: the next transaction then opens another."""
+
     async def read(self, unit: int, function: int, address: int, count: int) -> Sequence[int]:
         """`count` registers by function 3 or 4, coils as 0 and 1 by 1 or 2, from the zero-based `address`.
 

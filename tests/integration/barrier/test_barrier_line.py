@@ -10,6 +10,7 @@ from gateway.access.decision import AccessState
 from gateway.contract import codec
 from gateway.contract.messages import Action, Outcome, Passage
 from gateway.drivers.barrier import BarrierLine
+from gateway.drivers.barrier.dialect import Passed
 from gateway.outbox import Outbox, OutboxError
 from gateway.tasks import end
 from simulators.barrier.cli import simulate
@@ -69,6 +70,28 @@ async def test_exit_waits_for_the_signed_command(
     assert passed.id == arrived.id
     assert passed.taken_at == arrived.taken_at
     assert passed.decision == "command"
+
+
+async def test_a_passing_told_again_moves_no_other_vehicle(
+    mosquitto: Mosquitto, cloud: Cloud, lanes: Lanes, outbox: Outbox
+) -> None:
+    async with running_gateway(outbox, mosquitto, cloud):
+        first = await lanes[1].arrive("京A11111")
+        await until(lambda: len(cloud.passages) == 1)
+        command = cloud.command("lane-out", arguments={"passage": cloud.passages[0].id})
+        await cloud.send(codec.encode_command(command))
+        await gone(first.left)
+        await until(lambda: len(told(cloud, "京A11111")) == 2)
+        await lanes[1].arrive("京A22222")
+        await until(lambda: len(told(cloud, "京A22222")) == 1)
+        # The camera was cut off for a moment and tells what it does not know to have been heard.
+        for again in (Passed(id=first.event_id, taken_at=1_700_000_000_000, offline=True),) * 2:
+            await lanes[1].say(again)
+        await lanes[1].turn_back()
+        await until(lambda: len(told(cloud, "京A22222")) == 2)
+    assert told(cloud, "京A22222") == [("arrived", "await-cloud"), ("turned-back", "await-cloud")]
+    assert len(told(cloud, "京A11111")) == 2
+    assert len(cloud.passages) == 4
 
 
 async def test_a_command_for_a_vehicle_that_is_gone_opens_nothing(

@@ -205,9 +205,10 @@ async def test_nobody_listens() -> None:
             await modbus.read(1, 3, 0, 1)
 
 
-async def test_a_host_that_has_no_address() -> None:
-    with pytest.raises(LineDown, match=r"no-such-host\.invalid:502 does not accept connections"):
-        await line(TcpMedium("no-such-host.invalid", 502), Mbap()).connect()
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "no..name", "a" * 64])
+async def test_a_host_that_has_no_address(host: str) -> None:
+    with pytest.raises(LineDown, match=rf"{host}:502 does not accept connections"):
+        await line(TcpMedium(host, 502), Mbap()).connect()
 
 
 async def test_a_peer_that_hangs_up_at_once() -> None:

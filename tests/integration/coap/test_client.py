@@ -128,6 +128,7 @@ async def test_bad_answers_are_counted_and_nothing_is_used(answer: Message, coun
         async with observing(recording, meter.port) as line:
             stats = line.stats.devices[0]
             await until(lambda: getattr(stats, counter) == 1)
+            await until(lambda: stats.last_error)
             assert (stats.answers, stats.exceptions + stats.malformed, stats.timeouts) == (0, 1, 0)
             assert recording.points == []
             del meter.answer  # the meter is well again

@@ -230,6 +230,7 @@ async def test_bad_packs_are_refused_with_the_reason(
         malformed = line.stats.devices[1].malformed if path != "senml" else line.counters.malformed
         assert malformed == 1
         assert line.stats.devices[1].answers == 0
+        assert (line.stats.devices[1].last_error != "") is (code == "4.00" and path != "senml")
     assert recording.points == []
 
 
@@ -372,6 +373,17 @@ async def test_uploads_that_are_begun_and_left_take_a_bounded_memory(monkeypatch
         answers = [await post(context, line, "m/w-2", b" " * 2_000 + pack("1.5"), JSON) for _ in range(3)]
         assert [answer.code.dotted for answer in answers] == ["2.04", "2.04", "5.03"]
         assert (await post(context, line, "m/w-2", pack("1.5"), JSON)).code.dotted == "2.04"
+
+
+@pytest.mark.parametrize("code", [2, 3, 5, 6], ids=["POST", "PUT", "FETCH", "PATCH"])
+async def test_only_packs_are_put_together(code: int) -> None:
+    async with pushed_to(Recording()) as line:
+        wire = Datagrams(line.port)
+        # Uri-Path m, w-2; Content-Format; Block1: number 0, more to come, blocks of 1024.
+        await wire.send(bytes([0x41, code]) + b"\0\x01\x09\xb1m\x03w-2\x11\x6e\xd1\x02\x0e\xff" + b" " * 1024)
+        answer = await wire.receive()
+        assert answer is not None
+        assert answer[1] == (0x5F if code == 2 else 0x85)  # 2.31 Continue, 4.05 Method Not Allowed
 
 
 async def test_a_port_that_is_taken_is_never_shared_and_is_tried_again() -> None:

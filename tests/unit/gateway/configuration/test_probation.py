@@ -1,9 +1,15 @@
 """What a changed site owes: an answer wherever there was one before, and nothing else."""
 
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.configuration.probation import proofs_of
+from gateway.configuration.probation import Probation, proofs_of
+from gateway.outbox import Outbox
 from gateway.plant import Changes
 
 
@@ -30,6 +36,17 @@ def test_what_was_silent_or_is_untouched_owes_nothing() -> None:
     devices = {"line e": ("e-1",), "line w": ("w-1",)}
     alive = {"line e": frozenset[str](), "line w": frozenset({"w-1"})}
     assert proofs_of(alive, Changes(kept=("line w",), replaced=("line e",)), devices) == {}
+
+
+async def test_a_report_that_the_disk_did_not_take_proves_no_cloud(tmp_path: Path) -> None:
+    outbox = Outbox.open(tmp_path / "outbox.sqlite", 1 << 30)
+    nothing: Any = None
+    probation = Probation(nothing, outbox, 0, {})
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await probation.run()
+    assert probation.lacking(60) == "no acknowledgement of the cloud within 60 s"
+    outbox.close()
 
 
 CODES = st.frozensets(st.sampled_from([f"m-{n}" for n in range(80)]))

@@ -1,5 +1,6 @@
 """With what a gateway starts: what was confirmed, what is on probation once more, or the way back."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,22 @@ def test_what_does_not_fit_gives_way_to_the_one_before_and_that_to_the_site_file
     both = kept(ConfigurationState.CONFIRMED, running=periods(7, wrong), previous=periods(5, wrong))
     resumed = started(tmp_path, both)
     assert (resumed.running.site, resumed.kept.running) == (SITE, None)
+
+
+def test_a_full_disk_keeps_nobody_from_starting_with_what_he_ran_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = kept(ConfigurationState.CONFIRMED)
+    started(tmp_path, before)
+
+    def refuse(self: Path, *_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    for _ in range(2):
+        resumed = resume(ConfigurationStore(tmp_path), Running(SITE, LIBRARY), NOW)
+        assert resumed.running.site.periods.billing_s == 7
 
 
 def test_a_site_file_that_forbids_it_runs_alone(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """A damaged file is never taken for a sound one, never silently replaced, and what is readable comes back."""
 
+import asyncio
+import errno
 import random
 import sqlite3
 import subprocess
@@ -11,7 +13,7 @@ import pytest
 from gateway.contract import codec, stored
 from gateway.contract.messages import GapReason, Point
 from gateway.contract.topics import Up
-from gateway.outbox import Outbox, OutboxDamaged, OutboxError
+from gateway.outbox import Outbox, OutboxDamaged, OutboxError, damage
 from gateway.outbox.damage import files_set_aside, lost_commits, wal_of
 from gateway.outbox.salvage import Salvage
 from tests.unit.gateway.outbox.bodies import START, gaps, put_out_of_step
@@ -127,6 +129,38 @@ async def test_an_index_out_of_step_with_its_table_is_damage(tmp_path: Path) -> 
         await outbox.waiting(4, 4)
     outbox.close()
     await assert_begun_anew(path, files_set_aside(path)[0].read_bytes())
+
+
+async def test_an_index_whose_oldest_row_is_missing_is_damage_to_who_counts_too(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite"
+    filled(path, 10)
+    put_out_of_step(path, 1)
+    outbox = Outbox.open(path, 1 << 30)
+    with pytest.raises(OutboxDamaged, match="row 1,"):
+        await outbox.stats()
+    outbox.close()
+    await assert_begun_anew(path, files_set_aside(path)[0].read_bytes())
+
+
+async def test_damage_that_cannot_be_set_aside_ends_the_outbox_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "outbox.sqlite"
+    filled(path, 10)
+    put_out_of_step(path, 5)
+    outbox = Outbox.open(path, 1 << 30)
+
+    def refuse(file: Path) -> Path:
+        raise OSError(errno.EROFS, "Read-only file system", str(file))
+
+    monkeypatch.setattr(damage, "set_aside", refuse)
+    async with asyncio.timeout(10):
+        with pytest.raises(OutboxDamaged, match="row 5"):
+            await outbox.waiting(0, 10)
+        with pytest.raises(OutboxDamaged):
+            await outbox.put(Up.READINGS, b"[1]")
+    outbox.close()
+    assert path.exists()
 
 
 async def test_a_log_with_damage_in_its_middle_is_not_cut_off_silently(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class Line:
     trip_ms: int = 50
     midnight: NextMidnight = no_midnight
     clock_steps: Sequence[tuple[int, int]] = ()
-    """(real time, how far the wall clock then leaps forward)."""
+    """(real time, how far the wall clock then leaps; back when negative)."""
     seen: list[Seen] = field(default_factory=list)
     """In real time."""
 

@@ -49,6 +49,13 @@ def test_what_is_told_stands_for_what_is_not(band: str, heartbeat_s: int, visits
         assert now - since < heartbeat_s * 1_000
 
 
+def test_what_was_told_at_a_time_that_is_given_up_is_told_again() -> None:
+    by = reporter({VOLTAGE: "5 V"})
+    assert told(by, 10**12, {VOLTAGE: 230_000})
+    assert told(by, 0, {VOLTAGE: 230_000})
+    assert not told(by, 1_000, {VOLTAGE: 230_000})
+
+
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=50))
 def test_billing_registers_are_always_told_and_states_on_change(states: list[int]) -> None:
     by, before = reporter({}), None

@@ -231,6 +231,22 @@ def test_a_clock_that_leaps_causes_neither_a_storm_nor_a_pause(leaps: list[tuple
         assert len(at) - 2 <= 5 * MINUTE / 15_000 + len(steps) + midnights_passed + 1
 
 
+@given(
+    st.integers(0, 2 * MINUTE),
+    st.integers(2 * 24 * HOUR, 4_000 * 24 * HOUR),
+    st.integers(1, 20),
+    st.integers(0, 3),
+)
+def test_a_wrong_time_that_is_given_up_stops_no_line(at: int, back: int, count: int, dead: int) -> None:
+    line = Line(count, lambda index, _: index >= dead, midnight=SHANGHAI, clock_steps=[(START + at, -back)])
+    line.run(5 * MINUTE)
+    for index in range(dead, count):
+        answered = [START, *line.answered_by(index), START + 5 * MINUTE]
+        assert max(after - before for before, after in pairwise(answered)) <= 2 * 15_000 + count * 50 * 2 + dead * 1_000
+    for index in range(min(dead, count)):
+        assert any(one.device == index and one.at_ms > START + at for one in line.seen), "it is still asked"
+
+
 @pytest.mark.parametrize(
     ("zone", "before", "midnight"),
     [

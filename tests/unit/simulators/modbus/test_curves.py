@@ -97,3 +97,10 @@ def test_a_heat_meter_shows_the_water_that_carried_its_heat() -> None:
 def test_every_channel_but_states_has_something_to_show(quantity: str) -> None:
     medium = "electricity" if BY_CODE[quantity].number < 70 else "heat"
     assert Dwelling(1, "x-1-0101", medium, ZONE).value(quantity, START) > 0
+
+
+def test_power_is_voltage_times_current_times_power_factor() -> None:
+    home = Dwelling(1, "e-1-0101", "electricity", ZONE)
+    at = START + 100 * 86_400 + 19 * 3_600
+    power_mw = 3 * home.value("voltage_l1", at) * home.value("current_l1", at) * 950 // 1_000_000
+    assert abs(power_mw - 1_000 * home.value("power_active_total", at)) <= 1_000

@@ -1,6 +1,7 @@
 """The owner of a bus: rests exact to the microsecond, answers never mixed up, nobody cancels what is on the wire."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -324,6 +325,23 @@ def test_who_hangs_up_before_he_said_anything_is_left_alone_for_a_while() -> Non
         assert wire.medium.openings == 2
 
     on_a_wire(test)
+
+
+@pytest.mark.parametrize("of_tls", [False, True])
+def test_an_order_that_was_sent_may_have_arrived_though_the_other_side_hung_up(of_tls: bool) -> None:
+    async def test(wire: Wire) -> None:
+        alert = ssl.SSLError(1, "alert")
+        alert.reason = "TLSV1_ALERT_UNKNOWN_CA"
+        wire.faults.forced = Fault.SILENT
+        ordering = asyncio.ensure_future(wire.line.write(1, 6, 310, [0x55]))
+        while wire.bus._open is None:
+            await asyncio.sleep(0.001)
+        assert wire.medium.receiver is not None
+        wire.medium.receiver.connection_lost(alert if of_tls else None)
+        with pytest.raises(NoAnswer):
+            await ordering
+
+    on_a_wire(test, converter=True)
 
 
 def test_closing_ends_the_wait_and_what_comes_afterwards_reaches_nobody() -> None:

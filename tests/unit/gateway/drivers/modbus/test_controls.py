@@ -222,6 +222,44 @@ async def test_a_clock_that_cannot_be_set(failing: tuple[str, int], failure: Exc
     assert (await setter.set(lambda: NOON)).state is state
 
 
+@pytest.mark.parametrize(
+    ("address", "failure", "state"),
+    [
+        (62, LineDown("cut"), CommandState.FAILED),
+        (62, ExceptionReply(3), CommandState.FAILED),
+        (400, LineDown("cut"), CommandState.DONE),
+        (400, ExceptionReply(3), CommandState.DONE),
+    ],
+)
+async def test_a_clock_of_which_a_part_was_written_is_judged_by_what_it_shows(
+    address: int, failure: Exception, state: CommandState
+) -> None:
+    wire, setter = clock_bench(function=6, after=[KEY | {"address": 400}])
+
+    def fails(asked: Asked) -> None:
+        if asked[:1] == ("write",) and asked[2] == address:
+            raise failure
+
+    wire.fails = fails
+    outcome = await setter.set(lambda: NOON)
+    assert outcome.state is state
+    if state is CommandState.FAILED:
+        assert outcome.detail.startswith("a later write failed")
+    assert wire.asked[-1][0] == "read"
+
+
+@pytest.mark.parametrize("kind", ["epoch", "year"])
+async def test_a_clock_that_shows_a_time_beyond_all_bounds_has_failed(kind: str) -> None:
+    parts = ["epoch"] if kind == "epoch" else ["year", "month", "day", "hour", "minute"]
+    fields = [{"part": part, "address": 60 + 4 * index, "type": "u64"} for index, part in enumerate(parts)]
+    whole = template({}, controls={"clock": {"fields": fields, "tolerance_s": 60}})
+    wire = DirectWire(whole)
+    assert whole.controls.clock is not None
+    wire.meter._fixed = {(3, 60): 0x7FFF}
+    wire.meter.controls.clock_words = lambda: (3, {})  # type: ignore[method-assign]
+    assert (await clock_of(wire, whole.controls.clock).set(lambda: NOON)).state is CommandState.FAILED
+
+
 async def test_a_clock_whose_answer_is_lost_is_judged_by_what_it_shows() -> None:
     wire, setter = clock_bench()
 

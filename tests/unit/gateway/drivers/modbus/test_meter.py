@@ -9,7 +9,7 @@ from gateway.drivers.base import Group, ReadOutcome
 from gateway.drivers.modbus.meter import ModbusMeter, modbus_meters
 from gateway.drivers.modbus.planner import TCP_COST
 from gateway.drivers.modbus.program import Member, Programs, compile_template
-from gateway.errors import ExceptionReply, MalformedReply, NoAnswer
+from gateway.errors import ExceptionReply, LineDown, MalformedReply, NoAnswer
 from gateway.templates.modbus import ModbusTemplate
 from tests.modbus_answers import template
 from tests.unit.gateway.drivers.modbus.wire import Asked, DirectWire
@@ -55,6 +55,14 @@ async def test_answers_never_share_a_time() -> None:
     assert [at for outcome in outcomes for at, _ in outcome.answers] == [1_000, 1_001, 1_002, 1_003]
 
 
+async def test_a_wrong_time_that_is_given_up_is_not_gone_on_from() -> None:
+    bench = Bench(template(VOLTAGE))
+    await bench.visit()
+    bench.wire.now_ms -= 10 * 365 * 86_400_000
+    outcome, _ = await bench.visit()
+    assert [at for at, _ in outcome.answers] == [bench.wire.now_ms]
+
+
 @pytest.mark.parametrize("failure", [NoAnswer("silent"), MalformedReply("noise"), ExceptionReply(11)])
 async def test_what_came_before_a_failure_is_kept(failure: Exception) -> None:
     bench = Bench(template(VOLTAGE, OTHER))
@@ -68,6 +76,39 @@ async def test_what_came_before_a_failure_is_kept(failure: Exception) -> None:
     assert channels(outcome) == {"voltage_l1"}
     assert (outcome.timeouts, outcome.malformed) == ((0, 1) if isinstance(failure, MalformedReply) else (1, 0))
     assert outcome.exceptions == 0
+
+
+async def test_what_came_before_the_line_was_lost_is_kept_and_nobody_is_to_blame() -> None:
+    bench = Bench(template(VOLTAGE, OTHER))
+
+    def fails(asked: Asked) -> None:
+        if asked[1] == 4:
+            raise LineDown("cut")
+
+    bench.wire.fails = fails
+    outcome, _ = await bench.visit()
+    assert channels(outcome) == {"voltage_l1"}
+    assert (outcome.timeouts, outcome.malformed, outcome.exceptions, outcome.error) == (0, 0, 0, "cut")
+    bench.wire.fails = lambda _: fails(("read", 4, 0, 1))
+    with pytest.raises(LineDown):
+        await bench.visit()
+
+
+async def test_whoever_got_nothing_of_his_unit_before_the_line_was_lost_asks_himself() -> None:
+    first, second = template(VOLTAGE), template(OTHER)
+    wire = DirectWire(first)
+    meters = modbus_meters(["a", "b"], 7, wire, Programs((Member(first), Member(second)), TCP_COST))
+
+    def fails(asked: Asked) -> None:
+        if asked[1] == 4:
+            raise LineDown("cut")
+
+    wire.fails = fails
+    assert channels(await meters[0].read(ALL, wire.clock)) == {"voltage_l1"}
+    with pytest.raises(LineDown):
+        await meters[1].read(ALL, wire.clock)
+    assert channels(await meters[0].read(ALL, wire.clock)) == {"voltage_l1"}
+    assert len(wire.taken()) == 4, "what the second visit gave the first meter is handed over without asking"
 
 
 @pytest.mark.parametrize("code", [1, 4, 6])
@@ -187,6 +228,17 @@ class TestUnlock:
         assert (await bench.visit())[0].timeouts == 1
         bench.wire.fails = lambda _asked: None
         assert (await bench.visit())[1][0] == self.WRITE
+
+    async def test_once_on_each_connection(self) -> None:
+        bench = self.bench("connection")
+        await bench.visit()
+        bench.wire.connection = 0  # hung up; the next transaction opens another
+        assert (await bench.visit())[1][0] == self.WRITE
+        bench.wire.connection = 1
+        await bench.visit()
+        bench.wire.connection = 2  # for another unit's sake
+        assert (await bench.visit())[1][0] == self.WRITE
+        assert (await bench.visit())[1] == [("read", 3, 0, 1)]
 
     async def test_what_stays_locked_is_not_read(self) -> None:
         bench = self.bench("visit")

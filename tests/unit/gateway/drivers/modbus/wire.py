@@ -21,6 +21,8 @@ class DirectWire:
         home = Dwelling(1, "m", template.medium.value, ZoneInfo("Asia/Shanghai"))
         self.meter = SimulatedMeter("m", template, home, lambda: self.now_ms)
         self.asked: list[Asked] = []
+        self.connection = 1
+        """As ModbusWire says."""
         self.fails: Callable[[Asked], None] = lambda _asked: None
 
     def clock(self) -> int:
