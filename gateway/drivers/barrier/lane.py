@@ -85,6 +85,8 @@ class Lane:
         self._visits: dict[str, Visit] = {}
         self._finished: deque[str] = deque(maxlen=_FINISHED_KEPT)
         """Recognitions whose end is told, newest last: a device may tell it again."""
+        self._owed: deque[Passage] = deque(maxlen=_FINISHED_KEPT)
+        """Ends of passages for which there was no room on the disk."""
         self._last: Recognised | None = None
         self._watches: set[asyncio.Task[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
@@ -102,6 +104,7 @@ class Lane:
 
     async def handle(self, event: Event) -> None:
         """One event of the device."""
+        await self._write_owed()
         match event:
             case Recognised():
                 await self._recognised(event)
@@ -229,7 +232,7 @@ class Lane:
         self.counters.passed += 1
         visit = self._meant(event.id) if event.id else self._newest(opened=True) or self._newest(opened=False)
         if visit is None:
-            await self._memory.finish(self._unrecognised(event))
+            await self._write(self._unrecognised(event))
             return
         await self._finish(visit, Outcome.PASSED, event)
 
@@ -245,7 +248,7 @@ class Lane:
     async def _finish(self, visit: Visit, outcome: Outcome, event: Passed | TurnedBack) -> None:
         self._visits.pop(visit.passage.id)
         self._finished.append(visit.event_id)
-        await self._memory.finish(
+        await self._write(
             msgspec.structs.replace(
                 visit.passage,
                 outcome=outcome,
@@ -253,6 +256,15 @@ class Lane:
                 offline=visit.passage.offline or event.offline,
             )
         )
+
+    async def _write(self, passage: Passage) -> None:
+        """Makes the end of a passage durable. When the disk takes nothing, tries again with each sign of the device."""
+        if not await self._memory.finish(passage):
+            self._owed.append(passage)
+
+    async def _write_owed(self) -> None:
+        while self._owed and await self._memory.finish(self._owed[0]):
+            self._owed.popleft()
 
     def _unrecognised(self, event: Passed) -> Passage:
         """Somebody went through whom no camera saw: tailgating, or a barrier opened by hand."""

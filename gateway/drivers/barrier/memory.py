@@ -66,13 +66,14 @@ class VisitMemory:
         """Remembers a visit and sends its passage as it stands."""
         visit.seq = await self._outbox.put(Up.PASSAGES, codec.encode_body([visit.passage]), also=_write(visit))
 
-    async def finish(self, passage: Passage) -> None:
-        """Sends the final passage and forgets the visit."""
-        await self._outbox.put(
+    async def finish(self, passage: Passage) -> bool:
+        """Sends the final passage and forgets the visit; False when the disk takes nothing, and nothing was done."""
+        seq = await self._outbox.put(
             Up.PASSAGES,
             codec.encode_body([passage]),
             also=lambda db: db.execute("DELETE FROM visit WHERE id = ?", (passage.id,)),
         )
+        return seq != 0
 
     async def taken_note_of(self, visit: Visit) -> bool:
         """Whether the cloud has acknowledged the arrival."""

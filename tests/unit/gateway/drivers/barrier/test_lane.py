@@ -1,0 +1,52 @@
+"""A lane on its own: what it does when the disk takes nothing."""
+
+from typing import Any
+
+from gateway.access.decision import AccessState
+from gateway.contract.messages import Outcome, Passage
+from gateway.drivers.barrier.dialect import KeepAlive, Order, Passed
+from gateway.drivers.barrier.lane import Answer, Lane
+from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
+
+
+class Memory:
+    """Takes passages while it has room."""
+
+    def __init__(self) -> None:
+        self.room = True
+        self.kept: list[Passage] = []
+
+    async def finish(self, passage: Passage) -> bool:
+        if self.room:
+            self.kept.append(passage)
+        return self.room
+
+
+def lane_over(memory: Any) -> Lane:
+    line = BarrierLineSettings.model_validate({
+        "name": "garage", "lot": "lot-1", "broker": {"host": "b"},
+        "lanes": [{"device": "lane-in", "sn": "IN", "direction": "entry"}],
+    })  # fmt: skip
+
+    async def give(settings: LaneSettings, order: Order) -> Answer:
+        raise AssertionError(f"nothing is ordered: {order}")
+
+    return Lane(line.lanes[0], line, memory, give, AccessState, lambda: 1_700_000_000_000)
+
+
+async def test_what_passed_while_the_disk_was_full_is_written_when_there_is_room_again() -> None:
+    memory = Memory()
+    lane = lane_over(memory)
+    memory.room = False
+    for number in (1, 2):
+        await lane.handle(Passed(taken_at=1_700_000_000_000 + number))
+    await lane.handle(KeepAlive(taken_at=1_700_000_001_000))
+    assert memory.kept == []
+    memory.room = True
+    await lane.handle(KeepAlive(taken_at=1_700_000_002_000))
+    assert [(passage.outcome, passage.taken_at) for passage in memory.kept] == [
+        (Outcome.PASSED, 1_700_000_000_001),
+        (Outcome.PASSED, 1_700_000_000_002),
+    ]
+    await lane.handle(KeepAlive(taken_at=1_700_000_003_000))
+    assert len(memory.kept) == 2
