@@ -21,13 +21,18 @@ def write_site(
     floors: int,
     state_directory: Path,
     broker_port: int,
+    health_port: int,
     line_ports: Iterable[int],
     cloud_keys: dict[str, str],
 ) -> None:
-    """Writes the site file. `line_ports` gives a port for each Modbus line, `cloud_keys` who may command."""
+    """Writes the site file. `line_ports` gives a port for each Modbus line, `cloud_keys` who may command.
+
+    On `health_port` the gateway tells `gatemeter gateway monitor` how it is.
+    """
     site = example_site()
     site["state_directory"] = str(state_directory)
     site["broker"]["port"] = broker_port
+    site["health_port"] = health_port
     site["cloud_keys"] = cloud_keys
     for line, port in zip(site["lines"], line_ports, strict=False):
         line["port"] = port

@@ -93,7 +93,7 @@ class Demo:
             await asyncio.to_thread(migrate, owner_dsn)
             await asyncio.to_thread(grant_logins, owner_dsn, secrets)
         with self._steps.step("Broker, ingest, worker, web"):
-            broker_port, *line_ports = processes.free_ports(1 + _LINES)
+            broker_port, health_port, *line_ports = processes.free_ports(2 + _LINES)
             broker = BrokerProcess(options.folder / "broker", processes.broker_clients(secrets), port=broker_port)
             installation = Installation(
                 options, secrets, owner_dsn, broker_port, tuple(line_ports), self._state.traffic_seed
@@ -105,6 +105,7 @@ class Demo:
                 floors=options.floors,
                 state_directory=options.folder / "gateway",
                 broker_port=broker_port,
+                health_port=health_port,
                 line_ports=line_ports,
                 cloud_keys={keys.command_key_id: keys.command_public_key()},
             )

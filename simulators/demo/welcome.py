@@ -19,6 +19,7 @@ def welcome(options: DemoOptions, secrets: dict[str, str], running: list[str]) -
         f"  Staff        {base}/",
         f"  Resident     {base}/home",
         f"  API          {base}/api/v1/openapi.json",
+        f"  Gateway      gatemeter gateway monitor --site {options.site_file}",
         "",
         *(f"  {login:<12} {secrets[login]}   {purpose}" for login, purpose in LOGINS.items()),
         "",

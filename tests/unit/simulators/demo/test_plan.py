@@ -34,6 +34,7 @@ def test_every_planned_device_is_on_a_line_of_the_site_and_no_other(tmp_path: Pa
         floors=floors,
         state_directory=tmp_path,
         broker_port=1883,
+        health_port=0,
         line_ports=range(2000, 2006),
         cloud_keys={},
     )
