@@ -1,6 +1,7 @@
 """What takes the bytes that come out of a medium."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import Final
 
 _PIECE: Final = 4_096
@@ -8,7 +9,7 @@ _PIECE: Final = 4_096
 costs more than all else that is done for a frame."""
 
 
-class Receiver(asyncio.BufferedProtocol):
+class Receiver(asyncio.BufferedProtocol, ABC):
     """Takes what arrives, piece by piece; `connection_lost` is called when no more can come."""
 
     def __init__(self) -> None:
@@ -23,6 +24,6 @@ class Receiver(asyncio.BufferedProtocol):
         """The event loop has put a piece there."""
         self.received(bytes(self._buffer[:nbytes]))
 
+    @abstractmethod
     def received(self, data: bytes) -> None:
         """Bytes that arrived."""
-        raise NotImplementedError
