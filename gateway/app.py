@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 OUTBOX_FILE: Final = "outbox.sqlite"
 CLOCK_FILE: Final = "clock"
 _WIND_DOWN_S: Final = 20.0
-"""Longest end of lines, recorder and health; the uplink's own drain comes on top."""
+"""Longest end of recorder and health; the lines' patience and the uplink's drain come on top."""
 
 
 class ShutdownTimeout(GatewayError):
@@ -132,7 +132,7 @@ class Gateway:
         self.configurator.stop()
         self.plant.stop()
         self._health.stop()
-        late = await _ended(producers, _WIND_DOWN_S)
+        late = await _ended(producers, self.plant.end_s + _WIND_DOWN_S)
         self.recorder.close()
         late += await _ended([recorder], _WIND_DOWN_S)
         self._uplink.stop()

@@ -26,7 +26,7 @@ from gateway.tasks import end
 from gateway.templates.library import Library
 
 _END_S: Final = 15.0
-"""Longest a part may take to finish what it is doing before it is cut off."""
+"""Shortest patience with a part that is to finish what it is doing, before it is cut off."""
 _FIRST_STEPS_S: Final = 0.2
 """A part that cannot run at all shows it in this time."""
 
@@ -81,6 +81,12 @@ def recipes(site: SiteSettings, library: Library) -> dict[str, Recipe]:
     for barrier in site.barriers:
         found[f"barriers {barrier.name}"] = Recipe(barrier)
     return found
+
+
+def patience_s(recipe: Recipe) -> float:
+    """How long a part may take to finish what it is doing: a line first waits for the answer that is out. Pure."""
+    settings = recipe.settings
+    return max(_END_S, settings.timeout_s + _END_S / 3) if isinstance(settings, MeterLineSettings) else _END_S
 
 
 def compare(old: Recipes, new: Recipes) -> Changes:
@@ -170,6 +176,11 @@ class Plant:
         """State of every device since its line was started."""
         meters = [device.report() for line in self.lines for device in line.stats.devices]
         return meters + [device for barrier in self.barriers for device in barrier.health()]
+
+    @property
+    def end_s(self) -> float:
+        """Longest that `run` may take to return after `stop`, when every part ends as it should."""
+        return max((patience_s(unit.recipe) for unit in self._units), default=_END_S)
 
     def stop(self) -> None:
         """Lets every part finish what it is doing, and `run` return."""
@@ -288,7 +299,7 @@ class Plant:
         tasks = _tasks(units)
         if not tasks:
             return []
-        _, running = await asyncio.wait(tasks, timeout=_END_S)
+        _, running = await asyncio.wait(tasks, timeout=max(patience_s(unit.recipe) for unit in units))
         late = [unit.name for unit in units if unit.task in running]
         if late:
             _log.error("cut off: they did not end in time", parts=late)

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.plant import Recipe, compare, recipes
+from gateway.plant import Recipe, compare, patience_s, recipes
 from gateway.settings import SiteSettings
 from gateway.templates.library import Library
 from tests.templates import LIBRARY
@@ -27,6 +27,12 @@ def site(*lines: dict[str, Any], **more: Any) -> SiteSettings:
 def changes(old: SiteSettings, new: SiteSettings) -> dict[str, tuple[str, ...]]:
     found = compare(recipes(old, LIBRARY), recipes(new, LIBRARY))
     return {name: names for name in ("kept", "ended", "replaced", "started") if (names := getattr(found, name))}
+
+
+def test_a_line_that_waits_long_for_answers_is_waited_for_at_its_end() -> None:
+    wanted = recipes(site(line("quick", 1), line("slow", 2, timeout_s=30)), LIBRARY)
+    assert patience_s(wanted["line quick"]) == 15
+    assert patience_s(wanted["line slow"]) == 35
 
 
 def test_only_what_differs_changes() -> None:
