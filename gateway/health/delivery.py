@@ -1,12 +1,11 @@
 """Metrics of the way to the cloud: what waits in the outbox, what was lost, and how the link is."""
 
 from collections.abc import Iterator
-from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from gateway.health.observed import Link
 from gateway.outbox import OutboxStats, Shed
-from gateway.uplink.session import LinkCounters
 from gateway.uplink.uplink import LinkState
 
 _COUNTERS = {
@@ -18,13 +17,6 @@ _COUNTERS = {
     "foreign_acks": "Acknowledgements for another outbox file",
     "malformed": "Messages from the cloud that break the contract",
 }
-
-
-class Link(Protocol):
-    """The uplink, as far as metrics look at it."""
-
-    state: LinkState
-    counters: LinkCounters
 
 
 def link_metrics(link: Link) -> Iterator[Metric]:

@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 
-from gateway.drivers.bus.bus import Bus, Timing
+from gateway.drivers.bus.bus import Bus
 from gateway.drivers.bus.question import ask_without_doubt
-from gateway.drivers.bus.transport import TcpMedium
-from gateway.drivers.modbus.framing import Framing, Manners, Mbap, Prepared
+from gateway.drivers.modbus.framing import Framing, Manners, Prepared
 from gateway.drivers.modbus.pdu import Decode, Values, read_request, write_request
-from gateway.drivers.settings import TlsSettings
 
 _USUAL = Manners()
 
@@ -73,14 +71,3 @@ class ModbusLine:
     def close(self) -> None:
         """Closes the connection; anything unread is thrown away."""
         self.bus.close()
-
-
-class ModbusTcpLine(ModbusLine):
-    """Modbus TCP: a connection to a device, or to a converter that translates to a bus behind it.
-
-    After a timeout or a malformed reply the connection is closed: what may be wrong with it ends with it.
-    """
-
-    def __init__(self, host: str, port: int, timeout_s: float, tls: TlsSettings | None = None) -> None:
-        bus = Bus(TcpMedium(host, port, tls), Timing(timeout_s), reopens=True, may_echo=False)
-        super().__init__(bus, Mbap())

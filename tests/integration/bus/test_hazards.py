@@ -12,7 +12,7 @@ import pytest
 from gateway.drivers.bus.bus import Bus, Timing
 from gateway.drivers.bus.transport import SerialMedium, TcpMedium
 from gateway.drivers.modbus.framing import Ascii, Framing, Rtu
-from gateway.drivers.modbus.line import ModbusLine, ModbusTcpLine
+from gateway.drivers.modbus.line import ModbusLine
 from gateway.drivers.settings import SerialPort
 from gateway.errors import DeviceError
 from simulators.bus.ports import ConverterPort, PtyPort
@@ -21,6 +21,7 @@ from simulators.modbus.faults import NOT_ON_A_BUS, ON_THE_WIRE, Fault, Faults
 from simulators.modbus.server import MeterLine
 from simulators.modbus.station import ModbusStation
 from tests.encoded_meter import EncodedMeter
+from tests.modbus_lines import tcp_line
 
 UNITS = range(1, 9)
 COUNTS = (7, 8, 12, 24)
@@ -50,7 +51,7 @@ async def line_to(kind: str, meters: dict[int, EncodedMeter], wire: Counted) -> 
     if kind == "mbap":
         server = MeterLine("hazards", meters)
         await server.start("127.0.0.1", 0)
-        modbus: ModbusLine = ModbusTcpLine("127.0.0.1", server.port, TIMEOUT_S)
+        modbus: ModbusLine = tcp_line("127.0.0.1", server.port, TIMEOUT_S)
         try:
             yield modbus
         finally:

@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 from gateway.drivers.modbus.framing import Rtu
-from gateway.drivers.modbus.line import ModbusLine, ModbusTcpLine
+from gateway.drivers.modbus.line import ModbusLine
 from gateway.drivers.settings import BusLineSettings
 from gateway.errors import LineDown
 from gateway.lines import bus_of
 from gateway.settings import load_site
 from tests.integration.gateway_process.test_run import site_file
+from tests.modbus_lines import tcp_line
 
 RUN = "from simulators.modbus.cli import app; app()"
 
@@ -25,7 +26,7 @@ async def test_serves_the_lines_of_a_site_and_logs_what_it_served(tmp_path: Path
     file, log = site_file(tmp_path), tmp_path / "log" / "served.jsonl"
     process = await start("--site", str(file), "--seed", "5", "--served-log", str(log), "--advance")
     host, port = load_site(file).lines[0].endpoint[1].split(":")
-    line = ModbusTcpLine(host, int(port), 5)
+    line = tcp_line(host, int(port), 5)
     try:
         async with asyncio.timeout(20):
             while not line.connected:

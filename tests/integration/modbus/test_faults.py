@@ -5,10 +5,10 @@ from time import monotonic, time_ns
 
 import pytest
 
-from gateway.drivers.modbus.line import ModbusTcpLine
 from gateway.errors import LineDown, MalformedReply, NoAnswer
 from simulators.modbus.faults import MALFORMED, Fault
 from tests.integration.modbus.fleet import running_line, until
+from tests.modbus_lines import tcp_line
 
 
 @pytest.mark.parametrize("fault", sorted(MALFORMED, key=str))
@@ -165,7 +165,7 @@ async def test_nobody_listens() -> None:
     port = server.sockets[0].getsockname()[1]
     server.close()
     await server.wait_closed()
-    line = ModbusTcpLine("127.0.0.1", port, 0.5)
+    line = tcp_line("127.0.0.1", port, 0.5)
     with pytest.raises(LineDown):
         await line.connect()
     assert not line.connected
@@ -175,7 +175,7 @@ async def test_nobody_listens() -> None:
 
 async def test_a_refused_reply_closes_the_connection() -> None:
     async with running_line(["one"], period_ms=3_600_000) as bench:
-        line = ModbusTcpLine("127.0.0.1", bench.line.port, 0.2)
+        line = tcp_line("127.0.0.1", bench.line.port, 0.2)
         for fault, error in ((Fault.SHORT, MalformedReply), (Fault.SILENT, NoAnswer)):
             await line.connect()
             bench.meters["one"].faults.forced = fault

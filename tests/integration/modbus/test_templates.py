@@ -12,7 +12,7 @@ import pytest_asyncio
 from gateway.contract.messages import CommandState
 from gateway.drivers.base import Reading, ReadOutcome, SetsClock, Supply, SwitchesSupply
 from gateway.drivers.modbus.identity import matching, read_identifier
-from gateway.drivers.modbus.line import ModbusTcpLine
+from gateway.drivers.modbus.line import ModbusLine
 from gateway.drivers.modbus.meter import modbus_meters
 from gateway.drivers.modbus.planner import TCP_COST, Cost, rtu_cost
 from gateway.drivers.modbus.program import compile_template
@@ -23,6 +23,7 @@ from simulators.modbus.meter import SimulatedMeter
 from simulators.modbus.server import MeterLine
 from tests.integration.modbus.fleet import simulated
 from tests.modbus_answers import expected
+from tests.modbus_lines import tcp_line
 from tests.templates import ids_of, modbus
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -38,7 +39,7 @@ class Wire:
     """One server for all templates, and the gateway's connection to it."""
 
     server: MeterLine
-    line: ModbusTcpLine
+    line: ModbusLine
 
     async def read(self, meter: SimulatedMeter, instance: int, cost: Cost) -> tuple[ReadOutcome, int]:
         """What a visit gives, and how many requests it made."""
@@ -53,7 +54,7 @@ class Wire:
 async def wire() -> AsyncIterator[Wire]:
     server = MeterLine("proof", {})
     await server.start("127.0.0.1", 0)
-    line = ModbusTcpLine("127.0.0.1", server.port, 2.0)
+    line = tcp_line("127.0.0.1", server.port, 2.0)
     await line.connect()
     yield Wire(server, line)
     line.close()
