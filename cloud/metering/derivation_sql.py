@@ -34,20 +34,20 @@ BOUNDS: LiteralString = """
         SELECT r.taken_at FROM store.reading r
         WHERE r.meter_id = w.meter_id AND r.channel = w.channel AND r.taken_at < w.from_at
           AND ((extract(epoch FROM r.taken_at) * 1000)::bigint + w.grid) %% 3600000 < %(tolerance_ms)s
-          AND NOT EXISTS (SELECT FROM usage_exception e
+          AND NOT EXISTS (SELECT FROM store.refused_reading e
                           WHERE e.meter_id = w.meter_id AND e.channel = w.channel AND e.taken_at = r.taken_at)
         ORDER BY r.taken_at DESC LIMIT 1) AS boundary ON true
     LEFT JOIN LATERAL (
         SELECT r.taken_at FROM store.reading r
         WHERE r.meter_id = w.meter_id AND r.channel = w.channel AND r.taken_at < w.from_at
-          AND NOT EXISTS (SELECT FROM usage_exception e
+          AND NOT EXISTS (SELECT FROM store.refused_reading e
                           WHERE e.meter_id = w.meter_id AND e.channel = w.channel AND e.taken_at = r.taken_at)
         ORDER BY r.taken_at DESC LIMIT 1) AS base ON true
     LEFT JOIN LATERAL (
         SELECT r.taken_at FROM store.reading r
         WHERE r.meter_id = w.meter_id AND r.channel = w.channel AND r.taken_at >= w.next_at
           AND ((extract(epoch FROM r.taken_at) * 1000)::bigint + w.grid) %% 3600000 < %(tolerance_ms)s
-          AND NOT EXISTS (SELECT FROM usage_exception e
+          AND NOT EXISTS (SELECT FROM store.refused_reading e
                           WHERE e.meter_id = w.meter_id AND e.channel = w.channel AND e.taken_at = r.taken_at)
         ORDER BY r.taken_at LIMIT 1) AS after ON true
     ORDER BY w.nth
@@ -63,7 +63,7 @@ READINGS: LiteralString = """
                 AND r.taken_at >= timestamptz 'epoch' + w.from_ms * interval '1 millisecond'
                 AND r.taken_at <= timestamptz 'epoch' + w.until_ms * interval '1 millisecond'
                 AND (r.taken_at >= timestamptz 'epoch' + w.dirty_ms * interval '1 millisecond' OR NOT EXISTS (
-                     SELECT FROM usage_exception e
+                     SELECT FROM store.refused_reading e
                      WHERE e.meter_id = r.meter_id AND e.channel = r.channel AND e.taken_at = r.taken_at))) AS r
           ORDER BY 1, 2) TO STDOUT (FORMAT BINARY)
 """
@@ -92,17 +92,34 @@ ADD: LiteralString = """
     FROM STDIN (FORMAT BINARY)
 """
 FORGET_REFUSED: LiteralString = """
-    DELETE FROM usage_exception e
-    USING unnest(%(meters)s, %(channels)s, %(from)s, %(until)s) AS w (meter_id, channel, from_at, until_at)
-    WHERE e.meter_id = w.meter_id AND e.channel = w.channel AND e.taken_at BETWEEN w.from_at AND w.until_at
-      AND NOT EXISTS (SELECT FROM unnest(%(refused_meters)s, %(refused_channels)s, %(refused_times)s)
-                                  AS r (meter_id, channel, taken_at)
-                      WHERE r.meter_id = e.meter_id AND r.channel = e.channel AND r.taken_at = e.taken_at)
+    WITH gone AS (
+        DELETE FROM store.refused_reading e
+        USING unnest(%(meters)s, %(channels)s, %(from)s, %(until)s) AS w (meter_id, channel, from_at, until_at)
+        WHERE e.meter_id = w.meter_id AND e.channel = w.channel AND e.taken_at BETWEEN w.from_at AND w.until_at
+          AND NOT EXISTS (SELECT FROM unnest(%(refused_meters)s, %(refused_channels)s, %(refused_times)s)
+                                      AS r (meter_id, channel, taken_at)
+                          WHERE r.meter_id = e.meter_id AND r.channel = e.channel AND r.taken_at = e.taken_at)
+        RETURNING e.meter_id, e.channel, e.taken_at)
+    DELETE FROM meter_exception x USING gone
+    WHERE x.meter_id = gone.meter_id AND x.channel = gone.channel AND x.from_at = gone.taken_at
+      AND x.rule IN ('backward', 'maximum') AND x.state = 'open'
 """
 KEEP_REFUSED: LiteralString = """
-    INSERT INTO usage_exception AS e (meter_id, channel, taken_at, value, code, project_id)
-    SELECT r.meter_id, r.channel, r.taken_at, r.value, CASE r.code WHEN 2 THEN 'backward' ELSE 'spike' END, r.project_id
-    FROM unnest(%(refused_meters)s, %(refused_channels)s, %(refused_times)s, %(values)s, %(codes)s, %(projects)s)
-         AS r (meter_id, channel, taken_at, value, code, project_id)
-    ON CONFLICT (meter_id, channel, taken_at) DO UPDATE SET code = excluded.code WHERE e.code <> excluded.code
+    WITH refused AS (
+        SELECT * FROM unnest(%(refused_meters)s, %(refused_channels)s, %(refused_times)s, %(values)s, %(codes)s,
+                             %(projects)s) AS r (meter_id, channel, taken_at, value, code, project_id)),
+    kept AS (
+        INSERT INTO store.refused_reading AS e (meter_id, channel, taken_at, code)
+        SELECT meter_id, channel, taken_at, code FROM refused
+        ON CONFLICT (meter_id, channel, taken_at) DO UPDATE SET code = excluded.code WHERE e.code <> excluded.code
+        RETURNING meter_id, channel, taken_at, code),
+    other AS (
+        DELETE FROM meter_exception x USING kept
+        WHERE x.meter_id = kept.meter_id AND x.channel = kept.channel AND x.from_at = kept.taken_at AND x.state = 'open'
+          AND x.rule = CASE kept.code WHEN 2 THEN 'maximum' ELSE 'backward' END)
+    INSERT INTO meter_exception (project_id, meter_id, channel, rule, from_at, until_at, found)
+    SELECT r.project_id, r.meter_id, r.channel, CASE r.code WHEN 2 THEN 'backward' ELSE 'maximum' END, r.taken_at,
+           r.taken_at, r.value
+    FROM refused r JOIN kept USING (meter_id, channel, taken_at)
+    ON CONFLICT (meter_id, channel, rule, from_at) DO NOTHING
 """

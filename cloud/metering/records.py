@@ -40,6 +40,11 @@ class Meter:
     max_per_hour: int
     installed_on: date
     removed_on: date | None
+    meter_class: str = ""
+    """Key of its thresholds; empty: the usual class of the medium."""
+    interval_s: int = 3600
+    """Length of its usage rows: 900, 1800, 3600, or 86400 for local days."""
+    verification_due: date | None = None
 
     @property
     def main_channel(self) -> Quantity:
@@ -61,6 +66,8 @@ class NewMeter:
     parent_id: int | None = None
     serial: str = ""
     place: str = ""
+    meter_class: str = ""
+    interval_s: int = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +127,67 @@ class UsageTotal:
     """Rows longer than an hour."""
 
 
+Rule = Literal[
+    "duplicate", "clock", "configuration", "gap", "backward", "exchange", "maximum", "spike", "high-low", "frozen",
+    "zero", "inactive", "negative", "register-sum", "sibling", "prolonged-estimate", "leak", "master-balance",
+]  # fmt: skip
+"""V1 to V18 in their order."""
+ExceptionState = Literal["open", "accepted", "corrected", "dismissed"]
+
+
 @dataclass(frozen=True, slots=True)
-class UsageException:
-    """A reading that usage is not derived from."""
+class MeterException:
+    """A finding of a validation rule and what was decided about it. About one reading `from_at` equals `until_at`."""
+
+    id: int
+    project_id: int
+    meter_id: int
+    channel: int
+    rule: Rule
+    from_at: datetime
+    until_at: datetime
+    found: int | None
+    expected: int | None
+    state: ExceptionState
+    actor: str
+    reason: str
+    decided_at: datetime | None
+    detected_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MeterRegister:
+    """The register in force from `valid_from` to `valid_until` (None: still). Units as in `Meter`.
+
+    `ends`: by channel, where it stood when it was put in and when it was taken out, None where nobody knows.
+    """
+
+    id: int
+    meter_id: int
+    valid_from: datetime
+    valid_until: datetime | None
+    reason: Literal["installed", "exchanged", "multiplier"]
+    serial: str
+    multiplier: Decimal
+    modulus: int
+    resolution: int
+    max_per_hour: int
+    ends: dict[int, tuple[int | None, int | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingEdit:
+    """What staff decided about one reading; of several the highest version counts."""
 
     meter_id: int
     channel: int
     taken_at: datetime
-    value: int
-    code: Literal["backward", "spike"]
-    state: str
-    detected_at: datetime
+    version: int
+    action: Literal["set", "use", "ignore", "original"]
+    value: int | None
+    reason: str
+    actor: str
+    created_at: datetime
 
 
 @dataclass(slots=True)

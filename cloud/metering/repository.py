@@ -11,35 +11,49 @@ from cloud.metering.records import (
     BoundaryReading,
     Medium,
     Meter,
+    MeterException,
     NewMeter,
     Reading,
-    UsageException,
     UsageRow,
     UsageTotal,
 )
 
 _METER: LiteralString = """
-    SELECT id, project_id, code, medium, unit_id, parent_id, serial, place, multiplier, modulus, max_per_hour,
-           installed_on, removed_on
-    FROM meter
+    SELECT m.id, m.project_id, m.code, m.medium, m.unit_id, m.parent_id, m.place, m.class AS meter_class, m.interval_s,
+           m.verification_due, m.installed_on, m.removed_on, r.serial, r.multiplier, r.modulus, r.max_per_hour
+    FROM meter m JOIN current_register r ON r.meter_id = m.id
 """
+# A register counts from the local day on which the meter was installed.
 _INSERT_METERS: LiteralString = """
-    INSERT INTO meter (project_id, code, medium, unit_id, modulus, max_per_hour, installed_on, multiplier, parent_id,
-                       serial, place)
-    SELECT %(project_id)s, m.* FROM unnest(
-        %(codes)s::text[], %(media)s::text[], %(units)s::bigint[], %(moduli)s::bigint[], %(maxima)s::bigint[],
-        %(installed)s::date[], %(multipliers)s::numeric[], %(parents)s::bigint[], %(serials)s::text[],
-        %(places)s::text[]) AS m
-    RETURNING id, project_id, code, medium, unit_id, parent_id, serial, place, multiplier, modulus, max_per_hour,
-              installed_on, removed_on
+    WITH wanted AS (
+        SELECT * FROM unnest(
+            %(codes)s::text[], %(media)s::text[], %(units)s::bigint[], %(moduli)s::bigint[], %(maxima)s::bigint[],
+            %(installed)s::date[], %(multipliers)s::numeric[], %(parents)s::bigint[], %(serials)s::text[],
+            %(places)s::text[], %(classes)s::text[], %(intervals)s::int[]) WITH ORDINALITY
+            AS w (code, medium, unit_id, modulus, max_per_hour, installed_on, multiplier, parent_id, serial, place,
+                  class, interval_s, nth)),
+    made AS (
+        INSERT INTO meter (project_id, code, medium, unit_id, installed_on, parent_id, place, class, interval_s)
+        SELECT %(project_id)s, code, medium, unit_id, installed_on, parent_id, place, class, interval_s
+        FROM wanted ORDER BY nth
+        RETURNING *),
+    registers AS (
+        INSERT INTO meter_register (project_id, meter_id, valid, serial, multiplier, modulus, max_per_hour)
+        SELECT made.project_id, made.id, tstzrange(made.installed_on::timestamp AT TIME ZONE p.time_zone, NULL),
+               w.serial, w.multiplier, w.modulus, w.max_per_hour
+        FROM made JOIN wanted w USING (code) JOIN project p ON p.id = made.project_id
+        RETURNING *)
+    SELECT m.id, m.project_id, m.code, m.medium, m.unit_id, m.parent_id, m.place, m.class AS meter_class, m.interval_s,
+           m.verification_due, m.installed_on, m.removed_on, r.serial, r.multiplier, r.modulus, r.max_per_hour
+    FROM made m JOIN registers r ON r.meter_id = m.id JOIN wanted w ON w.code = m.code ORDER BY w.nth
 """
 _LIST_METERS: LiteralString = (
     _METER
     + """
-    WHERE (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s)
-      AND (%(unit_id)s::bigint IS NULL OR unit_id = %(unit_id)s)
-      AND (%(medium)s::text IS NULL OR medium = %(medium)s) AND id > %(after)s
-    ORDER BY id LIMIT %(limit)s
+    WHERE (%(project_id)s::bigint IS NULL OR m.project_id = %(project_id)s)
+      AND (%(unit_id)s::bigint IS NULL OR m.unit_id = %(unit_id)s)
+      AND (%(medium)s::text IS NULL OR m.medium = %(medium)s) AND m.id > %(after)s
+    ORDER BY m.id LIMIT %(limit)s
 """
 )
 _READINGS: LiteralString = """
@@ -65,7 +79,7 @@ _BOUNDARIES: LiteralString = """
         SELECT r.taken_at, r.value, r.quality FROM reading r
         WHERE r.meter_id = wanted.meter_id AND r.channel = wanted.channel
           AND r.taken_at >= wanted.instant AND r.taken_at < wanted.instant + %(tolerance)s
-          AND NOT EXISTS (SELECT FROM usage_exception e WHERE e.meter_id = r.meter_id AND e.channel = r.channel
+          AND NOT EXISTS (SELECT FROM refused_reading e WHERE e.meter_id = r.meter_id AND e.channel = r.channel
                           AND e.taken_at = r.taken_at)
         ORDER BY r.taken_at LIMIT 1) AS found
 """
@@ -95,10 +109,12 @@ _CONSUMPTION: LiteralString = """
       AND u.start >= %(start)s AND u.start < %(end)s AND u.start + u.length_s * interval '1 second' <= %(end)s
 """
 _EXCEPTIONS: LiteralString = """
-    SELECT meter_id, channel, taken_at, value, code, state, detected_at FROM usage_exception
+    SELECT id, project_id, meter_id, channel, rule, from_at, until_at, found, expected, state, actor, reason,
+           decided_at, detected_at
+    FROM meter_exception
     WHERE (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s)
       AND (%(meter_id)s::bigint IS NULL OR meter_id = %(meter_id)s)
-    ORDER BY detected_at DESC, meter_id, channel, taken_at LIMIT %(limit)s
+    ORDER BY id DESC LIMIT %(limit)s
 """
 
 
@@ -116,6 +132,8 @@ async def insert_meters(conn: Conn, project_id: int, meters: Sequence[NewMeter])
         "parents": [meter.parent_id for meter in meters],
         "serials": [meter.serial for meter in meters],
         "places": [meter.place for meter in meters],
+        "classes": [meter.meter_class for meter in meters],
+        "intervals": [meter.interval_s for meter in meters],
     }
     rows = await (await conn.execute(_INSERT_METERS, query)).fetchall()
     return [Meter(**row) for row in rows]
@@ -123,7 +141,7 @@ async def insert_meters(conn: Conn, project_id: int, meters: Sequence[NewMeter])
 
 async def meter(conn: Conn, meter_id: int) -> Meter | None:
     """One meter."""
-    row = await (await conn.execute(_METER + " WHERE id = %s", (meter_id,))).fetchone()
+    row = await (await conn.execute(_METER + " WHERE m.id = %s", (meter_id,))).fetchone()
     return None if row is None else Meter(**row)
 
 
@@ -144,13 +162,15 @@ async def meters(
 
 async def meters_of_units(conn: Conn, unit_ids: Sequence[int]) -> list[Meter]:
     """Meters of these units, by id."""
-    rows = await (await conn.execute(_METER + " WHERE unit_id = ANY (%s) ORDER BY id", (list(unit_ids),))).fetchall()
+    rows = await (
+        await conn.execute(_METER + " WHERE m.unit_id = ANY (%s) ORDER BY m.id", (list(unit_ids),))
+    ).fetchall()
     return [Meter(**row) for row in rows]
 
 
 async def meters_by_id(conn: Conn, meter_ids: Sequence[int]) -> dict[int, Meter]:
     """Those of these meters that exist."""
-    rows = await (await conn.execute(_METER + " WHERE id = ANY (%s)", (list(meter_ids),))).fetchall()
+    rows = await (await conn.execute(_METER + " WHERE m.id = ANY (%s)", (list(meter_ids),))).fetchall()
     return {row["id"]: Meter(**row) for row in rows}
 
 
@@ -217,8 +237,8 @@ async def consumption(conn: Conn, project_id: int, medium: Medium, channel: int,
     return int(row["quantity"])
 
 
-async def exceptions(conn: Conn, project_id: int | None, meter_id: int | None, limit: int) -> list[UsageException]:
-    """Readings that usage is not derived from, newest finding first."""
+async def exceptions(conn: Conn, project_id: int | None, meter_id: int | None, limit: int) -> list[MeterException]:
+    """Findings of the validation, newest first."""
     query = {"project_id": project_id, "meter_id": meter_id, "limit": limit}
     rows = await (await conn.execute(_EXCEPTIONS, query)).fetchall()
-    return [UsageException(**row) for row in rows]
+    return [MeterException(**row) for row in rows]

@@ -21,12 +21,12 @@ from cloud.metering.records import (
     BoundaryReading,
     Medium,
     Meter,
+    MeterException,
     NewMeter,
     Reading,
     Step,
     StoreResult,
     UsageBar,
-    UsageException,
     UsageTotal,
 )
 from cloud.metering.usage import TOLERANCE_S
@@ -178,8 +178,8 @@ async def consumption(conn: Conn, project_id: int, medium: Medium, start: dateti
 
 async def list_exceptions(
     conn: Conn, project_id: int | None = None, meter_id: int | None = None, limit: int = 100
-) -> list[UsageException]:
-    """Readings that usage is not derived from, newest finding first."""
+) -> list[MeterException]:
+    """Findings of the validation, newest first."""
     return await repository.exceptions(conn, project_id, meter_id, limit)
 
 

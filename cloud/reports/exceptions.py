@@ -12,7 +12,7 @@ from cloud.devices.records import DeadLetter, ReadingGap, Unclaimed
 from cloud.identity.caller import Caller
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
-from cloud.kit.paging import MAX_ID, Page, PageRequest, cut
+from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 from cloud.kit.periods import local_day
 from cloud.reports import repository, work
 from cloud.reports.records import Exceptional
@@ -30,7 +30,7 @@ PERMISSIONS: Final[Mapping[Kind, str]] = {
 }
 """What one must hold in a project to see its exceptions of a kind."""
 
-KEY_LENGTHS: Final[Mapping[Kind, int]] = {"usage": 4, "letters": 1, "unclaimed": 5, "gaps": 1, "commands": 2, "jobs": 1}
+KEY_LENGTHS: Final[Mapping[Kind, int]] = {"usage": 1, "letters": 1, "unclaimed": 5, "gaps": 1, "commands": 2, "jobs": 1}
 """How many parts the cursors of a kind have."""
 
 _GAPS_ARE_NEWS = timedelta(days=7)
@@ -40,20 +40,18 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_END_US = 253_402_300_799_000_000
 
 _USAGE: LiteralString = """
-    SELECT e.meter_id, e.channel, e.taken_at, e.detected_at, e.code, m.code AS meter_code,
+    SELECT e.id, e.meter_id, e.from_at, e.detected_at, e.rule, m.code AS meter_code,
            coalesce(b.name || ' ' || u.code, m.place, '') AS place
-    FROM usage_exception e
+    FROM meter_exception e
     JOIN meter m ON m.id = e.meter_id
     LEFT JOIN unit u ON u.id = m.unit_id
     LEFT JOIN building b ON b.id = u.building_id
     WHERE e.project_id = %(project_id)s AND e.state = 'open'
-      AND (%(detected_at)s::timestamptz IS NULL
-           OR (e.detected_at, e.meter_id, e.channel, e.taken_at)
-              < (%(detected_at)s, %(meter_id)s, %(channel)s, %(taken_at)s))
-    ORDER BY e.detected_at DESC, e.meter_id DESC, e.channel DESC, e.taken_at DESC LIMIT %(limit)s
+      AND e.id < %(before)s
+    ORDER BY e.id DESC LIMIT %(limit)s
 """
 _COUNT_USAGE: LiteralString = (
-    "SELECT count(*) AS count FROM usage_exception WHERE project_id = %(project_id)s AND state = 'open'"
+    "SELECT count(*) AS count FROM meter_exception WHERE project_id = %(project_id)s AND state = 'open'"
 )
 _COMMANDS: LiteralString = """
     SELECT c.id, c.action, c.issued_at, c.state, c.detail, d.code AS device_code
@@ -104,20 +102,9 @@ async def exceptions(conn: Conn, page: PageRequest, kind: Kind, project_id: int,
 
 
 async def _usage(conn: Conn, page: PageRequest, project_id: int, zone: ZoneInfo) -> Page[Exceptional]:
-    query: dict[str, Any] = dict.fromkeys(("detected_at", "meter_id", "channel", "taken_at"))
-    if page.after is not None:
-        detected, meter_id, channel, taken = page.after
-        query = {
-            "detected_at": _instant(detected),
-            "meter_id": _number(meter_id, MAX_ID),
-            "channel": _number(channel, 2**15 - 1),
-            "taken_at": _instant(taken),
-        }
-    query |= {"project_id": project_id, "limit": page.limit + 1}
+    query = {"project_id": project_id, "before": after_id(page, MAX_ID), "limit": page.limit + 1}
     rows = await (await conn.execute(_USAGE, query)).fetchall()
-    found = cut(
-        rows, page, lambda row: (_us(row["detected_at"]), row["meter_id"], row["channel"], _us(row["taken_at"]))
-    )
+    found = cut(rows, page, lambda row: (row["id"],))
     return Page([_finding(row, zone) for row in found.items], found.next_cursor)
 
 
@@ -131,12 +118,12 @@ async def _newest_usage(conn: Conn, project_id: int, zone: ZoneInfo) -> list[Exc
 
 
 def _finding(row: dict[str, Any], zone: ZoneInfo) -> Exceptional:
-    day = local_day(row["taken_at"], zone)
+    day = local_day(row["from_at"], zone)
     return Exceptional(
         "usage",
         row["detected_at"],
         f"{row['meter_code']} {row['place']}".strip(),
-        code=row["code"],
+        code=row["rule"],
         href=f"/meters/{row['meter_id']}?step=hour&on={day.isoformat()}",
     )
 

@@ -23,6 +23,7 @@ _MEDIA: LiteralString = """
 _METERS: LiteralString = """
     SELECT m.id, m.code, m.medium, coalesce(b.name || ' ' || u.code, m.place) AS place, seen.seen_at
     FROM meter m
+    JOIN current_register r ON r.meter_id = m.id
     LEFT JOIN unit u ON u.id = m.unit_id
     LEFT JOIN building b ON b.id = u.building_id
     LEFT JOIN LATERAL (
@@ -33,7 +34,7 @@ _METERS: LiteralString = """
       AND (%(unit_id)s::bigint IS NULL OR m.unit_id = %(unit_id)s)
       AND (%(building_id)s::bigint IS NULL OR u.building_id = %(building_id)s)
       AND (%(search)s::text IS NULL
-           OR strpos(lower(concat_ws(' ', m.code, m.serial, b.name, u.code, m.place)), lower(%(search)s)) > 0)
+           OR strpos(lower(concat_ws(' ', m.code, r.serial, b.name, u.code, m.place)), lower(%(search)s)) > 0)
       AND CASE %(state)s::text
           WHEN 'online' THEN seen.seen_at >= %(online_since)s
           WHEN 'silent' THEN seen.seen_at < %(online_since)s

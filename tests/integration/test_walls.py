@@ -80,9 +80,9 @@ async def build(conn: Conn, people: People) -> House:
             (meter.id, moved, hour, value, project.id),
         )
         await conn.execute(
-            """INSERT INTO usage_exception (meter_id, channel, taken_at, value, code, project_id)
-               VALUES (%s, 1, %s + %s * interval '1 hour', %s, 'spike', %s)""",
-            (meter.id, moved, hour, value, project.id),
+            """INSERT INTO meter_exception (meter_id, channel, rule, from_at, until_at, found, project_id)
+               SELECT %s, 1, 'maximum', at, at, %s, %s FROM (SELECT %s + %s * interval '1 hour' AS at) AS taken""",
+            (meter.id, value, project.id, moved, hour),
         )
     # The second row reaches over the move: it belongs to nobody alone.
     for hour, length_s, quantity in ((-3, 3600, 10), (-2, 4 * 3600, 77), (2, 3600, 40)):

@@ -58,14 +58,17 @@ async def usage(db: Database) -> Rows:
 
 async def refused(db: Database) -> Rows:
     return await table(
-        db, "SELECT meter_id, channel, taken_at, value, code FROM usage_exception ORDER BY meter_id, channel, taken_at"
+        db,
+        """SELECT meter_id, channel, from_at AS taken_at, found AS value, rule AS code FROM meter_exception
+           ORDER BY meter_id, channel, from_at""",
     )
 
 
 async def derive_all_at_once(db: Database) -> None:
     async with db.transaction(SYSTEM) as conn:
         await conn.execute("DELETE FROM store.usage")
-        await conn.execute("DELETE FROM usage_exception")
+        await conn.execute("DELETE FROM store.refused_reading")
+        await conn.execute("DELETE FROM meter_exception")
         await conn.execute(
             """INSERT INTO store.dirty_window (meter_id, channel, project_id, from_at, until_at)
                SELECT meter_id, channel, project_id, min(taken_at), max(taken_at) FROM store.reading GROUP BY 1, 2, 3"""
@@ -153,7 +156,7 @@ async def test_refused_readings_are_shown_and_forgotten_when_they_turn_out_right
     # An earlier reading comes late and shows that the first one was the wrong one.
     await store(ingest_db, hourly("m1", -1, [400]))
     await derive(worker_db)
-    assert [(row["value"], row["code"]) for row in await refused(worker_db)] == [(100_000, "spike")]
+    assert [(row["value"], row["code"]) for row in await refused(worker_db)] == [(100_000, "maximum")]
     assert [(row["length_s"], row["quantity"]) for row in await usage(worker_db)] == [(7200, 100)]
 
 
@@ -185,7 +188,7 @@ async def test_one_absurd_value_does_not_stop_the_usage_of_all_meters(
     worker_db: Database, ingest_db: Database, site: Site
 ) -> None:
     async with worker_db.transaction(SYSTEM) as conn:
-        await conn.execute("UPDATE meter SET multiplier = 8000 WHERE id = %s", (site.meters[0],))
+        await conn.execute("UPDATE meter_register SET multiplier = 8000 WHERE meter_id = %s", (site.meters[0],))
     await store(ingest_db, [*hourly("m1", 0, [2**60 - 1, 100, 200]), *hourly("m2", 0, [100, 200])])
     await derive(worker_db)
     assert [row["quantity"] for row in await usage(worker_db)] == [800_000, 100]

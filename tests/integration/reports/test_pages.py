@@ -19,9 +19,9 @@ from gateway.contract.messages import DeviceHealth, Gap, GapReason, Health
 from tests.integration.app import Auth, People
 
 _FOUND = """
-    INSERT INTO usage_exception (meter_id, channel, taken_at, value, code, project_id, state)
-    SELECT %s, 1, now() - n * interval '1 hour', n, 'backward', %s, CASE WHEN n = 60 THEN 'seen' ELSE 'open' END
-    FROM generate_series(1, 60) n
+    INSERT INTO meter_exception (meter_id, channel, rule, from_at, until_at, found, project_id, state, reason)
+    SELECT %s, 1, 'backward', at, at, n, %s, CASE WHEN n = 60 THEN 'dismissed' ELSE 'open' END, 'looked at'
+    FROM generate_series(1, 60) n, LATERAL (SELECT now() - n * interval '1 hour' AS at) AS taken
 """
 
 

@@ -56,7 +56,7 @@ def test_the_scan_finds_the_errors() -> None:
         ("reason", {*_raised_codes(), *(f"unknown-{thing}" for thing in ("unit", "person", "building"))}),
         ("reason", {*get_args(Reason), writer.UNKNOWN_GATEWAY, writer.NOT_STORABLE, writer.INTERNAL_ERROR}),
         ("reason", {*get_args(UnclaimedReason), *_allowed("unclaimed_passage", "reason")}),
-        ("reason", set(_allowed("usage_exception", "code"))),
+        ("reason", set(_allowed("meter_exception", "rule"))),
         ("reason", {*GapReason, *_allowed("reading_gap", "reason")}),
         ("content", {*Up, *_allowed("reading_gap", "content")}),
         ("reason", {*problems._CODES.values(), "invalid-input", "internal"}),
