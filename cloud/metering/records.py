@@ -190,6 +190,17 @@ class ReadingEdit:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ChangedSpan:
+    """Usage rows of one register with `from_at <= start < until_at` differ from what was there before."""
+
+    project_id: int
+    meter_id: int
+    channel: int
+    from_at: datetime
+    until_at: datetime
+
+
 @dataclass(slots=True)
 class StoreResult:
     """What became of a group of points."""
