@@ -25,6 +25,7 @@ from simulators.modbus.answers import Answers
 from simulators.modbus.dwelling import Dwelling
 from simulators.modbus.faults import NOT_ON_A_BUS, ON_THE_WIRE, Fault, Faults
 from simulators.modbus.meter import Served, SimulatedMeter
+from simulators.modbus.recorded import RecordedDwelling, RecordedMeter, Recording
 from simulators.modbus.server import MeterLine
 from simulators.modbus.station import ModbusStation
 from simulators.modbus.unit import SimulatedUnit
@@ -50,6 +51,8 @@ class FleetOptions:
     ptys: bool = False
     """Makes a pseudo-terminal for every serial port of the site, with a link at its path; else those lines are left."""
     library: Library = field(default_factory=Library)
+    recordings: Mapping[str, Recording] = field(default_factory=dict)
+    """Modbus TCP devices, by id, that replay a real household instead of a curve."""
     now_ms: Callable[[], int] = wall_ms
 
 
@@ -147,12 +150,19 @@ class Fleet:
         options = self._options
         template = options.library.meter(device.template)
         assert isinstance(template, ModbusTemplate)
+        if (recording := options.recordings.get(device.id)) is not None:
+            replayed = RecordedDwelling(device.id, template.medium.value, options.time_zone, recording)
+            return self._with_faults(RecordedMeter(device.id, template, replayed, options.now_ms), line)
         dwelling = self._dwelling(device, template)
         meter = SimulatedMeter(
             device.id, template, dwelling, options.now_ms, options.advance, self._served, device.instance
         )
+        return self._with_faults(meter, line)
+
+    def _with_faults(self, meter: SimulatedMeter, line: PolledLineSettings) -> SimulatedMeter:
+        options = self._options
         not_here = ON_THE_WIRE | NOT_ON_A_BUS if isinstance(line, BusLineSettings) else frozenset()
         rates = {fault: rate for fault, rate in options.fault_rates.items() if fault not in not_here}
-        meter.faults = Faults(rates, random.Random(f"{options.seed}/{device.id}"), options.late_s)
-        self.meters[device.id] = meter
+        meter.faults = Faults(rates, random.Random(f"{options.seed}/{meter.device}"), options.late_s)
+        self.meters[meter.device] = meter
         return meter

@@ -11,8 +11,9 @@ from gateway.errors import ConfigError
 from gateway.settings import load_site
 from simulators.coap.fleet import CoapFleet, CoapFleetOptions
 from simulators.modbus.faults import Fault
-from simulators.modbus.fleet import Fleet, FleetOptions
+from simulators.modbus.fleet import Fleet, FleetOptions, wall_ms
 from simulators.modbus.meter import Served
+from simulators.modbus.recorded import Recording, read_recording
 
 
 class BadOption(ValueError):
@@ -55,6 +56,25 @@ def zone_of(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
         raise BadOption(f"--time-zone: expected an IANA name such as Asia/Shanghai, found {name!r}") from None
+
+
+def recordings_of(texts: Sequence[str], zone: ZoneInfo) -> dict[str, Recording]:
+    """Recordings by device from texts such as 'e-001=households.csv.gz#E01', shifted so that they begin now.
+
+    Raises BadOption, OSError.
+    """
+    found: dict[str, Recording] = {}
+    for text in texts:
+        device, _, rest = text.partition("=")
+        file, _, meter = rest.partition("#")
+        if not (device and file and meter):
+            raise BadOption(f"--recorded: expected DEVICE=FILE#METER, found {text!r}")
+        try:
+            recording = read_recording(Path(file), meter, zone)
+        except (KeyError, ValueError) as error:
+            raise BadOption(f"--recorded: {text!r}: {error}") from None
+        found[device] = recording.shifted(wall_ms() // 1000 - recording.ends[0])
+    return found
 
 
 def rates_of(texts: Sequence[str]) -> dict[Fault, float]:
