@@ -30,7 +30,8 @@ TAKE: LiteralString = """
 """
 READINGS: LiteralString = """
     COPY (SELECT w.nth - 1, r.taken_at, r.value, r.quality
-          FROM unnest(%(meters)s, %(channels)s, %(from)s, %(until)s)
+          FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::timestamptz[],
+                      %(until)s::timestamptz[])
                WITH ORDINALITY AS w (meter_id, channel, from_at, until_at, nth)
           CROSS JOIN LATERAL (
               SELECT taken_at, value, quality FROM store.reading r
@@ -44,14 +45,15 @@ REGISTERS: LiteralString = """
                  coalesce((extract(epoch FROM upper(r.valid)) * 1000)::bigint, %(end)s::bigint),
                  r.modulus, r.max_per_hour, (r.multiplier * 10000)::bigint, coalesce(e.opening, -1::bigint),
                  coalesce(e.closing, -1::bigint)
-          FROM unnest(%(meters)s, %(channels)s) WITH ORDINALITY AS w (meter_id, channel, nth)
+          FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[]) WITH ORDINALITY AS w (meter_id, channel, nth)
           JOIN meter_register r ON r.meter_id = w.meter_id
           LEFT JOIN register_end e ON e.register_id = r.id AND e.channel = w.channel
           ORDER BY 1, 2) TO STDOUT (FORMAT BINARY)
 """
 REFUSED: LiteralString = """
     COPY (SELECT w.nth - 1, e.taken_at, e.code
-          FROM unnest(%(meters)s, %(channels)s, %(from)s, %(until)s)
+          FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::timestamptz[],
+                      %(until)s::timestamptz[])
                WITH ORDINALITY AS w (meter_id, channel, from_at, until_at, nth)
           JOIN store.refused_reading e ON e.meter_id = w.meter_id AND e.channel = w.channel
            AND e.taken_at >= w.from_at AND e.taken_at <= w.until_at
@@ -62,7 +64,8 @@ EDITS: LiteralString = """
     COPY (SELECT DISTINCT ON (w.nth, e.taken_at) w.nth - 1, e.taken_at,
                  array_position(ARRAY['set', 'use', 'ignore', 'original'], e.action)::smallint - 1::smallint,
                  coalesce(e.value, 0)
-          FROM unnest(%(meters)s, %(channels)s, %(from)s, %(until)s)
+          FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::timestamptz[],
+                      %(until)s::timestamptz[])
                WITH ORDINALITY AS w (meter_id, channel, from_at, until_at, nth)
           JOIN reading_edit e ON e.meter_id = w.meter_id AND e.channel = w.channel
            AND e.taken_at >= w.from_at AND e.taken_at <= w.until_at
@@ -70,7 +73,8 @@ EDITS: LiteralString = """
 """
 OLD_ROWS: LiteralString = """
     COPY (SELECT w.nth - 1, u.start, u.length_s, u.quantity, u.quality, u.method
-          FROM unnest(%(meters)s, %(channels)s, %(from)s, %(until)s)
+          FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::timestamptz[],
+                      %(until)s::timestamptz[])
                WITH ORDINALITY AS w (meter_id, channel, from_at, until_at, nth)
           JOIN store.usage u ON u.meter_id = w.meter_id AND u.channel = w.channel
            AND u.start >= w.from_at AND u.start < w.until_at
@@ -80,7 +84,8 @@ OLD_ROWS: LiteralString = """
 # A row that comes back goes on with the versions that it had.
 SUPERSEDED: LiteralString = """
     COPY (SELECT w.nth - 1, s.start, max(s.version)
-          FROM unnest(%(meters)s, %(channels)s, %(from)s, %(until)s)
+          FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::timestamptz[],
+                      %(until)s::timestamptz[])
                WITH ORDINALITY AS w (meter_id, channel, from_at, until_at, nth)
           JOIN store.usage_superseded s ON s.meter_id = w.meter_id AND s.channel = w.channel
            AND s.start >= w.from_at AND s.start < w.until_at
@@ -117,14 +122,17 @@ CHANGED: LiteralString = """
     INSERT INTO store.changed_usage (meter_id, channel, project_id, from_at, until_at)
     SELECT * FROM unnest(%(meters)s, %(channels)s, %(projects)s, %(from)s, %(until)s)
 """
-FORGET_REFUSED: LiteralString = """
-    DELETE FROM store.refused_reading e USING unnest(%(meters)s, %(channels)s, %(times)s) AS g (meter_id, channel, at)
-    WHERE e.meter_id = g.meter_id AND e.channel = g.channel AND e.taken_at = g.at
-"""
-KEEP_REFUSED: LiteralString = """
-    INSERT INTO store.refused_reading (meter_id, channel, taken_at, code)
-    SELECT * FROM unnest(%(meters)s, %(channels)s, %(times)s, %(codes)s)
-    ON CONFLICT (meter_id, channel, taken_at) DO UPDATE SET code = excluded.code
+REPLACE_REFUSED: LiteralString = """
+    WITH found AS (SELECT * FROM unnest(%(refused_meters)s, %(refused_channels)s, %(times)s, %(codes)s)
+                                 AS f (meter_id, channel, taken_at, code)),
+    gone AS (
+        DELETE FROM store.refused_reading e
+        USING unnest(%(meters)s, %(channels)s, %(from)s, %(until)s) AS w (meter_id, channel, from_at, until_at)
+        WHERE e.meter_id = w.meter_id AND e.channel = w.channel AND e.taken_at >= w.from_at AND e.taken_at <= w.until_at
+          AND NOT EXISTS (SELECT FROM found f WHERE f.meter_id = e.meter_id AND f.channel = e.channel
+                          AND f.taken_at = e.taken_at))
+    INSERT INTO store.refused_reading AS e (meter_id, channel, taken_at, code) SELECT * FROM found
+    ON CONFLICT (meter_id, channel, taken_at) DO UPDATE SET code = excluded.code WHERE e.code <> excluded.code
 """
 REPLACE_GAPS: LiteralString = """
     WITH found AS (SELECT * FROM unnest(%(gap_meters)s, %(gap_channels)s, %(gap_from)s, %(gap_until)s)

@@ -225,8 +225,8 @@ async def test_a_window_added_while_usage_is_derived_stays(
 ) -> None:
     await store(ingest_db, hourly("m1", 0, [100, 200]))
     async with worker_db.transaction(SYSTEM) as conn:
-        meters = await metering.meters_by_id(conn, await derivation.lock_meters(conn, site.meters))
-        windows = await derivation.take_windows(conn, meters, {site.project_id: 0})
+        meters = await derivation.lock_meters(conn, site.meters)
+        windows = await derivation.take_registers(conn, meters, {site.project_id: ZoneInfo("Asia/Shanghai")})
         await store(ingest_db, hourly("m1", 2, [300]))
         assert (await derivation.update(conn, windows)).meters == 1
     assert len(await table(worker_db, "SELECT id FROM store.dirty_window")) == 1
