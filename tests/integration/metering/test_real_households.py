@@ -25,7 +25,7 @@ from tests.templates import LIBRARY, modbus
 SYDNEY: Final = ZoneInfo("Australia/Sydney")
 HOUSEHOLDS: Final = Path(__file__).parents[2] / "data" / "electric" / "households.csv"
 TEMPLATE: Final = "gatemeter-demo-electricity"
-DEVICES: Final = {"m1": ("E05", 0), "m2": ("E07", 999_950_000), "m3": ("E09", 5_000_000)}
+DEVICES: Final = {"m1": ("E05", 0), "m2": ("E07", 999_990_000), "m3": ("E09", 5_000_000)}
 """Household and opening register: the second one passes the end of its nine digits."""
 RESET_AFTER: Final = 100
 """So many readings of m3 are right, then its register shows 0 once."""
