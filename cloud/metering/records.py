@@ -1,6 +1,6 @@
 """What the metering feature hands out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
@@ -173,6 +173,9 @@ class MeterRegister:
     resolution: int
     max_per_hour: int
     ends: dict[int, tuple[int | None, int | None]]
+    rating: dict[str, int] = field(default_factory=dict)
+    """What `max_per_hour` follows from (cloud/metering/ratings.py); empty when nobody said."""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
