@@ -30,7 +30,7 @@ _OVERLAPPING: LiteralString = (
     + """
     WHERE (b.device_id = %(device_id)s OR b.meter_id = %(meter_id)s) AND b.id IS DISTINCT FROM %(but)s
       AND b.valid && tstzrange(%(valid_from)s, %(valid_until)s)
-    ORDER BY lower(b.valid) LIMIT 1
+    ORDER BY b.device_id <> %(device_id)s, lower(b.valid) LIMIT 1
 """
 )
 

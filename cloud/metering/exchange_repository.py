@@ -10,35 +10,29 @@ from cloud.kit.db import Conn
 from cloud.metering.exchange_records import ChannelEnd, KnownReading, Neighbours, Procedure, ProcedureKind
 from cloud.metering.records import Meter, MeterRegister
 
-# A reading that counts: neither refused (unless staff believe it) nor set aside; with the value that staff gave it.
-_COUNTS: LiteralString = """
-    LEFT JOIN LATERAL (SELECT d.action, d.value FROM reading_edit d
-                       WHERE d.meter_id = r.meter_id AND d.channel = r.channel AND d.taken_at = r.taken_at
-                       ORDER BY d.version DESC LIMIT 1) AS edit ON true
-    WHERE r.meter_id = %(meter_id)s AND r.channel = c.channel AND edit.action IS DISTINCT FROM 'ignore'
-"""
-# What is refused after the change was judged by the old register: it is looked at all the same.
-_NEIGHBOURS: LiteralString = (  # noqa: S608 - fixed texts
-    """
-    SELECT c.channel, before.taken_at AS before_at, before.value AS before, after.taken_at AS after_at,
-           after.value AS after
+# A reading that counts, with the value that staff gave it; what they set aside does not.
+_KNOWN: LiteralString = """
+    SELECT c.channel, found.taken_at, found.value
     FROM unnest(%(channels)s::smallint[]) AS c (channel)
-    LEFT JOIN LATERAL (SELECT r.taken_at, coalesce(edit.value, r.value) AS value FROM reading r
+    CROSS JOIN LATERAL (
+        SELECT r.taken_at, coalesce(edit.value, r.value) AS value FROM reading r
+        LEFT JOIN LATERAL (SELECT d.action, d.value FROM reading_edit d
+                           WHERE d.meter_id = r.meter_id AND d.channel = r.channel AND d.taken_at = r.taken_at
+                           ORDER BY d.version DESC LIMIT 1) AS edit ON true
+        WHERE r.meter_id = %(meter_id)s AND r.channel = c.channel AND edit.action IS DISTINCT FROM 'ignore'
 """
-    + _COUNTS
+_LAST_BEFORE: LiteralString = (
+    _KNOWN
     + """
           AND r.taken_at >= %(since)s AND r.taken_at < %(at)s
           AND (edit.action IN ('set', 'use') OR NOT EXISTS (
                SELECT FROM refused_reading e
                WHERE e.meter_id = r.meter_id AND e.channel = r.channel AND e.taken_at = r.taken_at))
-        ORDER BY r.taken_at DESC LIMIT 1) AS before ON true
-    LEFT JOIN LATERAL (SELECT r.taken_at, coalesce(edit.value, r.value) AS value FROM reading r
-"""
-    + _COUNTS
-    + """
-          AND r.taken_at >= %(at)s ORDER BY r.taken_at LIMIT 1) AS after ON true
+        ORDER BY r.taken_at DESC LIMIT 1) AS found
 """
 )
+# What is refused after the change was judged by the old register: it is looked at all the same.
+_FIRST_AFTER: LiteralString = _KNOWN + " AND r.taken_at >= %(at)s ORDER BY r.taken_at LIMIT 1) AS found"
 _OPEN: LiteralString = """
     INSERT INTO meter_register (project_id, meter_id, valid, reason, serial, multiplier, modulus, resolution,
                                 max_per_hour, rating, note)
@@ -89,11 +83,14 @@ async def neighbours(
 ) -> dict[int, Neighbours]:
     """By channel the last reading in [since, at) and the first at or after `at`."""
     query = {"meter_id": meter_id, "channels": list(channels), "since": since, "at": at}
-    rows = await (await conn.execute(_NEIGHBOURS, query)).fetchall()
-    return {
-        row["channel"]: Neighbours(_known(row["before_at"], row["before"]), _known(row["after_at"], row["after"]))
-        for row in rows
-    }
+    before, after = [
+        {row["channel"]: KnownReading(row["taken_at"], row["value"]) for row in rows}
+        for rows in (
+            await (await conn.execute(_LAST_BEFORE, query)).fetchall(),
+            await (await conn.execute(_FIRST_AFTER, query)).fetchall(),
+        )
+    ]
+    return {channel: Neighbours(before.get(channel), after.get(channel)) for channel in before | after}
 
 
 async def close_register(conn: Conn, register: MeterRegister, project_id: int, at: datetime,
@@ -182,10 +179,6 @@ async def mark_undone(conn: Conn, procedure_id: int, actor: str, reason: str) ->
 async def mark_dirty(conn: Conn, meter_id: int, from_at: datetime) -> None:
     """Usage of every counting channel is derived again from there on."""
     await conn.execute(_MARK_DIRTY, {"meter_id": meter_id, "from_at": from_at})
-
-
-def _known(taken_at: datetime | None, value: int | None) -> KnownReading | None:
-    return None if taken_at is None or value is None else KnownReading(taken_at, value)
 
 
 def _columns(values: Mapping[int, int]) -> dict[str, list[int]]:
