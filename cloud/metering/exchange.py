@@ -37,7 +37,8 @@ _NOBODY = Neighbours(None, None)
 async def plan_exchange(conn: Conn, wanted: Exchange, now: datetime) -> ExchangePlan:
     """What the exchange would do, checked; nothing is written.
 
-    Raises NotFound, Conflict when the meter is removed, and InvalidInput that names the field: a time in the future
+    Raises NotFound, Conflict when the meter is removed or the other device carries a meter, and InvalidInput that
+    names the field: a time in the future
     or before the register in force, a reading that is missing, of no such register or below the last one.
     """
     meter, before = await _in_place(conn, wanted.meter_id)
@@ -47,8 +48,10 @@ async def plan_exchange(conn: Conn, wanted: Exchange, now: datetime) -> Exchange
     after = _following(wanted, before)
     check_bounds(after.modulus, after.max_per_hour, after.multiplier)
     plan = await _plan(conn, meter, before, after, (main, *wanted.others), wanted.at)
-    if wanted.device_id is not None:
+    if wanted.device_id is not None and (plan.binding is None or plan.binding.device_id != wanted.device_id):
         await devices.get_device(conn, wanted.device_id)
+        ending = None if plan.binding is None else plan.binding.id
+        await bindings.refuse_overlap(conn, wanted.device_id, meter.id, wanted.at, None, but=ending)
     return plan
 
 
@@ -56,7 +59,7 @@ async def exchange(conn: Conn, wanted: Exchange, actor: str, now: datetime) -> P
     """Makes the exchange: the register changes at its instant, and usage is derived again from there on.
 
     With `device_id` the binding in force ends and the new device's begins at the same instant. Raises as
-    `plan_exchange`, and Conflict when the other device carries a meter already.
+    `plan_exchange`.
     """
     await repository.lock_meter(conn, wanted.meter_id)
     plan = await plan_exchange(conn, wanted, now)
