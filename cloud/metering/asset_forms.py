@@ -66,6 +66,12 @@ def with_rating(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**rest, "rating": rating} if rating else rest
 
 
+def with_interval(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with the interval as a number, where it is one: a list of numbers takes no text."""
+    interval = values.get("interval_s")
+    return {**values, "interval_s": int(interval)} if interval and str(interval).isdecimal() else dict(values)
+
+
 def with_others(values: Mapping[str, Any]) -> dict[str, Any]:
     """The same with `final.<channel>` and `initial.<channel>` put together as `others`."""
     others: dict[str, dict[str, Any]] = {}

@@ -57,7 +57,7 @@ async def create_meter(request: Request, scope: Writing) -> Response:
     typed = await forms.typed(request)
     page = await shown(request, scope)
     try:
-        body = forms.read(MeterIn, {**forms.with_rating(typed), "project_id": page.project.id})
+        body = forms.read(MeterIn, {**forms.with_interval(forms.with_rating(typed)), "project_id": page.project.id})
         async with scope.conn.transaction():
             made = (await service.create_meters(scope.conn, body.project_id, [body.new()]))[0]
     except InvalidInput as error:
@@ -87,7 +87,7 @@ async def correct(request: Request, scope: Writing, meter_id: int) -> Response:
     meter = await service.get_meter(scope.conn, meter_id)
     emptied: dict[str, Any] = {"unit_id": None, "parent_id": None, "verification_due": None, "place": "",
                                "meter_class": ""}  # fmt: skip
-    body = forms.read(MeterPatch, {**emptied, **typed})
+    body = forms.read(MeterPatch, {**emptied, **forms.with_interval(typed)})
     await assets.correct(
         scope.conn, meter_id, replace(assets.master_data(meter), **body.model_dump(exclude_unset=True))
     )
@@ -178,7 +178,7 @@ async def _new_page(
     page = await shown(request, scope)
     return page.page(
         "metering/new.html",
-        status=422 if problem else 200,
+        status=problem.status if problem else 200,
         values=values,
         problem=problem,
         today=local_day(now(), page.project.zone),

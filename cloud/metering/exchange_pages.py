@@ -102,7 +102,7 @@ async def _page(
     counting = [one for one in latest if _is_asked(one.channel, meter)]
     return page.page(
         "metering/exchange.html",
-        status=422 if problem else 200,
+        status=problem.status if problem else 200,
         meter=meter,
         tab="exchange",
         may_write=True,
