@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
@@ -62,7 +63,7 @@ async def undo(request: Request, scope: Writing, meter_id: int, procedure_id: in
 
 def seen(values: Mapping[str, str]) -> str:
     """What was looked at before it was confirmed: other values are shown again first."""
-    return "\n".join(f"{name}={value}" for name, value in sorted(values.items()))
+    return urlencode(sorted(values.items()))
 
 
 async def _act(scope: Scope, meter: Meter, kind: Act, values: Mapping[str, str], *, sure: bool) -> ExchangePlan | None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from html import unescape
 
 import httpx
 import pytest
@@ -275,7 +276,7 @@ async def test_the_pages_take_a_meter_through_its_life(
     assert (await get(f"{base}/data")).count("in force") == 2
     seen = re.search(r'name="seen" value="([^"]*)"', preview.text)
     assert seen is not None
-    done = await post(f"{base}/exchange", **wish, sure="yes", seen=seen[1])
+    done = await post(f"{base}/exchange", **wish, sure="yes", seen=unescape(seen[1]))
     assert done.status_code == 303
     page = await get(f"{base}/data")
     assert "4.500 kWh" in page
@@ -305,7 +306,7 @@ async def test_the_pages_take_a_meter_through_its_life(
     preview = await post(f"{base}/exchange", **removed)
     seen = re.search(r'name="seen" value="([^"]*)"', preview.text)
     assert seen is not None
-    assert (await post(f"{base}/exchange", **removed, sure="yes", seen=seen[1])).status_code == 303
+    assert (await post(f"{base}/exchange", **removed, sure="yes", seen=unescape(seen[1]))).status_code == 303
     assert f'href="{base}/exchange"' not in await get(f"{base}/data")
 
 
