@@ -1,6 +1,5 @@
 """REST: meters as things. Registers, exchanges, removals, seals, verifications, trees and bindings."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -44,8 +43,7 @@ Writing = Annotated[Scope, allow("meters.write")]
 async def correct_meter(meter_id: Id, body: MeterPatch, scope: Writing) -> MeterOut:
     """Corrects what is said of a meter; with another interval its usage is derived again."""
     data = assets.master_data(await service.get_meter(scope.conn, meter_id))
-    corrected = replace(data, **body.model_dump(exclude_unset=True))
-    return MeterOut.of(await assets.correct(scope.conn, meter_id, corrected))
+    return MeterOut.of(await assets.correct(scope.conn, meter_id, body.corrected(data)))
 
 
 @router.get("/meters/{meter_id}/registers")

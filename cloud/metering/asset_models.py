@@ -1,5 +1,6 @@
 """What the API of meters as things takes and gives. Readings are decimal strings in the unit people use."""
 
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Literal, Self
@@ -23,7 +24,7 @@ from cloud.metering.exchange_records import (
 )
 from cloud.metering.models import Decimal4, MeterOut, QuantityOut
 from cloud.metering.ratings import MAX_DIGITS, Digits, bounds_of, max_per_hour_of
-from cloud.metering.records import MAX_MODULUS, Medium, Meter, MeterRegister, Reading
+from cloud.metering.records import MAX_MODULUS, MasterData, Medium, Meter, MeterRegister, Reading
 from gateway.contract.quantities import BY_CODE, BY_NUMBER, Quantity
 
 Text64 = Annotated[str, Field(max_length=64)]
@@ -60,15 +61,20 @@ class FaceIn(Input):
 
 
 class MeterPatch(Input):
-    """Corrections of a meter; what is absent stays."""
+    """Corrections of a meter; what is absent stays, and null is none where there can be none."""
 
-    code: Annotated[str, Field(min_length=1, max_length=64)] = ""
+    code: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     unit_id: Id | None = None
     parent_id: Id | None = None
     place: Text200 = ""
     meter_class: Text64 = ""
     interval_s: Literal[900, 1800, 3600, 86400] = 3600
     verification_due: Day | None = None
+
+    def corrected(self, data: MasterData) -> MasterData:
+        """The master data with what was given."""
+        said = self.model_dump(exclude_unset=True)
+        return replace(data, **{**said, "code": self.code or data.code})
 
 
 class RegisterPatch(FaceIn):

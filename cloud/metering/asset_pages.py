@@ -1,7 +1,6 @@
 """Pages of a meter as a thing: a new one, what is said of it, registers, seals, verifications, bindings, tree."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
@@ -88,9 +87,7 @@ async def correct(request: Request, scope: Writing, meter_id: int) -> Response:
     emptied: dict[str, Any] = {"unit_id": None, "parent_id": None, "verification_due": None, "place": "",
                                "meter_class": ""}  # fmt: skip
     body = forms.read(MeterPatch, {**emptied, **forms.with_interval(typed)})
-    await assets.correct(
-        scope.conn, meter_id, replace(assets.master_data(meter), **body.model_dump(exclude_unset=True))
-    )
+    await assets.correct(scope.conn, meter_id, body.corrected(assets.master_data(meter)))
     return _to_data(meter_id, "saved")
 
 
