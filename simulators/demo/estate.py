@@ -23,7 +23,7 @@ Medium = Literal["electricity", "water"]
 MEDIA: Final[tuple[Medium, ...]] = ("electricity", "water")
 
 _M3: Final = 10 ** EXPONENT_OF_PREFIXED_UNIT["m3"][1]
-_FACE: Final = {"electricity": Digits(6, 2), "water": Digits(6, 3)}
+_FACE: Final = {"electricity": Digits(6, 3), "water": Digits(6, 6)}
 """Six digits before the point, as the demo meter templates show them."""
 _RATING: Final[dict[Medium, dict[str, int]]] = {
     "electricity": {"voltage_v": 230, "max_current_ma": 80_000, "phases": 1},

@@ -1,5 +1,6 @@
 """Exchanges, removals and their undoing, at the level of the tables."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -389,3 +390,17 @@ async def test_seals_and_verifications(web_db: Database, site: Site) -> None:
         with pytest.raises(InvalidInput) as caught:
             await due_after(day, result, next_due)
         assert caught.value.field == field
+
+
+async def test_two_halves_of_a_circle_at_once(worker_db: Database, site: Site) -> None:
+    a, b, _ = site.meters
+    both = asyncio.Barrier(2)
+
+    async def half(meter_id: int, parent_id: int) -> None:
+        async with worker_db.transaction(SYSTEM) as conn:
+            await conn.execute("SELECT FROM meter")
+            await both.wait()
+            await conn.execute("UPDATE meter SET parent_id = %s WHERE id = %s", (parent_id, meter_id))
+
+    ends = await asyncio.gather(half(a, b), half(b, a), return_exceptions=True)
+    assert sorted(type(end) for end in ends if end is not None) == [psycopg.errors.IntegrityConstraintViolation]
