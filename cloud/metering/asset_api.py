@@ -14,21 +14,23 @@ from cloud.metering.asset_models import (
     BindingEndIn,
     BindingQuery,
     BoundDeviceOut,
-    ChangeOut,
     ChannelOut,
-    ExchangeIn,
     MeterPatch,
-    ProcedureOut,
     RegisterOut,
     RegisterPatch,
-    RemovalIn,
     SealIn,
     SealOut,
     SealRemovalIn,
     TreeOut,
-    UndoIn,
     VerificationIn,
     VerificationOut,
+)
+from cloud.metering.exchange_models import (
+    ChangeOut,
+    ExchangeIn,
+    ProcedureOut,
+    RemovalIn,
+    UndoIn,
 )
 from cloud.metering.models import MeterOut
 from cloud.metering.registers import registers_of

@@ -1,41 +1,27 @@
-"""What the API of meters as things takes and gives. Readings are decimal strings in the unit people use."""
+"""What the API of meters as things takes and gives."""
 
 from dataclasses import replace
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.devices.bindings import BoundDevice
-from cloud.kit.errors import InvalidInput
 from cloud.kit.inputs import Day, Id, Input, Instant, ListQuery
-from cloud.metering.exchange_records import (
-    ChannelEnd,
-    ChannelOutcome,
-    Exchange,
-    ExchangePlan,
-    ExchangeReason,
-    KnownReading,
-    Procedure,
-    ProcedureKind,
-    Removal,
-    WarningCode,
-)
 from cloud.metering.models import Decimal4, MeterOut, QuantityOut
 from cloud.metering.ratings import MAX_DIGITS, Digits, bounds_of, max_per_hour_of
-from cloud.metering.records import MAX_MODULUS, MasterData, Medium, Meter, MeterRegister, Reading
-from gateway.contract.quantities import BY_CODE, BY_NUMBER, Quantity
+from cloud.metering.records import MasterData, Medium, Meter, MeterRegister, Reading
+from gateway.contract.quantities import BY_NUMBER
 
 Text64 = Annotated[str, Field(max_length=64)]
 Text200 = Annotated[str, Field(max_length=200)]
 Why = Annotated[str, Field(min_length=1, max_length=500)]
-RegisterValue = Annotated[Decimal, Field(ge=0, le=MAX_MODULUS, max_digits=24, examples=["12345.67"])]
-"""A register as it is read, in the unit people use (kWh, m³)."""
 Small = Annotated[int, Field(ge=1, le=10**12)]
 
 
-class _Out(BaseModel):
+class Out(BaseModel):
+    """Base of what is answered."""
+
     model_config = ConfigDict(from_attributes=True)
 
 
@@ -96,84 +82,7 @@ class RegisterPatch(FaceIn):
         return said
 
 
-class EndIn(Input):
-    """Where another channel stood on the old register and on the new one."""
-
-    channel: Text64
-    final: RegisterValue | None = None
-    initial: RegisterValue | None = None
-
-    def end(self) -> ChannelEnd:
-        """In the base unit. Raises InvalidInput."""
-        if self.channel not in BY_CODE:
-            raise InvalidInput("unknown-channel", "expected the code of a channel", field="others.channel")
-        quantity = BY_CODE[self.channel]
-        name = f"others.{self.channel}"
-        return ChannelEnd(quantity.number, in_base(self.final, quantity, name), in_base(self.initial, quantity, name))
-
-
-class ExchangeIn(FaceIn):
-    """A meter was exchanged, or its multiplier changed, at an instant that has passed.
-
-    `final` is what the old register showed, `initial` what the new one showed. With the reason `multiplier` the
-    register runs on: `final` alone is needed.
-    """
-
-    at: Instant
-    reason: ExchangeReason = "exchanged"
-    final: RegisterValue | None = None
-    initial: RegisterValue | None = None
-    others: Annotated[tuple[EndIn, ...], Field(max_length=30)] = ()
-    serial: Text64 = ""
-    multiplier: Decimal4 | None = None
-    device_id: Id | None = None
-    verification_due: Day | None = None
-    note: Text200 = ""
-    preview: Annotated[bool, Field(description="Only say what it would do.")] = False
-
-    def wanted(self, meter: Meter) -> Exchange:
-        """The same as the service knows it. Raises InvalidInput."""
-        channel = meter.main_channel
-        return Exchange(
-            meter.id,
-            self.at,
-            self.reason,
-            in_base(self.final, channel, "final"),
-            in_base(self.initial, channel, "initial"),
-            tuple(other.end() for other in self.others),
-            self.serial,
-            self.multiplier,
-            self.bounds(meter.medium),
-            self.maximum(meter.medium),
-            self.rating or {},
-            self.device_id,
-            self.verification_due,
-            self.note,
-        )
-
-
-class RemovalIn(Input):
-    """A meter was taken out for good."""
-
-    at: Instant
-    final: RegisterValue | None = None
-    others: Annotated[tuple[EndIn, ...], Field(max_length=30)] = ()
-    note: Text200 = ""
-    preview: Annotated[bool, Field(description="Only say what it would do.")] = False
-
-    def wanted(self, meter: Meter) -> Removal:
-        """The same as the service knows it. Raises InvalidInput."""
-        final = in_base(self.final, meter.main_channel, "final")
-        return Removal(meter.id, self.at, final, tuple(other.end() for other in self.others), self.note)
-
-
-class UndoIn(Input):
-    """Why a procedure is taken back."""
-
-    reason: Why
-
-
-class ChannelEndOut(_Out):
+class ChannelEndOut(Out):
     """Where a channel stood at the ends of a register; null where nobody knows."""
 
     channel: str
@@ -181,7 +90,7 @@ class ChannelEndOut(_Out):
     closing: QuantityOut | None
 
 
-class RegisterOut(_Out):
+class RegisterOut(Out):
     """A register in force from `valid_from` to `valid_until` (null: still)."""
 
     id: int
@@ -204,90 +113,13 @@ class RegisterOut(_Out):
         fields = {name: getattr(register, name) for name in cls.model_fields if name not in ("multiplier", "ends")}
         ends = [
             ChannelEndOut(
-                channel=BY_NUMBER[number].code, opening=_shown(ends[0], number), closing=_shown(ends[1], number)
+                channel=BY_NUMBER[number].code,
+                opening=shown_quantity(ends[0], number),
+                closing=shown_quantity(ends[1], number),
             )
             for number, ends in sorted(register.ends.items())
         ]
         return cls(**fields, multiplier=f"{register.multiplier:f}", ends=ends)
-
-
-class KnownReadingOut(_Out):
-    """A reading that counts."""
-
-    taken_at: datetime
-    value: QuantityOut
-
-    @classmethod
-    def of(cls, reading: KnownReading | None, number: int) -> Self | None:
-        """From the record."""
-        if reading is None:
-            return None
-        return cls(taken_at=reading.taken_at, value=QuantityOut.of(reading.value, BY_NUMBER[number]))
-
-
-class ChannelOutcomeOut(_Out):
-    """What a change means for a channel: usage before it and after it, multiplier applied; null: not known."""
-
-    channel: str
-    final: QuantityOut | None
-    initial: QuantityOut | None
-    last: KnownReadingOut | None
-    next: KnownReadingOut | None
-    used_before: QuantityOut | None
-    used_after: QuantityOut | None
-
-    @classmethod
-    def of(cls, outcome: ChannelOutcome) -> Self:
-        """From the record."""
-        number = outcome.end.channel
-        return cls(
-            channel=BY_NUMBER[number].code,
-            final=_shown(outcome.end.final, number),
-            initial=_shown(outcome.end.initial, number),
-            last=KnownReadingOut.of(outcome.neighbours.before, number),
-            next=KnownReadingOut.of(outcome.neighbours.after, number),
-            used_before=_shown(outcome.used_before, number),
-            used_after=_shown(outcome.used_after, number),
-        )
-
-
-class WarningOut(_Out):
-    """Something to look at; it forbids nothing."""
-
-    code: WarningCode
-    channel: str
-
-
-class ProcedureOut(_Out):
-    """An exchange or a removal, and whether it was undone."""
-
-    id: int
-    meter_id: int
-    kind: ProcedureKind
-    at: datetime
-    note: str
-    actor: str
-    created_at: datetime
-    undone_at: datetime | None
-    undone_by: str
-    undone_reason: str
-
-
-class ChangeOut(_Out):
-    """What a change does, and the procedure that was written down; null for a preview."""
-
-    channels: list[ChannelOutcomeOut]
-    warnings: list[WarningOut]
-    procedure: ProcedureOut | None
-
-    @classmethod
-    def of(cls, plan: ExchangePlan, made: Procedure | None) -> Self:
-        """From the records."""
-        return cls(
-            channels=[ChannelOutcomeOut.of(outcome) for outcome in plan.outcomes],
-            warnings=[WarningOut(code=one.code, channel=BY_NUMBER[one.channel].code) for one in plan.warnings],
-            procedure=None if made is None else ProcedureOut.model_validate(made),
-        )
 
 
 class SealIn(Input):
@@ -306,7 +138,7 @@ class SealRemovalIn(Input):
     reason: Why
 
 
-class SealOut(_Out):
+class SealOut(Out):
     """A seal of a meter."""
 
     id: int
@@ -330,7 +162,7 @@ class VerificationIn(Input):
     note: Text200 = ""
 
 
-class VerificationOut(_Out):
+class VerificationOut(Out):
     """A verification of a meter."""
 
     id: int
@@ -349,7 +181,7 @@ class TreeOut(MeterOut):
     depth: int
 
 
-class ChannelOut(_Out):
+class ChannelOut(Out):
     """A channel that a meter has readings of, and the newest of them."""
 
     channel: str
@@ -384,7 +216,7 @@ class BindingEndIn(Input):
     at: Instant
 
 
-class BoundDeviceOut(_Out):
+class BoundDeviceOut(Out):
     """A device that carries a meter, from when to when."""
 
     id: int
@@ -402,18 +234,6 @@ class BoundDeviceOut(_Out):
         return cls.model_validate(binding)
 
 
-def in_base(value: Decimal | None, quantity: Quantity, field: str) -> int | None:
-    """A register as it is read, in the base unit. Raises InvalidInput when it has digits below that."""
-    if value is None:
-        return None
-    scaled = value.scaleb(-quantity.display_exponent)
-    if scaled != scaled.to_integral_value():
-        raise InvalidInput(
-            "bad-decimals", f"expected at most {-quantity.display_exponent} decimals of {quantity.display_unit}",
-            field=field,
-        )  # fmt: skip
-    return int(scaled)
-
-
-def _shown(value: int | None, number: int) -> QuantityOut | None:
+def shown_quantity(value: int | None, number: int) -> QuantityOut | None:
+    """A number in the base unit of a channel, or null."""
     return None if value is None else QuantityOut.of(value, BY_NUMBER[number])

@@ -12,8 +12,12 @@ from cloud.identity.guards import Scope
 from cloud.kit.errors import Conflict, GatemeterError, InvalidInput, NotFound
 from cloud.metering import asset_forms as forms
 from cloud.metering import exchange, service
-from cloud.metering.asset_models import ExchangeIn, RemovalIn, UndoIn
 from cloud.metering.asset_pages import Writing, actor, device_choices, now, zone_of
+from cloud.metering.exchange_models import (
+    ExchangeIn,
+    RemovalIn,
+    UndoIn,
+)
 from cloud.metering.exchange_records import ExchangePlan
 from cloud.metering.records import Meter
 from cloud.metering.registers import registers_of
