@@ -211,7 +211,7 @@ async def _about(page: Shown, meter: Meter) -> dict[str, Any]:
 
 
 async def _choices(conn: Conn, project_id: int, medium: str, meter: Meter | None) -> dict[str, Any]:
-    """What can be chosen: units, masters of the medium, devices."""
+    """What can be chosen: units, masters of the medium, devices, and the classes that others of it are of."""
     known: Medium = medium if medium in ("water", "heat") else "electricity"  # type: ignore[assignment]
     meters = (await service.list_meters(conn, _ALL, project_id, MeterFilter(medium=known))).items
     units = (await estate.list_units(conn, _ALL, EstateFilter(project_id=project_id))).items
@@ -225,6 +225,7 @@ async def _choices(conn: Conn, project_id: int, medium: str, meter: Meter | None
         master_choices |= {one.id: one.code for one in (await service.meters_by_id(conn, parents)).values()}
         master_choices.pop(meter.id, None)
     return {
+        "classes": sorted({one.meter_class for one in meters if one.meter_class}),
         "unit_choices": list(unit_choices.items()),
         "master_choices": list(master_choices.items()),
         "device_choices": await device_choices(conn, project_id),
