@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from cloud.devices import gaps, inbox, orders, repository, states
+from cloud.devices import bindings, gaps, inbox, orders, repository, states
 from cloud.devices.inbox import Letter, UnclaimedPlace
 from cloud.devices.records import (
     ONLINE_WITHIN,
@@ -99,12 +99,13 @@ async def bind(
     """From `valid_from` on the device's readings are the meter's; returns the binding's id.
 
     Readings of that time which wait unclaimed are claimed by a job that starts when the transaction commits.
-    Raises NotFound; the database refuses two meters of a device, or two devices of a meter, at one time.
+    Raises NotFound, and Conflict for two meters of a device, or two devices of a meter, at one time.
     """
     if valid_from.tzinfo is None or (valid_until is not None and valid_until <= valid_from):
         raise InvalidInput("bad-period", "expected times with a zone, the end after the start", field="valid_until")
     device = await get_device(conn, device_id)
     await repository.lock_for_change(conn, device.gateway_id)
+    await bindings.refuse_overlap(conn, device_id, meter_id, valid_from, valid_until)
     binding = await repository.insert_binding(conn, device.project_id, device_id, meter_id, valid_from, valid_until)
     await _claim_what_waits(conn, device.project_id, device.gateway_id, device.code)
     return binding

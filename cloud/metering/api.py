@@ -10,7 +10,7 @@ from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
-from cloud.metering import service
+from cloud.metering import asset_api, service
 from cloud.metering.models import (
     BindingIn,
     BindingOut,
@@ -25,6 +25,7 @@ from cloud.metering.models import (
 )
 
 router = APIRouter(prefix="/api/v1", tags=["metering"])
+router.include_router(asset_api.router)
 
 ReadingMeters = Annotated[Scope, allow("meters.read")]
 WritingMeters = Annotated[Scope, allow("meters.write")]
@@ -38,9 +39,7 @@ _LAST = datetime(2100, 1, 1, tzinfo=UTC)
 @router.get("/meters")
 async def list_meters(scope: ReadingMeters, query: Annotated[MeterQuery, Query()]) -> Listed[MeterOut]:
     """Meters by id."""
-    page = await service.list_meters(
-        scope.conn, query.page(), query.project_id, unit_id=query.unit_id, medium=query.medium
-    )
+    page = await service.list_meters(scope.conn, query.page(), query.project_id, query.wanted())
     return Listed(items=[MeterOut.of(meter) for meter in page.items], next_cursor=page.next_cursor)
 
 
@@ -49,7 +48,7 @@ async def create_meter(body: MeterIn, scope: WritingMeters, once: Once) -> Meter
     """A new meter."""
 
     async def make() -> MeterOut:
-        return MeterOut.of(await service.create_meter(scope.conn, **body.model_dump()))
+        return MeterOut.of((await service.create_meters(scope.conn, body.project_id, [body.new()]))[0])
 
     return await once.answer(scope.conn, MeterOut, make)
 

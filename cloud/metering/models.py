@@ -1,15 +1,27 @@
 """What the API of metering takes and gives. Quantities are decimal strings in the unit people use."""
 
+from dataclasses import fields
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.kit.errors import InvalidInput
 from cloud.kit.inputs import Day, Id, Input, Instant, ListQuery
 from cloud.kit.periods import Period
-from cloud.metering.records import MAX_MODULUS, MAX_PER_HOUR, Medium, Meter, Reading, Step, UsageBar
+from cloud.metering.ratings import MAX_DIGITS, Digits, bounds_of, max_per_hour_of
+from cloud.metering.records import (
+    MAX_MODULUS,
+    MAX_PER_HOUR,
+    Medium,
+    Meter,
+    MeterFilter,
+    NewMeter,
+    Reading,
+    Step,
+    UsageBar,
+)
 from gateway.contract.quantities import BY_CODE, BY_NUMBER, Quantity
 
 _LONGEST = {"hour": 93, "day": 800, "month": 8_000}
@@ -40,22 +52,59 @@ class MeterQuery(ListQuery):
 
     unit_id: Id | None = None
     medium: Medium | None = None
+    meter_class: Annotated[str, Field(max_length=64)] | None = None
+    parent_id: Id | None = None
+    due_by: (
+        Annotated[Day, Field(description="Verification due on this day or before; meters in place only.")] | None
+    ) = None
+
+    def wanted(self) -> MeterFilter:
+        """The same as the service knows it."""
+        return MeterFilter(self.unit_id, self.medium, self.meter_class, self.parent_id, self.due_by)
 
 
 class MeterIn(Input):
-    """A new meter. `modulus` and `max_per_hour` in the base unit of the main channel (Wh, mL)."""
+    """A new meter.
+
+    The register is said by its digits and the rating of the meter, or at once by `modulus` and `max_per_hour` in the
+    base unit of the main channel (Wh, mL).
+    """
 
     project_id: Id
     code: Annotated[str, Field(min_length=1, max_length=64)]
     medium: Medium
     unit_id: Id | None = None
-    modulus: Annotated[int, Field(ge=1, le=MAX_MODULUS, examples=[1_000_000_000])]
-    max_per_hour: Annotated[int, Field(ge=1, le=MAX_PER_HOUR, examples=[13_200])]
+    modulus: Annotated[int, Field(ge=1, le=MAX_MODULUS, examples=[1_000_000_000])] | None = None
+    max_per_hour: Annotated[int, Field(ge=1, le=MAX_PER_HOUR, examples=[13_200])] | None = None
+    digits: Annotated[int, Field(ge=1, le=MAX_DIGITS, description="Before the point.")] | None = None
+    decimals: Annotated[int, Field(ge=0, le=6)] = 0
+    unit: Annotated[str, Field(max_length=8)] = ""
+    rating: Annotated[
+        dict[str, Annotated[int, Field(ge=1, le=10**12)]] | None,
+        Field(examples=[{"voltage_v": 230, "max_current_ma": 60_000, "phases": 1}]),
+    ] = None
     installed_on: Day
     multiplier: Decimal4 = Decimal(1)
     parent_id: Id | None = None
     serial: Annotated[str, Field(max_length=64)] = ""
     place: Annotated[str, Field(max_length=200)] = ""
+    meter_class: Annotated[str, Field(max_length=64)] = ""
+    interval_s: Literal[900, 1800, 3600, 86400] = 3600
+    verification_due: Day | None = None
+
+    def new(self) -> NewMeter:
+        """The same as the service knows it. Raises InvalidInput."""
+        modulus, resolution = self.modulus, 1
+        if self.digits is not None:
+            modulus, resolution = bounds_of(self.medium, Digits(self.digits, self.decimals, self.unit))
+        if modulus is None:
+            raise InvalidInput("bad-digits", "expected digits (or modulus)", field="digits")
+        maximum = self.max_per_hour if self.rating is None else max_per_hour_of(self.medium, self.rating)
+        if maximum is None:
+            raise InvalidInput("bad-rating", "expected rating (or max_per_hour)", field="rating")
+        said = self.model_dump(include={field.name for field in fields(NewMeter)})
+        said |= {"modulus": modulus, "resolution": resolution, "max_per_hour": maximum, "rating": self.rating or {}}
+        return NewMeter(**said)
 
 
 class MeterOut(_Out):
@@ -74,6 +123,9 @@ class MeterOut(_Out):
     max_per_hour: int
     installed_on: date
     removed_on: date | None
+    meter_class: str
+    interval_s: int
+    verification_due: date | None
 
     @classmethod
     def of(cls, meter: Meter) -> Self:

@@ -20,11 +20,13 @@ from cloud.kit.db import Conn
 from cloud.kit.pages import translator_of
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
-from cloud.metering import service
+from cloud.metering import asset_pages, exchange_pages, service
 from cloud.metering.records import Meter, Step, UsageBar
 from cloud.metering.spans import Span, span
 
 router = APIRouter(include_in_schema=False)
+router.include_router(asset_pages.router)
+router.include_router(exchange_pages.router)
 
 _READINGS_SHOWN = 25
 
@@ -76,6 +78,8 @@ async def meter(
     return page.page(
         "metering/show.html",
         meter=found,
+        tab="usage",
+        may_write=scope.caller.may("meters.write", found.project_id),
         place=units[found.unit_id].label if found.unit_id in units else found.place,
         readings=readings,
         **view.context(f"/meters/{meter_id}?"),

@@ -1,6 +1,7 @@
 """What the metering feature hands out."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
@@ -68,6 +69,34 @@ class NewMeter:
     place: str = ""
     meter_class: str = ""
     interval_s: int = 3600
+    resolution: int = 1
+    rating: Mapping[str, int] = field(default_factory=dict)
+    verification_due: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MasterData:
+    """What is said of a meter and can be corrected. What is said of its register has a history of its own."""
+
+    code: str
+    unit_id: int | None
+    parent_id: int | None
+    place: str
+    meter_class: str
+    interval_s: int
+    verification_due: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class MeterFilter:
+    """Which meters are wanted; None: any."""
+
+    unit_id: int | None = None
+    medium: Medium | None = None
+    meter_class: str | None = None
+    parent_id: int | None = None
+    due_by: date | None = None
+    """Only meters in place whose verification is due on this day or before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +210,46 @@ class MeterRegister:
     resolution: int
     max_per_hour: int
     ends: dict[int, tuple[int | None, int | None]]
+    rating: dict[str, int] = field(default_factory=dict)
+    """What `max_per_hour` follows from (cloud/metering/ratings.py); empty when nobody said."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TreePlace:
+    """A meter in a tree: `depth` is 0 for the one that was asked for, below 0 for its masters."""
+
+    id: int
+    depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeterSeal:
+    """A seal on a meter, and when, by whom and why it was taken off."""
+
+    id: int
+    meter_id: int
+    number: str
+    place: str
+    applied_at: datetime
+    applied_by: str
+    removed_at: datetime | None
+    removed_by: str
+    removed_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """An official test of a meter. `next_due` is None after one that was not passed, and where nobody said."""
+
+    id: int
+    meter_id: int
+    verified_on: date
+    result: Literal["passed", "failed"]
+    certificate: str
+    next_due: date | None
+    note: str
+    actor: str
 
 
 @dataclass(frozen=True, slots=True)

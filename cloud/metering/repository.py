@@ -1,8 +1,11 @@
 """SQL of meters, and of readings and usage as people and other features read them (through the guarded views)."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import LiteralString
+
+import orjson
 
 from cloud.devices.cursors import after_number, in_ms
 from cloud.kit.db import Conn
@@ -12,6 +15,7 @@ from cloud.metering.records import (
     Medium,
     Meter,
     MeterException,
+    MeterFilter,
     NewMeter,
     Reading,
     UsageRow,
@@ -29,18 +33,22 @@ _INSERT_METERS: LiteralString = """
         SELECT * FROM unnest(
             %(codes)s::text[], %(media)s::text[], %(units)s::bigint[], %(moduli)s::bigint[], %(maxima)s::bigint[],
             %(installed)s::date[], %(multipliers)s::numeric[], %(parents)s::bigint[], %(serials)s::text[],
-            %(places)s::text[], %(classes)s::text[], %(intervals)s::int[]) WITH ORDINALITY
+            %(places)s::text[], %(classes)s::text[], %(intervals)s::int[], %(resolutions)s::bigint[],
+            %(ratings)s::text[], %(due)s::date[]) WITH ORDINALITY
             AS w (code, medium, unit_id, modulus, max_per_hour, installed_on, multiplier, parent_id, serial, place,
-                  class, interval_s, nth)),
+                  class, interval_s, resolution, rating, verification_due, nth)),
     made AS (
-        INSERT INTO meter (project_id, code, medium, unit_id, installed_on, parent_id, place, class, interval_s)
-        SELECT %(project_id)s, code, medium, unit_id, installed_on, parent_id, place, class, interval_s
+        INSERT INTO meter (project_id, code, medium, unit_id, installed_on, parent_id, place, class, interval_s,
+                           verification_due)
+        SELECT %(project_id)s, code, medium, unit_id, installed_on, parent_id, place, class, interval_s,
+               verification_due
         FROM wanted ORDER BY nth
         RETURNING *),
     registers AS (
-        INSERT INTO meter_register (project_id, meter_id, valid, serial, multiplier, modulus, max_per_hour)
+        INSERT INTO meter_register (project_id, meter_id, valid, serial, multiplier, modulus, max_per_hour, resolution,
+                                    rating)
         SELECT made.project_id, made.id, tstzrange(made.installed_on::timestamp AT TIME ZONE p.time_zone, NULL),
-               w.serial, w.multiplier, w.modulus, w.max_per_hour
+               w.serial, w.multiplier, w.modulus, w.max_per_hour, w.resolution, w.rating::jsonb
         FROM made JOIN wanted w USING (code) JOIN project p ON p.id = made.project_id
         RETURNING *)
     SELECT m.id, m.project_id, m.code, m.medium, m.unit_id, m.parent_id, m.place, m.class AS meter_class, m.interval_s,
@@ -52,7 +60,11 @@ _LIST_METERS: LiteralString = (
     + """
     WHERE (%(project_id)s::bigint IS NULL OR m.project_id = %(project_id)s)
       AND (%(unit_id)s::bigint IS NULL OR m.unit_id = %(unit_id)s)
-      AND (%(medium)s::text IS NULL OR m.medium = %(medium)s) AND m.id > %(after)s
+      AND (%(medium)s::text IS NULL OR m.medium = %(medium)s)
+      AND (%(meter_class)s::text IS NULL OR m.class = %(meter_class)s)
+      AND (%(parent_id)s::bigint IS NULL OR m.parent_id = %(parent_id)s)
+      AND (%(due_by)s::date IS NULL OR (m.verification_due <= %(due_by)s AND m.removed_on IS NULL))
+      AND m.id > %(after)s
     ORDER BY m.id LIMIT %(limit)s
 """
 )
@@ -139,6 +151,9 @@ async def insert_meters(conn: Conn, project_id: int, meters: Sequence[NewMeter])
         "places": [meter.place for meter in meters],
         "classes": [meter.meter_class for meter in meters],
         "intervals": [meter.interval_s for meter in meters],
+        "resolutions": [meter.resolution for meter in meters],
+        "ratings": [orjson.dumps(dict(meter.rating)).decode() for meter in meters],
+        "due": [meter.verification_due for meter in meters],
     }
     rows = await (await conn.execute(_INSERT_METERS, query)).fetchall()
     return [Meter(**row) for row in rows]
@@ -150,17 +165,9 @@ async def meter(conn: Conn, meter_id: int) -> Meter | None:
     return None if row is None else Meter(**row)
 
 
-async def meters(
-    conn: Conn, page: PageRequest, project_id: int | None, unit_id: int | None, medium: Medium | None
-) -> Page[Meter]:
+async def meters(conn: Conn, page: PageRequest, project_id: int | None, wanted: MeterFilter) -> Page[Meter]:
     """Meters by id."""
-    query = {
-        "project_id": project_id,
-        "unit_id": unit_id,
-        "medium": medium,
-        "after": after_number(page, 0),
-        "limit": page.limit + 1,
-    }
+    query = {**asdict(wanted), "project_id": project_id, "after": after_number(page, 0), "limit": page.limit + 1}
     rows = await (await conn.execute(_LIST_METERS, query)).fetchall()
     return cut([Meter(**row) for row in rows], page, lambda found: (found.id,))
 

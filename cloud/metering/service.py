@@ -7,22 +7,21 @@ from zoneinfo import ZoneInfo
 
 from cloud.devices.inbox import UnclaimedPlace
 from cloud.kit.db import Conn
-from cloud.kit.errors import InvalidInput, NotFound
+from cloud.kit.errors import NotFound
 from cloud.kit.jobs import enqueue
 from cloud.kit.paging import Page, PageRequest
 from cloud.kit.periods import Period
 from cloud.metering import advances, intake, repository, series
 from cloud.metering.advances import Counter
 from cloud.metering.intake import Batch
+from cloud.metering.ratings import check_bounds
 from cloud.metering.records import (
     MAIN_CHANNEL,
-    MAX_MODULUS,
-    MAX_PER_HOUR,
-    MAX_PRODUCT,
     BoundaryReading,
     Medium,
     Meter,
     MeterException,
+    MeterFilter,
     NewMeter,
     Reading,
     Step,
@@ -35,6 +34,8 @@ from gateway.contract.quantities import BY_NUMBER, Quantity
 
 DERIVE_USAGE = "metering.derive-usage"
 """Job kind: derive usage of all meters whose readings changed."""
+
+ANY_METER = MeterFilter()
 
 UsageKey = tuple[int, int, datetime, datetime]
 """Meter, channel, start and end."""
@@ -66,14 +67,7 @@ async def create_meter(
 async def create_meters(conn: Conn, project_id: int, meters: Sequence[NewMeter]) -> list[Meter]:
     """Registers many meters of a project in one statement; the answer is in the same order."""
     for meter in meters:
-        if not 0 < meter.modulus <= MAX_MODULUS:
-            raise InvalidInput("bad-modulus", f"expected 1 to {MAX_MODULUS}", field="modulus")
-        if not 0 < meter.max_per_hour <= MAX_PER_HOUR:
-            raise InvalidInput("bad-maximum", f"expected 1 to {MAX_PER_HOUR}", field="max_per_hour")
-        if not meter.multiplier.is_finite() or meter.multiplier.quantize(Decimal("0.0001")) != meter.multiplier:
-            raise InvalidInput("bad-multiplier", "expected at most 4 decimals", field="multiplier")
-        if meter.modulus * meter.multiplier > MAX_PRODUCT:
-            raise InvalidInput("bad-multiplier", f"modulus times multiplier exceeds {MAX_PRODUCT}", field="multiplier")
+        check_bounds(meter.modulus, meter.max_per_hour, meter.multiplier)
     return await repository.insert_meters(conn, project_id, meters)
 
 
@@ -91,15 +85,10 @@ async def meters_by_id(conn: Conn, meter_ids: Iterable[int]) -> dict[int, Meter]
 
 
 async def list_meters(
-    conn: Conn,
-    page: PageRequest,
-    project_id: int | None = None,
-    *,
-    unit_id: int | None = None,
-    medium: Medium | None = None,
+    conn: Conn, page: PageRequest, project_id: int | None = None, wanted: MeterFilter = ANY_METER
 ) -> Page[Meter]:
     """Meters by id."""
-    return await repository.meters(conn, page, project_id, unit_id, medium)
+    return await repository.meters(conn, page, project_id, wanted)
 
 
 async def meters_of_units(conn: Conn, unit_ids: Iterable[int]) -> list[Meter]:

@@ -1,7 +1,7 @@
 """What the reports hand out."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
 
@@ -137,6 +137,8 @@ class MeterRow:
     code: str
     medium: Medium
     place: str
+    meter_class: str
+    verification_due: date | None
     seen_at: datetime | None
     reading: Reading | None
 
@@ -156,6 +158,9 @@ class MeterFilter:
     unit_id: int | None = None
     medium: Medium | None = None
     state: Literal["online", "silent", "never"] | None = None
+    meter_class: str | None = None
+    due_by: date | None = None
+    """Only meters in place whose verification is due on this day or before."""
 
 
 def fills(gauge: TierGauge) -> list[TierFill]:

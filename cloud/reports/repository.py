@@ -21,7 +21,8 @@ _MEDIA: LiteralString = """
     ORDER BY array_position(ARRAY['electricity', 'water', 'heat'], medium)
 """
 _METERS: LiteralString = """
-    SELECT m.id, m.code, m.medium, coalesce(b.name || ' ' || u.code, m.place) AS place, seen.seen_at
+    SELECT m.id, m.code, m.medium, coalesce(b.name || ' ' || u.code, m.place) AS place, m.class AS meter_class,
+           m.verification_due, seen.seen_at
     FROM meter m
     JOIN current_register r ON r.meter_id = m.id
     LEFT JOIN unit u ON u.id = m.unit_id
@@ -33,6 +34,8 @@ _METERS: LiteralString = """
       AND (%(medium)s::text IS NULL OR m.medium = %(medium)s)
       AND (%(unit_id)s::bigint IS NULL OR m.unit_id = %(unit_id)s)
       AND (%(building_id)s::bigint IS NULL OR u.building_id = %(building_id)s)
+      AND (%(meter_class)s::text IS NULL OR m.class = %(meter_class)s)
+      AND (%(due_by)s::date IS NULL OR (m.verification_due <= %(due_by)s AND m.removed_on IS NULL))
       AND (%(search)s::text IS NULL
            OR strpos(lower(concat_ws(' ', m.code, r.serial, b.name, u.code, m.place)), lower(%(search)s)) > 0)
       AND CASE %(state)s::text
@@ -41,6 +44,9 @@ _METERS: LiteralString = """
           WHEN 'never' THEN seen.seen_at IS NULL
           ELSE true END
     ORDER BY m.id LIMIT %(limit)s
+"""
+_CLASSES: LiteralString = """
+    SELECT DISTINCT class FROM meter WHERE project_id = %(project_id)s AND class <> '' ORDER BY class
 """
 # Of the bills issued in a month: what they come to, and what of it has been paid since.
 _MONEY: LiteralString = """
@@ -84,11 +90,19 @@ async def meters(
         "unit_id": wanted.unit_id,
         "medium": wanted.medium,
         "state": wanted.state,
+        "meter_class": wanted.meter_class,
+        "due_by": wanted.due_by,
         "online_since": online_since,
         "after": after,
         "limit": limit,
     }
     return await (await conn.execute(_METERS, query)).fetchall()
+
+
+async def meter_classes(conn: Conn, project_id: int) -> list[str]:
+    """The classes that meters of a project are of."""
+    rows = await (await conn.execute(_CLASSES, {"project_id": project_id})).fetchall()
+    return [row["class"] for row in rows]
 
 
 async def money(conn: Conn, project_id: int, period: Period, currency: str) -> MonthMoney:

@@ -85,6 +85,11 @@ async def find_meters(conn: Conn, request: PageRequest, wanted: MeterFilter, now
     return Page(found, page.next_cursor)
 
 
+async def meter_classes(conn: Conn, project_id: int) -> list[str]:
+    """The classes that meters of a project are of."""
+    return await repository.meter_classes(conn, project_id)
+
+
 async def home(conn: Conn, project: Project, now: datetime) -> Home:
     """What a resident's first page shows; row-level security leaves only what is his."""
     units = (await estate.list_units(conn, _ALL, EstateFilter(project_id=project.id))).items

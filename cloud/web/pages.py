@@ -28,6 +28,7 @@ from cloud.reports.records import HourUsage, MeterFilter, fills
 
 router = APIRouter(include_in_schema=False)
 
+_DUE_SOON = timedelta(days=90)
 _NoneIfBlank = BeforeValidator(lambda value: None if value == "" else value)
 # Years that every calendar of the database has, with room for the day after.
 OptionalDay = Annotated[date | None, _NoneIfBlank, Field(ge=date(1970, 1, 1), le=date(9998, 12, 31))]
@@ -66,19 +67,28 @@ async def meters(
     unit_id: OptionalId = None,
     medium: Annotated[Medium | None, _NoneIfBlank] = None,
     state: Annotated[Literal["online", "silent", "never"] | None, _NoneIfBlank] = None,
+    meter_class: OptionalText = None,
+    due: Annotated[Literal["soon", "over"] | None, _NoneIfBlank] = None,
     cursor: str | None = None,
 ) -> Response:
-    """Meters of the project with their last reading."""
+    """Meters of the project with their last reading; `due` looks at the verification."""
     if scope.caller.kind == "resident":
         return RedirectResponse("/my/usage", 303)
     page = await shown(request, scope)
-    wanted = MeterFilter(page.project.id, search, building_id, unit_id, medium, state)
+    now = datetime.now(UTC)
+    today = local_day(now, page.project.zone)
+    due_by = None if due is None else today + (_DUE_SOON if due == "soon" else timedelta(0))
+    wanted = MeterFilter(page.project.id, search, building_id, unit_id, medium, state, meter_class, due_by)
     here = EstateFilter(project_id=page.project.id)
     return page.page(
         "metering/list.html",
-        meters=await reports.find_meters(scope.conn, page_request(None, cursor), wanted, datetime.now(UTC)),
+        meters=await reports.find_meters(scope.conn, page_request(None, cursor), wanted, now),
         buildings=(await estate.list_buildings(scope.conn, PageRequest(MAX_LIMIT), here)).items,
+        classes=await reports.meter_classes(scope.conn, page.project.id),
         wanted=wanted,
+        due=due,
+        today=today,
+        may_write=scope.caller.may("meters.write", page.project.id),
     )
 
 

@@ -11,6 +11,9 @@ from cloud.kit.db import Conn
 from cloud.kit.periods import day_start
 from cloud.kit.security import Sealer
 from cloud.metering import service as metering
+from cloud.metering.assets import apply_seal
+from cloud.metering.ratings import Digits, bounds_of, max_per_hour_of
+from cloud.metering.records import NewMeter
 from gateway.contract.quantities import EXPONENT_OF_PREFIXED_UNIT
 from simulators.demo.options import GATEWAY, PROJECT, ZONE
 from simulators.demo.plan import BUILDINGS, EstatePlan, Flat, Resident
@@ -19,11 +22,17 @@ from simulators.demo.progress import Step
 Medium = Literal["electricity", "water"]
 MEDIA: Final[tuple[Medium, ...]] = ("electricity", "water")
 
-_KWH, _M3 = (10 ** EXPONENT_OF_PREFIXED_UNIT[unit][1] for unit in ("kWh", "m3"))
-_MODULUS: Final = {"electricity": 10**6 * _KWH, "water": 10**6 * _M3}
+_M3: Final = 10 ** EXPONENT_OF_PREFIXED_UNIT["m3"][1]
+_FACE: Final = {"electricity": Digits(6, 3), "water": Digits(6, 6)}
 """Six digits before the point, as the demo meter templates show them."""
-_MAX_PER_HOUR: Final = {"electricity": 15 * _KWH, "water": 4 * _M3}
-"""60 A at 230 V, and Q4 of a DN15 water meter with a margin."""
+_RATING: Final[dict[Medium, dict[str, int]]] = {
+    "electricity": {"voltage_v": 230, "max_current_ma": 80_000, "phases": 1},
+    "water": {"q3_ml_per_h": 4 * _M3, "q4_ml_per_h": 5 * _M3},
+}
+_CLASS: Final = {"electricity": "electricity-residential", "water": "water-residential"}
+_SEALED_AT: Final = {"electricity": "端子盖", "water": "接管螺母"}
+_VERIFIED_FOR: Final = 6 * 365
+"""Days; the meters of the estate are spread over them, so that some are due soon."""
 _TEMPLATE: Final = {"electricity": "gatemeter-demo-electricity", "water": "gatemeter-demo-water"}
 
 
@@ -91,15 +100,22 @@ async def _meter(
     conn: Conn, project: Project, gateway_id: int, unit_id: int, flat: Flat, medium: Medium, since: date
 ) -> int:
     device = await devices.create_device(conn, project.id, gateway_id, flat.device(medium), medium, _TEMPLATE[medium])
-    meter = await metering.create_meter(
-        conn,
-        project.id,
-        flat.device(medium).upper(),
-        medium,
+    modulus, resolution = bounds_of(medium, _FACE[medium])
+    new = NewMeter(
+        code=flat.device(medium).upper(),
+        medium=medium,
         unit_id=unit_id,
-        modulus=_MODULUS[medium],
-        max_per_hour=_MAX_PER_HOUR[medium],
+        modulus=modulus,
+        resolution=resolution,
+        rating=_RATING[medium],
+        max_per_hour=max_per_hour_of(medium, _RATING[medium]),
         installed_on=since - timedelta(days=1),
+        serial=f"{since.year % 100}{device.id:06}",
+        meter_class=_CLASS[medium],
+        verification_due=since + timedelta(days=device.id * 97 % _VERIFIED_FOR),
     )
-    await devices.bind(conn, device.id, meter.id, day_start(since, project.zone))
+    meter = (await metering.create_meters(conn, project.id, [new]))[0]
+    start = day_start(since, project.zone)
+    await apply_seal(conn, meter.id, f"S{device.id:06}", _SEALED_AT[medium], start, "和园物业", start)
+    await devices.bind(conn, device.id, meter.id, start)
     return meter.id
