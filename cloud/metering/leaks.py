@@ -38,9 +38,9 @@ class Suspect:
 
 
 def nights(until: date, count: int, zone: ZoneInfo) -> list[tuple[date, datetime, datetime]]:
-    """The last `count` nights whose end is not after the local day `until` begins its 05:00, the oldest first."""
+    """The nights of the last `count` local days up to `until`, the oldest first: day, beginning and end."""
     days = [until - timedelta(days=n) for n in reversed(range(count))]
-    return [(day, *(datetime.combine(day, at, zone) for at in NIGHT)) for day in days]
+    return [(day, datetime.combine(day, NIGHT[0], zone), datetime.combine(day, NIGHT[1], zone)) for day in days]
 
 
 async def ranking(conn: Conn, project_id: int, until: date, zone: ZoneInfo, limit: int) -> list[Suspect]:
@@ -68,6 +68,6 @@ async def streaks_h(conn: Conn, meter_ids: Collection[int], now: datetime) -> di
 
 
 async def _streaks(conn: Conn, meter_ids: Collection[int], now: datetime) -> dict[int, int]:
-    since = now - timedelta(days=_STREAK_DAYS)
+    since = now.replace(minute=0, second=0, microsecond=0) - timedelta(days=_STREAK_DAYS)
     found = await repository.streaks(conn, sorted(set(meter_ids)), MAIN_CHANNEL["water"].number, since)
     return {meter_id: seconds // 3600 for meter_id, seconds in found.items()}

@@ -37,16 +37,20 @@ _RANKING: LiteralString = """
     WHERE m.project_id = %(project_id)s AND m.medium = 'water' AND f.flow > 0
     ORDER BY f.flow DESC, m.id LIMIT %(limit)s
 """
+# A still hour is one in which all that is measured is nothing.
 _STREAKS: LiteralString = """
     SELECT w.meter_id, s.length_s
     FROM unnest(%(meters)s::bigint[]) AS w (meter_id)
     CROSS JOIN LATERAL (
+        SELECT max(hour) AS hour FROM (
+            SELECT date_bin('1 hour', u.start, %(since)s) AS hour FROM usage u
+            WHERE u.meter_id = w.meter_id AND u.channel = %(channel)s AND u.start >= %(since)s
+              AND u.method IN (0, 1, 7) AND u.length_s <= 3600
+            GROUP BY 1 HAVING sum(u.quantity) = 0) AS hours) AS still
+    CROSS JOIN LATERAL (
         SELECT coalesce(sum(u.length_s), 0)::bigint AS length_s FROM usage u
         WHERE u.meter_id = w.meter_id AND u.channel = %(channel)s AND u.method IN (0, 1, 7) AND u.length_s <= 3600
-          AND u.start > coalesce((
-              SELECT max(still.start) FROM usage still
-              WHERE still.meter_id = w.meter_id AND still.channel = %(channel)s AND still.start >= %(since)s
-                AND still.quantity = 0 AND still.method IN (0, 1, 7) AND still.length_s <= 3600), %(since)s)) AS s
+          AND u.start >= coalesce(still.hour + interval '1 hour', %(since)s)) AS s
 """
 
 
