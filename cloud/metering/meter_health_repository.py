@@ -11,7 +11,8 @@ from cloud.metering.records import Medium
 # is out of line among its usage (estimates, rollovers) and its findings is found by indexes that hold nothing else.
 _JUDGED: LiteralString = """
     WITH heard AS MATERIALIZED (
-        SELECT m.id, coalesce(s.seen_at, manual.taken_at) AS seen_at
+        SELECT m.id, coalesce(s.seen_at, manual.taken_at) AS seen_at,
+               CASE m.medium WHEN 'electricity' THEN 1 WHEN 'water' THEN 70 ELSE 72 END::smallint AS channel
         FROM meter m
         LEFT JOIN device_binding d ON d.meter_id = m.id AND d.valid @> %(now)s::timestamptz
         LEFT JOIN device_state s ON s.device_id = d.device_id
@@ -22,11 +23,12 @@ _JUDGED: LiteralString = """
         WHERE m.project_id = %(project_id)s AND (m.removed_on IS NULL OR m.removed_on >= %(today)s)),
     judged AS MATERIALIZED (
         SELECT m.id, m.code, m.medium, m.unit_id, m.place, m.interval_s, m.verification_due, h.seen_at,
+               h.channel,
                coalesce(h.seen_at < %(now)s::timestamptz - %(intervals)s * m.interval_s * interval '1 second', true)
                    AS silent,
                coalesce(m.verification_due <= %(due)s, false) AS due,
-               EXISTS (SELECT FROM usage u WHERE u.meter_id = m.id AND u.start >= %(since)s
-                       AND u.method BETWEEN 1 AND 6 AND u.method > 1) AS estimates,
+               EXISTS (SELECT FROM usage u WHERE u.meter_id = m.id AND u.channel = h.channel
+                       AND u.start >= %(since)s AND u.method BETWEEN 1 AND 6 AND u.method > 1) AS estimates,
                EXISTS (SELECT FROM meter_exception e WHERE e.meter_id = m.id AND e.from_at >= %(since)s
                        AND e.rule = 'gap') AS gaps,
                EXISTS (SELECT FROM meter_exception e WHERE e.meter_id = m.id AND e.from_at >= %(since)s
@@ -34,19 +36,14 @@ _JUDGED: LiteralString = """
         FROM heard h JOIN meter m ON m.id = h.id
         WHERE %(medium)s::text IS NULL OR m.medium = %(medium)s)
 """
-_TOTALS: LiteralString = (
-    _JUDGED
-    + """
+_TOTALS: LiteralString = """
     SELECT count(*) AS meters, count(*) FILTER (WHERE silent) AS silent, count(*) FILTER (WHERE gaps) AS gaps,
            count(*) FILTER (WHERE estimates) AS estimates, count(*) FILTER (WHERE rollback) AS rollback,
            count(*) FILTER (WHERE due) AS due
     FROM judged
 """
-)
-_PAGE: LiteralString = (
-    _JUDGED
-    + """,
-    page AS (
+_PAGE: LiteralString = """
+    , page AS (
         SELECT * FROM judged
         WHERE id > %(after)s AND (%(only)s::text IS NULL OR CASE %(only)s
               WHEN 'silent' THEN silent WHEN 'gaps' THEN gaps WHEN 'estimates' THEN estimates
@@ -63,8 +60,8 @@ _PAGE: LiteralString = (
         SELECT count(*) FILTER (WHERE u.method = 1) AS rollovers,
                coalesce(sum(u.length_s) FILTER (WHERE u.method > 1), 0)::bigint AS estimated_s
         FROM usage u
-        WHERE u.meter_id = p.id AND u.start >= %(since)s AND u.method BETWEEN 1 AND 6
-          AND u.channel = CASE p.medium WHEN 'electricity' THEN 1 WHEN 'water' THEN 70 ELSE 72 END) AS odd
+        WHERE u.meter_id = p.id AND u.channel = p.channel AND u.start >= %(since)s
+          AND u.method BETWEEN 1 AND 6) AS odd
     CROSS JOIN LATERAL (
         SELECT count(*) AS refused_count FROM refused_reading f
         WHERE f.meter_id = p.id AND f.taken_at >= %(since)s) AS refused
@@ -74,7 +71,6 @@ _PAGE: LiteralString = (
         ORDER BY r.taken_at DESC LIMIT 1) AS battery ON true
     ORDER BY p.id
 """
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +102,7 @@ class MeterHealth:
     interval_s: int
     verification_due: date | None
     seen_at: datetime | None
+    channel: int
     silent: bool
     due: bool
     estimates: bool
@@ -121,11 +118,11 @@ class MeterHealth:
 
 async def totals(conn: Conn, query: dict[str, Any]) -> HealthTotals:
     """Counts over all meters of the project."""
-    row = await (await conn.execute(_TOTALS, query)).fetchone()
+    row = await (await conn.execute(_JUDGED + _TOTALS, query)).fetchone()
     assert row is not None
     return HealthTotals(**row)
 
 
 async def page(conn: Conn, query: dict[str, Any]) -> list[MeterHealth]:
     """Meters by id."""
-    return [MeterHealth(**row) for row in await (await conn.execute(_PAGE, query)).fetchall()]
+    return [MeterHealth(**row) for row in await (await conn.execute(_JUDGED + _PAGE, query)).fetchall()]
