@@ -51,11 +51,11 @@ class RuleIn(Input):
     basis: Basis
     participants: Participation
     building_id: Id | None = None
-    excluded_kinds: Annotated[list[UnitKind], Field(max_length=5)] = []
+    excluded_kinds: Annotated[list[UnitKind], Field(default_factory=list, max_length=5)]
     only_occupied: bool = False
     valid_from: Day
     valid_until: Day | None = None
-    members: Annotated[list[MemberIn], Field(max_length=10_000)] = []
+    members: Annotated[list[MemberIn], Field(default_factory=list, max_length=10_000)]
 
     def new_rule(self) -> NewRule:
         """The same as the services know it."""
