@@ -105,7 +105,8 @@ async def test_minimum_night_flow(worker_db: Database, people: People) -> None:
         nights = await leaks.nights_of(conn, await get_meter(conn, steady), until, zone)
         assert len(nights) == 30
         assert nights[-4:] == [
-            (date(2026, 3, 28), 2_000), (date(2026, 3, 29), None), (date(2026, 3, 30), 1_500), (date(2026, 3, 31), 2_000)
+            (date(2026, 3, 28), 2_000), (date(2026, 3, 29), None), (date(2026, 3, 30), 1_500),
+            (date(2026, 3, 31), 2_000),
         ]  # fmt: skip
 
 
@@ -147,7 +148,8 @@ async def test_health_of_meters(worker_db: Database, people: People) -> None:
         await conn.execute("UPDATE meter SET verification_due = '2026-05-01' WHERE id = %s", (third,))
         for channel, value in ((1, 5), (100, 3_612)):
             await conn.execute(
-                "INSERT INTO store.reading (meter_id, channel, taken_at, value, project_id) VALUES (%s, %s, %s, %s, %s)",
+                """INSERT INTO store.reading (meter_id, channel, taken_at, value, project_id)
+                   VALUES (%s, %s, %s, %s, %s)""",
                 (third, channel, now - timedelta(hours=2), value, project.id),
             )
         await conn.execute("INSERT INTO store.refused_reading VALUES (%s, 1, %s, 2)", (third, now - timedelta(hours=2)))
