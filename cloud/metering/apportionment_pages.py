@@ -230,10 +230,10 @@ async def _members(conn: Conn, page: Shown, text: str) -> tuple[Member, ...]:
 
 
 def _member(words: list[str], by_name: dict[str, list[int]]) -> Member:
-    share = words[-1] if len(words) > 1 else "1"
-    found = by_name.get("".join(words[:-1] or words), [])
-    if len(found) != 1 or not share.isdecimal() or len(share) > 9:
-        raise InvalidInput(
-            "unknown-unit", f"expected one unit and a whole number, got {' '.join(words)}", field="units"
-        )
-    return Member(found[0], int(share))
+    """The unit that a whole line names, or all of it but the share at its end."""
+    named, share = by_name.get("".join(words)), "1"
+    if named is None and len(words) > 1:
+        named, share = by_name.get("".join(words[:-1])), words[-1]
+    if named is None or len(named) != 1 or not share.isdecimal() or len(share) > 9:
+        raise InvalidInput("unknown-unit", f"expected one unit and a whole number, got {' '.join(words)}", field="units")
+    return Member(named[0], int(share))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -108,6 +109,7 @@ async def all_leaks(request: Request, scope: _ReadsUsage) -> Response:
     return page.page(
         "metering/leaks.html",
         suspects=found,
+        litres={one.meter.meter_id: Decimal(one.meter.flow).scaleb(-3) for one in found},
         places=await _places(scope.conn, [one.meter.unit_id for one in found]),
         ranked_nights=leaks.RANKED_NIGHTS,
         channel=MAIN_CHANNEL["water"].code,
