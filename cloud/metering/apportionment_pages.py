@@ -235,5 +235,6 @@ def _member(words: list[str], by_name: dict[str, list[int]]) -> Member:
     if named is None and len(words) > 1:
         named, share = by_name.get("".join(words[:-1])), words[-1]
     if named is None or len(named) != 1 or not share.isdecimal() or len(share) > 9:
-        raise InvalidInput("unknown-unit", f"expected one unit and a whole number, got {' '.join(words)}", field="units")
+        line = " ".join(words)
+        raise InvalidInput("unknown-unit", f"expected one unit and a whole number, got {line}", field="units")
     return Member(named[0], int(share))

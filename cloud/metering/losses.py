@@ -8,7 +8,7 @@ from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from cloud.kit.db import Conn
-from cloud.kit.periods import Period, month_of, previous_month
+from cloud.kit.periods import Period, previous_month
 from cloud.metering import losses_repository as repository
 from cloud.metering import service
 from cloud.metering.losses_repository import Balance
@@ -94,9 +94,9 @@ async def parts(conn: Conn, master: Meter, period: Period, zone: ZoneInfo) -> li
     return sorted(made, key=lambda part: (-part.quantity, part.meter.id))
 
 
-async def trend(conn: Conn, master: Meter, until: date, zone: ZoneInfo) -> list[tuple[Period, Loss | None]]:
-    """The balance of a master over the twelve months up to that of `until`; None before it had sub-meters."""
-    months = [month_of(until)]
+async def trend(conn: Conn, master: Meter, today: date, zone: ZoneInfo) -> list[tuple[Period, Loss | None]]:
+    """The balance of a master in each of the last twelve whole months; None where nothing hangs on it."""
+    months = [previous_month(today)]
     while len(months) < TREND_MONTHS:
         months.insert(0, previous_month(months[0].start))
     return [(month, await of_master(conn, master, month, zone)) for month in months]

@@ -42,7 +42,7 @@ async def list_losses(scope: ReadingUsage, query: Annotated[LossQuery, Query()])
 
 @router.get("/meters/{meter_id}/losses")
 async def loss_trend(scope: ReadingUsage, meter_id: Id) -> Listed[LossMonth]:
-    """The balance of a master meter in the last twelve months, this one included."""
+    """The balance of a master meter in the last twelve whole months."""
     meter = await service.get_meter(scope.conn, meter_id)
     zone = (await estate.get_project(scope.conn, meter.project_id)).zone
     found = await losses.trend(scope.conn, meter, local_day(datetime.now(UTC), zone), zone)
