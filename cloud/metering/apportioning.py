@@ -150,9 +150,13 @@ async def shares_of_run(conn: Conn, run_id: int) -> list[Share]:
     return await repository.shares(conn, run_id)
 
 
-async def shares_of_units(conn: Conn, unit_ids: Collection[int]) -> list[OwnShare]:
-    """The newest versions of what these units were given, newest period first."""
-    return await repository.shares_of_units(conn, sorted(set(unit_ids)), _OWN_SHOWN)
+async def shares_of_units(
+    conn: Conn, unit_ids: Collection[int] | None, project_id: int | None = None
+) -> list[OwnShare]:
+    """The newest versions of what these units (None: all) were given, newest period first, a hundred at most."""
+    return await repository.shares_of_units(
+        conn, None if unit_ids is None else sorted(set(unit_ids)), project_id, _OWN_SHOWN
+    )
 
 
 def _must_hold(rule: Rule, period: Period, today: date) -> None:

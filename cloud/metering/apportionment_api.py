@@ -30,9 +30,10 @@ WritingMeters = Annotated[Scope, allow("meters.write")]
 
 
 class UnitQuery(Input):
-    """Of which unit."""
+    """Of which project and unit; to a resident only his own."""
 
-    unit_id: Id
+    project_id: Id | None = None
+    unit_id: Id | None = None
 
 
 @router.get("/apportionment-rules")
@@ -107,8 +108,9 @@ async def list_shares(scope: ReadingUsage, run_id: Id) -> Listed[ShareOut]:
 
 @router.get("/apportionment-shares")
 async def shares_of_unit(scope: ReadingUsage, query: Annotated[UnitQuery, Query()]) -> Listed[OwnShareOut]:
-    """The newest versions of what a unit was given, with what explains each."""
-    found = await service.shares_of_units(scope.conn, [query.unit_id])
+    """The newest versions of what units were given, with what explains each; the hundred newest."""
+    units = None if query.unit_id is None else [query.unit_id]
+    found = await service.shares_of_units(scope.conn, units, query.project_id)
     return Listed(items=[OwnShareOut.of(own) for own in found], next_cursor=None)
 
 

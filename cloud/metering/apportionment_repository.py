@@ -81,7 +81,8 @@ _SHARES_OF_UNITS: LiteralString = """
            r.amount, r.total_weight::text AS total_weight, s.unit_id, s.from_on, s.until_on, s.weight::text AS weight,
            s.quantity
     FROM apportionment_share s JOIN apportionment_run r ON r.id = s.run_id JOIN apportionment_rule k ON k.id = r.rule_id
-    WHERE s.unit_id = ANY (%(units)s::bigint[])
+    WHERE (%(units)s::bigint[] IS NULL OR s.unit_id = ANY (%(units)s::bigint[]))
+      AND (%(project_id)s::bigint IS NULL OR s.project_id = %(project_id)s)
       AND NOT EXISTS (SELECT FROM apportionment_run later
                       WHERE later.rule_id = r.rule_id AND later.period = r.period AND later.version > r.version)
     ORDER BY s.from_on DESC, s.run_id, s.unit_id LIMIT %(limit)s
@@ -207,9 +208,12 @@ async def shares(conn: Conn, run_id: int) -> list[Share]:
     return [_share(row) for row in await (await conn.execute(_SHARES, (run_id,))).fetchall()]
 
 
-async def shares_of_units(conn: Conn, unit_ids: Sequence[int], limit: int) -> list[OwnShare]:
-    """Shares of the units, newest first."""
-    rows = await (await conn.execute(_SHARES_OF_UNITS, {"units": list(unit_ids), "limit": limit})).fetchall()
+async def shares_of_units(
+    conn: Conn, unit_ids: Sequence[int] | None, project_id: int | None, limit: int
+) -> list[OwnShare]:
+    """Shares of the units (None: of all), newest first."""
+    query = {"units": None if unit_ids is None else list(unit_ids), "project_id": project_id, "limit": limit}
+    rows = await (await conn.execute(_SHARES_OF_UNITS, query)).fetchall()
     return [
         OwnShare(
             row["rule_name"], row["medium"], row["basis"], Period(row["start"], row["stop"]), row["version"],

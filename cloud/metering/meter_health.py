@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
-from zoneinfo import ZoneInfo
 
 from cloud.kit.db import Conn
 from cloud.kit.paging import Page, PageRequest, after_id, cut
-from cloud.kit.periods import local_day
 from cloud.metering import meter_health_repository as repository
 from cloud.metering.meter_health_repository import HealthTotals, MeterHealth
 from cloud.metering.records import Medium
@@ -23,23 +21,21 @@ Trouble = Literal["silent", "gaps", "estimates", "rollback", "due"]
 
 @dataclass(frozen=True, slots=True)
 class HealthFilter:
-    """Which meters of a project are wanted; None: any."""
+    """Which meters of the projects are wanted; None: any."""
 
-    project_id: int
+    project_ids: tuple[int, ...]
     medium: Medium | None = None
     only: Trouble | None = None
 
 
-async def totals(conn: Conn, wanted: HealthFilter, now: datetime, zone: ZoneInfo) -> HealthTotals:
-    """Counts over all meters of the project (and medium), whatever `only` says."""
-    return await repository.totals(conn, _query(wanted, now, zone))
+async def totals(conn: Conn, wanted: HealthFilter, now: datetime) -> HealthTotals:
+    """Counts over all meters of the projects (and medium), whatever `only` says."""
+    return await repository.totals(conn, _query(wanted, now))
 
 
-async def health(
-    conn: Conn, page: PageRequest, wanted: HealthFilter, now: datetime, zone: ZoneInfo
-) -> Page[MeterHealth]:
+async def health(conn: Conn, page: PageRequest, wanted: HealthFilter, now: datetime) -> Page[MeterHealth]:
     """Meters in service by id."""
-    query = {**_query(wanted, now, zone), "only": wanted.only, "after": after_id(page), "limit": page.limit + 1}
+    query = {**_query(wanted, now), "only": wanted.only, "after": after_id(page), "limit": page.limit + 1}
     return cut(await repository.page(conn, query), page, lambda row: (row.id,))
 
 
@@ -48,14 +44,12 @@ def estimated_share(row: MeterHealth) -> tuple[int, int]:
     return row.estimated_s, int(LOOKED_BACK.total_seconds())
 
 
-def _query(wanted: HealthFilter, now: datetime, zone: ZoneInfo) -> dict[str, Any]:
-    today = local_day(now, zone)
+def _query(wanted: HealthFilter, now: datetime) -> dict[str, Any]:
     return {
-        "project_id": wanted.project_id,
+        "projects": list(wanted.project_ids),
         "medium": wanted.medium,
         "now": now,
-        "today": today,
         "since": now - LOOKED_BACK,
-        "due": today + DUE_AHEAD,
+        "ahead": DUE_AHEAD.days,
         "intervals": SILENT_INTERVALS,
     }

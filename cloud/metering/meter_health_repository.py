@@ -1,4 +1,4 @@
-"""SQL of the health of meters: one statement over all meters of a project, details only of the page that is shown."""
+"""SQL of the health of meters: one statement over all meters of some projects, details only of the page shown."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -11,22 +11,24 @@ from cloud.metering.records import Medium
 # is out of line among its usage (estimates, rollovers) and its findings is found by indexes that hold nothing else.
 _JUDGED: LiteralString = """
     WITH heard AS MATERIALIZED (
-        SELECT m.id, coalesce(s.seen_at, manual.taken_at) AS seen_at,
+        SELECT m.id, p.time_zone, coalesce(s.seen_at, manual.taken_at) AS seen_at,
                CASE m.medium WHEN 'electricity' THEN 1 WHEN 'water' THEN 70 ELSE 72 END::smallint AS channel
-        FROM meter m
+        FROM meter m JOIN project p ON p.id = m.project_id
         LEFT JOIN device_binding d ON d.meter_id = m.id AND d.valid @> %(now)s::timestamptz
         LEFT JOIN device_state s ON s.device_id = d.device_id
         LEFT JOIN LATERAL (
             SELECT r.taken_at FROM reading r
             WHERE d.id IS NULL AND r.meter_id = m.id AND r.taken_at > %(now)s::timestamptz - interval '90 days'
             ORDER BY r.taken_at DESC LIMIT 1) AS manual ON true
-        WHERE m.project_id = %(project_id)s AND (m.removed_on IS NULL OR m.removed_on >= %(today)s)),
+        WHERE m.project_id = ANY (%(projects)s::bigint[])
+          AND (m.removed_on IS NULL OR m.removed_on >= (%(now)s::timestamptz AT TIME ZONE p.time_zone)::date)),
     judged AS MATERIALIZED (
         SELECT m.id, m.code, m.medium, m.unit_id, m.place, m.interval_s, m.verification_due, h.seen_at,
                h.channel,
                coalesce(h.seen_at < %(now)s::timestamptz - %(intervals)s * m.interval_s * interval '1 second', true)
                    AS silent,
-               coalesce(m.verification_due <= %(due)s, false) AS due,
+               coalesce(m.verification_due <= (%(now)s::timestamptz AT TIME ZONE h.time_zone)::date + %(ahead)s, false)
+                   AS due,
                EXISTS (SELECT FROM usage u WHERE u.meter_id = m.id AND u.channel = h.channel
                        AND u.start >= %(since)s AND u.method BETWEEN 1 AND 6 AND u.method > 1) AS estimates,
                EXISTS (SELECT FROM meter_exception e WHERE e.meter_id = m.id AND e.from_at >= %(since)s
@@ -117,7 +119,7 @@ class MeterHealth:
 
 
 async def totals(conn: Conn, query: dict[str, Any]) -> HealthTotals:
-    """Counts over all meters of the project."""
+    """Counts over all meters of the projects."""
     row = await (await conn.execute(_JUDGED + _TOTALS, query)).fetchone()
     assert row is not None
     return HealthTotals(**row)

@@ -1,5 +1,6 @@
 """What the API of losses, leaks and the health of meters takes and gives. Quantities are decimal strings."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated, Self
 
@@ -8,7 +9,7 @@ from pydantic import BaseModel, Field
 from cloud.kit.errors import InvalidInput
 from cloud.kit.inputs import Day, Id, Input, Listed
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
-from cloud.kit.periods import Period
+from cloud.kit.periods import Period, previous_month
 from cloud.metering.leaks import Suspect
 from cloud.metering.losses import Finding, Loss
 from cloud.metering.meter_health import HealthFilter, Trouble, estimated_share
@@ -34,11 +35,23 @@ class PeriodQuery(Input):
         return Period(self.from_, self.to)
 
 
-class LossQuery(PeriodQuery):
-    """Masters of which project and medium, over local days [from, to)."""
+class LossQuery(Input):
+    """Masters of which project and medium, over local days [from, to); the last whole month unless both are given."""
 
-    project_id: Id
-    medium: Medium
+    project_id: Id | None = None
+    medium: Medium | None = None
+    from_: Annotated[Day | None, Field(alias="from", examples=["2026-01-01"])] = None
+    to: Annotated[Day | None, Field(examples=["2026-02-01"])] = None
+
+    def media(self) -> list[Medium]:
+        """Those that are wanted."""
+        return list(MAIN_CHANNEL) if self.medium is None else [self.medium]
+
+    def period(self, today: date) -> Period:
+        """The same as the services know it. Raises InvalidInput."""
+        if self.from_ is None or self.to is None:
+            return previous_month(today)
+        return PeriodQuery(**{"from": self.from_, "to": self.to}).period()
 
 
 class LossOut(BaseModel):
@@ -82,7 +95,7 @@ class LossMonth(BaseModel):
 class ProjectQuery(Input):
     """Of which project, and how many rows."""
 
-    project_id: Id
+    project_id: Id | None = None
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 50
 
 
@@ -138,9 +151,9 @@ class HealthQuery(ProjectQuery):
         """Which page. Raises InvalidInput."""
         return page_request(self.limit, self.cursor)
 
-    def wanted(self) -> HealthFilter:
+    def wanted(self, project_ids: Sequence[int]) -> HealthFilter:
         """The same as the services know it."""
-        return HealthFilter(self.project_id, self.medium, self.only)
+        return HealthFilter(tuple(project_ids), self.medium, self.only)
 
 
 class HealthOut(BaseModel):

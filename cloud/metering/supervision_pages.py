@@ -150,13 +150,13 @@ async def health(
 ) -> Response:
     """Meters as their last 30 days show them, with the totals of each kind of trouble."""
     page = await shown(request, scope)
-    now, zone = datetime.now(UTC), page.project.zone
-    wanted = HealthFilter(page.project.id, medium or None, only or None)
-    found = await meter_health.health(scope.conn, page_request(None, cursor), wanted, now, zone)
+    now = datetime.now(UTC)
+    wanted = HealthFilter((page.project.id,), medium or None, only or None)
+    found = await meter_health.health(scope.conn, page_request(None, cursor), wanted, now)
     return page.page(
         "metering/health.html",
         meters=found,
-        totals=await meter_health.totals(scope.conn, wanted, now, zone),
+        totals=await meter_health.totals(scope.conn, wanted, now),
         estimated={row.id: hundredths(*estimated_share(row)) for row in found.items},
         volts={row.id: thousandths(row.battery_mv) for row in found.items if row.battery_mv is not None},
         places=await _places(scope.conn, [row.unit_id for row in found.items]),
@@ -168,8 +168,8 @@ async def health(
 async def health_csv(request: Request, scope: _ReadsMeters, medium: _Medium = "", only: _Trouble = "") -> Response:
     """The same as a file, with all meters."""
     page = await shown(request, scope)
-    wanted = HealthFilter(page.project.id, medium or None, only or None)
-    found = await meter_health.health(scope.conn, _EXPORTED, wanted, datetime.now(UTC), page.project.zone)
+    wanted = HealthFilter((page.project.id,), medium or None, only or None)
+    found = await meter_health.health(scope.conn, _EXPORTED, wanted, datetime.now(UTC))
     places = await _places(scope.conn, [row.unit_id for row in found.items])
     header = (
         "meter", "medium", "place", "last_seen", "silent", "gaps", "estimated_percent", "rollovers",

@@ -153,24 +153,22 @@ async def test_health_of_meters(worker_db: Database, people: People) -> None:
                 (third, channel, now - timedelta(hours=2), value, project.id),
             )
         await conn.execute("INSERT INTO store.refused_reading VALUES (%s, 1, %s, 2)", (third, now - timedelta(hours=2)))
-        wanted = HealthFilter(project.id)
-        totals = await meter_health.totals(conn, wanted, now, project.zone)
+        wanted = HealthFilter((project.id,))
+        totals = await meter_health.totals(conn, wanted, now)
         assert (totals.meters, totals.silent, totals.gaps, totals.estimates, totals.rollback, totals.due) == (
             4, 2, 1, 1, 1, 1,
         )  # fmt: skip
-        page = await meter_health.health(conn, PageRequest(3), wanted, now, project.zone)
+        page = await meter_health.health(conn, PageRequest(3), wanted, now)
         master, one, two = page.items
         assert page.next_cursor is not None
         assert (master.silent, master.estimated_s, one.silent, one.rollovers) == (False, 0, True, 1)
         assert one.estimated_s == 20 * 3600  # from 04:00 on 2 March, 30 days back
         assert (two.seen_at, two.silent, two.gap_count, two.open_count) == (None, True, 1, 3)
-        (due,) = (
-            await meter_health.health(conn, PageRequest(9), HealthFilter(project.id, None, "due"), now, project.zone)
-        ).items
+        (due,) = (await meter_health.health(conn, PageRequest(9), HealthFilter((project.id,), None, "due"), now)).items
         assert (due.id, due.battery_mv, due.refused_count, due.silent) == (third, 3_612, 1, False)
         for only, meters in (("silent", [first, second]), ("gaps", [second]), ("rollback", [second])):
-            filtered = HealthFilter(project.id, "electricity", only)  # type: ignore[arg-type]
-            rows = (await meter_health.health(conn, PageRequest(9), filtered, now, project.zone)).items
+            filtered = HealthFilter((project.id,), "electricity", only)  # type: ignore[arg-type]
+            rows = (await meter_health.health(conn, PageRequest(9), filtered, now)).items
             assert [row.id for row in rows] == meters
 
 
