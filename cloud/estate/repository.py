@@ -90,6 +90,11 @@ _OCCUPANCIES: LiteralString = (
 _OCCUPANTS: LiteralString = (
     _OCCUPANCY + " WHERE o.unit_id = ANY (%(unit_ids)s) AND o.valid @> %(valid_on)s::date ORDER BY o.unit_id, o.id"
 )
+_OCCUPANCIES_BETWEEN: LiteralString = (
+    _OCCUPANCY
+    + """ WHERE o.unit_id = ANY (%(unit_ids)s) AND o.valid && daterange(%(start)s, %(end)s)
+          ORDER BY o.unit_id, o.id"""
+)
 _OCCUPANCY_BY_ID: LiteralString = _OCCUPANCY + " WHERE o.id = %s"
 _OVERLAPPING_OCCUPANCY: LiteralString = (
     _OCCUPANCY
@@ -236,6 +241,12 @@ async def insert_person(conn: Conn, values: Mapping[str, object]) -> int:
 async def occupancies(conn: Conn, query: Mapping[str, object]) -> list[Occupancy]:
     """Occupancies by id."""
     return [_occupancy(row) for row in await _all(conn, _OCCUPANCIES, query)]
+
+
+async def occupancies_between(conn: Conn, unit_ids: Sequence[int], start: date, end: date) -> list[Occupancy]:
+    """Occupancies of the units that touch [start, end), by unit and id."""
+    query = {"unit_ids": list(unit_ids), "start": start, "end": end}
+    return [_occupancy(row) for row in await _all(conn, _OCCUPANCIES_BETWEEN, query)]
 
 
 async def occupants(conn: Conn, unit_ids: Sequence[int], on: date) -> list[Occupancy]:

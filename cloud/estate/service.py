@@ -23,6 +23,7 @@ from cloud.estate.repository import SealedPerson
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import Page, PageRequest, after_id, cut
+from cloud.kit.periods import Period
 from cloud.kit.security import Sealer, mask_id_number, mask_phone
 
 PHONE = "person.phone"
@@ -218,6 +219,11 @@ async def occupants(conn: Conn, unit_ids: Collection[int], on: date) -> dict[int
     for one in await repository.occupants(conn, list(unit_ids), on):
         found.setdefault(one.unit_id, []).append(one)
     return found
+
+
+async def occupancies_between(conn: Conn, unit_ids: Collection[int], period: Period) -> list[Occupancy]:
+    """Who lived or worked in the units on some day of the period, by unit."""
+    return await repository.occupancies_between(conn, sorted(set(unit_ids)), period.start, period.end)
 
 
 async def create_household(

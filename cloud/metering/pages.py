@@ -20,13 +20,15 @@ from cloud.kit.db import Conn
 from cloud.kit.pages import translator_of
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
-from cloud.metering import asset_pages, exchange_pages, service
+from cloud.metering import apportionment_pages, asset_pages, exchange_pages, leaks, service, supervision_pages
 from cloud.metering.records import Meter, Step, UsageBar
 from cloud.metering.spans import Span, span
 
 router = APIRouter(include_in_schema=False)
 router.include_router(asset_pages.router)
 router.include_router(exchange_pages.router)
+router.include_router(apportionment_pages.router)
+router.include_router(supervision_pages.router)
 
 _READINGS_SHOWN = 25
 
@@ -123,7 +125,13 @@ async def my_usage(
         view = await _view(scope.conn, chosen, step, on, _zone(page, chosen))
         context = view.context(f"/my/usage?meter_id={chosen.id}&")
     labels = {unit.id: unit.label for unit in units}
-    return page.page("metering/mine.html", meters=meters, chosen=chosen, labels=labels, **context)
+    flowing_h = 0
+    if chosen is not None and chosen.medium == "water":
+        flowing_h = (await leaks.streaks_h(scope.conn, [chosen.id], datetime.now(UTC)))[chosen.id]
+    return page.page(
+        "metering/mine.html", meters=meters, chosen=chosen, labels=labels,
+        flowing_h=flowing_h if flowing_h >= leaks.WARNED_AFTER_H else 0, **context,
+    )  # fmt: skip
 
 
 def _zone(page: Shown, meter: Meter) -> ZoneInfo:

@@ -2,8 +2,8 @@
 
 The electric home is the mean of five households' half-hourly series over 13 to 25 months (Smart-Grid Smart-City
 Customer Trial Data, © Commonwealth of Australia, CC BY 3.0 AU), in thousandths of a day. Water follows the usual two
-peaks of homes at 110 L for each of three persons; shops and masters are assumptions, marked so, and say no more than
-"by day" and "evenly". They are the last rung of the ladder and are replaced by the first good day.
+peaks of homes at 110 L for each of three persons; the others are assumptions that say no more than "by day", "by night"
+and "evenly". They are the last rung of the ladder: the first good day of the meter itself replaces them.
 """
 
 from typing import Final
@@ -16,6 +16,7 @@ _HOME_REST = (31, 26, 25, 22, 21, 25, 34, 49, 60, 58, 55, 48, 47, 40, 39, 38, 41
 _WATER_WORK = (9, 5, 4, 4, 6, 22, 70, 88, 60, 42, 36, 40, 44, 36, 30, 30, 36, 54, 72, 84, 86, 72, 46, 24)
 _WATER_REST = (12, 7, 5, 4, 5, 12, 34, 62, 78, 74, 62, 56, 54, 46, 40, 38, 42, 54, 68, 76, 74, 60, 40, 24)
 _EVEN = (1,) * 24
+_BY_NIGHT = (14, 14, 14, 14, 14, 12, 8, 5, 4, 4, 4, 4, 4, 4, 4, 4, 5, 9, 14, 16, 16, 16, 15, 14)
 _BY_DAY = (2, 2, 2, 2, 2, 2, 3, 6, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 8, 6, 3, 2)
 
 BY_MEDIUM: Final[dict[Medium, Profile]] = {
@@ -26,12 +27,14 @@ BY_MEDIUM: Final[dict[Medium, Profile]] = {
 """Usage in a day in Wh, mL, Wh."""
 
 BY_CLASS: Final[dict[str, Profile]] = {
-    "electricity-shop": Profile(_BY_DAY, _BY_DAY, 30_000),
-    "water-shop": Profile(_BY_DAY, _BY_DAY, 800_000),
-    "electricity-master": Profile(_EVEN, _EVEN, 0),
-    "water-master": Profile(_EVEN, _EVEN, 0),
+    "electricity-commercial": Profile(_BY_DAY, _BY_DAY, 30_000),
+    "electricity-industrial": Profile(_BY_DAY, _EVEN, 200_000),
+    "electricity-public": Profile(_BY_NIGHT, _BY_NIGHT, 10_000),
+    "water-commercial": Profile(_BY_DAY, _BY_DAY, 800_000),
+    "water-network": Profile(_WATER_WORK, _WATER_REST, 0),
 }
-"""Classes of meters (`meter.class`) that differ from their medium. A master has no typical day: evenly, of nothing."""
+"""Classes (those of the thresholds of validation) that differ from the homes of their medium. A network has no typical
+size: its shape is that of what hangs on it, its open end is estimated from its own days or as nothing."""
 
 
 def profile_of(meter_class: str, medium: Medium) -> Profile:

@@ -165,6 +165,12 @@ async def meter(conn: Conn, meter_id: int) -> Meter | None:
     return None if row is None else Meter(**row)
 
 
+async def meter_by_code(conn: Conn, project_id: int, code: str) -> Meter | None:
+    """The meter of a project with this code."""
+    row = await (await conn.execute(_METER + " WHERE m.project_id = %s AND m.code = %s", (project_id, code))).fetchone()
+    return None if row is None else Meter(**row)
+
+
 async def meters(conn: Conn, page: PageRequest, project_id: int | None, wanted: MeterFilter) -> Page[Meter]:
     """Meters by id."""
     query = {**asdict(wanted), "project_id": project_id, "after": after_number(page, 0), "limit": page.limit + 1}

@@ -79,6 +79,11 @@ async def get_meter(conn: Conn, meter_id: int) -> Meter:
     return found
 
 
+async def meter_by_code(conn: Conn, project_id: int, code: str) -> Meter | None:
+    """The meter of a project with this code; None where there is none."""
+    return await repository.meter_by_code(conn, project_id, code)
+
+
 async def meters_by_id(conn: Conn, meter_ids: Iterable[int]) -> dict[int, Meter]:
     """Those of these meters that exist and may be seen."""
     return await repository.meters_by_id(conn, sorted(set(meter_ids)))

@@ -85,6 +85,7 @@ CREATE TABLE apportionment_share (
     FOREIGN KEY (project_id, unit_id) REFERENCES unit (project_id, id)
 );
 CREATE INDEX apportionment_share_of_unit ON apportionment_share (unit_id, from_on DESC);
+CREATE INDEX apportionment_share_of_project ON apportionment_share (project_id, from_on DESC);
 CALL gm.write_once('apportionment_share');
 CALL gm.guard('apportionment_share', 'EXISTS (SELECT FROM occupancy o WHERE o.unit_id = apportionment_share.unit_id
                                       AND o.person_id = ANY ((SELECT gm.persons())::bigint[])

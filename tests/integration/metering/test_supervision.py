@@ -1,0 +1,206 @@
+"""Losses, night flows and the health of meters, from usage in the store."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import httpx
+import pytest
+
+from cloud.devices import service as devices
+from cloud.kit.db import SYSTEM, Conn, Database
+from cloud.kit.paging import PageRequest
+from cloud.kit.periods import Period
+from cloud.metering import leaks, losses, meter_health
+from cloud.metering.meter_health import HealthFilter
+from cloud.metering.records import NewMeter
+from cloud.metering.service import create_meters, get_meter
+from tests.integration.app import People
+from tests.integration.metering.house import MARCH, House, local, make_house, use, use_month
+
+HOURS = 31 * 24
+
+
+@pytest.mark.parametrize(
+    ("master", "subs", "finding"),
+    [
+        (100, 101, "usual"), (1000, 1011, "negative"), (100, 85, "usual"), (1000, 849, "high"), (0, 0, "usual"),
+        (0, 1, "negative"),
+    ],
+)  # fmt: skip
+def test_both_sides_of_the_bounds(master: int, subs: int, finding: str) -> None:
+    assert losses.judge(master, subs) == finding
+    assert losses.judge(master, subs, complete=False) == "incomplete"
+
+
+async def _house(conn: Conn, people: People, *hourly: int) -> House:
+    house = await make_house(conn, await people.project())
+    for meter, used in zip([house.master, *house.subs], hourly, strict=False):
+        await use_month(conn, house, meter, used)
+    return house
+
+
+async def test_losses_of_nested_masters(worker_db: Database, people: People) -> None:
+    async with worker_db.transaction(SYSTEM) as conn:
+        house = await _house(conn, people, 1000, 300, 200, 400)
+        below = [NewMeter("L", "electricity", None, 10**12, 10**9, date(2026, 3, 30), parent_id=house.subs[2])]
+        (lamp,) = await create_meters(conn, house.project.id, below)
+        await use(conn, house, lamp.id, local(house, date(2026, 3, 30)), [400] * 48)
+        found = await losses.losses(conn, house.project.id, "electricity", MARCH, house.project.zone)
+        told = [(one.balance.code, one.level, one.quantity, one.finding) for one in found]
+        # What was installed on the 30th lacks nothing before it.
+        assert told == [("M", 0, 100 * HOURS, "usual"), ("S3", 1, 400 * (HOURS - 48), "high")]
+        assert await losses.losses(conn, house.project.id, "water", MARCH, house.project.zone) == []
+        parts = await losses.parts(conn, await get_meter(conn, house.master), MARCH, house.project.zone)
+        assert [(part.meter.code, part.quantity) for part in parts] == [
+            ("S3", 400 * HOURS), ("S1", 300 * HOURS), ("S2", 200 * HOURS),
+        ]  # fmt: skip
+
+
+async def test_a_balance_with_missing_readings_is_not_judged(worker_db: Database, people: People) -> None:
+    async with worker_db.transaction(SYSTEM) as conn:
+        house = await _house(conn, people, 1000, 300, 200)
+        await use(conn, house, house.subs[2], local(house, date(2026, 3, 1)), [400] * (HOURS - 1))
+        (one,) = await losses.losses(conn, house.project.id, "electricity", MARCH, house.project.zone)
+        assert (one.finding, one.balance.incomplete) == ("incomplete", 1)
+        assert one.balance.expected_s - one.balance.covered_s == 3600
+
+
+async def test_the_trend_of_a_year(worker_db: Database, people: People) -> None:
+    async with worker_db.transaction(SYSTEM) as conn:
+        house = await _house(conn, people, 1000, 300, 200, 400)
+        months = await losses.trend(conn, await get_meter(conn, house.master), date(2026, 4, 9), house.project.zone)
+        assert [month.start for month, _ in months][::11] == [date(2025, 4, 1), date(2026, 3, 1)]
+        loss = months[-1][1]
+        assert loss is not None
+        assert (months[-1][0], loss.quantity) == (MARCH, 100 * HOURS)
+        assert await losses.trend(
+            conn, await get_meter(conn, house.subs[0]), date(2026, 3, 1), house.project.zone
+        ) == [(month, None) for month, _ in await losses.trend(
+            conn, await get_meter(conn, house.master), date(2026, 3, 1), house.project.zone
+        )]  # fmt: skip
+
+
+async def test_meters_that_hang_on_each_other_are_shown(worker_db: Database, people: People) -> None:
+    async with worker_db.transaction(SYSTEM) as conn:
+        house = await _house(conn, people, 1000)
+        await conn.execute("UPDATE meter SET parent_id = %s WHERE id = %s", (house.subs[0], house.master))
+        found = await losses.losses(conn, house.project.id, "electricity", MARCH, house.project.zone)
+        assert {one.balance.code for one in found} == {"M", "S1"}
+
+
+async def test_minimum_night_flow(worker_db: Database, people: People) -> None:
+    async with worker_db.transaction(SYSTEM) as conn:
+        house = await make_house(conn, await people.project(), "water")
+        until, zone = date(2026, 3, 31), house.project.zone
+        steady, quiet, shaped = house.subs
+        for meter, hour in ((steady, 2_000), (quiet, 0)):
+            await use_month(conn, house, meter, hour)
+        await use(conn, house, shaped, local(house, date(2026, 3, 1)), [9_000] * HOURS, method=4)
+        # One night of the steady one comes down to less, another has an estimate and does not count.
+        change = "UPDATE store.usage SET quantity = %s, method = %s WHERE meter_id = %s AND start = %s"
+        await conn.execute(change, (1_500, 0, steady, local(house, date(2026, 3, 30), 3)))
+        await conn.execute(change, (1, 4, steady, local(house, date(2026, 3, 29), 4)))
+        (found,) = await leaks.ranking(conn, house.project.id, until, zone, 50)
+        assert (found.meter.meter_id, found.meter.flow, found.meter.nights) == (steady, 1_500, 6)
+        assert found.is_warned
+        nights = await leaks.nights_of(conn, await get_meter(conn, steady), until, zone)
+        assert len(nights) == 30
+        assert nights[-4:] == [
+            (date(2026, 3, 28), 2_000), (date(2026, 3, 29), None), (date(2026, 3, 30), 1_500),
+            (date(2026, 3, 31), 2_000),
+        ]  # fmt: skip
+
+
+async def test_a_streak_ends_in_a_still_hour_and_estimates_do_neither(worker_db: Database, people: People) -> None:
+    async with worker_db.transaction(SYSTEM) as conn:
+        house = await make_house(conn, await people.project(), "water")
+        meter, start = house.subs[0], local(house, date(2026, 3, 1))
+        quarter = [5, 5, 5, 5] * 4 + [0, 0, 0, 0] + [0, 7, 0, 0] * 6
+        await use(conn, house, meter, start, quarter, length_s=900)
+        await use(conn, house, meter, start + timedelta(hours=11), [0] * 3, method=4)
+        await use(conn, house, meter, start + timedelta(hours=14), [8] * 2)
+        now = start + timedelta(hours=16)
+        assert await leaks.streaks_h(conn, [meter, house.subs[1]], now) == {meter: 8, house.subs[1]: 0}
+
+
+async def test_health_of_meters(worker_db: Database, people: People) -> None:
+    now = datetime(2026, 4, 1, 4, tzinfo=UTC)
+    async with worker_db.transaction(SYSTEM) as conn:
+        house = await _house(conn, people, 1000, 300)
+        project, (first, second, third) = house.project, house.subs
+        gateway = await devices.create_gateway(conn, project.id, "gw", "Gateway")
+        for meter, hours in ((house.master, 1), (first, 5)):
+            device = await devices.create_device(conn, project.id, gateway.id, f"m{meter}", "electricity")
+            await devices.bind(conn, device.id, meter, datetime(2025, 1, 1, tzinfo=UTC))
+            await conn.execute(
+                "INSERT INTO device_state (device_id, project_id, seen_at) VALUES (%s, %s, %s)",
+                (device.id, project.id, now - timedelta(hours=hours)),
+            )
+        await conn.execute("UPDATE store.usage SET method = 4 WHERE meter_id = %s AND start < '2026-03-03T00:00Z'",
+                           (first,))  # fmt: skip
+        await conn.execute("UPDATE store.usage SET method = 1 WHERE meter_id = %s AND start = '2026-03-09T00:00Z'",
+                           (first,))  # fmt: skip
+        for meter, rule, ago in ((second, "gap", 3), (second, "gap", 40), (second, "backward", 2)):
+            await conn.execute(
+                """INSERT INTO meter_exception (project_id, meter_id, channel, rule, from_at, until_at)
+                   VALUES (%s, %s, 1, %s, %s, %s)""",
+                (project.id, meter, rule, now - timedelta(days=ago), now - timedelta(days=ago)),
+            )
+        await conn.execute("UPDATE meter SET verification_due = '2026-05-01' WHERE id = %s", (third,))
+        for channel, value in ((1, 5), (100, 3_612)):
+            await conn.execute(
+                """INSERT INTO store.reading (meter_id, channel, taken_at, value, project_id)
+                   VALUES (%s, %s, %s, %s, %s)""",
+                (third, channel, now - timedelta(hours=2), value, project.id),
+            )
+        await conn.execute("INSERT INTO store.refused_reading VALUES (%s, 1, %s, 2)", (third, now - timedelta(hours=2)))
+        wanted = HealthFilter((project.id,))
+        totals = await meter_health.totals(conn, wanted, now)
+        assert (totals.meters, totals.silent, totals.gaps, totals.estimates, totals.rollback, totals.due) == (
+            4, 2, 1, 1, 1, 1,
+        )  # fmt: skip
+        page = await meter_health.health(conn, PageRequest(3), wanted, now)
+        master, one, two = page.items
+        assert page.next_cursor is not None
+        assert (master.silent, master.estimated_s, one.silent, one.rollovers) == (False, 0, True, 1)
+        assert one.estimated_s == 20 * 3600  # from 04:00 on 2 March, 30 days back
+        assert (two.seen_at, two.silent, two.gap_count, two.open_count) == (None, True, 1, 3)
+        (due,) = (await meter_health.health(conn, PageRequest(9), HealthFilter((project.id,), None, "due"), now)).items
+        assert (due.id, due.battery_mv, due.refused_count, due.silent) == (third, 3_612, 1, False)
+        for only, meters in (("silent", [first, second]), ("gaps", [second]), ("rollback", [second])):
+            filtered = HealthFilter((project.id,), "electricity", only)  # type: ignore[arg-type]
+            rows = (await meter_health.health(conn, PageRequest(9), filtered, now)).items
+            assert [row.id for row in rows] == meters
+
+
+async def test_the_api(app_client: httpx.AsyncClient, worker_db: Database, people: People) -> None:
+    async with worker_db.transaction(SYSTEM) as conn:
+        house = await _house(conn, people, 1000, 300, 200, 400)
+        water = await make_house(conn, await people.project(), "water")
+        today = datetime.now(UTC).astimezone(water.project.zone).date()
+        start, end = Period(today - timedelta(days=10), today + timedelta(days=1)).instants(water.project.zone)
+        await use(conn, water, water.subs[0], start, [250] * ((end - start) // timedelta(hours=1)))
+    staff = await people.staff("viewer")
+    query: dict[str, str | int] = {"project_id": house.project.id, "medium": "electricity"}
+    found = await app_client.get(
+        "/api/v1/losses", params=query | {"from": "2026-03-01", "to": "2026-04-01"}, headers=staff
+    )
+    (loss,) = found.json()["items"]
+    assert (loss["loss"], loss["percent"], loss["finding"]) == ({"quantity": "74.400", "unit": "kWh"}, "10.00", "usual")
+    assert loss["completeness"] == "100.00"
+    trend = (await app_client.get(f"/api/v1/meters/{house.master}/losses", headers=staff)).json()["items"]
+    assert len(trend) == 12
+    ranked = await app_client.get("/api/v1/leaks", params={"project_id": water.project.id}, headers=staff)
+    (leak,) = ranked.json()["items"]
+    assert leak["night_flow"] == {"quantity": "0.000250", "unit": "m³"}
+    nights = await app_client.get(f"/api/v1/meters/{water.subs[0]}/night-flows", headers=staff)
+    assert nights.json()["streak_h"] == 11 * 24
+    assert (await app_client.get(f"/api/v1/meters/{house.master}/night-flows", headers=staff)).status_code == 422
+    health = await app_client.get(
+        "/api/v1/meter-health", params={"project_id": house.project.id, "only": "silent", "limit": 2}, headers=staff
+    )
+    body = health.json()
+    assert (body["totals"]["meters"], body["totals"]["silent"], len(body["items"])) == (4, 4, 2)
+    # A resident sees his own meter's nights, and no master.
+    tenant = await people.resident(water.project.id, water.people["neighbour"])
+    assert (await app_client.get(f"/api/v1/meters/{water.subs[0]}/night-flows", headers=tenant)).status_code == 404
+    assert (await app_client.get(f"/api/v1/meters/{water.subs[1]}/night-flows", headers=tenant)).status_code == 200
