@@ -115,7 +115,8 @@ def bound(spans: Spans, grid: Grid, epochs: Epochs, series: Ints, time_ms: Ints,
 
 def _judged_from(spans: Spans, epochs: Epochs, known: _Known, every: Ints) -> tuple[Ints, Mask]:
     """`from`, or the beginning of its epoch where the change may move the first base; and whether that is certain."""
-    epoch = epochs.at(every, spans.from_ms)
+    # The epoch that ends where the change begins is meant too: an exchange takes readings from its first ones.
+    epoch = epochs.at(every, spans.from_ms - 1)
     if not len(epochs.series):
         return spans.from_ms, np.ones(len(every), np.bool_)
     begins = epochs.from_ms[epoch]

@@ -17,9 +17,7 @@ from cloud.metering.usage import Derived
 _RULES: Final[dict[int, Rule]] = {BACKWARD: "backward", SPIKE: "maximum", CLOCK: "clock", NEGATIVE: "negative"}
 
 
-async def write_findings(
-    conn: Conn, registers: Registers, epochs: Epochs, bounds: Bounds, derived: Derived
-) -> int:
+async def write_findings(conn: Conn, registers: Registers, epochs: Epochs, bounds: Bounds, derived: Derived) -> int:
     """Keeps what was refused and found where the derivation looked; returns how many readings are refused there."""
     refused = await _write_refused(conn, registers, bounds, derived)
     found = {(one.meter_id, one.channel, one.rule, one.from_ms): one for one in refused}
@@ -60,9 +58,7 @@ def _exchanges(registers: Registers, epochs: Epochs, bounds: Bounds, derived: De
     """Exchanges without the closing or the opening reading, and closing readings below the last one before."""
     readings = derived.readings
     below = np.flatnonzero(derived.synthetic & (derived.codes == RESTART))
-    found = [
-        (int(readings.series[n]), int(readings.time_ms[n]), int(readings.value[n])) for n in below.tolist()
-    ]
+    found = [(int(readings.series[n]), int(readings.time_ms[n]), int(readings.value[n])) for n in below.tolist()]
     later = np.flatnonzero(epochs.series[1:] == epochs.series[:-1]) + 1
     lacking = later[(epochs.closing[later - 1] < 0) | (epochs.opening[later] < 0)]
     found += [(int(epochs.series[n]), int(epochs.from_ms[n]), -1) for n in lacking.tolist()]
@@ -81,8 +77,6 @@ def _gaps(registers: Registers, bounds: Bounds, derived: Derived) -> list[Findin
     inside = missing.from_ms < bounds.read_until[missing.series]
     columns = (missing.series, missing.from_ms, missing.until_ms, missing.slots)
     return [
-        Finding(
-            int(registers.project[n]), int(registers.meter[n]), int(registers.channel[n]), "gap", begin, end, slots
-        )
+        Finding(int(registers.project[n]), int(registers.meter[n]), int(registers.channel[n]), "gap", begin, end, slots)
         for n, begin, end, slots in zip(*(column[inside].tolist() for column in columns), strict=True)
     ]

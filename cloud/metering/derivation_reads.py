@@ -144,9 +144,7 @@ def _spans(registers: Registers, now_ms: int) -> Spans:
     return Spans(registers.from_ms, registers.until_ms, low, high, registers.whole_before, registers.whole_after)
 
 
-async def _edit(
-    conn: Conn, query: Mapping[str, object], keys: Ints, values: Ints, forced: Mask, ignored: Mask
-) -> None:
+async def _edit(conn: Conn, query: Mapping[str, object], keys: Ints, values: Ints, forced: Mask, ignored: Mask) -> None:
     nth, times, actions, edited = await copy_from(conn, sql.EDITS, query, ("int8", "timestamptz", "int2", "int8"))
     at, known = _find(keys, (nth << KEY_SHIFT) + from_wire_time(times))
     at, actions, edited = at[known], actions[known], edited[known]
@@ -182,7 +180,10 @@ async def _epochs(conn: Conn, registers: Registers) -> Epochs:
 
 def overall(low: Ints, high: Ints) -> dict[str, object]:
     """The same bounds for all together: the planner leaves out the parts of the series beyond them."""
-    return {"low": _EPOCH + timedelta(milliseconds=int(low.min())), "high": _EPOCH + timedelta(milliseconds=int(high.max()))}
+    return {
+        "low": _EPOCH + timedelta(milliseconds=int(low.min())),
+        "high": _EPOCH + timedelta(milliseconds=int(high.max())),
+    }
 
 
 def again(registers: Registers, which: Ints, whole_before: Mask, whole_after: Mask) -> Registers:

@@ -143,4 +143,3 @@ def _spans(touched: Sequence[tuple[Rows, Ints]]) -> tuple[Ints, Ints, Ints]:
     np.minimum.at(begin, position, starts)
     np.maximum.at(end, position, ends)
     return which, begin, end
-

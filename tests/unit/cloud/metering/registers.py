@@ -197,9 +197,7 @@ def reference(readings: Sequence[Read], epochs: Sequence[InForce], grid: Sequenc
     return rows, codes
 
 
-def row_between(
-    last: tuple[int, int, int, int, int], here: tuple[int, int, int, int, int], grid: Sequence[int]
-) -> Row:
+def row_between(last: tuple[int, int, int, int, int], here: tuple[int, int, int, int, int], grid: Sequence[int]) -> Row:
     if grid[bisect_right(grid, last[0])] != here[0]:
         method = METHOD_GAP
     elif max(last[2], here[2]):
