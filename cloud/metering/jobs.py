@@ -6,7 +6,7 @@ from cloud.devices.inbox import UnclaimedPlace
 from cloud.devices.service import CLAIM_READINGS
 from cloud.estate import service as estate
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
-from cloud.metering import derivation, service
+from cloud.metering import derivation, service, validation_jobs
 from cloud.metering.service import DERIVE_USAGE
 
 CLAIM_ALL = "metering.claim-all"
@@ -36,6 +36,7 @@ async def derive_usage(context: JobContext) -> dict[str, object]:
             free = await derivation.lock_meters(conn, chunk)
             windows = await derivation.take_windows(conn, await service.meters_by_id(conn, free), grids)
             changes = await derivation.update(conn, windows)
+            await validation_jobs.ask_to_settle(conn)
         for name in done:
             done[name] += getattr(changes, name)
         after, seen = chunk[-1], seen + len(chunk)
@@ -78,10 +79,12 @@ HANDLERS: dict[str, Handler] = {
     CLAIM_READINGS: claim_readings,
     CLAIM_ALL: claim_all,
     MAINTAIN: maintain,
+    **validation_jobs.HANDLERS,
 }
 
 SCHEDULE: tuple[Scheduled, ...] = (
     Scheduled(DERIVE_USAGE, "* * * * *"),
     Scheduled(CLAIM_ALL, "*/10 * * * *"),
     Scheduled(MAINTAIN, "30 3 * * *"),
+    *validation_jobs.SCHEDULE,
 )

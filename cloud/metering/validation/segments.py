@@ -63,6 +63,11 @@ class Found:
     def __len__(self) -> int:
         return len(self.which)
 
+    def where(self, chosen: Mask) -> "Found":
+        """Some of the findings."""
+        columns = (self.which, self.from_ms, self.until_ms, self.found, self.expected)
+        return Found(*(column[chosen] for column in columns))
+
 
 def by_day(rows: Rows, day_edges: Ints) -> Days:
     """Groups rows by register and local day. `day_edges`: instants at which consecutive local days begin, and the end.
