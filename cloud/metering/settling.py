@@ -23,15 +23,17 @@ from cloud.metering import settling_sql as sql
 from cloud.metering.findings import Finding, Judged
 from cloud.metering.records import ChangedSpan, Rule
 from cloud.metering.validation.segments import Found, Ints, Rows
-from cloud.metering.validation.subjects import INTERVAL_RULES, Subject, judge_rows
+from cloud.metering.validation.subjects import INTERVAL_RULES, Subject, column, judge_rows
 from cloud.metering.validation.thresholds import Thresholds, class_of, merged, thresholds_of
 
 # Advisory locks of meters ("gm", 6): their changes are settled by one worker at a time.
 _LOCK_SPACE = 0x67_6D_06 << 40
 _ROWS_AT_ONCE: Final = 1_500_000
-_LOOK_BACK: Final = {86_400: 40}
-"""Days before the first judged one that the rules see, by interval; one unless named: a run of equal days is long."""
+_LOOK_BACK_MS: Final = 2 * 3_600_000
+_MOST_DAYS_BACK: Final = 40
 
+_TIME_BITS: Final = 43
+"""Times up to the year 2248 in milliseconds fit below it."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -109,8 +111,7 @@ def _portions(spans: Sequence[DaySpan], subjects: dict[int, Subject]) -> Iterato
     part: list[DaySpan] = []
     rows = 0
     for span in spans:
-        interval_s = subjects[span.meter_id].interval_s
-        rows += ((span.last - span.first).days + 1 + _LOOK_BACK.get(interval_s, 1)) * 86_400 // interval_s
+        rows += ((span.last - span.first).days + 2) * 86_400 // subjects[span.meter_id].interval_s
         part.append(span)
         if rows >= _ROWS_AT_ONCE:
             yield part
@@ -120,21 +121,22 @@ def _portions(spans: Sequence[DaySpan], subjects: dict[int, Subject]) -> Iterato
 
 
 async def _judge_rows(conn: Conn, project: Project, spans: Sequence[DaySpan], subjects: Sequence[Subject]) -> int:
-    looks_back = [
-        span.first - timedelta(days=_LOOK_BACK.get(one.interval_s, 1))
-        for span, one in zip(spans, subjects, strict=True)
-    ]
-    begin = min(looks_back)
+    begin = min(span.first for span in spans) - timedelta(days=_MOST_DAYS_BACK)
     edges = _day_edges(begin, max(span.last for span in spans), project)
-    low = edges[[(day - begin).days for day in looks_back]]
     first = edges[[(span.first - begin).days for span in spans]]
     until = edges[[(span.last - begin).days + 1 for span in spans]]
+    low = np.maximum(first - column(subjects, _look_back_ms), edges[0])
     rows = await _load_rows(conn, subjects, low, until)
     verdict = judge_rows(subjects, rows, edges)
     found = [one for rule in INTERVAL_RULES for one in _findings(verdict.found[rule], rule, subjects, first, until)]
     unsure = {one.key for rule, days in verdict.unsure.items() for one in _findings(days, rule, subjects, first, until)}
     judged = [Judged(one.meter_id, *ends) for one, *ends in zip(subjects, first.tolist(), until.tolist(), strict=True)]
     return await findings.keep(conn, project.id, judged, INTERVAL_RULES, found, unsure)
+
+
+def _look_back_ms(subject: Subject) -> int:
+    """How much before the first judged day the rules see: a run of equal intervals may have begun there."""
+    return max(_LOOK_BACK_MS, (subject.thresholds.frozen_intervals - 1) * subject.interval_s * 1000 + 3_600_000)
 
 
 def _findings(found: Found, rule: Rule, subjects: Sequence[Subject], first: Ints, until: Ints) -> list[Finding]:
@@ -162,13 +164,17 @@ async def _load_rows(conn: Conn, subjects: Sequence[Subject], low: Ints, until: 
         "channels": [one.channel for one in subjects],
         "from": low.tolist(),
         "until": until.tolist(),
+        "low": _EPOCH + timedelta(milliseconds=int(low.min())),
+        "high": _EPOCH + timedelta(milliseconds=int(until.max())),
     }
     data = bytearray()
     async with conn.cursor() as cursor, cursor.copy(sql.ROWS, query) as copy:
         async for block in copy:
             data += block
     which, start, length, quantity, method = copy_out(("int8", "timestamptz", "int4", "int8", "int2"), data)
-    return Rows.of(which, from_wire_time(start), length * 1000, quantity, method)
+    order = np.argsort((which << _TIME_BITS) + from_wire_time(start), kind="stable")
+    columns = (which, from_wire_time(start), length * 1000, quantity, method)
+    return Rows.of(*(column[order] for column in columns))
 
 
 async def load_subjects(conn: Conn, project_id: int, meter_ids: Collection[int]) -> list[Subject]:

@@ -25,14 +25,18 @@ SUBJECTS: LiteralString = """
 OF_CLASSES: LiteralString = """
     SELECT class, settings FROM validation_threshold WHERE project_id = %(project_id)s AND class IS NOT NULL
 """
+# `low` and `high` bound all of them: partitions outside are not even planned for. Sorted by whoever reads it.
 ROWS: LiteralString = """
     COPY (SELECT w.nth - 1, u.start, u.length_s, u.quantity, u.method
           FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::bigint[], %(until)s::bigint[])
                WITH ORDINALITY AS w (meter_id, channel, from_ms, until_ms, nth)
-          JOIN store.usage u ON u.meter_id = w.meter_id AND u.channel = w.channel
-           AND u.start >= timestamptz 'epoch' + w.from_ms * interval '1 millisecond'
-           AND u.start < timestamptz 'epoch' + w.until_ms * interval '1 millisecond'
-          ORDER BY 1, 2) TO STDOUT (FORMAT BINARY)
+          CROSS JOIN LATERAL (
+              SELECT start, length_s, quantity, method FROM store.usage u
+              WHERE u.meter_id = w.meter_id AND u.channel = w.channel
+                AND u.start >= %(low)s::timestamptz AND u.start < %(high)s::timestamptz
+                AND u.start >= timestamptz 'epoch' + w.from_ms * interval '1 millisecond'
+                AND u.start < timestamptz 'epoch' + w.until_ms * interval '1 millisecond' OFFSET 0) AS u
+         ) TO STDOUT (FORMAT BINARY)
 """
 # One row per channel and day that has usage, and for the day before. Methods 2 to 6 are no differences of readings.
 CHANNEL_DAYS: LiteralString = """
