@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from cloud.estate.records import Project
-from cloud.kit.columns import copy_out
+from cloud.kit.columns import read_columns
 from cloud.kit.db import Conn
 from cloud.kit.periods import day_start
 from cloud.metering import findings
@@ -84,12 +84,8 @@ async def _judge(conn: Conn, project_id: int, days: Sequence[_MeterDay], medium:
         "until": [one.until_ms for one in days],
         "channels": channels_of(medium),
     }
-    data = bytearray()
-    async with conn.cursor() as cursor, cursor.copy(sql.CHANNEL_DAYS, query) as copy:
-        async for block in copy:
-            data += block
     kinds = ("int8", "int2", "int2", "int8", "int8", "int8")
-    nth, channel, now, quantity, real, covered_s = copy_out(kinds, data)
+    nth, channel, now, quantity, real, covered_s = await read_columns(conn, sql.CHANNEL_DAYS, query, kinds)
     keys, where = np.unique((nth << _SHIFT) + channel, return_inverse=True)
     today, earlier = now == 1, now == 0
     size = len(keys)

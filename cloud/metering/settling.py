@@ -15,7 +15,7 @@ import numpy as np
 
 from cloud.estate import service as estate
 from cloud.estate.records import Project
-from cloud.kit.columns import copy_out, from_wire_time
+from cloud.kit.columns import from_wire_time, read_columns
 from cloud.kit.db import Conn
 from cloud.kit.periods import day_start, local_day
 from cloud.metering import channel_days, findings
@@ -29,6 +29,7 @@ from cloud.metering.validation.thresholds import Thresholds, class_of, merged, t
 # Advisory locks of meters ("gm", 6): their changes are settled by one worker at a time.
 _LOCK_SPACE = 0x67_6D_06 << 40
 _ROWS_AT_ONCE: Final = 1_500_000
+_ROW_KINDS: Final = ("int8", "timestamptz", "int4", "int8", "int2")
 _LOOK_BACK_MS: Final = 2 * 3_600_000
 _MOST_DAYS_BACK: Final = 40
 
@@ -167,11 +168,7 @@ async def _load_rows(conn: Conn, subjects: Sequence[Subject], low: Ints, until: 
         "low": _EPOCH + timedelta(milliseconds=int(low.min())),
         "high": _EPOCH + timedelta(milliseconds=int(until.max())),
     }
-    data = bytearray()
-    async with conn.cursor() as cursor, cursor.copy(sql.ROWS, query) as copy:
-        async for block in copy:
-            data += block
-    which, start, length, quantity, method = copy_out(("int8", "timestamptz", "int4", "int8", "int2"), data)
+    which, start, length, quantity, method = await read_columns(conn, sql.ROWS, query, _ROW_KINDS)
     order = np.argsort((which << _TIME_BITS) + from_wire_time(start), kind="stable")
     columns = (which, from_wire_time(start), length * 1000, quantity, method)
     return Rows.of(*(column[order] for column in columns))

@@ -27,22 +27,21 @@ OF_CLASSES: LiteralString = """
 """
 # `low` and `high` bound all of them: partitions outside are not even planned for. Sorted by whoever reads it.
 ROWS: LiteralString = """
-    COPY (SELECT w.nth - 1, u.start, u.length_s, u.quantity, u.method
-          FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::bigint[], %(until)s::bigint[])
-               WITH ORDINALITY AS w (meter_id, channel, from_ms, until_ms, nth)
-          CROSS JOIN LATERAL (
-              SELECT start, length_s, quantity, method FROM store.usage u
-              WHERE u.meter_id = w.meter_id AND u.channel = w.channel
-                AND u.start >= %(low)s::timestamptz AND u.start < %(high)s::timestamptz
-                AND u.start >= timestamptz 'epoch' + w.from_ms * interval '1 millisecond'
-                AND u.start < timestamptz 'epoch' + w.until_ms * interval '1 millisecond' OFFSET 0) AS u
-         ) TO STDOUT (FORMAT BINARY)
+    SELECT array_agg(w.nth - 1), array_agg(u.start), array_agg(u.length_s), array_agg(u.quantity), array_agg(u.method)
+    FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::bigint[], %(until)s::bigint[])
+         WITH ORDINALITY AS w (meter_id, channel, from_ms, until_ms, nth)
+    JOIN store.usage u ON u.meter_id = w.meter_id AND u.channel = w.channel
+     AND u.start >= %(low)s::timestamptz AND u.start < %(high)s::timestamptz
+     AND u.start >= timestamptz 'epoch' + w.from_ms * interval '1 millisecond'
+     AND u.start < timestamptz 'epoch' + w.until_ms * interval '1 millisecond'
 """
 # One row per channel and day that has usage, and for the day before. Methods 2 to 6 are no differences of readings.
 CHANNEL_DAYS: LiteralString = """
-    COPY (SELECT w.nth - 1, c.channel, (u.start >= d.at)::int::smallint AS now, sum(u.quantity)::bigint,
-                 count(*) FILTER (WHERE u.method NOT BETWEEN 2 AND 6),
-                 coalesce(sum(u.length_s) FILTER (WHERE u.method NOT BETWEEN 2 AND 6), 0)::bigint
+    SELECT array_agg(nth - 1), array_agg(channel), array_agg(now), array_agg(quantity), array_agg(real),
+           array_agg(covered_s)
+    FROM (SELECT w.nth, c.channel, (u.start >= d.at)::int::smallint AS now, sum(u.quantity)::bigint AS quantity,
+                 count(*) FILTER (WHERE u.method NOT BETWEEN 2 AND 6) AS real,
+                 coalesce(sum(u.length_s) FILTER (WHERE u.method NOT BETWEEN 2 AND 6), 0)::bigint AS covered_s
           FROM unnest(%(meters)s::bigint[], %(before)s::bigint[], %(from)s::bigint[], %(until)s::bigint[])
                WITH ORDINALITY AS w (meter_id, before_ms, from_ms, until_ms, nth)
           CROSS JOIN LATERAL (SELECT timestamptz 'epoch' + w.from_ms * interval '1 millisecond' AS at) AS d
@@ -50,7 +49,7 @@ CHANNEL_DAYS: LiteralString = """
           JOIN store.usage u ON u.meter_id = w.meter_id AND u.channel = c.channel
            AND u.start >= timestamptz 'epoch' + w.before_ms * interval '1 millisecond'
            AND u.start < timestamptz 'epoch' + w.until_ms * interval '1 millisecond'
-          GROUP BY 1, 2, 3 ORDER BY 1, 2, 3) TO STDOUT (FORMAT BINARY)
+          GROUP BY 1, 2, 3) AS days
 """
 OPEN_FINDINGS: LiteralString = """
     SELECT x.id, x.meter_id, x.channel, x.rule, (extract(epoch FROM x.from_at) * 1000)::bigint AS from_ms
