@@ -6,7 +6,7 @@ from cloud.devices.inbox import UnclaimedPlace
 from cloud.devices.service import CLAIM_READINGS
 from cloud.estate import service as estate
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
-from cloud.metering import derivation, service
+from cloud.metering import derivation, service, validation_jobs
 from cloud.metering.service import DERIVE_USAGE
 
 CLAIM_ALL = "metering.claim-all"
@@ -36,6 +36,7 @@ async def derive_usage(context: JobContext) -> dict[str, object]:
                 break
             free = await derivation.lock_meters(conn, chunk)
             changes = await derivation.update(conn, await derivation.take_registers(conn, free, zones))
+            await validation_jobs.ask_to_settle(conn)
         done += changes
         if changes.again:
             continue
@@ -80,10 +81,12 @@ HANDLERS: dict[str, Handler] = {
     CLAIM_READINGS: claim_readings,
     CLAIM_ALL: claim_all,
     MAINTAIN: maintain,
+    **validation_jobs.HANDLERS,
 }
 
 SCHEDULE: tuple[Scheduled, ...] = (
     Scheduled(DERIVE_USAGE, "* * * * *"),
     Scheduled(CLAIM_ALL, "*/10 * * * *"),
     Scheduled(MAINTAIN, "30 3 * * *"),
+    *validation_jobs.SCHEDULE,
 )

@@ -216,6 +216,10 @@ JOBS: Final[Mapping[str, str]] = {
     "metering.claim-readings": _("Placing readings of a new device"),
     "metering.derive-usage": _("Deriving usage"),
     "metering.maintain": _("Upkeep of the readings"),
+    "metering.settle": _("Judging changed usage"),
+    "metering.validate-days": _("Asking for the judgement of yesterday"),
+    "metering.validate-period": _("Judging a month"),
+    "metering.validate-standing": _("Judging yesterday"),
     "parking.let-out-waiting": _("Letting out a paid vehicle"),
 }
 

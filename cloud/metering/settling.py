@@ -1,0 +1,203 @@
+"""Settles changed usage: the rules about usage rows judge the local days it touched, once those days are over.
+
+What changed is taken from `store.changed_usage` in the transaction that judges it. A day that is not over is judged
+when its last rows come, or by the daily run (`standing.py`) when none come. For the rules that look back over midnight
+the day after a changed one is judged again.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
+from typing import Final
+
+import numpy as np
+
+from cloud.estate import service as estate
+from cloud.estate.records import Project
+from cloud.kit.columns import from_wire_time, read_columns
+from cloud.kit.db import Conn
+from cloud.kit.periods import day_start, local_day
+from cloud.metering import channel_days, findings
+from cloud.metering import settling_sql as sql
+from cloud.metering.findings import Finding, Judged
+from cloud.metering.records import ChangedSpan, Rule
+from cloud.metering.validation.segments import Found, Ints, Rows
+from cloud.metering.validation.subjects import INTERVAL_RULES, Subject, column, judge_rows
+from cloud.metering.validation.thresholds import Thresholds, class_of, merged, thresholds_of
+
+# Advisory locks of meters ("gm", 6): their changes are settled by one worker at a time.
+_LOCK_SPACE = 0x67_6D_06 << 40
+_ROWS_AT_ONCE: Final = 1_500_000
+_ROW_KINDS: Final = ("int8", "timestamptz", "int4", "int8", "int2")
+_LOOK_BACK_MS: Final = 2 * 3_600_000
+_MOST_DAYS_BACK: Final = 40
+
+_TIME_BITS: Final = 43
+"""Times up to the year 2248 in milliseconds fit below it."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class DaySpan:
+    """Local days [first, last] of one meter that are judged. `registers`: whether its other registers are too."""
+
+    meter_id: int
+    first: date
+    last: date
+    registers: bool
+
+
+async def changed_meters(conn: Conn, after: int, limit: int) -> list[int]:
+    """Meters with changed usage, by id."""
+    rows = await (await conn.execute(sql.CHANGED_METERS, {"after": after, "limit": limit})).fetchall()
+    return [row["meter_id"] for row in rows]
+
+
+async def take(conn: Conn, meter_ids: Sequence[int]) -> list[ChangedSpan]:
+    """Takes what changed of these meters out of the queue, but for those that another worker settles now."""
+    query = {"ids": list(meter_ids), "space": _LOCK_SPACE}
+    free = [row["id"] for row in await (await conn.execute(sql.LOCK, query)).fetchall()]
+    rows = await (await conn.execute(sql.TAKE, {"ids": free})).fetchall()
+    return [ChangedSpan(**row) for row in rows]
+
+
+async def settle(conn: Conn, spans: Sequence[ChangedSpan], now: datetime) -> int:
+    """Judges the days that `spans` touch and that are over at `now`; returns how many findings changed."""
+    changed = 0
+    for project_id, mine in groupby(spans, key=lambda span: span.project_id):
+        project = await estate.get_project(conn, project_id)
+        changed += await judge_days(conn, project, _touched(list(mine), project, now))
+    return changed
+
+
+def _touched(spans: Sequence[ChangedSpan], project: Project, now: datetime) -> list[DaySpan]:
+    """Per meter the finished local days around its changes, and the day after them."""
+    yesterday = local_day(now, project.zone) - timedelta(days=1)
+    days: dict[tuple[datetime, datetime], tuple[date, date]] = {}
+    found: dict[int, DaySpan] = {}
+    for span in spans:
+        ends = (span.from_at, span.until_at)
+        if ends not in days:
+            last = local_day(span.until_at - timedelta(milliseconds=1), project.zone) + timedelta(days=1)
+            days[ends] = local_day(span.from_at, project.zone), min(last, yesterday)
+        first, last = days[ends]
+        if last < first:
+            continue
+        known = found.get(span.meter_id)
+        others = span.channel not in channel_days.MAIN_NUMBERS
+        if known is not None:
+            first, last, others = min(first, known.first), max(last, known.last), others or known.registers
+        found[span.meter_id] = DaySpan(span.meter_id, first, last, others)
+    return list(found.values())
+
+
+async def judge_days(conn: Conn, project: Project, spans: Sequence[DaySpan]) -> int:
+    """Judges usage of whole local days that are over; returns how many findings changed."""
+    changed = 0
+    subjects = {one.meter_id: one for one in await load_subjects(conn, project.id, [s.meter_id for s in spans])}
+    known = [span for span in spans if span.meter_id in subjects]
+    for part in _portions(known, subjects):
+        changed += await _judge_rows(conn, project, part, [subjects[span.meter_id] for span in part])
+    several = [span for span in known if span.registers]
+    if several:
+        changed += await channel_days.judge(
+            conn, project, [(subjects[span.meter_id], span.first, span.last) for span in several]
+        )
+    return changed
+
+
+def _portions(spans: Sequence[DaySpan], subjects: dict[int, Subject]) -> Iterator[list[DaySpan]]:
+    """As many spans at once as fit well into memory."""
+    part: list[DaySpan] = []
+    rows = 0
+    for span in spans:
+        rows += ((span.last - span.first).days + 2) * 86_400 // subjects[span.meter_id].interval_s
+        part.append(span)
+        if rows >= _ROWS_AT_ONCE:
+            yield part
+            part, rows = [], 0
+    if part:
+        yield part
+
+
+async def _judge_rows(conn: Conn, project: Project, spans: Sequence[DaySpan], subjects: Sequence[Subject]) -> int:
+    begin = min(span.first for span in spans) - timedelta(days=_MOST_DAYS_BACK)
+    edges = _day_edges(begin, max(span.last for span in spans), project)
+    first = edges[[(span.first - begin).days for span in spans]]
+    until = edges[[(span.last - begin).days + 1 for span in spans]]
+    low = np.maximum(first - column(subjects, _look_back_ms), edges[0])
+    rows = await _load_rows(conn, subjects, low, until)
+    verdict = judge_rows(subjects, rows, edges)
+    found = [one for rule in INTERVAL_RULES for one in _findings(verdict.found[rule], rule, subjects, first, until)]
+    unsure = {one.key for rule, days in verdict.unsure.items() for one in _findings(days, rule, subjects, first, until)}
+    judged = [Judged(one.meter_id, *ends) for one, *ends in zip(subjects, first.tolist(), until.tolist(), strict=True)]
+    return await findings.keep(conn, project.id, judged, INTERVAL_RULES, found, unsure)
+
+
+def _look_back_ms(subject: Subject) -> int:
+    """How much before the first judged day the rules see: a run of equal intervals may have begun there."""
+    return max(_LOOK_BACK_MS, (subject.thresholds.frozen_intervals - 1) * subject.interval_s * 1000 + 3_600_000)
+
+
+def _findings(found: Found, rule: Rule, subjects: Sequence[Subject], first: Ints, until: Ints) -> list[Finding]:
+    """Those that begin in the days that are judged, and not in the days that the rules only look back on."""
+    if not len(found):
+        return []
+    inside = found.where((found.from_ms >= first[found.which]) & (found.from_ms < until[found.which]))
+    columns = (inside.which, inside.from_ms, inside.until_ms, inside.found, inside.expected)
+    return [
+        Finding(subjects[which].meter_id, subjects[which].channel, rule, *rest)
+        for which, *rest in zip(*(column.tolist() for column in columns), strict=True)
+    ]
+
+
+def _day_edges(first: date, last: date, project: Project) -> Ints:
+    """Instants at which the local days from `first` to `last` begin, and the end of the last, in ms."""
+    days = (last - first).days + 2
+    starts = [day_start(first + timedelta(days=n), project.zone) for n in range(days)]
+    return np.array([(start - _EPOCH) // timedelta(milliseconds=1) for start in starts], np.int64)
+
+
+async def _load_rows(conn: Conn, subjects: Sequence[Subject], low: Ints, until: Ints) -> Rows:
+    query = {
+        "meters": [one.meter_id for one in subjects],
+        "channels": [one.channel for one in subjects],
+        "from": low.tolist(),
+        "until": until.tolist(),
+        "low": _EPOCH + timedelta(milliseconds=int(low.min())),
+        "high": _EPOCH + timedelta(milliseconds=int(until.max())),
+    }
+    which, start, length, quantity, method = await read_columns(conn, sql.ROWS, query, _ROW_KINDS)
+    order = np.argsort((which << _TIME_BITS) + from_wire_time(start), kind="stable")
+    columns = (which, from_wire_time(start), length * 1000, quantity, method)
+    return Rows.of(*(column[order] for column in columns))
+
+
+async def load_subjects(conn: Conn, project_id: int, meter_ids: Collection[int]) -> list[Subject]:
+    """The billed registers of these meters with the thresholds that count for them, by meter id."""
+    of_class = {
+        row["class"]: row["settings"]
+        for row in await (await conn.execute(sql.OF_CLASSES, {"project_id": project_id})).fetchall()
+    }
+    query = {"project_id": project_id, "ids": list(meter_ids)}
+    rows = await (await conn.execute(sql.SUBJECTS, query)).fetchall()
+    usual: dict[tuple[str, str], Thresholds] = {}
+    subjects = []
+    for row in rows:
+        key = row["medium"], row["meter_class"]
+        if key not in usual:
+            usual[key] = thresholds_of(*key, of_class.get(class_of(*key)))
+        own = row["of_meter"]
+        subjects.append(
+            Subject(
+                row["id"],
+                row["medium"],
+                row["interval_s"],
+                row["unit_id"],
+                row["resolution"],
+                row["multiplier_e4"],
+                merged(usual[key], own) if own else usual[key],
+            )
+        )
+    return subjects

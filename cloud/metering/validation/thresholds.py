@@ -1,0 +1,160 @@
+"""What the rules go by: settings with units, defaults of each class of meters, overrides of a project or a meter."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+
+from cloud.kit.errors import InvalidInput
+from cloud.kit.inputs import Input
+from cloud.metering.records import Medium, Rule
+
+Weight = Literal["on", "info", "off"]
+"""`info`: findings are shown, but nothing waits for a decision about them."""
+
+_Permille = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
+_Count = Annotated[int, Field(ge=1, le=10_000)]
+_Days = Annotated[int, Field(ge=1, le=400)]
+_Amount = Annotated[int, Field(ge=0, le=10**12)]
+
+_FLAT: Final = (1,) * 24
+_HOME: Final = (5, 4, 3, 3, 3, 4, 6, 9, 9, 7, 6, 7, 9, 8, 6, 6, 7, 10, 14, 16, 16, 14, 11, 7)
+_SHOP: Final = (3, 3, 3, 3, 3, 3, 4, 6, 10, 14, 16, 16, 16, 16, 16, 16, 16, 16, 16, 15, 14, 10, 6, 4)
+_WORKS: Final = (6, 6, 6, 6, 6, 6, 8, 12, 15, 16, 16, 15, 12, 14, 16, 16, 15, 14, 11, 9, 8, 7, 7, 6)
+_LIGHTS: Final = (14, 14, 14, 14, 14, 12, 8, 5, 4, 4, 4, 4, 4, 4, 4, 4, 5, 9, 14, 16, 16, 16, 15, 14)
+_TAPS: Final = (2, 1, 1, 1, 1, 3, 9, 14, 12, 8, 7, 8, 10, 7, 5, 5, 6, 9, 13, 15, 15, 13, 9, 5)
+
+INFORMATIONAL: Final[Mapping[Rule, Weight]] = {"gap": "info", "duplicate": "info", "frozen": "info", "sibling": "info"}
+
+
+class Thresholds(Input):
+    """All settings of the rules. Amounts are in the base unit of the register (Wh, mL), the multiplier applied."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rules: dict[Rule, Weight] = Field(default_factory=lambda: dict(INFORMATIONAL))
+    """Rules that are not simply on."""
+    bidirectional: bool = False
+    """V13: values below 0 are what the meter is for."""
+    clock_ahead_s: Annotated[int, Field(ge=0, le=86_400)] = 300
+    """V2: how far a reading may be stamped ahead of its receipt."""
+    gap_slots: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """V4: so many slots of a day may be missing."""
+    spike_tolerance_permille: _Permille = 5_000
+    """V8: how far the highest interval of a day may stand above the third-highest."""
+    spike_floor: _Amount = 2_000
+    """V8: intervals up to this are no spike."""
+    high_low_low_permille: _Permille = 500
+    """V9: of the reference's average daily usage."""
+    high_low_high_permille: _Permille = 2_000
+    """V9: of the reference's average daily usage."""
+    high_low_floor: _Amount = 500
+    """V9: averages up to this a day are not compared."""
+    frozen_intervals: Annotated[int, Field(ge=2, le=10_000)] = 3
+    """V10: so many intervals with the same usage are too many."""
+    frozen_smallest_steps: _Count = 100
+    """V10: usage per interval that a real load cannot repeat, in steps of the register's resolution."""
+    frozen_load: _Amount = 100
+    """V10: power in W, or flow in mL/h, at which a register must move."""
+    zero_days: _Days = 14
+    """V11: days without usage in an occupied unit."""
+    inactive_floor: _Amount = 500
+    """V12: usage of a day that a vacant unit may have."""
+    estimate_days: _Days = 3
+    """V16: longest time without real usage."""
+    leak_per_hour: _Amount = 5_000
+    """V17: flow that must stop in some hour of a day."""
+    loss_low_permille: _Permille = -10
+    """V18: of the master's usage."""
+    loss_high_permille: _Permille = 150
+    """V18: of the master's usage."""
+    profile: Annotated[tuple[Annotated[int, Field(ge=0, le=10_000)], ...], Field(min_length=24, max_length=24)] = _FLAT
+    """Weight of each local hour of a day: the shape of an estimate when nothing better is known."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.high_low_low_permille > self.high_low_high_permille or self.loss_low_permille > self.loss_high_permille:
+            raise ValueError("the lower bound is above the upper one")
+        if not any(self.profile):
+            raise ValueError("the profile needs an hour with a weight")
+        return self
+
+    def weight(self, rule: Rule) -> Weight:
+        """Whether a rule is on, informational or off."""
+        return self.rules.get(rule, "on")
+
+
+def _of(off: tuple[Rule, ...] = (), **settings: Any) -> Thresholds:
+    rules: dict[Rule, Weight] = {**INFORMATIONAL, **dict.fromkeys(off, "off")}
+    return Thresholds(rules=rules, **settings)
+
+
+CLASSES: Final[Mapping[str, Thresholds]] = {
+    "electricity-residential": _of(off=("leak",), profile=_HOME),
+    "electricity-commercial": _of(
+        off=("leak",), profile=_SHOP, spike_tolerance_permille=3_000, spike_floor=10_000, high_low_floor=2_000
+    ),
+    "electricity-industrial": _of(
+        off=("leak",), profile=_WORKS, spike_tolerance_permille=2_000, spike_floor=50_000, high_low_floor=10_000
+    ),
+    # Lights and lifts: the same load every night, on purpose.
+    "electricity-public": _of(off=("leak", "frozen", "zero", "inactive"), profile=_LIGHTS, spike_floor=10_000),
+    "water-residential": _of(
+        profile=_TAPS, spike_floor=500_000, high_low_floor=50_000, inactive_floor=20_000, frozen_load=20_000
+    ),
+    "water-commercial": _of(
+        profile=_SHOP,
+        spike_floor=2_000_000,
+        high_low_floor=200_000,
+        inactive_floor=50_000,
+        frozen_load=50_000,
+        leak_per_hour=50_000,
+    ),
+    # Mains flow in every hour; what is lost there shows in the balance.
+    "water-network": _of(off=("leak", "zero", "inactive"), profile=_TAPS, spike_floor=5_000_000, frozen_load=200_000),
+    "heat": _of(
+        off=("leak", "zero", "high-low"), profile=_FLAT, spike_floor=20_000, inactive_floor=10_000, frozen_load=2_000
+    ),
+}
+"""Defaults by class of meter."""
+
+USUAL_CLASS: Final[Mapping[Medium, str]] = {
+    "electricity": "electricity-residential",
+    "water": "water-residential",
+    "heat": "heat",
+}
+"""The class of meters that name none."""
+
+
+def class_of(medium: Medium, meter_class: str) -> str:
+    """The class that counts for a meter; a name that is not known is taken as none."""
+    return meter_class if meter_class in CLASSES else USUAL_CLASS[medium]
+
+
+def merged(base: Thresholds, settings: Mapping[str, object]) -> Thresholds:
+    """`base` with some settings replaced; of `rules` only those that are named. Raises InvalidInput."""
+    rules = settings.get("rules", {})
+    known = {**base.rules, **rules} if isinstance(rules, Mapping) else rules
+    try:
+        return Thresholds.model_validate({**base.model_dump(), **settings, "rules": known})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise InvalidInput("bad-threshold", f"{where}: {first['msg']}", field=where) from error
+
+
+def thresholds_of(
+    medium: Medium,
+    meter_class: str,
+    of_project: Mapping[str, object] | None = None,
+    of_meter: Mapping[str, object] | None = None,
+) -> Thresholds:
+    """Thresholds of one meter: of its class, then what its project says about the class, then what is said about it.
+
+    Raises InvalidInput when an override is not valid.
+    """
+    found = CLASSES[class_of(medium, meter_class)]
+    for settings in (of_project, of_meter):
+        if settings:
+            found = merged(found, settings)
+    return found
