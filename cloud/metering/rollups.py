@@ -59,7 +59,6 @@ async def refresh(conn: Conn, spans: Sequence[ChangedSpan]) -> None:
     if not spans:
         return
     query = {
-        "meters": [span.meter_id for span in spans],
         "from": [span.from_at for span in spans],
         "until": [span.until_at for span in spans],
     }

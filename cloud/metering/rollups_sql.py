@@ -11,7 +11,7 @@ REACH: dict[Step, int] = {"hour": 0, "day": 1, "month": 2}
 QUEUE_STALE: LiteralString = """
     INSERT INTO store.stale_roll_up (from_at, until_at)
     SELECT min(s.from_at), max(s.until_at)
-    FROM unnest(%(meters)s::bigint[], %(from)s::timestamptz[], %(until)s::timestamptz[]) AS s (meter_id, from_at, until_at)
+    FROM unnest(%(from)s::timestamptz[], %(until)s::timestamptz[]) AS s (from_at, until_at)
     WHERE gm.has_timescale() GROUP BY date_trunc('month', s.from_at)
 """
 PROJECT_HOURS: LiteralString = """
@@ -62,3 +62,14 @@ METERS_BY: dict[Step, LiteralString] = {
     "day": _METERS_BY_DAY,
     "month": _METERS_BY_MONTH,
 }
+
+# One worker folds at a time; who comes second finds it done.
+FOLD: LiteralString = """
+    SELECT CASE WHEN pg_try_advisory_xact_lock(%(lock)s) THEN gm.fold_totals() ELSE 0 END AS folded
+"""
+LOCK_REFRESH: LiteralString = "SELECT pg_try_advisory_lock(%(lock)s) AS mine"
+UNLOCK_REFRESH: LiteralString = "SELECT pg_advisory_unlock(%(lock)s)"
+NEWEST_STALE: LiteralString = "SELECT max(id) AS id FROM store.stale_roll_up"
+STALE_MONTHS: LiteralString = "SELECT name, from_at, until_at FROM gm.stale_months()"
+FORGET_STALE: LiteralString = "DELETE FROM store.stale_roll_up WHERE id <= %(id)s"
+REFRESH: LiteralString = "CALL refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz)"

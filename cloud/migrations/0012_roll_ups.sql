@@ -107,7 +107,7 @@ CREATE TYPE gm.counted_hour AS (
     project_id bigint, meter_id bigint, channel smallint, start timestamptz, reach smallint,
     quantity bigint, rows bigint, covered_s bigint, estimated_s bigint);
 
-CREATE PROCEDURE gm.count_hours(hours gm.counted_hour[]) LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS
+CREATE FUNCTION gm.count_hours(hours gm.counted_hour[]) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS
 $$
 DECLARE
     step text;
@@ -142,7 +142,7 @@ $$;
 CREATE FUNCTION gm.usage_added() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS
 $$
 BEGIN
-    CALL gm.count_hours(ARRAY(
+    PERFORM gm.count_hours(ARRAY(
         SELECT (u.project_id, u.meter_id, u.channel, gm.hour_of(u.start, p.time_zone), gm.reach(u.start, u.length_s, p.time_zone),
                 sum(u.quantity), count(*), sum(u.length_s),
                 coalesce(sum(u.length_s) FILTER (WHERE gm.is_estimated(u.method)), 0))::gm.counted_hour
@@ -155,7 +155,7 @@ $$;
 CREATE FUNCTION gm.usage_removed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS
 $$
 BEGIN
-    CALL gm.count_hours(ARRAY(
+    PERFORM gm.count_hours(ARRAY(
         SELECT (u.project_id, u.meter_id, u.channel, gm.hour_of(u.start, p.time_zone), gm.reach(u.start, u.length_s, p.time_zone),
                 -sum(u.quantity), -count(*), -sum(u.length_s),
                 -coalesce(sum(u.length_s) FILTER (WHERE gm.is_estimated(u.method)), 0))::gm.counted_hour
@@ -168,7 +168,7 @@ $$;
 CREATE FUNCTION gm.usage_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS
 $$
 BEGIN
-    CALL gm.count_hours(ARRAY(
+    PERFORM gm.count_hours(ARRAY(
         SELECT (u.project_id, u.meter_id, u.channel, gm.hour_of(u.start, p.time_zone), gm.reach(u.start, u.length_s, p.time_zone),
                 sum(sign * u.quantity), sum(sign), sum(sign * u.length_s),
                 coalesce(sum(sign * u.length_s) FILTER (WHERE gm.is_estimated(u.method)), 0))::gm.counted_hour
@@ -185,7 +185,7 @@ $$
 DECLARE
     zone text := (SELECT time_zone FROM project WHERE id = OLD.project_id);
 BEGIN
-    CALL gm.count_hours(ARRAY[
+    PERFORM gm.count_hours(ARRAY[
         (OLD.project_id, OLD.meter_id, OLD.channel, gm.hour_of(OLD.start, zone), gm.reach(OLD.start, OLD.length_s, zone),
          -OLD.quantity, -1, -OLD.length_s,
          CASE WHEN gm.is_estimated(OLD.method) THEN -OLD.length_s ELSE 0 END)::gm.counted_hour]);
@@ -248,7 +248,7 @@ BEGIN
         one record;
     BEGIN
         FOR one IN SELECT id FROM meter WHERE only_project IS NULL OR project_id = only_project ORDER BY id LOOP
-            CALL gm.count_hours(ARRAY(
+            PERFORM gm.count_hours(ARRAY(
                 SELECT (u.project_id, u.meter_id, u.channel, gm.hour_of(u.start, p.time_zone),
                         gm.reach(u.start, u.length_s, p.time_zone), sum(u.quantity), count(*), sum(u.length_s),
                         coalesce(sum(u.length_s) FILTER (WHERE gm.is_estimated(u.method)), 0))::gm.counted_hour
@@ -595,7 +595,7 @@ GRANT SELECT ON usage_total TO gatemeter_web, gatemeter_ingest, gatemeter_worker
 
 -- Nobody counts but the triggers; the worker does the maintenance.
 REVOKE EXECUTE ON ALL PROCEDURES IN SCHEMA gm FROM PUBLIC;
-REVOKE EXECUTE ON FUNCTION gm.fold_totals(), gm.adopt_strays(), gm.index_cold_partitions(), gm.retain(), gm.stale_months(),
+REVOKE EXECUTE ON FUNCTION gm.count_hours(gm.counted_hour[]), gm.fold_totals(), gm.adopt_strays(), gm.index_cold_partitions(), gm.retain(), gm.stale_months(),
     gm.ensure_zone(text), gm.ensure_partitions(date, date) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION gm.fold_totals(), gm.adopt_strays(), gm.index_cold_partitions(), gm.retain(), gm.stale_months(),
     gm.ensure_partitions(date, date) TO gatemeter_worker;
