@@ -50,6 +50,12 @@ _STATE_ASKER: LiteralString = """
            set_config('gm.request_id', %(request_id)s, true)
 """
 
+_STATE_ASKER_FOR_SESSION: LiteralString = """
+    SELECT set_config('gm.kind', %(kind)s, false), set_config('gm.projects', %(projects)s, false),
+           set_config('gm.persons', %(persons)s, false), set_config('gm.user_id', %(user_id)s, false),
+           set_config('gm.request_id', %(request_id)s, false)
+"""
+
 
 # Who waits for a page has gone long before, and what he left behind must not hold up the others.
 _WEB_PATIENCE: LiteralString = """
@@ -101,6 +107,18 @@ class Database:
             await state_asker(conn, asker)
             yield conn
 
+    @asynccontextmanager
+    async def outside(self, asker: Asker) -> AsyncIterator[Conn]:
+        """A connection outside any transaction, in the name of `asker`: for what the server must commit by itself."""
+        async with self._pool.connection() as conn:
+            await conn.set_autocommit(True)
+            try:
+                await conn.execute(_STATE_ASKER_FOR_SESSION, _settings(asker))
+                yield conn
+            finally:
+                await conn.execute(_STATE_ASKER_FOR_SESSION, _settings(NOBODY))
+                await conn.set_autocommit(False)
+
     async def _configure(self, conn: Conn) -> None:
         columns.register(conn)
         if self._role is not None:
@@ -114,16 +132,17 @@ class Database:
 
 async def state_asker(conn: Conn, asker: Asker) -> None:
     """Tells the database who asks until the current transaction ends."""
-    await conn.execute(
-        _STATE_ASKER,
-        {
-            "kind": asker.kind,
-            "projects": ",".join(map(str, asker.projects)),
-            "persons": ",".join(map(str, asker.persons)),
-            "user_id": "" if asker.user_id is None else str(asker.user_id),
-            "request_id": asker.request_id,
-        },
-    )
+    await conn.execute(_STATE_ASKER, _settings(asker))
+
+
+def _settings(asker: Asker) -> dict[str, str]:
+    return {
+        "kind": asker.kind,
+        "projects": ",".join(map(str, asker.projects)),
+        "persons": ",".join(map(str, asker.persons)),
+        "user_id": "" if asker.user_id is None else str(asker.user_id),
+        "request_id": asker.request_id,
+    }
 
 
 def _json_default(value: object) -> Any:

@@ -1,25 +1,18 @@
-"""Work of metering: deriving usage, claiming readings, making partitions ahead."""
-
-from typing import LiteralString
+"""Work of metering: deriving usage, claiming readings; what keeps the tables in shape is in `maintenance`."""
 
 from cloud.devices.inbox import UnclaimedPlace
 from cloud.devices.service import CLAIM_READINGS
 from cloud.estate import service as estate
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
-from cloud.metering import derivation, service, validation_jobs
+from cloud.metering import derivation, maintenance, service, validation_jobs
 from cloud.metering.service import DERIVE_USAGE
 
 CLAIM_ALL = "metering.claim-all"
-MAINTAIN = "metering.maintain"
 
 _METERS_AT_ONCE = 500
 _DAYS_AT_ONCE = 10_000
 """Days of readings of all meters of a transaction together: a month of them by the minute fits into memory."""
 _CLAIM_AT_ONCE = 5_000
-
-_PARTITIONS: LiteralString = """
-    SELECT gm.ensure_partitions(now()::date, (now() + interval '6 months')::date) AS made
-"""
 
 
 async def derive_usage(context: JobContext) -> dict[str, object]:
@@ -69,24 +62,17 @@ async def claim_all(context: JobContext) -> dict[str, object]:
     return {"projects": len(projects)}
 
 
-async def maintain(context: JobContext) -> dict[str, object]:
-    """Makes the partitions of the months to come."""
-    async with context.db.transaction(context.asker) as conn:
-        row = await (await conn.execute(_PARTITIONS)).fetchone()
-    return {"partitions": 0 if row is None else int(row["made"])}
-
-
 HANDLERS: dict[str, Handler] = {
     DERIVE_USAGE: derive_usage,
     CLAIM_READINGS: claim_readings,
     CLAIM_ALL: claim_all,
-    MAINTAIN: maintain,
     **validation_jobs.HANDLERS,
+    **maintenance.HANDLERS,
 }
 
 SCHEDULE: tuple[Scheduled, ...] = (
     Scheduled(DERIVE_USAGE, "* * * * *"),
     Scheduled(CLAIM_ALL, "*/10 * * * *"),
-    Scheduled(MAINTAIN, "30 3 * * *"),
     *validation_jobs.SCHEDULE,
+    *maintenance.SCHEDULE,
 )
