@@ -151,8 +151,9 @@ def _in_order(rows: Rows) -> Ints:
 def _first_of_key(rows: Rows) -> Mask:
     if not len(rows):
         return np.zeros(0, np.bool_)
-    changes = (np.diff(rows.meters) != 0) | (np.diff(rows.channels) != 0) | (np.diff(rows.taken_ms) != 0)
-    return np.r_[True, changes]
+    changes: Mask = (np.diff(rows.meters) != 0) | (np.diff(rows.channels) != 0) | (np.diff(rows.taken_ms) != 0)
+    first: Mask = np.r_[True, changes]
+    return first
 
 
 async def _keep(conn: Conn, rows: Rows, first_of_key: Mask, *, expect_new: bool) -> _Kept:
