@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from cloud.ingest.columnar import read_usual
 from cloud.metering.intake import PointColumns, to_columns
 from gateway.contract import codec, limits, topics
 from gateway.contract.configuration import ConfigurationReport
@@ -95,6 +96,11 @@ def read(topic: str, payload: bytes, received_ms: int) -> Incoming | Refused:
     address: UpAddress | None = None
     try:
         address = topics.parse_up(topic)
+        if address.kind is Up.READINGS:
+            usual = read_usual(payload)
+            if usual is not None:
+                sender = Sender(address.project, address.gateway, usual.epoch)
+                return Incoming(topic, payload, address, sender, usual.seq, usual.created_ms, received_ms, usual.points)
         envelope = codec.decode_envelope(payload)
         return Incoming(
             topic,

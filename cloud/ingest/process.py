@@ -29,6 +29,7 @@ from gateway.contract.messages import Ack, Rejection
 from gateway.contract.topics import Down
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 15.0
+_DRAIN_S = 5.0
 _WAKE_EVERY_S = 5.0
 """Deriving usage is asked for at most so often."""
 
@@ -58,7 +59,8 @@ class Worker:
             await stop.wait()
             self._stopping = True
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._queue.join(), timeout=5.0)
+                async with asyncio.timeout(_DRAIN_S):
+                    await self._queue.join()
             await end(*(task for task in (receiving, writing, commanding) if task is not None))
 
     # Receiving
@@ -134,7 +136,8 @@ class Worker:
             if rest <= 0:
                 break
             try:
-                group.append(await asyncio.wait_for(self._queue.get(), rest))
+                async with asyncio.timeout(rest):
+                    group.append(await self._queue.get())
             except TimeoutError:
                 break
         return group

@@ -35,6 +35,8 @@ _FAULTS = (DataError, IntegrityError, GatemeterError, ValueError, LookupError, A
 _TRIES = 3
 """A message that this software fails on is tried so often before it is set aside."""
 _ASKER = SYSTEM.named("ingest")
+_LOOK_FIRST_GROUPS = 8
+"""So many groups after one with known readings are compared before they are copied."""
 
 
 @dataclass(slots=True)
@@ -63,6 +65,7 @@ class Writer:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._projects: dict[str, int] = {}
+        self._looking_first = 0
 
     async def store(self, group: Sequence[Incoming | Refused]) -> Answers:
         """Stores a group; when it returns, everything answered is committed.
@@ -132,6 +135,7 @@ class Writer:
             letters = [_letter(message, projects) for message in refused]
             letters += [_stranger_letter(message, projects) for message in strangers]
             await devices.keep_dead_letters(conn, letters)
+        self._note_repetition(points)
         for name in ("stored", "repeated", "revised", "unclaimed", "unusable"):
             metrics.POINTS.labels(name).inc(getattr(points, name))
         return _answers([message for message, _ in known], refused, strangers)
@@ -169,7 +173,14 @@ class Writer:
             for message, (project_id, gateway_id) in known
             if isinstance(message.content, PointColumns)
         ]
-        return await metering.store_points(conn, batches)
+        return await metering.store_points(conn, batches, expect_new=self._looking_first == 0)
+
+    def _note_repetition(self, points: StoreResult) -> None:
+        """Readings that are there already seldom come alone: a session was cut off, or an acknowledgement was lost."""
+        if points.repeated or points.revised:
+            self._looking_first = _LOOK_FIRST_GROUPS
+        elif self._looking_first and points.stored:
+            self._looking_first -= 1
 
     async def _others(self, conn: Conn, known: Sequence[tuple[Incoming, tuple[int, int]]]) -> None:
         """Results, health, configurations, gaps and passages, gateway by gateway."""

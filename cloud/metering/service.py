@@ -178,9 +178,9 @@ async def list_exceptions(
     return await repository.exceptions(conn, project_id, meter_id, limit)
 
 
-async def store_points(conn: Conn, batches: Sequence[Batch]) -> StoreResult:
+async def store_points(conn: Conn, batches: Sequence[Batch], *, expect_new: bool = False) -> StoreResult:
     """Stores points from the wire; see `intake.store_points`."""
-    return await intake.store_points(conn, batches)
+    return await intake.store_points(conn, batches, expect_new=expect_new)
 
 
 async def claim_readings(conn: Conn, project_id: int, after: UnclaimedPlace, limit: int) -> UnclaimedPlace | None:

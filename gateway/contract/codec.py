@@ -173,7 +173,8 @@ def _bounded(payload: bytes) -> bytes:
     return payload
 
 
-def _unpack(payload: bytes) -> bytes:
+def plain(payload: bytes) -> bytes:
+    """JSON text of a payload, inflated if need be; how deep it nests is not looked at. Raises ContractError."""
     if not payload:
         raise ContractError("empty", "no payload")
     if len(payload) > limits.MAX_WIRE_BYTES:
@@ -183,6 +184,11 @@ def _unpack(payload: bytes) -> bytes:
         text = _inflate(payload)
     elif payload[0] != _JSON_START:
         raise ContractError("bad-encoding", f"first byte 0x{payload[0]:02x}, expected 0x5b (JSON) or 0x78 (zlib)")
+    return text
+
+
+def _unpack(payload: bytes) -> bytes:
+    text = plain(payload)
     if nested_deeper(text, limits.MAX_NESTING):
         raise ContractError("too-deep", f"nested deeper than {limits.MAX_NESTING}")
     return text
