@@ -17,6 +17,7 @@ from cloud.estate.records import Project
 from cloud.kit.db import Conn
 from cloud.kit.periods import Period, day_start
 from cloud.metering import service as metering
+from cloud.metering.advances import Counter
 from cloud.metering.records import BoundaryReading, Meter, UsageTotal
 from cloud.metering.service import UsageKey
 from cloud.tariffs import service as tariffs
@@ -72,6 +73,7 @@ class _Drafting:
         self._rated: dict[int, list[RatedPiece]] = defaultdict(list)
         self._history: dict[int, list[Charged]] = defaultdict(list)
         self._usage: dict[UsageKey, UsageTotal] = {}
+        self._counters: dict[int, Counter] = {}
         self._cited: dict[tuple[int, str, date], BoundaryReading] = {}
         """By meter, service and day: a charge begins with the reading that its neighbour ended with, and ends with
         the one that its neighbour begins with, even where a better one came since. So nothing between two readings
@@ -141,6 +143,7 @@ class _Drafting:
         ]
         self._usage = await metering.usage_between_many(self._conn, keys)
         span = Period(min(piece.period.start for piece in everything), max(piece.period.end for piece in everything))
+        self._counters = await metering.counters(self._conn, meter_ids, *span.instants(self._project.zone))
         for cited in await repository.cited(self._conn, meter_ids, span):
             place = cited.meter_id, cited.service
             self._cited[(*place, cited.period.start)] = BoundaryReading(cited.opening_at, cited.opening_value, 0)
@@ -198,7 +201,8 @@ class _Drafting:
             raise Unbillable(
                 "incomplete-usage", f"{service}: usage of meter {meter.code} is not complete in {piece.period}"
             )
-        if usage.quantity != _advance(meter, opening, closing, usage.rollovers):
+        counter = self._counters[meter.id]
+        if usage.quantity != counter.advance(opening, closing):
             raise Unbillable(
                 "usage-not-settled", f"{service}: readings of meter {meter.code} came that usage does not show yet"
             )
@@ -206,8 +210,8 @@ class _Drafting:
             self._cited.get((meter.id, service, day), found)
             for day, found in ((piece.period.start, opening), (piece.period.end, closing))
         )
-        quantity = _advance(meter, opening, closing, usage.rollovers)
-        if quantity < 0:
+        quantity = counter.advance(opening, closing)
+        if quantity is None or quantity < 0:
             raise Unbillable(
                 "bills-overlap", f"{service}: neighbouring bills of meter {meter.code} cover {piece.period} already"
             )
@@ -278,12 +282,6 @@ class _Drafting:
     def _area(self, piece: Piece) -> Decimal:
         unit = self._units.get(self._unit_id(piece) or 0)
         return unit.area if unit is not None and unit.area is not None else Decimal(0)
-
-
-def _advance(meter: Meter, opening: BoundaryReading, closing: BoundaryReading, rollovers: int) -> int:
-    """What the register counted from one reading to the other, multiplier applied."""
-    end = closing.value + rollovers * meter.modulus
-    return metering.counted(meter, end) - metering.counted(meter, opening.value)
 
 
 def _months(piece: Piece) -> int:

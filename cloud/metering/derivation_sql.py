@@ -1,84 +1,111 @@
-"""SQL of deriving usage: dirty windows, their bounds, readings in, rows and refused readings out."""
+"""SQL of deriving usage: dirty windows, readings and what is known of their registers in, rows and findings out.
+
+Registers are named by their position (`nth`) in the arrays of meters and channels that the statements take.
+"""
 
 from typing import LiteralString
 
+# As many meters as are given, but not many more days of readings than that: both are bounded by the memory they take.
 DIRTY_METERS: LiteralString = """
-    SELECT DISTINCT meter_id FROM store.dirty_window WHERE meter_id > %(after)s ORDER BY meter_id LIMIT %(limit)s
+    SELECT meter_id FROM (
+        SELECT meter_id, sum(days) OVER (ORDER BY meter_id) - days AS before FROM (
+            SELECT meter_id, count(DISTINCT channel) * (extract(epoch FROM max(least(until_at, now())) - min(from_at))
+                                                        / 86400 + 1) AS days
+            FROM store.dirty_window WHERE meter_id > %(after)s GROUP BY meter_id ORDER BY meter_id LIMIT %(limit)s) AS d
+    ) AS waiting WHERE before < %(days)s ORDER BY meter_id
 """
+COUNT_DIRTY: LiteralString = "SELECT count(DISTINCT meter_id) AS meters FROM store.dirty_window"
 LOCK: LiteralString = """
     SELECT id FROM unnest(%(ids)s::bigint[]) AS id WHERE pg_try_advisory_xact_lock(%(space)s + id)
 """
+# Windows may reach to infinity, as the life of a register does.
 TAKE: LiteralString = """
     WITH taken AS (DELETE FROM store.dirty_window WHERE meter_id = ANY (%(ids)s)
                    RETURNING meter_id, channel, from_at, until_at)
-    SELECT meter_id, channel, (extract(epoch FROM min(from_at)) * 1000)::bigint AS from_ms,
-           (extract(epoch FROM max(until_at)) * 1000)::bigint AS until_ms
-    FROM taken GROUP BY meter_id, channel ORDER BY meter_id, channel
-"""
-# Refused readings are bases and boundaries of nothing.
-BOUNDS: LiteralString = """
-    WITH wanted AS (
-        SELECT nth - 1 AS nth, meter_id, channel, grid,
-               timestamptz 'epoch' + from_ms * interval '1 millisecond' AS from_at,
-               timestamptz 'epoch' + next_ms * interval '1 millisecond' AS next_at
-        FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::bigint[], %(next)s::bigint[],
-                    %(grids)s::bigint[]) WITH ORDINALITY AS w (meter_id, channel, from_ms, next_ms, grid, nth))
-    SELECT w.nth, (extract(epoch FROM boundary.taken_at) * 1000)::bigint AS boundary_ms,
-           (extract(epoch FROM base.taken_at) * 1000)::bigint AS base_ms,
-           (extract(epoch FROM after.taken_at) * 1000)::bigint AS after_ms,
-           (SELECT count(*) FROM (SELECT FROM store.reading r
-                                  WHERE r.meter_id = w.meter_id AND r.channel = w.channel AND r.taken_at < w.from_at
-                                  ORDER BY r.taken_at LIMIT %(opening)s) AS first) AS before
-    FROM wanted w
-    LEFT JOIN LATERAL (
-        SELECT r.taken_at FROM store.reading r
-        WHERE r.meter_id = w.meter_id AND r.channel = w.channel AND r.taken_at < w.from_at
-          AND ((extract(epoch FROM r.taken_at) * 1000)::bigint + w.grid) %% 3600000 < %(tolerance_ms)s
-          AND NOT EXISTS (SELECT FROM store.refused_reading e
-                          WHERE e.meter_id = w.meter_id AND e.channel = w.channel AND e.taken_at = r.taken_at)
-        ORDER BY r.taken_at DESC LIMIT 1) AS boundary ON true
-    LEFT JOIN LATERAL (
-        SELECT r.taken_at FROM store.reading r
-        WHERE r.meter_id = w.meter_id AND r.channel = w.channel AND r.taken_at < w.from_at
-          AND NOT EXISTS (SELECT FROM store.refused_reading e
-                          WHERE e.meter_id = w.meter_id AND e.channel = w.channel AND e.taken_at = r.taken_at)
-        ORDER BY r.taken_at DESC LIMIT 1) AS base ON true
-    LEFT JOIN LATERAL (
-        SELECT r.taken_at FROM store.reading r
-        WHERE r.meter_id = w.meter_id AND r.channel = w.channel AND r.taken_at >= w.next_at
-          AND ((extract(epoch FROM r.taken_at) * 1000)::bigint + w.grid) %% 3600000 < %(tolerance_ms)s
-          AND NOT EXISTS (SELECT FROM store.refused_reading e
-                          WHERE e.meter_id = w.meter_id AND e.channel = w.channel AND e.taken_at = r.taken_at)
-        ORDER BY r.taken_at LIMIT 1) AS after ON true
-    ORDER BY w.nth
+    SELECT t.meter_id, t.channel, m.project_id, m.medium, m.class, m.interval_s,
+           (extract(epoch FROM greatest(min(from_at), 'epoch')) * 1000)::bigint AS from_ms,
+           (extract(epoch FROM least(max(until_at), '2100-01-01')) * 1000)::bigint AS until_ms
+    FROM taken t JOIN meter m ON m.id = t.meter_id
+    GROUP BY t.meter_id, t.channel, m.id ORDER BY t.meter_id, t.channel
 """
 READINGS: LiteralString = """
     COPY (SELECT w.nth - 1, r.taken_at, r.value, r.quality
-          FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::bigint[], %(until)s::bigint[],
-                      %(dirty)s::bigint[]) WITH ORDINALITY
-               AS w (meter_id, channel, from_ms, until_ms, dirty_ms, nth)
+          FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::timestamptz[],
+                      %(until)s::timestamptz[])
+               WITH ORDINALITY AS w (meter_id, channel, from_at, until_at, nth)
           CROSS JOIN LATERAL (
               SELECT taken_at, value, quality FROM store.reading r
               WHERE r.meter_id = w.meter_id AND r.channel = w.channel
-                AND r.taken_at >= timestamptz 'epoch' + w.from_ms * interval '1 millisecond'
-                AND r.taken_at <= timestamptz 'epoch' + w.until_ms * interval '1 millisecond'
-                AND (r.taken_at >= timestamptz 'epoch' + w.dirty_ms * interval '1 millisecond' OR NOT EXISTS (
-                     SELECT FROM store.refused_reading e
-                     WHERE e.meter_id = r.meter_id AND e.channel = r.channel AND e.taken_at = r.taken_at))) AS r
+                AND r.taken_at >= w.from_at AND r.taken_at <= w.until_at
+                AND r.taken_at >= %(low)s AND r.taken_at <= %(high)s) AS r
           ORDER BY 1, 2) TO STDOUT (FORMAT BINARY)
+"""
+REGISTERS: LiteralString = """
+    COPY (SELECT w.nth - 1, (extract(epoch FROM lower(r.valid)) * 1000)::bigint,
+                 coalesce((extract(epoch FROM upper(r.valid)) * 1000)::bigint, %(end)s::bigint),
+                 r.modulus, r.max_per_hour, (r.multiplier * 10000)::bigint, coalesce(e.opening, -1::bigint),
+                 coalesce(e.closing, -1::bigint)
+          FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[]) WITH ORDINALITY AS w (meter_id, channel, nth)
+          JOIN meter_register r ON r.meter_id = w.meter_id
+          LEFT JOIN register_end e ON e.register_id = r.id AND e.channel = w.channel
+          ORDER BY 1, 2) TO STDOUT (FORMAT BINARY)
+"""
+REFUSED: LiteralString = """
+    COPY (SELECT w.nth - 1, e.taken_at, e.code
+          FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::timestamptz[],
+                      %(until)s::timestamptz[])
+               WITH ORDINALITY AS w (meter_id, channel, from_at, until_at, nth)
+          JOIN store.refused_reading e ON e.meter_id = w.meter_id AND e.channel = w.channel
+           AND e.taken_at >= w.from_at AND e.taken_at <= w.until_at
+          ORDER BY 1, 2) TO STDOUT (FORMAT BINARY)
+"""
+# 0 set, 1 use, 2 ignore, 3 original.
+EDITS: LiteralString = """
+    COPY (SELECT DISTINCT ON (w.nth, e.taken_at) w.nth - 1, e.taken_at,
+                 array_position(ARRAY['set', 'use', 'ignore', 'original'], e.action)::smallint - 1::smallint,
+                 coalesce(e.value, 0)
+          FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::timestamptz[],
+                      %(until)s::timestamptz[])
+               WITH ORDINALITY AS w (meter_id, channel, from_at, until_at, nth)
+          JOIN reading_edit e ON e.meter_id = w.meter_id AND e.channel = w.channel
+           AND e.taken_at >= w.from_at AND e.taken_at <= w.until_at
+          ORDER BY w.nth, e.taken_at, e.version DESC) TO STDOUT (FORMAT BINARY)
 """
 OLD_ROWS: LiteralString = """
     COPY (SELECT w.nth - 1, u.start, u.length_s, u.quantity, u.quality, u.method
-          FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(low)s::bigint[], %(high)s::bigint[])
-               WITH ORDINALITY AS w (meter_id, channel, low_ms, high_ms, nth)
+          FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::timestamptz[],
+                      %(until)s::timestamptz[])
+               WITH ORDINALITY AS w (meter_id, channel, from_at, until_at, nth)
           JOIN store.usage u ON u.meter_id = w.meter_id AND u.channel = w.channel
-           AND u.start >= timestamptz 'epoch' + w.low_ms * interval '1 millisecond'
-           AND u.start < timestamptz 'epoch' + w.high_ms * interval '1 millisecond'
+           AND u.start >= w.from_at AND u.start < w.until_at
+           AND u.start >= %(low)s AND u.start < %(high)s
           ORDER BY 1, 2) TO STDOUT (FORMAT BINARY)
 """
+# A row that comes back goes on with the versions that it had.
+SUPERSEDED: LiteralString = """
+    COPY (SELECT w.nth - 1, s.start, max(s.version)
+          FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::timestamptz[],
+                      %(until)s::timestamptz[])
+               WITH ORDINALITY AS w (meter_id, channel, from_at, until_at, nth)
+          JOIN store.usage_superseded s ON s.meter_id = w.meter_id AND s.channel = w.channel
+           AND s.start >= w.from_at AND s.start < w.until_at
+          GROUP BY 1, 2 ORDER BY 1, 2) TO STDOUT (FORMAT BINARY)
+"""
 REMOVE: LiteralString = """
-    DELETE FROM store.usage u USING unnest(%(meters)s, %(channels)s, %(starts)s) AS gone (meter_id, channel, start)
-    WHERE u.meter_id = gone.meter_id AND u.channel = gone.channel AND u.start = gone.start
+    WITH gone AS (
+        DELETE FROM store.usage u USING unnest(%(meters)s, %(channels)s, %(starts)s) AS g (meter_id, channel, start)
+        WHERE u.meter_id = g.meter_id AND u.channel = g.channel AND u.start = g.start
+        RETURNING u.meter_id, u.channel, u.start, u.version, u.length_s, u.quantity, u.quality, u.method, u.project_id)
+    INSERT INTO store.usage_superseded (meter_id, channel, start, version, length_s, quantity, quality, method,
+                                        project_id)
+    SELECT * FROM gone
+"""
+KEEP_REPLACED: LiteralString = """
+    INSERT INTO store.usage_superseded (meter_id, channel, start, version, length_s, quantity, quality, method,
+                                        project_id)
+    SELECT u.meter_id, u.channel, u.start, u.version, u.length_s, u.quantity, u.quality, u.method, u.project_id
+    FROM unnest(%(meters)s, %(channels)s, %(starts)s) AS n (meter_id, channel, start)
+    JOIN store.usage u ON u.meter_id = n.meter_id AND u.channel = n.channel AND u.start = n.start
 """
 CHANGE: LiteralString = """
     UPDATE store.usage u SET length_s = n.length_s, quantity = n.quantity, quality = n.quality, method = n.method,
@@ -88,38 +115,55 @@ CHANGE: LiteralString = """
     WHERE u.meter_id = n.meter_id AND u.channel = n.channel AND u.start = n.start
 """
 ADD: LiteralString = """
-    COPY store.usage (meter_id, channel, start, length_s, quantity, quality, method, project_id)
+    COPY store.usage (meter_id, channel, start, length_s, quantity, quality, method, project_id, version)
     FROM STDIN (FORMAT BINARY)
 """
-FORGET_REFUSED: LiteralString = """
-    WITH gone AS (
+CHANGED: LiteralString = """
+    INSERT INTO store.changed_usage (meter_id, channel, project_id, from_at, until_at)
+    SELECT * FROM unnest(%(meters)s, %(channels)s, %(projects)s, %(from)s, %(until)s)
+"""
+REPLACE_REFUSED: LiteralString = """
+    WITH found AS (SELECT * FROM unnest(%(refused_meters)s, %(refused_channels)s, %(times)s, %(codes)s)
+                                 AS f (meter_id, channel, taken_at, code)),
+    gone AS (
         DELETE FROM store.refused_reading e
         USING unnest(%(meters)s, %(channels)s, %(from)s, %(until)s) AS w (meter_id, channel, from_at, until_at)
-        WHERE e.meter_id = w.meter_id AND e.channel = w.channel AND e.taken_at BETWEEN w.from_at AND w.until_at
-          AND NOT EXISTS (SELECT FROM unnest(%(refused_meters)s, %(refused_channels)s, %(refused_times)s)
-                                      AS r (meter_id, channel, taken_at)
-                          WHERE r.meter_id = e.meter_id AND r.channel = e.channel AND r.taken_at = e.taken_at)
-        RETURNING e.meter_id, e.channel, e.taken_at)
-    DELETE FROM meter_exception x USING gone
-    WHERE x.meter_id = gone.meter_id AND x.channel = gone.channel AND x.from_at = gone.taken_at
-      AND x.rule IN ('backward', 'maximum') AND x.state = 'open'
+        WHERE e.meter_id = w.meter_id AND e.channel = w.channel AND e.taken_at >= w.from_at AND e.taken_at <= w.until_at
+          AND NOT EXISTS (SELECT FROM found f WHERE f.meter_id = e.meter_id AND f.channel = e.channel
+                          AND f.taken_at = e.taken_at))
+    INSERT INTO store.refused_reading AS e (meter_id, channel, taken_at, code) SELECT * FROM found
+    ON CONFLICT (meter_id, channel, taken_at) DO UPDATE SET code = excluded.code WHERE e.code <> excluded.code
 """
-KEEP_REFUSED: LiteralString = """
-    WITH refused AS (
-        SELECT * FROM unnest(%(refused_meters)s, %(refused_channels)s, %(refused_times)s, %(values)s, %(codes)s,
-                             %(projects)s) AS r (meter_id, channel, taken_at, value, code, project_id)),
-    kept AS (
-        INSERT INTO store.refused_reading AS e (meter_id, channel, taken_at, code)
-        SELECT meter_id, channel, taken_at, code FROM refused
-        ON CONFLICT (meter_id, channel, taken_at) DO UPDATE SET code = excluded.code WHERE e.code <> excluded.code
-        RETURNING meter_id, channel, taken_at, code),
-    other AS (
-        DELETE FROM meter_exception x USING kept
-        WHERE x.meter_id = kept.meter_id AND x.channel = kept.channel AND x.from_at = kept.taken_at AND x.state = 'open'
-          AND x.rule = CASE kept.code WHEN 2 THEN 'maximum' ELSE 'backward' END)
-    INSERT INTO meter_exception (project_id, meter_id, channel, rule, from_at, until_at, found)
-    SELECT r.project_id, r.meter_id, r.channel, CASE r.code WHEN 2 THEN 'backward' ELSE 'maximum' END, r.taken_at,
-           r.taken_at, r.value
-    FROM refused r JOIN kept USING (meter_id, channel, taken_at)
-    ON CONFLICT (meter_id, channel, rule, from_at) DO NOTHING
+REPLACE_GAPS: LiteralString = """
+    WITH found AS (SELECT * FROM unnest(%(gap_meters)s, %(gap_channels)s, %(gap_from)s, %(gap_until)s)
+                                 AS f (meter_id, channel, from_at, until_at)),
+    gone AS (
+        DELETE FROM store.estimated_gap g
+        USING unnest(%(meters)s, %(channels)s, %(from)s, %(until)s) AS w (meter_id, channel, from_at, until_at)
+        WHERE g.meter_id = w.meter_id AND g.channel = w.channel AND g.from_at >= w.from_at AND g.from_at < w.until_at
+          AND NOT EXISTS (SELECT FROM found f WHERE f.meter_id = g.meter_id AND f.channel = g.channel
+                          AND f.from_at = g.from_at))
+    INSERT INTO store.estimated_gap (meter_id, channel, from_at, until_at) SELECT * FROM found
+    ON CONFLICT (meter_id, channel, from_at) DO UPDATE SET until_at = excluded.until_at
+"""
+REPLACE_TURNS: LiteralString = """
+    WITH found AS (SELECT * FROM unnest(%(turn_meters)s, %(turn_channels)s, %(turn_times)s, %(turn_projects)s, %(raised)s)
+                                 AS f (meter_id, channel, taken_at, project_id, raised)),
+    gone AS (
+        DELETE FROM store.register_turn t
+        USING unnest(%(meters)s, %(channels)s, %(from)s, %(until)s) AS w (meter_id, channel, from_at, until_at)
+        WHERE t.meter_id = w.meter_id AND t.channel = w.channel AND t.taken_at >= w.from_at AND t.taken_at <= w.until_at
+          AND NOT EXISTS (SELECT FROM found f WHERE f.meter_id = t.meter_id AND f.channel = t.channel
+                          AND f.taken_at = t.taken_at))
+    INSERT INTO store.register_turn AS t (meter_id, channel, taken_at, project_id, raised) SELECT * FROM found
+    ON CONFLICT (meter_id, channel, taken_at) DO UPDATE SET raised = excluded.raised WHERE t.raised <> excluded.raised
+"""
+# Gaps behind what was replaced are shaped after rows that changed: they are looked at once more.
+SHAPE_AGAIN: LiteralString = """
+    INSERT INTO store.dirty_window (meter_id, channel, project_id, from_at, until_at)
+    SELECT g.meter_id, g.channel, w.project_id, g.from_at, g.until_at
+    FROM unnest(%(meters)s, %(channels)s, %(projects)s, %(from)s, %(until)s)
+         AS w (meter_id, channel, project_id, from_at, until_at)
+    JOIN store.estimated_gap g ON g.meter_id = w.meter_id AND g.channel = w.channel
+     AND g.from_at >= w.from_at AND g.from_at < w.until_at
 """

@@ -9,30 +9,32 @@ from cloud.metering.service import DERIVE_USAGE
 
 CLAIM_ALL = "metering.claim-all"
 
-_METERS_AT_ONCE = 40
-"""Thirteen months of hourly readings of so many meters fit well into memory."""
+_METERS_AT_ONCE = 500
+_DAYS_AT_ONCE = 10_000
+"""Days of readings of all meters of a transaction together: a month of them by the minute fits into memory."""
 _CLAIM_AT_ONCE = 5_000
 
 
 async def derive_usage(context: JobContext) -> dict[str, object]:
     """Derives usage of all meters whose readings changed, some meters per transaction."""
-    done: dict[str, int] = {"meters": 0, "readings": 0, "added": 0, "changed": 0, "removed": 0, "refused": 0}
+    done = derivation.Changes()
     async with context.db.transaction(context.asker) as conn:
-        total = len(await derivation.dirty_meters(conn, 0, 2**31 - 1))
-        grids = {project.id: derivation.grid_offset_ms(project.zone) for project in await estate.projects(conn)}
+        total = await derivation.count_dirty(conn)
+        zones = {project.id: project.zone for project in await estate.projects(conn)}
     after, seen = 0, 0
     while True:
         async with context.db.transaction(context.asker) as conn:
-            chunk = await derivation.dirty_meters(conn, after, _METERS_AT_ONCE)
+            chunk = await derivation.dirty_meters(conn, after, _METERS_AT_ONCE, _DAYS_AT_ONCE)
             if not chunk:
-                return dict(done)
+                break
             free = await derivation.lock_meters(conn, chunk)
-            windows = await derivation.take_windows(conn, await service.meters_by_id(conn, free), grids)
-            changes = await derivation.update(conn, windows)
-        for name in done:
-            done[name] += getattr(changes, name)
+            changes = await derivation.update(conn, await derivation.take_registers(conn, free, zones))
+        done += changes
+        if changes.again:
+            continue
         after, seen = chunk[-1], seen + len(chunk)
         await context.progress(min(seen, total), total)
+    return {name: getattr(done, name) for name in ("meters", "readings", "added", "changed", "removed", "refused")}
 
 
 async def claim_readings(context: JobContext) -> dict[str, object]:

@@ -129,12 +129,14 @@ class UsageQuery(Input):
 
 
 class BarOut(_Out):
-    """Usage of one step; `quantity` is null where it is not known, `gap` says that readings are missing."""
+    """Usage of one step; `quantity` is null where it is not known, `gap` says that readings are missing for too long
+    to estimate it, `estimated` that it is, at least in part, an estimate."""
 
     start: datetime
     end: datetime
     quantity: str | None
     gap: bool
+    estimated: bool
 
 
 class UsageOut(_Out):
@@ -157,6 +159,7 @@ class UsageOut(_Out):
                 end=bar.end,
                 quantity=None if bar.quantity is None else QuantityOut.of(bar.quantity, quantity).quantity,
                 gap=bar.spans_gap,
+                estimated=bar.estimated,
             )
             for bar in bars
         ]

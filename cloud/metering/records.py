@@ -95,25 +95,31 @@ class BoundaryReading:
 class UsageBar:
     """Usage from `start` to `end` (UTC) in the base unit, multiplier applied.
 
-    `quantity` is None when it is not known: readings are missing over an edge of the bar (`spans_gap`), or there
-    are none at all yet.
+    `quantity` is None when it is not known: readings are missing over an edge of the bar for too long (`spans_gap`), or
+    there are none at all yet. `estimated`: its shape or one of its ends is, at least in part.
     """
 
     start: datetime
     end: datetime
     quantity: int | None
     spans_gap: bool
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """One derived row: the advance between two boundary readings, multiplier applied."""
+    """One derived row: the advance between two instants, multiplier applied."""
 
     start: datetime
     length_s: int
     quantity: int
     method: int
     version: int
+
+    @property
+    def estimated(self) -> bool:
+        """Whether no reading tells where the register stood at one of its ends."""
+        return 3 <= self.method <= 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +130,9 @@ class UsageTotal:
     complete: bool
     rollovers: int
     gaps: int
-    """Rows longer than an hour."""
+    """Rows over gaps too long to be shaped."""
+    estimated: int = 0
+    """Rows with an estimated end."""
 
 
 Rule = Literal[

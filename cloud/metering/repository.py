@@ -72,7 +72,7 @@ _LATEST: LiteralString = """
     ORDER BY newest.meter_id, newest.channel
 """
 _BOUNDARIES: LiteralString = """
-    SELECT wanted.meter_id, wanted.instant, found.taken_at, found.value, found.quality
+    SELECT wanted.meter_id, wanted.instant, found.taken_at, coalesce(edit.value, found.value) AS value, found.quality
     FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(instants)s::timestamptz[])
          AS wanted (meter_id, channel, instant)
     CROSS JOIN LATERAL (
@@ -82,6 +82,10 @@ _BOUNDARIES: LiteralString = """
           AND NOT EXISTS (SELECT FROM refused_reading e WHERE e.meter_id = r.meter_id AND e.channel = r.channel
                           AND e.taken_at = r.taken_at)
         ORDER BY r.taken_at LIMIT 1) AS found
+    LEFT JOIN LATERAL (
+        SELECT e.value FROM reading_edit e
+        WHERE e.meter_id = wanted.meter_id AND e.channel = wanted.channel AND e.taken_at = found.taken_at
+        ORDER BY e.version DESC LIMIT 1) AS edit ON true
 """
 _USAGE: LiteralString = """
     SELECT start, length_s, quantity, method, version FROM usage
@@ -97,7 +101,8 @@ _TOTALS: LiteralString = """
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(quantity) FILTER (WHERE inside), 0)::bigint AS quantity,
                coalesce(sum(length_s) FILTER (WHERE inside), 0) = extract(epoch FROM w.stop - w.start) AS complete,
-               count(*) FILTER (WHERE method = 1) AS rollovers, count(*) FILTER (WHERE length_s > 3600) AS gaps
+               count(*) FILTER (WHERE method = 1) AS rollovers, count(*) FILTER (WHERE method = 2) AS gaps,
+               count(*) FILTER (WHERE method BETWEEN 3 AND 6) AS estimated
         FROM (SELECT *, start + length_s * interval '1 second' <= w.stop AS inside FROM usage u
               WHERE u.meter_id = w.meter_id AND u.channel = w.channel AND u.start < w.stop AND u.start >= w.start) AS u
     ) AS found ORDER BY nth
@@ -226,7 +231,8 @@ async def totals(conn: Conn, wanted: Sequence[tuple[int, int, datetime, datetime
     meters, channels, starts, ends = zip(*wanted, strict=True)
     query = {"meters": list(meters), "channels": list(channels), "starts": list(starts), "ends": list(ends)}
     rows = await (await conn.execute(_TOTALS, query)).fetchall()
-    return [UsageTotal(row["quantity"], row["complete"], row["rollovers"], row["gaps"]) for row in rows]
+    names = ("quantity", "complete", "rollovers", "gaps", "estimated")
+    return [UsageTotal(*(row[name] for name in names)) for row in rows]
 
 
 async def consumption(conn: Conn, project_id: int, medium: Medium, channel: int, start: datetime, end: datetime) -> int:

@@ -29,6 +29,7 @@ def bars(bar_edges: Sequence[datetime], rows: Sequence[UsageRow]) -> list[UsageB
     """One bar between each two edges. A row inside a bar adds to it; one over an edge makes all it touches unknown."""
     known: dict[int, int] = {}
     broken: set[int] = set()
+    estimated: set[int] = set()
     last = len(bar_edges) - 2
     for row in rows:
         end = row.start + timedelta(seconds=row.length_s)
@@ -36,6 +37,8 @@ def bars(bar_edges: Sequence[datetime], rows: Sequence[UsageRow]) -> list[UsageB
         last_bar = bisect_right(bar_edges, end - timedelta(microseconds=1)) - 1
         if first_bar == last_bar and 0 <= first_bar <= last:
             known[first_bar] = known.get(first_bar, 0) + row.quantity
+            if row.estimated:
+                estimated.add(first_bar)
         else:
             broken.update(range(max(first_bar, 0), min(last_bar, last) + 1))
     return [
@@ -44,6 +47,7 @@ def bars(bar_edges: Sequence[datetime], rows: Sequence[UsageRow]) -> list[UsageB
             bar_edges[i + 1].astimezone(UTC),
             None if i in broken else known.get(i),
             i in broken,
+            i in estimated,
         )
         for i in range(last + 1)
     ]

@@ -11,7 +11,8 @@ from cloud.kit.errors import InvalidInput, NotFound
 from cloud.kit.jobs import enqueue
 from cloud.kit.paging import Page, PageRequest
 from cloud.kit.periods import Period
-from cloud.metering import intake, repository, series
+from cloud.metering import advances, intake, repository, series
+from cloud.metering.advances import Counter
 from cloud.metering.intake import Batch
 from cloud.metering.records import (
     MAIN_CHANNEL,
@@ -131,8 +132,8 @@ async def boundary_readings(
 ) -> dict[tuple[int, datetime], BoundaryReading]:
     """For each (meter id, instant) the first good reading of the main channel at or after the instant.
 
-    The rule by which usage chooses its boundaries: usage between two instants that both have one is the difference
-    of the two values (with rollovers and multiplier). Pairs without a reading within `tolerance` are absent.
+    The rule by which usage chooses its boundaries, edits of staff included: usage between two instants that both have
+    one is what `counters` tells of the two. Pairs without a reading within `tolerance` are absent.
     """
     meters = await meters_by_id(conn, (meter_id for meter_id, _ in wanted))
     rows = [(meter_id, meters[meter_id].main_channel.number, at) for meter_id, at in wanted if meter_id in meters]
@@ -145,8 +146,8 @@ async def usage_series(
 ) -> list[UsageBar]:
     """Bars of the meter's usage over local days, hours or months of `zone`; the main channel unless another is named.
 
-    A stretch without readings over an edge of a bar makes the bars it touches unknown, not 0; a longer bar that
-    holds the whole stretch is known. Raises NotFound.
+    A stretch too long to be shaped, over an edge of a bar, makes the bars it touches unknown, not 0; a longer bar that
+    holds the whole stretch is known. So is one of estimated rows, and says so. Raises NotFound.
     """
     if channel is None:
         channel = (await get_meter(conn, meter_id)).main_channel.number
@@ -166,9 +167,9 @@ async def usage_between_many(conn: Conn, wanted: Iterable[UsageKey]) -> dict[Usa
     return dict(zip(keys, await repository.totals(conn, keys), strict=True)) if keys else {}
 
 
-def counted(meter: Meter, value: int) -> int:
-    """A register value with the meter's multiplier, halves up: usage is the difference of two of these."""
-    return (value * int(meter.multiplier * 10_000) + 5_000) // 10_000
+async def counters(conn: Conn, meter_ids: Sequence[int], start: datetime, end: datetime) -> dict[int, Counter]:
+    """By meter, what tells the advance of its main channel between two boundary readings from `start` to `end`."""
+    return await advances.counters(conn, meter_ids, start, end, BOUNDARY_TOLERANCE)
 
 
 async def consumption(conn: Conn, project_id: int, medium: Medium, start: datetime, end: datetime) -> int:

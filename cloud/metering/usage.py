@@ -1,22 +1,20 @@
-"""Usage engine: from the readings of one register to rows of usage; pure numpy int64, no clock.
+"""Usage engine: from the readings of many registers to rows of usage; pure numpy int64, no clock.
 
-Rules, in this order:
+Rules, after `judging` has said which readings count:
 
-1. A value below 0 or not below the modulus is no reading of the register and is refused. The first base is decided by
-   the first OPENING readings: it is the one from which most of them are accepted, the earliest of equals; those before
-   it are refused. (A bogus first reading would otherwise refuse the real ones until the register can have reached
-   them, and then bill the way.)
-2. A reading is *accepted* when the register can have advanced to it from the base:
-   `0 <= d <= max_per_hour * dt`, or, with `d < 0`, as a rollover when `base >= 0.9 * modulus` and
-   `0 <= d + modulus <= max_per_hour * dt`. An accepted reading becomes the base. Every other one is refused as
-   `backward` (d < 0) or `spike`; the base stays, so that a meter that reads 0 once makes no mountain.
-3. The *boundary reading* of a grid instant (every full hour of local time) is the first accepted reading at or after
-   it within TOLERANCE_S. Without one the instant has no boundary.
-4. Usage is the advance between consecutive boundary readings. An hour apart they give the row of that hour, further
-   apart one row over the whole gap: the advance is known, its shape is not.
-5. The multiplier applies to the register, not to the row: a row is the difference of two rounded products, so that
-   rows add up to the rounded advance. Halves are rounded up, which (unlike half-even) does not depend on where the
-   register stands, so that a rollover changes nothing.
+1. The *position* of a register is what it counted so far, multiplier applied. From one accepted reading to the next of
+   the same epoch it advances by the difference of the two products with the multiplier (halves up), and by the modulus
+   times the multiplier (rounded up) where it rolled over. So rows add up to the rounded advance, and nothing is
+   negative. A forced reading below its base advances by nothing: the count restarts there.
+2. At an exchange the closing reading of the old register and the opening one of the new follow each other without
+   advance. Where one of them is missing the chain breaks, and no row spans the break.
+3. The *boundary reading* of a grid instant is the first accepted reading at or after it within TOLERANCE_S; the
+   position at the instant is that of its boundary reading. (Readings at an exchange are no boundary, but exact at
+   their own time.)
+4. Without a boundary the position lies between the accepted readings before and after. Up to LINEAR_MS apart the
+   register is taken to have advanced evenly; further apart the advance is shared out by the weights of an estimate
+   (`Gaps`, which the caller fills in with `Positions.fill`). Apart by more than LONGEST_MS it stays one row.
+5. A row is the difference of the positions at consecutive instants.
 """
 
 from dataclasses import dataclass
@@ -25,181 +23,346 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cloud.metering.grid import DAY_MS, Grid
+from cloud.metering.judging import (
+    BACKWARD,
+    HOUR_MS,
+    KEY_SHIFT,
+    MULTIPLIER_UNIT,
+    RESTART,
+    ROLLOVER,
+    Codes,
+    Epochs,
+    Readings,
+    judge,
+    seen_from,
+)
+
 Ints = NDArray[np.int64]
-Codes = NDArray[np.int8]
 Mask = NDArray[np.bool_]
 
 TOLERANCE_S: Final = 300
-HOUR_MS: Final = 3_600_000
+LINEAR_MS: Final = 2 * HOUR_MS
+LONGEST_MS: Final = 100 * DAY_MS
 
-ADVANCE, ROLLOVER, BACKWARD, SPIKE = 0, 1, 2, 3
-"""What a reading is, seen from the base. The last two are refused."""
+METHOD_DIFFERENCE, METHOD_ROLLOVER, METHOD_GAP, METHOD_LINEAR = 0, 1, 2, 3
+METHOD_EXCHANGE: Final = 7
+"""Codes of `store.usage.method`; 4 to 6 are rungs of the estimate."""
 
-METHOD_DIFFERENCE, METHOD_ROLLOVER, METHOD_GAP = 0, 1, 2
 
-OPENING: Final = 12
-"""So many readings decide the first base."""
-
-_MULTIPLIER_UNIT: Final = 10_000
-_FIRST_LOOK: Final = 32
+def measured(method: Ints) -> Mask:
+    """Which rows are differences of readings at both ends, with nothing estimated."""
+    found: Mask = (method <= METHOD_ROLLOVER) | (method == METHOD_EXCHANGE)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
-class Register:
-    """What bounds a register. `modulus` and `max_per_hour` in its base unit; the multiplier in 1/10000."""
+class Rows:
+    """Usage rows by series and start."""
 
-    modulus: int
-    max_per_hour: int
-    multiplier_e4: int = _MULTIPLIER_UNIT
+    series: Ints
+    start_ms: Ints
+    length_ms: Ints
+    quantity: Ints
+    quality: Ints
+    method: Ints
 
-    def __post_init__(self) -> None:
-        if not (0 < self.modulus <= 10**15 and 0 < self.max_per_hour <= 10**12 and 0 < self.multiplier_e4 <= 10**12):
-            raise ValueError(f"{self} is outside what 64 bits carry")
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """Stretches whose advance has to be shared out by weights, by series and time.
+
+    `from_ms`, `until_ms`: the accepted readings around it, moved to the instant they are the boundary of. `advance`
+    over all of it. `first`, `last`: positions (inclusive) of the instants inside it in `Positions`.
+    """
+
+    series: Ints
+    from_ms: Ints
+    until_ms: Ints
+    advance: Ints
+    first: Ints
+    last: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """The position of registers at grid instants, by series and time.
+
+    `position` counts from an arbitrary zero. `method`: 0 where a reading says it, otherwise how it was estimated;
+    positions inside `gaps` hold the position at the gap's beginning until they are filled in. `chain` is the same
+    where a row may go from one instant to the next; `rollovers` and `exchanges` count along it.
+    """
+
+    series: Ints
+    ordinal: Ints
+    instant_ms: Ints
+    position: Ints
+    quality: Ints
+    method: Ints
+    chain: Ints
+    rollovers: Ints
+    exchanges: Ints
+    gaps: Gaps
+
+    def fill(self, gap: int, shares: Ints, method: int) -> None:
+        """Shares out a gap: `shares` has one number per interval, the one up to the first instant included."""
+        first, last = int(self.gaps.first[gap]), int(self.gaps.last[gap])
+        self.position[first : last + 1] += np.cumsum(shares)[: last + 1 - first]
+        self.method[first : last + 1] = method
+
+    def rows(self) -> Rows:
+        """Usage between consecutive instants."""
+        where = np.flatnonzero(self.chain[1:] == self.chain[:-1])
+        after = where + 1
+        estimate = np.maximum(self.method[where], self.method[after])
+        method = np.select(
+            [
+                self.ordinal[after] - self.ordinal[where] > 1,
+                estimate > 0,
+                self.exchanges[after] > self.exchanges[where],
+                self.rollovers[after] > self.rollovers[where],
+            ],
+            [METHOD_GAP, estimate, METHOD_EXCHANGE, METHOD_ROLLOVER],
+            METHOD_DIFFERENCE,
+        )
+        return Rows(
+            self.series[where],
+            self.instant_ms[where],
+            self.instant_ms[after] - self.instant_ms[where],
+            self.position[after] - self.position[where],
+            self.quality[where] | self.quality[after],
+            method,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Where a register fell back and the count did not: `raised` is by how much, multiplier applied."""
+
+    series: Ints
+    time_ms: Ints
+    raised: Ints
 
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """Rows of usage by start, and what was decided about each reading."""
+    """What the readings came to. `readings` are those given and those at exchanges, `codes` is about them."""
 
-    start_ms: Ints
-    length_ms: Ints
-    quantity: Ints
-    """Multiplier applied."""
-    quality: Ints
-    """Flags of both boundary readings."""
-    method: Ints
+    readings: Readings
+    synthetic: Mask
     codes: Codes
-    """One of ADVANCE, ROLLOVER, BACKWARD, SPIKE per reading, in the order of the input."""
+    positions: Positions
+    turns: Turns
+    missing: "Missing"
 
 
-def derive(
-    times_ms: Ints,
-    values: Ints,
-    qualities: Ints,
-    register: Register,
-    grid_offset_ms: int = 0,
-    *,
-    opening: bool = True,
-) -> Derived:
-    """Rows of usage of one register.
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Pairs of accepted readings between which `slots` expected readings are missing."""
 
-    `times_ms`: strictly increasing, milliseconds since 1970 UTC. `values`: register readings in the base unit.
-    `qualities`: flags of the contract. `grid_offset_ms`: how far local time is from full UTC hours, as for +05:30.
-    `opening`: whether these are the first readings of the register; otherwise the first one is a known base.
-    Raises OverflowError when a product with the multiplier leaves 64 bits.
+    series: Ints
+    from_ms: Ints
+    until_ms: Ints
+    slots: Ints
+
+
+def derive(readings: Readings, epochs: Epochs, grid: Grid, known_base: Mask) -> Derived:
+    """Positions of registers at their grid instants.
+
+    `readings`: by series and time, no time twice; `epochs`: by series and time. Opening and closing readings of the
+    epochs are added, whether other readings reach them or not. `known_base`: see `judging.judge`.
     """
-    codes = judge_all(times_ms, values, register, opening=opening)
-    accepted = np.flatnonzero(codes < BACKWARD)
-    boundary, instants = _boundaries(times_ms[accepted], grid_offset_ms)
-    rolled = np.cumsum(codes[accepted] == ROLLOVER)[boundary]
-    at = accepted[boundary]
-    before, rollovers = values[at][:-1], np.diff(rolled)
-    advance = np.diff(values[at]) + rollovers * register.modulus
-    length = np.diff(instants)
-    flags = qualities[at]
-    method = np.where(rollovers > 0, METHOD_ROLLOVER, np.where(length > HOUR_MS, METHOD_GAP, METHOD_DIFFERENCE)).astype(
-        np.int64
-    )
+    everything, synthetic = _with_exchanges(readings, epochs)
+    codes = judge(everything, epochs, known_base)
+    steps = _steps(everything, synthetic, codes, epochs, grid)
+    codes[steps.at] = steps.codes
     return Derived(
-        start_ms=instants[:-1],
-        length_ms=length,
-        quantity=_product(before + advance, register) - _product(before, register),
-        quality=flags[:-1] | flags[1:],
-        method=method,
-        codes=codes,
+        everything, synthetic, codes, _positions(steps, epochs, grid), _turns(steps, epochs), _missing(steps, grid)
     )
 
 
-def judge_all(times_ms: Ints, values: Ints, register: Register, *, opening: bool = True) -> Codes:
-    """The code of every reading (rules 1 and 2). Follows the base only where a reading is refused; the rest is
-    vectorised."""
-    codes = np.where(values < 0, BACKWARD, SPIKE).astype(np.int8)
-    possible = np.flatnonzero((values >= 0) & (values < register.modulus))
-    t, v = times_ms[possible], values[possible]
-    found = np.zeros(len(t), np.int8)
-    found[1:] = _judge(t[:-1], v[:-1], t[1:], v[1:], register)
-    first = int(np.searchsorted(possible, OPENING)) if opening else 0
-    base = 0
-    if (found[:first] >= BACKWARD).any():
-        base = _first_base(t[:first], v[:first], register)
-        found[:base] = np.where(v[:base] > v[base], SPIKE, BACKWARD)
-        found[base] = ADVANCE
-    refused = np.flatnonzero(found >= BACKWARD)
-    while (nth := int(np.searchsorted(refused, base, "right"))) < len(refused):
-        base = _next_base(int(refused[nth]) - 1, t, v, register, found)
-    codes[possible] = found
-    return codes
+def _with_exchanges(readings: Readings, epochs: Epochs) -> tuple[Readings, Mask]:
+    """The readings and those at both ends of the epochs, which come before others of the same time."""
+    opens, closes = np.flatnonzero(epochs.opening >= 0), np.flatnonzero(epochs.closing >= 0)
+    added = len(opens) + len(closes)
+    synthetic = np.zeros(len(readings.series) + added, np.bool_)
+    if not added:
+        return readings, synthetic
+    epoch = np.concatenate([closes, opens])
+    times = np.concatenate([epochs.until_ms[closes], epochs.from_ms[opens]])
+    values = np.concatenate([epochs.closing[closes], epochs.opening[opens]])
+    both = [
+        np.concatenate([theirs, ours])
+        for theirs, ours in (
+            (readings.series, epochs.series[epoch]),
+            (readings.time_ms, times),
+            (readings.value, values),
+            (readings.quality, np.zeros(added, np.int64)),
+            (readings.epoch, epoch),
+        )
+    ]
+    rank = np.r_[np.full(len(readings.series), 2), np.zeros(len(closes)), np.ones(len(opens))]
+    order = np.lexsort((rank, both[1], both[0]))
+    forced = np.r_[readings.forced, np.ones(added, np.bool_)]
+    ignored = np.r_[readings.ignored, np.zeros(added, np.bool_)]
+    merged = Readings(*(column[order] for column in both), forced[order], ignored[order])
+    return merged, rank[order] < 2
 
 
-def boundary_mask(times_ms: Ints, grid_offset_ms: int = 0) -> Mask:
-    """Which of these times could be boundary readings: within the tolerance after a grid instant."""
-    mask: Mask = (times_ms + grid_offset_ms) % HOUR_MS < TOLERANCE_S * 1000
-    return mask
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Accepted readings and how the register came to each from the one before."""
+
+    at: Ints
+    series: Ints
+    time_ms: Ints
+    value: Ints
+    quality: Ints
+    epoch: Ints
+    codes: Codes
+    same_epoch: Mask
+    joined: Mask
+    """Whether the chain runs on from the reading before."""
+    grid_ms: Ints
+    """The instant that the reading is the boundary of, otherwise its own time."""
+    counted: Ints
+    """By how much the position rose from the reading before; 0 at the beginning of an epoch."""
 
 
-def floor_to_grid(time_ms: int, grid_offset_ms: int = 0) -> int:
-    """The grid instant at or before `time_ms`."""
-    return time_ms - (time_ms + grid_offset_ms) % HOUR_MS
+def _steps(readings: Readings, synthetic: Mask, codes: Codes, epochs: Epochs, grid: Grid) -> _Steps:
+    at = np.flatnonzero(codes < BACKWARD)
+    series, t, v, epoch = (c[at] for c in (readings.series, readings.time_ms, readings.value, readings.epoch))
+    same, exchange = np.zeros(len(at), np.bool_), np.zeros(len(at), np.bool_)
+    same[1:] = epoch[1:] == epoch[:-1]
+    made = synthetic[at]
+    exchange[1:] = made[1:] & made[:-1] & (series[1:] == series[:-1]) & (t[1:] == t[:-1]) & ~same[1:]
+    found = codes[at]
+    _judge_forced(np.flatnonzero(readings.forced[at] & same), t, v, epoch, epochs, found)
+    return _Steps(
+        at, series, t, v, readings.quality[at], epoch, found, same, same | exchange,
+        _to_the_grid(series, t, made, grid), _counted(v, epoch, found, same, epochs),
+    )  # fmt: skip
 
 
-def _first_base(t: Ints, v: Ints, register: Register) -> int:
-    """Position of the reading from which most of the others are accepted."""
-    return int(np.argmax([_accepted_from(position, t, v, register) for position in range(len(t))]))
+def _judge_forced(forced: Ints, t: Ints, v: Ints, epoch: Ints, epochs: Epochs, found: Codes) -> None:
+    """A forced reading is believed; below its base it is a rollover or the count restarts."""
+    seen = seen_from(t[forced - 1], v[forced - 1], t[forced], v[forced], epochs, epoch[forced])
+    found[forced] = np.select([v[forced] >= v[forced - 1], seen == ROLLOVER], [0, ROLLOVER], RESTART)
 
 
-def _accepted_from(base: int, t: Ints, v: Ints, register: Register) -> int:
-    """How many readings after `base` are accepted."""
-    accepted = 0
-    while len(good := np.flatnonzero(_judge(t[base], v[base], t[base + 1 :], v[base + 1 :], register) < BACKWARD)):
-        base += 1 + int(good[0])
-        accepted += 1
-    return accepted
+def _counted(v: Ints, epoch: Ints, codes: Codes, same: Mask, epochs: Epochs) -> Ints:
+    counted = np.zeros(len(v), np.int64)
+    if not len(v):
+        return counted
+    product = times(v, epochs.multiplier_e4[epoch])
+    counted[1:] = np.diff(product)
+    counted[~same | (codes == RESTART)] = 0
+    rolled = np.flatnonzero((codes == ROLLOVER) & same)
+    counted[rolled] += turn(epochs.modulus[epoch[rolled]], epochs.multiplier_e4[epoch[rolled]])
+    return counted
 
 
-def _next_base(base: int, t: Ints, v: Ints, register: Register, found: Codes) -> int:
-    """Refuses readings after `base` until one is accepted; returns its position (the end when there is none)."""
-    start, width = base + 1, _FIRST_LOOK
-    while start < len(t):
-        stop = min(start + width, len(t))
-        codes = _judge(t[base], v[base], t[start:stop], v[start:stop], register)
-        found[start:stop] = codes
-        good = np.flatnonzero(codes < BACKWARD)
-        if len(good):
-            accepted = start + int(good[0])
-            found[accepted + 1 : stop] = _judge(
-                t[accepted : stop - 1], v[accepted : stop - 1], t[accepted + 1 : stop], v[accepted + 1 : stop], register
-            )
-            return accepted
-        start, width = stop, width * 2
-    return len(t)
-
-
-def _judge(base_t: Ints | np.int64, base_v: Ints | np.int64, t: Ints, v: Ints, register: Register) -> Codes:
-    hours, rest = np.divmod(t - base_t, HOUR_MS)
-    allowed = register.max_per_hour * hours + register.max_per_hour * rest // HOUR_MS
-    d = v - base_v
-    wrapped = d + register.modulus
-    rollover = (10 * base_v >= 9 * register.modulus) & (wrapped >= 0) & (wrapped <= allowed)
-    forward = np.where(d <= allowed, ADVANCE, SPIKE)
-    codes: Codes = np.where(d >= 0, forward, np.where(rollover, ROLLOVER, BACKWARD)).astype(np.int8)
-    return codes
-
-
-def _boundaries(times_ms: Ints, grid_offset_ms: int) -> tuple[Ints, Ints]:
-    """Positions of the boundary readings and their grid instants."""
-    near = np.flatnonzero(boundary_mask(times_ms, grid_offset_ms))
-    instants = times_ms[near] - (times_ms[near] + grid_offset_ms) % HOUR_MS
+def _to_the_grid(series: Ints, t: Ints, synthetic: Mask, grid: Grid) -> Ints:
+    instant = grid.floor(series, t)
+    near = np.flatnonzero((t - instant < TOLERANCE_S * 1000) & ~synthetic)
     first = np.ones(len(near), np.bool_)
-    first[1:] = instants[1:] != instants[:-1]
-    return near[first], instants[first]
+    first[1:] = (instant[near[1:]] != instant[near[:-1]]) | (series[near[1:]] != series[near[:-1]])
+    boundary = near[first]
+    moved = t.copy()
+    moved[boundary] = instant[boundary]
+    made = np.flatnonzero(synthetic)
+    if len(made):
+        # A boundary reading may lie behind the exchange that its instant lies before: the instant is the reading's.
+        keys = (series[boundary] << KEY_SHIFT) + t[boundary]
+        after = np.searchsorted(keys, (series[made] << KEY_SHIFT) + t[made])
+        inside = after < len(boundary)
+        made, after = made[inside], boundary[after[inside]]
+        before = (series[after] == series[made]) & (instant[after] <= t[made])
+        moved[made[before]] = instant[after[before]] - 1
+    return moved
 
 
-def _product(values: Ints, register: Register) -> Ints:
-    """values × multiplier, halves up. Split at 10000, so that only a result beyond 64 bits overflows."""
-    multiplier = register.multiplier_e4
-    largest = int(np.abs(values).max(initial=0))
-    if (largest // _MULTIPLIER_UNIT + 1) * multiplier >= 2**62:
-        raise OverflowError(f"{largest} times {multiplier}/10000 is beyond 64 bits")
-    whole, rest = np.divmod(values, _MULTIPLIER_UNIT)
-    product: Ints = whole * multiplier + (rest * multiplier + _MULTIPLIER_UNIT // 2) // _MULTIPLIER_UNIT
+def _positions(steps: _Steps, epochs: Epochs, grid: Grid) -> Positions:
+    ordinal = grid.ordinal(steps.series, steps.grid_ms)
+    exact = grid.instant(steps.series, ordinal) == steps.grid_ms
+    # Sums that leave 64 bits wrap around, and differences of them wrap back.
+    position = np.cumsum(steps.counted)
+    span = np.diff(steps.grid_ms, prepend=0)
+    low = np.where(steps.joined, np.r_[0, ordinal[:-1]] if len(ordinal) else ordinal, ordinal - exact)
+    low = np.where(steps.joined & (span > LONGEST_MS), ordinal - exact, low)
+    sizes = ordinal - low
+    step = np.repeat(np.arange(len(sizes)), sizes)
+    begins = np.cumsum(sizes) - sizes
+    number = low[step] + 1 + np.arange(len(step)) - begins[step]
+    instants = grid.instant(steps.series[step], number)
+    told = instants == steps.grid_ms[step]
+    found = position[step]
+    guessed = np.flatnonzero(~told)
+    found[guessed] -= steps.counted[step[guessed]]
+    linear = guessed[span[step[guessed]] <= LINEAR_MS]
+    found[linear] += _evenly(steps, epochs, step[linear], instants[linear])
+    # What is shared out later keeps METHOD_GAP until it is filled in.
+    method = np.zeros(len(step), np.int64)
+    method[guessed] = METHOD_GAP
+    method[linear] = METHOD_LINEAR
+    quality = steps.quality[step]
+    quality[guessed] |= steps.quality[step[guessed] - 1]
+    return Positions(
+        steps.series[step], number, instants, found, quality, method, np.cumsum(~steps.joined)[step],
+        np.cumsum(steps.codes == ROLLOVER)[step], np.cumsum(steps.joined & ~steps.same_epoch)[step],
+        _gaps(steps, position, span, step, guessed),
+    )  # fmt: skip
+
+
+def _evenly(steps: _Steps, epochs: Epochs, step: Ints, instants: Ints) -> Ints:
+    """By how much the position rose up to an instant between two readings, if the register ran evenly."""
+    before, epoch = step - 1, steps.epoch[step]
+    rolled = (steps.codes[step] == ROLLOVER) * epochs.modulus[epoch]
+    advance = np.where(steps.codes[step] == RESTART, 0, steps.value[step] + rolled - steps.value[before])
+    whole = steps.grid_ms[step] - steps.grid_ms[before]
+    part = instants - steps.grid_ms[before]
+    share, rest = np.divmod(advance, whole)
+    ran = share * part + rest * part // whole
+    multiplier = epochs.multiplier_e4[epoch]
+    return times(steps.value[before] + ran, multiplier) - times(steps.value[before], multiplier)
+
+
+def _gaps(steps: _Steps, position: Ints, span: Ints, step: Ints, guessed: Ints) -> Gaps:
+    shaped = guessed[span[step[guessed]] > LINEAR_MS]
+    which, first, count = np.unique(step[shaped], return_index=True, return_counts=True)
+    return Gaps(
+        steps.series[which], steps.grid_ms[which - 1], steps.grid_ms[which], steps.counted[which], shaped[first],
+        shaped[first] + count - 1,
+    )  # fmt: skip
+
+
+def _missing(steps: _Steps, grid: Grid) -> Missing:
+    interval = grid.interval_ms[steps.series]
+    # A day in spring has only 23 hours.
+    slack = np.where(interval == DAY_MS, HOUR_MS, 0)
+    slots = (np.diff(steps.grid_ms, prepend=0) + slack) // interval - 1
+    after = np.flatnonzero(steps.joined & (slots > 0))
+    return Missing(steps.series[after], steps.time_ms[after - 1], steps.time_ms[after], slots[after])
+
+
+def _turns(steps: _Steps, epochs: Epochs) -> Turns:
+    at = np.flatnonzero(steps.same_epoch & ((steps.codes == ROLLOVER) | (steps.codes == RESTART)))
+    if not len(at):
+        return Turns(at, at, at)
+    multiplier = epochs.multiplier_e4[steps.epoch[at]]
+    fell = times(steps.value[at - 1], multiplier) - times(steps.value[at], multiplier)
+    return Turns(steps.series[at], steps.time_ms[at], steps.counted[at] + fell)
+
+
+def times(values: Ints, multiplier_e4: Ints) -> Ints:
+    """values × multiplier, halves up. Split at 10000, so that nothing leaves 64 bits that fits in the end."""
+    whole, rest = np.divmod(values, MULTIPLIER_UNIT)
+    product: Ints = whole * multiplier_e4 + (rest * multiplier_e4 + MULTIPLIER_UNIT // 2) // MULTIPLIER_UNIT
+    return product
+
+
+def turn(modulus: Ints, multiplier_e4: Ints) -> Ints:
+    """What a whole turn of a register counts: modulus × multiplier, rounded up."""
+    whole, rest = np.divmod(modulus, MULTIPLIER_UNIT)
+    product: Ints = whole * multiplier_e4 - (-rest * multiplier_e4 // MULTIPLIER_UNIT)
     return product

@@ -137,7 +137,9 @@ async def test_unchanged_rows_keep_their_version(worker_db: Database, ingest_db:
 async def test_a_late_reading_splits_the_gap(worker_db: Database, ingest_db: Database, site: Site) -> None:
     await store(ingest_db, hourly("m1", 0, [100]) + hourly("m1", 3, [400]))
     await derive(worker_db)
-    assert [(row["length_s"], row["quantity"], row["method"]) for row in await usage(worker_db)] == [(10_800, 300, 2)]
+    rows = [(row["length_s"], row["quantity"], row["method"]) for row in await usage(worker_db)]
+    assert [(length, method) for length, _, method in rows] == [(3600, 6)] * 3
+    assert sum(quantity for _, quantity, _ in rows) == 300
     await store(ingest_db, hourly("m1", 1, [150, 300]))
     await derive(worker_db)
     assert [(row["length_s"], row["quantity"], row["method"]) for row in await usage(worker_db)] == [
@@ -156,8 +158,9 @@ async def test_refused_readings_are_shown_and_forgotten_when_they_turn_out_right
     # An earlier reading comes late and shows that the first one was the wrong one.
     await store(ingest_db, hourly("m1", -1, [400]))
     await derive(worker_db)
-    assert [(row["value"], row["code"]) for row in await refused(worker_db)] == [(100_000, "maximum")]
-    assert [(row["length_s"], row["quantity"]) for row in await usage(worker_db)] == [(7200, 100)]
+    # An hour in which nothing was accepted is missing besides.
+    assert [(row["value"], row["code"]) for row in await refused(worker_db)] == [(1, "gap"), (100_000, "maximum")]
+    assert [(row["length_s"], row["quantity"], row["method"]) for row in await usage(worker_db)] == [(3600, 50, 3)] * 2
 
 
 async def test_only_registers_like_the_main_one_are_derived(
@@ -225,8 +228,8 @@ async def test_a_window_added_while_usage_is_derived_stays(
 ) -> None:
     await store(ingest_db, hourly("m1", 0, [100, 200]))
     async with worker_db.transaction(SYSTEM) as conn:
-        meters = await metering.meters_by_id(conn, await derivation.lock_meters(conn, site.meters))
-        windows = await derivation.take_windows(conn, meters, {site.project_id: 0})
+        meters = await derivation.lock_meters(conn, site.meters)
+        windows = await derivation.take_registers(conn, meters, {site.project_id: ZoneInfo("Asia/Shanghai")})
         await store(ingest_db, hourly("m1", 2, [300]))
         assert (await derivation.update(conn, windows)).meters == 1
     assert len(await table(worker_db, "SELECT id FROM store.dirty_window")) == 1

@@ -1,0 +1,97 @@
+"""What registers counted between two readings: over exchanges, changes of the multiplier and rollovers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any, LiteralString
+
+from cloud.kit.db import Conn
+from cloud.metering.records import MAIN_CHANNEL, BoundaryReading
+
+_UNIT = 10_000
+
+_REGISTERS: LiteralString = """
+    SELECT m.id, m.medium, lower(r.valid) AS begins, upper(r.valid) AS ends, (r.multiplier * 10000)::bigint AS multiplier_e4,
+           e.channel, e.opening, e.closing
+    FROM meter m JOIN meter_register r ON r.meter_id = m.id LEFT JOIN register_end e ON e.register_id = r.id
+    WHERE m.id = ANY (%(meters)s) ORDER BY m.id, begins
+"""
+_TURNS: LiteralString = """
+    SELECT t.meter_id, t.channel, t.taken_at, t.raised FROM register_turn t
+    WHERE t.meter_id = ANY (%(meters)s) AND t.taken_at >= %(start)s AND t.taken_at <= %(end)s ORDER BY t.taken_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """One register in force, with where its channel stood at both ends, as far as anybody knows."""
+
+    begins: datetime
+    ends: datetime | None
+    multiplier_e4: int
+    opening: int | None
+    closing: int | None
+
+    def counted(self, value: int) -> int:
+        """A register value with the multiplier, halves up: usage is the difference of two of these."""
+        return (value * self.multiplier_e4 + _UNIT // 2) // _UNIT
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """What is known of one meter's main channel. `turns`: when the count rose beyond the difference, and by how much."""
+
+    stretches: Sequence[Stretch]
+    turns: Sequence[tuple[datetime, int]]
+
+    def advance(self, opening: BoundaryReading, closing: BoundaryReading) -> int | None:
+        """What was counted from one reading to a later one, multiplier applied; equal to the sum of usage between.
+
+        None where it cannot be known: a reading outside every register, or an exchange without its readings.
+        """
+        parts = [
+            stretch
+            for stretch in self.stretches
+            if stretch.begins <= closing.taken_at and (stretch.ends is None or stretch.ends > opening.taken_at)
+        ]
+        if not parts or parts[0].begins > opening.taken_at or not _holds(parts[-1], closing.taken_at):
+            return None
+        if any(before.ends != after.begins for before, after in pairwise(parts)):
+            return None
+        starts = [opening.value, *(part.opening for part in parts[1:])]
+        stops = [*(part.closing for part in parts[:-1]), closing.value]
+        total = sum(raised for at, raised in self.turns if opening.taken_at < at <= closing.taken_at)
+        for part, start, stop in zip(parts, starts, stops, strict=True):
+            if start is None or stop is None:
+                return None
+            total += part.counted(stop) - part.counted(start)
+        return total
+
+
+def _holds(stretch: Stretch, at: datetime) -> bool:
+    return stretch.ends is None or at < stretch.ends
+
+
+async def counters(
+    conn: Conn, meter_ids: Sequence[int], start: datetime, end: datetime, tolerance: timedelta
+) -> dict[int, Counter]:
+    """Counters of these meters for readings from `start` to the tolerance behind `end`."""
+    query = {"meters": list(meter_ids), "start": start, "end": end + tolerance}
+    registers: dict[int, dict[datetime, Stretch]] = {meter_id: {} for meter_id in meter_ids}
+    channels: dict[int, int] = {}
+    for row in await (await conn.execute(_REGISTERS, query)).fetchall():
+        channels[row["id"]] = MAIN_CHANNEL[row["medium"]].number
+        mine = row["channel"] == channels[row["id"]]
+        if mine or row["begins"] not in registers[row["id"]]:
+            registers[row["id"]][row["begins"]] = _stretch(row, mine=mine)
+    turns: dict[int, list[tuple[datetime, int]]] = {meter_id: [] for meter_id in meter_ids}
+    for row in await (await conn.execute(_TURNS, query)).fetchall():
+        if row["channel"] == channels.get(row["meter_id"]):
+            turns[row["meter_id"]].append((row["taken_at"], row["raised"]))
+    return {meter_id: Counter(list(registers[meter_id].values()), turns[meter_id]) for meter_id in meter_ids}
+
+
+def _stretch(row: dict[str, Any], *, mine: bool) -> Stretch:
+    opening, closing = (row["opening"], row["closing"]) if mine else (None, None)
+    return Stretch(row["begins"], row["ends"], row["multiplier_e4"], opening, closing)
