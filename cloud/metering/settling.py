@@ -26,8 +26,8 @@ from cloud.metering.validation.segments import Found, Ints, Rows
 from cloud.metering.validation.subjects import INTERVAL_RULES, Subject, column, judge_rows
 from cloud.metering.validation.thresholds import Thresholds, class_of, merged, thresholds_of
 
-# Advisory locks of meters ("gm", 6): their changes are settled by one worker at a time.
-_LOCK_SPACE = 0x67_6D_06 << 40
+# Advisory locks of meters ("gm", 7): their changes are settled by one worker at a time.
+_LOCK_SPACE = 0x67_6D_07 << 40
 _ROWS_AT_ONCE: Final = 1_500_000
 _ROW_KINDS: Final = ("int8", "timestamptz", "int4", "int8", "int2")
 _LOOK_BACK_MS: Final = 2 * 3_600_000

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from cloud.kit.db import Conn
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
-from cloud.metering import settling
+from cloud.metering import rollups, settling
 
 SETTLE = "metering.settle"
 """Job kind: roll-ups and rules follow usage that changed."""
@@ -27,6 +27,7 @@ async def settle(context: JobContext) -> dict[str, object]:
                 return {"meters": meters, "findings": changed}
             spans = await settling.take(conn, chunk)
             changed += await settling.settle(conn, spans, datetime.now(UTC))
+            await rollups.refresh(conn, spans)
         after, meters = chunk[-1], meters + len({span.meter_id for span in spans})
 
 
