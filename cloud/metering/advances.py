@@ -12,8 +12,8 @@ from cloud.metering.records import MAIN_CHANNEL, BoundaryReading
 _UNIT = 10_000
 
 _REGISTERS: LiteralString = """
-    SELECT m.id, m.medium, lower(r.valid) AS begins, upper(r.valid) AS ends, (r.multiplier * 10000)::bigint AS multiplier_e4,
-           e.channel, e.opening, e.closing
+    SELECT m.id, m.medium, lower(r.valid) AS begins, upper(r.valid) AS ends,
+           (r.multiplier * 10000)::bigint AS multiplier_e4, e.channel, e.opening, e.closing
     FROM meter m JOIN meter_register r ON r.meter_id = m.id LEFT JOIN register_end e ON e.register_id = r.id
     WHERE m.id = ANY (%(meters)s) ORDER BY m.id, begins
 """
@@ -40,7 +40,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """What is known of one meter's main channel. `turns`: when the count rose beyond the difference, and by how much."""
+    """What is known of one meter's main channel. `turns`: when the count rose beyond the difference, and how much."""
 
     stretches: Sequence[Stretch]
     turns: Sequence[tuple[datetime, int]]

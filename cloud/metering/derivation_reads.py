@@ -51,12 +51,9 @@ class Registers:
 
     def take(self, which: Ints) -> "Registers":
         """Some of the registers."""
-        columns = (
-            self.meter, self.channel, self.project, self.from_ms, self.until_ms, self.interval_ms, self.zone,
-            self.attempt, self.whole_before, self.whole_after,
-        )  # fmt: skip
-        kinds = tuple(self.kinds[n] for n in which.tolist())
-        return Registers(*(column[which] for column in columns), kinds, self.zones)  # type: ignore[arg-type]
+        names = [name for name in Registers.__dataclass_fields__ if name not in ("kinds", "zones")]
+        columns = {name: getattr(self, name)[which] for name in names}
+        return Registers(**columns, kinds=tuple(self.kinds[n] for n in which.tolist()), zones=self.zones)
 
     def keys(self, which: Ints | None = None) -> dict[str, object]:
         """Parameters that name them, or some of them."""
@@ -99,13 +96,11 @@ class Loaded:
         number = np.full(registers, -1, np.int64)
         number[which] = np.arange(len(which))
         mine = number[self.series] >= 0
-        spans = self.spans
-        return Loaded(
-            Spans(*(getattr(spans, name)[which] for name in Spans.__dataclass_fields__)),
-            number[self.series[mine]],
-            *(getattr(self, name)[mine] for name in ("time_ms", "value", "quality", "forced", "ignored", "refused")),
-            _take_epochs(self.epochs, number),
-        )
+        spans = {name: getattr(self.spans, name)[which] for name in Spans.__dataclass_fields__}
+        names = ("time_ms", "value", "quality", "forced", "ignored", "refused")
+        columns = {name: getattr(self, name)[mine] for name in names}
+        epochs = _take_epochs(self.epochs, number)
+        return Loaded(spans=Spans(**spans), series=number[self.series[mine]], epochs=epochs, **columns)
 
 
 def _take_epochs(epochs: Epochs, number: Ints) -> Epochs:

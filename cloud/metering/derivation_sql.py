@@ -147,7 +147,8 @@ REPLACE_GAPS: LiteralString = """
     ON CONFLICT (meter_id, channel, from_at) DO UPDATE SET until_at = excluded.until_at
 """
 REPLACE_TURNS: LiteralString = """
-    WITH found AS (SELECT * FROM unnest(%(turn_meters)s, %(turn_channels)s, %(turn_times)s, %(turn_projects)s, %(raised)s)
+    WITH found AS (SELECT * FROM unnest(%(turn_meters)s, %(turn_channels)s, %(turn_times)s, %(turn_projects)s,
+                                        %(raised)s)
                                  AS f (meter_id, channel, taken_at, project_id, raised)),
     gone AS (
         DELETE FROM store.register_turn t

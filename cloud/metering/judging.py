@@ -114,7 +114,8 @@ def _impossible(readings: Readings, epochs: Epochs) -> Codes:
 
 
 def _judge_possible(readings: Readings, epochs: Epochs, known_base: Mask, possible: Ints) -> Codes:
-    t, v, epoch, forced = (c[possible] for c in (readings.time_ms, readings.value, readings.epoch, readings.forced))
+    t, v, epoch = (column[possible] for column in (readings.time_ms, readings.value, readings.epoch))
+    forced = readings.forced[possible]
     begins = np.ones(len(possible), np.bool_)
     begins[1:] = (epoch[1:] != epoch[:-1]) | forced[1:]
     found = np.zeros(len(possible), np.int8)

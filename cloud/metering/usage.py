@@ -205,7 +205,8 @@ def _with_exchanges(readings: Readings, epochs: Epochs) -> tuple[Readings, Mask]
     order = np.lexsort((rank, both[1], both[0]))
     forced = np.r_[readings.forced, np.ones(added, np.bool_)]
     ignored = np.r_[readings.ignored, np.zeros(added, np.bool_)]
-    merged = Readings(*(column[order] for column in both), forced[order], ignored[order])
+    series, times_ms, stands, quality, epochs_of = (column[order] for column in both)
+    merged = Readings(series, times_ms, stands, quality, epochs_of, forced[order], ignored[order])
     return merged, rank[order] < 2
 
 
@@ -307,10 +308,13 @@ def _positions(steps: _Steps, epochs: Epochs, grid: Grid) -> Positions:
     method[linear] = METHOD_LINEAR
     quality = steps.quality[step]
     quality[guessed] |= steps.quality[step[guessed] - 1]
+    chains, turns, exchanges = (
+        np.cumsum(begins, dtype=np.int64)[step]
+        for begins in (~steps.joined, steps.codes == ROLLOVER, steps.joined & ~steps.same_epoch)
+    )
     return Positions(
-        steps.series[step], number, instants, found, quality, method, np.cumsum(~steps.joined)[step],
-        np.cumsum(steps.codes == ROLLOVER)[step], np.cumsum(steps.joined & ~steps.same_epoch)[step],
-        _gaps(steps, position, span, step, guessed),
+        steps.series[step], number, instants, found, quality, method, chains, turns, exchanges,
+        _gaps(steps, span, step, guessed),
     )  # fmt: skip
 
 
@@ -327,7 +331,7 @@ def _evenly(steps: _Steps, epochs: Epochs, step: Ints, instants: Ints) -> Ints:
     return times(steps.value[before] + ran, multiplier) - times(steps.value[before], multiplier)
 
 
-def _gaps(steps: _Steps, position: Ints, span: Ints, step: Ints, guessed: Ints) -> Gaps:
+def _gaps(steps: _Steps, span: Ints, step: Ints, guessed: Ints) -> Gaps:
     shaped = guessed[span[step[guessed]] > LINEAR_MS]
     which, first, count = np.unique(step[shaped], return_index=True, return_counts=True)
     return Gaps(

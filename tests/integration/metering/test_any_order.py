@@ -5,8 +5,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -69,7 +69,8 @@ def exchanged(meter_id: int, when: int, closing: int | None, opening: int | None
             assert row is not None
             new = await (
                 await conn.execute(
-                    """INSERT INTO meter_register (project_id, meter_id, valid, reason, multiplier, modulus, max_per_hour)
+                    """INSERT INTO meter_register (project_id, meter_id, valid, reason, multiplier, modulus,
+                                                   max_per_hour)
                        VALUES (%s, %s, tstzrange(%s, NULL), 'exchanged', %s, %s, %s) RETURNING id""",
                     (row["project_id"], meter_id, at(when), multiplier, row["modulus"], row["max_per_hour"]),
                 )
@@ -90,7 +91,8 @@ def edited(meter_id: int, when: int, action: str, value: int) -> Event:
     async def event(worker: Database, _: Database) -> None:
         async with worker.transaction(SYSTEM) as conn:
             await conn.execute(
-                """INSERT INTO reading_edit (project_id, meter_id, channel, taken_at, version, action, value, reason, actor)
+                """INSERT INTO reading_edit (project_id, meter_id, channel, taken_at, version, action, value, reason,
+                                             actor)
                    SELECT project_id, id, 1, %s, 1, %s, %s, 'test', 'test' FROM meter WHERE id = %s""",
                 (at(when), action, value if action == "set" else None, meter_id),
             )
@@ -196,4 +198,4 @@ async def test_any_order_comes_to_the_same(worker_db: Database, ingest_db: Datab
     edges = [
         (row["start"], row["start"] + timedelta(seconds=row["length_s"]), row["meter_id"]) for row in found["usage"]
     ]
-    assert all(a[1] <= b[0] or a[2] != b[2] for a, b in zip(edges, edges[1:], strict=False)), ZoneInfo(zone)
+    assert all(a[1] <= b[0] or a[2] != b[2] for a, b in pairwise(edges))

@@ -1,6 +1,7 @@
 """The usage engine against a slow reading of its rules, and both sides of every bound."""
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -86,7 +87,7 @@ def rows_of(rows: Rows, series: int) -> list[Row]:
 
 
 def codes_of(derived: Derived, series: int) -> list[int]:
-    return derived.codes[~derived.synthetic & (derived.readings.series == series)].tolist()
+    return [int(code) for code in derived.codes[~derived.synthetic & (derived.readings.series == series)]]
 
 
 def grid_of(interval: int, zone: ZoneInfo, series: int = 1) -> Grid:
@@ -149,7 +150,7 @@ def lives_of_registers(draw: st.DrawFn, modulus: int, until: int) -> list[InForc
         edges = [at - 1 if at not in (START, END) else at for at in edges]
     stand = st.none() | st.integers(0, modulus - 1)
     found = []
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         if draw(st.integers(0, 9)) == 0:
             continue
         multiplier = draw(st.sampled_from([10_000, 15_000, 1, 123_457]))
