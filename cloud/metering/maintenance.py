@@ -41,7 +41,7 @@ async def refresh_stale(db: Database, asker: Asker) -> int:
         try:
             while newest := await _number(conn, sql.NEWEST_STALE, {}):
                 for row in await (await conn.execute(sql.STALE_MONTHS)).fetchall():
-                    await conn.execute(sql.REFRESH, (row["name"], row["from_at"], row["until_at"]))
+                    await conn.execute(sql.REFRESH, (row["name"], row["from_at"], row["until_at"], row["force"]))
                     done += 1
                 await conn.execute(sql.FORGET_STALE, {"id": newest})
         finally:

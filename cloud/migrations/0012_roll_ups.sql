@@ -400,19 +400,22 @@ CREATE FUNCTION gm.usage_kept_from() RETURNS timestamptz
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS
 $$ SELECT greatest(gm.kept_from(usage_months), usage_gone_before) FROM store.retention $$;
 
--- The worker's door: refreshed by the engine's own procedure, one whole local month at a time.
-CREATE FUNCTION gm.stale_months() RETURNS TABLE (name text, from_at timestamptz, until_at timestamptz)
+-- The worker's door: what to refresh, in order. Hours follow the engine's own log of changes. Days and months are computed
+-- again whole (`force`): TimescaleDB 2.30 misses a bucket of variable length when the last change lies on its beginning.
+CREATE FUNCTION gm.stale_months() RETURNS TABLE (name text, from_at timestamptz, until_at timestamptz, force boolean)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS
 $$
-    SELECT format('store.usage_%s_z%s', level.step, z.id), months.from_at, months.until_at
+    SELECT format('store.usage_%s_z%s', level.step, z.id),
+           greatest(date_trunc(level.outer_step, spans.from_at, z.time_zone), gm.usage_kept_from()),
+           date_trunc(level.outer_step, spans.until_at, z.time_zone) + level.beyond, level.nth > 1
     FROM store.roll_up_zone z
     CROSS JOIN LATERAL (
-        SELECT greatest(date_trunc('month', s.from_at, z.time_zone), gm.usage_kept_from()) AS from_at,
-               date_trunc('month', s.until_at, z.time_zone) + interval '32 days' AS until_at
-        FROM store.stale_roll_up s GROUP BY 1, 2) AS months
-    CROSS JOIN (VALUES (1, 'hour'), (2, 'day'), (3, 'month')) AS level (nth, step)
-    WHERE months.from_at < months.until_at
-    ORDER BY z.id, months.from_at, months.until_at, level.nth
+        SELECT min(s.from_at) AS from_at, max(s.until_at) AS until_at
+        FROM store.stale_roll_up s GROUP BY date_trunc('month', s.from_at, z.time_zone)) AS spans
+    CROSS JOIN (VALUES (1, 'hour', 'day', interval '26 hours'), (2, 'day', 'day', interval '26 hours'),
+                       (3, 'month', 'month', interval '32 days')) AS level (nth, step, outer_step, beyond)
+    WHERE spans.until_at > coalesce(gm.usage_kept_from(), '-infinity')
+    ORDER BY z.id, level.nth, spans.from_at
 $$;
 
 -- Partitions of plain PostgreSQL by month.

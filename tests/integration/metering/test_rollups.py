@@ -124,7 +124,7 @@ async def test_equal_to_the_rows_after_any_change(worker_db: Database, zone: Zon
     await compare(worker_db, site, zone, site.meters)
     await rows(worker_db, insert, site.project_id, *map(list, zip(*usage[half:], strict=True)))
     some = [row[1] for row in usage if chance.random() < 0.3]
-    await rows(worker_db, """UPDATE store.usage SET quantity = quantity + 5, method = 3 - method % 2
+    await rows(worker_db, """UPDATE store.usage SET quantity = quantity + 5, method = 3 - method %% 2
                              WHERE project_id = %s AND start = ANY (%s) AND length_s < 100000 RETURNING 1""",
                site.project_id, some)  # fmt: skip
     gone = [row[1] for row in usage if chance.random() < 0.3]
