@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from cloud.kit.columns import Int2Column, Int8Column, TimeColumn, from_wire_time
-from cloud.kit.copying import copy_from
+from cloud.kit.copying import columns_of
 from cloud.kit.db import Conn
 from cloud.metering import derivation_sql as sql
 from cloud.metering.bounds import BEGINNING, END, Spans
@@ -119,7 +119,7 @@ async def load(conn: Conn, registers: Registers, now_ms: int) -> Loaded:
         **overall(spans.low_ms, spans.high_ms),
     }
     kinds = ("int8", "timestamptz", "int8", "int2")
-    series, times, values, qualities = await copy_from(conn, sql.READINGS, query, kinds)
+    series, times, values, qualities = await columns_of(conn, sql.READINGS, query, kinds)
     keys = (series << KEY_SHIFT) + from_wire_time(times)
     forced, ignored = np.zeros(len(keys), np.bool_), np.zeros(len(keys), np.bool_)
     await _edit(conn, query, keys, values, forced, ignored)
@@ -140,7 +140,7 @@ def _spans(registers: Registers, now_ms: int) -> Spans:
 
 
 async def _edit(conn: Conn, query: Mapping[str, object], keys: Ints, values: Ints, forced: Mask, ignored: Mask) -> None:
-    nth, times, actions, edited = await copy_from(conn, sql.EDITS, query, ("int8", "timestamptz", "int2", "int8"))
+    nth, times, actions, edited = await columns_of(conn, sql.EDITS, query, ("int8", "timestamptz", "int2", "int8"))
     at, known = _find(keys, (nth << KEY_SHIFT) + from_wire_time(times))
     at, actions, edited = at[known], actions[known], edited[known]
     values[at[actions == _SET]] = edited[actions == _SET]
@@ -149,7 +149,7 @@ async def _edit(conn: Conn, query: Mapping[str, object], keys: Ints, values: Int
 
 
 async def _refused(conn: Conn, query: Mapping[str, object], keys: Ints) -> Ints:
-    nth, times, codes = await copy_from(conn, sql.REFUSED, query, ("int8", "timestamptz", "int2"))
+    nth, times, codes = await columns_of(conn, sql.REFUSED, query, ("int8", "timestamptz", "int2"))
     at, known = _find(keys, (nth << KEY_SHIFT) + from_wire_time(times))
     refused = np.zeros(len(keys), np.int64)
     refused[at[known]] = codes[known]
@@ -167,7 +167,9 @@ def _find(keys: Ints, wanted: Ints) -> tuple[Ints, Mask]:
 async def _epochs(conn: Conn, registers: Registers) -> Epochs:
     kinds = ("int8",) * 8
     query = {**registers.keys(), "end": END}
-    series, begin, end, modulus, most, multiplier, opening, closing = await copy_from(conn, sql.REGISTERS, query, kinds)
+    series, begin, end, modulus, most, multiplier, opening, closing = await columns_of(
+        conn, sql.REGISTERS, query, kinds
+    )
     # A reading that the register cannot show is none.
     opening, closing = (np.where(stand < modulus, stand, -1) for stand in (opening, closing))
     return Epochs(series, begin, np.minimum(end, END), modulus, most, multiplier, opening, closing)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cloud.kit.columns import Int2Column, Int8Column, TimeColumn, from_wire_time, to_wire_time
-from cloud.kit.copying import copy_from, copy_to
+from cloud.kit.copying import columns_of, copy_to
 from cloud.kit.db import Conn
 from cloud.metering import derivation_sql as sql
 from cloud.metering.bounds import BEGINNING, END
@@ -37,7 +37,7 @@ async def rows_between(conn: Conn, registers: Registers, which: Ints, low: Ints,
         **overall(low, high),
     }
     kinds = ("int8", "timestamptz", "int4", "int8", "int2", "int2")
-    nth, start, length, quantity, quality, method = await copy_from(conn, sql.OLD_ROWS, query, kinds)
+    nth, start, length, quantity, quality, method = await columns_of(conn, sql.OLD_ROWS, query, kinds)
     return Rows(which[nth], from_wire_time(start), length * 1000, quantity, quality, method)
 
 
@@ -51,7 +51,9 @@ async def write_rows(conn: Conn, registers: Registers, new: Rows, low: Ints, hig
     known[inside] = theirs[at[inside]] == mine[inside]
     fresh, same = np.flatnonzero(~known), np.flatnonzero(known)
     differs = same[_differ(new, same, old, at[same])]
-    gone = np.flatnonzero(~np.isin(theirs, mine, assume_unique=True))
+    stays = np.zeros(len(theirs), np.bool_)
+    stays[at[same]] = True
+    gone = np.flatnonzero(~stays)
     await _remove(conn, registers, old, gone)
     await _change(conn, registers, new, differs)
     await _add(conn, registers, new, fresh, low, high)
@@ -99,7 +101,7 @@ async def _add(conn: Conn, registers: Registers, new: Rows, fresh: Ints, low: In
     if not len(fresh):
         return
     query = {**registers.keys(), "from": TimeColumn(low), "until": TimeColumn(high)}
-    nth, start, version = await copy_from(conn, sql.SUPERSEDED, query, ("int8", "timestamptz", "int4"))
+    nth, start, version = await columns_of(conn, sql.SUPERSEDED, query, ("int8", "timestamptz", "int4"))
     versions = np.zeros(len(fresh), np.int64)
     if len(nth):
         before = (nth << KEY_SHIFT) + from_wire_time(start)

@@ -29,7 +29,7 @@ TAKE: LiteralString = """
     GROUP BY t.meter_id, t.channel, m.id ORDER BY t.meter_id, t.channel
 """
 READINGS: LiteralString = """
-    COPY (SELECT w.nth - 1, r.taken_at, r.value, r.quality
+    SELECT w.nth - 1, r.taken_at, r.value, r.quality
           FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::timestamptz[],
                       %(until)s::timestamptz[])
                WITH ORDINALITY AS w (meter_id, channel, from_at, until_at, nth)
@@ -38,30 +38,30 @@ READINGS: LiteralString = """
               WHERE r.meter_id = w.meter_id AND r.channel = w.channel
                 AND r.taken_at >= w.from_at AND r.taken_at <= w.until_at
                 AND r.taken_at >= %(low)s AND r.taken_at <= %(high)s) AS r
-          ORDER BY 1, 2) TO STDOUT (FORMAT BINARY)
+          ORDER BY 1, 2
 """
 REGISTERS: LiteralString = """
-    COPY (SELECT w.nth - 1, (extract(epoch FROM lower(r.valid)) * 1000)::bigint,
+    SELECT w.nth - 1, (extract(epoch FROM lower(r.valid)) * 1000)::bigint,
                  coalesce((extract(epoch FROM upper(r.valid)) * 1000)::bigint, %(end)s::bigint),
                  r.modulus, r.max_per_hour, (r.multiplier * 10000)::bigint, coalesce(e.opening, -1::bigint),
                  coalesce(e.closing, -1::bigint)
           FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[]) WITH ORDINALITY AS w (meter_id, channel, nth)
           JOIN meter_register r ON r.meter_id = w.meter_id
           LEFT JOIN register_end e ON e.register_id = r.id AND e.channel = w.channel
-          ORDER BY 1, 2) TO STDOUT (FORMAT BINARY)
+          ORDER BY 1, 2
 """
 REFUSED: LiteralString = """
-    COPY (SELECT w.nth - 1, e.taken_at, e.code
+    SELECT w.nth - 1, e.taken_at, e.code
           FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::timestamptz[],
                       %(until)s::timestamptz[])
                WITH ORDINALITY AS w (meter_id, channel, from_at, until_at, nth)
           JOIN store.refused_reading e ON e.meter_id = w.meter_id AND e.channel = w.channel
            AND e.taken_at >= w.from_at AND e.taken_at <= w.until_at
-          ORDER BY 1, 2) TO STDOUT (FORMAT BINARY)
+          ORDER BY 1, 2
 """
 # 0 set, 1 use, 2 ignore, 3 original.
 EDITS: LiteralString = """
-    COPY (SELECT DISTINCT ON (w.nth, e.taken_at) w.nth - 1, e.taken_at,
+    SELECT DISTINCT ON (w.nth, e.taken_at) w.nth - 1, e.taken_at,
                  array_position(ARRAY['set', 'use', 'ignore', 'original'], e.action)::smallint - 1::smallint,
                  coalesce(e.value, 0)
           FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::timestamptz[],
@@ -69,27 +69,27 @@ EDITS: LiteralString = """
                WITH ORDINALITY AS w (meter_id, channel, from_at, until_at, nth)
           JOIN reading_edit e ON e.meter_id = w.meter_id AND e.channel = w.channel
            AND e.taken_at >= w.from_at AND e.taken_at <= w.until_at
-          ORDER BY w.nth, e.taken_at, e.version DESC) TO STDOUT (FORMAT BINARY)
+          ORDER BY w.nth, e.taken_at, e.version DESC
 """
 OLD_ROWS: LiteralString = """
-    COPY (SELECT w.nth - 1, u.start, u.length_s, u.quantity, u.quality, u.method
+    SELECT w.nth - 1, u.start, u.length_s, u.quantity, u.quality, u.method
           FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::timestamptz[],
                       %(until)s::timestamptz[])
                WITH ORDINALITY AS w (meter_id, channel, from_at, until_at, nth)
           JOIN store.usage u ON u.meter_id = w.meter_id AND u.channel = w.channel
            AND u.start >= w.from_at AND u.start < w.until_at
            AND u.start >= %(low)s AND u.start < %(high)s
-          ORDER BY 1, 2) TO STDOUT (FORMAT BINARY)
+          ORDER BY 1, 2
 """
 # A row that comes back goes on with the versions that it had.
 SUPERSEDED: LiteralString = """
-    COPY (SELECT w.nth - 1, s.start, max(s.version)
+    SELECT w.nth - 1, s.start, max(s.version)
           FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::timestamptz[],
                       %(until)s::timestamptz[])
                WITH ORDINALITY AS w (meter_id, channel, from_at, until_at, nth)
           JOIN store.usage_superseded s ON s.meter_id = w.meter_id AND s.channel = w.channel
            AND s.start >= w.from_at AND s.start < w.until_at
-          GROUP BY 1, 2 ORDER BY 1, 2) TO STDOUT (FORMAT BINARY)
+          GROUP BY 1, 2 ORDER BY 1, 2
 """
 REMOVE: LiteralString = """
     WITH gone AS (
