@@ -76,6 +76,7 @@ def upgrade(dsn: str, say: Say) -> int:
         views = conn.execute(_VIEWS).fetchall()
         conn.execute("CREATE EXTENSION timescaledb")
         copied = sum(_move(conn, series, say) for series in _SERIES)
+        conn.execute("SELECT gm.set_columnstore()")
         _roll_ups(conn, views)
         for series in _SERIES:
             conn.execute(sql.SQL("DROP TABLE store.{}").format(sql.Identifier(f"{series}_plain")))
@@ -124,9 +125,6 @@ def _move(conn: Conn, series: str, say: Say) -> int:
     for month in months:
         _copy_month(conn, month, at)
         say(f"{series} {month.start:%Y-%m}: {month.rows} rows, the same in both")
-    conn.execute("""SELECT set_config('gm.after', columnstore_after_days || ' days', true) FROM store.retention""")
-    conn.execute("DO $$ BEGIN CALL add_columnstore_policy('store." + series + "', "
-                 "after => current_setting('gm.after')::interval, if_not_exists => true); END $$")  # fmt: skip
     for grant in grants:
         conn.execute(
             sql.SQL("GRANT {} ON {} TO {}").format(sql.SQL(grant["privilege"]), table, sql.Identifier(grant["role"]))

@@ -184,6 +184,7 @@ JOBS: Final[Mapping[str, str]] = {
     "metering.claim-readings": _("Placing readings of a new device"),
     "metering.derive-usage": _("Deriving usage"),
     "metering.maintain": _("Upkeep of the readings"),
+    "metering.refresh-roll-ups": _("Adding up usage"),
     "parking.let-out-waiting": _("Letting out a paid vehicle"),
 }
 
