@@ -98,7 +98,7 @@ _Months = Annotated[int | None, typer.Option(min=0, help="Whole months that stay
 
 
 @retention.command("set")
-def set_retention(  # noqa: PLR0913 - one option each
+def set_retention(
     dsn: OwnerDsn,
     readings_months: _Months = None,
     usage_months: _Months = None,

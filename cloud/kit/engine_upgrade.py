@@ -38,7 +38,9 @@ _TRIGGERS: LiteralString = """
     SELECT pg_get_triggerdef(oid) AS definition FROM pg_trigger
     WHERE tgrelid = %s::regclass AND NOT tgisinternal AND tgname NOT LIKE 'count\\_%%' ORDER BY tgname
 """
-_INDEXES: LiteralString = "SELECT indexrelid::regclass::text AS name, c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE indrelid = %s::regclass"
+_INDEXES: LiteralString = """
+    SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = %s::regclass
+"""
 
 
 class UpgradeRefused(RuntimeError):
