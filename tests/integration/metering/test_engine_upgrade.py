@@ -13,6 +13,7 @@ from cloud.kit.engine_upgrade import UpgradeRefused, plan, upgrade
 from cloud.kit.jobs import JobContext
 from cloud.kit.migrate import migrate
 from cloud.metering import maintenance, rollups
+from cloud.metering.records import ChangedSpan
 from tests.integration.metering.site import make_site
 
 _HIDE = """
@@ -90,7 +91,7 @@ async def test_a_plain_database_is_upgraded_without_losing_a_row(plain_dsn: str)
             await conn.execute(
                 "INSERT INTO store.usage (meter_id, channel, start, length_s, quantity, project_id) "
                 "VALUES (%s, 1, %s, 900, 7, %s)", late)  # fmt: skip
-            await rollups.refresh(conn, [rollups.ChangedSpan(late[2], late[0], 1, late[1], late[1])])
+            await rollups.refresh(conn, [ChangedSpan(late[2], late[0], 1, late[1], late[1])])
         await maintenance.refresh_roll_ups(JobContext(1, None, {}, db))
         more = await everything(db)
     for name in ("hour", "day", "month"):
