@@ -548,6 +548,23 @@ BEGIN
 END
 $$;
 
+-- The columnstore policy follows the setting.
+CREATE FUNCTION gm.set_columnstore() RETURNS void LANGUAGE plpgsql AS
+$$
+DECLARE
+    series text;
+    after interval := (SELECT make_interval(days => columnstore_after_days) FROM store.retention);
+BEGIN
+    IF NOT gm.has_timescale() THEN
+        RETURN;
+    END IF;
+    FOREACH series IN ARRAY ARRAY['store.reading', 'store.usage'] LOOP
+        CALL remove_columnstore_policy(series::regclass, if_exists => true);
+        CALL add_columnstore_policy(series::regclass, after => after);
+    END LOOP;
+END
+$$;
+
 -- What people read. As `usage`: a bar that reaches past the end of an occupancy would tell what the next one used.
 CREATE PROCEDURE gm.make_guarded_roll_up(step text) LANGUAGE plpgsql AS
 $$

@@ -8,13 +8,12 @@ from cloud.kit.periods import Period
 from cloud.metering.records import Medium
 from cloud.reports.records import Exceptional, HourUsage, MeterFilter, MonthMoney
 
-# A row longer than an hour tells what was used, not when: it is left out of the curve.
+# Rows that no hour holds whole tell what was used, not when: they are left out of the curve.
 _HOURS: LiteralString = """
-    SELECT date_trunc('hour', u.start) AS start, sum(u.quantity)::bigint AS quantity
-    FROM meter m JOIN usage u ON u.meter_id = m.id AND u.channel = %(channel)s
-    WHERE m.project_id = %(project_id)s AND m.medium = %(medium)s AND m.parent_id IS NULL
-      AND u.start >= %(start)s AND u.start < %(end)s AND u.length_s <= 3600
-    GROUP BY 1 ORDER BY 1
+    SELECT start, top AS quantity FROM usage_total
+    WHERE project_id = %(project_id)s AND medium = %(medium)s AND channel = %(channel)s
+      AND start >= %(start)s AND start < %(end)s AND reach = 0 AND top IS NOT NULL
+    ORDER BY start
 """
 _MEDIA: LiteralString = """
     SELECT medium FROM meter WHERE project_id = %(project_id)s GROUP BY medium

@@ -220,6 +220,7 @@ JOBS: Final[Mapping[str, str]] = {
     "metering.validate-days": _("Asking for the judgement of yesterday"),
     "metering.validate-period": _("Judging a month"),
     "metering.validate-standing": _("Judging yesterday"),
+    "metering.refresh-roll-ups": _("Adding up usage"),
     "parking.let-out-waiting": _("Letting out a paid vehicle"),
 }
 

@@ -1,21 +1,15 @@
 """Rules about single readings: V1 duplicate, V2 clock, V3 configuration, V4 gap, V5 to V7, V13. Pure numpy int64.
 
 V5 (rollover and backward), V6 (exchange) and V7 (maximum) need the base of the register, which moves only on accepted
-readings: the usage engine (`cloud/metering/usage.py`) judges them, `RULE_OF_CODE` says which rule its codes mean.
+readings: the usage engine (`cloud/metering/judging.py`) judges them.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from cloud.metering.records import Rule
-from cloud.metering.usage import BACKWARD, SPIKE
 from cloud.metering.validation.segments import Ints, Mask
-
-RULE_OF_CODE: Final[Mapping[int, Rule]] = {BACKWARD: "backward", SPIKE: "maximum"}
-"""What the refusals of the usage engine are called."""
 
 _HOUR_MS: Final = 3_600_000
 

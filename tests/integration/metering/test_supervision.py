@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 
 import httpx
+import psycopg
 import pytest
 
 from cloud.devices import service as devices
@@ -79,10 +80,14 @@ async def test_the_trend_of_a_year(worker_db: Database, people: People) -> None:
         )]  # fmt: skip
 
 
-async def test_meters_that_hang_on_each_other_are_shown(worker_db: Database, people: People) -> None:
+async def test_meters_that_hang_on_each_other_are_shown(worker_db: Database, owner_dsn: str, people: People) -> None:
     async with worker_db.transaction(SYSTEM) as conn:
         house = await _house(conn, people, 1000)
-        await conn.execute("UPDATE meter SET parent_id = %s WHERE id = %s", (house.subs[0], house.master))
+    # Nobody can enter a circle now; a database from before the rule may hold one.
+    with psycopg.connect(owner_dsn) as owner:
+        owner.execute("SET session_replication_role = replica")
+        owner.execute("UPDATE meter SET parent_id = %s WHERE id = %s", (house.subs[0], house.master))
+    async with worker_db.transaction(SYSTEM) as conn:
         found = await losses.losses(conn, house.project.id, "electricity", MARCH, house.project.zone)
         assert {one.balance.code for one in found} == {"M", "S1"}
 

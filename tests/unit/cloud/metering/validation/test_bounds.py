@@ -96,10 +96,6 @@ def test_v4_a_day_meter_has_one_slot_in_a_day_of_25_hours() -> None:
     assert len(intervals.missing_slots(rows([5], length=25 * HOUR), edges, ints(DAY), ints(0))) == 0
 
 
-def test_v5_v7_the_codes_of_the_engine_are_rules() -> None:
-    assert readings.RULE_OF_CODE == {2: "backward", 3: "maximum"}
-
-
 @pytest.mark.parametrize(("advance", "wrong"), [(1_500, False), (1_501, True)])
 def test_v7_maximum(advance: int, wrong: bool) -> None:
     assert readings.maximum(ints(advance), ints(HOUR // 2), ints(3_000)).tolist() == [wrong]
