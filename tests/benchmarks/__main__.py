@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.benchmarks.measure import Bound, Measure, show
 
-_ALL: Final = ("polling", "bus", "delivered", "dead", "footprint", "outbox", "ingest", "rating")
+_ALL: Final = ("polling", "bus", "delivered", "dead", "footprint", "outbox", "ingest", "intake", "rating")
 
 
 def main() -> None:
