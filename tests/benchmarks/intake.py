@@ -68,9 +68,9 @@ def _measure(folder: Path, dsn: str) -> list[Measure]:
         system.stop("fleet")
         copies.append(copy_rate(dsn, meters, start - timedelta(days=90)))
     reference = max(copies)
-    copy = "binary COPY, same table"
+    copy, one = "binary COPY, same table", f"broker to COMMIT and ack, {POINTS:,} readings, one worker"
     return [
-        Measure(f"broker to COMMIT and ack, {POINTS:,} readings, one worker", POINTS / new, copy, reference, "readings", 0.5),
+        Measure(one, POINTS / new, copy, reference, "readings", 0.5),
         Measure("the same readings again, one worker", POINTS / again, "the first time", POINTS / new, "readings", 0.5),
         Measure("broker to COMMIT and ack, two workers", POINTS / two, copy, reference, "readings"),
     ]  # fmt: skip
