@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import paho.mqtt.client as mqtt
 import psycopg
+from paho.mqtt.enums import CallbackAPIVersion
 
 from cloud.kit.embedded import EmbeddedPostgres
 from cloud.kit.migrate import migrate
@@ -101,14 +102,14 @@ def _publish(port: int, start: datetime) -> float:
 
 
 def _send_all(port: int, payloads: list[bytes], results: Any) -> None:
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv311)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv311)
     client.username_pw_set(f"{PROJECT}.{GATEWAY}", PASSWORDS["gateway"])
     client.max_inflight_messages_set(_WINDOW)
     accepted: set[int] = set()
     room, done, subscribed = threading.Semaphore(_WINDOW), threading.Event(), threading.Event()
 
     def take(_client: Any, _userdata: Any, message: mqtt.MQTTMessage) -> None:
-        for seq in codec.decode_ack(message.payload).accepted:
+        for seq in codec.decode_ack(bytes(message.payload)).accepted:
             if seq not in accepted:
                 accepted.add(seq)
                 room.release()
