@@ -17,7 +17,9 @@ _Json = Annotated[bool, typer.Option("--json", help="One JSON object instead of 
 
 
 @app.command()
-def run() -> None:
+def run(
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that share the messages.")] = 1,
+) -> None:
     """Take messages from the broker until SIGTERM or SIGINT."""
     from prometheus_client import start_http_server
 
@@ -32,6 +34,9 @@ def run() -> None:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     configure_logging(settings.log_level, settings.log_format)
+    if workers > 1:
+        asyncio.run(_run_fleet(workers, ingest))
+        return
     if ingest.metrics_port is not None:
         start_http_server(ingest.metrics_port, "127.0.0.1")
     asyncio.run(_run(settings, broker, ingest))
@@ -73,11 +78,22 @@ async def _run(settings: "CloudSettings", broker: "Broker", ingest: "IngestSetti
     from cloud.kit.db import Database
     from cloud.kit.security import Keys
 
+    stop = _stop_signal()
+    async with Database(settings.dsn(), "gatemeter_ingest", max_size=settings.database_pool) as db:
+        await Worker(db, broker, ingest, Keys.load(settings.keys_file)).run(stop)
+
+
+async def _run_fleet(workers: int, ingest: "IngestSettings") -> None:
+    from cloud.ingest.fleet import run_fleet
+
+    await run_fleet(workers, ingest, _stop_signal())
+
+
+def _stop_signal() -> asyncio.Event:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    async with Database(settings.dsn(), "gatemeter_ingest", max_size=settings.database_pool) as db:
-        await Worker(db, broker, ingest, Keys.load(settings.keys_file)).run(stop)
+    return stop
 
 
 def _dsn() -> str:

@@ -99,8 +99,8 @@ def read(topic: str, payload: bytes, received_ms: int) -> Incoming | Refused:
         if address.kind is Up.READINGS:
             usual = read_usual(payload)
             if usual is not None:
-                sender = Sender(address.project, address.gateway, usual.epoch)
-                return Incoming(topic, payload, address, sender, usual.seq, usual.created_ms, received_ms, usual.points)
+                known = Sender(address.project, address.gateway, usual.epoch)
+                return Incoming(topic, payload, address, known, usual.seq, usual.created_ms, received_ms, usual.points)
         envelope = codec.decode_envelope(payload)
         return Incoming(
             topic,

@@ -30,6 +30,8 @@ from gateway.contract.topics import Down
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 15.0
 _DRAIN_S = 5.0
+_LAG_IS_RECENT_S = 60.0
+"""A worker to whom nothing has come for so long lags behind nothing."""
 _WAKE_EVERY_S = 5.0
 """Deriving usage is asked for at most so often."""
 
@@ -47,11 +49,17 @@ class Worker:
         self._queue: asyncio.Queue[Incoming | Refused] = asyncio.Queue(settings.waiting_messages)
         self._client: aiomqtt.Client | None = None
         self._woken_at = 0.0
+        self._in_hand = 0
+        self._oldest_ms: int | None = None
+        self._lag_s = self._committed_at = 0.0
         self._stopping = False
         self._downlink = None if keys is None else Downlink(db, keys, self._publish)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set."""
+        metrics.WAITING.set_function(lambda: self._queue.qsize() + self._in_hand)
+        metrics.OLDEST_WAITING_SECONDS.set_function(self._oldest_age_s)
+        metrics.LAG_SECONDS.set_function(self._recent_lag_s)
         async with asyncio.TaskGroup() as tasks:
             receiving = tasks.create_task(self._receive_for_ever())
             writing = tasks.create_task(self._write_for_ever())
@@ -62,6 +70,13 @@ class Worker:
                 async with asyncio.timeout(_DRAIN_S):
                     await self._queue.join()
             await end(*(task for task in (receiving, writing, commanding) if task is not None))
+
+    def _oldest_age_s(self) -> float:
+        """The group in hand is older than what is queued behind it."""
+        return 0.0 if self._oldest_ms is None else (now_ms() - self._oldest_ms) / 1000
+
+    def _recent_lag_s(self) -> float:
+        return self._lag_s if time.monotonic() - self._committed_at < _LAG_IS_RECENT_S else 0.0
 
     # Receiving
 
@@ -108,7 +123,6 @@ class Worker:
             metrics.DROPPED.inc()
             return
         self._queue.put_nowait(read(message.topic.value, message.payload, now_ms()))
-        metrics.WAITING.set(self._queue.qsize())
 
     # Writing
 
@@ -116,11 +130,13 @@ class Worker:
         while True:
             group = await self._next_group()
             started = time.monotonic()
+            self._in_hand, self._oldest_ms = len(group), _received_ms(group[0])
             answers = await self._store(group)
             metrics.GROUP_SECONDS.observe(time.monotonic() - started)
             created = [message.created_ms for message in group if isinstance(message, Incoming)]
-            metrics.LAG_SECONDS.set(max((now_ms() - ms for ms in created), default=0) / 1000)
+            self._lag_s, self._committed_at = max((now_ms() - ms for ms in created), default=0) / 1000, time.monotonic()
             await self._acknowledge(answers)
+            self._in_hand, self._oldest_ms = 0, None
             for _ in group:
                 self._queue.task_done()
             await self._ask_for_usage()
@@ -188,6 +204,10 @@ class Worker:
         except psycopg.OperationalError as error:
             # The schedule asks every minute anyway.
             _log.warning("ingest.usage_not_asked_for", error=str(error).strip())
+
+
+def _received_ms(message: Incoming | Refused) -> int:
+    return message.received_ms if isinstance(message, Incoming) else now_ms()
 
 
 def _back_off(failures: int) -> float:

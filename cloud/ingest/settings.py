@@ -45,7 +45,7 @@ class IngestSettings(BaseSettings):
 
     subscription_prefix: Annotated[str, Field(pattern=r"^(\$share/[^/+#]+/)?$")] = ""
     """`$share/ingest/` divides the messages between workers on brokers that have shared subscriptions."""
-    group_messages: Annotated[int, Field(ge=1, le=1000)] = 100
+    group_messages: Annotated[int, Field(ge=1, le=1000)] = 300
     """At most so many messages in one transaction."""
     linger_ms: Annotated[int, Field(ge=0, le=1000)] = 10
     """How long to wait for more messages before a smaller group is stored."""

@@ -6,7 +6,9 @@ from typing import Final
 
 from tests.benchmarks.measure import Bound, Measure, show
 
-_ALL: Final = ("polling", "bus", "delivered", "dead", "footprint", "outbox", "ingest", "usage", "rating")
+_ALL: Final = (
+    "polling", "bus", "delivered", "dead", "footprint", "outbox", "ingest", "intake", "usage", "storage", "api", "rating",
+)  # fmt: skip
 
 
 def main() -> None:

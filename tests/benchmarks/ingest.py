@@ -37,9 +37,9 @@ from tests.acceptance.system import (
 )
 from tests.benchmarks.measure import Measure
 
-_METERS: Final = 100
+METERS: Final = 100
 _BATCH: Final = 200
-_POINTS: Final = 200_000
+POINTS: Final = 200_000
 Fill = Callable[[Outbox], Awaitable[int]]
 """Puts readings into an outbox and tells how many."""
 _CHANNEL: Final = "energy_import_total"
@@ -70,8 +70,8 @@ def drained(folder: Path, dsn: str, meters: int, start: datetime, fill: Fill) ->
     """
     migrate(dsn)
     with running_system(folder, dsn, {}) as system:
-        asyncio.run(_set_up(dsn, meters))
-        _listen(folder, system)
+        set_up(dsn, meters)
+        listen(folder, system)
         return asyncio.run(_drain(folder, dsn, system.broker.port, start, fill))
 
 
@@ -79,21 +79,27 @@ def _measure(folder: Path, dsn: str) -> Measure:
     migrate(dsn)
     start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=60)
     with running_system(folder, dsn, {}) as system:
-        meters = asyncio.run(_set_up(dsn, _METERS))
-        copies = [_copy(dsn, meters, start - timedelta(days=60))]
-        _listen(folder, system)
+        meters = set_up(dsn, METERS)
+        copies = [copy_rate(dsn, meters, start - timedelta(days=60))]
+        listen(folder, system)
         seconds = asyncio.run(_drain(folder, dsn, system.broker.port, start, lambda outbox: _fill(outbox, start)))
         system.stop("ingest")
-        copies.append(_copy(dsn, meters, start - timedelta(days=90)))
-    name = f"outbox to COMMIT, {_POINTS:,} readings, one worker"
-    return Measure(name, _POINTS / seconds, "binary COPY, same table", max(copies), "readings")
+        copies.append(copy_rate(dsn, meters, start - timedelta(days=90)))
+    name = f"outbox to COMMIT, {POINTS:,} readings, one worker"
+    return Measure(name, POINTS / seconds, "binary COPY, same table", max(copies), "readings")
 
 
-def _listen(folder: Path, system: System) -> None:
+def listen(folder: Path, system: System) -> None:
+    """Starts one ingest process and returns when it listens."""
     ready = folder / "ingest-listens"
     os.environ["GATEMETER_INGEST_READY_FILE"] = str(ready)
     system.start_ingest()
     asyncio.run(_wait_for(ready))
+
+
+def set_up(dsn: str, meters: int) -> list[int]:
+    """A project with a gateway and so many metered devices; ids of the meters."""
+    return asyncio.run(_set_up(dsn, meters))
 
 
 async def _set_up(dsn: str, meters: int) -> list[int]:
@@ -106,11 +112,9 @@ async def _set_up(dsn: str, meters: int) -> list[int]:
         ]
 
 
-def _copy(dsn: str, meters: list[int], start: datetime) -> float:
-    """One minute a row for each meter, in the order in which readings come: by time."""
-    rows = [
-        (meter, 1, start + timedelta(minutes=n), n, 0, 1) for n in range(_POINTS // len(meters)) for meter in meters
-    ]
+def copy_rate(dsn: str, meters: list[int], start: datetime) -> float:
+    """Rows per second of one COPY: one minute a row for each meter, in the order in which readings come: by time."""
+    rows = [(meter, 1, start + timedelta(minutes=n), n, 0, 1) for n in range(POINTS // len(meters)) for meter in meters]
     began = time.perf_counter()
     with psycopg.connect(dsn) as conn, conn.cursor() as cursor:
         columns = "(meter_id, channel, taken_at, value, quality, project_id)"
@@ -133,13 +137,13 @@ async def _fill(outbox: Outbox, start: datetime) -> int:
     first = int(start.timestamp() * 1000)
     points = (
         Point(f"m-{meter:03}", _CHANNEL, first + minute * 60_000, minute)
-        for minute in range(_POINTS // _METERS)
-        for meter in range(_METERS)
+        for minute in range(POINTS // METERS)
+        for meter in range(METERS)
     )
     everything = list(points)
     for at in range(0, len(everything), _BATCH):
         await outbox.put(Up.READINGS, encode_body(everything[at : at + _BATCH]))
-    return _POINTS
+    return POINTS
 
 
 async def _drain(folder: Path, dsn: str, port: int, start: datetime, fill: Fill) -> float:

@@ -268,3 +268,46 @@ async def test_a_command_is_signed_published_and_moves_forward(
             return await state(unanswered) == "expired"
 
         await eventually(is_expired)
+
+
+async def test_two_workers_share_the_messages_and_one_may_die(
+    owner_dsn: str, worker_db: Database, mosquitto: Mosquitto, site: Site, edge: Edge, tmp_path: Path
+) -> None:
+    keys, ready = tmp_path / "keys.json", tmp_path / "ready"
+    Keys.generate().save(keys)
+    environment = {
+        **os.environ,
+        "GATEMETER_DATABASE_DSN": owner_dsn,
+        "GATEMETER_KEYS_FILE": str(keys),
+        "GATEMETER_BROKER_HOST": mosquitto.host,
+        "GATEMETER_BROKER_PORT": str(mosquitto.port),
+        "GATEMETER_INGEST_READY_FILE": str(ready),
+    }
+    fleet = subprocess.Popen([sys.executable, "-m", "cloud.cli", "ingest", "run", "--workers", "2"], env=environment)
+    children = Path(f"/proc/{fleet.pid}/task/{fleet.pid}/children")
+
+    async def both_listen() -> bool:
+        return all(Path(f"{ready}.{n}").exists() for n in range(2))
+
+    try:
+        await eventually(both_listen)
+        for seq in range(1, 201):
+            await edge.send(seq)
+
+        async def some_accepted() -> bool:
+            return bool(edge.accepted)
+
+        await eventually(some_accepted)
+        victim = int(children.read_text().split()[0])
+        os.kill(victim, signal.SIGKILL)
+        await edge.send_until_accepted(range(1, 401))
+        assert await values(worker_db) == [seq * 10 for seq in range(1, 401)]
+
+        async def two_again() -> bool:
+            alive = children.read_text().split()
+            return len(alive) == 2 and str(victim) not in alive
+
+        await eventually(two_again)
+    finally:
+        fleet.terminate()
+        assert fleet.wait(timeout=30) == 0

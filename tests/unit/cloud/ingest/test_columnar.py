@@ -23,7 +23,7 @@ edges = st.sampled_from(
     [0, 1, -1, 255, 256, limits.MIN_TIME_MS, limits.MIN_TIME_MS - 1, limits.MAX_TIME_MS, limits.MAX_TIME_MS + 1,
      2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 2**64, 10**30]
 )  # fmt: skip
-odd = st.sampled_from([None, True, 1.0, 1.5, "x", [], {}, [[[[[[[[[[1]]]]]]]]]]])
+odd: st.SearchStrategy[Any] = st.sampled_from([None, True, 1.0, 1.5, "x", [], {}, [[[[[[[[[[1]]]]]]]]]]])
 good_points = st.lists(
     st.tuples(
         st.sampled_from(["m1", "m2", "a" * 64, "b.c-d_e"]),
