@@ -144,7 +144,9 @@ async def _bars(
     for row in await (await conn.execute(sql.BARS, query)).fetchall():
         found[row["part"]][row["bar"]] = row
     return {
-        part: [_bar(start, end, found[part].get(nth), len(meters)) for nth, (start, end) in enumerate(pairwise(instants))]
+        part: [
+            _bar(start, end, found[part].get(nth), len(meters)) for nth, (start, end) in enumerate(pairwise(instants))
+        ]
         for part, meters in members.items()
     }
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
-from cloud.kit.errors import InvalidInput
+from cloud.kit.errors import InvalidInput, NotFound
 from cloud.kit.inputs import Day, Id, PageQuery
 from cloud.kit.periods import Period
 from cloud.metering import service
@@ -18,8 +18,6 @@ from cloud.metering.selection import LONGEST, Bar, FineStep, Grouping, Quality, 
 from gateway.contract.quantities import BY_CODE, Quantity
 
 router = APIRouter()
-
-_KINDS: dict[Medium, str] = {"electricity": "energy_", "water": "volume_", "heat": "heat_"}
 
 
 class SelectedUsageQuery(PageQuery):
@@ -106,7 +104,9 @@ async def _selector(scope: Scope, query: SelectedUsageQuery) -> Selector:
         meter = await service.get_meter(scope.conn, query.meter_id)
         return Selector(meter.project_id, meter.medium, meter_id=meter.id)
     if query.unit_id is not None:
-        unit = await estate.get_unit(scope.conn, query.unit_id)
+        unit = (await estate.units_by_id(scope.conn, [query.unit_id])).get(query.unit_id)
+        if unit is None:
+            raise NotFound("no-such-unit", f"there is no unit {query.unit_id}", field="unit_id")
         return Selector(unit.project_id, query.medium, unit_id=unit.id)
     if query.building_id is not None:
         building = await estate.get_building(scope.conn, query.building_id)
@@ -118,8 +118,8 @@ async def _selector(scope: Scope, query: SelectedUsageQuery) -> Selector:
 def _channel(code: str | None, medium: Medium) -> Quantity:
     if code is None:
         return MAIN_CHANNEL[medium]
-    if code not in BY_CODE or not code.startswith(_KINDS[medium]):
-        raise InvalidInput("bad-channel", f"there is no channel {code} of {medium}", field="channel")
+    if code not in BY_CODE:
+        raise InvalidInput("unknown-channel", "expected the code of a channel", field="channel")
     return BY_CODE[code]
 
 
