@@ -10,9 +10,9 @@ from cloud.kit.copying import copy_from, copy_to
 from cloud.kit.db import Conn
 from cloud.metering import derivation_sql as sql
 from cloud.metering.bounds import BEGINNING, END
-from cloud.metering.derivation_reads import Registers, overall
 from cloud.metering.gaps import HISTORY_MS
 from cloud.metering.judging import KEY_SHIFT
+from cloud.metering.derivation_reads import Registers, overall
 from cloud.metering.usage import Ints, Mask, Rows, measured
 
 

@@ -35,7 +35,7 @@ async def house(owner_db: Database, people: People) -> House:
     house.project = (await people.project()).id
     async with owner_db.transaction(SYSTEM) as conn:
         house.building = (await estate.create_building(conn, house.project, "B1", "House 1")).id
-        unit = await estate.create_unit(conn, house.project, house.building, "101", "flat", None)  # type: ignore[arg-type]
+        unit = await estate.create_unit(conn, house.project, house.building, "101")
         house.unit = unit.id
         person = await estate.create_person(conn, Sealer(Keys.generate()), house.project, "Tenant")
         house.person = person.id
