@@ -81,6 +81,14 @@ async def list_buildings(conn: Conn, request: PageRequest, wanted: EstateFilter 
     return cut(await repository.buildings(conn, _query(request, wanted)), request, lambda row: (row.id,))
 
 
+async def get_building(conn: Conn, building_id: int) -> Building:
+    """One building. Raises NotFound."""
+    found = await repository.building(conn, building_id)
+    if found is None:
+        raise NotFound("no-such-building", f"there is no building {building_id}", field="building_id")
+    return found
+
+
 async def create_unit(
     conn: Conn,
     project_id: int,
