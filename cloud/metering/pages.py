@@ -49,7 +49,7 @@ class _View:
             "base": base,
             "channel": self.meter.main_channel.code,
             "total": self.total,
-            "has_gaps": any(bar.spans_gap for bar in self.bars),
+            "has_gaps": any(bar.uncertain for bar in self.bars),
             "chart_url": f"/meters/{self.meter.id}/bars?step={self.span.step}&on={self.span.anchor.isoformat()}",
         }
 
@@ -160,7 +160,7 @@ def _chart(view: _View, zone: ZoneInfo) -> Chart:
                 i18n.gettext("Usage"), "bar", view.meter.medium, decimals(_values(view.bars), channel.display_exponent)
             )
         ],
-        gaps=[position for position, bar in enumerate(view.bars) if bar.spans_gap],
+        gaps=[position for position, bar in enumerate(view.bars) if bar.uncertain],
     )
 
 

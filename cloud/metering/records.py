@@ -134,6 +134,11 @@ class UsageBar:
     spans_gap: bool
     estimated: bool = False
 
+    @property
+    def uncertain(self) -> bool:
+        """Whether readings are missing here: what is shown is an estimate, or nothing."""
+        return self.spans_gap or self.estimated
+
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
