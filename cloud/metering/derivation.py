@@ -63,6 +63,12 @@ async def dirty_meters(conn: Conn, after: int, limit: int, days: int) -> list[in
     return [row["meter_id"] for row in rows]
 
 
+async def kept_from_ms(conn: Conn) -> int:
+    """From when on readings are kept: usage before stays as it is, for what it came from is gone."""
+    row = await (await conn.execute(sql.KEPT_FROM)).fetchone()
+    return BEGINNING if row is None or row["kept_from_ms"] is None else int(row["kept_from_ms"])
+
+
 async def lock_meters(conn: Conn, meter_ids: Sequence[int]) -> list[int]:
     """Those of the meters that no other worker derives now; ours until the transaction ends."""
     rows = await (await conn.execute(sql.LOCK, {"ids": list(meter_ids), "space": _LOCK_SPACE})).fetchall()

@@ -6,6 +6,9 @@ Registers are named by their position (`nth`) in the arrays of meters and channe
 from typing import LiteralString
 
 # As many meters as are given, but not many more days of readings than that: both are bounded by the memory they take.
+KEPT_FROM: LiteralString = """
+    SELECT (extract(epoch FROM gm.readings_kept_from()) * 1000)::bigint AS kept_from_ms
+"""
 DIRTY_METERS: LiteralString = """
     SELECT meter_id FROM (
         SELECT meter_id, sum(days) OVER (ORDER BY meter_id) - days AS before FROM (

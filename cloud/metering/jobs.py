@@ -28,7 +28,8 @@ async def derive_usage(context: JobContext) -> dict[str, object]:
             if not chunk:
                 break
             free = await derivation.lock_meters(conn, chunk)
-            changes = await derivation.update(conn, await derivation.take_registers(conn, free, zones))
+            kept_from_ms = await derivation.kept_from_ms(conn)
+            changes = await derivation.update(conn, await derivation.take_registers(conn, free, zones), kept_from_ms)
             await validation_jobs.ask_to_settle(conn)
         done += changes
         if changes.again:

@@ -1,7 +1,7 @@
 """Usage is the same table in whatever portions, order and repetition the readings come."""
 
 import random
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -289,3 +289,20 @@ async def test_late_readings_find_their_place_where_the_series_is_packed(
     if not timescale:
         places = await table(worker_db, "SELECT DISTINCT tableoid::regclass::text AS place FROM store.reading")
         assert [row["place"] for row in places] == ["store.reading_2026_01"]
+
+
+async def test_usage_whose_readings_are_kept_no_more_stays_as_it_is(
+    worker_db: Database, ingest_db: Database, owner_dsn: str, site: Site
+) -> None:
+    await store(ingest_db, hourly("m1", 0, range(100, 2_100, 100)))
+    await derive(worker_db)
+    before = await usage(worker_db)
+    with psycopg.connect(owner_dsn, autocommit=True) as owner:
+        horizon = datetime.fromtimestamp((START_MS + 10 * HOUR_MS) / 1000, UTC)
+        owner.execute("UPDATE store.retention SET readings_gone_before = %s", (horizon,))
+        owner.execute("DELETE FROM store.reading WHERE taken_at < %s", (horizon,))
+    await store(ingest_db, [*hourly("m1", 3, [5_000]), *hourly("m1", 20, [2_150])])
+    await derive(worker_db)
+    after = await usage(worker_db)
+    assert after[: len(before)] == before
+    assert [row["quantity"] for row in after[len(before) :]] == [150]
