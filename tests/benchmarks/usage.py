@@ -1,4 +1,4 @@
-"""Usage of many meters from a day of readings in the database to rows in the database, by two workers.
+"""Usage of many meters from a day of readings in the database to judged rows in the database, by two workers.
 
 The readings are there and marked as ingest leaves them, with a day before that was derived already. Two processes run
 the job as two workers would. The curve shows what a reading costs as meters become many.
@@ -10,6 +10,7 @@ import os
 import tempfile
 import time
 from datetime import UTC, date, datetime, timedelta
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.embedded import EmbeddedPostgres
 from cloud.kit.jobs import JobContext
 from cloud.kit.migrate import migrate
-from cloud.metering import jobs
+from cloud.metering import jobs, validation_jobs
 from cloud.metering import service as metering
 from cloud.metering.records import NewMeter
 from tests.benchmarks.ingest import fresh_database
@@ -44,7 +45,7 @@ def run() -> list[Measure | Bound]:
 
 def _measures(curve: list[tuple[int, float]]) -> list[Measure | Bound]:
     found: list[Measure | Bound] = [
-        Bound(f"usage of {meters:,} meters × 1 day of 15 minutes, {_WORKERS} workers", seconds, "s", 5.0)
+        Bound(f"validation and usage of {meters:,} meters × 1 day of 15 minutes, {_WORKERS} workers", seconds, "s", 5.0)
         for meters, seconds in curve
         if meters == _METERS
     ]
@@ -67,11 +68,12 @@ def _seconds(dsn: str, meters: int) -> float:
     _fill(dsn, midnight + timedelta(days=1), _SLOTS)
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("ANALYZE")
-    began = time.perf_counter()
-    _derive(dsn)
-    elapsed = time.perf_counter() - began
+    elapsed = _derive(dsn)
     with psycopg.connect(dsn) as conn:
         row = conn.execute("SELECT count(*) FROM store.usage WHERE method = 0").fetchone()
+        left = conn.execute("SELECT count(*) FROM store.changed_usage").fetchone()
+    if left != (0,):
+        raise AssertionError(f"{left} changes were not judged")
     if row != (meters * (2 * _SLOTS - 1),):
         raise AssertionError(f"expected usage of {2 * _SLOTS - 1} intervals of {meters} meters, found {row} rows")
     return elapsed
@@ -103,24 +105,32 @@ def _fill(dsn: str, start: datetime, first: int) -> None:
         )
 
 
-def _derive(dsn: str) -> None:
+def _derive(dsn: str) -> float:
+    """Seconds in which running workers derive and judge what is marked; both kinds of job, as the worker has them."""
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_work, args=(dsn,)) for _ in range(_WORKERS)]
+    ready = context.Barrier(_WORKERS + 1)
+    workers = [context.Process(target=_work, args=(dsn, ready)) for _ in range(_WORKERS)]
     for worker in workers:
         worker.start()
+    ready.wait()
+    began = time.perf_counter()
     for worker in workers:
         worker.join()
         if worker.exitcode:
             raise AssertionError(f"a worker ended with {worker.exitcode}")
+    return time.perf_counter() - began
 
 
-def _work(dsn: str) -> None:
-    asyncio.run(_job(dsn))
+def _work(dsn: str, ready: Barrier) -> None:
+    asyncio.run(_job(dsn, ready))
 
 
-async def _job(dsn: str) -> None:
+async def _job(dsn: str, ready: Barrier) -> None:
+    """A worker of a running system has its modules loaded and its connections open."""
     async with Database(dsn, "gatemeter_worker", max_size=2) as db:
         async with db.transaction(SYSTEM) as conn:
             row = await (await conn.execute("INSERT INTO job (kind) VALUES ('bench') RETURNING id")).fetchone()
         assert row is not None
+        await asyncio.to_thread(ready.wait)
         await jobs.derive_usage(JobContext(row["id"], None, {}, db))
+        await validation_jobs.settle(JobContext(row["id"], None, {}, db))
