@@ -10,7 +10,7 @@ from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
-from cloud.metering import service
+from cloud.metering import exception_api, service
 from cloud.metering.models import (
     BindingIn,
     BindingOut,
@@ -25,6 +25,7 @@ from cloud.metering.models import (
 )
 
 router = APIRouter(prefix="/api/v1", tags=["metering"])
+router.include_router(exception_api.router)
 
 ReadingMeters = Annotated[Scope, allow("meters.read")]
 WritingMeters = Annotated[Scope, allow("meters.write")]
