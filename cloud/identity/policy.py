@@ -24,6 +24,7 @@ PERMISSIONS = (
         "gateways.configure",
         "commands.send",
         "meters.write",
+        "readings.write",
         "tariffs.write",
         "bills.run",
         "payments.write",
