@@ -111,15 +111,16 @@ async def meter_thresholds(scope: Reading, meter_id: Id) -> ThresholdOut:
     return _threshold(await threshold_overrides.of_meter(scope.conn, meter_id))
 
 
-@router.put("/projects/{project_id}/validation-thresholds")
-async def set_thresholds(scope: Configuring, project_id: Id, body: ThresholdIn) -> ThresholdOut:
-    """Says what differs for a class in a project, or for one meter of it."""
-    if body.meter_class is not None:
-        made = await threshold_overrides.set_of_class(scope.conn, project_id, body.meter_class, body.settings)
-    else:
-        assert body.meter_id is not None
-        made = await threshold_overrides.set_of_meter(scope.conn, body.meter_id, body.settings)
-    return _threshold(made)
+@router.put("/projects/{project_id}/validation-thresholds/{meter_class}")
+async def set_class_thresholds(scope: Configuring, project_id: Id, meter_class: str, body: ThresholdIn) -> ThresholdOut:
+    """Says what differs for a class of meters in a project."""
+    return _threshold(await threshold_overrides.set_of_class(scope.conn, project_id, meter_class, body.settings))
+
+
+@router.put("/meters/{meter_id}/validation-thresholds")
+async def set_meter_thresholds(scope: Configuring, meter_id: Id, body: ThresholdIn) -> ThresholdOut:
+    """Says what differs for one meter."""
+    return _threshold(await threshold_overrides.set_of_meter(scope.conn, meter_id, body.settings))
 
 
 def _threshold(found: Override) -> ThresholdOut:

@@ -174,6 +174,17 @@ REASONS: Final[Mapping[str, str]] = {
     "unmatched": _("The stay has no known beginning"),
     "unsupported-media-type": _("The content is of a kind that is not understood here"),
     "versions-overlap": _("Another version of the tariff holds at this time"),
+    "already-decided": _("Somebody decided this finding meanwhile: look at it first"),
+    "bad-threshold": _("A bound of the validation is not possible"),
+    "bad-value": _("The value is not possible here"),
+    "no-exception": _("There is no such finding"),
+    "no-reading": _("The meter has no reading of this time"),
+    "no-such-building": _("There is no such building"),
+    "no-such-unit": _("There is no such unit"),
+    "still-open": _("Nothing was decided about this finding yet"),
+    "too-many-bars": _("So many bars are too much for one answer: choose a larger step or a shorter time"),
+    "too-much-usage": _("This is too much for one answer: choose fewer meters or a shorter time"),
+    "unknown-class": _("There is no such class of meters"),
 }
 
 COMMAND_STATES: Final[Mapping[str, str]] = {

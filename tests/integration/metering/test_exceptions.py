@@ -134,7 +134,8 @@ async def test_values_are_checked(app_client: httpx.AsyncClient, people: People,
     for ids, value in (([case.spike], "1"), ([case.refused], "1000000"), ([case.refused], "0.0001")):
         answer = await decide(app_client, auth, ids=ids, decision="correct", reason="x", value=value)
         assert (answer.status_code, answer.json()["code"]) == (422, "bad-value"), (ids, value)
-    for body in ({"value": "-1"}, {"reason": ""}, {"decision": "maybe"}, {"ids": []}):
+    wrong: list[dict[str, object]] = [{"value": "-1"}, {"reason": ""}, {"decision": "maybe"}, {"ids": []}]
+    for body in wrong:
         whole = {"ids": [case.refused], "decision": "correct", "reason": "x", **body}
         assert (await decide(app_client, auth, **whole)).status_code == 422
 
@@ -212,20 +213,20 @@ async def test_what_is_only_informational_blocks_no_bill(owner_db: Database, web
 async def test_thresholds_are_set_and_taken_back(app_client: httpx.AsyncClient, people: People, case: Case) -> None:
     auth = await people.staff("manager", case.project.id)
     address = f"{API}/projects/{case.project.id}/validation-thresholds"
-    body = {"meter_class": "electricity-residential", "settings": {"zero_days": 7, "rules": {"spike": "off"}}}
-    answer = await app_client.put(address, json=body, headers=auth)
+    body = {"settings": {"zero_days": 7, "rules": {"spike": "off"}}}
+    answer = await app_client.put(f"{address}/electricity-residential", json=body, headers=auth)
     assert answer.status_code == 200, answer.text
-    mine = {"meter_id": case.meter_id, "settings": {"zero_days": 9}}
-    answer = await app_client.put(address, json=mine, headers=auth)
+    of_meter = f"{API}/meters/{case.meter_id}/validation-thresholds"
+    answer = await app_client.put(of_meter, json={"settings": {"zero_days": 9}}, headers=auth)
     in_force = answer.json()["in_force"]
     assert (in_force["zero_days"], in_force["rules"]["spike"]) == (9, "off")
-    await app_client.put(address, json={**mine, "settings": {}}, headers=auth)
-    answer = await app_client.get(f"{API}/meters/{case.meter_id}/validation-thresholds", headers=auth)
+    await app_client.put(of_meter, json={"settings": {}}, headers=auth)
+    answer = await app_client.get(of_meter, headers=auth)
     assert (answer.json()["settings"], answer.json()["in_force"]["zero_days"]) == ({}, 7)
     for wrong, code in (({"zero_days": 0}, "bad-threshold"), ({"no": 1}, "bad-threshold")):
-        answer = await app_client.put(address, json={**mine, "settings": wrong}, headers=auth)
+        answer = await app_client.put(of_meter, json={"settings": wrong}, headers=auth)
         assert (answer.status_code, answer.json()["code"]) == (422, code)
-    answer = await app_client.put(address, json={"meter_class": "gas", "settings": {}}, headers=auth)
+    answer = await app_client.put(f"{address}/gas", json={"settings": {}}, headers=auth)
     assert answer.json()["code"] == "unknown-class"
 
 
