@@ -1,5 +1,7 @@
 """What a derivation found wrong: refused readings, missing slots, exchanges without a reading."""
 
+from collections.abc import Sequence
+from itertools import groupby
 from typing import Final
 
 import numpy as np
@@ -7,6 +9,7 @@ import numpy as np
 from cloud.kit.columns import Int2Column, TimeColumn
 from cloud.kit.db import Conn
 from cloud.metering import derivation_sql as sql
+from cloud.metering import settling
 from cloud.metering.bounds import Bounds
 from cloud.metering.derivation_reads import Registers
 from cloud.metering.findings_sql import Finding, Looked, replace_findings
@@ -27,7 +30,7 @@ async def write_findings(conn: Conn, registers: Registers, epochs: Epochs, bound
     looked = Looked(registers.meter, registers.channel, bounds.judged_from, bounds.read_until + 1)
     await replace_findings(conn, rules, looked, list(found.values()))
     looked = Looked(registers.meter, registers.channel, bounds.read_from, bounds.read_until)
-    await replace_findings(conn, ["gap"], looked, _gaps(registers, bounds, derived))
+    await replace_findings(conn, ["gap"], looked, await _told(conn, _gaps(registers, bounds, derived)))
     return len(refused)
 
 
@@ -70,6 +73,21 @@ def _exchanges(registers: Registers, epochs: Epochs, bounds: Bounds, derived: De
         for n, at, value in found
         if bounds.judged_from[n] <= at <= bounds.read_until[n]
     ]  # fmt: skip
+
+
+async def _told(conn: Conn, gaps: Sequence[Finding]) -> list[Finding]:
+    """Those of the gaps that are longer than the thresholds of their meters let pass (V4)."""
+    told: list[Finding] = []
+    for project_id, mine in groupby(sorted(gaps, key=lambda one: one.project_id), key=lambda one: one.project_id):
+        found = list(mine)
+        subjects = await settling.load_subjects(conn, project_id, {one.meter_id for one in found})
+        thresholds = {one.meter_id: one.thresholds for one in subjects}
+        told += [
+            one
+            for one in found
+            if thresholds[one.meter_id].weight("gap") != "off" and (one.found or 0) > thresholds[one.meter_id].gap_slots
+        ]
+    return told
 
 
 def _gaps(registers: Registers, bounds: Bounds, derived: Derived) -> list[Finding]:

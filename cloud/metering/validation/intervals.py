@@ -26,27 +26,6 @@ HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
 
 
-def missing_slots(rows: Rows, day_edges: Ints, interval_ms: Ints, allowed: Ints) -> Found:
-    """V4 by local day: slots of the meter's grid without a real row, more than `allowed`; found: how many, expected:
-    how many were allowed.
-
-    Counts from the register's first row on, so that a meter put in at noon has no gap in its morning. A meter of whole
-    days (interval of 24 h or more) has one slot a day, however long the day.
-    """
-    registers = len(interval_ms)
-    days = len(day_edges) - 1
-    begins = np.full(registers, np.int64(2**62))
-    np.minimum.at(begins, rows.which, rows.start_ms)
-    lower = np.maximum(day_edges[None, :-1], begins[:, None])
-    left = np.maximum(day_edges[None, 1:] - lower, 0)
-    expected = np.where(interval_ms[:, None] >= DAY_MS, (left > 0).astype(np.int64), left // interval_ms[:, None])
-    day = np.searchsorted(day_edges, rows.start_ms, "right") - 1
-    real = np.bincount((rows.which * days + day)[rows.real], minlength=registers * days).reshape(registers, days)
-    missing = expected - real
-    which, at = np.nonzero(missing > allowed[:, None])
-    return Found(which, day_edges[at], day_edges[at + 1], missing[which, at], allowed[which])
-
-
 def spike(rows: Rows, day_edges: Ints, tolerance_permille: Ints, floor: Ints) -> Found:
     """V8: per local day `(P1 − P3) / P3 > tolerance`, P1 and P3 its highest and third-highest interval, and P1 > floor.
 

@@ -11,7 +11,7 @@ from cloud.metering.validation import intervals
 from cloud.metering.validation.segments import Found, Ints, Mask, Rows
 from cloud.metering.validation.thresholds import Thresholds
 
-INTERVAL_RULES: Final[tuple[Rule, ...]] = ("gap", "spike", "frozen", "leak")
+INTERVAL_RULES: Final[tuple[Rule, ...]] = ("spike", "frozen", "leak")
 """What `judge_rows` judges."""
 
 
@@ -53,16 +53,13 @@ class Verdict:
 
 
 def judge_rows(subjects: Sequence[Subject], rows: Rows, day_edges: Ints) -> Verdict:
-    """V4, V8, V10 and V17 over the rows of many registers. `rows.which` are positions in `subjects`."""
-    interval_ms = column(subjects, lambda one: one.interval_s * 1000)
-    slots = column(subjects, lambda one: one.thresholds.gap_slots)
+    """V8, V10 and V17 over the rows of many registers. `rows.which` are positions in `subjects`."""
     tolerance = column(subjects, lambda one: one.thresholds.spike_tolerance_permille)
     floor = column(subjects, lambda one: one.thresholds.spike_floor)
     repeats = column(subjects, lambda one: one.thresholds.frozen_intervals)
     step = column(subjects, lambda one: one.thresholds.frozen_smallest_steps * one.resolution * one.multiplier_e4)
     leaks = intervals.leak(rows, day_edges, column(subjects, lambda one: one.thresholds.leak_per_hour))
     found: dict[Rule, Found] = {
-        "gap": intervals.missing_slots(rows, day_edges, interval_ms, slots),
         "spike": intervals.spike(rows, day_edges, tolerance, floor),
         "frozen": intervals.frozen(rows, day_edges, repeats, -(-step // 10_000)),
         "leak": leaks.found,

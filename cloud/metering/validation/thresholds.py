@@ -39,7 +39,7 @@ class Thresholds(Input):
     clock_ahead_s: Annotated[int, Field(ge=0, le=86_400)] = 300
     """V2: how far a reading may be stamped ahead of its receipt."""
     gap_slots: Annotated[int, Field(ge=0, le=10_000)] = 0
-    """V4: so many slots of a day may be missing."""
+    """V4: so many slots in a row may be missing."""
     spike_tolerance_permille: _Permille = 5_000
     """V8: how far the highest interval of a day may stand above the third-highest."""
     spike_floor: _Amount = 2_000

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from cloud.devices import service as devices
 from cloud.ingest.messages import Incoming
@@ -306,3 +307,19 @@ async def test_usage_whose_readings_are_kept_no_more_stays_as_it_is(
     after = await usage(worker_db)
     assert after[: len(before)] == before
     assert [row["quantity"] for row in after[len(before) :]] == [150]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"), [({}, 1), ({"gap_slots": 1}, 1), ({"gap_slots": 2}, 0), ({"rules": {"gap": "off"}}, 0)]
+)
+async def test_gaps_are_told_as_the_thresholds_of_the_meter_say(
+    worker_db: Database, ingest_db: Database, site: Site, settings: dict[str, object], told: int
+) -> None:
+    async with worker_db.transaction(SYSTEM) as conn:
+        await conn.execute(
+            "INSERT INTO validation_threshold (project_id, meter_id, settings) VALUES (%s, %s, %s)",
+            (site.project_id, site.meters[0], Jsonb(settings)),
+        )
+    await store(ingest_db, hourly("m1", 0, [100]) + hourly("m1", 3, [400]))
+    await derive(worker_db)
+    assert [(row["value"], row["code"]) for row in await refused(worker_db)] == [(2, "gap")] * told

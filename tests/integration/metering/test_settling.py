@@ -106,13 +106,6 @@ async def test_a_frozen_run_over_midnight_belongs_to_the_day_it_reaches(worker_d
     assert await found(worker_db) == [("frozen", 1, 1, 300, "open")]
 
 
-async def test_estimated_hours_are_missing(worker_db: Database, site: Site) -> None:
-    await put(worker_db, site, _QUIET)
-    await put(worker_db, site, _QUIET[:3], method=4)
-    await settle(worker_db)
-    assert await found(worker_db) == [("gap", 1, 0, 3, "open")]
-
-
 async def test_a_meter_can_be_judged_otherwise(worker_db: Database, site: Site) -> None:
     async with worker_db.transaction(SYSTEM) as conn:
         await conn.execute(
@@ -154,12 +147,6 @@ async def test_a_sibling_that_falls_silent_is_found(worker_db: Database, site: S
     assert ("sibling", 7, 1, 0, "open") in await found(worker_db)
 
 
-async def test_a_day_without_any_row_is_missing_whole(worker_db: Database, site: Site) -> None:
-    await put(worker_db, site, _QUIET)
-    await settle(worker_db, NOW + timedelta(days=1))
-    assert await found(worker_db) == [("gap", 1, 1, 24, "open")]
-
-
 async def test_days_of_25_hours_are_whole(worker_db: Database) -> None:
     site = await make_site(worker_db, code="berlin", zone="Europe/Berlin")
     async with worker_db.transaction(SYSTEM) as conn, conn.cursor() as cursor:
@@ -167,10 +154,10 @@ async def test_days_of_25_hours_are_whole(worker_db: Database) -> None:
         await cursor.executemany(
             """INSERT INTO store.usage (meter_id, channel, start, length_s, quantity, project_id)
                VALUES (%s, 1, %s, 3600, %s, %s)""",
-            [(site.meters[0], start + n * HOUR, 400 + n, site.project_id) for n in range(24)],
+            [(site.meters[0], start + n * HOUR, 400 + n if n < 24 else 90_000, site.project_id) for n in range(25)],
         )
         project = await estate.get_project(conn, site.project_id)
         day = date(2026, 10, 25)
         await settling.judge_days(conn, project, [settling.DaySpan(site.meters[0], day, day, registers=False)])
-        rows = await (await conn.execute("SELECT rule, found FROM meter_exception")).fetchall()
-    assert [(row["rule"], row["found"]) for row in rows] == [("gap", 1)]
+        rows = await (await conn.execute("SELECT rule, until_at - from_at AS length FROM meter_exception")).fetchall()
+    assert [(row["rule"], row["length"]) for row in rows] == [("spike", timedelta(hours=25))]

@@ -84,22 +84,6 @@ def test_leaks(registers: list[list[Row]], threshold: int) -> None:
     assert (found_days(leaks.found), found_days(leaks.unsure)) == (raised, unsure)
 
 
-@given(registers, st.integers(0, 24))
-def test_gaps(registers: list[list[Row]], allowed: int) -> None:
-    expected = set()
-    for n, register in enumerate(registers):
-        if not register:
-            continue
-        begin = register[0][0]
-        have = {row[0] for row in register if real(row)}
-        for day in range(4):
-            slots = [hour for hour in range(day * 24, day * 24 + 24) if hour >= begin]
-            if len([hour for hour in slots if hour not in have]) > allowed:
-                expected.add((n, day))
-    many = np.full(len(registers), 1, np.int64)
-    assert found_days(intervals.missing_slots(columns(registers), EDGES, many * HOUR, many * allowed)) == expected
-
-
 _number = st.integers(-(2**61), 2**61)
 
 

@@ -76,26 +76,6 @@ def test_v4_another_register_is_no_gap() -> None:
     assert len(readings.gap(ints(0, 1), ints(0, 9 * HOUR), ints(HOUR, HOUR), ints(0, 0))[0]) == 0
 
 
-@pytest.mark.parametrize(("present", "flagged"), [(24, False), (23, False), (22, True)])
-def test_v4_gap_of_a_day(present: int, flagged: bool) -> None:
-    found = intervals.missing_slots(rows([5] * present), EDGES[:2], ints(HOUR), ints(1))
-    assert (len(found) == 1) is flagged
-    if flagged:
-        assert (found.found[0], found.expected[0], found.until_ms[0]) == (2, 1, DAY)
-
-
-def test_v4_counts_from_the_first_row_and_estimates_are_missing() -> None:
-    afternoon = rows([5] * 12, start=12 * HOUR)
-    assert len(intervals.missing_slots(afternoon, EDGES[:2], ints(HOUR), ints(0))) == 0
-    estimated = rows([5] * 24, methods=[0] * 20 + [4] * 3 + [7])
-    assert intervals.missing_slots(estimated, EDGES[:2], ints(HOUR), ints(0)).found.tolist() == [3]
-
-
-def test_v4_a_day_meter_has_one_slot_in_a_day_of_25_hours() -> None:
-    edges = ints(0, 25 * HOUR)
-    assert len(intervals.missing_slots(rows([5], length=25 * HOUR), edges, ints(DAY), ints(0))) == 0
-
-
 @pytest.mark.parametrize(("advance", "wrong"), [(1_500, False), (1_501, True)])
 def test_v7_maximum(advance: int, wrong: bool) -> None:
     assert readings.maximum(ints(advance), ints(HOUR // 2), ints(3_000)).tolist() == [wrong]
@@ -259,9 +239,8 @@ def test_no_rows_no_findings() -> None:
         intervals.spike(nothing, EDGES, ints(), ints()),
         intervals.frozen(nothing, EDGES, ints(), ints()),
         intervals.leak(nothing, EDGES, ints()).found,
-        intervals.missing_slots(nothing, EDGES, ints(), ints()),
     ]
-    assert [len(found) for found in none] == [0, 0, 0, 0]
+    assert [len(found) for found in none] == [0, 0, 0]
     assert not readings.duplicate(ints(), ints(), ints()).other.any()
 
 
