@@ -34,9 +34,19 @@ _FIND: LiteralString = """
         LIMIT 1) AS found
 """
 _REVISE: LiteralString = """
-    INSERT INTO store.reading_revision (meter_id, channel, taken_at, value, quality, project_id)
-    SELECT * FROM unnest(%(meters)s, %(channels)s, %(times)s, %(values)s, %(qualities)s, %(projects)s)
-    ON CONFLICT DO NOTHING
+    WITH revised AS (
+        INSERT INTO store.reading_revision (meter_id, channel, taken_at, value, quality, project_id)
+        SELECT * FROM unnest(%(meters)s, %(channels)s, %(times)s, %(values)s, %(qualities)s, %(projects)s)
+        ON CONFLICT DO NOTHING
+        RETURNING project_id, meter_id, channel, taken_at, value),
+    told AS (
+        INSERT INTO meter_exception (project_id, meter_id, channel, rule, from_at, until_at, found, expected)
+        SELECT v.project_id, v.meter_id, v.channel, 'duplicate', v.taken_at, v.taken_at, max(v.value), r.value
+        FROM revised v JOIN store.reading r USING (meter_id, channel, taken_at)
+        GROUP BY v.project_id, v.meter_id, v.channel, v.taken_at, r.value
+        ORDER BY v.meter_id, v.channel, v.taken_at
+        ON CONFLICT (meter_id, channel, rule, from_at) DO NOTHING)
+    SELECT FROM revised
 """
 _MARK_DIRTY: LiteralString = """
     INSERT INTO store.dirty_window (meter_id, channel, project_id, from_at, until_at)
