@@ -1,0 +1,58 @@
+"""Readings that people type in."""
+
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from cloud.kit.db import SYSTEM, Asker, Database
+from cloud.kit.errors import Conflict, InvalidInput
+from cloud.metering import manual
+from tests.integration.metering.site import make_site
+
+AT = datetime(2026, 1, 31, tzinfo=UTC)
+
+
+async def test_stored_once_and_never_over_another_value(worker_db: Database, web_db: Database) -> None:
+    site = await make_site(worker_db)
+    staff = Asker("staff", (site.project_id,))
+    for _ in range(2):
+        async with web_db.transaction(staff) as conn:
+            assert (await manual.store_manual(conn, site.meters[0], "12.5", AT)).value == 12_500
+    with pytest.raises(Conflict, match="12.500 kWh"):
+        async with web_db.transaction(staff) as conn:
+            await manual.store_manual(conn, site.meters[0], "13", AT)
+    async with worker_db.transaction(SYSTEM) as conn:
+        rows = await (await conn.execute("SELECT value, quality FROM store.reading")).fetchall()
+        dirty = await (await conn.execute("SELECT from_at FROM store.dirty_window")).fetchall()
+    assert [tuple(row.values()) for row in rows] == [(12_500, 32)]
+    assert [row["from_at"] for row in dirty] == [AT]
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "at", "code"),
+    [
+        ("x", "", AT, "bad-value"),
+        ("-1", "", AT, "negative"),
+        ("1", "m³", AT, "other-unit"),
+        ("1000000", "kWh", AT, "beyond-register"),
+        ("0.0001", "kWh", AT, "too-fine"),
+        ("1", "", datetime(2024, 12, 31, tzinfo=UTC), "before-installation"),
+        ("1", "", datetime.now(UTC) + timedelta(minutes=10), "in-future"),
+    ],
+)
+async def test_refused(worker_db: Database, web_db: Database, text: str, unit: str, at: datetime, code: str) -> None:
+    site = await make_site(worker_db)
+    async with web_db.transaction(Asker("staff", (site.project_id,))) as conn:
+        with pytest.raises(InvalidInput) as caught:
+            await manual.store_manual(conn, site.meters[0], text, at, unit)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("kind", ["nobody", "resident", "staff", "system"])
+async def test_nobody_else_gets_through_the_door(worker_db: Database, web_db: Database, kind: str) -> None:
+    site = await make_site(worker_db)
+    elsewhere = (site.project_id,) if kind == "resident" else (site.project_id + 1,)
+    with pytest.raises(psycopg.Error):
+        async with web_db.transaction(Asker(kind, elsewhere)) as conn:  # type: ignore[arg-type]
+            await manual.store_all(conn, [manual.ManualReading(site.meters[0], 1, AT, 1)])
