@@ -255,12 +255,9 @@ def _local(text: str) -> tuple[datetime, timedelta | None]:
     if rest and clock is None:
         raise bad
     try:
-        local = datetime(  # noqa: DTZ001 - a wall clock; its zone is looked up by the caller
-            int(day["y"]),
-            int(day["m"]),
-            int(day["d"]),
-            *([int(clock[n] or 0) for n in ("h", "min", "s")] if clock else []),
-        )
+        hour, minute, second = (int(clock[part] or 0) if clock else 0 for part in ("h", "min", "s"))
+        # A wall clock: its zone is looked up by the caller.
+        local = datetime(int(day["y"]), int(day["m"]), int(day["d"]), hour, minute, second)  # noqa: DTZ001
         # Far from the ends of what Python can hold: an offset may be added.
         if not 1900 <= local.year <= 2199:
             raise bad

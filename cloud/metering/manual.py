@@ -9,6 +9,7 @@ from typing import Final, LiteralString
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput
+from cloud.kit.jobs import enqueue
 from cloud.kit.periods import day_start
 from cloud.metering import service
 from cloud.metering.import_table import number
@@ -56,7 +57,8 @@ async def store_manual(
             f"{shown:f} {quantity.display_unit} is stored for this instant: change it with an edit",
             field="value",
         )
-    await service.ask_for_usage(conn)
+    # Named after the project: staff may not write a job that belongs to none.
+    await enqueue(conn, service.DERIVE_USAGE, {}, project_id=meter.project_id, dedupe_key="manual")
     return reading
 
 
@@ -80,7 +82,7 @@ def check_time(taken_at: datetime, installed: datetime, now: datetime) -> None:
 
 
 def base_value(text: str, unit: str, quantity: Quantity, meter: Meter) -> int:
-    """A register value in the base unit. Raises InvalidInput: no number, another unit, too fine, outside the register."""
+    """A register value in the base unit. Raises InvalidInput: no number, other unit, too fine, beyond the register."""
     base, exponent = EXPONENT_OF_PREFIXED_UNIT.get(unit or quantity.display_unit, ("", 0))
     if base != quantity.unit:
         raise InvalidInput("other-unit", f"expected {quantity.display_unit}, found {unit[:20]}", field="unit")

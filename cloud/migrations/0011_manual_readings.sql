@@ -3,8 +3,11 @@
 CREATE FUNCTION gm.store_manual_readings(meters bigint[], channels smallint[], times timestamptz[], vals bigint[])
 RETURNS TABLE (nth bigint, stored bigint) LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS
 $$
+DECLARE
+    -- Inside, current_user is the owner: who called is the role that was taken, or the one that logged in.
+    caller text := coalesce(nullif(current_setting('role'), 'none'), session_user);
 BEGIN
-    IF coalesce(gm.kind(), '') NOT IN ('staff', 'system') OR (gm.kind() = 'system' AND session_user = 'gatemeter_web') THEN
+    IF gm.kind() <> 'staff' AND NOT (gm.kind() = 'system' AND caller = 'gatemeter_worker') THEN
         RAISE EXCEPTION 'only staff store manual readings' USING ERRCODE = 'insufficient_privilege';
     END IF;
     IF EXISTS (SELECT FROM unnest(meters) AS w (id) LEFT JOIN meter m USING (id)

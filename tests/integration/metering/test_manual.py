@@ -19,7 +19,7 @@ async def test_stored_once_and_never_over_another_value(worker_db: Database, web
     for _ in range(2):
         async with web_db.transaction(staff) as conn:
             assert (await manual.store_manual(conn, site.meters[0], "12.5", AT)).value == 12_500
-    with pytest.raises(Conflict, match="12.500 kWh"):
+    with pytest.raises(Conflict, match=r"12\.500 kWh"):
         async with web_db.transaction(staff) as conn:
             await manual.store_manual(conn, site.meters[0], "13", AT)
     async with worker_db.transaction(SYSTEM) as conn:
