@@ -24,7 +24,8 @@ MAX_UNPACKED: Final = 512 * 1024 * 1024
 
 _MAX_CELL: Final = 200
 _MAX_COLUMNS: Final = 64
-_MAX_DIGITS: Final = 40
+_MAX_DIGITS: Final = 28
+"""Of a number as text: as many as Decimal works with before it rounds."""
 _NAMES: Final = {
     "meter": ("meter", "meter code", "code", "表号", "仪表编号", "表计编号", "仪表", "电表", "水表"),
     "serial": ("serial", "serial number", "出厂编号", "表计序列号", "序列号"),

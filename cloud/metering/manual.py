@@ -89,7 +89,7 @@ def base_value(text: str, unit: str, quantity: Quantity, meter: Meter) -> int:
     value = number(text).scaleb(exponent)
     if value < 0:
         raise InvalidInput("negative", "expected a value from 0 on", field="value")
-    if quantity.kind is Kind.CUMULATIVE and value >= meter.modulus:
+    if value >= (meter.modulus if quantity.kind is Kind.CUMULATIVE else 2**63):
         raise InvalidInput("beyond-register", "expected a value that the register can show", field="value")
     if value != value.to_integral_value():
         raise InvalidInput("too-fine", f"expected whole {quantity.unit}", field="value")
