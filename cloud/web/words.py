@@ -185,6 +185,23 @@ REASONS: Final[Mapping[str, str]] = {
     "too-many-bars": _("So many bars are too much for one answer: choose a larger step or a shorter time"),
     "too-much-usage": _("This is too much for one answer: choose fewer meters or a shorter time"),
     "unknown-class": _("There is no such class of meters"),
+    "ambiguous-time": _("The time happens twice: give it with its offset"),
+    "ambiguous-value": _("The number could be read in two ways"),
+    "bad-header": _("The first line does not name the columns"),
+    "bad-table": _("The file is no table"),
+    "bad-time": _("This is no time"),
+    "bad-xlsx": _("The XLSX file cannot be read"),
+    "before-installation": _("The meter was not installed yet"),
+    "beyond-register": _("The register cannot show this value"),
+    "empty-file": _("The file is empty"),
+    "file-too-large": _("The file is too large"),
+    "in-future": _("The time has not come yet"),
+    "other-unit": _("The unit does not belong to this meter"),
+    "other-value": _("Another value is stored for this instant"),
+    "skipped-time": _("The clocks skip this time"),
+    "too-fine": _("The value has too many decimals"),
+    "too-many-rows": _("The file has too many rows"),
+    "unknown-meter": _("The project has no such meter"),
 }
 
 COMMAND_STATES: Final[Mapping[str, str]] = {
