@@ -39,6 +39,7 @@ PARTS = (
     Part("keys", "cloud.commands.keys:app", "cloud", "Keys that seal personal data and sign commands."),
     Part("projects", "cloud.estate.commands:app", "cloud", "Projects."),
     Part("gateways", "cloud.devices.commands:app", "cloud", "What gateways are to run."),
+    Part("readings", "cloud.metering.commands:app", "cloud", "Readings: import files of them."),
     Part("users", "cloud.identity.commands:app", "cloud", "Users."),
     Part("tariffs", "cloud.tariffs.commands:app", "cloud", "Tariff files: check them, rate usage by them."),
     Part("parking", "cloud.parking.commands:app", "cloud", "Parking rules: check them, price a stay."),

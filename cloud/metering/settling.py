@@ -1,7 +1,7 @@
 """Settles changed usage: the rules about usage rows judge the local days it touched, once those days are over.
 
 What changed is taken from `store.changed_usage` in the transaction that judges it. A day that is not over is judged
-when its last rows come, or by the daily run (`standing.py`) when none come. For the rules that look back over midnight
+when its last rows come. For the rules that look back over midnight
 the day after a changed one is judged again.
 """
 
