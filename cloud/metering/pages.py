@@ -20,11 +20,13 @@ from cloud.kit.db import Conn
 from cloud.kit.pages import translator_of
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
-from cloud.metering import service
+from cloud.metering import exception_pages, service, threshold_pages
 from cloud.metering.records import Meter, Step, UsageBar
 from cloud.metering.spans import Span, span
 
 router = APIRouter(include_in_schema=False)
+router.include_router(exception_pages.router)
+router.include_router(threshold_pages.router)
 
 _READINGS_SHOWN = 25
 

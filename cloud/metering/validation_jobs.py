@@ -2,14 +2,22 @@
 
 from datetime import UTC, datetime
 
+from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
-from cloud.metering import settling
+from cloud.metering import settling, standing
 
 SETTLE = "metering.settle"
 """Job kind: roll-ups and rules follow usage that changed."""
 
+VALIDATE_DAYS = "metering.validate-days"
+"""Job kind: asks for the judgement of yesterday where it is morning."""
+VALIDATE_STANDING = "metering.validate-standing"
+"""Job kind: judges yesterday in one project."""
+
 _METERS_AT_ONCE = 2_000
+_MORNINGS = (5, 11, 17)
+"""Local hours: the later ones catch up where the worker slept in the morning."""
 
 
 async def ask_to_settle(conn: Conn) -> None:
@@ -30,6 +38,40 @@ async def settle(context: JobContext) -> dict[str, object]:
         after, meters = chunk[-1], meters + len({span.meter_id for span in spans})
 
 
-HANDLERS: dict[str, Handler] = {SETTLE: settle}
+async def validate_days(context: JobContext) -> dict[str, object]:
+    """Asks for the judgement of yesterday in the projects where it is morning."""
+    asked = 0
+    now = datetime.now(UTC)
+    async with context.db.transaction(context.asker) as conn:
+        for project in await estate.projects(conn):
+            if now.astimezone(project.zone).hour in _MORNINGS:
+                await enqueue(conn, VALIDATE_STANDING, {}, project_id=project.id, dedupe_key="yesterday")
+                asked += 1
+    return {"projects": asked}
 
-SCHEDULE: tuple[Scheduled, ...] = (Scheduled(SETTLE, "* * * * *"),)
+
+async def validate_standing(context: JobContext) -> dict[str, object]:
+    """Judges yesterday, and what stands since earlier, in the job's project."""
+    assert context.project_id is not None
+    after, meters, changed = 0, 0, 0
+    now = datetime.now(UTC)
+    while True:
+        async with context.db.transaction(context.asker) as conn:
+            project = await estate.get_project(conn, context.project_id)
+            chunk = await standing.meters_of(conn, project, after, _METERS_AT_ONCE, now)
+            if not chunk:
+                return {"meters": meters, "findings": changed}
+            changed += await standing.judge(conn, project, chunk, now)
+        after, meters = chunk[-1], meters + len(chunk)
+
+
+HANDLERS: dict[str, Handler] = {
+    SETTLE: settle,
+    VALIDATE_DAYS: validate_days,
+    VALIDATE_STANDING: validate_standing,
+}
+
+SCHEDULE: tuple[Scheduled, ...] = (
+    Scheduled(SETTLE, "* * * * *"),
+    Scheduled(VALIDATE_DAYS, "10 * * * *"),
+)

@@ -61,6 +61,7 @@ REASONS: Final[Mapping[str, str]] = {
     "leak": _("Water flows in every hour: a leak?"),
     "master-balance": _("Master meter and sub-meters disagree"),
     # What a person asked for and did not get.
+    "already-decided": _("It was decided meanwhile: look at it first"),
     "already-exists": _("Such an entry exists already"),
     "amount-changed": _("The amount due has changed meanwhile: load the page again"),
     "bad-arguments": _("The order has an argument that it does not know"),
@@ -84,7 +85,9 @@ REASONS: Final[Mapping[str, str]] = {
     "bad-period": _("The period is not possible"),
     "bad-plate": _("This is not a number plate"),
     "bad-purpose": _("The purpose of the payment is not known"),
+    "bad-threshold": _("A bound is not possible"),
     "bad-validity": _("The time of validity is not possible"),
+    "bad-value": _("The value is not possible for this register"),
     "busy": _("Somebody else is changing the same: try again"),
     "cannot": _("The device cannot do this"),
     "cannot-grant": _("Nobody can give a role with more rights than his own"),
@@ -102,12 +105,14 @@ REASONS: Final[Mapping[str, str]] = {
     "no-command": _("There is no such command"),
     "no-configuration": _("There is no such configuration"),
     "no-device": _("There is no such device"),
+    "no-exception": _("There is no such finding"),
     "no-gateway": _("There is no such gateway"),
     "no-lane": _("There is no such lane"),
     "no-lot": _("There is no such car park"),
     "no-meter": _("There is no such meter"),
     "no-permission": _("You may not do this"),
     "no-project": _("No project is open to you"),
+    "no-reading": _("The meter has no reading of this time"),
     "no-reason": _("A reason is needed"),
     "no-rule": _("No fee rule holds at this time"),
     "no-session": _("There is no such stay"),
@@ -131,9 +136,11 @@ REASONS: Final[Mapping[str, str]] = {
     "refused": _("The database refused the change"),
     "rule-overlaps": _("Another fee rule holds at this time"),
     "run-in-progress": _("A bill run over this period is under way"),
+    "still-open": _("Nothing was decided about it yet"),
     "too-many-attempts": _("Too many attempts: wait a few minutes"),
     "too-slow": _("This took too long: ask for less, or try again later"),
     "unknown-building": _("The project has no such building"),
+    "unknown-class": _("This class of meters is not known"),
     "unknown-person": _("The project has no such person"),
     "unknown-reference": _("Something that was named does not exist here"),
     "unknown-role": _("This role is not known"),
@@ -191,6 +198,31 @@ JOBS: Final[Mapping[str, str]] = {
     "parking.let-out-waiting": _("Letting out a paid vehicle"),
 }
 
+EXCEPTION_STATES: Final[Mapping[str, str]] = {
+    "open": _("Open"),
+    "accepted": _("Accepted"),
+    "corrected": _("Corrected"),
+    "dismissed": _("Dismissed"),
+}
+
+EDITS: Final[Mapping[str, str]] = {
+    "set": _("Another value instead"),
+    "use": _("Believed all the same"),
+    "ignore": _("Left out"),
+    "original": _("As it was read"),
+}
+
+METER_CLASSES: Final[Mapping[str, str]] = {
+    "electricity-residential": _("Electricity, homes"),
+    "electricity-commercial": _("Electricity, shops and offices"),
+    "electricity-industrial": _("Electricity, works"),
+    "electricity-public": _("Electricity, common parts"),
+    "water-residential": _("Water, homes"),
+    "water-commercial": _("Water, shops and offices"),
+    "water-network": _("Water, mains"),
+    "heat": _("Heat"),
+}
+
 CONTENTS: Final[Mapping[str, str]] = {
     "readings": _("Readings"),
     "passages": _("Passages"),
@@ -237,6 +269,10 @@ TABLES: Final[Mapping[str, str]] = {
 }
 
 FIELDS: Final[Mapping[str, str]] = {
+    "decision": _("Decision"),
+    "ids": _("Findings"),
+    "settings": _("Bounds"),
+    "value": _("Value"),
     "account_id": _("Account"),
     "action": _("Order"),
     "amount": _("Amount"),
@@ -268,6 +304,9 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "command": COMMANDS,
     "configuration-state": CONFIGURATION_STATES,
     "job": JOBS,
+    "exception-state": EXCEPTION_STATES,
+    "edit": EDITS,
+    "meter-class": METER_CLASSES,
     "content": CONTENTS,
     "table": TABLES,
     "field": FIELDS,

@@ -233,3 +233,31 @@ async def by_cookie(db: Database, auth: Auth) -> Auth:
     async with db.transaction(SYSTEM) as conn:
         await conn.execute("UPDATE access_token SET kind = 'session'")
     return {"Cookie": f"{SESSION_COOKIE}={auth['Authorization'].removeprefix('Bearer ')}"}
+
+
+async def test_pages_show_findings_and_take_decisions(
+    app_client: httpx.AsyncClient, people: People, owner_db: Database, case: Case
+) -> None:
+    auth = await by_cookie(owner_db, await people.staff("manager", case.project.id))
+    listed = await app_client.get("/meter-exceptions", headers=auth)
+    assert listed.status_code == 200, listed.text
+    assert f"/meter-exceptions/{case.refused}" in listed.text
+    for address in (f"/meters/{case.meter_id}", f"/meters/{case.meter_id}/edits", f"/meters/{case.meter_id}/thresholds",
+                    "/thresholds", "/exceptions?kind=usage", f"/meter-exceptions/{case.spike}"):  # fmt: skip
+        assert (await app_client.get(address, headers=auth)).status_code == 200, address
+    token = app_client.cookies["csrf_token"]
+    cookies = {"Cookie": f"{auth['Cookie']}; csrf_token={token}", "X-CSRF-Token": token}
+    form: dict[str, str | list[str]] = {"decision": "correct", "reason": "typed", "value": "12.5"}
+    answer = await app_client.post(f"/meter-exceptions/{case.refused}", data=form, headers=cookies)
+    assert answer.status_code == 303, answer.text
+    assert await edits(owner_db) == [(1, "set", 12_500)]
+    form = {"decision": "dismiss", "reason": "seen", "ids": [str(case.spike)]}
+    assert (await app_client.post("/meter-exceptions", data=form, headers=cookies)).status_code == 303
+    shown = await app_client.get(f"/meter-exceptions/{case.refused}", headers=auth)
+    assert "12.5" in shown.text and "typed" in shown.text
+    again = await app_client.post(f"/meter-exceptions/{case.refused}/reopen", data={"reason": "no"}, headers=cookies)
+    assert again.status_code == 303
+    settings = {"settings": '{"zero_days": 3}'}
+    answer = await app_client.post(f"/meters/{case.meter_id}/thresholds", data=settings, headers=cookies)
+    assert answer.status_code == 303
+    assert "zero_days" in (await app_client.get(f"/meters/{case.meter_id}/thresholds", headers=auth)).text
