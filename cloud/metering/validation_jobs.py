@@ -1,11 +1,12 @@
 """Work of validation: settling changed usage every minute, what stands each morning, whole periods at bill time."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
-from cloud.metering import settling, standing
+from cloud.kit.periods import local_day, previous_month
+from cloud.metering import period_checks, settling, standing
 
 SETTLE = "metering.settle"
 """Job kind: roll-ups and rules follow usage that changed."""
@@ -14,6 +15,8 @@ VALIDATE_DAYS = "metering.validate-days"
 """Job kind: asks for the judgement of yesterday where it is morning."""
 VALIDATE_STANDING = "metering.validate-standing"
 """Job kind: judges yesterday in one project."""
+VALIDATE_PERIOD = "metering.validate-period"
+"""Job kind: judges one month of one project; payload `month`, a local day in it (missing: the month before)."""
 
 _METERS_AT_ONCE = 2_000
 _MORNINGS = (5, 11, 17)
@@ -47,6 +50,8 @@ async def validate_days(context: JobContext) -> dict[str, object]:
             if now.astimezone(project.zone).hour in _MORNINGS:
                 await enqueue(conn, VALIDATE_STANDING, {}, project_id=project.id, dedupe_key="yesterday")
                 asked += 1
+                if now.astimezone(project.zone).day == 1:
+                    await enqueue(conn, VALIDATE_PERIOD, {}, project_id=project.id, dedupe_key="last month")
     return {"projects": asked}
 
 
@@ -65,10 +70,22 @@ async def validate_standing(context: JobContext) -> dict[str, object]:
         after, meters = chunk[-1], meters + len(chunk)
 
 
+async def validate_period(context: JobContext) -> dict[str, object]:
+    """Judges one month of the job's project."""
+    assert context.project_id is not None
+    async with context.db.transaction(context.asker) as conn:
+        project = await estate.get_project(conn, context.project_id)
+        named = context.payload.get("month")
+        today = local_day(datetime.now(UTC), project.zone)
+        day = date.fromisoformat(str(named)) if named else previous_month(today).start
+        return {"findings": await period_checks.judge_month(conn, project, day)}
+
+
 HANDLERS: dict[str, Handler] = {
     SETTLE: settle,
     VALIDATE_DAYS: validate_days,
     VALIDATE_STANDING: validate_standing,
+    VALIDATE_PERIOD: validate_period,
 }
 
 SCHEDULE: tuple[Scheduled, ...] = (

@@ -18,7 +18,8 @@ async def usage(db: Database, site: Site, days: int, quantity: str, *, until: da
     async with db.transaction(SYSTEM) as conn:
         await conn.execute(
             f"""INSERT INTO store.usage (meter_id, channel, start, length_s, quantity, project_id)
-                SELECT %s, 1, %s + n * interval '1 hour', 3600, {quantity}, %s FROM generate_series(0, %s) n""".encode(),
+                SELECT %s, 1, %s + n * interval '1 hour', 3600, {quantity}, %s
+                FROM generate_series(0, %s) n""".encode(),
             (site.meters[0], until - timedelta(days=days - 1), site.project_id, days * 24 - 1),
         )
 
@@ -29,7 +30,7 @@ async def unit(db: Database, site: Site, since: date | None) -> None:
         await conn.execute(
             """WITH house AS (INSERT INTO building (project_id, code, name) VALUES (%(p)s, 'B', 'B') RETURNING id),
                     flat AS (INSERT INTO unit (project_id, building_id, code, kind)
-                             SELECT %(p)s, id, '101', 'flat' FROM house RETURNING id)
+                             SELECT %(p)s, id, '101', 'residential' FROM house RETURNING id)
                UPDATE meter SET unit_id = flat.id FROM flat WHERE meter.id = %(m)s""",
             {"p": site.project_id, "m": site.meters[0]},
         )
