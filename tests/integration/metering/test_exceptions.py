@@ -8,10 +8,12 @@ import pytest
 
 from cloud.estate.records import Project
 from cloud.identity.guards import SESSION_COOKIE
+from cloud.ingest.writer import Writer
 from cloud.kit.db import SYSTEM, Asker, Database
 from cloud.metering import exceptions
 from cloud.metering import service as metering
 from tests.integration.app import Auth, People, once
+from tests.integration.metering.site import hourly, make_site, message
 
 AT = datetime(2026, 3, 4, 5, tzinfo=UTC)
 API = "/api/v1"
@@ -134,7 +136,8 @@ async def test_values_are_checked(app_client: httpx.AsyncClient, people: People,
     for ids, value in (([case.spike], "1"), ([case.refused], "1000000"), ([case.refused], "0.0001")):
         answer = await decide(app_client, auth, ids=ids, decision="correct", reason="x", value=value)
         assert (answer.status_code, answer.json()["code"]) == (422, "bad-value"), (ids, value)
-    for body in ({"value": "-1"}, {"reason": ""}, {"decision": "maybe"}, {"ids": []}):
+    wrong: list[dict[str, object]] = [{"value": "-1"}, {"reason": ""}, {"decision": "maybe"}, {"ids": []}]
+    for body in wrong:
         whole = {"ids": [case.refused], "decision": "correct", "reason": "x", **body}
         assert (await decide(app_client, auth, **whole)).status_code == 422
 
@@ -233,6 +236,17 @@ async def by_cookie(db: Database, auth: Auth) -> Auth:
     async with db.transaction(SYSTEM) as conn:
         await conn.execute("UPDATE access_token SET kind = 'session'")
     return {"Cookie": f"{SESSION_COOKIE}={auth['Authorization'].removeprefix('Bearer ')}"}
+
+
+async def test_a_second_value_of_a_moment_is_a_finding(worker_db: Database, ingest_db: Database) -> None:
+    site = await make_site(worker_db)
+    writer = Writer(ingest_db)
+    await writer.store([message(1, hourly("m1", 0, [100]))])
+    await writer.store([message(2, hourly("m1", 0, [107])), message(3, hourly("m1", 0, [100]))])
+    await writer.store([message(4, hourly("m1", 0, [107]))])
+    async with worker_db.transaction(SYSTEM) as conn:
+        rows = await (await conn.execute("SELECT meter_id, rule, found, expected FROM meter_exception")).fetchall()
+    assert [tuple(row.values()) for row in rows] == [(site.meters[0], "duplicate", 107, 100)]
 
 
 async def test_pages_show_findings_and_take_decisions(
