@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.kit.errors import InvalidInput
 from cloud.kit.inputs import Id, Input, Instant, ListQuery, PageQuery
@@ -152,17 +152,9 @@ class EditOut(BaseModel):
 
 
 class ThresholdIn(Input):
-    """Settings that differ, of a class of meters in a project or of one meter; without any the usual ones count."""
+    """Settings that differ; without any the usual ones count."""
 
-    meter_class: Annotated[str, Field(max_length=64)] | None = None
-    meter_id: Id | None = None
-    settings: dict[str, Any]
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
-        if (self.meter_class is None) == (self.meter_id is None):
-            raise ValueError("expected meter_class or meter_id")
-        return self
+    settings: Annotated[dict[str, Any], Field(examples=[{"zero_days": 7, "rules": {"spike": "info"}}])]
 
 
 class ThresholdOut(BaseModel):
