@@ -24,7 +24,7 @@ def _blank_is_none(value: object) -> object:
 
 OptionalId = Annotated[int | None, BeforeValidator(_blank_is_none)]
 """An id from a form or a list of choices, where "any" arrives as the empty text."""
-OptionalText = Annotated[str | None, BeforeValidator(_blank_is_none), Field(max_length=100)]
+OptionalText = Annotated[Annotated[str, Field(max_length=100)] | None, BeforeValidator(_blank_is_none)]
 
 
 @dataclass(frozen=True, slots=True)

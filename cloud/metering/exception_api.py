@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
@@ -31,6 +31,7 @@ router = APIRouter()
 Reading = Annotated[Scope, allow("readings.read")]
 Writing = Annotated[Scope, allow("readings.write")]
 Configuring = Annotated[Scope, allow("meters.write")]
+MeterClass = Annotated[str, Path(max_length=64, examples=["water-residential"])]
 
 
 @router.get("/meter-exceptions")
@@ -112,8 +113,10 @@ async def meter_thresholds(scope: Reading, meter_id: Id) -> ThresholdOut:
 
 
 @router.put("/projects/{project_id}/validation-thresholds/{meter_class}")
-async def set_class_thresholds(scope: Configuring, project_id: Id, meter_class: str, body: ThresholdIn) -> ThresholdOut:
-    """Says what differs for a class of meters in a project."""
+async def set_class_thresholds(
+    scope: Configuring, project_id: Id, meter_class: MeterClass, body: ThresholdIn
+) -> ThresholdOut:
+    """Says what differs for all meters of a class in a project."""
     return _threshold(await threshold_overrides.set_of_class(scope.conn, project_id, meter_class, body.settings))
 
 

@@ -152,9 +152,9 @@ class EditOut(BaseModel):
 
 
 class ThresholdIn(Input):
-    """Settings that differ from what counts otherwise; without any the usual ones count."""
+    """Settings that differ; without any the usual ones count."""
 
-    settings: Annotated[dict[str, Any], Field(examples=[{"zero_days": 14}])]
+    settings: Annotated[dict[str, Any], Field(examples=[{"zero_days": 7, "rules": {"spike": "info"}}])]
 
 
 class ThresholdOut(BaseModel):

@@ -20,7 +20,16 @@ from cloud.kit.db import Conn
 from cloud.kit.pages import translator_of
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
-from cloud.metering import apportionment_pages, asset_pages, exchange_pages, leaks, service, supervision_pages
+from cloud.metering import (
+    apportionment_pages,
+    asset_pages,
+    exception_pages,
+    exchange_pages,
+    leaks,
+    service,
+    supervision_pages,
+    threshold_pages,
+)
 from cloud.metering.records import Meter, Step, UsageBar
 from cloud.metering.spans import Span, span
 
@@ -29,6 +38,8 @@ router.include_router(asset_pages.router)
 router.include_router(exchange_pages.router)
 router.include_router(apportionment_pages.router)
 router.include_router(supervision_pages.router)
+router.include_router(exception_pages.router)
+router.include_router(threshold_pages.router)
 
 _READINGS_SHOWN = 25
 

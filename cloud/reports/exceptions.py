@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, LiteralString, get_args
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from cloud.devices import service as devices
 from cloud.devices.records import DeadLetter, ReadingGap, Unclaimed
@@ -13,7 +12,6 @@ from cloud.identity.caller import Caller
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
-from cloud.kit.periods import local_day
 from cloud.reports import repository, work
 from cloud.reports.records import Exceptional
 from cloud.reports.work import Job, JobFilter
@@ -62,9 +60,7 @@ _COMMANDS: LiteralString = """
 """
 
 
-async def attention(
-    conn: Conn, caller: Caller, project_id: int, zone: ZoneInfo, shown: int
-) -> list[Exceptional] | None:
+async def attention(conn: Conn, caller: Caller, project_id: int, shown: int) -> list[Exceptional] | None:
     """The newest `shown` exceptions of the project, those of usage as one; None when `caller` may see no kind."""
     found: list[Exceptional] = []
     open_kinds = kinds(caller, project_id)
@@ -72,12 +68,12 @@ async def attention(
     if not open_kinds and not sees_bills:
         return None
     if "usage" in open_kinds:
-        found += await _newest_usage(conn, project_id, zone)
+        found += await _newest_usage(conn, project_id)
     for kind in open_kinds:
         if kind == "gaps":
             found += (await _gaps(conn, PageRequest(shown), project_id, datetime.now(UTC) - _GAPS_ARE_NEWS)).items
         elif kind not in ("usage", "commands"):
-            found += (await exceptions(conn, PageRequest(shown), kind, project_id, zone)).items
+            found += (await exceptions(conn, PageRequest(shown), kind, project_id)).items
     if sees_bills:
         found += await repository.bill_failures(conn, project_id, shown)
     return sorted(found, key=lambda one: one.at, reverse=True)[:shown]
@@ -88,10 +84,10 @@ def kinds(caller: Caller, project_id: int) -> list[Kind]:
     return [kind for kind in get_args(Kind) if caller.may(PERMISSIONS[kind], project_id)]
 
 
-async def exceptions(conn: Conn, page: PageRequest, kind: Kind, project_id: int, zone: ZoneInfo) -> Page[Exceptional]:
+async def exceptions(conn: Conn, page: PageRequest, kind: Kind, project_id: int) -> Page[Exceptional]:
     """Exceptions of a kind in a project, newest first where they have a time. Raises InvalidInput (cursor)."""
     lists: dict[Kind, Callable[[], Awaitable[Page[Exceptional]]]] = {
-        "usage": lambda: _usage(conn, page, project_id, zone),
+        "usage": lambda: _usage(conn, page, project_id),
         "letters": lambda: _letters(conn, page, project_id),
         "unclaimed": lambda: _unclaimed(conn, page, project_id),
         "gaps": lambda: _gaps(conn, page, project_id),
@@ -101,30 +97,29 @@ async def exceptions(conn: Conn, page: PageRequest, kind: Kind, project_id: int,
     return await lists[kind]()
 
 
-async def _usage(conn: Conn, page: PageRequest, project_id: int, zone: ZoneInfo) -> Page[Exceptional]:
+async def _usage(conn: Conn, page: PageRequest, project_id: int) -> Page[Exceptional]:
     query = {"project_id": project_id, "before": after_id(page, MAX_ID), "limit": page.limit + 1}
     rows = await (await conn.execute(_USAGE, query)).fetchall()
     found = cut(rows, page, lambda row: (row["id"],))
-    return Page([_finding(row, zone) for row in found.items], found.next_cursor)
+    return Page([_finding(row) for row in found.items], found.next_cursor)
 
 
-async def _newest_usage(conn: Conn, project_id: int, zone: ZoneInfo) -> list[Exceptional]:
+async def _newest_usage(conn: Conn, project_id: int) -> list[Exceptional]:
     """One for all: a single meter can bring hundreds, and they must not hide the rest."""
-    newest = (await _usage(conn, PageRequest(1), project_id, zone)).items
+    newest = (await _usage(conn, PageRequest(1), project_id)).items
     if not newest:
         return []
     row = (await (await conn.execute(_COUNT_USAGE, {"project_id": project_id})).fetchall())[0]
     return [replace(newest[0], count=row["count"], href="/exceptions?kind=usage")]
 
 
-def _finding(row: dict[str, Any], zone: ZoneInfo) -> Exceptional:
-    day = local_day(row["from_at"], zone)
+def _finding(row: dict[str, Any]) -> Exceptional:
     return Exceptional(
         "usage",
         row["detected_at"],
         f"{row['meter_code']} {row['place']}".strip(),
         code=row["rule"],
-        href=f"/meters/{row['meter_id']}?step=hour&on={day.isoformat()}",
+        href=f"/meter-exceptions/{row['id']}",
     )
 
 

@@ -45,7 +45,7 @@ async def overview(conn: Conn, caller: Caller, project: Project, now: datetime) 
         consumption=await _consumption(conn, project, now) if caller.may("usage.read", project.id) else [],
         months=await _months(conn, project, now) if caller.may("bills.read", project.id) else [],
         lots=await _lots(conn, project.id) if caller.may("parking.read", project.id) else [],
-        exceptions=await attention(conn, caller, project.id, project.zone, _EXCEPTIONS_SHOWN),
+        exceptions=await attention(conn, caller, project.id, _EXCEPTIONS_SHOWN),
     )
 
 

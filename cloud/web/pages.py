@@ -110,7 +110,7 @@ async def exceptions(
     wanted = page_request(None, cursor, key_length=KEY_LENGTHS[chosen])
     return page.page(
         "reports/exceptions.html",
-        found=await find_exceptions(scope.conn, wanted, chosen, page.project.id, page.project.zone),
+        found=await find_exceptions(scope.conn, wanted, chosen, page.project.id),
         kinds=open_kinds,
         kind=chosen,
     )

@@ -61,6 +61,7 @@ REASONS: Final[Mapping[str, str]] = {
     "leak": _("Water flows in every hour: a leak?"),
     "master-balance": _("Master meter and sub-meters disagree"),
     # What a person asked for and did not get.
+    "already-decided": _("It was decided meanwhile: look at it first"),
     "already-exists": _("Such an entry exists already"),
     "amount-changed": _("The amount due has changed meanwhile: load the page again"),
     "bad-arguments": _("The order has an argument that it does not know"),
@@ -95,6 +96,8 @@ REASONS: Final[Mapping[str, str]] = {
     "bad-validity": _("The time of validity is not possible"),
     "below-last-reading": _("The register read more than that already"),
     "binding-overlap": _("Another binding of this device or this meter is in the way"),
+    "bad-threshold": _("A bound is not possible"),
+    "bad-value": _("The value is not possible for this register"),
     "busy": _("Somebody else is changing the same: try again"),
     "cannot": _("The device cannot do this"),
     "cannot-grant": _("Nobody can give a role with more rights than his own"),
@@ -119,6 +122,7 @@ REASONS: Final[Mapping[str, str]] = {
     "no-command": _("There is no such command"),
     "no-configuration": _("There is no such configuration"),
     "no-device": _("There is no such device"),
+    "no-exception": _("There is no such finding"),
     "no-gateway": _("There is no such gateway"),
     "no-lane": _("There is no such lane"),
     "no-lot": _("There is no such car park"),
@@ -127,6 +131,7 @@ REASONS: Final[Mapping[str, str]] = {
     "no-permission": _("You may not do this"),
     "no-procedure": _("There is no such exchange or removal"),
     "no-project": _("No project is open to you"),
+    "no-reading": _("The meter has no reading of this time"),
     "no-reason": _("A reason is needed"),
     "no-register": _("There is no such register"),
     "no-rule-of-sharing": _("There is no such rule of apportionment"),
@@ -163,9 +168,11 @@ REASONS: Final[Mapping[str, str]] = {
     "same-channel-twice": _("A register was named twice"),
     "same-multiplier": _("The multiplier is the same as before"),
     "seal-removed": _("The seal was taken off before"),
+    "still-open": _("Nothing was decided about it yet"),
     "too-many-attempts": _("Too many attempts: wait a few minutes"),
     "too-slow": _("This took too long: ask for less, or try again later"),
     "unknown-building": _("The project has no such building"),
+    "unknown-class": _("This class of meters is not known"),
     "unknown-person": _("The project has no such person"),
     "unknown-reference": _("Something that was named does not exist here"),
     "unknown-role": _("This role is not known"),
@@ -174,17 +181,10 @@ REASONS: Final[Mapping[str, str]] = {
     "unmatched": _("The stay has no known beginning"),
     "unsupported-media-type": _("The content is of a kind that is not understood here"),
     "versions-overlap": _("Another version of the tariff holds at this time"),
-    "already-decided": _("Somebody decided this finding meanwhile: look at it first"),
-    "bad-threshold": _("A bound of the validation is not possible"),
-    "bad-value": _("The value is not possible here"),
-    "no-exception": _("There is no such finding"),
-    "no-reading": _("The meter has no reading of this time"),
     "no-such-building": _("There is no such building"),
     "no-such-unit": _("There is no such unit"),
-    "still-open": _("Nothing was decided about this finding yet"),
     "too-many-bars": _("So many bars are too much for one answer: choose a larger step or a shorter time"),
     "too-much-usage": _("This is too much for one answer: choose fewer meters or a shorter time"),
-    "unknown-class": _("There is no such class of meters"),
     "ambiguous-time": _("The time happens twice: give it with its offset"),
     "ambiguous-value": _("The number could be read in two ways"),
     "bad-header": _("The first line does not name the columns"),
@@ -249,6 +249,31 @@ JOBS: Final[Mapping[str, str]] = {
     "parking.let-out-waiting": _("Letting out a paid vehicle"),
 }
 
+EXCEPTION_STATES: Final[Mapping[str, str]] = {
+    "open": _("Open"),
+    "accepted": _("Accepted"),
+    "corrected": _("Corrected"),
+    "dismissed": _("Dismissed"),
+}
+
+EDITS: Final[Mapping[str, str]] = {
+    "set": _("Another value instead"),
+    "use": _("Believed all the same"),
+    "ignore": _("Left out"),
+    "original": _("As it was read"),
+}
+
+METER_CLASSES: Final[Mapping[str, str]] = {
+    "electricity-residential": _("Electricity, homes"),
+    "electricity-commercial": _("Electricity, shops and offices"),
+    "electricity-industrial": _("Electricity, works"),
+    "electricity-public": _("Electricity, common parts"),
+    "water-residential": _("Water, homes"),
+    "water-commercial": _("Water, shops and offices"),
+    "water-network": _("Water, mains"),
+    "heat": _("Heat"),
+}
+
 CONTENTS: Final[Mapping[str, str]] = {
     "readings": _("Readings"),
     "passages": _("Passages"),
@@ -300,6 +325,10 @@ TABLES: Final[Mapping[str, str]] = {
 }
 
 FIELDS: Final[Mapping[str, str]] = {
+    "decision": _("Decision"),
+    "ids": _("Findings"),
+    "settings": _("Bounds"),
+    "value": _("Value"),
     "account_id": _("Account"),
     "action": _("Order"),
     "amount": _("Amount"),
@@ -354,6 +383,9 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "command": COMMANDS,
     "configuration-state": CONFIGURATION_STATES,
     "job": JOBS,
+    "exception-state": EXCEPTION_STATES,
+    "edit": EDITS,
+    "meter-class": METER_CLASSES,
     "content": CONTENTS,
     "table": TABLES,
     "field": FIELDS,

@@ -56,6 +56,19 @@ class Site:
         assert row is not None
         return row[0]
 
+    def finding(self, meter_id: int) -> object:
+        """A refused reading of this meter that waits for a decision."""
+        with psycopg.connect(self.owner_dsn) as conn:
+            row = conn.execute(
+                """INSERT INTO meter_exception (project_id, meter_id, channel, rule, from_at, until_at, found)
+                   SELECT project_id, meter_id, channel, 'backward', taken_at, taken_at, value FROM store.reading
+                   WHERE meter_id = %s ORDER BY taken_at DESC OFFSET 30 LIMIT 1
+                   ON CONFLICT (meter_id, channel, rule, from_at) DO UPDATE SET found = excluded.found RETURNING id""",
+                (meter_id,),
+            ).fetchone()
+        assert row is not None
+        return row[0]
+
 
 @pytest.fixture(scope="module")
 def site(server_dsn: str, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:

@@ -38,6 +38,11 @@ def test_every_page_of_staff_renders_without_complaint(
         "exceptions": "/exceptions",
         "exceptions-gaps": "/exceptions?kind=gaps",
         "exceptions-jobs": "/exceptions?kind=jobs",
+        "findings": "/meter-exceptions?state=",
+        "finding": f"/meter-exceptions/{site.finding(estate.meters[0].id)}",
+        "edits": f"/meters/{estate.meters[0].id}/edits",
+        "thresholds": f"/meters/{estate.meters[0].id}/thresholds",
+        "class-thresholds": "/thresholds",
         "audit": "/audit",
     }
     with visiting(browser, site, STAFF, width, height) as visitor:

@@ -8,10 +8,12 @@ import pytest
 
 from cloud.estate.records import Project
 from cloud.identity.guards import SESSION_COOKIE
+from cloud.ingest.writer import Writer
 from cloud.kit.db import SYSTEM, Asker, Database
 from cloud.metering import exceptions
 from cloud.metering import service as metering
 from tests.integration.app import Auth, People, once
+from tests.integration.metering.site import hourly, make_site, message
 
 AT = datetime(2026, 3, 4, 5, tzinfo=UTC)
 API = "/api/v1"
@@ -212,25 +214,68 @@ async def test_what_is_only_informational_blocks_no_bill(owner_db: Database, web
 
 async def test_thresholds_are_set_and_taken_back(app_client: httpx.AsyncClient, people: People, case: Case) -> None:
     auth = await people.staff("manager", case.project.id)
-    address = f"{API}/projects/{case.project.id}/validation-thresholds"
-    body = {"settings": {"zero_days": 7, "rules": {"spike": "off"}}}
-    answer = await app_client.put(f"{address}/electricity-residential", json=body, headers=auth)
-    assert answer.status_code == 200, answer.text
+    of_class = f"{API}/projects/{case.project.id}/validation-thresholds/electricity-residential"
     of_meter = f"{API}/meters/{case.meter_id}/validation-thresholds"
-    answer = await app_client.put(of_meter, json={"settings": {"zero_days": 9}}, headers=auth)
-    in_force = answer.json()["in_force"]
+
+    async def put(address: str, **settings: object) -> dict[str, Any]:
+        answer = await app_client.put(address, json={"settings": settings}, headers=auth)
+        found: dict[str, Any] = answer.json()
+        return found
+
+    await put(of_class, zero_days=7, rules={"spike": "off"})
+    in_force = (await put(of_meter, zero_days=9))["in_force"]
     assert (in_force["zero_days"], in_force["rules"]["spike"]) == (9, "off")
-    await app_client.put(of_meter, json={"settings": {}}, headers=auth)
-    answer = await app_client.get(of_meter, headers=auth)
-    assert (answer.json()["settings"], answer.json()["in_force"]["zero_days"]) == ({}, 7)
-    for wrong, code in (({"zero_days": 0}, "bad-threshold"), ({"no": 1}, "bad-threshold")):
-        answer = await app_client.put(of_meter, json={"settings": wrong}, headers=auth)
-        assert (answer.status_code, answer.json()["code"]) == (422, code)
-    answer = await app_client.put(f"{address}/gas", json={"settings": {}}, headers=auth)
-    assert answer.json()["code"] == "unknown-class"
+    await put(of_meter)
+    found = (await app_client.get(of_meter, headers=auth)).json()
+    assert (found["settings"], found["in_force"]["zero_days"]) == ({}, 7)
+    assert (await put(of_meter, zero_days=0))["code"] == "bad-threshold"
+    assert (await put(of_meter, no=1))["code"] == "bad-threshold"
+    assert (await put(f"{API}/projects/{case.project.id}/validation-thresholds/gas"))["code"] == "unknown-class"
+    viewer = await people.staff("viewer", case.project.id)
+    assert (await app_client.put(of_meter, json={"settings": {}}, headers=viewer)).status_code == 403
 
 
 async def by_cookie(db: Database, auth: Auth) -> Auth:
     async with db.transaction(SYSTEM) as conn:
         await conn.execute("UPDATE access_token SET kind = 'session'")
     return {"Cookie": f"{SESSION_COOKIE}={auth['Authorization'].removeprefix('Bearer ')}"}
+
+
+async def test_a_second_value_of_a_moment_is_a_finding(worker_db: Database, ingest_db: Database) -> None:
+    site = await make_site(worker_db)
+    writer = Writer(ingest_db)
+    await writer.store([message(1, hourly("m1", 0, [100]))])
+    await writer.store([message(2, hourly("m1", 0, [107])), message(3, hourly("m1", 0, [100]))])
+    await writer.store([message(4, hourly("m1", 0, [107]))])
+    async with worker_db.transaction(SYSTEM) as conn:
+        rows = await (await conn.execute("SELECT meter_id, rule, found, expected FROM meter_exception")).fetchall()
+    assert [tuple(row.values()) for row in rows] == [(site.meters[0], "duplicate", 107, 100)]
+
+
+async def test_pages_show_findings_and_take_decisions(
+    app_client: httpx.AsyncClient, people: People, owner_db: Database, case: Case
+) -> None:
+    auth = await by_cookie(owner_db, await people.staff("manager", case.project.id))
+    listed = await app_client.get("/meter-exceptions", headers=auth)
+    assert listed.status_code == 200, listed.text
+    assert f"/meter-exceptions/{case.refused}" in listed.text
+    for address in (f"/meters/{case.meter_id}", f"/meters/{case.meter_id}/edits", f"/meters/{case.meter_id}/thresholds",
+                    "/thresholds", "/exceptions?kind=usage", f"/meter-exceptions/{case.spike}"):  # fmt: skip
+        assert (await app_client.get(address, headers=auth)).status_code == 200, address
+    token = app_client.cookies["csrf_token"]
+    cookies = {"Cookie": f"{auth['Cookie']}; csrf_token={token}", "X-CSRF-Token": token}
+    form: dict[str, str | list[str]] = {"decision": "correct", "reason": "typed", "value": "12.5"}
+    answer = await app_client.post(f"/meter-exceptions/{case.refused}", data=form, headers=cookies)
+    assert answer.status_code == 303, answer.text
+    assert await edits(owner_db) == [(1, "set", 12_500)]
+    form = {"decision": "dismiss", "reason": "seen", "ids": [str(case.spike)]}
+    assert (await app_client.post("/meter-exceptions", data=form, headers=cookies)).status_code == 303
+    shown = await app_client.get(f"/meter-exceptions/{case.refused}", headers=auth)
+    assert "12.5" in shown.text
+    assert "typed" in shown.text
+    again = await app_client.post(f"/meter-exceptions/{case.refused}/reopen", data={"reason": "no"}, headers=cookies)
+    assert again.status_code == 303
+    settings = {"settings": '{"zero_days": 3}'}
+    answer = await app_client.post(f"/meters/{case.meter_id}/thresholds", data=settings, headers=cookies)
+    assert answer.status_code == 303
+    assert "zero_days" in (await app_client.get(f"/meters/{case.meter_id}/thresholds", headers=auth)).text

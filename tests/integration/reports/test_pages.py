@@ -95,7 +95,7 @@ async def test_exceptions_are_shown_kind_by_kind_in_the_readers_words(
     assert "读数倒退" in first
     rest = await _text(app_client, _next_page(first), viewer)
     assert (_rows(first), _rows(rest)) == (50, 9)
-    starts = re.findall(r"(/meters/\d+\?step=hour&amp;on=[\d-]+)", first)
+    starts = re.findall(r"(/meter-exceptions/\d+)", first)
     assert len(starts) == 50
     assert (await app_client.get(starts[0].replace("&amp;", "&"), headers=viewer)).status_code == 200
 
