@@ -245,6 +245,9 @@ JOBS: Final[Mapping[str, str]] = {
     "metering.derive-usage": _("Deriving usage"),
     "metering.maintain": _("Upkeep of the readings"),
     "metering.settle": _("Judging changed usage"),
+    "metering.validate-days": _("Asking for the judgement of yesterday"),
+    "metering.validate-period": _("Judging a month"),
+    "metering.validate-standing": _("Judging yesterday"),
     "metering.refresh-roll-ups": _("Adding up usage"),
     "parking.let-out-waiting": _("Letting out a paid vehicle"),
 }
