@@ -1,4 +1,4 @@
-"""What is judged each morning because nothing changes when nothing comes: V2, V3, V11, V12, V16, and yesterday's days.
+"""What is judged each morning because nothing changes when nothing comes: V3, V11, V12, V16, and yesterday's days.
 
 Findings begin when the state began, so that a state that lasts is one finding whose end moves on.
 """
@@ -21,7 +21,7 @@ from cloud.metering.validation import intervals, readings
 from cloud.metering.validation.segments import Ints, Mask
 from cloud.metering.validation.subjects import Subject, column, weighed
 
-_STANDING: Final[tuple[Rule, ...]] = ("zero", "prolonged-estimate", "clock")
+_STANDING: Final[tuple[Rule, ...]] = ("zero", "prolonged-estimate")
 _OF_THE_DAY: Final[tuple[Rule, ...]] = ("inactive", "configuration")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREVER: Final = 2**42
@@ -35,8 +35,6 @@ _METERS: LiteralString = """
 # The register's own times count from when it was put in; an occupancy from its first local day.
 _STATES: LiteralString = """
     SELECT w.meter_id, (extract(epoch FROM installed.at) * 1000)::bigint AS installed_ms,
-           (extract(epoch FROM early.taken_at) * 1000)::bigint AS early_ms,
-           (extract(epoch FROM early.received_at) * 1000)::bigint AS early_received_ms,
            (extract(epoch FROM living.since::timestamp AT TIME ZONE %(zone)s) * 1000)::bigint AS occupied_ms,
            (extract(epoch FROM real.ends_at) * 1000)::bigint AS real_ms,
            (extract(epoch FROM used.ends_at) * 1000)::bigint AS used_ms,
@@ -45,9 +43,6 @@ _STATES: LiteralString = """
     FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[]) AS w (meter_id, channel)
     JOIN meter m ON m.id = w.meter_id
     CROSS JOIN LATERAL (SELECT min(lower(valid)) AS at FROM meter_register WHERE meter_id = w.meter_id) AS installed
-    LEFT JOIN LATERAL (SELECT taken_at, received_at FROM store.reading r WHERE r.meter_id = w.meter_id
-                       AND r.channel = w.channel AND r.taken_at < installed.at
-                       ORDER BY r.taken_at LIMIT 1) AS early ON true
     LEFT JOIN LATERAL (SELECT min(lower(o.valid)) AS since FROM occupancy o WHERE o.unit_id = m.unit_id
                        AND o.valid @> %(day)s::date) AS living ON true
     LEFT JOIN LATERAL (SELECT start + length_s * interval '1 second' AS ends_at FROM store.usage u
@@ -108,7 +103,7 @@ async def judge(conn: Conn, project: Project, meter_ids: Sequence[int], now: dat
 
 
 def _standing(subjects: Sequence[Subject], rows: Sequence[dict[str, Any]], now_ms: int) -> list[Finding]:
-    """V11, V16 and V2."""
+    """V11 and V16."""
     real = _column(rows, "real_ms", "installed_ms")
     occupied = _column(rows, "occupied_ms")
     # Nobody is blamed for what was not used before the meter was there.
@@ -121,12 +116,9 @@ def _standing(subjects: Sequence[Subject], rows: Sequence[dict[str, Any]], now_m
     late &= weighed(subjects, "prolonged-estimate")
     found = _made(subjects, "zero", zero, used, real, (real - used) // intervals.DAY_MS, zero_days)
     now = np.full(len(rows), now_ms)
-    found += _made(subjects, "prolonged-estimate", late, real, now, (now - real) // intervals.DAY_MS, estimate_days)
-    early, received = _column(rows, "early_ms"), _column(rows, "early_received_ms")
-    installed = _column(rows, "installed_ms")
-    ahead = column(subjects, lambda one: one.thresholds.clock_ahead_s * 1000)
-    wrong = readings.clock(early, received, installed, ahead) & (early > 0) & weighed(subjects, "clock")
-    return found + _made(subjects, "clock", wrong, early, early, early, installed)
+    return found + _made(
+        subjects, "prolonged-estimate", late, real, now, (now - real) // intervals.DAY_MS, estimate_days
+    )
 
 
 def _of_the_day(

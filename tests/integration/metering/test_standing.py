@@ -7,6 +7,7 @@ from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
 from cloud.metering import standing
 from tests.integration.metering.site import Site, make_site
+from tests.integration.metering.test_derivation import derive
 
 DAY = datetime(2026, 1, 31, 16, tzinfo=UTC)
 """The beginning of 2026-02-01 in Shanghai; the morning after is looked from."""
@@ -86,18 +87,23 @@ async def test_usage_in_a_vacant_unit(worker_db: Database) -> None:
     assert await judge(worker_db, site) == [("inactive", DAY, 501, 500)]
 
 
-async def test_a_clock_before_the_installation_and_a_coarse_interval(worker_db: Database) -> None:
+async def test_a_coarse_interval_and_what_the_derivation_told_of_a_clock(worker_db: Database) -> None:
     site = await make_site(worker_db, meters=1)
-    await usage(worker_db, site, 2, "400 + n")
     early = datetime(2019, 1, 1, tzinfo=UTC)
     async with worker_db.transaction(SYSTEM) as conn, conn.cursor() as cursor:
+        taken = (early, early + timedelta(hours=1), *(DAY + n * timedelta(hours=2) for n in range(9)))
         await cursor.executemany(
             "INSERT INTO store.reading (meter_id, channel, taken_at, value, project_id) VALUES (%s, 1, %s, 1, %s)",
-            [
-                (site.meters[0], at, site.project_id)
-                for at in (early, *(DAY + n * timedelta(hours=2) for n in range(9)))
-            ],
+            [(site.meters[0], at, site.project_id) for at in taken],
         )
-    found = await judge(worker_db, site)
-    assert [(rule, at) for rule, at, _, _ in found] == [("clock", early), ("configuration", DAY)]
-    assert found[1][2:] == (7_200, 3_600)
+        await cursor.execute(
+            """INSERT INTO store.dirty_window (meter_id, channel, project_id, from_at, until_at)
+               VALUES (%s, 1, %s, %s, %s)""",
+            (site.meters[0], site.project_id, early, taken[-1]),
+        )
+    await derive(worker_db)
+    found = [one for one in await judge(worker_db, site) if one[0] in ("clock", "configuration")]
+    assert sorted((rule, at) for rule, at, _, _ in found) == [
+        ("clock", early), ("clock", early + timedelta(hours=1)), ("configuration", DAY),
+    ]  # fmt: skip
+    assert [one[2:] for one in found if one[0] == "configuration"] == [(7_200, 3_600)]

@@ -31,17 +31,6 @@ def rows(quantities: list[int], length: int = HOUR, start: int = 0, methods: lis
     )
 
 
-def test_v1_the_same_value_is_dropped_and_another_is_a_revision() -> None:
-    found = readings.duplicate(ints(1, 1, 1, 1, 2), ints(5, 5, 5, 6, 6), ints(7, 7, 8, 8, 9))
-    assert found.same.tolist() == [False, True, False, False, False]
-    assert found.other.tolist() == [False, False, True, False, False]
-
-
-@pytest.mark.parametrize(("taken", "wrong"), [(1_300, False), (1_301, True), (10, False), (9, True)])
-def test_v2_clock(taken: int, wrong: bool) -> None:
-    assert readings.clock(ints(taken), ints(1_000), ints(10), ints(300)).tolist() == [wrong]
-
-
 @pytest.mark.parametrize(
     ("unit", "multiplier", "interval", "wrong"),
     [
@@ -62,28 +51,6 @@ def test_v3_the_interval_is_what_most_readings_keep() -> None:
     taken = ints(0, 900_000, 1_801_000, 9_000_000, 9_900_500, 0, 3_600_000)
     seen = readings.observed_interval_s(ints(0, 0, 0, 0, 0, 1, 1), taken, 3)
     assert seen.tolist() == [900, 0, 0]
-
-
-@pytest.mark.parametrize(("hours", "allowed", "missing"), [(1, 0, []), (2, 0, [1]), (3, 2, []), (4, 2, [3])])
-def test_v4_gap_between_readings(hours: int, allowed: int, missing: list[int]) -> None:
-    taken = ints(0, hours * HOUR)
-    at, slots = readings.gap(ints(0, 0), taken, ints(HOUR, HOUR), ints(allowed, allowed))
-    assert slots.tolist() == missing
-    assert at.tolist() == [0] * len(missing)
-
-
-def test_v4_another_register_is_no_gap() -> None:
-    assert len(readings.gap(ints(0, 1), ints(0, 9 * HOUR), ints(HOUR, HOUR), ints(0, 0))[0]) == 0
-
-
-@pytest.mark.parametrize(("advance", "wrong"), [(1_500, False), (1_501, True)])
-def test_v7_maximum(advance: int, wrong: bool) -> None:
-    assert readings.maximum(ints(advance), ints(HOUR // 2), ints(3_000)).tolist() == [wrong]
-
-
-def test_v7_maximum_from_the_rating() -> None:
-    assert readings.max_energy_per_hour(ints(220, 220), ints(60_000, 60_001), ints(1, 3)).tolist() == [13_200, 39_601]
-    assert readings.max_volume_per_hour(ints(2_500_000, 0), ints(0, 3_125_000)).tolist() == [3_125_000, 3_125_000]
 
 
 @pytest.mark.parametrize(("highest", "flagged"), [(600, False), (601, True)])
@@ -141,11 +108,6 @@ def test_v11_zero() -> None:
 def test_v12_inactive() -> None:
     used = ints(10, 11, 11)
     assert intervals.inactive(used, yes(False, False, True), ints(10, 10, 10)).tolist() == [False, True, False]
-
-
-def test_v13_negative() -> None:
-    found = readings.negative(ints(0, -1, -1), yes(False, False, True))
-    assert found.tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -241,7 +203,6 @@ def test_no_rows_no_findings() -> None:
         intervals.leak(nothing, EDGES, ints()).found,
     ]
     assert [len(found) for found in none] == [0, 0, 0]
-    assert not readings.duplicate(ints(), ints(), ints()).other.any()
 
 
 def test_rows_outside_the_days_are_refused() -> None:
