@@ -1,8 +1,8 @@
 """Whole columns between numpy and PostgreSQL in its binary format: no Python object per row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, LiteralString
+from typing import Any, Final
 
 import numpy as np
 import psycopg
@@ -15,8 +15,6 @@ from psycopg.pq import Format
 _EPOCH_2000_MS: Final = 946_684_800_000
 _COPY_HEAD: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_TAIL: Final = b"\xff\xff"
-_ARRAY_HEAD: Final = 20
-"""Bytes before the elements of an array of one dimension: dimensions, nulls, type, length, first index."""
 
 _OIDS: Final = {"int2": (21, 1005), "int4": (23, 1007), "int8": (20, 1016), "timestamptz": (1184, 1185)}
 _TYPES: Final = {"int2": ">i2", "int4": ">i4", "int8": ">i8", "timestamptz": ">i8"}
@@ -99,37 +97,6 @@ def copy_in(kinds: Sequence[str], columns: Sequence[NDArray[np.int64]]) -> bytes
         rows[f"size{n}"] = np.dtype(_TYPES[kind]).itemsize
         rows[f"value{n}"] = column
     return _COPY_HEAD + rows.tobytes() + _COPY_TAIL
-
-
-def copy_out(kinds: Sequence[str], data: bytes | bytearray) -> list[NDArray[np.int64]]:
-    """The columns of a COPY … TO STDOUT (FORMAT BINARY) without NULLs; times as they are on the wire."""
-    row_type = _row_type(kinds)
-    count = (len(data) - len(_COPY_HEAD) - len(_COPY_TAIL)) // row_type.itemsize
-    rows: NDArray[Any] = np.frombuffer(data, dtype=row_type, offset=len(_COPY_HEAD), count=count)
-    return [rows[f"value{n}"].astype(np.int64) for n in range(len(kinds))]
-
-
-async def read_columns(
-    conn: psycopg.AsyncConnection[Any], statement: LiteralString, query: Mapping[str, object], kinds: Sequence[str]
-) -> list[NDArray[np.int64]]:
-    """The arrays of a statement that answers with one row of them: `SELECT array_agg(a), array_agg(b) FROM …`.
-
-    A COPY hands out one Python object per row, which for a million rows takes longer than the server needs to find
-    them. Times as they are on the wire; no NULLs in the arrays, a NULL instead of one is empty.
-    """
-    async with conn.cursor(binary=True) as cursor:
-        await cursor.execute(statement, query)
-        assert cursor.pgresult is not None
-        raw = [cursor.pgresult.get_value(0, n) for n in range(len(kinds))]
-    return [_from_array(kind, one) for kind, one in zip(kinds, raw, strict=True)]
-
-
-def _from_array(kind: str, raw: bytes | None) -> NDArray[np.int64]:
-    if raw is None:
-        return np.zeros(0, np.int64)
-    elements = np.frombuffer(raw, dtype=[("size", ">i4"), ("value", _TYPES[kind])], offset=_ARRAY_HEAD)
-    values: NDArray[np.int64] = elements["value"].astype(np.int64)
-    return values
 
 
 def _row_type(kinds: Sequence[str]) -> np.dtype[np.void]:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from cloud.estate.records import Project
-from cloud.kit.columns import read_columns
+from cloud.kit.copying import columns_of
 from cloud.kit.db import Conn
 from cloud.kit.periods import day_start
 from cloud.metering import findings
@@ -85,7 +85,7 @@ async def _judge(conn: Conn, project_id: int, days: Sequence[_MeterDay], medium:
         "channels": channels_of(medium),
     }
     kinds = ("int8", "int2", "int2", "int8", "int8", "int8")
-    nth, channel, now, quantity, real, covered_s = await read_columns(conn, sql.CHANNEL_DAYS, query, kinds)
+    nth, channel, now, quantity, real, covered_s = await columns_of(conn, sql.CHANNEL_DAYS, query, kinds)
     keys, where = np.unique((nth << _SHIFT) + channel, return_inverse=True)
     today, earlier = now == 1, now == 0
     size = len(keys)
@@ -129,7 +129,10 @@ def _siblings(days: Sequence[_MeterDay], table: _Table) -> list[Finding]:
     ):
         day = days[nth]
         if day.subject.thresholds.weight("sibling") != "off":
-            found.append(Finding(day.subject.meter_id, channel, "sibling", day.from_ms, day.until_ms, 0, before))
+            subject = day.subject
+            found.append(
+                Finding(subject.project_id, subject.meter_id, channel, "sibling", day.from_ms, day.until_ms, 0, before)
+            )
     return found
 
 
@@ -148,8 +151,8 @@ def _sums(days: Sequence[_MeterDay], table: _Table) -> list[Finding]:
     wrong = np.flatnonzero(judged & intervals.register_sum(total, parts, multiplier, resolution))
     return [
         Finding(
-            days[nth].subject.meter_id, _TOTAL, "register-sum", days[nth].from_ms, days[nth].until_ms,
-            int(parts[nth]), int(total[nth]),
+            days[nth].subject.project_id, days[nth].subject.meter_id, _TOTAL, "register-sum",
+            days[nth].from_ms, days[nth].until_ms, int(parts[nth]), int(total[nth]),
         )
         for nth in wrong.tolist()
         if days[nth].subject.thresholds.weight("register-sum") != "off"

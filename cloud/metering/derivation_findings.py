@@ -12,7 +12,7 @@ from cloud.metering import derivation_sql as sql
 from cloud.metering import settling
 from cloud.metering.bounds import Bounds
 from cloud.metering.derivation_reads import Registers
-from cloud.metering.findings_sql import Finding, Looked, replace_findings
+from cloud.metering.findings import Finding, Looked, replace_findings
 from cloud.metering.judging import BACKWARD, CLOCK, IGNORED, NEGATIVE, RESTART, SPIKE, Epochs
 from cloud.metering.records import Rule
 from cloud.metering.usage import Derived

@@ -1,24 +1,34 @@
-"""What the rules found, put beside what was found before: new findings are added, open ones that no longer hold go."""
+"""What the rules found, put beside what was found before: new findings are added, open ones that no longer hold go.
+
+A rule has one teller: who tells a rule here takes its open findings that are not told again for over.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from cloud.kit.columns import Int2Column, Int8Column, TimeColumn
 from cloud.kit.db import Conn
-from cloud.metering import settling_sql as sql
+from cloud.metering import findings_sql as sql
 from cloud.metering.records import Rule
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding of a rule. Times in ms since 1970."""
+    """What a rule found; times in milliseconds since 1970. See `MeterException`."""
 
+    project_id: int
     meter_id: int
     channel: int
     rule: Rule
     from_ms: int
     until_ms: int
-    found: int
-    expected: int
+    found: int | None = None
+    expected: int | None = None
 
     @property
     def key(self) -> tuple[int, int, str, int]:
@@ -27,12 +37,37 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Looked:
+    """Where the rules looked: findings that begin in [`from_ms`, `until_ms`) of a meter's channel."""
+
+    meter: Ints
+    channel: Ints
+    from_ms: Ints
+    until_ms: Ints
+
+
+@dataclass(frozen=True, slots=True)
 class Judged:
-    """A meter and the time for which rules were asked: [from, until) in ms."""
+    """A meter, with all its channels, and the time for which rules were asked: [from, until) in ms."""
 
     meter_id: int
     from_ms: int
     until_ms: int
+
+
+async def replace_findings(conn: Conn, rules: Sequence[Rule], looked: Looked, found: Sequence[Finding]) -> None:
+    """Makes `found` the findings of these rules where they looked: new ones are open, open ones not in it go."""
+    query = {
+        "meters": Int8Column(looked.meter),
+        "channels": Int2Column(looked.channel),
+        "from": TimeColumn(looked.from_ms),
+        "until": TimeColumn(looked.until_ms),
+        "rules": list(rules),
+        **_columns(found),
+    }
+    await conn.execute(sql.FORGET, query)
+    if found:
+        await conn.execute(sql.KEEP, query)
 
 
 async def keep(
@@ -55,26 +90,29 @@ async def keep(
         "until": [one.until_ms for one in judged],
         "rules": sorted(rules),
     }
-    known = await (await conn.execute(sql.OPEN_FINDINGS, query)).fetchall()
+    known = await (await conn.execute(sql.OPEN, query)).fetchall()
     still = {one.key for one in findings} | set(unsure)
     gone = [row["id"] for row in known if (row["meter_id"], row["channel"], row["rule"], row["from_ms"]) not in still]
     changed = 0
     if gone:
         changed += (await conn.execute(sql.GONE, {"ids": gone})).rowcount
     if findings:
-        changed += await _write(conn, project_id, findings)
+        changed += (await conn.execute(sql.KEEP, _columns(findings))).rowcount
     return changed
 
 
-async def _write(conn: Conn, project_id: int, findings: Sequence[Finding]) -> int:
-    query = {
-        "project_id": project_id,
-        "meters": [one.meter_id for one in findings],
-        "channels": [one.channel for one in findings],
-        "rules": [one.rule for one in findings],
-        "from": [one.from_ms for one in findings],
-        "until": [one.until_ms for one in findings],
-        "found": [one.found for one in findings],
-        "expected": [one.expected for one in findings],
+def _columns(found: Sequence[Finding]) -> dict[str, object]:
+    return {
+        "found_projects": Int8Column(_column([one.project_id for one in found])),
+        "found_meters": Int8Column(_column([one.meter_id for one in found])),
+        "found_channels": Int2Column(_column([one.channel for one in found])),
+        "found_rules": [one.rule for one in found],
+        "found_from": TimeColumn(_column([one.from_ms for one in found])),
+        "found_until": TimeColumn(_column([one.until_ms for one in found])),
+        "values": [one.found for one in found],
+        "expected": [one.expected for one in found],
     }
-    return (await conn.execute(sql.KEEP, query)).rowcount
+
+
+def _column(values: Sequence[int]) -> Ints:
+    return np.array(values, np.int64)

@@ -96,4 +96,4 @@ def _unbalanced(
 
 
 def _finding(subject: Subject, rule: Rule, start_ms: int, end_ms: int, found: int, expected: int) -> Finding:
-    return Finding(subject.meter_id, subject.channel, rule, start_ms, end_ms, found, expected)
+    return Finding(subject.project_id, subject.meter_id, subject.channel, rule, start_ms, end_ms, found, expected)

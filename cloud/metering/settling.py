@@ -15,7 +15,8 @@ import numpy as np
 
 from cloud.estate import service as estate
 from cloud.estate.records import Project
-from cloud.kit.columns import from_wire_time, read_columns
+from cloud.kit.columns import from_wire_time
+from cloud.kit.copying import columns_of
 from cloud.kit.db import Conn
 from cloud.kit.periods import day_start, local_day
 from cloud.metering import channel_days, findings
@@ -147,7 +148,7 @@ def _findings(found: Found, rule: Rule, subjects: Sequence[Subject], first: Ints
     inside = found.where((found.from_ms >= first[found.which]) & (found.from_ms < until[found.which]))
     columns = (inside.which, inside.from_ms, inside.until_ms, inside.found, inside.expected)
     return [
-        Finding(subjects[which].meter_id, subjects[which].channel, rule, *rest)
+        Finding(subjects[which].project_id, subjects[which].meter_id, subjects[which].channel, rule, *rest)
         for which, *rest in zip(*(column.tolist() for column in columns), strict=True)
     ]
 
@@ -168,7 +169,7 @@ async def _load_rows(conn: Conn, subjects: Sequence[Subject], low: Ints, until: 
         "low": _EPOCH + timedelta(milliseconds=int(low.min())),
         "high": _EPOCH + timedelta(milliseconds=int(until.max())),
     }
-    which, start, length, quantity, method = await read_columns(conn, sql.ROWS, query, _ROW_KINDS)
+    which, start, length, quantity, method = await columns_of(conn, sql.ROWS, query, _ROW_KINDS)
     order = np.argsort((which << _TIME_BITS) + from_wire_time(start), kind="stable")
     columns = (which, from_wire_time(start), length * 1000, quantity, method)
     return Rows.of(*(column[order] for column in columns))
@@ -191,6 +192,7 @@ async def load_subjects(conn: Conn, project_id: int, meter_ids: Collection[int])
         own = row["of_meter"]
         subjects.append(
             Subject(
+                project_id,
                 row["id"],
                 row["medium"],
                 row["interval_s"],

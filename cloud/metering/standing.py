@@ -10,7 +10,8 @@ from typing import Any, Final, LiteralString
 import numpy as np
 
 from cloud.estate.records import Project
-from cloud.kit.columns import from_wire_time, read_columns
+from cloud.kit.columns import from_wire_time
+from cloud.kit.copying import columns_of
 from cloud.kit.db import Conn
 from cloud.kit.periods import day_start, local_day
 from cloud.metering import findings, settling
@@ -60,10 +61,11 @@ _STATES: LiteralString = """
     ORDER BY w.meter_id
 """
 _TIMES: LiteralString = """
-    SELECT array_agg(nth - 1 ORDER BY nth, taken_at), array_agg(taken_at ORDER BY nth, taken_at)
+    SELECT nth - 1, taken_at
     FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[]) WITH ORDINALITY AS w (meter_id, channel, nth)
     JOIN store.reading r ON r.meter_id = w.meter_id AND r.channel = w.channel
      AND r.taken_at >= %(from)s AND r.taken_at < %(until)s
+    ORDER BY nth, taken_at
 """
 
 
@@ -93,7 +95,7 @@ async def judge(conn: Conn, project: Project, meter_ids: Sequence[int], now: dat
         "oldest": now - _LONGEST,
     }
     rows = await (await conn.execute(_STATES, query)).fetchall()
-    which, taken = await read_columns(conn, _TIMES, query, ("int8", "timestamptz"))
+    which, taken = await columns_of(conn, _TIMES, query, ("int8", "timestamptz"))
     standing = _standing(subjects, rows, _ms(end))
     of_the_day = _of_the_day(subjects, rows, (which, from_wire_time(taken)), _ms(start), _ms(end))
     ever = [Judged(one.meter_id, 0, _FOREVER) for one in subjects]
@@ -148,7 +150,14 @@ def _made(
 ) -> list[Finding]:
     return [
         Finding(
-            subjects[n].meter_id, subjects[n].channel, rule, int(start[n]), int(end[n]), int(found[n]), int(expected[n])
+            subjects[n].project_id,
+            subjects[n].meter_id,
+            subjects[n].channel,
+            rule,
+            int(start[n]),
+            int(end[n]),
+            int(found[n]),
+            int(expected[n]),
         )
         for n in np.flatnonzero(chosen).tolist()
     ]

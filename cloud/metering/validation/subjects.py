@@ -19,6 +19,7 @@ INTERVAL_RULES: Final[tuple[Rule, ...]] = ("spike", "frozen", "leak")
 class Subject:
     """The billed register of one meter, and what it is judged by."""
 
+    project_id: int
     meter_id: int
     medium: Medium
     interval_s: int
