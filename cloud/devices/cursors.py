@@ -40,10 +40,5 @@ def after_texts(page: PageRequest, count: int) -> tuple[int, tuple[str, ...]]:
     return number, tuple(map(str, texts))
 
 
-def in_ms(at: datetime) -> int:
-    """Milliseconds since 1970."""
-    return (at - _EPOCH) // timedelta(milliseconds=1)
-
-
 def _bad() -> InvalidInput:
     return InvalidInput("bad-cursor", "expected the next_cursor of an earlier answer", field="cursor")

@@ -19,10 +19,10 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from cloud.devices import configurations, orders
-from cloud.devices.cursors import in_ms
 from cloud.devices.records import Command, Configuration
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Conn, Database
+from cloud.kit.periods import in_ms
 from cloud.kit.security import Keys
 from gateway.contract import WIRE_VERSION, codec, topics
 from gateway.contract.configuration import Configuration as WireConfiguration

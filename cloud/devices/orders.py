@@ -8,10 +8,11 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from cloud.devices.cursors import after_time_and_id, in_ms
+from cloud.devices.cursors import after_time_and_id
 from cloud.devices.records import Command, CommandFilter
 from cloud.kit.db import Conn
 from cloud.kit.paging import Page, PageRequest, cut
+from cloud.kit.periods import in_ms
 from gateway.contract.messages import CommandResult
 
 CHANNEL = "gm_command"

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Period:
@@ -39,6 +41,11 @@ def day_start(day: date, zone: ZoneInfo) -> datetime:
     """The instant (UTC) at which the local day begins: midnight, or the first instant after it where clocks jump."""
     local = datetime.combine(day, time(), zone)
     return local.astimezone(UTC)
+
+
+def in_ms(instant: datetime) -> int:
+    """Milliseconds from 1970 to `instant` (timezone-aware)."""
+    return (instant - _EPOCH) // timedelta(milliseconds=1)
 
 
 def local_day(instant: datetime, zone: ZoneInfo) -> date:

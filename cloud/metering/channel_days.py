@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Final
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from cloud.estate.records import Project
 from cloud.kit.copying import columns_of
 from cloud.kit.db import Conn
-from cloud.kit.periods import day_start
+from cloud.kit.periods import day_start, in_ms
 from cloud.metering import findings
 from cloud.metering import settling_sql as sql
 from cloud.metering.findings import Finding, Judged
@@ -29,7 +29,6 @@ _PERIODS: Final = tuple(
 )
 _HEAT: Final = {BY_CODE["heat_total"].number, BY_CODE["cooling_total"].number}
 _DAYS_AT_ONCE: Final = 20_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHIFT: Final = 16
 
 
@@ -48,7 +47,7 @@ async def judge(conn: Conn, project: Project, spans: Sequence[tuple[Subject, dat
 
     def start(day: date) -> int:
         if day not in starts:
-            starts[day] = (day_start(day, project.zone) - _EPOCH) // timedelta(milliseconds=1)
+            starts[day] = in_ms(day_start(day, project.zone))
         return starts[day]
 
     one_day = timedelta(days=1)

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
-from cloud.kit.periods import day_start, local_day
+from cloud.kit.periods import day_start, in_ms, local_day
 from cloud.metering import repository
 from cloud.metering.estimation import HISTORY_DAYS, History, estimate_open
 from cloud.metering.local_days import Slots, slots
@@ -75,18 +75,18 @@ def _slots_of(hole: Hole, meter: Meter, zone: ZoneInfo) -> Slots:
     start, end = hole
     if meter.interval_s == 86_400:
         first, last = local_day(start, zone), local_day(end - timedelta(milliseconds=1), zone)
-        inner = [_ms(day_start(first + timedelta(days=n), zone)) for n in range(1, (last - first).days + 1)]
-        starts = np.array([_ms(start), *inner], np.int64)
+        inner = [in_ms(day_start(first + timedelta(days=n), zone)) for n in range(1, (last - first).days + 1)]
+        starts = np.array([in_ms(start), *inner], np.int64)
     else:
-        starts = np.arange(_ms(start), _ms(end), meter.interval_s * 1000, dtype=np.int64)
-    return slots(starts, np.diff(starts, append=_ms(end)), zone)
+        starts = np.arange(in_ms(start), in_ms(end), meter.interval_s * 1000, dtype=np.int64)
+    return slots(starts, np.diff(starts, append=in_ms(end)), zone)
 
 
 def _history(rows: Sequence[UsageRow], meter: Meter, zone: ZoneInfo) -> History:
     """Measured rows of the meter's interval."""
     day = meter.interval_s == 86_400
     used = [row for row in rows if row.method in _MEASURED and (day or row.length_s == meter.interval_s)]
-    starts = np.array([_ms(row.start) for row in used], np.int64)
+    starts = np.array([in_ms(row.start) for row in used], np.int64)
     lengths = np.array([row.length_s * 1000 for row in used], np.int64)
     return History(slots(starts, lengths, zone), np.array([row.quantity for row in used], np.int64))
 
@@ -100,7 +100,7 @@ def _part(row: UsageRow, start: datetime, end: datetime) -> int:
     length = row.length_s * 1000
 
     def until(at: datetime) -> int:
-        passed = min(max(_ms(at) - _ms(row.start), 0), length)
+        passed = min(max(in_ms(at) - in_ms(row.start), 0), length)
         return (2 * row.quantity * passed + length) // (2 * length)
 
     return until(end) - until(start)
@@ -108,7 +108,3 @@ def _part(row: UsageRow, start: datetime, end: datetime) -> int:
 
 def _end(row: UsageRow) -> datetime:
     return row.start + timedelta(seconds=row.length_s)
-
-
-def _ms(at: datetime) -> int:
-    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from cloud.devices import service as devices
 from cloud.devices.inbox import UnclaimedPlace
 from cloud.devices.records import Binding
 from cloud.kit.db import Conn
+from cloud.kit.periods import in_ms
 from cloud.metering.records import StoreResult
 from cloud.metering.storing import Ints, Rows, store_rows
 from gateway.contract.messages import Point, Quality
@@ -20,7 +20,6 @@ from gateway.contract.quantities import BY_CODE
 FUTURE_MS = 5 * 60 * 1000
 """How far ahead of its receipt a reading may be stamped."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNCLAIMED_KEY = ("gateway_code", "device_code", "channel_code", "taken_at", "value")
 
 _KEY_SHIFT = 43
@@ -229,5 +228,4 @@ async def claim_readings(conn: Conn, project_id: int, after: UnclaimedPlace, lim
 
 
 def _point(row: dict[str, Any]) -> Point:
-    taken_ms = (row["taken_at"] - _EPOCH) // timedelta(milliseconds=1)
-    return Point(row["device_code"], row["channel_code"], taken_ms, row["value"], row["quality"])
+    return Point(row["device_code"], row["channel_code"], in_ms(row["taken_at"]), row["value"], row["quality"])

@@ -1,14 +1,14 @@
 """Judges whole months at bill time: V9 high/low against last year or the month before, V18 balance of master meters."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Final, LiteralString
 
 import numpy as np
 
 from cloud.estate.records import Project
 from cloud.kit.db import Conn
-from cloud.kit.periods import Period, month_of, previous_month
+from cloud.kit.periods import Period, in_ms, month_of, previous_month
 from cloud.metering import findings, service, settling
 from cloud.metering.findings import Finding, Judged
 from cloud.metering.records import Rule
@@ -18,7 +18,6 @@ from cloud.metering.validation.segments import Ints
 from cloud.metering.validation.subjects import Subject, column, weighed
 
 _RULES: Final[tuple[Rule, ...]] = ("high-low", "master-balance")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _METERS: LiteralString = """
     SELECT id, parent_id, medium FROM meter
@@ -44,7 +43,7 @@ async def judge_month(conn: Conn, project: Project, day: date) -> int:
         await _average(conn, project, subjects, last_year),
         await _average(conn, project, subjects, previous_month(month.start)),
     )
-    start_ms, end_ms = ((at - _EPOCH) // timedelta(milliseconds=1) for at in month.instants(project.zone))
+    start_ms, end_ms = (in_ms(at) for at in month.instants(project.zone))
     low = column(subjects, lambda one: one.thresholds.high_low_low_permille)
     high = column(subjects, lambda one: one.thresholds.high_low_high_permille)
     floor = column(subjects, lambda one: one.thresholds.high_low_floor)

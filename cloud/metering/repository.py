@@ -7,9 +7,10 @@ from typing import LiteralString
 
 import orjson
 
-from cloud.devices.cursors import after_number, in_ms
+from cloud.devices.cursors import after_number
 from cloud.kit.db import Conn
 from cloud.kit.paging import Page, PageRequest, cut
+from cloud.kit.periods import in_ms
 from cloud.metering.records import (
     BoundaryReading,
     Medium,

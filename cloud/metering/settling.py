@@ -18,7 +18,7 @@ from cloud.estate.records import Project
 from cloud.kit.columns import from_wire_time
 from cloud.kit.copying import columns_of
 from cloud.kit.db import Conn
-from cloud.kit.periods import day_start, local_day
+from cloud.kit.periods import day_start, in_ms, local_day
 from cloud.metering import channel_days, findings
 from cloud.metering import settling_sql as sql
 from cloud.metering.findings import Finding, Judged
@@ -157,7 +157,7 @@ def _day_edges(first: date, last: date, project: Project) -> Ints:
     """Instants at which the local days from `first` to `last` begin, and the end of the last, in ms."""
     days = (last - first).days + 2
     starts = [day_start(first + timedelta(days=n), project.zone) for n in range(days)]
-    return np.array([(start - _EPOCH) // timedelta(milliseconds=1) for start in starts], np.int64)
+    return np.array([in_ms(start) for start in starts], np.int64)
 
 
 async def _load_rows(conn: Conn, subjects: Sequence[Subject], low: Ints, until: Ints) -> Rows:

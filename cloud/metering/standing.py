@@ -4,7 +4,7 @@ Findings begin when the state began, so that a state that lasts is one finding w
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString
 
 import numpy as np
@@ -13,7 +13,7 @@ from cloud.estate.records import Project
 from cloud.kit.columns import from_wire_time
 from cloud.kit.copying import columns_of
 from cloud.kit.db import Conn
-from cloud.kit.periods import day_start, local_day
+from cloud.kit.periods import day_start, in_ms, local_day
 from cloud.metering import findings, settling
 from cloud.metering.findings import Finding, Judged
 from cloud.metering.records import Rule
@@ -24,7 +24,6 @@ from cloud.metering.validation.subjects import Subject, column, weighed
 
 _STANDING: Final[tuple[Rule, ...]] = ("zero", "prolonged-estimate")
 _OF_THE_DAY: Final[tuple[Rule, ...]] = ("inactive", "configuration")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREVER: Final = 2**42
 _LONGEST: Final = timedelta(days=400)
 """So far back the last usage is looked for."""
@@ -96,10 +95,10 @@ async def judge(conn: Conn, project: Project, meter_ids: Sequence[int], now: dat
     }
     rows = await (await conn.execute(_STATES, query)).fetchall()
     which, taken = await columns_of(conn, _TIMES, query, ("int8", "timestamptz"))
-    standing = _standing(subjects, rows, _ms(end))
-    of_the_day = _of_the_day(subjects, rows, (which, from_wire_time(taken)), _ms(start), _ms(end))
+    standing = _standing(subjects, rows, in_ms(end))
+    of_the_day = _of_the_day(subjects, rows, (which, from_wire_time(taken)), in_ms(start), in_ms(end))
     ever = [Judged(one.meter_id, 0, _FOREVER) for one in subjects]
-    day = [Judged(one.meter_id, _ms(start), _ms(end)) for one in subjects]
+    day = [Judged(one.meter_id, in_ms(start), in_ms(end)) for one in subjects]
     changed += await findings.keep(conn, project.id, ever, _STANDING, standing)
     return changed + await findings.keep(conn, project.id, day, _OF_THE_DAY, of_the_day)
 
@@ -168,7 +167,3 @@ def _column(rows: Sequence[dict[str, Any]], name: str, otherwise: str = "") -> I
     return np.array(
         [row[name] if row[name] is not None else row[otherwise] if otherwise else 0 for row in rows], np.int64
     )
-
-
-def _ms(at: datetime) -> int:
-    return (at - _EPOCH) // timedelta(milliseconds=1)

@@ -6,10 +6,10 @@ from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
-from cloud.devices.cursors import in_ms
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
+from cloud.kit.periods import in_ms
 from cloud.parking.models import ParkingRule
 from cloud.parking.records import (
     Lane,
