@@ -18,6 +18,7 @@ import numpy as np
 
 from cloud.kit.columns import Int2Column, Int8Column, TimeColumn
 from cloud.kit.db import Conn
+from cloud.kit.locks import try_lock
 from cloud.metering import derivation_sql as sql
 from cloud.metering.bounds import BEGINNING, END, Bounds, bound
 from cloud.metering.derivation_findings import write_findings
@@ -71,8 +72,7 @@ async def kept_from_ms(conn: Conn) -> int:
 
 async def lock_meters(conn: Conn, meter_ids: Sequence[int]) -> list[int]:
     """Those of the meters that no other worker derives now; ours until the transaction ends."""
-    rows = await (await conn.execute(sql.LOCK, {"ids": list(meter_ids), "space": _LOCK_SPACE})).fetchall()
-    return [row["id"] for row in rows]
+    return await try_lock(conn, _LOCK_SPACE, meter_ids)
 
 
 async def take_registers(conn: Conn, meter_ids: Sequence[int], zones: Mapping[int, ZoneInfo]) -> Registers:

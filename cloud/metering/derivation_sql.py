@@ -18,9 +18,6 @@ DIRTY_METERS: LiteralString = """
     ) AS waiting WHERE before < %(days)s ORDER BY meter_id
 """
 COUNT_DIRTY: LiteralString = "SELECT count(DISTINCT meter_id) AS meters FROM store.dirty_window"
-LOCK: LiteralString = """
-    SELECT id FROM unnest(%(ids)s::bigint[]) AS id WHERE pg_try_advisory_xact_lock(%(space)s + id)
-"""
 # Windows may reach to infinity, as the life of a register does.
 TAKE: LiteralString = """
     WITH taken AS (DELETE FROM store.dirty_window WHERE meter_id = ANY (%(ids)s)

@@ -18,6 +18,7 @@ from cloud.estate.records import Project
 from cloud.kit.columns import from_wire_time
 from cloud.kit.copying import columns_of
 from cloud.kit.db import Conn
+from cloud.kit.locks import try_lock
 from cloud.kit.periods import day_start, in_ms, local_day
 from cloud.metering import channel_days, findings
 from cloud.metering import settling_sql as sql
@@ -57,8 +58,7 @@ async def changed_meters(conn: Conn, after: int, limit: int) -> list[int]:
 
 async def take(conn: Conn, meter_ids: Sequence[int]) -> list[ChangedSpan]:
     """Takes what changed of these meters out of the queue, but for those that another worker settles now."""
-    query = {"ids": list(meter_ids), "space": _LOCK_SPACE}
-    free = [row["id"] for row in await (await conn.execute(sql.LOCK, query)).fetchall()]
+    free = await try_lock(conn, _LOCK_SPACE, meter_ids)
     rows = await (await conn.execute(sql.TAKE, {"ids": free})).fetchall()
     return [ChangedSpan(**row) for row in rows]
 

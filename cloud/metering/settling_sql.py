@@ -5,9 +5,6 @@ from typing import LiteralString
 CHANGED_METERS: LiteralString = """
     SELECT DISTINCT meter_id FROM store.changed_usage WHERE meter_id > %(after)s ORDER BY meter_id LIMIT %(limit)s
 """
-LOCK: LiteralString = """
-    SELECT id FROM unnest(%(ids)s::bigint[]) AS id WHERE pg_try_advisory_xact_lock(%(space)s + id)
-"""
 TAKE: LiteralString = """
     WITH taken AS (DELETE FROM store.changed_usage WHERE meter_id = ANY (%(ids)s)
                    RETURNING project_id, meter_id, channel, from_at, until_at)

@@ -1,0 +1,16 @@
+"""Advisory locks on things by number, so that several workers share work without waiting for each other."""
+
+from collections.abc import Sequence
+from typing import LiteralString
+
+from cloud.kit.db import Conn
+
+_TRY: LiteralString = """
+    SELECT id FROM unnest(%(ids)s::bigint[]) AS id WHERE pg_try_advisory_xact_lock(%(space)s + id)
+"""
+
+
+async def try_lock(conn: Conn, space: int, ids: Sequence[int]) -> list[int]:
+    """Those of `ids` that nobody else holds in this space; ours until the transaction ends."""
+    rows = await (await conn.execute(_TRY, {"ids": list(ids), "space": space})).fetchall()
+    return [row["id"] for row in rows]
