@@ -10,20 +10,23 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from cloud.billing import repository
-from cloud.billing.pieces import Piece, Unbillable, pieces, whole_months
+from cloud.billing.pieces import Piece, Unbillable, pieces
 from cloud.billing.records import Charged, Uncharged
 from cloud.estate import service as estate
 from cloud.estate.records import Project
 from cloud.kit.db import Conn
+from cloud.kit.money import minor_digits
 from cloud.kit.periods import Period, day_start
 from cloud.metering import service as metering
 from cloud.metering.advances import Counter
 from cloud.metering.records import BoundaryReading, Meter, UsageTotal
 from cloud.metering.service import UsageKey
 from cloud.tariffs import service as tariffs
+from cloud.tariffs.columns import Usages
 from cloud.tariffs.explain import Line, exact, explain, total
-from cloud.tariffs.plan import plan
-from cloud.tariffs.rating import Usages, rate_batch
+from cloud.tariffs.models import places
+from cloud.tariffs.plan import AREA_EXPONENT, plan
+from cloud.tariffs.rating import rate_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ class _Drafting:
         return (meter.id, meter.main_channel.number, *stretch.instants(self._project.zone))
 
     def _rate_round(self, one_round: Sequence[Piece]) -> None:
-        by_version: dict[int, list[tuple[Piece, Metered | None]]] = defaultdict(list)
+        alike: dict[tuple[int, str | None], list[tuple[Piece, Metered | None]]] = defaultdict(list)
         for piece in one_round:
             try:
                 self._check_fee_basis(piece)
@@ -162,8 +165,8 @@ class _Drafting:
             except Unbillable as reason:
                 self._failures.setdefault(piece.agreement.account_id, reason)
             else:
-                by_version[piece.version.id].append((piece, metered))
-        for group in by_version.values():
+                alike[piece.version.id, piece.season].append((piece, metered))
+        for group in alike.values():
             for rated in self._rate(group):
                 agreement = rated.piece.agreement
                 self._rated[agreement.account_id].append(rated)
@@ -176,6 +179,9 @@ class _Drafting:
         content = piece.version.content
         if content.currency != self._project.currency:
             raise Unbillable("other-currency", f"{piece.agreement.service}: the tariff is in {content.currency}")
+        for part in content.components:
+            if part.kind in ("demand", "capacity", "power_factor"):
+                raise Unbillable("basis-unknown", f"{piece.agreement.service}: {part.code} has no {part.kind} to go by")
         if any(part.kind == "area" for part in content.components) and self._area(piece) <= 0:
             raise Unbillable("missing-area", f"{piece.agreement.service}: the unit has no billed area")
 
@@ -243,20 +249,27 @@ class _Drafting:
         ]
 
     def _rate(self, group: Sequence[tuple[Piece, Metered | None]]) -> Iterable[RatedPiece]:
-        """All pieces of one tariff version at once."""
-        prepared = plan(group[0][0].version.content)
+        """All pieces of one tariff version and season at once."""
+        content = group[0][0].version.content
+        minor = Decimal(1).scaleb(-minor_digits(content.currency))
         carries = [
-            sum((charged.exact_amount for charged in self._earlier(piece)), Decimal(0))
-            % Decimal(1).scaleb(-prepared.digits)
-            for piece, _ in group
+            sum((charged.exact_amount for charged in self._earlier(piece)), Decimal(0)) % minor for piece, _ in group
         ]
+        prepared = plan(content, group[0][0].season, max(map(places, carries)))
+        parts = [piece.window_parts for piece, _ in group]
         usages = Usages(
-            quantity=[[metered.quantity for _, metered in group if metered]] if prepared.content.energy else [],
+            quantity=[[metered.quantity for _, metered in group if metered]] if content.energy else [],
             before=[metered.before if metered else 0 for _, metered in group],
-            persons=[self._household(piece) for piece, _ in group],
-            area=[int(self._area(piece).scaleb(2)) for piece, _ in group],
+            steps=[
+                prepared.household_steps(self._household(piece)) * covered
+                for (piece, _), (covered, _) in zip(group, parts, strict=True)
+            ],
+            covered=[covered for covered, _ in parts],
+            whole=[whole for _, whole in parts],
+            area=[int(self._area(piece).scaleb(AREA_EXPONENT)) for piece, _ in group],
             days=[piece.period.days for piece, _ in group],
-            months=[_months(piece) for piece, _ in group],
+            months=[piece.months for piece, _ in group],
+            begun=[piece.begun_months for piece, _ in group],
             carry=[int(carry.scaleb(prepared.places)) for carry in carries],
         )
         rated = rate_batch(prepared, usages, len(group))
@@ -282,13 +295,6 @@ class _Drafting:
     def _area(self, piece: Piece) -> Decimal:
         unit = self._units.get(self._unit_id(piece) or 0)
         return unit.area if unit is not None and unit.area is not None else Decimal(0)
-
-
-def _months(piece: Piece) -> int:
-    """Whole calendar months of the piece; 0 where no component asks for them."""
-    if any(part.kind != "energy" and part.per == "month" for part in piece.version.content.components):
-        return whole_months(piece.period)
-    return 0
 
 
 def reading_inputs(reading: BoundaryReading) -> dict[str, datetime | int]:

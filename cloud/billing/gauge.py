@@ -11,7 +11,6 @@ from cloud.kit.money import from_minor
 from cloud.kit.periods import day_start, local_day, month_of
 from cloud.metering import service as metering
 from cloud.tariffs import service as tariffs
-from cloud.tariffs.models import ALL, TariffContent
 from cloud.tariffs.plan import Plan, plan
 
 
@@ -38,7 +37,7 @@ async def _gauge(conn: Conn, agreement: Agreement, meter_id: int, now: datetime)
     usage = await metering.usage_between(conn, meter_id, meter.main_channel.number, since, now)
     unit_id = agreement.unit_id or meter.unit_id
     persons = await estate.household_persons(conn, [unit_id] if unit_id is not None else [], today)
-    prepared = plan(version.content)
+    prepared = plan(version.content, version.content.season_on(today))
     tiers = _bands(prepared, persons.get(unit_id or 0, 0))
     used = from_minor(usage.quantity, prepared.exponent)
     here = next(band for band in tiers if band.upper is None or used <= band.upper)
@@ -58,14 +57,24 @@ async def _gauge(conn: Conn, agreement: Agreement, meter_id: int, now: datetime)
 
 
 def _bands(prepared: Plan, persons: int) -> tuple[TierBand, ...]:
-    uppers: list[Decimal | None] = [from_minor(bound, prepared.exponent) for bound in prepared.bounds_for(persons)]
+    uppers: list[Decimal | None] = [
+        from_minor(bound, prepared.exponent) for bound in prepared.bounds_for(prepared.household_steps(persons))
+    ]
     return tuple(
-        TierBand(tier + 1, upper, _price(prepared.content, tier)) for tier, upper in enumerate([*uppers, None])
+        TierBand(tier + prepared.first_tier, upper, _price(prepared, tier))
+        for tier, upper in enumerate([*uppers, None])
     )
 
 
-def _price(content: TariffContent, tier: int) -> Decimal | None:
-    """Price of a unit in a tier, all components together; None when it depends on the time of use."""
-    if content.periods is not None:
+def _price(prepared: Plan, tier: int) -> Decimal | None:
+    """Price of a unit in a tier, all components together; None when it depends on the time of use or on packages."""
+    if prepared.content.periods is not None or prepared.package is not None:
         return None
-    return sum((part.prices[ALL][tier] for part in content.energy), Decimal(0))
+    slots = [slot for slot in prepared.slots if slot.kind == "usage" and slot.tier == tier and not slot.single]
+    return sum(
+        (
+            from_minor(slot.price * slot.times, prepared.price_places + slot.exponent - prepared.exponent)
+            for slot in slots
+        ),
+        Decimal(0),
+    )

@@ -1,12 +1,13 @@
-"""Cuts what is to be charged into pieces with one tariff version and one tier window each."""
+"""Cuts what is to be charged into pieces with one tariff version, one tier window and one season each."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from cloud.billing.records import Agreement, Uncharged
-from cloud.kit.periods import Period, months
-from cloud.tariffs.models import AreaComponent, EnergyComponent, FixedComponent, TariffContent
+from cloud.kit.periods import Period
+from cloud.tariffs import month_shares
+from cloud.tariffs.models import TariffContent
 from cloud.tariffs.service import TariffVersion
 
 
@@ -21,42 +22,62 @@ class Unbillable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of an agreement under one tariff version and inside one tier window."""
+    """A stretch of an agreement under one tariff version, inside one tier window and one season.
+
+    `bill` is all that is charged of the agreement at once.
+    """
 
     agreement: Agreement
     period: Period
     version: TariffVersion
+    bill: Period
 
     @property
     def window(self) -> Period:
         """The tier window around it."""
-        return self.version.content.tiers.window.around(self.period)
+        window = self.version.content.tiers.window
+        return self.bill if window.kind == "bill" else window.around(self.period)
+
+    @property
+    def window_parts(self) -> tuple[int, int]:
+        """How much of the tier window the agreement is there for: parts, and of how many."""
+        return self.version.content.tiers.window.parts(self.window, self.stay)
+
+    @property
+    def season(self) -> str | None:
+        """The season of the tariff it lies in."""
+        return self.version.content.season_on(self.period.start)
 
     @property
     def metered(self) -> bool:
         """Whether a meter decides the amount."""
         return bool(self.version.content.energy)
 
+    @property
+    def stay(self) -> Period:
+        """The days of its agreement."""
+        return Period(self.agreement.valid_from, self.agreement.valid_until or date.max)
+
+    @property
+    def months(self) -> int:
+        """Its length in millionths of months, by their days."""
+        return month_shares.by_day(self.period)
+
+    @property
+    def begun_months(self) -> int:
+        """Millionths of the months that begin for the agreement within the piece."""
+        return month_shares.begun(self.period, self.stay)
+
 
 def pieces(uncharged: Uncharged, versions: Sequence[TariffVersion]) -> list[Piece]:
-    """The pieces in order of time. Raises Unbillable when a day has no tariff version or a fee needs whole months."""
+    """The pieces in order of time. Raises Unbillable when a day has no tariff version."""
     found = list(_cut(uncharged, versions))
     if sum(piece.period.days for piece in found) != uncharged.period.days:
         raise Unbillable(
             "missing-tariff-version",
             f"{uncharged.agreement.service}: the tariff has no version for some day of {uncharged.period}",
         )
-    for piece in found:
-        if _needs_months(piece.version.content):
-            whole_months(piece.period)
     return found
-
-
-def whole_months(period: Period) -> int:
-    """Number of calendar months. Raises Unbillable when the period begins or ends inside one."""
-    if period.start.day != 1 or period.end.day != 1:
-        raise Unbillable("partial-month", f"a monthly fee needs whole months, {period} begins or ends inside one")
-    return sum(1 for _ in months(period.start, period.end))
 
 
 def _cut(uncharged: Uncharged, versions: Sequence[TariffVersion]) -> Iterator[Piece]:
@@ -64,14 +85,16 @@ def _cut(uncharged: Uncharged, versions: Sequence[TariffVersion]) -> Iterator[Pi
         rest = uncharged.period.overlap(Period(version.valid_from, version.valid_until or date.max))
         while rest is not None:
             window = version.content.tiers.window.around(rest)
-            part = Period(rest.start, min(rest.end, window.end))
-            yield Piece(uncharged.agreement, part, version)
-            rest = Period(part.end, rest.end) if part.end < rest.end else None
+            end = _season_end(version.content, Period(rest.start, min(rest.end, window.end)))
+            yield Piece(uncharged.agreement, Period(rest.start, end), version, uncharged.period)
+            rest = Period(end, rest.end) if end < rest.end else None
 
 
-def _needs_months(content: TariffContent) -> bool:
-    return any(_by_month(part) for part in content.components)
-
-
-def _by_month(part: EnergyComponent | FixedComponent | AreaComponent) -> bool:
-    return not isinstance(part, EnergyComponent) and part.per == "month"
+def _season_end(content: TariffContent, period: Period) -> date:
+    """The first day of the period in another season than its first day, or its end."""
+    if not content.seasons:
+        return period.end
+    season, day = content.season_on(period.start), period.start
+    while day < period.end and content.season_on(day) == season:
+        day += timedelta(days=1)
+    return day

@@ -115,6 +115,7 @@ class BillLine:
     amount: Decimal
     detail: dict[str, Any]
     charge_id: int
+    season: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,8 @@ _CHARGES: LiteralString = """
     FROM charge WHERE bill_id = %s ORDER BY id
 """
 _LINES: LiteralString = """
-    SELECT position, kind, service, component, tier, time_period, quantity, unit, price, amount, detail, charge_id
+    SELECT position, kind, service, component, tier, time_period, quantity, unit, price, amount, detail, charge_id,
+           season
     FROM bill_line WHERE bill_id = %s ORDER BY position
 """
 _LATE_FEE: LiteralString = "SELECT through, amount, waived, steps FROM late_fee WHERE bill_id = %s"

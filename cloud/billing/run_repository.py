@@ -68,12 +68,12 @@ _INSERT_CHARGES: LiteralString = """
 """
 _INSERT_LINES: LiteralString = """
     INSERT INTO bill_line (project_id, bill_id, charge_id, position, kind, service, component, tier, time_period,
-                           quantity, unit, price, amount)
+                           quantity, unit, price, amount, season)
     SELECT project_id, bill_id, charge_id, position, kind, service, component, tier, time_period, quantity, unit, price,
-           amount
+           amount, season
     FROM jsonb_to_recordset(%s) AS new (project_id bigint, bill_id bigint, charge_id bigint, position int, kind text,
                                         service text, component text, tier int, time_period text, quantity numeric,
-                                        unit text, price numeric, amount numeric)
+                                        unit text, price numeric, amount numeric, season text)
 """
 # The row of the series stays locked until the bills are issued or nothing is: no hole, no number twice.
 _TAKE_NUMBERS: LiteralString = """

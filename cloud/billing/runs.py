@@ -268,6 +268,7 @@ def _lines(one: RatedPiece) -> list[dict[str, object]]:
             "unit": line.unit,
             "price": line.price,
             "amount": line.amount,
+            "season": line.season,
         }
         for line in one.lines
     ]

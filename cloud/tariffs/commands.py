@@ -11,10 +11,12 @@ from rich.table import Table
 
 from cloud.kit.errors import InvalidInput
 from cloud.kit.yaml_files import load_yaml
+from cloud.tariffs.columns import Usages
 from cloud.tariffs.explain import Line, explain, total
 from cloud.tariffs.models import TariffContent
-from cloud.tariffs.plan import AREA_EXPONENT, Plan, plan
-from cloud.tariffs.rating import Usages, rate_batch
+from cloud.tariffs.month_shares import MONTH
+from cloud.tariffs.plan import AREA_EXPONENT, LOAD_EXPONENT, MONTH_EXPONENT, Plan, plan
+from cloud.tariffs.rating import rate_batch
 from cloud.tariffs.schema import tariff_schema
 
 app = typer.Typer(help="Tariff files: check them, rate usage by them.", no_args_is_help=True)
@@ -47,21 +49,33 @@ def rate(
     ] = None,
     year_to_date: Annotated[str, typer.Option(help="Usage of the tier window before this bill.")] = "0",
     persons: Annotated[int, typer.Option(min=0, max=99, help="Size of the household.")] = 0,
+    single: Annotated[bool, typer.Option("--single", help="Billed without tiers, as behind a shared meter.")] = False,
+    season: Annotated[str | None, typer.Option(help="Season of the prices.", show_default="the first")] = None,
     area: Annotated[str, typer.Option(help="Floor area in square metres.")] = "0",
+    demand: Annotated[str, typer.Option(help="Highest load in kW.")] = "0",
+    capacity: Annotated[str, typer.Option(help="Contracted capacity in kVA.")] = "0",
+    power_factor: Annotated[str, typer.Option(help="Power factor, such as 0.92.")] = "1",
     days: Annotated[int, typer.Option(min=0, help="Days billed.")] = 30,
-    months: Annotated[int, typer.Option(min=0, help="Calendar months billed.")] = 1,
+    months: Annotated[str, typer.Option(help="Calendar months billed, such as 1 or 0.5.")] = "1",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Rates one account and explains the amount line by line."""
-    prepared = plan(_load(file))
+    content = _load(file)
     try:
+        prepared = plan(content, _season(content, season))
         usages = Usages(
             quantity=_quantities(prepared, usage, period or []),
             before=[_scaled("--year-to-date", year_to_date, prepared.exponent)],
-            persons=[persons],
+            steps=[prepared.household_steps(persons)],
+            single=[_single(content, single)],
             area=[_scaled("--area", area, AREA_EXPONENT)],
+            demand=[_scaled("--demand", demand, LOAD_EXPONENT)],
+            capacity=[_scaled("--capacity", capacity, LOAD_EXPONENT)],
+            power_factor=[_power_factor(power_factor)],
             days=[days],
-            months=[months],
+            months=[_scaled("--months", months, MONTH_EXPONENT)],
+            begun=[-(-_scaled("--months", months, MONTH_EXPONENT) // MONTH) * MONTH],
+            sequence=_sequence(content),
         )
     except InvalidInput as error:
         _refuse(error)
@@ -84,6 +98,34 @@ def _load(file: Path) -> TariffContent:
 def _refuse(error: InvalidInput) -> NoReturn:
     typer.echo(error.detail, err=True)
     raise typer.Exit(BAD_INPUT)
+
+
+def _season(content: TariffContent, season: str | None) -> str | None:
+    codes = [one.code for one in content.seasons]
+    if season is not None and season not in codes:
+        wanted = f"one of {', '.join(codes)}" if codes else "none: this tariff has no seasons"
+        raise InvalidInput("bad-season", f"--season: expected {wanted}, got {season!r}")
+    return season
+
+
+def _single(content: TariffContent, single: bool) -> int:
+    if single and not all(part.single_prices(content.season_codes[0]) for part in content.energy):
+        raise InvalidInput("no-single-price", "--single: this tariff has no prices without tiers")
+    return int(single)
+
+
+def _power_factor(text: str) -> int:
+    hundredths = _scaled("--power-factor", text, 2)
+    if hundredths > 100:
+        raise InvalidInput("bad-power-factor", f"--power-factor: expected 0 to 1, got {text!r}")
+    return hundredths
+
+
+def _sequence(content: TariffContent) -> list[int] | None:
+    """Where the order of time decides, the periods are taken to follow each other as the tariff names them."""
+    if content.periods is None or content.periods.allocation.method != "chronological":
+        return None
+    return list(range(len(content.periods.codes)))
 
 
 def _quantities(prepared: Plan, usage: str | None, periods: list[str]) -> list[list[int]]:
@@ -122,6 +164,7 @@ def _as_json(line: Line) -> dict[str, object]:
         "component": line.component,
         "tier": line.tier,
         "period": line.time_period,
+        "season": line.season,
         "quantity": _text(line.quantity),
         "unit": line.unit,
         "price": _text(line.price),

@@ -1,206 +1,31 @@
-"""What a tariff may say: currency, components, tiers, windows, household rule, time periods, rounding."""
+"""What a tariff may say, as a whole: currency, components, tiers, seasons and hours, household rule, rounding."""
 
 import hashlib
 import json
-import re
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
+from pydantic import Field, field_validator, model_validator
+
+from cloud.kit.money import minor_digits
+from cloud.tariffs.components import (
+    Component,
+    DirectComponent,
+    EnergyComponent,
+    PowerFactorComponent,
+    SurchargeComponent,
+    TaxComponent,
 )
+from cloud.tariffs.hours import ALL, Season, TimePeriods, check_schedule, check_seasons, season_on
+from cloud.tariffs.tiers import HouseholdRule, TierSet
+from cloud.tariffs.values import UNIT_EXPONENTS, Code, Price, Strict
 
-from cloud.kit.periods import Period, month_of, year_window
-
-UNIT_EXPONENTS = {"kWh": 3, "m3": 6, "piece": 0}
-"""Decimals of a metered unit: usage is counted in integers of 10^-exponent of it (Wh, mL, pieces)."""
-
-PRICE_PLACES = 8
-
-_PRICE = r"^[0-9]{1,10}(\.[0-9]{1,8})?$"
-_QUANTITY = r"^[0-9]{1,12}(\.[0-9]{1,6})?$"
+_RELATIVE = (PowerFactorComponent, SurchargeComponent, TaxComponent)
 
 
-def _decimal(pattern: str, expected: str) -> BeforeValidator:
-    def read(value: object) -> object:
-        if isinstance(value, Decimal):
-            value = format(value, "f")
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        if not isinstance(value, str) or re.fullmatch(pattern, value) is None:
-            raise ValueError(f"{expected}, found {value!r}")
-        return Decimal(value)
-
-    return BeforeValidator(read)
-
-
-_AS_TEXT = PlainSerializer(lambda value: format(value, "f"), return_type=str)
-
-Price = Annotated[
-    Decimal,
-    _decimal(_PRICE, 'a price of 0 or more with at most 8 decimals, in quotes, such as "0.4883"'),
-    _AS_TEXT,
-    WithJsonSchema({"type": "string", "pattern": _PRICE, "examples": ["0.4883"]}),
-]
-Quantity = Annotated[
-    Decimal,
-    _decimal(_QUANTITY, "a quantity, 0 or more, a whole number or a decimal in quotes"),
-    _AS_TEXT,
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _QUANTITY}]}),
-]
-Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
-
-ALL = "all"
-"""The period of a tariff that knows none."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class EnergyComponent(_Strict):
-    """Priced by what the meter counted: a price for each period and tier, and a flat part for each tier."""
-
-    kind: Literal["energy"]
-    code: Code
-    prices: dict[Code, tuple[Price, ...]] = Field(
-        description='Period → one price per tier. A tariff without periods has the single key "all".'
-    )
-    flat: tuple[Price, ...] | None = Field(
-        default=None,
-        description="Volume mode: amount added once for the tier reached, when anything was used. One per tier.",
-    )
-
-
-class FixedComponent(_Strict):
-    """The same for everyone, by the day or by the calendar month."""
-
-    kind: Literal["fixed"]
-    code: Code
-    per: Literal["day", "month"]
-    price: Price
-
-
-class AreaComponent(_Strict):
-    """By floor area and calendar month: property fee."""
-
-    kind: Literal["area"]
-    code: Code
-    per: Literal["month"] = "month"
-    price: Price
-
-
-Component = Annotated[EnergyComponent | FixedComponent | AreaComponent, Field(discriminator="kind")]
-
-
-class Window(_Strict):
-    """Over which time the tiers fill: one bill, a calendar month, or a year that begins on the anchor."""
-
-    kind: Literal["bill", "month", "year"] = "bill"
-    anchor: str = Field(default="01-01", description="First day of the year window, MM-DD.")
-
-    @field_validator("anchor")
-    @classmethod
-    def _is_a_day(cls, value: str) -> str:
-        try:
-            parsed = date.fromisoformat(f"2023-{value}")  # not a leap year: the anchor exists in every year
-        except ValueError:
-            raise ValueError(f"a day MM-DD that exists in every year, found {value!r}") from None
-        return f"{parsed:%m-%d}"
-
-    def around(self, period: Period) -> Period:
-        """The window in which `period` begins."""
-        if self.kind == "year":
-            month, day = map(int, self.anchor.split("-"))
-            return year_window(period.start, month, day)
-        return month_of(period.start) if self.kind == "month" else period
-
-
-class TierSet(_Strict):
-    """Tiers by inclusive upper bounds: with the bound 240, unit 240 is still tier 1."""
-
-    mode: Literal["graduated", "volume", "package"] = "graduated"
-    bounds: tuple[Quantity, ...] = ()
-    window: Window = Window()
-
-    @field_validator("mode")
-    @classmethod
-    def _supported(cls, value: str) -> str:
-        if value == "package":
-            raise ValueError("graduated or volume: package tiers are not supported yet")
-        return value
-
-    @field_validator("bounds")
-    @classmethod
-    def _rising(cls, value: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
-        if any(upper <= lower for lower, upper in zip((Decimal(0), *value), value, strict=False)):
-            raise ValueError("upper bounds above 0, each higher than the one before")
-        return value
-
-    @model_validator(mode="after")
-    def _volume_is_per_bill(self) -> Self:
-        if self.mode == "volume" and self.window.kind != "bill":
-            raise ValueError("volume tiers look at one bill: their window must be bill")
-        return self
-
-
-class HouseholdRule(_Strict):
-    """Raises every upper bound for large households.
-
-    `each: household` raises once; `each: extra_person` once for every person from the `from_persons`-th on.
-    """
-
-    from_persons: int = Field(ge=1, le=99)
-    raise_bounds_by: Quantity
-    per: Literal["month", "year"]
-    each: Literal["household", "extra_person"] = "household"
-
-
-class Allocation(_Strict):
-    """How the usage of several periods meets the tiers.
-
-    proportional: every period has the same share of every tier; priority: the periods fill the tiers one after the
-    other in `order`.
-    """
-
-    method: Literal["proportional", "priority", "chronological"]
-    order: tuple[Code, ...] = ()
-
-    @field_validator("method")
-    @classmethod
-    def _supported(cls, value: str) -> str:
-        if value == "chronological":
-            raise ValueError("proportional or priority: chronological allocation is not supported yet")
-        return value
-
-
-class TimePeriods(_Strict):
-    """Periods of the day that the meter counts in registers of their own: peak, flat, valley …"""
-
-    codes: tuple[Code, ...] = Field(min_length=2, max_length=8)
-    allocation: Allocation
-
-    @model_validator(mode="after")
-    def _order_names_each_once(self) -> Self:
-        if len(set(self.codes)) != len(self.codes) or ALL in self.codes:
-            raise ValueError(f"codes: different names, none of them {ALL!r}")
-        order = self.allocation.order
-        if self.allocation.method == "priority" and sorted(order) != sorted(self.codes):
-            raise ValueError(f"allocation.order: each of {', '.join(self.codes)} once")
-        if self.allocation.method != "priority" and order:
-            raise ValueError("allocation.order: only with the method priority")
-        return self
-
-
-class Rounding(_Strict):
+class Rounding(Strict):
     """Where amounts are rounded half up to the smallest unit of the currency.
 
     `cumulative`: a bill is the rounded total of the window so far minus the rounded total before it, so that the
@@ -217,7 +42,14 @@ class Rounding(_Strict):
         return self
 
 
-class TariffContent(_Strict):
+class Limit(Strict):
+    """A least or a highest amount, before taxes, of a bill or of each day or month of it."""
+
+    amount: Price
+    per: Literal["bill", "day", "month"] = "bill"
+
+
+class TariffContent(Strict):
     """One version of a tariff, as a YAML file or as stored in the database."""
 
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
@@ -227,8 +59,17 @@ class TariffContent(_Strict):
     components: tuple[Component, ...] = Field(min_length=1, max_length=20)
     tiers: TierSet = TierSet()
     household: HouseholdRule | None = None
+    seasons: tuple[Season, ...] = Field(default=(), max_length=12)
     periods: TimePeriods | None = None
+    minimum: Limit | None = Field(default=None, description="What is missing to it is charged.")
+    cap: Limit | None = Field(default=None, description="What is above it is taken off.")
     rounding: Rounding = Rounding()
+
+    @field_validator("seasons")
+    @classmethod
+    def _make_up_the_year(cls, value: tuple[Season, ...]) -> tuple[Season, ...]:
+        check_seasons(value)
+        return value
 
     @property
     def energy(self) -> tuple[EnergyComponent, ...]:
@@ -236,9 +77,23 @@ class TariffContent(_Strict):
         return tuple(part for part in self.components if isinstance(part, EnergyComponent))
 
     @property
+    def direct(self) -> tuple[DirectComponent, ...]:
+        """The components that are no percentage of others."""
+        return tuple(part for part in self.components if not isinstance(part, _RELATIVE))
+
+    @property
     def period_codes(self) -> tuple[str, ...]:
         """Codes of the periods; the single code `all` without periods."""
         return self.periods.codes if self.periods else (ALL,)
+
+    @property
+    def season_codes(self) -> tuple[str | None, ...]:
+        """Codes of the seasons; the single None without seasons."""
+        return tuple(season.code for season in self.seasons) or (None,)
+
+    def season_on(self, day: date) -> str | None:
+        """The season of a local day; None without seasons."""
+        return season_on(self.seasons, day)
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -247,40 +102,112 @@ class TariffContent(_Strict):
             raise ValueError("components: each code once")
         if (self.unit is None) == bool(self.energy):
             raise ValueError("unit: needed with energy components, and only then")
-        if not self.energy and (self.tiers.bounds or self.periods or self.household):
-            raise ValueError("tiers, household and periods need an energy component")
+        if not self.energy and (self.tiers != TierSet() or self.periods or self.household or self.seasons):
+            raise ValueError("tiers, household, seasons and periods need an energy component")
         for part in self.energy:
-            self._check_matrix(part)
+            self._check_prices(part)
+        if len({any(True for _ in part.single_tables()) for part in self.energy}) > 1:
+            raise ValueError("single: prices without tiers for every energy component or for none")
+        if self.periods is not None:
+            check_schedule(self.periods, self.seasons)
+        self._check_order()
+        self._check_volume()
+        self._check_package()
         self._check_household()
         self._check_places()
+        self._check_limits()
         return self
 
-    def _check_matrix(self, part: EnergyComponent) -> None:
+    def _check_prices(self, part: EnergyComponent) -> None:
         tiers = len(self.tiers.bounds) + 1
-        if set(part.prices) != set(self.period_codes):
-            raise ValueError(f"{part.code}.prices: a row for each of {', '.join(self.period_codes)} and no other")
-        for period, row in part.prices.items():
-            if len(row) != tiers:
-                raise ValueError(f"{part.code}.prices.{period}: {tiers} prices, one per tier, found {len(row)}")
+        if bool(self.seasons) != (part.by_season is not None):
+            raise ValueError(f"{part.code}: {'by_season, since there are seasons' if self.seasons else 'prices'}")
+        self._check_seasons_named(f"{part.code}.by_season", part.by_season)
+        self._check_seasons_named(f"{part.code}.single_by_season", part.single_by_season)
+        if self.seasons and part.single is not None:
+            raise ValueError(f"{part.code}.single: single_by_season, since there are seasons")
+        for place, table in part.tables():
+            self._check_periods_named(place, set(table))
+            for period, row in table.items():
+                if len(row) != tiers:
+                    raise ValueError(f"{place}.{period}: {tiers} prices, one per tier, found {len(row)}")
+        for place, prices in part.single_tables():
+            self._check_periods_named(place, set(prices))
         if part.flat is not None and (self.tiers.mode != "volume" or len(part.flat) != tiers):
             raise ValueError(f"{part.code}.flat: only in volume mode, one amount per tier ({tiers})")
 
+    def _check_seasons_named(self, place: str, table: Mapping[str, object] | None) -> None:
+        wanted = [season.code for season in self.seasons]
+        if table is not None and set(table) != set(wanted):
+            raise ValueError(f"{place}: prices for each of {', '.join(wanted) or 'no season'} and no other")
+
+    def _check_periods_named(self, place: str, found: set[str]) -> None:
+        if found != set(self.period_codes):
+            raise ValueError(f"{place}: a row for each of {', '.join(self.period_codes)} and no other")
+
+    def _check_order(self) -> None:
+        """Percentages come after what has a price, each after what it is a percentage of, and taxes come last."""
+        before: list[str] = []
+        reached = 0
+        for part in self.components:
+            rank = 2 if isinstance(part, TaxComponent) else int(isinstance(part, _RELATIVE))
+            if rank < reached:
+                raise ValueError(f"{part.code}: first what has a price, then percentages, then taxes")
+            if isinstance(part, _RELATIVE):
+                unknown = [code for code in part.of if code not in before]
+                if unknown or not before:
+                    raise ValueError(f"{part.code}.of: components before it, found {', '.join(unknown) or 'none'}")
+            reached = rank
+            before.append(part.code)
+
+    def _check_volume(self) -> None:
+        if self.tiers.mode == "volume" and self.seasons:
+            raise ValueError("tiers.mode volume: looks at one bill as a whole, which seasons would divide")
+
+    def _check_package(self) -> None:
+        if self.tiers.mode != "package":
+            return
+        if self.periods is not None:
+            raise ValueError("periods: packages are counted without periods")
+        if any(part.factor != 1 for part in self.energy):
+            raise ValueError("factor: packages are counted as they are used, without a factor")
+
     def _check_household(self) -> None:
-        if self.household is None:
+        rule = self.household
+        if rule is None:
             return
         window = self.tiers.window.kind
-        if window == "bill" or (window == "month" and self.household.per == "year"):
-            raise ValueError(f"household.per {self.household.per}: does not fit the tier window {window}")
+        if window == "bill" or (window == "month" and rule.per == "year"):
+            raise ValueError(f"household.per {rule.per}: does not fit the tier window {window}")
+        if self.tiers.bounds and rule.tiers[-1] > len(self.tiers.bounds):
+            raise ValueError(f"household.tiers: tiers with a bound, 1 to {len(self.tiers.bounds)}")
 
     def _check_places(self) -> None:
         exponent = UNIT_EXPONENTS.get(self.unit or "", 0)
-        quantities = (*self.tiers.bounds, *((self.household.raise_bounds_by,) if self.household else ()))
-        for quantity in quantities:
+        single = (self.tiers.free, self.tiers.package, self.household.raise_bounds_by if self.household else None)
+        for quantity in (*self.tiers.bounds, *(one for one in single if one is not None)):
             if quantity.scaleb(exponent) % 1:
                 raise ValueError(f"bounds: at most {exponent} decimals of {self.unit}, found {quantity}")
+
+    def _check_limits(self) -> None:
+        digits = minor_digits(self.currency)
+        for name, limit in (("minimum", self.minimum), ("cap", self.cap)):
+            if limit is not None and places(limit.amount) > digits:
+                raise ValueError(f"{name}.amount: at most {digits} decimals of {self.currency}, found {limit.amount}")
+        if self.minimum is None or self.cap is None:
+            return
+        if self.minimum.per != self.cap.per or self.minimum.amount > self.cap.amount:
+            raise ValueError("cap: not below the minimum, and per the same time")
 
 
 def content_hash(content: TariffContent) -> bytes:
     """SHA-256 of the canonical JSON of a version: equal content, equal hash."""
     document = json.dumps(content.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(document.encode()).digest()
+
+
+def places(value: Decimal) -> int:
+    """Decimals of a number without trailing zeros."""
+    exponent = value.normalize().as_tuple().exponent
+    assert isinstance(exponent, int)
+    return max(-exponent, 0)

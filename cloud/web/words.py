@@ -10,11 +10,11 @@ REASONS: Final[Mapping[str, str]] = {
     # Accounts that a bill run could not bill.
     "bills-overlap": _("Neighbouring bills of this meter cover these days already"),
     "incomplete-usage": _("Usage of the meter is not complete in this period"),
+    "basis-unknown": _("The tariff charges by a load, capacity or power factor that is not known"),
     "missing-area": _("The unit has no billed area"),
     "missing-meter": _("The agreement names no meter"),
     "missing-reading": _("The meter has no reading at the start or end of the period"),
     "missing-tariff-version": _("The tariff has no version for some day of the period"),
-    "partial-month": _("A monthly fee needs whole months; the period begins or ends inside one"),
     "periods-not-metered": _("Tariffs by time of use are not billed from meters yet"),
     "usage-not-settled": _("Readings came that usage does not show yet; run again a little later"),
     "ledger": _("The ledger does not balance"),

@@ -10,9 +10,10 @@ import numpy as np
 
 import cloud
 from cloud.kit.yaml_files import load_yaml
+from cloud.tariffs.columns import Usages
 from cloud.tariffs.models import TariffContent
 from cloud.tariffs.plan import plan
-from cloud.tariffs.rating import Usages, rate_batch
+from cloud.tariffs.rating import rate_batch
 from tests.benchmarks.measure import Measure
 from tests.unit.cloud.tariffs.reference import Account, rate
 
@@ -30,7 +31,9 @@ def run() -> list[Measure]:
     persons = np.array([generator.randrange(1, 9) for _ in range(_ACCOUNTS)], dtype=np.int64)
 
     started = perf_counter()
-    rated = rate_batch(plan(content), Usages([quantity], before=before, persons=persons), _ACCOUNTS)
+    prepared = plan(content)
+    steps = np.array([prepared.household_steps(count) for count in range(9)], dtype=np.int64)[persons]
+    rated = rate_batch(prepared, Usages([quantity], before=before, steps=steps), _ACCOUNTS)
     ours = _ACCOUNTS / (perf_counter() - started)
 
     started = perf_counter()

@@ -15,10 +15,12 @@ from cloud.kit.paging import PageRequest
 from cloud.kit.periods import Period
 from cloud.kit.yaml_files import load_yaml
 from cloud.tariffs import service as tariffs
+from cloud.tariffs.columns import Usages
 from cloud.tariffs.explain import explain, total
 from cloud.tariffs.models import TariffContent, content_hash
+from cloud.tariffs.month_shares import MONTH
 from cloud.tariffs.plan import plan
-from cloud.tariffs.rating import Usages, rate_batch
+from cloud.tariffs.rating import rate_batch
 from tests.integration.billing.site import TARIFFS, Site, make_site, noon
 from tests.unit.cloud.tariffs import reference
 
@@ -111,9 +113,9 @@ async def test_a_bill_follows_from_its_inputs_alone(site: Site) -> None:
             usages = Usages(
                 quantity=[[inputs["quantity"]]] if version.content.energy else [],
                 before=[inputs.get("used_before", 0)],
-                persons=[inputs["persons"]],
+                steps=[prepared.household_steps(inputs["persons"])],
                 area=[int(Decimal(inputs["area"]).scaleb(2))],
-                months=[1],
+                months=[MONTH],
                 carry=[int(Decimal(inputs["carry"]).scaleb(prepared.places))],
             )
             rated = rate_batch(prepared, usages, 1)

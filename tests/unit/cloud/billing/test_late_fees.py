@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from cloud.billing.discounts import vacancy_reduction
 from cloud.billing.late_fees import LateFeeRule, late_fee
+from cloud.tariffs.columns import Usages
 from cloud.tariffs.explain import total
 from cloud.tariffs.models import TariffContent
+from cloud.tariffs.month_shares import MONTH
 from cloud.tariffs.plan import plan
-from cloud.tariffs.rating import Usages, rate_batch
+from cloud.tariffs.rating import rate_batch
 
 DUE = date(2026, 3, 15)
 PER_MILLE = LateFeeRule(daily_rate=Decimal("0.001"))
@@ -45,7 +47,7 @@ def test_published_area_fees(case: dict[str, Any]) -> None:
         }
     )
     area = int(Decimal(case["area"]).scaleb(2))
-    fee = total(rate_batch(plan(content), Usages(quantity=[], area=[area], months=[1]), 1), 0)
+    fee = total(rate_batch(plan(content), Usages(quantity=[], area=[area], months=[MONTH]), 1), 0)
     if "factor" in case:
         reduction = vacancy_reduction(fee, Decimal(case["factor"]))
         assert reduction.amount < 0

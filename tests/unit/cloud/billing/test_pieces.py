@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from cloud.billing.pieces import Unbillable, pieces, whole_months
+from cloud.billing.pieces import Unbillable, pieces
 from cloud.billing.records import Agreement, Uncharged
 from cloud.kit.periods import Period
 from cloud.tariffs.models import TariffContent
+from cloud.tariffs.month_shares import MONTH
 from cloud.tariffs.service import TariffVersion
 
 AGREEMENT = Agreement(1, 1, 1, "electricity", 1, 1, None, date(2025, 1, 1), None)
@@ -78,10 +79,35 @@ def test_a_day_without_a_version_cannot_be_billed(versions: tuple[TariffVersion,
     assert reason.value.code == "missing-tariff-version"
 
 
-def test_monthly_fees_need_whole_months() -> None:
-    version = _version(1, date(2020, 1, 1), None, MONTHLY, ENERGY, window="bill")
-    assert len(_cut(date(2026, 1, 1), date(2026, 3, 1), version)) == 1
-    with pytest.raises(Unbillable) as reason:
-        _cut(date(2026, 1, 1), date(2026, 1, 31), version)
-    assert reason.value.code == "partial-month"
-    assert whole_months(Period(date(2025, 12, 1), date(2026, 3, 1))) == 3
+def test_a_month_that_is_cut_is_charged_once_in_all() -> None:
+    """The version changes on the 20th: parts by days add up to the month, a begun month is charged in the first."""
+    versions = _version(1, date(2020, 1, 1), date(2026, 1, 20), MONTHLY, ENERGY), _version(2, date(2026, 1, 20), None)
+    found = pieces(Uncharged(AGREEMENT, Period(date(2026, 1, 1), date(2026, 2, 1))), versions)
+    assert [piece.months for piece in found] == [612_903, 387_097]
+    assert [piece.begun_months for piece in found] == [MONTH, 0]
+
+
+def test_cut_where_the_season_changes() -> None:
+    seasons = [
+        {"code": "summer", "first": "06-15", "last": "09-30"},
+        {"code": "winter", "first": "10-01", "last": "06-14"},
+    ]
+    rows = {"summer": {"all": ["0.6"]}, "winter": {"all": ["0.5"]}}
+    content = TariffContent.model_validate(
+        {
+            "currency": "CNY",
+            "service": "electricity",
+            "unit": "kWh",
+            "seasons": seasons,
+            "components": [{"kind": "energy", "code": "energy", "by_season": rows}],
+        }
+    )
+    found = pieces(
+        Uncharged(AGREEMENT, Period(date(2026, 6, 1), date(2026, 7, 1))),
+        [TariffVersion(1, 1, 1, date(2020, 1, 1), None, content, "")],
+    )
+    assert [(str(piece.period), piece.season) for piece in found] == [
+        ("2026-06-01/2026-06-15", "winter"),
+        ("2026-06-15/2026-07-01", "summer"),
+    ]
+    assert {piece.window for piece in found} == {Period(date(2026, 6, 1), date(2026, 7, 1))}

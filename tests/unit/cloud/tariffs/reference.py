@@ -1,77 +1,143 @@
 """The same tariff rated the obvious way: one account, one loop, Decimal. What the engine must equal."""
 
 from dataclasses import dataclass, field
-from decimal import ROUND_FLOOR, Decimal, localcontext
+from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal, localcontext
 
 from cloud.kit.money import minor_digits, round_half_up
-from cloud.tariffs.models import UNIT_EXPONENTS, AreaComponent, EnergyComponent, FixedComponent, TariffContent
+from cloud.tariffs.components import (
+    AreaComponent,
+    CapacityComponent,
+    DemandComponent,
+    DirectComponent,
+    EnergyComponent,
+    FixedComponent,
+    PowerFactorComponent,
+    RelativeComponent,
+)
+from cloud.tariffs.hours import ALL
+from cloud.tariffs.models import Limit, TariffContent
+from cloud.tariffs.values import UNIT_EXPONENTS
 
 INFINITE = Decimal(10) ** 30
+NOTHING = Decimal(0)
 
 
 @dataclass(frozen=True)
 class Account:
-    """One account in display units (kWh, m³, m²)."""
+    """One account in display units (kWh, m³, m², kW, months). `in_time`: usage by period in the order of time."""
 
     usage: dict[str, Decimal]
-    before: Decimal = Decimal(0)
+    before: Decimal = NOTHING
     persons: int = 0
-    area: Decimal = Decimal(0)
+    covered: int = 1
+    whole: int = 1
+    single: bool = False
+    area: Decimal = NOTHING
+    demand: Decimal = NOTHING
+    capacity: Decimal = NOTHING
+    power_factor: Decimal = Decimal(1)
     days: int = 0
-    months: int = 0
+    months: Decimal = NOTHING
+    begun: Decimal = NOTHING
     carry: Decimal | None = None
+    in_time: tuple[tuple[str, Decimal], ...] | None = None
 
 
 @dataclass
 class Result:
-    """Total, unrounded total, and what each component, period and tier (from 1) costs."""
+    """Total, unrounded total of the direct components, and what each component, period and tier (from 1) costs."""
 
-    total: Decimal = Decimal(0)
-    exact: Decimal = Decimal(0)
+    total: Decimal = NOTHING
+    exact: Decimal = NOTHING
+    contained: Decimal = NOTHING
     lines: list[tuple[str, str | None, int | None, Decimal, Decimal]] = field(default_factory=list)
     """component, period, tier, quantity, exact amount"""
+    shares: list[tuple[str, Decimal, Decimal]] = field(default_factory=list)
+    """component, base, amount"""
 
 
-def rate(content: TariffContent, account: Account) -> Result:
+def rate(content: TariffContent, account: Account, season: str | None = None) -> Result:
     """Rates one account."""
     with localcontext() as context:
         context.prec = 60
-        return _rate(content, account)
+        return _rate(content, account, season)
 
 
-def _rate(content: TariffContent, account: Account) -> Result:
+def _rate(content: TariffContent, account: Account, season: str | None) -> Result:
     result = Result()
-    bounds = tier_bounds(content, account.persons)
+    bounds = tier_bounds(content, account)
     split = allocate(content, account, bounds) if content.energy else {}
-    used = sum(account.usage.values(), Decimal(0))
-    for part in content.components:
-        if isinstance(part, EnergyComponent):
-            for (period, tier), quantity in split.items():
-                amount = quantity * part.prices[period][tier]
-                result.lines.append((part.code, period, tier + 1, quantity, amount))
-            if part.flat and used > 0:
-                result.lines.append((part.code, None, None, Decimal(1), part.flat[volume_tier(bounds, used)]))
-        elif isinstance(part, FixedComponent):
-            times = Decimal(account.days if part.per == "day" else account.months)
-            result.lines.append((part.code, None, None, times, times * part.price))
-        elif isinstance(part, AreaComponent):
-            area = account.area * account.months
-            result.lines.append((part.code, None, None, area, area * part.price))
+    for part in content.direct:
+        result.lines += _direct(content, account, part, season, split, bounds)
     result.lines = [line for line in result.lines if line[3]]
-    result.exact = sum((line[4] for line in result.lines), Decimal(0))
-    result.total = _rounded_total(content, account, result)
+    result.exact = sum((line[4] for line in result.lines), NOTHING)
+    result.total = _rounded_total(content, account, result, season)
+    _shares(content, account, result)
     return result
 
 
-def tier_bounds(content: TariffContent, persons: int) -> list[Decimal]:
+def _direct(
+    content: TariffContent,
+    account: Account,
+    part: DirectComponent,
+    season: str | None,
+    split: dict[tuple[str, int], Decimal],
+    bounds: list[Decimal],
+) -> list[tuple[str, str | None, int | None, Decimal, Decimal]]:
+    match part:
+        case EnergyComponent():
+            return _energy(content, account, part, season, split, bounds)
+        case FixedComponent():
+            of_month = account.months if part.partial == "by_day" else account.begun
+            quantity = Decimal(account.days) if part.per == "day" else of_month
+        case AreaComponent():
+            quantity = account.area * (account.months if part.partial == "by_day" else account.begun)
+        case DemandComponent():
+            quantity = account.demand * (account.months if part.partial == "by_day" else account.begun)
+        case CapacityComponent():
+            quantity = account.capacity * (account.months if part.partial == "by_day" else account.begun)
+    return [(part.code, None, None, quantity, quantity * part.price)]
+
+
+def _energy(
+    content: TariffContent,
+    account: Account,
+    part: EnergyComponent,
+    season: str | None,
+    split: dict[tuple[str, int], Decimal],
+    bounds: list[Decimal],
+) -> list[tuple[str, str | None, int | None, Decimal, Decimal]]:
+    single = part.single_prices(season)
+    if account.single and single is not None:
+        quantities = {code: account.usage[code] * part.factor for code in content.period_codes}
+        return [(part.code, code, None, used, used * single[code]) for code, used in quantities.items()]
+    rows, free = part.rows(season), content.tiers.free is not None
+    lines: list[tuple[str, str | None, int | None, Decimal, Decimal]] = []
+    for (period, tier), quantity in split.items():
+        prices = (NOTHING, *rows[period]) if free else rows[period]
+        billed = quantity * part.factor
+        lines.append((part.code, period, tier + (0 if free else 1), billed, billed * prices[tier]))
+    used = sum(account.usage.values(), NOTHING)
+    if part.flat and used > 0:
+        lines.append((part.code, None, None, Decimal(1), part.flat[volume_tier(bounds, used)]))
+    return lines
+
+
+def tier_bounds(content: TariffContent, account: Account) -> list[Decimal]:
     """Inclusive upper bounds; the last tier has none, here a very large number."""
-    lift = Decimal(0)
+    base = Decimal(1).scaleb(-UNIT_EXPONENTS.get(content.unit or "", 0))
+    free = content.tiers.free
+    share = Decimal(account.covered)
+    bounds = [] if free is None else [(free * share / account.whole)]
     rule = content.household
-    if rule is not None and persons >= rule.from_persons:
-        times = persons - rule.from_persons + 1 if rule.each == "extra_person" else 1
-        months = 12 if rule.per == "month" and content.tiers.window.kind == "year" else 1
-        lift = rule.raise_bounds_by * times * months
-    return [bound + lift for bound in content.tiers.bounds] + [INFINITE]
+    for number, bound in enumerate(content.tiers.bounds, start=1):
+        lift = NOTHING
+        if rule is not None and account.persons >= rule.from_persons:
+            times = account.persons - rule.from_persons + 1 if rule.each == "extra_person" else 1
+            months = 12 if rule.per == "month" and content.tiers.window.kind == "year" else 1
+            lift = rule.raise_bounds_by * times * months * len([tier for tier in rule.tiers if tier <= number])
+        bounds.append((bound + (free or 0) + lift) * share / account.whole)
+    return [bound.quantize(base, rounding=ROUND_HALF_UP) for bound in bounds] + [INFINITE]
 
 
 def volume_tier(bounds: list[Decimal], used: Decimal) -> int:
@@ -81,27 +147,45 @@ def volume_tier(bounds: list[Decimal], used: Decimal) -> int:
 
 def fill(bounds: list[Decimal], start: Decimal, amount: Decimal) -> list[Decimal]:
     """How much of the `amount` used after `start` lands in each tier."""
-    result, lower = [], Decimal(0)
+    result, lower = [], NOTHING
     for upper in bounds:
-        result.append(max(Decimal(0), min(start + amount, upper) - max(start, lower)))
+        result.append(max(NOTHING, min(start + amount, upper) - max(start, lower)))
         lower = upper
     return result
 
 
+def begun_packages(size: Decimal, bounds: list[Decimal], start: Decimal, amount: Decimal) -> list[Decimal]:
+    """Packages of each tier that are begun by the `amount` used after `start`."""
+    after, before = fill(bounds, NOTHING, start + amount), fill(bounds, NOTHING, start)
+    return [Decimal(_ceil(late / size) - _ceil(early / size)) for late, early in zip(after, before, strict=True)]
+
+
+def _ceil(number: Decimal) -> int:
+    return -int((-number).to_integral_value(rounding=ROUND_FLOOR))
+
+
 def allocate(content: TariffContent, account: Account, bounds: list[Decimal]) -> dict[tuple[str, int], Decimal]:
     """Usage by period and tier."""
-    used = sum(account.usage.values(), Decimal(0))
+    used = sum(account.usage.values(), NOTHING)
     if content.tiers.mode == "volume":
         return {(period, volume_tier(bounds, used)): quantity for period, quantity in account.usage.items()}
+    if content.tiers.package is not None:
+        begun = begun_packages(content.tiers.package, bounds, account.before, used)
+        return {(ALL, tier): packages for tier, packages in enumerate(begun)}
     if content.periods is not None and content.periods.allocation.method == "proportional":
         return _proportional(content, account, fill(bounds, account.before, used))
-    order = content.periods.allocation.order if content.periods else content.period_codes
-    result: dict[tuple[str, int], Decimal] = {}
+    order: list[tuple[str, Decimal]] = [(code, account.usage[code]) for code in content.period_codes]
+    if content.periods is not None and content.periods.allocation.method == "priority":
+        order = [(code, account.usage[code]) for code in content.periods.allocation.order]
+    if content.periods is not None and content.periods.allocation.method == "chronological":
+        assert account.in_time is not None
+        order = list(account.in_time)
+    result = {(code, tier): NOTHING for code in content.period_codes for tier in range(len(bounds))}
     position = account.before
-    for period in order:
-        for tier, quantity in enumerate(fill(bounds, position, account.usage[period])):
-            result[period, tier] = quantity
-        position += account.usage[period]
+    for period, amount in order:
+        for tier, quantity in enumerate(fill(bounds, position, amount)):
+            result[period, tier] += quantity
+        position += amount
     return result
 
 
@@ -111,7 +195,7 @@ def _proportional(content: TariffContent, account: Account, taken: list[Decimal]
     left = dict(account.usage)
     result: dict[tuple[str, int], Decimal] = {}
     for tier, amount in enumerate(taken):
-        whole, running, given = sum(left.values(), Decimal(0)), Decimal(0), Decimal(0)
+        whole, running, given = sum(left.values(), NOTHING), NOTHING, NOTHING
         for period in content.period_codes:
             running += left[period]
             # Multiply before dividing: the quotient of whole base units must be exact enough for its floor.
@@ -124,29 +208,76 @@ def _proportional(content: TariffContent, account: Account, taken: list[Decimal]
     return result
 
 
-def _rounded_total(content: TariffContent, account: Account, result: Result) -> Decimal:
+def _rounded_total(content: TariffContent, account: Account, result: Result, season: str | None) -> Decimal:
     digits = minor_digits(content.currency)
     if content.rounding.level == "line":
-        return sum((round_half_up(line[4], digits) for line in result.lines), Decimal(0))
+        return sum((round_half_up(line[4], digits) for line in result.lines), NOTHING)
     if content.rounding.level == "component":
         codes = {line[0] for line in result.lines}
-        parts = [sum((line[4] for line in result.lines if line[0] == code), Decimal(0)) for code in sorted(codes)]
-        return sum((round_half_up(part, digits) for part in parts), Decimal(0))
+        return sum((_component(content, result, code) for code in sorted(codes)), NOTHING)
     if not content.rounding.cumulative:
         return round_half_up(result.exact, digits)
-    carry = _carry(content, account)
+    carry = _carry(content, account, season)
     return round_half_up(carry + result.exact, digits) - round_half_up(carry, digits)
 
 
-def _carry(content: TariffContent, account: Account) -> Decimal:
+def _component(content: TariffContent, result: Result, code: str) -> Decimal:
+    """What a component costs, rounded by itself."""
+    direct = sum((line[4] for line in result.lines if line[0] == code), NOTHING)
+    shares = sum((amount for component, _, amount in result.shares if component == code), NOTHING)
+    return round_half_up(direct, minor_digits(content.currency)) + shares
+
+
+def _carry(content: TariffContent, account: Account, season: str | None) -> Decimal:
     """What the window has cost before this bill."""
     if account.carry is not None:
         return account.carry
     if content.periods is not None or content.tiers.mode == "volume":
-        return Decimal(0)
-    bounds = tier_bounds(content, account.persons)
-    quantities = fill(bounds, Decimal(0), account.before)
-    return sum(
-        (quantity * part.prices["all"][tier] for part in content.energy for tier, quantity in enumerate(quantities)),
-        Decimal(0),
+        return NOTHING
+    earlier = Account(
+        usage={ALL: account.before},
+        persons=account.persons,
+        covered=account.covered,
+        whole=account.whole,
+        single=account.single,
     )
+    bounds = tier_bounds(content, account)
+    split = allocate(content, earlier, bounds)
+    lines = [line for part in content.energy for line in _energy(content, earlier, part, season, split, bounds)]
+    return sum((line[4] for line in lines), NOTHING)
+
+
+def _shares(content: TariffContent, account: Account, result: Result) -> None:
+    digits = minor_digits(content.currency)
+    for part in content.components:
+        if isinstance(part, RelativeComponent) and part.kind != "tax":
+            _share(content, account, result, part, result.total)
+    for limit, sign in ((content.minimum, 1), (content.cap, -1)):
+        if limit is not None:
+            wanted = round_half_up(_limit(limit, account), digits)
+            result.total = max(result.total, wanted) if sign > 0 else min(result.total, wanted)
+    untaxed = result.total
+    for part in content.components:
+        if part.kind == "tax":
+            _share(content, account, result, part, untaxed)
+
+
+def _share(
+    content: TariffContent, account: Account, result: Result, part: RelativeComponent, everything: Decimal
+) -> None:
+    base = sum((_component(content, result, code) for code in part.of), NOTHING) if part.of else everything
+    if isinstance(part, PowerFactorComponent):
+        percent = next(step.percent for step in part.steps if account.power_factor >= step.at_least)
+    else:
+        percent = part.percent
+    inclusive = part.kind == "tax" and part.inclusive
+    amount = round_half_up(base * percent / (100 + percent if inclusive else 100), minor_digits(content.currency))
+    if inclusive:
+        result.contained += amount
+        return
+    result.shares.append((part.code, base, amount))
+    result.total += amount
+
+
+def _limit(limit: Limit, account: Account) -> Decimal:
+    return limit.amount * {"bill": Decimal(1), "day": Decimal(account.days), "month": account.months}[limit.per]

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from cloud.kit.periods import Period
 from cloud.kit.yaml_files import InvalidFile, load_yaml
-from cloud.tariffs.models import TariffContent, Window, content_hash
+from cloud.tariffs.models import TariffContent, content_hash
 from cloud.tariffs.schema import tariff_schema
+from cloud.tariffs.tiers import Window
 from tests.unit.cloud.tariffs import reference
 
 FOLDER = Path(__file__).parents[4] / "firmware-config"
@@ -53,18 +54,20 @@ TWO_PERIODS = {"codes": ["peak", "valley"], "allocation": {"method": "proportion
         ({"components": [{"kind": "fixed", "code": "f", "per": "day", "price": "1"}]}, "unit: needed with energy"),
         (
             {"unit": None, "components": [{"kind": "fixed", "code": "f", "per": "day", "price": "1"}]},
-            "tiers, household and periods need an energy component",
+            "tiers, household, seasons and periods need an energy component",
         ),
         ({"tiers": {"bounds": [400, 240]}}, "each higher than the one before"),
         ({"tiers": {"bounds": [240, 240]}}, "each higher than the one before"),
         ({"tiers": {"bounds": [0, 240]}}, "upper bounds above 0"),
         ({"tiers": {"bounds": [240, "400.0005"]}}, "at most 3 decimals of kWh, found 400.0005"),
-        ({"tiers": {"mode": "package", "bounds": [240, 400]}}, "package tiers are not supported yet"),
+        ({"tiers": {"mode": "package", "bounds": [240, 400]}}, "package: the size of a package in package mode"),
+        ({"tiers": {"bounds": [240, 400], "package": 5}}, "package: the size of a package in package mode"),
+        ({"tiers": {"mode": "package", "bounds": [240, 400], "package": 0}}, "package: more than 0 units"),
         ({"tiers": {"mode": "volume", "bounds": [240, 400], "window": {"kind": "year"}}}, "window must be bill"),
         ({"tiers": {"bounds": [240, 400], "window": {"kind": "year", "anchor": "02-29"}}}, "a day MM-DD that exists"),
         (
             {"periods": {"codes": ["peak", "valley"], "allocation": {"method": "chronological"}}},
-            "chronological allocation is not supported yet",
+            "chronological needs a schedule",
         ),
         (
             {"periods": {"codes": ["peak", "valley"], "allocation": {"method": "priority", "order": ["peak"]}}},
@@ -111,7 +114,7 @@ def test_stored_and_read_again_it_is_the_same() -> None:
 def test_every_file_that_ships_is_valid_and_says_where_its_prices_are_from(file: Path) -> None:
     content = load_yaml(file, TariffContent)
     assert content.source or content.service == "property"
-    assert len(reference.tier_bounds(content, 0)) == len(content.tiers.bounds) + 1
+    assert len(reference.tier_bounds(content, reference.Account(usage={}))) == len(content.tiers.bounds) + 1
 
 
 def test_the_schema_that_ships_is_current() -> None:

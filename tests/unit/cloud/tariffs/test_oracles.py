@@ -8,10 +8,12 @@ import pytest
 import yaml
 
 from cloud.kit.yaml_files import load_yaml
+from cloud.tariffs.columns import Usages
 from cloud.tariffs.explain import total
-from cloud.tariffs.models import ALL, TariffContent
+from cloud.tariffs.hours import ALL
+from cloud.tariffs.models import TariffContent
 from cloud.tariffs.plan import plan
-from cloud.tariffs.rating import Usages, rate_batch
+from cloud.tariffs.rating import rate_batch
 
 ROOT = Path(__file__).parents[4]
 ORACLES: list[dict[str, Any]] = yaml.safe_load((ROOT / "tests/oracles/tariffs.yaml").read_text("utf-8"))
@@ -61,7 +63,8 @@ def test_published_amounts(oracle: dict[str, Any], case: dict[str, Any]) -> None
     else:
         usage = [_base(content, case["usage" if code == ALL else code]) for code in content.period_codes]
         before = _base(content, case.get("year_to_date", 0))
-        usages = Usages(quantity=[[q] for q in usage], before=[before], persons=[case.get("persons", 0)])
+        steps = [plan(content).household_steps(case.get("persons", 0))]
+        usages = Usages(quantity=[[q] for q in usage], before=[before], steps=steps)
         amount = total(rate_batch(plan(content), usages, 1), 0)
     assert amount == Decimal(case.get("amount") or case["amount_sum"])
 

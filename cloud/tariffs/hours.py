@@ -1,0 +1,197 @@
+"""Seasons, day types and hours: which price period every quarter of an hour of the year belongs to."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from functools import cached_property
+from typing import Literal, Self, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+from cloud.tariffs.tiers import month_day
+from cloud.tariffs.values import Code, Strict
+
+DayType = Literal["work", "rest", "holiday", "critical"]
+DAY_TYPES: tuple[DayType, ...] = get_args(DayType)
+"""Working days (swapped week-ends included), days of rest, public holidays, days of critical load."""
+
+ALL = "all"
+"""The period of a tariff that knows none."""
+
+SLOT_MINUTES = 15
+SLOTS = 24 * 60 // SLOT_MINUTES
+"""Hours are told to the quarter: what the usage of a meter can be divided by."""
+
+_RANGE = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])-([01][0-9]|2[0-4]):([0-5][0-9])")
+
+
+class Season(Strict):
+    """Days of the year from `first` to `last`, both included; may run over the turn of the year."""
+
+    code: Code
+    first: str = Field(description="First day, MM-DD.")
+    last: str = Field(description="Last day, MM-DD, still in the season.")
+
+    @field_validator("first", "last")
+    @classmethod
+    def _is_a_day(cls, value: str) -> str:
+        return month_day(value)
+
+    @cached_property
+    def days(self) -> frozenset[str]:
+        """Its days as MM-DD; 29 February goes with the day before."""
+        day, found = _common_day(self.first), set()
+        while True:
+            found.add(f"{day:%m-%d}")
+            if f"{day:%m-%d}" == self.last:
+                return frozenset(found)
+            day += timedelta(days=1)
+            if day.year > _COMMON_YEAR:
+                day = date(_COMMON_YEAR, 1, 1)
+
+
+_COMMON_YEAR = 2023
+
+
+def _common_day(text: str) -> date:
+    return date.fromisoformat(f"{_COMMON_YEAR}-{text}")
+
+
+def season_on(seasons: Sequence[Season], day: date) -> str | None:
+    """Code of the season of a day; None in a tariff without seasons."""
+    text = "02-28" if (day.month, day.day) == (2, 29) else f"{day:%m-%d}"
+    return next((season.code for season in seasons if text in season.days), None)
+
+
+class Hours(Strict):
+    """The hours of some seasons and day types: period → ranges such as "10:00-12:00"; together the whole day."""
+
+    seasons: tuple[Code, ...] = Field(default=(), description="Seasons it holds in; none named: all.")
+    days: tuple[DayType, ...] = Field(default=DAY_TYPES, min_length=1, description="Day types it holds on.")
+    hours: dict[Code, tuple[str, ...]] = Field(min_length=1)
+
+    @cached_property
+    def slots(self) -> tuple[str, ...]:
+        """The period of each of the 96 quarters of a day. Raises ValueError for a gap, an overlap or a bad range."""
+        found: list[str | None] = [None] * SLOTS
+        for period, ranges in self.hours.items():
+            for text in ranges:
+                for slot in _slots(text):
+                    if found[slot] is not None:
+                        raise ValueError(f"hours: {_clock(slot)} is both {found[slot]} and {period}")
+                    found[slot] = period
+        missing = next((slot for slot, period in enumerate(found) if period is None), None)
+        if missing is not None:
+            raise ValueError(f"hours: nothing is said of {_clock(missing)}; together the ranges make 00:00-24:00")
+        return tuple(period for period in found if period is not None)
+
+    @model_validator(mode="after")
+    def _whole_day(self) -> Self:
+        assert self.slots
+        return self
+
+
+def _slots(text: str) -> range:
+    found = _RANGE.fullmatch(text)
+    if found is None:
+        raise ValueError(f'hours: a range such as "08:00-11:30", found {text!r}')
+    first, last = (int(found[n]) * 60 + int(found[n + 1]) for n in (1, 3))
+    if first % SLOT_MINUTES or last % SLOT_MINUTES:
+        raise ValueError(f"hours: ranges begin and end on a quarter of an hour, found {text!r}")
+    if not first < last <= 24 * 60:
+        raise ValueError(f"hours: a range ends after it begins and by 24:00; divide it at midnight, found {text!r}")
+    return range(first // SLOT_MINUTES, last // SLOT_MINUTES)
+
+
+def _clock(slot: int) -> str:
+    hour, minute = divmod(slot * SLOT_MINUTES, 60)
+    return f"{hour:02d}:{minute:02d}"
+
+
+class Allocation(Strict):
+    """How the usage of several periods meets the tiers: the three give different bills.
+
+    proportional: every period has the same share of every tier; priority: the periods fill the tiers one after the
+    other in `order`; chronological: the tiers fill in the order of time.
+    """
+
+    method: Literal["proportional", "priority", "chronological"]
+    order: tuple[Code, ...] = ()
+
+
+class TimePeriods(Strict):
+    """Periods of the day: peak, flat, valley … counted by the meter itself or, with a `schedule`, by its intervals."""
+
+    codes: tuple[Code, ...] = Field(min_length=2, max_length=8)
+    allocation: Allocation
+    schedule: tuple[Hours, ...] = Field(
+        default=(),
+        max_length=64,
+        description="Hours of the periods by season and day type. None: the meter has a register for each period.",
+    )
+
+    @model_validator(mode="after")
+    def _order_names_each_once(self) -> Self:
+        if len(set(self.codes)) != len(self.codes) or ALL in self.codes:
+            raise ValueError(f"codes: different names, none of them {ALL!r}")
+        order = self.allocation.order
+        if self.allocation.method == "priority" and sorted(order) != sorted(self.codes):
+            raise ValueError(f"allocation.order: each of {', '.join(self.codes)} once")
+        if self.allocation.method != "priority" and order:
+            raise ValueError("allocation.order: only with the method priority")
+        if self.allocation.method == "chronological" and not self.schedule:
+            raise ValueError("allocation: chronological needs a schedule, since registers do not tell the time")
+        for entry in self.schedule:
+            unknown = sorted(set(entry.hours) - set(self.codes))
+            if unknown:
+                raise ValueError(f"schedule: the periods are {', '.join(self.codes)}, found {', '.join(unknown)}")
+        return self
+
+
+def check_schedule(periods: TimePeriods, seasons: Sequence[Season]) -> None:
+    """Every season and day type has its hours exactly once. Raises ValueError naming the first that has not."""
+    if not periods.schedule:
+        return
+    codes = [season.code for season in seasons]
+    for entry in periods.schedule:
+        unknown = sorted(set(entry.seasons) - set(codes))
+        if unknown:
+            raise ValueError(f"schedule: there is no season {', '.join(unknown)}")
+    for season in codes or [None]:
+        for day in DAY_TYPES:
+            count = len(_entries(periods.schedule, season, day))
+            if count != 1:
+                place = f"{day} days" if season is None else f"{day} days of {season}"
+                raise ValueError(f"schedule: {place} have {'no hours' if not count else f'{count} sets of hours'}")
+
+
+def check_seasons(seasons: Sequence[Season]) -> None:
+    """The seasons make up the year, each day once. Raises ValueError naming the first day that is wrong."""
+    found: dict[str, str] = {}
+    for season in seasons:
+        for day in season.days:
+            if day in found:
+                raise ValueError(f"seasons: {day} is both {found[day]} and {season.code}")
+            found[day] = season.code
+    codes = [season.code for season in seasons]
+    if len(set(codes)) != len(codes):
+        raise ValueError("seasons: each code once")
+    day = date(_COMMON_YEAR, 1, 1)
+    while seasons and day.year == _COMMON_YEAR:
+        if f"{day:%m-%d}" not in found:
+            raise ValueError(f"seasons: {day:%m-%d} is in none; together they make the whole year")
+        day += timedelta(days=1)
+
+
+def _entries(schedule: Sequence[Hours], season: str | None, day: DayType) -> list[Hours]:
+    return [entry for entry in schedule if day in entry.days and (not entry.seasons or season in entry.seasons)]
+
+
+def slots_on(periods: TimePeriods, season: str | None, day: DayType) -> tuple[str, ...]:
+    """The period of each quarter of an hour, 00:00 local time on, of a day; `periods` has a schedule."""
+    return _entries(periods.schedule, season, day)[0].slots
+
+
+def day_type(day: date, calendar: Mapping[date, DayType]) -> DayType:
+    """What a day is: as the calendar says, else work from Monday to Friday and rest at the week-end."""
+    return calendar.get(day, "work" if day.weekday() < 5 else "rest")
