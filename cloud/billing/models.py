@@ -86,6 +86,7 @@ class LineOut(BaseModel):
     component: str
     tier: int | None
     time_period: str | None
+    season: str | None
     quantity: QuantityOut | None
     price: Annotated[str | None, Field(examples=["0.4883"])]
     amount: MoneyOut
@@ -99,6 +100,7 @@ class LineOut(BaseModel):
             component=line.component,
             tier=line.tier,
             time_period=line.time_period,
+            season=line.season,
             quantity=None if line.quantity is None else QuantityOut.of(line.quantity, line.unit or ""),
             price=None if line.price is None else plain(line.price),
             amount=MoneyOut.of(line.amount, currency),

@@ -28,8 +28,8 @@ def to_minor(amount: Decimal, digits: int = 2) -> int:
 
 
 def from_minor(minor: int, digits: int = 2) -> Decimal:
-    """An amount from its smallest unit."""
-    return Decimal(minor).scaleb(-digits)
+    """An amount from its smallest unit, exact whatever its size: arithmetic would round to 28 digits."""
+    return Decimal(f"{minor}E{-digits}")
 
 
 def share_out(total: int, weights: Sequence[int]) -> list[int]:

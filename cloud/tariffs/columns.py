@@ -69,6 +69,10 @@ class Columns:
         self.in_time = usages.sequence is not None
         self.carry_given = usages.carry is not None
         self._columns = {name: column.astype(self.dtype) for name, column in columns.items()}
+        if not any(slot.single for slot in plan.slots):
+            self._columns["single"] = (
+                self._columns["single"] * 0
+            )  # a tariff without such prices bills everyone by tiers
         self.used: Ints = self.quantity.sum(axis=1)
 
     def __getitem__(self, name: str) -> Ints:
@@ -128,11 +132,13 @@ def _fits(plan: Plan, rows: Sequence[Ints], columns: Mapping[str, Ints]) -> bool
     time = max(most["days"], most["months"], most["begun"])
     highest = {"usage": window, "flat": 1, "fixed": time}
     highest |= {name: most[name] * time for name in ("area", "demand", "capacity")}
-    exact = sum(highest[slot.kind] * slot.times * plan.weight(slot) for slot in plan.slots)
+    # At least one of each: a weight has to fit even where nothing was used.
+    exact = sum(max(highest[slot.kind], 1) * slot.times * plan.weight(slot) for slot in plan.slots)
     raised = plan.raise_per_step * most["steps"] * max(plan.lifts, default=0)
     bounds = 2 * (max(plan.bounds, default=0) * most["covered"] + raised) + 2 * most["whole"]
     shares = usage * usage if len(rows) > 1 else 0
-    return max(exact + most["carry"] + plan.minor, window, bounds, shares, _highest_share(plan, exact, most)) < _LIMIT
+    amounts = exact + most["carry"] + plan.minor, _highest_share(plan, exact, most)
+    return max(*amounts, window, bounds, shares, *highest.values(), *most.values()) < _LIMIT
 
 
 def _highest_share(plan: Plan, exact: int, most: Mapping[str, int]) -> int:

@@ -12,7 +12,7 @@ from rich.table import Table
 from cloud.kit.errors import InvalidInput
 from cloud.kit.yaml_files import load_yaml
 from cloud.tariffs.columns import Usages
-from cloud.tariffs.explain import Line, explain, total
+from cloud.tariffs.explain import Line, contained_taxes, explain, total
 from cloud.tariffs.models import TariffContent
 from cloud.tariffs.month_shares import MONTH
 from cloud.tariffs.plan import AREA_EXPONENT, LOAD_EXPONENT, MONTH_EXPONENT, Plan, plan
@@ -81,11 +81,19 @@ def rate(
         _refuse(error)
     rated = rate_batch(prepared, usages, 1)
     lines, amount, currency = explain(rated, 0), total(rated, 0), prepared.content.currency
+    taxes = contained_taxes(rated, 0)
     if as_json:
-        answer = {"amount": str(amount), "currency": currency, "lines": [_as_json(line) for line in lines]}
+        answer = {
+            "amount": str(amount),
+            "currency": currency,
+            "lines": [_as_json(line) for line in lines],
+            "contained_taxes": [{"component": tax.component, "amount": str(tax.amount)} for tax in taxes],
+        }
         typer.echo(json.dumps(answer, ensure_ascii=False))
     else:
         Console().print(_table(lines, amount, currency))
+        for tax in taxes:
+            typer.echo(f"contains {tax.component}: {tax.amount} {currency}")
 
 
 def _load(file: Path) -> TariffContent:

@@ -185,6 +185,7 @@ class TaxComponent(Strict):
         return value
 
 
-DirectComponent = EnergyComponent | FixedComponent | AreaComponent | DemandComponent | CapacityComponent
+StandingComponent = FixedComponent | AreaComponent | DemandComponent | CapacityComponent
+DirectComponent = EnergyComponent | StandingComponent
 RelativeComponent = PowerFactorComponent | SurchargeComponent | TaxComponent
 Component = Annotated[DirectComponent | RelativeComponent, Field(discriminator="kind")]

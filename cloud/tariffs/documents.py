@@ -6,9 +6,10 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from cloud.kit.inputs import Day, Id, Input
-from cloud.tariffs.models import Code, TariffContent
+from cloud.tariffs.models import TariffContent
 from cloud.tariffs.repository import Tariff
 from cloud.tariffs.service import TariffVersion
+from cloud.tariffs.values import Code
 
 _EXAMPLE = {
     "currency": "CNY",

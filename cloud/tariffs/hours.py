@@ -152,9 +152,9 @@ def check_schedule(periods: TimePeriods, seasons: Sequence[Season]) -> None:
     """Every season and day type has its hours exactly once. Raises ValueError naming the first that has not."""
     if not periods.schedule:
         return
-    codes = [season.code for season in seasons]
+    codes: list[str | None] = [season.code for season in seasons]
     for entry in periods.schedule:
-        unknown = sorted(set(entry.seasons) - set(codes))
+        unknown = [season for season in entry.seasons if season not in codes]
         if unknown:
             raise ValueError(f"schedule: there is no season {', '.join(unknown)}")
     for season in codes or [None]:
@@ -167,20 +167,19 @@ def check_schedule(periods: TimePeriods, seasons: Sequence[Season]) -> None:
 
 def check_seasons(seasons: Sequence[Season]) -> None:
     """The seasons make up the year, each day once. Raises ValueError naming the first day that is wrong."""
+    if len({season.code for season in seasons}) != len(seasons):
+        raise ValueError("seasons: each code once")
     found: dict[str, str] = {}
     for season in seasons:
-        for day in season.days:
+        for day in sorted(season.days):
             if day in found:
                 raise ValueError(f"seasons: {day} is both {found[day]} and {season.code}")
             found[day] = season.code
-    codes = [season.code for season in seasons]
-    if len(set(codes)) != len(codes):
-        raise ValueError("seasons: each code once")
-    day = date(_COMMON_YEAR, 1, 1)
-    while seasons and day.year == _COMMON_YEAR:
-        if f"{day:%m-%d}" not in found:
-            raise ValueError(f"seasons: {day:%m-%d} is in none; together they make the whole year")
-        day += timedelta(days=1)
+    of_year = date(_COMMON_YEAR, 1, 1)
+    while seasons and of_year.year == _COMMON_YEAR:
+        if f"{of_year:%m-%d}" not in found:
+            raise ValueError(f"seasons: {of_year:%m-%d} is in none; together they make the whole year")
+        of_year += timedelta(days=1)
 
 
 def _entries(schedule: Sequence[Hours], season: str | None, day: DayType) -> list[Hours]:

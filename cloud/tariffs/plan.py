@@ -15,6 +15,7 @@ from cloud.tariffs.components import (
     FixedComponent,
     PowerFactorComponent,
     RelativeComponent,
+    StandingComponent,
 )
 from cloud.tariffs.models import TariffContent, places
 from cloud.tariffs.values import PERCENT_PLACES, UNIT_EXPONENTS
@@ -192,9 +193,9 @@ class _Slots:
             case EnergyComponent():
                 return [*self._usage(part), *self._single(part), *self._flat(part)]
             case FixedComponent():
-                per_day = part.per == "day"
-                per, exponent = ("day", 0) if per_day else (self._per(part), MONTH_EXPONENT)
-                return [Slot("fixed", part.code, part.per, exponent, self._price(part.price), per=per)]
+                if part.per == "day":
+                    return [Slot("fixed", part.code, part.per, 0, self._price(part.price), per="day")]
+                return [self._standing("fixed", part, part.per, 0)]
             case AreaComponent():
                 return [self._standing("area", part, "m2", AREA_EXPONENT)]
             case DemandComponent():
@@ -202,17 +203,10 @@ class _Slots:
             case CapacityComponent():
                 return [self._standing("capacity", part, "kVA", LOAD_EXPONENT)]
 
-    def _standing(
-        self, kind: DirectKind, part: AreaComponent | DemandComponent | CapacityComponent, unit: str, exponent: int
-    ) -> Slot:
+    def _standing(self, kind: DirectKind, part: StandingComponent, unit: str, exponent: int) -> Slot:
         """So much a month of what the account has: its quantity is multiplied with the months."""
-        price, per = self._price(part.price), self._per(part)
-        return Slot(kind, part.code, unit, exponent + MONTH_EXPONENT, price, per=per)
-
-    def _per(
-        self, part: FixedComponent | AreaComponent | DemandComponent | CapacityComponent
-    ) -> Literal["month", "begun"]:
-        return "month" if part.partial == "by_day" else "begun"
+        per: Literal["month", "begun"] = "month" if part.partial == "by_day" else "begun"
+        return Slot(kind, part.code, unit, exponent + MONTH_EXPONENT, self._price(part.price), per=per)
 
     def _usage(self, part: EnergyComponent) -> Iterator[Slot]:
         """Period by period and tier by tier; in package mode the quantity is a number of packages."""

@@ -1,6 +1,7 @@
 """`gatemeter tariffs`: what it prints, and how it refuses."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,18 @@ def test_rates_and_explains_for_people() -> None:
     assert "80 kWh" in result.stdout
 
 
+INDUSTRIAL = ("--period", "sharp=0", "--period", "peak=1000", "--period", "flat=500", "--period", "valley=300.5")
+
+
+def test_rates_load_and_power_factor_and_tells_the_tax_in_the_price() -> None:
+    load = ("--demand", "55", "--power-factor", "0.87", "--season", "other")
+    answer = json.loads(_run("rate", "industrial-electricity.yaml", *INDUSTRIAL, *load, "--json").stdout)
+    by_hand = Decimal("1088.80") + Decimal("320.25") + Decimal("80.83") + Decimal("2200.00") + Decimal("55.35")
+    assert Decimal(answer["amount"]) == by_hand
+    assert answer["lines"][-1]["amount"] == "55.35"
+    assert answer["contained_taxes"] == [{"component": "vat", "amount": "430.87"}]
+
+
 def test_rates_an_area() -> None:
     result = _run("rate", "property-fee.yaml", "--area", "89.50", "--json")
     assert json.loads(result.stdout)["amount"] == "210.33"
@@ -51,6 +64,14 @@ def test_rates_an_area() -> None:
         (SHANGHAI, ("--usage", "1"), "--period peak=… --period valley=…"),
         (SHANGHAI, ("--period", "peak=1"), "--period peak=… --period valley=…"),
         ("property-fee.yaml", ("--usage", "1"), "property is not metered"),
+        (
+            "beijing-water.yaml",
+            ("--usage", "1", "--season", "dry"),
+            "--season: expected none: this tariff has no seasons",
+        ),
+        ("industrial-electricity.yaml", (*INDUSTRIAL, "--season", "dry"), "--season: expected one of summer, other"),
+        ("industrial-electricity.yaml", (*INDUSTRIAL, "--power-factor", "1.2"), "--power-factor: expected 0 to 1"),
+        ("beijing-water.yaml", ("--usage", "1", "--single"), "--single: this tariff has no prices without tiers"),
         ("none.yaml", ("--usage", "1"), "a readable file, found none"),
     ],
 )

@@ -32,6 +32,15 @@ def _prices(**prices: Any) -> list[dict[str, Any]]:
     return [{"kind": "energy", "code": "energy", "prices": prices}]
 
 
+def _tax(**changes: Any) -> dict[str, Any]:
+    return {"kind": "tax", "code": "vat", "percent": "13"} | changes
+
+
+def _power_factor(*steps: str) -> dict[str, Any]:
+    return {"kind": "power_factor", "code": "pf", "steps": [{"at_least": step, "percent": "1"} for step in steps]}
+
+
+SURCHARGE = {"kind": "surcharge", "code": "surcharge", "percent": "5"}
 THREE = ["1", "2", "3"]
 TWO_PERIODS = {"codes": ["peak", "valley"], "allocation": {"method": "proportional"}}
 
@@ -87,6 +96,38 @@ TWO_PERIODS = {"codes": ["peak", "valley"], "allocation": {"method": "proportion
             "does not fit the tier window bill",
         ),
         ({"currency": "yuan"}, "String should match pattern"),
+        (
+            {"components": [*_prices(all=THREE), _tax(), SURCHARGE]},
+            "first what has a price, then percentages, then taxes",
+        ),
+        ({"components": [SURCHARGE, *_prices(all=THREE)]}, "surcharge.of: components before it, found none"),
+        ({"components": [*_prices(all=THREE), SURCHARGE | {"of": ["water"]}]}, "components before it, found water"),
+        ({"components": [*_prices(all=THREE), _tax(percent="-1")]}, "a tax of 0 percent or more, found -1"),
+        ({"components": [*_prices(all=THREE), _tax(percent="13%")]}, "a percentage with at most 4 decimals"),
+        ({"components": [*_prices(all=THREE), _power_factor("0.9", "0.95")]}, 'down to "0.00", each once'),
+        ({"components": [*_prices(all=THREE), _power_factor("0.95", "0.9")]}, 'down to "0.00", each once'),
+        ({"components": [*_prices(all=THREE), _power_factor("1.2", "0")]}, 'from "0.00" to "1.00" in hundredths'),
+        ({"components": [_prices(all=THREE)[0] | {"factor": "0"}]}, "a factor above 0"),
+        ({"components": [_prices(all=THREE)[0] | {"single": {"peak": "1"}}]}, "energy.single: a row for each of all"),
+        (
+            {
+                "components": [
+                    _prices(all=THREE)[0] | {"single": {"all": "1"}},
+                    _prices(all=THREE)[0] | {"code": "other"},
+                ]
+            },
+            "single: prices without tiers for every energy component or for none",
+        ),
+        ({"components": [{"kind": "energy", "code": "energy"}]}, "energy: either prices or"),
+        ({"tiers": {"bounds": [240, 400], "free": 0}}, "free: more than 0 units"),
+        ({"tiers": {"bounds": [240, 400], "mode": "volume", "free": 5}}, "only in graduated mode"),
+        ({"tiers": {"bounds": [240, 400], "window": {"kind": "bill", "partial": "by_day"}}}, "never partial"),
+        ({"minimum": {"amount": "1.005"}}, "minimum.amount: at most 2 decimals of CNY"),
+        ({"minimum": {"amount": "10"}, "cap": {"amount": "9"}}, "cap: not below the minimum"),
+        (
+            {"household": {"from_persons": 5, "raise_bounds_by": 100, "per": "month", "tiers": [3]}},
+            "household.tiers: tiers with a bound, 1 to 2",
+        ),
     ],
 )
 def test_what_is_refused(changes: dict[str, Any], message: str) -> None:

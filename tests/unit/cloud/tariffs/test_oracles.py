@@ -50,7 +50,7 @@ def test_the_file_says_what_the_example_says(oracle: dict[str, Any]) -> None:
     assert content.tiers.mode == oracle["tiers"]["mode"]
     matrix = oracle.get("matrix") or {ALL: oracle.get("prices") or [case["price"] for case in oracle["cases"]]}
     for period, prices in matrix.items():
-        rows = [part.prices[period] for part in content.energy]
+        rows = [part.rows(None)[period] for part in content.energy]
         together = [sum(tier, Decimal(0)) for tier in zip(*rows, strict=True)]
         assert together[: len(prices)] == [Decimal(price) for price in prices]
 

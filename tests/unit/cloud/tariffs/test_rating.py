@@ -87,7 +87,7 @@ def time_periods(draw: st.DrawFn, codes: list[str]) -> dict[str, Any] | None:
         return None
     method = draw(st.sampled_from(["proportional", "priority", "chronological"]))
     order = draw(st.permutations(codes)) if method == "priority" else []
-    hours = {code: [] for code in codes} | {codes[0]: ["00:00-08:00"], codes[-1]: ["08:00-24:00"]}
+    hours: dict[str, list[str]] = {code: [] for code in codes} | {codes[0]: ["00:00-08:00"], codes[-1]: ["08:00-24:00"]}
     schedule = [{"hours": hours}] if method == "chronological" else []
     return {"codes": codes, "allocation": {"method": method, "order": order}, "schedule": schedule}
 
