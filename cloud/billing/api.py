@@ -13,12 +13,14 @@ from cloud.billing.models import (
     BillOut,
     BillQuery,
     ExplanationOut,
+    LeftOutIn,
     RunDetailOut,
     RunIn,
     RunOut,
     RunStartedOut,
 )
 from cloud.identity.guards import Scope, allow
+from cloud.kit.errors import Forbidden
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed, ListQuery
 from cloud.kit.periods import Period
@@ -27,6 +29,7 @@ router = APIRouter(prefix="/api/v1", tags=["billing"])
 
 Reader = Annotated[Scope, allow("bills.read")]
 Runner = Annotated[Scope, allow("bills.run")]
+Approver = Annotated[Scope, allow("bills.approve")]
 
 
 @router.get("/bills")
@@ -57,14 +60,18 @@ async def list_runs(scope: Runner, query: Annotated[ListQuery, Query()]) -> List
 
 @router.post("/bill-runs", status_code=202)
 async def start_run(body: RunIn, response: Response, scope: Runner, once: Once) -> RunStartedOut:
-    """Charges everything in the period that is not charged yet. Done by the job that `Location` leads to.
+    """Makes drafts of everything in the period that is not charged yet. Done by the job that `Location` leads to.
 
-    One run of a project at a time.
+    One run of a project at a time. People look at the drafts (`GET /bills?run_id=…`) and approve the run, which issues
+    them, or cancel it.
     """
+    options = service.RunOptions(body.issue_at_once, body.open_exceptions)
+    if options.issue_at_once and not scope.caller.may("bills.approve", body.project_id):
+        raise Forbidden("may-not-approve", "issue_at_once needs the permission bills.approve", field="issue_at_once")
 
     async def make() -> RunStartedOut:
         period = Period(body.start, body.end)
-        job_id = await service.start_run(scope.conn, body.project_id, period, scope.caller.user_id)
+        job_id = await service.start_run(scope.conn, body.project_id, period, scope.caller.user_id, options)
         run = await service.run_of_job(scope.conn, job_id)
         return RunStartedOut(
             run_id=run.id, job_id=job_id, run=f"/api/v1/bill-runs/{run.id}", job=f"/api/v1/jobs/{job_id}"
@@ -80,6 +87,43 @@ async def get_run(scope: Runner, run_id: Id) -> RunDetailOut:
     """A bill run and the accounts that it could not bill."""
     run = await service.get_run(scope.conn, run_id)
     return RunDetailOut.whole(run, await service.run_failures(scope.conn, run_id))
+
+
+@router.post("/bill-runs/{run_id}/approvals", status_code=202)
+async def approve_run(run_id: Id, response: Response, scope: Approver, once: Once) -> RunStartedOut:
+    """Approves a preview: its drafts are issued, by the job that `Location` leads to."""
+
+    async def make() -> RunStartedOut:
+        job_id = await service.approve_run(scope.conn, run_id, scope.caller.user_id)
+        return RunStartedOut(
+            run_id=run_id, job_id=job_id, run=f"/api/v1/bill-runs/{run_id}", job=f"/api/v1/jobs/{job_id}"
+        )
+
+    started = await once.answer(scope.conn, RunStartedOut, make)
+    response.headers["Location"] = started.job
+    return started
+
+
+@router.post("/bill-runs/{run_id}/cancellations", status_code=201)
+async def cancel_run(run_id: Id, scope: Runner, once: Once) -> RunOut:
+    """Throws the drafts of a run away; what they charged can be charged again."""
+
+    async def make() -> RunOut:
+        await service.cancel_run(scope.conn, run_id)
+        return RunOut.of(await service.get_run(scope.conn, run_id))
+
+    return await once.answer(scope.conn, RunOut, make)
+
+
+@router.post("/bill-runs/{run_id}/left-out-accounts", status_code=201)
+async def leave_out(run_id: Id, body: LeftOutIn, scope: Runner, once: Once) -> RunOut:
+    """Takes one account's draft out of a preview, with the reason; another run may bill it."""
+
+    async def make() -> RunOut:
+        await service.leave_out(scope.conn, run_id, body.account_id, body.reason)
+        return RunOut.of(await service.get_run(scope.conn, run_id))
+
+    return await once.answer(scope.conn, RunOut, make)
 
 
 @router.get("/service-agreements")

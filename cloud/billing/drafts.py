@@ -19,7 +19,8 @@ from cloud.kit.money import minor_digits
 from cloud.kit.periods import Period, day_start
 from cloud.metering import service as metering
 from cloud.metering.advances import Counter
-from cloud.metering.records import BoundaryReading, Meter, UsageTotal
+from cloud.metering.exceptions import open_exceptions
+from cloud.metering.records import BoundaryReading, Meter, MeterException, UsageTotal
 from cloud.metering.service import UsageKey
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.columns import Usages
@@ -63,15 +64,22 @@ class Drafts:
     failures: dict[int, Unbillable]
 
 
-async def draft(conn: Conn, project: Project, uncharged: Sequence[Uncharged]) -> Drafts:
-    """Rates everything in `uncharged`. An account fails as a whole: half a bill is no bill."""
-    return await _Drafting(conn, project).run(uncharged)
+async def draft(
+    conn: Conn, project: Project, uncharged: Sequence[Uncharged], *, stop_at_exceptions: bool = True
+) -> Drafts:
+    """Rates everything in `uncharged`. An account fails as a whole: half a bill is no bill.
+
+    `stop_at_exceptions`: accounts whose readings have open findings are not billed but listed.
+    """
+    return await _Drafting(conn, project, stop_at_exceptions).run(uncharged)
 
 
 class _Drafting:
-    def __init__(self, conn: Conn, project: Project) -> None:
+    def __init__(self, conn: Conn, project: Project, stop_at_exceptions: bool) -> None:
         self._conn = conn
         self._project = project
+        self._stop_at_exceptions = stop_at_exceptions
+        self._doubtful: dict[int, list[MeterException]] = defaultdict(list)
         self._failures: dict[int, Unbillable] = {}
         self._rated: dict[int, list[RatedPiece]] = defaultdict(list)
         self._history: dict[int, list[Charged]] = defaultdict(list)
@@ -147,6 +155,10 @@ class _Drafting:
         self._usage = await metering.usage_between_many(self._conn, keys)
         span = Period(min(piece.period.start for piece in everything), max(piece.period.end for piece in everything))
         self._counters = await metering.counters(self._conn, meter_ids, *span.instants(self._project.zone))
+        if self._stop_at_exceptions:
+            instants = span.instants(self._project.zone)
+            for found in await open_exceptions(self._conn, self._project.id, meter_ids, *instants):
+                self._doubtful[found.meter_id].append(found)
         for cited in await repository.cited(self._conn, meter_ids, span):
             place = cited.meter_id, cited.service
             self._cited[(*place, cited.period.start)] = BoundaryReading(cited.opening_at, cited.opening_value, 0)
@@ -193,6 +205,9 @@ class _Drafting:
         if piece.version.content.periods is not None:
             raise Unbillable("periods-not-metered", f"{service}: tariffs by time of use are not billed from meters yet")
         start, end = piece.period.instants(self._project.zone)
+        for doubt in self._doubtful[meter.id]:
+            if doubt.from_at <= end and doubt.until_at >= start:
+                raise Unbillable("open-exceptions", f"{service}: meter {meter.code} has an open finding: {doubt.rule}")
         ends = [self._boundaries.get((meter.id, at)) for at in (start, end)]
         for day, found in zip((piece.period.start, piece.period.end), ends, strict=True):
             if found is None:

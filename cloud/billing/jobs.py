@@ -6,7 +6,7 @@ import structlog
 from prometheus_client import Gauge
 
 from cloud.billing import service
-from cloud.billing.runs import RUN_JOB
+from cloud.billing.runs import ISSUE_JOB, RUN_JOB
 from cloud.estate import service as estate
 from cloud.kit.errors import GatemeterError
 from cloud.kit.jobs import Handler, JobContext, Scheduled
@@ -34,6 +34,12 @@ async def run(context: JobContext) -> dict[str, object]:
     return {"run_id": done.id, "billed": done.billed, "failed": done.failed, "total": str(done.total)}
 
 
+async def issue(context: JobContext) -> dict[str, object]:
+    """Issues the approved run of the payload."""
+    done = await service.issue_run(context.db, context.asker, int(context.payload["run_id"]), progress=context.progress)
+    return {"run_id": done.id, "billed": done.billed, "total": str(done.total)}
+
+
 async def late_fees(context: JobContext) -> dict[str, object]:
     """Derives the late fees of all overdue bills again, project by project."""
     async with context.db.transaction(context.asker) as conn:
@@ -59,7 +65,7 @@ async def prove_ledger(context: JobContext) -> dict[str, object]:
     return {"projects": len(found)}
 
 
-HANDLERS: dict[str, Handler] = {RUN_JOB: run, LATE_FEES_JOB: late_fees, PROOF_JOB: prove_ledger}
+HANDLERS: dict[str, Handler] = {RUN_JOB: run, ISSUE_JOB: issue, LATE_FEES_JOB: late_fees, PROOF_JOB: prove_ledger}
 
 # UTC: after midnight in China, and after the nightly jobs of metering.
 SCHEDULE = (Scheduled(LATE_FEES_JOB, "10 17 * * *"), Scheduled(PROOF_JOB, "40 17 * * *"))

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -207,6 +207,13 @@ class RunIn(Input):
     project_id: Id
     start: Annotated[Day, Field(examples=["2026-01-01"])]
     end: Annotated[Day, Field(examples=["2026-02-01"])]
+    issue_at_once: Annotated[
+        bool, Field(description="Without a preview; needs the permission to approve.", examples=[False])
+    ] = False
+    open_exceptions: Annotated[
+        Literal["ask", "bill"],
+        Field(description="Accounts whose readings have open findings: left out with that reason, or billed."),
+    ] = "ask"
 
     @model_validator(mode="after")
     def _in_order(self) -> "RunIn":
@@ -246,6 +253,11 @@ class RunOut(BaseModel):
     job_id: int | None
     created_at: datetime
     finished_at: datetime | None
+    issue_at_once: bool
+    open_exceptions: str
+    approved_by: int | None
+    approved_at: datetime | None
+    issue_job_id: int | None
 
     @classmethod
     def of(cls, run: BillRun) -> "RunOut":
@@ -262,7 +274,19 @@ class RunOut(BaseModel):
             job_id=run.job_id,
             created_at=run.created_at,
             finished_at=run.finished_at,
+            issue_at_once=run.issue_at_once,
+            open_exceptions=run.open_exceptions,
+            approved_by=run.approved_by,
+            approved_at=run.approved_at,
+            issue_job_id=run.issue_job_id,
         )
+
+
+class LeftOutIn(Input):
+    """An account to take out of a preview, and why."""
+
+    account_id: Id
+    reason: Annotated[str, Field(min_length=1, max_length=300, examples=["moved out, final reading missing"])]
 
 
 class RunDetailOut(RunOut):

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.billing import service
-from cloud.billing.records import BillFilter, BillRun
+from cloud.billing.records import BillFilter
 from cloud.estate import service as estate
 from cloud.estate.service import EstateFilter
 from cloud.estate.shown import shown
@@ -85,6 +85,7 @@ async def start_run(
     request: Request,
     scope: Annotated[Scope, allow_page("bills.run")],
     month: Annotated[str, Form(pattern=r"^\d{4}-\d{2}$")],
+    open_exceptions: Annotated[Literal["ask", "bill"], Form()] = "ask",
 ) -> Response:
     """Starts a run over a calendar month; its work is done by the worker."""
     page = await shown(request, scope)
@@ -92,19 +93,56 @@ async def start_run(
         first = date.fromisoformat(f"{month}-01")
     except ValueError as error:
         raise InvalidInput("bad-month", "expected a month such as 2026-01", field="month") from error
-    await service.start_run(scope.conn, page.project.id, month_of(first), scope.caller.user_id)
-    return RedirectResponse("/bill-runs?done=run-started", 303)
+    options = service.RunOptions(open_exceptions=open_exceptions)
+    job_id = await service.start_run(scope.conn, page.project.id, month_of(first), scope.caller.user_id, options)
+    run = await service.run_of_job(scope.conn, job_id)
+    return RedirectResponse(f"/bill-runs/{run.id}?done=run-started", 303)
 
 
 @router.get("/bill-runs/{run_id}")
-async def bill_run(request: Request, scope: Annotated[Scope, allow_page("bills.run")], run_id: int) -> Response:
-    """A run: how far it is, and which accounts it could not bill."""
+async def bill_run(
+    request: Request,
+    scope: Annotated[Scope, allow_page("bills.run")],
+    run_id: int,
+    cursor: str | None = None,
+) -> Response:
+    """A run: how far it is, its drafts or bills, and which accounts it could not bill."""
     page = await shown(request, scope)
-    run: BillRun = await service.get_run(scope.conn, run_id)
+    run = await service.get_run(scope.conn, run_id)
     failures = await service.run_failures(scope.conn, run_id)
+    wanted = BillFilter(run.project_id, run_id=run_id)
+    bills = await service.list_bills(scope.conn, page_request(None, cursor), wanted)
+    accounts = {failure.account_id for failure in failures} | {bill.account_id for bill in bills.items}
     return page.page(
         "billing/run.html",
         run=run,
         failures=failures,
-        accounts=await estate.accounts_by_id(scope.conn, {failure.account_id for failure in failures}),
+        bills=bills,
+        accounts=await estate.accounts_by_id(scope.conn, accounts),
     )
+
+
+@router.post("/bill-runs/{run_id}/approve")
+async def approve_run(scope: Annotated[Scope, allow_page("bills.approve")], run_id: int) -> Response:
+    """Approves a preview; the worker issues it."""
+    await service.approve_run(scope.conn, run_id, scope.caller.user_id)
+    return RedirectResponse(f"/bill-runs/{run_id}?done=run-approved", 303)
+
+
+@router.post("/bill-runs/{run_id}/cancel")
+async def cancel_run(scope: Annotated[Scope, allow_page("bills.run")], run_id: int) -> Response:
+    """Throws the drafts of a preview away."""
+    await service.cancel_run(scope.conn, run_id)
+    return RedirectResponse(f"/bill-runs/{run_id}?done=run-cancelled", 303)
+
+
+@router.post("/bill-runs/{run_id}/leave-out")
+async def leave_out(
+    scope: Annotated[Scope, allow_page("bills.run")],
+    run_id: int,
+    account_id: Annotated[int, Form()],
+    reason: Annotated[str, Form(max_length=300)],
+) -> Response:
+    """Takes one account's draft out of a preview."""
+    await service.leave_out(scope.conn, run_id, account_id, reason)
+    return RedirectResponse(f"/bill-runs/{run_id}?done=left-out", 303)

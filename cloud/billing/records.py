@@ -180,7 +180,7 @@ class BillFilter:
 
 @dataclass(frozen=True, slots=True)
 class BillRun:
-    """A run over a period of a project."""
+    """A run over a period of a project; its job has seen to `done` of `of` accounts."""
 
     id: int
     project_id: int
@@ -193,6 +193,13 @@ class BillRun:
     job_id: int | None
     created_at: datetime
     finished_at: datetime | None
+    issue_at_once: bool
+    open_exceptions: str
+    approved_by: int | None
+    approved_at: datetime | None
+    issue_job_id: int | None
+    done: int
+    of: int
 
 
 @dataclass(frozen=True, slots=True)

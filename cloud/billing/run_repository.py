@@ -1,7 +1,9 @@
 """SQL of bill runs: the run itself, and drafts, charges and lines written for many accounts at once."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
@@ -11,8 +13,19 @@ from cloud.kit.db import Conn
 from cloud.kit.periods import Period
 
 _INSERT_RUN: LiteralString = """
-    INSERT INTO bill_run (project_id, period, created_by)
-    VALUES (%(project_id)s, daterange(%(start)s, %(end)s), %(created_by)s) RETURNING id
+    INSERT INTO bill_run (project_id, period, created_by, issue_at_once, open_exceptions)
+    VALUES (%(project_id)s, daterange(%(start)s, %(end)s), %(created_by)s, %(issue_at_once)s, %(open_exceptions)s)
+    RETURNING id
+"""
+# Accounts of whose agreements some day of the period is charged by no bill yet.
+_UNCHARGED_ACCOUNTS: LiteralString = """
+    SELECT DISTINCT a.account_id FROM service_agreement a
+    WHERE a.project_id = %(project_id)s AND a.valid && daterange(%(start)s, %(end)s)
+      AND NOT isempty(range_merge(
+          datemultirange(a.valid * daterange(%(start)s, %(end)s))
+          - coalesce((SELECT range_agg(c.period) FROM charge c WHERE c.agreement_id = a.id AND c.service = a.service),
+                     '{}'::datemultirange)))
+    ORDER BY a.account_id
 """
 # A worker that died for good leaves its run behind: it must not block the project for ever.
 _RELEASE_ABANDONED: LiteralString = """
@@ -20,17 +33,19 @@ _RELEASE_ABANDONED: LiteralString = """
     FROM job j
     WHERE r.project_id = %s AND r.state = 'running' AND j.id = r.job_id AND j.state IN ('done', 'failed', 'cancelled')
 """
+# `done` of `of` accounts: how far the job is that makes the drafts or issues them.
 _RUN: LiteralString = """
-    SELECT id, project_id, lower(period) AS start, upper(period) AS end, state, accounts, billed, failed, total, job_id,
-           created_at, finished_at
-    FROM bill_run
+    SELECT r.id, r.project_id, lower(r.period) AS start, upper(r.period) AS end, r.state, r.accounts, r.billed,
+           r.failed, r.total, r.job_id, r.created_at, r.finished_at, r.issue_at_once, r.open_exceptions,
+           r.approved_by, r.approved_at, r.issue_job_id, coalesce(j.progress, 0) AS done, coalesce(j.total, 0) AS of
+    FROM bill_run r LEFT JOIN job j ON j.id = coalesce(r.issue_job_id, r.job_id)
 """
 _RUNS: LiteralString = (
     _RUN
     + """
-    WHERE (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s)
-      AND (%(before)s::bigint IS NULL OR id < %(before)s)
-    ORDER BY id DESC LIMIT %(limit)s
+    WHERE (%(project_id)s::bigint IS NULL OR r.project_id = %(project_id)s)
+      AND (%(before)s::bigint IS NULL OR r.id < %(before)s)
+    ORDER BY r.id DESC LIMIT %(limit)s
 """
 )
 _FINISH: LiteralString = """
@@ -88,11 +103,45 @@ _ISSUE: LiteralString = """
     FROM jsonb_to_recordset(%(numbers)s) AS new (id bigint, number text)
     WHERE bill.id = new.id
 """
+_APPROVE: LiteralString = """
+    UPDATE bill_run SET state = 'approved', approved_by = %(by)s, approved_at = now(), issue_job_id = %(job_id)s
+    WHERE id = %(id)s
+"""
+# One worker at a time: a second one waits here and then finds these drafts issued.
+_LOCK_DRAFTS: LiteralString = """
+    SELECT b.id AS bill_id, b.account_id, b.total
+    FROM bill b JOIN account a ON a.id = b.account_id
+    WHERE b.run_id = %(run_id)s AND b.state = 'draft'
+    ORDER BY a.number, b.id LIMIT %(limit)s FOR UPDATE OF b
+"""
+_AMOUNTS: LiteralString = """
+    SELECT bill_id, service, sum(amount) AS amount FROM charge WHERE bill_id = ANY (%s)
+    GROUP BY bill_id, service ORDER BY bill_id, min(id)
+"""
 
 
-async def insert_run(conn: Conn, project_id: int, period: Period, created_by: int | None) -> int:
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A draft as it is issued: its total, and what each service is of it."""
+
+    bill_id: int
+    account_id: int
+    total: Decimal
+    services: tuple[tuple[str, Decimal], ...]
+
+
+async def insert_run(
+    conn: Conn, project_id: int, period: Period, created_by: int | None, issue_at_once: bool, open_exceptions: str
+) -> int:
     """A running run. Raises psycopg UniqueViolation while the project has another."""
-    values = {"project_id": project_id, "start": period.start, "end": period.end, "created_by": created_by}
+    values = {
+        "project_id": project_id,
+        "start": period.start,
+        "end": period.end,
+        "created_by": created_by,
+        "issue_at_once": issue_at_once,
+        "open_exceptions": open_exceptions,
+    }
     row = await (await conn.execute(_INSERT_RUN, values)).fetchone()
     assert row is not None
     return int(row["id"])
@@ -118,15 +167,52 @@ async def finish(conn: Conn, run_id: int, state: str) -> None:
     await conn.execute(_FINISH, {"id": run_id, "state": state})
 
 
+async def uncharged_accounts(conn: Conn, project_id: int, period: Period) -> list[int]:
+    """Accounts of which something in the period is charged by no bill yet, by id."""
+    values = {"project_id": project_id, "start": period.start, "end": period.end}
+    return [row["account_id"] for row in await (await conn.execute(_UNCHARGED_ACCOUNTS, values)).fetchall()]
+
+
+async def approve(conn: Conn, run_id: int, by: int | None, job_id: int) -> None:
+    """Marks a run as approved; the job issues it."""
+    await conn.execute(_APPROVE, {"id": run_id, "by": by, "job_id": job_id})
+
+
+async def lock(conn: Conn, run_id: int) -> None:
+    """Nobody else changes the run before this transaction ends."""
+    await conn.execute("SELECT FROM bill_run WHERE id = %s FOR UPDATE", (run_id,))
+
+
+async def lock_drafts(conn: Conn, run_id: int, limit: int) -> list[Draft]:
+    """The next drafts of a run by account number, locked."""
+    rows = await (await conn.execute(_LOCK_DRAFTS, {"run_id": run_id, "limit": limit})).fetchall()
+    amounts = await (await conn.execute(_AMOUNTS, ([row["bill_id"] for row in rows],))).fetchall()
+    services: dict[int, list[tuple[str, Decimal]]] = {row["bill_id"]: [] for row in rows}
+    for one in amounts:
+        services[one["bill_id"]].append((one["service"], one["amount"]))
+    return [Draft(services=tuple(services[row["bill_id"]]), **row) for row in rows]
+
+
+async def delete_drafts(conn: Conn, run_id: int) -> None:
+    """Deletes all drafts of a run with their charges and lines."""
+    await conn.execute("DELETE FROM bill WHERE run_id = %s AND state = 'draft'", (run_id,))
+
+
+async def delete_draft(conn: Conn, run_id: int, account_id: int) -> bool:
+    """Deletes the draft of one account; whether there was one."""
+    query = "DELETE FROM bill WHERE run_id = %s AND account_id = %s AND state = 'draft'"
+    return (await conn.execute(query, (run_id, account_id))).rowcount > 0
+
+
 async def run(conn: Conn, run_id: int) -> BillRun | None:
     """One run."""
-    row = await (await conn.execute(_RUN + "WHERE id = %s", (run_id,))).fetchone()
+    row = await (await conn.execute(_RUN + "WHERE r.id = %s", (run_id,))).fetchone()
     return None if row is None else _run(row)
 
 
 async def run_of_job(conn: Conn, job_id: int) -> BillRun | None:
     """The run that a job does."""
-    row = await (await conn.execute(_RUN + "WHERE job_id = %s", (job_id,))).fetchone()
+    row = await (await conn.execute(_RUN + "WHERE r.job_id = %s", (job_id,))).fetchone()
     return None if row is None else _run(row)
 
 

@@ -21,7 +21,17 @@ from cloud.billing.records import (
     RunFailure,
     TierGauge,
 )
-from cloud.billing.runs import execute_run, start_run
+from cloud.billing.runs import (
+    CAREFUL,
+    RunOptions,
+    approve_run,
+    cancel_run,
+    execute_run,
+    get_run,
+    issue_run,
+    leave_out,
+    start_run,
+)
 from cloud.billing.settlement import Receipt, Settlement, refresh_late_fees, settle
 from cloud.estate import service as estate
 from cloud.kit.constraints import meaning_of
@@ -31,6 +41,7 @@ from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 from cloud.kit.periods import Period, local_day
 
 __all__ = [
+    "CAREFUL",
     "Agreement",
     "Bill",
     "BillFilter",
@@ -44,15 +55,20 @@ __all__ = [
     "Posting",
     "Receipt",
     "RunFailure",
+    "RunOptions",
     "Settlement",
     "TierGauge",
+    "approve_run",
     "book",
+    "cancel_run",
     "create_agreement",
     "create_agreements",
     "discrepancies",
     "execute_run",
     "get_bill",
     "get_run",
+    "issue_run",
+    "leave_out",
     "list_agreements",
     "list_bills",
     "list_runs",
@@ -141,14 +157,6 @@ async def get_bill(conn: Conn, bill_id: int) -> Bill:
     late_fee = await repository.late_fee(conn, bill_id)
     engine_version, inputs = await repository.bill_inputs(conn, bill_id)
     return Bill(summary, charges, late_fee, engine_version, inputs)
-
-
-async def get_run(conn: Conn, run_id: int) -> BillRun:
-    """One run. Raises NotFound."""
-    found = await run_repository.run(conn, run_id)
-    if found is None:
-        raise NotFound("no-such-run", f"there is no bill run {run_id}", field="run_id")
-    return found
 
 
 async def run_of_job(conn: Conn, job_id: int) -> BillRun:

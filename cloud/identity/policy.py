@@ -27,6 +27,7 @@ PERMISSIONS = (
         "readings.write",
         "tariffs.write",
         "bills.run",
+        "bills.approve",
         "payments.write",
         "parking.write",
         "parking.collect",

@@ -11,6 +11,8 @@ REASONS: Final[Mapping[str, str]] = {
     "bills-overlap": _("Neighbouring bills of this meter cover these days already"),
     "incomplete-usage": _("Usage of the meter is not complete in this period"),
     "basis-unknown": _("The tariff charges by a load, capacity or power factor that is not known"),
+    "left-out": _("Left out by hand"),
+    "open-exceptions": _("Findings about the readings are open"),
     "missing-area": _("The unit has no billed area"),
     "missing-meter": _("The agreement names no meter"),
     "missing-reading": _("The meter has no reading at the start or end of the period"),
@@ -164,6 +166,10 @@ REASONS: Final[Mapping[str, str]] = {
     "overlap": _("The time overlaps another entry"),
     "refused": _("The database refused the change"),
     "rule-overlaps": _("Another fee rule holds at this time"),
+    "run-not-in-preview": _("Only a run in preview can be changed"),
+    "run-not-approved": _("A run is issued once it is approved"),
+    "no-such-draft": _("The run has no draft for this account"),
+    "may-not-approve": _("Issuing without a preview needs the permission to approve"),
     "run-in-progress": _("A bill run over this period is under way"),
     "same-channel-twice": _("A register was named twice"),
     "same-multiplier": _("The multiplier is the same as before"),
@@ -237,6 +243,7 @@ COMMANDS: Final[Mapping[str, str]] = {
 
 JOBS: Final[Mapping[str, str]] = {
     "billing.run": _("Bill run"),
+    "billing.issue": _("Issuing of bills"),
     "billing.late-fees": _("Late fees of the night"),
     "billing.prove-ledger": _("Proof of the ledger"),
     "identity.forget": _("Removing what has expired"),

@@ -19,6 +19,7 @@ POLICY: Final = billing.Policy(
 )
 """Terms of payment of the demo project."""
 
+_AT_ONCE: Final = billing.RunOptions(issue_at_once=True, open_exceptions="bill")
 _ISSUED_AFTER: Final = timedelta(days=2)
 _NEVER_PAY: Final = 0.04
 _PAY_LATER: Final = 0.16
@@ -67,7 +68,7 @@ async def _run_of(db: Database, asker: Asker, project_id: int, month: Period) ->
             if found:
                 return found[0]
             if attempt == 0:
-                await billing.start_run(conn, project_id, month)
+                await billing.start_run(conn, project_id, month, options=_AT_ONCE)
     raise DemoError(f"the bill run of {month} is not to be found")
 
 

@@ -1,6 +1,6 @@
 """Readings come in over the wire, become usage and a bill: its lines add up and cite readings that exist."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -130,17 +130,24 @@ async def deliver(system: System, since: date, now: datetime) -> None:
 
 
 async def run_bills(db: Database, project_id: int, month: Period) -> Sequence[Bill]:
-    """Asks for a run and waits until the worker has done it."""
+    """Asks for a run, waits for its preview, approves it and waits until the worker has issued it."""
     async with db.transaction(SYSTEM) as conn:
         await billing.start_run(conn, project_id, month)
 
-    async def issued() -> bool:
-        async with db.transaction(SYSTEM) as conn:
-            (run,) = (await billing.list_runs(conn, PageRequest(5), project_id)).items
-        assert run.state != "failed"
-        return run.state == "issued"
+    def reached(state: str) -> Callable[[], Awaitable[bool]]:
+        async def now() -> bool:
+            async with db.transaction(SYSTEM) as conn:
+                (run,) = (await billing.list_runs(conn, PageRequest(5), project_id)).items
+            assert run.state != "failed"
+            return run.state == state
 
-    await until(issued, "the bill run")
+        return now
+
+    await until(reached("preview"), "the preview of the bill run")
+    async with db.transaction(SYSTEM) as conn:
+        (run,) = (await billing.list_runs(conn, PageRequest(5), project_id)).items
+        await billing.approve_run(conn, run.id)
+    await until(reached("issued"), "the bill run")
     async with db.transaction(SYSTEM) as conn:
         bills = (await billing.list_bills(conn, PageRequest(50), billing.BillFilter(project_id=project_id))).items
         return [await billing.get_bill(conn, bill.id) for bill in bills]

@@ -248,7 +248,8 @@ def _message(seq: int, points: Sequence[Point]) -> Incoming | Refused:
 
 async def _bills(db: Database, project: Project, accounts: Sequence[Account], billed: Period, today: date) -> None:
     async with db.transaction(SYSTEM) as conn:
-        await billing.start_run(conn, project.id, billed)
+        options = billing.RunOptions(issue_at_once=True)
+        await billing.start_run(conn, project.id, billed, options=options)
         run_id = (await billing.list_runs(conn, PageRequest(), project.id)).items[0].id
     await billing.execute_run(db, SYSTEM, run_id)
     async with db.transaction(SYSTEM) as conn:

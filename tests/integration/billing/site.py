@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 
 from cloud.billing import service as billing
 from cloud.billing.records import BillRow, BillRun
-from cloud.billing.service import BillFilter, NewAgreement
+from cloud.billing.service import BillFilter, NewAgreement, RunOptions
 from cloud.estate import service as estate
 from cloud.estate.records import Project
 from cloud.kit.db import SYSTEM, Conn, Database
@@ -75,7 +75,8 @@ class Site:
     async def run(self, month: date, now: datetime | None = None) -> BillRun:
         """Starts a run over the month and does it, as the worker would."""
         async with self.db.transaction(SYSTEM) as conn:
-            await billing.start_run(conn, self.project.id, Period(month, next_month(month)))
+            options = RunOptions(issue_at_once=True)
+            await billing.start_run(conn, self.project.id, Period(month, next_month(month)), options=options)
             run = (await billing.list_runs(conn, PageRequest(1), self.project.id)).items[0]
         return await billing.execute_run(self.db, SYSTEM, run.id, now=now or noon(next_month(month)))
 

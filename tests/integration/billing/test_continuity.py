@@ -7,12 +7,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from cloud.billing import runs
+from cloud.billing import drafting
 from cloud.billing import service as billing
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import Period, day_start
 from tests.integration.billing.site import Flat, Site, make_site, noon
 
+AT_ONCE = billing.RunOptions(issue_at_once=True)
 JANUARY, FEBRUARY, MARCH, APRIL = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1), date(2026, 4, 1)
 USAGE = [300_500, 250_000, 2_500_000]
 
@@ -36,7 +37,7 @@ async def _charges(site: Site, flat: Flat) -> list[dict[str, Any]]:
 
 async def _run_over(site: Site, period: Period) -> billing.BillRun:
     async with site.db.transaction(SYSTEM) as conn:
-        job_id = await billing.start_run(conn, site.project.id, period)
+        job_id = await billing.start_run(conn, site.project.id, period, options=AT_ONCE)
         run = await billing.run_of_job(conn, job_id)
     return await billing.execute_run(site.db, SYSTEM, run.id, now=noon(period.end))
 
@@ -157,7 +158,7 @@ async def test_who_moves_out_and_who_moves_in_share_a_month_without_a_hole(site:
 async def test_a_run_that_dies_in_the_middle_is_finished_by_another_worker(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "CHUNK", 1)
+    monkeypatch.setattr(drafting, "CHUNK", 1)
 
     class Killed(BaseException):
         pass
@@ -166,7 +167,7 @@ async def test_a_run_that_dies_in_the_middle_is_finished_by_another_worker(
         raise Killed
 
     async with site.db.transaction(SYSTEM) as conn:
-        job_id = await billing.start_run(conn, site.project.id, Period(JANUARY, FEBRUARY))
+        job_id = await billing.start_run(conn, site.project.id, Period(JANUARY, FEBRUARY), options=AT_ONCE)
         run = await billing.run_of_job(conn, job_id)
     with pytest.raises(Killed):
         await billing.execute_run(site.db, SYSTEM, run.id, progress=die, now=noon(FEBRUARY))

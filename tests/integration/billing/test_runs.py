@@ -24,6 +24,7 @@ from cloud.tariffs.rating import rate_batch
 from tests.integration.billing.site import TARIFFS, Site, make_site, noon
 from tests.unit.cloud.tariffs import reference
 
+AT_ONCE = billing.RunOptions(issue_at_once=True)
 JANUARY, FEBRUARY, MARCH = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
 
 
@@ -191,7 +192,7 @@ async def test_one_run_of_a_project_at_a_time(site: Site) -> None:
 
 async def test_a_run_whose_worker_gave_up_does_not_block_the_next(site: Site) -> None:
     async with site.db.transaction(SYSTEM) as conn:
-        job_id = await billing.start_run(conn, site.project.id, Period(JANUARY, FEBRUARY))
+        job_id = await billing.start_run(conn, site.project.id, Period(JANUARY, FEBRUARY), options=AT_ONCE)
         await conn.execute("UPDATE job SET state = 'failed' WHERE id = %s", (job_id,))
     assert (await site.run(JANUARY)).billed == 2
     async with site.db.transaction(SYSTEM) as conn:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from cloud.billing.jobs import HANDLERS
-from cloud.billing.runs import RUN_JOB
+from cloud.billing.runs import ISSUE_JOB, RUN_JOB
 from cloud.kit.db import Database
 from cloud.kit.jobs import JobContext
 from tests.integration.app import Auth, People, once
@@ -66,6 +66,10 @@ async def _do_run(client: httpx.AsyncClient, auth: Auth, site: Site) -> None:
     assert (await _get(client, auth, started["run"].removeprefix("/api/v1/")))["state"] == "running"
     (job,) = await site.rows("SELECT payload FROM job WHERE id = %s", started["job_id"])
     await HANDLERS[RUN_JOB](JobContext(started["job_id"], site.project.id, job["payload"], site.db))
+    assert (await _get(client, auth, started["run"].removeprefix("/api/v1/")))["state"] == "preview"
+    approved = await _post(client, auth, f"bill-runs/{started['run_id']}/approvals", 202)
+    (job,) = await site.rows("SELECT payload FROM job WHERE id = %s", approved["job_id"])
+    await HANDLERS[ISSUE_JOB](JobContext(approved["job_id"], site.project.id, job["payload"], site.db))
 
 
 async def test_from_tariff_to_payment(app_client: httpx.AsyncClient, people: People, site: Site) -> None:

@@ -1,0 +1,71 @@
+"""Issues the drafts of an approved run: numbers without holes, dates, and the journal of every bill."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import psycopg
+
+from cloud.billing import ledger, repository, run_repository
+from cloud.billing.drafting import Progress
+from cloud.billing.ledger import Journal, Posting
+from cloud.billing.records import BillRun
+from cloud.billing.run_repository import Draft
+from cloud.estate.records import Project
+from cloud.kit.db import Asker, Conn, Database
+from cloud.kit.periods import local_day
+
+CHUNK = 1000
+
+
+async def issue_drafts(
+    db: Database, asker: Asker, run: BillRun, project: Project, progress: Progress | None, now: datetime | None
+) -> None:
+    """Issues every draft of the run, in chunks that commit by themselves: it may be broken off and gone on with.
+
+    A draft that the database refuses is taken back, with its reason; the others are issued.
+    """
+    today = local_day(now or datetime.now(UTC), project.zone)
+    done = 0
+    while issued := await _next(db, asker, run, project, today, CHUNK):
+        done += issued
+        if progress is not None:
+            await progress(done, max(run.billed, done))
+
+
+async def _next(db: Database, asker: Asker, run: BillRun, project: Project, today: date, limit: int) -> int:
+    """Issues the next drafts, at most `limit`, and returns how many were seen to; fewer where one is refused."""
+    try:
+        async with db.transaction(asker) as conn:
+            drafts = await run_repository.lock_drafts(conn, run.id, limit)
+            if drafts:
+                await _issue(conn, project, drafts, today)
+            return len(drafts)
+    except (psycopg.IntegrityError, psycopg.DataError) as error:
+        if limit > 1:
+            return await _next(db, asker, run, project, today, limit // 2)
+        await _take_back(db, asker, run, str(error.diag.message_primary or error))
+        return 1
+
+
+async def _take_back(db: Database, asker: Asker, run: BillRun, reason: str) -> None:
+    """The next draft cannot be issued: its account is listed with the reason and may be billed by another run."""
+    async with db.transaction(asker) as conn:
+        (one,) = await run_repository.lock_drafts(conn, run.id, 1)
+        await run_repository.delete_draft(conn, run.id, one.account_id)
+        failure = {"project_id": run.project_id, "run_id": run.id, "account_id": one.account_id}
+        await run_repository.insert_failures(conn, [failure | {"code": "refused", "detail": reason[:300]}])
+
+
+async def _issue(conn: Conn, project: Project, drafts: Sequence[Draft], today: date) -> None:
+    """In the order of account numbers, which is the order of the drafts."""
+    policy = await repository.policy_on(conn, project.id, today)
+    first = await run_repository.take_numbers(conn, project.id, f"bill-{today.year}", len(drafts))
+    numbers = {one.bill_id: f"{today.year}-{first + n:06d}" for n, one in enumerate(drafts)}
+    await run_repository.issue(conn, numbers, today, today + timedelta(days=policy.due_days))
+    await ledger.book(conn, [_journal(project, one, today) for one in drafts])
+
+
+def _journal(project: Project, one: Draft, today: date) -> Journal:
+    receivable = Posting(ledger.RECEIVABLE, one.total, one.account_id)
+    revenue = (Posting(f"revenue:{service}", -amount) for service, amount in one.services)
+    return Journal(project.id, "bill", today, "bill", one.bill_id, project.currency, (receivable, *revenue))
