@@ -1,6 +1,7 @@
 """Drafts of a bill run: accounts charged in chunks that commit or fail by themselves."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
 from decimal import Decimal
 
 import psycopg
@@ -51,7 +52,7 @@ class Drafter:
 
     async def _draft(self, conn: Conn, account_ids: Sequence[int]) -> None:
         uncharged = await repository.uncharged(conn, self._project.id, self._run.period, account_ids)
-        drafts = await draft(conn, self._project, uncharged, stop_at_exceptions=self._run.open_exceptions == "ask")
+        drafts = await draft(conn, self._project, uncharged, self._run.open_exceptions)
         await self._note_failures(conn, drafts)
         if drafts.rated:
             await self._write(conn, drafts)
@@ -127,6 +128,12 @@ def _inputs(one: RatedPiece) -> dict[str, object]:
             "quantity": metered.quantity,
             "used_before": metered.before,
         }
+        if metered.runs:
+            inputs["runs"] = [[code, quantity] for code, quantity in metered.runs]
+    if piece.season is not None:
+        inputs["season"] = piece.season
+    if one.contained_taxes:
+        inputs["contained_taxes"] = [asdict(tax) for tax in one.contained_taxes]
     return inputs
 
 

@@ -194,7 +194,7 @@ class BillRun:
     created_at: datetime
     finished_at: datetime | None
     issue_at_once: bool
-    open_exceptions: str
+    open_exceptions: Literal["ask", "bill"]
     approved_by: int | None
     approved_at: datetime | None
     issue_job_id: int | None

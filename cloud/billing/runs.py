@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from psycopg.errors import UniqueViolation
 
 from cloud.billing import run_repository
 from cloud.billing.drafting import Drafter, Progress
+from cloud.billing.facts import OpenExceptions
 from cloud.billing.issuing import issue_drafts
 from cloud.billing.records import BillRun
 from cloud.estate import service as estate
@@ -18,8 +18,6 @@ from cloud.kit.periods import Period
 
 RUN_JOB = "billing.run"
 ISSUE_JOB = "billing.issue"
-
-OpenExceptions = Literal["ask", "bill"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
-from typing import Literal, Self, get_args
+from typing import Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
+from cloud.kit.calendars import DAY_TYPES, DayType, day_type
+from cloud.kit.periods import Period
 from cloud.tariffs.tiers import month_day
 from cloud.tariffs.values import Code, Strict
-
-DayType = Literal["work", "rest", "holiday", "critical"]
-DAY_TYPES: tuple[DayType, ...] = get_args(DayType)
-"""Working days (swapped week-ends included), days of rest, public holidays, days of critical load."""
 
 ALL = "all"
 """The period of a tariff that knows none."""
@@ -191,6 +191,30 @@ def slots_on(periods: TimePeriods, season: str | None, day: DayType) -> tuple[st
     return _entries(periods.schedule, season, day)[0].slots
 
 
-def day_type(day: date, calendar: Mapping[date, DayType]) -> DayType:
-    """What a day is: as the calendar says, else work from Monday to Friday and rest at the week-end."""
-    return calendar.get(day, "work" if day.weekday() < 5 else "rest")
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stretch of time in one price period, from `start` to the start of the next run (instants in UTC)."""
+
+    start: datetime
+    code: str
+
+
+def runs(
+    periods: TimePeriods, season: str | None, calendar: Mapping[date, DayType], stretch: Period, zone: ZoneInfo
+) -> list[Run]:
+    """The runs of local days of one season, in the order of time.
+
+    Hours are those of the clock on the wall: where it is put forward a run is shorter, where it is put back longer.
+    """
+    found: list[Run] = []
+    day = stretch.start
+    while day < stretch.end:
+        for slot, code in enumerate(slots_on(periods, season, day_type(day, calendar))):
+            if not found or found[-1].code != code:
+                wall = datetime.combine(day, time(slot * SLOT_MINUTES // 60, slot * SLOT_MINUTES % 60), zone)
+                start = wall.astimezone(UTC)
+                while found and found[-1].start >= start:
+                    found.pop()  # a run within the hour that the clock leaves out
+                found.append(Run(start, code))
+        day += timedelta(days=1)
+    return found

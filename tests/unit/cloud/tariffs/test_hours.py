@@ -1,16 +1,21 @@
 """Seasons, day types and hours: what a schedule must cover, and what every quarter of an hour is."""
 
-from datetime import date
+from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cloud.tariffs.hours import DAY_TYPES, SLOTS, Hours, day_type, slots_on
+from cloud.kit.calendars import DAY_TYPES, day_type
+from cloud.kit.periods import Period, day_start
+from cloud.tariffs.hours import SLOTS, Hours, runs, slots_on
 from cloud.tariffs.models import TariffContent
 
+SHANGHAI, BERLIN = ZoneInfo("Asia/Shanghai"), ZoneInfo("Europe/Berlin")
 SUMMER = {"code": "summer", "first": "07-01", "last": "09-30"}
 OTHER = {"code": "other", "first": "10-01", "last": "06-30"}
 DAY = {"peak": ["08:00-11:30", "18:00-22:00"], "flat": ["11:30-18:00"], "valley": ["00:00-08:00", "22:00-24:00"]}
@@ -110,3 +115,43 @@ def test_a_calendar_swaps_days_of_work_and_rest() -> None:
     calendar = {date(2026, 2, 14): DAY_TYPES[0], date(2026, 2, 17): DAY_TYPES[2]}
     days = [date(2026, 2, 13), date(2026, 2, 14), date(2026, 2, 15), date(2026, 2, 17)]
     assert [day_type(day, calendar) for day in days] == ["work", "work", "rest", "holiday"]
+
+
+def test_runs_follow_the_clock_on_the_wall() -> None:
+    """Two days in Shanghai: valley runs over midnight as one."""
+    periods = _tariff(_hours()).periods
+    assert periods is not None
+    stretch = Period(date(2026, 3, 2), date(2026, 3, 4))
+    found = [(run.start.isoformat()[5:16], run.code) for run in runs(periods, None, {}, stretch, SHANGHAI)]
+    assert found[:6] == [
+        ("03-01T16:00", "valley"),
+        ("03-02T00:00", "peak"),
+        ("03-02T03:30", "flat"),
+        ("03-02T10:00", "peak"),
+        ("03-02T14:00", "valley"),
+        ("03-03T00:00", "peak"),
+    ]
+    assert len(found) == 9
+
+
+@pytest.mark.parametrize(("day", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25), (date(2026, 5, 1), 24)])
+def test_runs_make_up_the_day_where_clocks_change(day: date, hours: int) -> None:
+    periods = _tariff(_hours()).periods
+    assert periods is not None
+    stretch = Period(day, day + timedelta(days=1))
+    found = runs(periods, None, {}, stretch, BERLIN)
+    assert found[0].start == day_start(day, BERLIN)
+    length = day_start(stretch.end, BERLIN) - found[0].start
+    assert length == timedelta(hours=hours)
+    assert [later.start > earlier.start for earlier, later in pairwise(found)] == [True] * (len(found) - 1)
+
+
+def test_a_run_within_the_hour_that_the_clock_leaves_out_is_no_run() -> None:
+    """At 02:00 the clock jumps to 03:00: hours from 02:15 to 02:45 never come."""
+    hours = {"peak": ["02:15-02:45"], "flat": ["02:45-24:00"], "valley": ["00:00-02:15"]}
+    periods = _tariff({"hours": hours}).periods
+    assert periods is not None
+    jump = Period(date(2026, 3, 29), date(2026, 3, 30))
+    starts = [run.start for run in runs(periods, None, {}, jump, BERLIN)]
+    assert starts == sorted(set(starts))
+    assert len(runs(periods, None, {}, Period(date(2026, 3, 30), date(2026, 3, 31)), BERLIN)) == 3

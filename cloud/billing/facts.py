@@ -1,0 +1,186 @@
+"""What the bills of a chunk follow from, read in bulk: readings, usage, households, earlier charges, findings."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Literal
+
+from cloud.billing import repository
+from cloud.billing.pieces import Piece
+from cloud.billing.records import Charged
+from cloud.estate import service as estate
+from cloud.estate.calendar import calendar
+from cloud.estate.records import Account, Project, Unit
+from cloud.kit.calendars import DayType
+from cloud.kit.db import Conn
+from cloud.kit.periods import Period, day_start
+from cloud.metering import service as metering
+from cloud.metering.advances import Counter
+from cloud.metering.exceptions import open_exceptions
+from cloud.metering.records import BoundaryReading, Meter, MeterException, UsageTotal
+from cloud.metering.service import UsageKey
+from cloud.metering.stretches import Stretches, usage_by_stretch
+from cloud.tariffs.hours import Run, runs
+
+OpenExceptions = Literal["ask", "bill"]
+
+
+class Facts:
+    """Everything that is asked of the database for some pieces, once; grows only by what is rated meanwhile."""
+
+    def __init__(self, conn: Conn, project: Project, open_findings: OpenExceptions) -> None:
+        self._conn = conn
+        self.project = project
+        self._open_findings = open_findings
+        self._accounts: dict[int, Account] = {}
+        self._units: dict[int, Unit] = {}
+        self._persons: dict[date, dict[int, int]] = {}
+        self._usage: dict[UsageKey, UsageTotal] = {}
+        self._history: dict[int, list[Charged]] = defaultdict(list)
+        self._doubtful: dict[int, list[MeterException]] = defaultdict(list)
+        self._runs: dict[tuple[int, Period], list[Run]] = {}
+        self._stretches: dict[tuple[int, Period, int], Stretches] = {}
+        self.meters: dict[int, Meter] = {}
+        self.boundaries: dict[tuple[int, datetime], BoundaryReading] = {}
+        self.counters: dict[int, Counter] = {}
+        self.cited: dict[tuple[int, str, date], BoundaryReading] = {}
+        """By meter, service and day: a charge begins with the reading that its neighbour ended with, and ends with
+        the one that its neighbour begins with, even where a better one came since. So nothing between two readings
+        is billed twice or never."""
+
+    async def load(self, everything: Sequence[Piece]) -> None:
+        """Reads what all these pieces need."""
+        if not everything:
+            return
+        conn, zone = self._conn, self.project.zone
+        self._accounts = await estate.accounts_by_id(conn, sorted({piece.agreement.account_id for piece in everything}))
+        self._units = await estate.units_by_id(conn, sorted(set(filter(None, map(self.unit_id, everything)))))
+        meter_ids = sorted({piece.agreement.meter_id for piece in everything if piece.agreement.meter_id is not None})
+        self.meters = await metering.meters_by_id(conn, meter_ids)
+        wanted = {
+            (meter_id, day_start(day, zone))
+            for piece in everything
+            if piece.metered and (meter_id := piece.agreement.meter_id) is not None
+            for day in (piece.period.start, piece.period.end)
+        }
+        self.boundaries = await metering.boundary_readings(conn, sorted(wanted))
+        self._persons = {
+            day: await estate.household_persons(conn, sorted(self._units), day)
+            for day in sorted({piece.period.start for piece in everything})
+        }
+        windows = [piece.window for piece in everything]
+        span = Period(min(window.start for window in windows), max(piece.period.end for piece in everything))
+        for charged in await repository.charged(conn, sorted({piece.agreement.id for piece in everything}), span):
+            self.add(charged)
+        await self._load_usage(everything, meter_ids)
+        await self._load_time_of_use(everything)
+
+    async def _load_usage(self, everything: Sequence[Piece], meter_ids: Sequence[int]) -> None:
+        """Usage of the pieces and of what lies unbilled before them, and the readings that other charges cite."""
+        metered = [piece for piece in everything if piece.metered and piece.agreement.meter_id in self.meters]
+        planned: dict[int, list[Period]] = defaultdict(list)
+        for piece in metered:
+            planned[piece.agreement.id].append(piece.period)
+        keys = [
+            self._usage_key(piece, stretch)
+            for piece in metered
+            for stretch in [piece.period, *self._unbilled_before(piece, planned[piece.agreement.id])]
+        ]
+        self._usage = await metering.usage_between_many(self._conn, keys)
+        span = Period(min(piece.period.start for piece in everything), max(piece.period.end for piece in everything))
+        instants = span.instants(self.project.zone)
+        self.counters = await metering.counters(self._conn, meter_ids, *instants)
+        if self._open_findings == "ask":
+            for found in await open_exceptions(self._conn, self.project.id, meter_ids, *instants):
+                self._doubtful[found.meter_id].append(found)
+        for cited in await repository.cited(self._conn, meter_ids, span):
+            place = cited.meter_id, cited.service
+            self.cited[(*place, cited.period.start)] = BoundaryReading(cited.opening_at, cited.opening_value, 0)
+            self.cited[(*place, cited.period.end)] = BoundaryReading(cited.closing_at, cited.closing_value, 0)
+
+    async def _load_time_of_use(self, everything: Sequence[Piece]) -> None:
+        """Usage by the runs of price periods, for tariffs that have a schedule."""
+        groups: dict[tuple[int, Period], list[Piece]] = defaultdict(list)
+        for piece in everything:
+            periods = piece.version.content.periods
+            if periods is not None and periods.schedule and piece.agreement.meter_id in self.meters:
+                groups[piece.version.id, piece.period].append(piece)
+        for (version_id, period), pieces in groups.items():
+            periods = pieces[0].version.content.periods
+            assert periods is not None
+            calendar_days: dict[date, DayType] = dict(await calendar(self._conn, self.project.id, period))
+            found = runs(periods, pieces[0].season, calendar_days, period, self.project.zone)
+            self._runs[version_id, period] = found
+            edges = [*(run.start for run in found), day_start(period.end, self.project.zone)]
+            by_channel: dict[int, list[int]] = defaultdict(list)
+            for piece in pieces:
+                meter = self.meters[piece.agreement.meter_id or 0]
+                by_channel[meter.main_channel.number].append(meter.id)
+            for channel, meter_ids in by_channel.items():
+                for meter_id, usage in (await usage_by_stretch(self._conn, meter_ids, channel, edges)).items():
+                    self._stretches[version_id, period, meter_id] = usage
+
+    def add(self, charged: Charged) -> None:
+        """What was charged, now or earlier: later pieces of the window build on it."""
+        self._history[charged.agreement_id].append(charged)
+
+    def doubts(self, meter: Meter, start: datetime, end: datetime) -> list[MeterException]:
+        """Open findings about the readings of a meter that stop a bill over [start, end]."""
+        return [doubt for doubt in self._doubtful[meter.id] if doubt.from_at <= end and doubt.until_at >= start]
+
+    def usage(self, piece: Piece) -> UsageTotal:
+        """What usage shows of the piece."""
+        return self._usage[self._usage_key(piece, piece.period)]
+
+    def runs(self, piece: Piece) -> list[Run]:
+        """The runs of price periods within the piece; its tariff has a schedule."""
+        return self._runs[piece.version.id, piece.period]
+
+    def stretches(self, piece: Piece) -> Stretches:
+        """Usage of the piece by its runs."""
+        return self._stretches[piece.version.id, piece.period, piece.agreement.meter_id or 0]
+
+    def used_before(self, piece: Piece) -> int:
+        """Usage of the window before the piece: what was billed, and of the rest what was metered."""
+        billed = sum(charged.quantity for charged in self.earlier(piece))
+        return billed + sum(
+            self._usage[self._usage_key(piece, stretch)].quantity for stretch in self._unbilled_before(piece)
+        )
+
+    def earlier(self, piece: Piece) -> list[Charged]:
+        """What was charged of the window before the piece."""
+        window = piece.window
+        return [
+            charged
+            for charged in self._history[piece.agreement.id]
+            if window.start <= charged.period.start and charged.period.end <= piece.period.start
+        ]
+
+    def _unbilled_before(self, piece: Piece, planned: Sequence[Period] = ()) -> list[Period]:
+        """Stretches of the window before the piece, as far as its agreement goes, that no bill covers."""
+        billed = [charged.period for charged in self.earlier(piece)]
+        start, stretches = max(piece.window.start, piece.agreement.valid_from), []
+        for period in sorted([*billed, *planned, piece.period], key=lambda period: period.start):
+            if start < period.start <= piece.period.start:
+                stretches.append(Period(start, period.start))
+            start = max(start, period.end)
+        return stretches
+
+    def _usage_key(self, piece: Piece, stretch: Period) -> UsageKey:
+        meter = self.meters[piece.agreement.meter_id or 0]
+        return (meter.id, meter.main_channel.number, *stretch.instants(self.project.zone))
+
+    def unit_id(self, piece: Piece) -> int | None:
+        """The unit that a piece is for: that of the agreement, else that of the account."""
+        account = self._accounts.get(piece.agreement.account_id)
+        return piece.agreement.unit_id or (account.unit_id if account else None)
+
+    def household(self, piece: Piece) -> int:
+        """Persons filed on its first day; a change takes effect with the next piece."""
+        return self._persons[piece.period.start].get(self.unit_id(piece) or 0, 0)
+
+    def area(self, piece: Piece) -> Decimal:
+        """Billed area in square metres; 0 where none is known."""
+        unit = self._units.get(self.unit_id(piece) or 0)
+        return unit.area if unit is not None and unit.area is not None else Decimal(0)
