@@ -54,7 +54,7 @@ async def refresh_stale(db: Database, asker: Asker) -> int:
 
 
 async def maintain(context: JobContext) -> dict[str, object]:
-    """Partitions of the months to come and of strays, indexes of cold ones, retention, old photos; each in a transaction."""
+    """Partitions of the months to come and of strays, indexes of cold ones, retention, old photos; one by one."""
     result: dict[str, object] = {}
     for name, statement in (("partitions", _PARTITIONS), ("indexes", _INDEXES), ("retired", _RETAIN)):
         async with context.db.transaction(context.asker) as conn:

@@ -108,9 +108,8 @@ async def test_sent_back_with_a_reason(place: Place, worker_db: Database) -> Non
 
 
 async def test_five_wait_at_most(place: Place) -> None:
-    tenant, numbers = await place.resident("tenant"), []
-    for n in range(5):
-        numbers.append((await place.hand_in(tenant, str(n))).json()["id"])
+    tenant = await place.resident("tenant")
+    numbers = [(await place.hand_in(tenant, str(n))).json()["id"] for n in range(5)]
     full = await place.hand_in(tenant, "5")
     assert (full.status_code, full.json()["code"]) == (409, "too-many-waiting")
     assert (await place.hand_in(await place.resident("neighbour"), "5", 1)).status_code == 201
