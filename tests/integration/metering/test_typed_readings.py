@@ -15,6 +15,7 @@ from cloud.metering.exchange import exchange
 from cloud.metering.exchange_records import Exchange
 from cloud.metering.jobs import derive_usage
 from cloud.metering.manual import Confirmation, ManualReading
+from gateway.contract.quantities import BY_NUMBER
 from tests.integration.app import Auth, People, once
 from tests.integration.metering.site import Site, make_site
 
@@ -146,4 +147,4 @@ async def test_neighbours_are_of_the_register_in_force_and_not_what_was_set_asid
         assert await question(18, "89") == ("backward", 90_000)
         assert await question(18, "95") == (None,)
         with pytest.raises(InvalidInput, match="volume"):
-            await manual.read_typed(conn, site.meters[0], "1", AT, "", manual.BY_NUMBER[70])
+            await manual.read_typed(conn, site.meters[0], "1", AT, "", BY_NUMBER[70])
