@@ -16,7 +16,7 @@ from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import day_start, local_day
 from cloud.metering import asset_forms as forms
-from cloud.metering import edits, manual, photos, reading_help, service
+from cloud.metering import edits, manual, photos, reading_help, service, submissions
 from cloud.metering.asset_pages import zone_of
 from cloud.metering.manual_api import picture
 from cloud.metering.manual_forms import Fit, channels_of, fit_of, photo_of, places_of
@@ -84,6 +84,7 @@ async def reading_round(
         places=await places_of(scope, found.items),
         helps=await reading_help.help_of(scope.conn, found.items, now),
         buildings=(await estate.list_buildings(scope.conn, PageRequest(MAX_LIMIT), here)).items,
+        waiting=await submissions.count_waiting(scope.conn, page.project.id),
         wanted=wanted,
         since=since,
         at=at or "",
