@@ -36,13 +36,13 @@ _ROUND_BEGINS: Final = timedelta(days=25)
 """Meters are read once a month: what was read within these days is read already."""
 
 
-@router.get("/meters/{meter_id}/reading")
+@router.get("/meters/{meter_id}/new-reading")
 async def form(request: Request, scope: Writing, meter_id: int) -> Response:
     """The form for one reading, with what helps to read right."""
     return await _page(request, scope, await service.get_meter(scope.conn, meter_id), {})
 
 
-@router.post("/meters/{meter_id}/reading")
+@router.post("/meters/{meter_id}/new-reading")
 async def enter(request: Request, scope: Writing, meter_id: int) -> Response:
     """Stores a reading, or asks first whether it is what the register shows."""
     meter = await service.get_meter(scope.conn, meter_id)
@@ -55,7 +55,7 @@ async def enter(request: Request, scope: Writing, meter_id: int) -> Response:
         return await _page(request, scope, meter, values, problem=error)
     if fit is not None:
         return await _page(request, scope, meter, values, fit=fit)
-    return RedirectResponse(f"/meters/{meter_id}/reading?done=saved", 303)
+    return RedirectResponse(f"/meters/{meter_id}/new-reading?done=saved", 303)
 
 
 @router.get("/reading-round")
@@ -161,10 +161,10 @@ async def _page(
     times = [one.taken_at for one in recent.items] or [now]
     span = (scope.conn, meter.id, channel, min(times), max(times))
     return page.page(
-        "metering/reading.html",
+        "metering/new_reading.html",
         status=problem.status if problem else 200,
         meter=meter,
-        tab="reading",
+        tab="new-reading",
         may_write=scope.caller.may("meters.write", meter.project_id),
         place=(await places_of(scope, [meter])).get(meter.id, ""),
         channels=channels_of(meter),

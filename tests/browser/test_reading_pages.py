@@ -42,7 +42,7 @@ def test_staff_type_readings_in(browser: Browser, site: Site, width: int, height
     meter = site.estate.meters[0]
     with visiting(browser, site, STAFF, width, height) as visitor:
         visitor.speak("en")
-        page = visitor.open(f"/meters/{meter.id}/reading")
+        page = visitor.open(f"/meters/{meter.id}/new-reading")
         _looks_well(visitor, f"staff-reading-en-{width}")
         page.fill("[name=value]", "0.001")
         page.click("button:has-text('Store the reading')")

@@ -204,7 +204,7 @@ async def test_pages_from_the_resident_to_the_queue(place: Place, owner_db: Data
     sent = await _post(place, "/my/readings", form, PNG)
     assert sent.status_code == 303, sent.text
     assert "Waiting to be looked at" in await _page(place, sent.headers["location"])
-    await _page(place, f"/meters/{meter}/reading", 403)
+    await _page(place, f"/meters/{meter}/new-reading", 403)
 
     await _browse(place, owner_db, clerk)
     queue = await _page(place, "/reading-submissions")
@@ -228,7 +228,7 @@ async def test_pages_from_the_resident_to_the_queue(place: Place, owner_db: Data
 async def test_pages_where_staff_type_in(place: Place, owner_db: Database) -> None:
     meter = place.house.subs[0]
     await _browse(place, owner_db, place.clerk)
-    address = f"/meters/{meter}/reading"
+    address = f"/meters/{meter}/new-reading"
     assert "No readings yet" in await _page(place, address)
     form = {"value": "20", "taken_at": "2026-03-19T12:00", "channel": "energy_import_total", "note": "dusty"}
     assert (await _post(place, address, form, PNG)).status_code == 303
