@@ -194,7 +194,7 @@ def check_channel(quantity: Quantity, meter: Meter) -> None:
     """Raises InvalidInput for a channel that a meter of this medium does not have."""
     if not belongs_to(quantity, meter.medium):
         detail = f"expected a channel of {meter.medium} such as {meter.main_channel.code}, found {quantity.code}"
-        raise InvalidInput("other-channel", detail, field="channel")
+        raise InvalidInput("wrong-channel", detail, field="channel")
 
 
 def check_time(taken_at: datetime, installed: datetime, now: datetime) -> None:

@@ -207,7 +207,7 @@ REASONS: Final[Mapping[str, str]] = {
     "no-register-then": _("The meter had no register at this time"),
     "no-submission": _("There is no such handed-in reading"),
     "not-your-time": _("At this time the home was not yours"),
-    "other-channel": _("The meter does not measure this"),
+    "wrong-channel": _("Meters of this medium do not measure that"),
     "photo-too-large": _("The photo is too large"),
     "too-many-waiting": _("Five readings of this meter wait already: staff look at them first"),
 }
@@ -344,11 +344,11 @@ TABLES: Final[Mapping[str, str]] = {
 }
 
 FIELDS: Final[Mapping[str, str]] = {
-    "channel": _("Register"),
+    "channel": _("Channel"),
     "decision": _("Decision"),
     "photo": _("Photo"),
     "taken_at": _("Read at"),
-    "unit": _("Unit of the value"),
+    "unit": _("Unit"),
     "ids": _("Findings"),
     "settings": _("Bounds"),
     "value": _("Value"),

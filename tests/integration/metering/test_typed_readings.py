@@ -91,8 +91,8 @@ async def test_a_value_that_fits_needs_no_word_and_its_author_is_known(
 @pytest.mark.parametrize(
     ("change", "code", "field"),
     [
-        ({"channel": "volume_total"}, "other-channel", "channel"),
-        ({"channel": "heat_total"}, "other-channel", "channel"),
+        ({"channel": "volume_total"}, "wrong-channel", "channel"),
+        ({"channel": "heat_total"}, "wrong-channel", "channel"),
         ({"taken_at": "2199-01-01T00:00:00+08:00"}, "in-future", "taken_at"),
         ({"photo": base64.b64encode(b"<svg xmlns='http://www.w3.org/2000/svg'/>").decode()}, "bad-photo", "photo"),
         ({"photo": "?"}, "bad-photo", "photo"),
