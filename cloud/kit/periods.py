@@ -48,6 +48,11 @@ def in_ms(instant: datetime) -> int:
     return (instant - _EPOCH) // timedelta(milliseconds=1)
 
 
+def from_ms(ms: int) -> datetime:
+    """The instant (UTC) `ms` milliseconds after 1970."""
+    return _EPOCH + timedelta(milliseconds=ms)
+
+
 def local_day(instant: datetime, zone: ZoneInfo) -> date:
     """The local date at `instant` (timezone-aware)."""
     if instant.tzinfo is None:

@@ -10,23 +10,27 @@ from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
-from cloud.metering import apportionment_api, asset_api, exception_api, manual, selection_api, service, supervision_api
+from cloud.metering import (
+    apportionment_api,
+    asset_api,
+    exception_api,
+    manual_api,
+    selection_api,
+    service,
+    supervision_api,
+)
 from cloud.metering.models import (
     BindingIn,
     BindingOut,
-    ManualReadingIn,
-    ManualReadingOut,
     MeterIn,
     MeterOut,
     MeterQuery,
-    QuantityOut,
     ReadingOut,
     ReadingQuery,
     UsageOut,
     UsageQuery,
     channel_number,
 )
-from gateway.contract.quantities import BY_NUMBER
 
 router = APIRouter(prefix="/api/v1", tags=["metering"])
 router.include_router(asset_api.router)
@@ -34,11 +38,11 @@ router.include_router(apportionment_api.router)
 router.include_router(supervision_api.router)
 router.include_router(selection_api.router)
 router.include_router(exception_api.router)
+router.include_router(manual_api.router)
 
 ReadingMeters = Annotated[Scope, allow("meters.read")]
 WritingMeters = Annotated[Scope, allow("meters.write")]
 ReadingReadings = Annotated[Scope, allow("readings.read")]
-WritingReadings = Annotated[Scope, allow("readings.write")]
 ReadingUsage = Annotated[Scope, allow("usage.read")]
 
 _FIRST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -78,20 +82,6 @@ async def list_readings(
         scope.conn, query.page(), meter.id, query.number(meter), query.start or _FIRST, query.end or _LAST
     )
     return Listed(items=[ReadingOut.of(reading) for reading in page.items], next_cursor=page.next_cursor)
-
-
-@router.post("/meters/{meter_id}/readings", status_code=201)
-async def enter_reading(meter_id: Id, body: ManualReadingIn, scope: WritingReadings, once: Once) -> ManualReadingOut:
-    """A reading that staff took; another value for the same instant is refused, the way to it is an edit."""
-
-    async def make() -> ManualReadingOut:
-        meter = await service.get_meter(scope.conn, meter_id)
-        quantity = BY_NUMBER[channel_number(body.channel, meter)]
-        stored = await manual.store_manual(scope.conn, meter_id, body.value, body.taken_at, body.unit, quantity)
-        value = QuantityOut.of(stored.value, quantity)
-        return ManualReadingOut(meter_id=meter_id, channel=quantity.code, taken_at=stored.taken_at, value=value)
-
-    return await once.answer(scope.conn, ManualReadingOut, make)
 
 
 @router.get("/meters/{meter_id}/usage")

@@ -1,9 +1,11 @@
 """Keeps the series and what is rolled up from them in shape: totals folded, aggregates fresh, partitions, retention."""
 
-from typing import LiteralString
+from datetime import UTC, datetime
+from typing import Final, LiteralString
 
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.jobs import Handler, JobContext, Scheduled
+from cloud.metering import photos
 from cloud.metering import rollups_sql as sql
 from cloud.metering.rollups import REFRESH_ROLL_UPS
 
@@ -11,6 +13,8 @@ MAINTAIN = "metering.maintain"
 
 _FOLD_LOCK = 0x67_6D_0C  # "gm", roll-ups
 _REFRESH_LOCK = 0x67_6D_0D
+_PHOTOS_AT_ONCE: Final = 5_000
+"""Removed in a night; what is left over is removed in the next."""
 
 # Detaching waits for whoever reads the series, and all others would wait behind it: rather tomorrow than that.
 _PATIENCE: LiteralString = "SET LOCAL lock_timeout = '5s'"
@@ -50,12 +54,14 @@ async def refresh_stale(db: Database, asker: Asker) -> int:
 
 
 async def maintain(context: JobContext) -> dict[str, object]:
-    """Partitions of the months to come and of strays, indexes of cold ones, retention; each in a transaction."""
+    """Partitions of the months to come and of strays, indexes of cold ones, retention, old photos; one by one."""
     result: dict[str, object] = {}
     for name, statement in (("partitions", _PARTITIONS), ("indexes", _INDEXES), ("retired", _RETAIN)):
         async with context.db.transaction(context.asker) as conn:
             await conn.execute(_PATIENCE)
             result[name] = await _number(conn, statement, {})
+    async with context.db.transaction(context.asker) as conn:
+        result["photos"] = await photos.forget(conn, datetime.now(UTC), _PHOTOS_AT_ONCE)
     return result
 
 

@@ -162,25 +162,6 @@ class ReadingOut(_Out):
         return cls(channel=quantity.code, taken_at=reading.taken_at, value=value, quality=reading.quality)
 
 
-class ManualReadingIn(Input):
-    """A register value as somebody read it off the meter, before the multiplier."""
-
-    value: Annotated[str, Field(min_length=1, max_length=28, examples=["1234.5"])]
-    unit: Annotated[str, Field(max_length=8, examples=["kWh"])] = ""
-    """Empty: the unit in which people read this medium."""
-    taken_at: Instant
-    channel: Annotated[str, Field(max_length=64, examples=["energy_import_total"])] | None = None
-
-
-class ManualReadingOut(_Out):
-    """The reading that is stored now."""
-
-    meter_id: int
-    channel: str
-    taken_at: datetime
-    value: QuantityOut
-
-
 class UsageQuery(Input):
     """Local days [from, to) in steps."""
 

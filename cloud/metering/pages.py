@@ -26,7 +26,9 @@ from cloud.metering import (
     exception_pages,
     exchange_pages,
     leaks,
+    manual_pages,
     service,
+    submission_pages,
     supervision_pages,
     threshold_pages,
 )
@@ -40,6 +42,8 @@ router.include_router(apportionment_pages.router)
 router.include_router(supervision_pages.router)
 router.include_router(exception_pages.router)
 router.include_router(threshold_pages.router)
+router.include_router(manual_pages.router)
+router.include_router(submission_pages.router)
 
 _READINGS_SHOWN = 25
 

@@ -209,6 +209,14 @@ REASONS: Final[Mapping[str, str]] = {
     "too-fine": _("The value has too many decimals"),
     "too-many-rows": _("The file has too many rows"),
     "unknown-meter": _("The project has no such meter"),
+    "bad-photo": _("This is no JPEG, PNG or WebP picture"),
+    "no-photo": _("There is no such photo"),
+    "no-register-then": _("The meter had no register at this time"),
+    "no-submission": _("There is no such handed-in reading"),
+    "not-your-time": _("At this time the home was not yours"),
+    "wrong-channel": _("Meters of this medium do not measure that"),
+    "photo-too-large": _("The photo is too large"),
+    "too-many-waiting": _("Five readings of this meter wait already: staff look at them first"),
 }
 
 COMMAND_STATES: Final[Mapping[str, str]] = {
@@ -267,6 +275,12 @@ EXCEPTION_STATES: Final[Mapping[str, str]] = {
     "dismissed": _("Dismissed"),
 }
 
+SUBMISSION_STATES: Final[Mapping[str, str]] = {
+    "waiting": _("Waiting to be looked at"),
+    "accepted": _("Accepted"),
+    "rejected": _("Rejected"),
+}
+
 EDITS: Final[Mapping[str, str]] = {
     "set": _("Another value instead"),
     "use": _("Believed all the same"),
@@ -321,6 +335,8 @@ TABLES: Final[Mapping[str, str]] = {
     "payment": _("Payment"),
     "person": _("Person"),
     "project": _("Project"),
+    "reading_photo": _("Photo of a register"),
+    "reading_submission": _("Reading handed in by a resident"),
     "resident_link": _("Resident's access"),
     "meter_exception": _("Finding about a meter"),
     "meter_procedure": _("Exchange or removal of a meter"),
@@ -337,7 +353,11 @@ TABLES: Final[Mapping[str, str]] = {
 }
 
 FIELDS: Final[Mapping[str, str]] = {
+    "channel": _("Channel"),
     "decision": _("Decision"),
+    "photo": _("Photo"),
+    "taken_at": _("Read at"),
+    "unit": _("Unit"),
     "ids": _("Findings"),
     "settings": _("Bounds"),
     "value": _("Value"),
@@ -397,6 +417,7 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "job": JOBS,
     "exception-state": EXCEPTION_STATES,
     "edit": EDITS,
+    "submission-state": SUBMISSION_STATES,
     "meter-class": METER_CLASSES,
     "content": CONTENTS,
     "table": TABLES,

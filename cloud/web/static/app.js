@@ -182,6 +182,31 @@ function drawAll(root) {
   }
 }
 
+const photoSide = 1600;
+
+// Pictures of phones are larger than a request may be. What is drawn anew also no longer says where it was taken.
+async function shrinkPhoto(field) {
+  const [file] = field.files;
+  if (!file) return;
+  let picture;
+  try {
+    picture = await createImageBitmap(file);
+  } catch {
+    return; // no picture: the server says so
+  }
+  const scale = Math.min(1, photoSide / Math.max(picture.width, picture.height));
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.round(picture.width * scale);
+  canvas.height = Math.round(picture.height * scale);
+  canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+  const drawn = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.8));
+  if (!drawn) return;
+  const files = new DataTransfer();
+  files.items.add(new File([drawn], "reading.jpg", { type: "image/jpeg" }));
+  field.files = files.files;
+  field.dataset.shrunk = "true";
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   drawAll(document);
   // A part that refreshes itself must not take away the field somebody is typing in.
@@ -192,6 +217,7 @@ document.addEventListener("DOMContentLoaded", () => {
   document.body.addEventListener("htmx:afterSettle", () => drawAll(document));
   document.body.addEventListener("change", (event) => {
     if (event.target.matches("[data-submit-on-change]")) event.target.form.requestSubmit();
+    if (event.target.matches("[data-shrink-photo]")) shrinkPhoto(event.target);
   });
 });
 window.addEventListener("resize", () => charts.forEach((chart) => chart.resize()));

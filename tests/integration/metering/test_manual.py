@@ -20,10 +20,11 @@ async def test_stored_once_and_never_over_another_value(worker_db: Database, web
     staff = Asker("staff", (site.project_id,))
     for _ in range(2):
         async with web_db.transaction(staff) as conn:
-            assert (await manual.store_manual(conn, site.meters[0], "12.5", AT)).value == 12_500
+            looked = await manual.read_typed(conn, site.meters[0], "12.5", AT)
+            assert (await manual.enter(conn, looked, "user:a")).value == 12_500
     with pytest.raises(Conflict, match=r"12\.500 kWh"):
         async with web_db.transaction(staff) as conn:
-            await manual.store_manual(conn, site.meters[0], "13", AT)
+            await manual.enter(conn, await manual.read_typed(conn, site.meters[0], "13", AT), "user:a")
     async with worker_db.transaction(SYSTEM) as conn:
         rows = await (await conn.execute("SELECT value, quality FROM store.reading")).fetchall()
         dirty = await (await conn.execute("SELECT from_at FROM store.dirty_window")).fetchall()
@@ -49,7 +50,7 @@ async def test_refused(worker_db: Database, web_db: Database, text: str, unit: s
     site = await make_site(worker_db)
     async with web_db.transaction(Asker("staff", (site.project_id,))) as conn:
         with pytest.raises(InvalidInput) as caught:
-            await manual.store_manual(conn, site.meters[0], text, at, unit)
+            await manual.read_typed(conn, site.meters[0], text, at, unit)
     assert caught.value.code == code
 
 
