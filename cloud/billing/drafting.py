@@ -115,7 +115,8 @@ def _inputs(one: RatedPiece) -> dict[str, object]:
         "tariff_hash": piece.version.hash,
         "tier_window": str(piece.window),
         "persons": one.persons,
-        "area": one.area,
+        "basis": asdict(one.basis),
+        "single": piece.agreement.single,
         "carry": one.carry,
     }
     if metered is not None:

@@ -10,7 +10,9 @@ REASONS: Final[Mapping[str, str]] = {
     # Accounts that a bill run could not bill.
     "bills-overlap": _("Neighbouring bills of this meter cover these days already"),
     "incomplete-usage": _("Usage of the meter is not complete in this period"),
-    "basis-unknown": _("The tariff charges by a load, capacity or power factor that is not known"),
+    "missing-capacity": _("The agreement names no contracted capacity"),
+    "missing-load": _("Loads need intervals of an hour or less"),
+    "missing-reactive": _("No reactive energy was counted"),
     "intervals-too-long": _("The intervals of the meter do not fit the hours of the tariff"),
     "left-out": _("Left out by hand"),
     "open-exceptions": _("Findings about the readings are open"),
