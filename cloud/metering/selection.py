@@ -100,23 +100,27 @@ async def usage_of(
 
     Raises InvalidInput when more is asked for than one answer reads.
     """
-    rows = await (await conn.execute(sql.CHOSEN, {
-        "project_id": selector.project_id, "medium": selector.medium, "building_id": selector.building_id,
-        "unit_id": selector.unit_id, "meter_id": selector.meter_id,
-    })).fetchall()  # fmt: skip
-    members = _members([_Chosen(**row) for row in rows], group)
+    members = await members_of(conn, selector, group)
     after = after_id(page, -1)
     parts = sorted(part for part in members if part > after)[: page.limit + 1]
     shown = cut(parts, page, lambda part: (part,))
     instants = bar_edges(period, step, zone)
     _check_size(sum(len(members[part]) for part in shown.items), len(shown.items), period.days, len(instants) - 1)
-    found = await _bars(conn, {part: members[part] for part in shown.items}, channel, instants)
+    found = await bars_of(conn, {part: members[part] for part in shown.items}, channel, instants)
     groups = [UsageGroup(part, len(members[part]), found[part]) for part in shown.items]
     return Page(groups, shown.next_cursor)
 
 
+async def members_of(conn: Conn, selector: Selector, group: Grouping) -> dict[int, list[int]]:
+    """Ids of the meters to add, by group: a meter, a unit, a building, or 0 for all together."""
+    rows = await (await conn.execute(sql.CHOSEN, {
+        "project_id": selector.project_id, "medium": selector.medium, "building_id": selector.building_id,
+        "unit_id": selector.unit_id, "meter_id": selector.meter_id,
+    })).fetchall()  # fmt: skip
+    return _members([_Chosen(**row) for row in rows], group)
+
+
 def _members(chosen: Sequence[_Chosen], group: Grouping) -> dict[int, list[int]]:
-    """Ids of the meters to add, by group."""
     members: dict[int, list[int]] = {0: []} if group == "total" else {}
     for meter in chosen:
         part = meter.part(group)
@@ -132,9 +136,10 @@ def _check_size(meters: int, groups: int, days: int, bars: int) -> None:
         raise InvalidInput("too-much-usage", f"expected at most {_MOST_METER_DAYS} days of meters", field="to")
 
 
-async def _bars(
+async def bars_of(
     conn: Conn, members: dict[int, list[int]], channel: int, instants: list[datetime]
 ) -> dict[int, list[Bar]]:
+    """By group, a bar between each two of `instants`; bars of a part of the instants are those of all of them."""
     query = {
         "meters": [meter for meters in members.values() for meter in meters],
         "groups": [part for part, meters in members.items() for _ in meters],
