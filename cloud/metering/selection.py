@@ -23,7 +23,7 @@ Quality = Literal["measured", "estimated", "gap"]
 LONGEST: dict[FineStep, int] = {"15min": 31, "30min": 62, "hour": 93, "day": 800, "month": 8_000}
 """Days in one answer, by step."""
 _MOST_BARS = 50_000
-_MOST_METER_DAYS = 400_000
+MOST_METER_DAYS = 400_000
 """What one answer may read: 10,000 meters for 40 days. Above it a request is refused, not answered slowly."""
 _MINUTES: dict[FineStep, int] = {"15min": 15, "30min": 30}
 _WHOLE_STEPS: dict[FineStep, Step] = {"hour": "hour", "day": "day", "month": "month"}
@@ -132,8 +132,8 @@ def _members(chosen: Sequence[_Chosen], group: Grouping) -> dict[int, list[int]]
 def _check_size(meters: int, groups: int, days: int, bars: int) -> None:
     if groups * bars > _MOST_BARS:
         raise InvalidInput("too-many-bars", f"expected at most {_MOST_BARS} bars: use a lower limit", field="limit")
-    if meters * days > _MOST_METER_DAYS:
-        raise InvalidInput("too-much-usage", f"expected at most {_MOST_METER_DAYS} days of meters", field="to")
+    if meters * days > MOST_METER_DAYS:
+        raise InvalidInput("too-much-usage", f"expected at most {MOST_METER_DAYS} days of meters", field="to")
 
 
 async def bars_of(
