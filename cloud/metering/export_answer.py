@@ -1,12 +1,33 @@
-"""A file that is made while it is sent."""
+"""Files of readings and usage as they are asked for, made while they are sent."""
 
 from contextlib import aclosing
+from functools import partial
+from typing import Annotated
 
+from fastapi import Request
+from pydantic import Field
 from starlette.responses import StreamingResponse
 from starlette.types import Send
 
-from cloud.metering.exports import Export, written
+from cloud.identity.guards import Scope
+from cloud.metering.exports import READING_DAYS, USAGE_DAYS, Export, readings_export, usage_export, written
+from cloud.metering.place_query import PlaceQuery, place_of
+from cloud.metering.placed_readings import Connect
+from cloud.metering.selection import FineStep, Grouping
 from cloud.metering.table_files import MEDIA_TYPES, Format
+
+
+class ReadingFileQuery(PlaceQuery):
+    """All readings of one register of every meter of a place."""
+
+    form: Annotated[Format, Field(alias="format")] = "csv"
+
+
+class UsageFileQuery(ReadingFileQuery):
+    """Usage of a place in steps."""
+
+    step: FineStep = "day"
+    group: Grouping = "total"
 
 
 class Download(StreamingResponse):
@@ -36,3 +57,25 @@ class Download(StreamingResponse):
             async for part in parts:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def readings_file(request: Request, scope: Scope, query: ReadingFileQuery) -> Download:
+    """The file that is asked for. Raises NotFound, InvalidInput."""
+    period = query.days(READING_DAYS, "readings")
+    place = await place_of(scope.conn, query)
+    return Download(await readings_export(scope.conn, _connect(request, scope), place, period, query.form), query.form)
+
+
+async def usage_file(request: Request, scope: Scope, query: UsageFileQuery) -> Download:
+    """The file that is asked for. Raises NotFound, InvalidInput."""
+    period = query.days(USAGE_DAYS[query.step], f"step {query.step}")
+    place = await place_of(scope.conn, query)
+    export = await usage_export(
+        scope.conn, _connect(request, scope), place, period, query.step, query.group, query.form
+    )
+    return Download(export, query.form)
+
+
+def _connect(request: Request, scope: Scope) -> Connect:
+    """Transactions in the name of the caller, for what is read after that of the request has ended."""
+    return partial(request.app.state.db.transaction, scope.caller.asker(scope.request_id))

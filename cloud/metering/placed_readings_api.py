@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Any, Final, Self
 
 from fastapi import APIRouter, Query, Request
@@ -12,13 +11,12 @@ from starlette.responses import Response
 from cloud.identity.guards import Scope, allow
 from cloud.kit.inputs import Listed, PageQuery
 from cloud.metering.edits import Action
-from cloud.metering.export_answer import Download
-from cloud.metering.exports import READING_DAYS, USAGE_DAYS, readings_export, usage_export
+from cloud.metering.export_answer import ReadingFileQuery, UsageFileQuery, readings_file, usage_file
+from cloud.metering.exports import READING_DAYS
 from cloud.metering.models import QuantityOut
 from cloud.metering.place_query import PlaceQuery, place_of
-from cloud.metering.placed_readings import Connect, Order, PlacedReading, list_placed, wanted_of
-from cloud.metering.selection import FineStep, Grouping
-from cloud.metering.table_files import MEDIA_TYPES, Format
+from cloud.metering.placed_readings import Order, PlacedReading, list_placed, wanted_of
+from cloud.metering.table_files import MEDIA_TYPES
 from gateway.contract.quantities import Quantity
 
 router = APIRouter()
@@ -37,19 +35,6 @@ class PlacedReadingQuery(PlaceQuery, PageQuery):
     """Readings of one register of every meter of a place."""
 
     order: Order = "newest"
-
-
-class ReadingFileQuery(PlaceQuery):
-    """The same, all of them."""
-
-    form: Annotated[Format, Field(alias="format")] = "csv"
-
-
-class UsageFileQuery(ReadingFileQuery):
-    """Usage of a place in steps."""
-
-    step: FineStep = "day"
-    group: Grouping = "total"
 
 
 class EditInForceOut(BaseModel):
@@ -114,27 +99,3 @@ async def export_usage(
 ) -> Response:
     """Usage of a place as a file, by group and time."""
     return await usage_file(request, scope, query)
-
-
-async def readings_file(request: Request, scope: Scope, query: ReadingFileQuery) -> Download:
-    """The file that is asked for. Raises NotFound, InvalidInput."""
-    period = query.days(READING_DAYS, "readings")
-    place = await place_of(scope.conn, query)
-    return Download(
-        await readings_export(scope.conn, connect_of(request, scope), place, period, query.form), query.form
-    )
-
-
-async def usage_file(request: Request, scope: Scope, query: UsageFileQuery) -> Download:
-    """The file that is asked for. Raises NotFound, InvalidInput."""
-    period = query.days(USAGE_DAYS[query.step], f"step {query.step}")
-    place = await place_of(scope.conn, query)
-    export = await usage_export(
-        scope.conn, connect_of(request, scope), place, period, query.step, query.group, query.form
-    )
-    return Download(export, query.form)
-
-
-def connect_of(request: Request, scope: Scope) -> Connect:
-    """Transactions in the name of the caller, for what is read after that of the request has ended."""
-    return partial(request.app.state.db.transaction, scope.caller.asker(scope.request_id))

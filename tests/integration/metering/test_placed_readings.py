@@ -68,7 +68,8 @@ async def read_hourly(db: Database, project_id: int, meter_id: int, hours: int =
     async with db.transaction(SYSTEM) as conn:
         await conn.execute(
             """INSERT INTO store.reading (meter_id, channel, taken_at, value, quality, project_id)
-               SELECT %s, 1, %s::timestamptz + n * interval '1 hour', 1000 + n, 0, %s FROM generate_series(0, %s) AS n""",
+               SELECT %s, 1, %s::timestamptz + n * interval '1 hour', 1000 + n, 0, %s
+               FROM generate_series(0, %s) AS n""",
             (meter_id, MONDAY, project_id, hours - 1),
         )
 
@@ -83,7 +84,7 @@ async def ask(client: httpx.AsyncClient, auth: Auth, expect: int = 200, **query:
 async def all_pages(client: httpx.AsyncClient, auth: Auth, limit: int, **query: Any) -> list[Any]:
     """Items of all pages."""
     found: list[Any] = []
-    cursor: dict[str, str] = {}
+    cursor: dict[str, Any] = {}
     while True:
         page = await ask(client, auth, limit=limit, **query, **cursor)
         found += page["items"]
@@ -140,7 +141,8 @@ async def test_flags_are_words_and_the_edit_in_force_is_shown(
             [(0, "ignore", None), (0, "set", 1234), (1, "use", None), (2, "set", 1), (2, "original", None)], start=1
         ):
             await conn.execute(
-                """INSERT INTO reading_edit (project_id, meter_id, channel, taken_at, version, action, value, reason, actor)
+                """INSERT INTO reading_edit (project_id, meter_id, channel, taken_at, version, action, value, reason,
+                                             actor)
                    VALUES (%s, %s, 1, %s, %s, %s, %s, 'looked', 'test')""",
                 (house.project, house.sub, MONDAY + timedelta(hours=hour), version, action, value),
             )
@@ -201,5 +203,7 @@ async def test_batches_hold_each_reading_once_by_meter_and_time(
     found = [rows async for rows in batches(lambda: worker_db.transaction(SYSTEM), wanted, size)]
     assert max(map(len, found)) <= size
     got = [(one.meter_id, one.taken_at) for rows in found for one in rows]
-    expected = [(meter, MONDAY + timedelta(hours=n)) for meter in meters if meter != house.sub for n in range(HOURS - 1)]
+    expected = [
+        (meter, MONDAY + timedelta(hours=n)) for meter in meters if meter != house.sub for n in range(HOURS - 1)
+    ]
     assert got == expected
