@@ -10,6 +10,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Send
 
 from cloud.identity.guards import Scope
+from cloud.kit.db import Conn
 from cloud.metering.exports import READING_DAYS, USAGE_DAYS, Export, readings_export, usage_export, written
 from cloud.metering.place_query import PlaceQuery, place_of
 from cloud.metering.placed_readings import Connect
@@ -59,21 +60,27 @@ class Download(StreamingResponse):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def readings_file(request: Request, scope: Scope, query: ReadingFileQuery) -> Download:
-    """The file that is asked for. Raises NotFound, InvalidInput."""
+async def asked_readings(conn: Conn, connect: Connect, query: ReadingFileQuery) -> Export:
+    """The readings that are asked for. Raises NotFound, InvalidInput."""
     period = query.days(READING_DAYS, "readings")
-    place = await place_of(scope.conn, query)
-    return Download(await readings_export(scope.conn, _connect(request, scope), place, period, query.form), query.form)
+    return await readings_export(conn, connect, await place_of(conn, query), period, query.form)
+
+
+async def asked_usage(conn: Conn, connect: Connect, query: UsageFileQuery) -> Export:
+    """The usage that is asked for. Raises NotFound, InvalidInput."""
+    period = query.days(USAGE_DAYS[query.step], f"step {query.step}")
+    place = await place_of(conn, query)
+    return await usage_export(conn, connect, place, period, query.step, query.group, query.form)
+
+
+async def readings_file(request: Request, scope: Scope, query: ReadingFileQuery) -> Download:
+    """The answer with this file. Raises NotFound, InvalidInput."""
+    return Download(await asked_readings(scope.conn, _connect(request, scope), query), query.form)
 
 
 async def usage_file(request: Request, scope: Scope, query: UsageFileQuery) -> Download:
-    """The file that is asked for. Raises NotFound, InvalidInput."""
-    period = query.days(USAGE_DAYS[query.step], f"step {query.step}")
-    place = await place_of(scope.conn, query)
-    export = await usage_export(
-        scope.conn, _connect(request, scope), place, period, query.step, query.group, query.form
-    )
-    return Download(export, query.form)
+    """The answer with this file. Raises NotFound, InvalidInput."""
+    return Download(await asked_usage(scope.conn, _connect(request, scope), query), query.form)
 
 
 def _connect(request: Request, scope: Scope) -> Connect:

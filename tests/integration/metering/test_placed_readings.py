@@ -1,77 +1,28 @@
 """Readings by project, building, unit and meter over REST: order, pages, edits, flags, scope, on both engines."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
 import httpx
 import pytest
 
-from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.paging import cursor_of
-from cloud.kit.security import Keys, Sealer
-from cloud.metering import service
 from cloud.metering.placed_readings import Wanted, batches
-from cloud.metering.records import NewMeter
 from gateway.contract.messages import Quality
 from tests.integration.app import Auth, People
-
-MONDAY = datetime(2026, 1, 4, 16, tzinfo=UTC)
-"""2026-01-05T00:00 in Shanghai."""
-HOURS = 48
-
-
-class House:
-    """A flat with a tenant until 2026-01-06 and a sub-meter, under the master of the house; a shop in house 2."""
-
-    project: int
-    building: int
-    unit: int
-    person: int
-    master: int
-    sub: int
-    shop: int
-
+from tests.integration.metering.tenants import HOURS, MONDAY, House, make_house, make_shop, read_every
 
 @pytest.fixture
 async def house(owner_db: Database, people: People) -> House:
     """Three meters, read every hour of Monday and Tuesday, all at the same instants."""
-    house = House()
-    house.project = (await people.project()).id
-    async with owner_db.transaction(SYSTEM) as conn:
-        house.building = (await estate.create_building(conn, house.project, "B1", "House 1")).id
-        other = await estate.create_building(conn, house.project, "B2", "House 2")
-        unit = await estate.create_unit(conn, house.project, house.building, "101")
-        shop = await estate.create_unit(conn, house.project, other.id, "1")
-        house.unit = unit.id
-        person = await estate.create_person(conn, Sealer(Keys.generate()), house.project, "Tenant")
-        house.person = person.id
-        await estate.create_occupancy(
-            conn, house.project, house.unit, person.id, "tenant", date(2025, 1, 1), date(2026, 1, 6)
-        )
-        new = [NewMeter("MASTER", "electricity", None, 10**9, 10**6, date(2025, 1, 1))]
-        house.master = (await service.create_meters(conn, house.project, new))[0].id
-        new = [
-            NewMeter("SUB", "electricity", unit.id, 10**9, 10**6, date(2025, 1, 1), parent_id=house.master),
-            NewMeter("SHOP", "electricity", shop.id, 10**9, 10**6, date(2025, 1, 1)),
-        ]
-        house.sub, house.shop = (one.id for one in await service.create_meters(conn, house.project, new))
-        for meter in (house.master, house.sub, house.shop):
-            await read_hourly(owner_db, house.project, meter)
+    house = await make_house(owner_db, people)
+    await make_shop(owner_db, house)
+    for meter in (house.master, house.sub, house.shop):
+        await read_every(owner_db, house.project, meter)
     return house
-
-
-async def read_hourly(db: Database, project_id: int, meter_id: int, hours: int = HOURS) -> None:
-    """Readings of 1, 2, 3 … Wh more than 1 kWh."""
-    async with db.transaction(SYSTEM) as conn:
-        await conn.execute(
-            """INSERT INTO store.reading (meter_id, channel, taken_at, value, quality, project_id)
-               SELECT %s, 1, %s::timestamptz + n * interval '1 hour', 1000 + n, 0, %s
-               FROM generate_series(0, %s) AS n""",
-            (meter_id, MONDAY, project_id, hours - 1),
-        )
 
 
 async def ask(client: httpx.AsyncClient, auth: Auth, expect: int = 200, **query: Any) -> Any:
