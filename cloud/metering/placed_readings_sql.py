@@ -54,7 +54,7 @@ COUNT: LiteralString = """
         CROSS JOIN LATERAL (
             SELECT FROM reading r WHERE r.meter_id = wanted.meter_id AND r.channel = %(channel)s
               AND r.taken_at >= %(start)s AND r.taken_at < %(end)s) AS own
-        LIMIT %(limit)s) AS some
+        LIMIT %(limit)s) AS counted
 """
 
 NEWEST: LiteralString = _NEWEST_PAGE + _WITH_EDITS + " ORDER BY p.taken_at DESC, p.meter_id DESC"

@@ -1,4 +1,4 @@
-"""A house with a tenant, a master meter and a sub-meter, with usage and readings of two days, for tests of selections."""
+"""A house with a tenant, a master meter and a sub-meter, two days long, for tests of selections."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -24,7 +24,9 @@ class House:
     master: int
     sub: int
     shop: int
-    """Once it is made."""
+    shop_unit: int
+    shop_building: int
+    """Once they are made."""
 
 
 async def make_house(db: Database, people: People) -> House:
@@ -61,6 +63,7 @@ async def make_shop(db: Database, house: House) -> None:
         building = await estate.create_building(conn, house.project, "B2", "House 2")
         unit = await estate.create_unit(conn, house.project, building.id, "1")
         new = NewMeter("SHOP", "electricity", unit.id, 10**9, 10**6, date(2025, 1, 1))
+        house.shop_building, house.shop_unit = building.id, unit.id
         house.shop = (await service.create_meters(conn, house.project, [new]))[0].id
 
 

@@ -15,6 +15,7 @@ from gateway.contract.messages import Quality
 from tests.integration.app import Auth, People
 from tests.integration.metering.tenants import HOURS, MONDAY, House, make_house, make_shop, read_every
 
+
 @pytest.fixture
 async def house(owner_db: Database, people: People) -> House:
     """Three meters, read every hour of Monday and Tuesday, all at the same instants."""
