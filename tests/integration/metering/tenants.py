@@ -46,14 +46,8 @@ async def make_house(db: Database, people: People) -> House:
         house.master = (await service.create_meters(conn, house.project, [new]))[0].id
         new = NewMeter("SUB", "electricity", unit.id, 10**9, 10**6, date(2025, 1, 1), parent_id=house.master)
         house.sub = (await service.create_meters(conn, house.project, [new]))[0].id
-        for meter, length, quantity in ((house.master, 3600, 2000), (house.sub, 900, 250)):
-            await conn.execute(
-                """INSERT INTO store.usage (meter_id, channel, start, length_s, quantity, quality, method, project_id)
-                   SELECT %s, 1, at, %s, %s, 0, CASE WHEN at < %s THEN 4 ELSE 0 END, %s
-                   FROM generate_series(%s, %s, %s) AS at""",
-                (meter, length, quantity, MONDAY + timedelta(hours=1), house.project, MONDAY,
-                 MONDAY + timedelta(hours=48, seconds=-1), timedelta(seconds=length)),
-            )  # fmt: skip
+    await use_hourly(db, house.project, house.master, 2000)
+    await use_hourly(db, house.project, house.sub, 250, timedelta(minutes=15))
     return house
 
 
@@ -65,6 +59,20 @@ async def make_shop(db: Database, house: House) -> None:
         new = NewMeter("SHOP", "electricity", unit.id, 10**9, 10**6, date(2025, 1, 1))
         house.shop_building, house.shop_unit = building.id, unit.id
         house.shop = (await service.create_meters(conn, house.project, [new]))[0].id
+
+
+async def use_hourly(
+    db: Database, project_id: int, meter_id: int, quantity: int, length: timedelta = timedelta(hours=1)
+) -> None:
+    """Two days of usage rows of this length from Monday on; those of the first hour are estimated."""
+    async with db.transaction(SYSTEM) as conn:
+        await conn.execute(
+            """INSERT INTO store.usage (meter_id, channel, start, length_s, quantity, quality, method, project_id)
+               SELECT %s, 1, at, %s, %s, 0, CASE WHEN at < %s THEN 4 ELSE 0 END, %s
+               FROM generate_series(%s, %s, %s) AS at""",
+            (meter_id, int(length.total_seconds()), quantity, MONDAY + timedelta(hours=1), project_id, MONDAY,
+             MONDAY + timedelta(hours=48, seconds=-1), length),
+        )  # fmt: skip
 
 
 async def read_every(

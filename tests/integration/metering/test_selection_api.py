@@ -5,9 +5,10 @@ from typing import Any
 import httpx
 import pytest
 
-from cloud.kit.db import Database
+from cloud.kit.db import SYSTEM, Database
+from cloud.metering import selection
 from tests.integration.app import Auth, People
-from tests.integration.metering.tenants import House, make_house
+from tests.integration.metering.tenants import House, make_house, make_shop, use_hourly
 
 
 @pytest.fixture
@@ -73,3 +74,70 @@ async def test_a_resident_reads_his_own_days_alone(app_client: httpx.AsyncClient
     await ask(app_client, resident, 404, meter_id=house.master)
     other = await people.staff("admin", (await people.project()).id)
     await ask(app_client, other, 404, project_id=house.project)
+
+
+async def test_groups_of_units_and_buildings(
+    app_client: httpx.AsyncClient, people: People, house: House, owner_db: Database
+) -> None:
+    """What is below a master of the selection is in no group with it; a meter of the common space is in no unit."""
+    await make_shop(owner_db, house)
+    await use_hourly(owner_db, house.project, house.shop, 500)
+    staff = await people.staff()
+
+    async def groups(**query: Any) -> list[tuple[int | None, int, str | None]]:
+        answer = await ask(app_client, staff, **query)
+        return [(item["id"], item["meters"], item["bars"][0]["quantity"]) for item in answer["items"]]
+
+    assert await groups(project_id=house.project, group="unit") == [(house.shop_unit, 1, "12.000")]
+    assert await groups(project_id=house.project, group="building") == [(house.shop_building, 1, "12.000")]
+    assert await groups(project_id=house.project) == [(None, 2, "60.000")]
+    assert await groups(building_id=house.building, group="unit") == [(house.unit, 1, "24.000")]
+    async with owner_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE meter SET parent_id = NULL WHERE id = %s", (house.sub,))
+    assert await groups(project_id=house.project, group="unit", limit=1) == [(house.unit, 1, "24.000")]
+    first = await ask(app_client, staff, project_id=house.project, group="building", limit=1)
+    assert [item["id"] for item in first["items"]] == [house.building]
+    rest = await groups(project_id=house.project, group="building", limit=1, cursor=first["next_cursor"])
+    assert rest == [(house.shop_building, 1, "12.000")]
+
+
+async def test_several_meters_of_a_unit_are_added(
+    app_client: httpx.AsyncClient, people: People, house: House, owner_db: Database
+) -> None:
+    await make_shop(owner_db, house)
+    await use_hourly(owner_db, house.project, house.shop, 500)
+    async with owner_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE meter SET unit_id = %s WHERE id = %s", (house.unit, house.shop))
+    staff = await people.staff()
+    found = await ask(app_client, staff, unit_id=house.unit, group="unit", to="2026-01-08")
+    assert [(item["id"], item["meters"]) for item in found["items"]] == [(house.unit, 2)]
+    bars = found["items"][0]["bars"]
+    assert [(bar["quantity"], bar["quality"], bar["complete"]) for bar in bars] == [
+        ("36.000", "estimated", True), ("36.000", "measured", True), (None, "gap", False),
+    ]  # fmt: skip
+
+
+async def test_more_than_one_answer_holds_is_refused(
+    app_client: httpx.AsyncClient, people: People, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staff = await people.staff()
+    query: dict[str, Any] = {"project_id": house.project, "group": "meter", "step": "hour"}
+    monkeypatch.setattr(selection, "_MOST_BARS", 47)
+    refused = await ask(app_client, staff, 422, **query)
+    assert (refused["code"], refused["errors"][0]["field"]) == ("too-many-bars", "limit")
+    # As the refusal says: fewer groups at once.
+    assert len((await ask(app_client, staff, **query, limit=1))["items"][0]["bars"]) == 24
+    monkeypatch.setattr(selection, "_MOST_BARS", 48)
+    assert len((await ask(app_client, staff, **query))["items"]) == 2
+
+
+async def test_more_days_of_meters_than_one_answer_reads_are_refused(
+    app_client: httpx.AsyncClient, people: People, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staff = await people.staff()
+    query: dict[str, Any] = {"project_id": house.project, "group": "meter"}
+    monkeypatch.setattr(selection, "MOST_METER_DAYS", 3)
+    await ask(app_client, staff, **query)
+    refused = await ask(app_client, staff, 422, **query, to="2026-01-07")
+    assert (refused["code"], refused["errors"][0]["field"]) == ("too-much-usage", "to")
+    await ask(app_client, staff, **query, to="2026-01-07", limit=1)
