@@ -335,9 +335,9 @@ async def _peak(db: Database, place: Place, form: Format) -> tuple[int, int]:
 async def test_ten_times_the_rows_need_no_more_memory(
     worker_db: Database, owner_db: Database, house: House, form: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table_files, "_ROW_GROUP", 1_000)
-    monkeypatch.setattr(exports, "batches", partial(placed_readings.batches, size=500))
-    counts = (1_100, 11_000)
+    monkeypatch.setattr(table_files, "_ROW_GROUP", 400)
+    monkeypatch.setattr(exports, "batches", partial(placed_readings.batches, size=200))
+    counts = (450, 4_500)
     quarter = timedelta(minutes=15)
     async with owner_db.transaction(SYSTEM) as conn:
         await conn.execute("TRUNCATE store.reading")
@@ -348,7 +348,8 @@ async def test_ten_times_the_rows_need_no_more_memory(
     for place, count in zip(places, counts, strict=True):
         assert place.selector.meter_id is not None
         await read_every(owner_db, house.project, place.selector.meter_id, count, quarter)
-    few, many = [await _peak(worker_db, place, form) for place in places]
+    # The first time loads what writes the file.
+    _, few, many = [await _peak(worker_db, place, form) for place in (places[0], *places)]
     assert many[0] > few[0] * 5
     assert many[1] < few[1] * 1.3 + 2**18
 
