@@ -225,4 +225,15 @@ async def _group_names(conn: Conn, place: Place, group: Grouping, parts: Mapping
     if group == "building":
         found = await estate.list_buildings(conn, _ALL_BUILDINGS, EstateFilter(project_id=place.project.id))
         return {building.id: building.code for building in found.items}
-    return {0: place.project.code}
+    return {0: await _place_name(conn, place)}
+
+
+async def _place_name(conn: Conn, place: Place) -> str:
+    chosen = place.selector
+    if chosen.meter_id is not None:
+        return (await service.get_meter(conn, chosen.meter_id)).code
+    if chosen.unit_id is not None:
+        return (await estate.units_by_id(conn, [chosen.unit_id]))[chosen.unit_id].label
+    if chosen.building_id is not None:
+        return (await estate.get_building(conn, chosen.building_id)).code
+    return place.project.code

@@ -163,6 +163,17 @@ async def test_usage_is_that_of_the_api(
     assert {row["id"] for row in expected} == set(names)
 
 
+async def test_a_total_is_called_after_its_place(
+    app_client: httpx.AsyncClient, people: People, house: House
+) -> None:
+    staff = await people.staff()
+    places = {"project": "project-0", "building": "B1", "unit": "House 1 101", "sub": "SUB"}
+    for place, name in places.items():
+        key = "meter_id" if place == "sub" else f"{place}_id"
+        found = table(await download(app_client, staff, "usage", **{key: getattr(house, place)}), "csv")
+        assert [(row["id"], row["name"]) for row in found] == [(None, name)] * 2
+
+
 async def test_decimals_are_never_floats(app_client: httpx.AsyncClient, people: People, house: House) -> None:
     staff = await people.staff()
     for what, name in (("readings", "value"), ("usage", "quantity")):
