@@ -48,12 +48,14 @@ _BATCH_PAGE: LiteralString = """
             ORDER BY r.taken_at LIMIT %(limit)s) AS own
         ORDER BY own.meter_id, own.taken_at LIMIT %(limit)s)
 """
+# The limit inside keeps the statement from becoming a join, which would not reach the keys behind the view.
 COUNT: LiteralString = """
     SELECT count(*) AS rows FROM (
         SELECT FROM unnest(%(meters)s::bigint[]) AS wanted (meter_id)
         CROSS JOIN LATERAL (
             SELECT FROM reading r WHERE r.meter_id = wanted.meter_id AND r.channel = %(channel)s
-              AND r.taken_at >= %(start)s AND r.taken_at < %(end)s) AS own
+              AND r.taken_at >= %(start)s AND r.taken_at < %(end)s
+            LIMIT %(limit)s) AS own
         LIMIT %(limit)s) AS counted
 """
 

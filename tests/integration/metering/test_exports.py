@@ -163,9 +163,7 @@ async def test_usage_is_that_of_the_api(
     assert {row["id"] for row in expected} == set(names)
 
 
-async def test_a_total_is_called_after_its_place(
-    app_client: httpx.AsyncClient, people: People, house: House
-) -> None:
+async def test_a_total_is_called_after_its_place(app_client: httpx.AsyncClient, people: People, house: House) -> None:
     staff = await people.staff()
     places = {"project": "project-0", "building": "B1", "unit": "House 1 101", "sub": "SUB"}
     for place, name in places.items():
