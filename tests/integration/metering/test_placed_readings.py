@@ -14,17 +14,13 @@ from cloud.metering import placed_readings
 from cloud.metering.placed_readings import Order, Wanted, batches, list_placed
 from gateway.contract.messages import Quality
 from tests.integration.app import Auth, People
-from tests.integration.metering.tenants import HOURS, MONDAY, House, make_house, make_shop, read_every
+from tests.integration.metering.tenants import HOURS, MONDAY, House, make_read_house
 
 
 @pytest.fixture
 async def house(owner_db: Database, people: People) -> House:
     """Three meters, read every hour of Monday and Tuesday, all at the same instants."""
-    house = await make_house(owner_db, people)
-    await make_shop(owner_db, house)
-    for meter in (house.master, house.sub, house.shop):
-        await read_every(owner_db, house.project, meter)
-    return house
+    return await make_read_house(owner_db, people)
 
 
 async def ask(client: httpx.AsyncClient, auth: Auth, expect: int = 200, **query: Any) -> Any:
