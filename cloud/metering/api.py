@@ -96,7 +96,7 @@ async def enter_reading(meter_id: Id, body: ManualReadingIn, scope: WritingReadi
 
 @router.get("/meters/{meter_id}/usage")
 async def usage(scope: ReadingUsage, meter_id: Id, query: Annotated[UsageQuery, Query()]) -> UsageOut:
-    """Usage in hours, days or months of the project's time zone; what is not known is null, never 0."""
+    """Usage in parts of hours, hours, days or months of the project's time zone; what is not known is null, never 0."""
     meter = await service.get_meter(scope.conn, meter_id)
     project = await estate.get_project(scope.conn, meter.project_id)
     number = channel_number(query.channel, meter)

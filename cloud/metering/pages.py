@@ -181,11 +181,11 @@ def _values(bars: Sequence[UsageBar]) -> list[int | None]:
 
 def _label(bar: UsageBar, step: Step, zone: ZoneInfo) -> str:
     local = bar.start.astimezone(zone)
-    return {"hour": f"{local:%H}", "day": f"{local.day}", "month": f"{local.month}"}[step]
+    return {"day": f"{local.day}", "month": f"{local.month}", "hour": f"{local:%H}"}.get(step, f"{local:%H:%M}")
 
 
 def _title(bar: UsageBar, step: Step, zone: ZoneInfo) -> str:
     start, end = bar.start.astimezone(zone), bar.end.astimezone(zone)
-    if step == "hour":
+    if step in ("15min", "30min", "hour"):
         return f"{start:%H:%M}–{end:%H:%M}"
     return format_date(start, "full", locale=i18n.current().locale) if step == "day" else i18n.show_month(start)

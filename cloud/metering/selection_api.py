@@ -13,8 +13,8 @@ from cloud.kit.inputs import Day, Id, PageQuery
 from cloud.kit.periods import Period
 from cloud.metering import service
 from cloud.metering.models import QuantityOut
-from cloud.metering.records import MAIN_CHANNEL, Medium
-from cloud.metering.selection import LONGEST, Bar, FineStep, Grouping, Quality, Selector, UsageGroup, usage_of
+from cloud.metering.records import MAIN_CHANNEL, Medium, Step
+from cloud.metering.selection import LONGEST, Bar, Grouping, Quality, Selector, UsageGroup, usage_of
 from gateway.contract.quantities import BY_CODE, Quantity
 
 router = APIRouter()
@@ -31,7 +31,7 @@ class SelectedUsageQuery(PageQuery):
     channel: Annotated[str, Field(max_length=64)] | None = None
     from_: Annotated[Day, Field(alias="from", examples=["2026-01-01"])]
     to: Annotated[Day, Field(examples=["2026-02-01"])]
-    step: FineStep = "day"
+    step: Step = "day"
     group: Grouping = "total"
 
     @model_validator(mode="after")
@@ -49,13 +49,18 @@ class SelectedUsageQuery(PageQuery):
 
 
 class SelectedBarOut(BaseModel):
-    """`quantity` is null where nothing is known, never 0 for it; `complete`: every meter's rows cover the bar."""
+    """`quantity` is null where nothing is known, never 0 for it; `complete`: every meter's rows cover the bar.
+
+    `covered_s`: seconds that rows cover, of all meters together; `estimated_s`: those of estimated shape among them.
+    """
 
     start: datetime
     end: datetime
     quantity: str | None = Field(examples=["12.345"])
     quality: Quality
     complete: bool
+    covered_s: int = Field(examples=[86_400])
+    estimated_s: int = Field(examples=[0])
 
 
 class UsageGroupOut(BaseModel):
@@ -73,7 +78,7 @@ class SelectedUsageOut(BaseModel):
     medium: Medium
     channel: str
     unit: str
-    step: FineStep
+    step: Step
     time_zone: str
     items: list[UsageGroupOut]
     next_cursor: str | None
@@ -129,4 +134,7 @@ def _group(group: UsageGroup, quantity: Quantity) -> UsageGroupOut:
 
 def _bar(bar: Bar, quantity: Quantity) -> SelectedBarOut:
     shown = None if bar.quantity is None else QuantityOut.of(bar.quantity, quantity).quantity
-    return SelectedBarOut(start=bar.start, end=bar.end, quantity=shown, quality=bar.quality, complete=bar.complete)
+    return SelectedBarOut(
+        start=bar.start, end=bar.end, quantity=shown, quality=bar.quality, complete=bar.complete,
+        covered_s=bar.covered_s, estimated_s=bar.estimated_s,
+    )  # fmt: skip

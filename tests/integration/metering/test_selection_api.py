@@ -54,6 +54,11 @@ async def house(owner_db: Database, people: People) -> House:
                 (meter, length, quantity, MONDAY + timedelta(hours=1), house.project, MONDAY,
                  MONDAY + timedelta(hours=48, seconds=-1), timedelta(seconds=length)),
             )  # fmt: skip
+        await conn.execute(
+            """INSERT INTO store.changed_usage (meter_id, channel, project_id, from_at, until_at)
+               SELECT unnest(%s::bigint[]), 1, %s, %s, %s""",
+            ([house.master, house.sub], house.project, MONDAY, MONDAY + timedelta(hours=48)),
+        )
     return house
 
 
