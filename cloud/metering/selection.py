@@ -100,7 +100,7 @@ async def usage_of(
     instants = edges(period, step, zone)
     if group == "total" and after_id(page, -1) < 0:
         return Page([await total_of(conn, selector, channel, instants, step, zone)], None)
-    members = await _members(conn, selector, group)
+    members = await members_of(conn, selector, group)
     after = after_id(page, -1)
     parts = sorted(part for part in members if part > after)[: page.limit + 1]
     shown = cut(parts, page, lambda part: (part,))
@@ -121,17 +121,17 @@ async def total_of(
             conn, selector.project_id, selector.medium, channel, instants, step, zone
         )  # fmt: skip
         return _group(0, await rollups.top_meters(conn, selector.project_id, selector.medium), found, instants)
-    return (await _groups(conn, await _members(conn, selector, "total"), channel, instants, step))[0]
+    return (await _groups(conn, await members_of(conn, selector, "total"), channel, instants, step))[0]
 
 
 async def by_meter(
     conn: Conn, selector: Selector, channel: int, instants: Sequence[datetime], step: Step
 ) -> list[UsageGroup]:
     """As `total_of`, every meter of the selection by itself, by id."""
-    return await _groups(conn, await _members(conn, selector, "meter"), channel, instants, step)
+    return await _groups(conn, await members_of(conn, selector, "meter"), channel, instants, step)
 
 
-async def _members(conn: Conn, selector: Selector, group: Grouping) -> dict[int, list[int]]:
+async def members_of(conn: Conn, selector: Selector, group: Grouping) -> dict[int, list[int]]:
     """Ids of the meters to add, by group."""
     rows = await (await conn.execute(sql.CHOSEN, {
         "project_id": selector.project_id, "medium": selector.medium, "building_id": selector.building_id,
