@@ -117,10 +117,9 @@ async def total_of(
     """
     if selector.is_project and await rollups.project_is_rolled_up(conn, instants, step, zone):
         _check_bars(1, instants)
-        found = await rollups.project_bars(
-            conn, selector.project_id, selector.medium, channel, instants, step, zone
-        )  # fmt: skip
-        return _group(0, await rollups.top_meters(conn, selector.project_id, selector.medium), found, instants)
+        found = await rollups.project_bars(conn, selector.project_id, selector.medium, channel, instants, step, zone)
+        meters = await rollups.top_meters(conn, selector.project_id, selector.medium)
+        return UsageGroup(0, meters, _bars(found, meters, instants))
     return (await _groups(conn, await members_of(conn, selector, "total"), channel, instants, step))[0]
 
 
@@ -153,8 +152,16 @@ async def _groups(
     most = _MOST_METER_DAYS.get(step, rollups.MOST_METER_DAYS)
     if sum(map(len, members.values())) * days > most:
         raise InvalidInput("too-much-usage", f"expected at most {most} days of meters", field="to")
+    found = await bars_of(conn, members, channel, instants, step)
+    return [UsageGroup(part, len(meters), found[part]) for part, meters in members.items()]
+
+
+async def bars_of(
+    conn: Conn, members: Mapping[int, Sequence[int]], channel: int, instants: Sequence[datetime], step: Step
+) -> dict[int, list[Bar]]:
+    """By group, a bar between each two of `instants`; bars of a part of the instants are those of all of them."""
     found = await rollups.member_bars(conn, members, channel, instants, step)
-    return [_group(part, len(meters), found[part], instants) for part, meters in members.items()]
+    return {part: _bars(found[part], len(meters), instants) for part, meters in members.items()}
 
 
 def _check_bars(groups: int, instants: Sequence[datetime]) -> None:
@@ -162,9 +169,8 @@ def _check_bars(groups: int, instants: Sequence[datetime]) -> None:
         raise InvalidInput("too-many-bars", f"expected at most {_MOST_BARS} bars: use a lower limit", field="limit")
 
 
-def _group(part: int, meters: int, found: Mapping[int, BarSum], instants: Sequence[datetime]) -> UsageGroup:
-    bars = [_bar(start, end, found.get(nth, NOTHING), meters) for nth, (start, end) in enumerate(pairwise(instants))]
-    return UsageGroup(part, meters, bars)
+def _bars(found: Mapping[int, BarSum], meters: int, instants: Sequence[datetime]) -> list[Bar]:
+    return [_bar(start, end, found.get(nth, NOTHING), meters) for nth, (start, end) in enumerate(pairwise(instants))]
 
 
 def _bar(start: datetime, end: datetime, found: BarSum, meters: int) -> Bar:
