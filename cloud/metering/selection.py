@@ -156,6 +156,12 @@ async def _groups(
     return [UsageGroup(part, len(meters), found[part]) for part, meters in members.items()]
 
 
+async def codes_like(conn: Conn, project_id: int, start: str, limit: int) -> list[str]:
+    """Codes of meters that begin so, in order, whatever the case of their letters."""
+    query = {"project_id": project_id, "start": start, "limit": limit}
+    return [row["code"] for row in await (await conn.execute(sql.CODES_LIKE, query)).fetchall()]
+
+
 async def bars_of(
     conn: Conn, members: Mapping[int, Sequence[int]], channel: int, instants: Sequence[datetime], step: Step
 ) -> dict[int, list[Bar]]:

@@ -2,6 +2,10 @@
 
 from typing import LiteralString
 
+CODES_LIKE: LiteralString = """
+    SELECT code FROM meter WHERE project_id = %(project_id)s AND starts_with(lower(code), lower(%(start)s))
+    ORDER BY code LIMIT %(limit)s
+"""
 # A meter below another one of the selection is part of what that one counts.
 CHOSEN: LiteralString = """
     WITH RECURSIVE chosen AS (
