@@ -54,6 +54,7 @@ CHANNELS: Final[dict[Medium, tuple[str, ...]]] = {
 }  # fmt: skip
 """Registers to choose from; the first is the one that is billed."""
 
+_AT_LEAST_S: Final[dict[Step, int]] = {"15min": 900, "30min": 1_800, "hour": 3_600, "day": 86_400, "month": 2_419_200}
 _RANKED_SHOWN: Final = 20
 _CODES_SHOWN: Final = 20
 _HATCHED_FROM: Final = 20
@@ -154,7 +155,7 @@ async def usage(request: Request, scope: _ReadsUsage, asked: _AskedFor, meter_id
         buildings=(await estate.list_buildings(scope.conn, PageRequest(MAX_LIMIT), _here(page))).items,
         units=await _units_of(scope.conn, view),
         channels=CHANNELS[view.place.selector.medium],
-        offered=steps(view.window.period),
+        offered=_offered(view.window, view.meter),
         group=group,
         rows=rows,
         compared=None if found is None else compared_context(found),
@@ -258,8 +259,17 @@ async def _view(page: Shown, asked: Asked, meter_id: int | None) -> _View:
     )
     today = local_day(datetime.now(UTC), project.zone)
     looked_at = _window(asked, today)
-    step = asked.step if asked.step in steps(looked_at.period) else usual_step(looked_at)
+    offered = _offered(looked_at, meter)
+    usual = usual_step(looked_at)
+    step = asked.step if asked.step in offered else usual if usual in offered else offered[0]
     return _View(Place(selector, project, channel), building, unit, meter, looked_at, step, today)
+
+
+def _offered(looked_at: Window, meter: Meter | None) -> list[Step]:
+    """Steps to choose from; of one meter those that are not shorter than its interval, if there are any."""
+    found = steps(looked_at.period)
+    shortest = 0 if meter is None else meter.interval_s
+    return [step for step in found if _AT_LEAST_S[step] >= shortest] or found
 
 
 async def _meter(page: Shown, asked: Asked, meter_id: int | None) -> Meter | None:
@@ -335,10 +345,10 @@ def _marked(bar: Bar, view: _View, meters: int) -> str:
     """The bar's time, and in words what part of it is estimated or not known."""
     said = [_title(bar, view)]
     if bar.estimated_s:
-        said.append(i18n.gettext("estimated: %(percent)s %%") % {"percent": hundredths(bar.estimated_s, bar.covered_s)})
+        said.append(i18n.gettext("Estimated: %(percent)s %%") % {"percent": hundredths(bar.estimated_s, bar.covered_s)})
     length = meters * _length_s(bar)
     if 0 < bar.covered_s < length:
-        said.append(i18n.gettext("known: %(percent)s %%") % {"percent": hundredths(bar.covered_s, length)})
+        said.append(i18n.gettext("Known: %(percent)s %%") % {"percent": hundredths(bar.covered_s, length)})
     return " · ".join(said)
 
 

@@ -48,7 +48,7 @@ def test_staff_look_from_the_project_down_to_a_meter(browser: Browser, site: Sit
         _reloads(page, "fill", "#code", first)
         assert page.locator("#ranking-card").count() == 0
         _reloads(page, "select", "#kind", "day")
-        _reloads(page, "select", "#step", "15min")
+        assert page.locator("#step option").all_inner_texts() == ["Hours"]
         _looks_well(visitor, f"staff-usage-meter-day-en-{width}")
         page.click("[aria-label=Earlier]")
         page.locator("#compared [data-change=before]").wait_for()
