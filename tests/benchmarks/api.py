@@ -54,6 +54,12 @@ _FILL_DAY: LiteralString = """
            m.project_id
     FROM meter m CROSS JOIN generate_series(0, 23) AS n WHERE m.id <> %(meter)s
 """
+# Beside the meter with a year: an index must find its days among those of the others.
+_FILL_AUTUMN: LiteralString = """
+    INSERT INTO store.usage (meter_id, channel, start, length_s, quantity, quality, method, project_id)
+    SELECT m.id, 1, %(start)s + n * interval '1 day', 86400, 9600 + m.id %% 50, 0, 0, m.project_id
+    FROM meter m CROSS JOIN generate_series(0, 29) AS n WHERE m.id <> %(meter)s
+"""
 _BARE_YEAR: LiteralString = """
     SELECT date_trunc('day', start, 'Asia/Shanghai'), sum(quantity) FROM store.usage
     WHERE meter_id = %(meter)s AND channel = 1 AND start >= %(start)s AND start < %(start)s + interval '365 days'
@@ -170,6 +176,8 @@ def _fill(dsn: str, project: int, meter: int) -> None:
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("SELECT gm.ensure_partitions('2024-12-01', '2026-03-01')")
         conn.execute(_FILL_YEAR, {"meter": meter, "project": project, "start": _YEAR})
+        for days in (275, 305, 335):
+            conn.execute(_FILL_AUTUMN, {"meter": meter, "start": _YEAR + timedelta(days=days)})
         for day in range(31):
             conn.execute(_FILL_DAY, {"meter": meter, "start": _MONTH + timedelta(days=day)})
         conn.execute("ANALYZE")
