@@ -16,6 +16,7 @@ from cloud.metering import (
     comparison_api,
     exception_api,
     manual,
+    placed_readings_api,
     selection_api,
     service,
     supervision_api,
@@ -43,6 +44,7 @@ router.include_router(apportionment_api.router)
 router.include_router(supervision_api.router)
 router.include_router(selection_api.router)
 router.include_router(comparison_api.router)
+router.include_router(placed_readings_api.router)
 router.include_router(exception_api.router)
 
 ReadingMeters = Annotated[Scope, allow("meters.read")]

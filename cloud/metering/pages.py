@@ -26,6 +26,7 @@ from cloud.metering import (
     comparison,
     exception_pages,
     exchange_pages,
+    export_pages,
     leaks,
     service,
     supervision_pages,
@@ -47,6 +48,7 @@ router.include_router(supervision_pages.router)
 router.include_router(exception_pages.router)
 router.include_router(threshold_pages.router)
 router.include_router(usage_pages.router)
+router.include_router(export_pages.router)
 
 _READINGS_SHOWN = 25
 _KINDS: dict[Step, WindowKind] = {"15min": "day", "30min": "day", "hour": "day", "day": "month", "month": "year"}

@@ -23,8 +23,12 @@ Quality = Literal["measured", "estimated", "gap"]
 LONGEST: dict[Step, int] = {"15min": 31, "30min": 62, "hour": 93, "day": 800, "month": 8_000}
 """Days in one answer, by step."""
 _MOST_BARS: Final = 50_000
-_MOST_METER_DAYS: dict[Step, int] = {"day": 10 * rollups.MOST_METER_DAYS, "month": 100 * rollups.MOST_METER_DAYS}
-"""What one answer may read of single meters where it is rolled up; more is refused, not answered slowly."""
+MOST_METER_DAYS: dict[Step, int] = {
+    **dict.fromkeys(LONGEST, rollups.MOST_METER_DAYS),
+    "day": 10 * rollups.MOST_METER_DAYS,
+    "month": 100 * rollups.MOST_METER_DAYS,
+}
+"""What one answer may read of single meters, by step; more is refused, not answered slowly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +153,7 @@ async def _groups(
 ) -> list[UsageGroup]:
     _check_bars(len(members), instants)
     days = (instants[-1] - instants[0]).days
-    most = _MOST_METER_DAYS.get(step, rollups.MOST_METER_DAYS)
+    most = MOST_METER_DAYS[step]
     if sum(map(len, members.values())) * days > most:
         raise InvalidInput("too-much-usage", f"expected at most {most} days of meters", field="to")
     found = await bars_of(conn, members, channel, instants, step)

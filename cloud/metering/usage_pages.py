@@ -110,6 +110,17 @@ class _View:
     step: Step
     today: date
 
+    def named(self) -> dict[str, str | int]:
+        """The place as the API names it."""
+        chosen = self.place.selector
+        if chosen.meter_id is not None:
+            return {"meter_id": chosen.meter_id}
+        if chosen.unit_id is not None:
+            return {"unit_id": chosen.unit_id, "medium": chosen.medium}
+        if chosen.building_id is not None:
+            return {"building_id": chosen.building_id, "medium": chosen.medium}
+        return {"project_id": chosen.project_id, "medium": chosen.medium}
+
     def neighbour(self, day: date) -> str:
         """Parameters of the window before or after, which begins or holds `day`."""
         if self.window.kind != "custom":

@@ -1,66 +1,21 @@
 """Usage by meter, unit, building and project over REST and on its page: steps, gaps, comparison, limits, scope."""
 
-from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from cloud.estate import service as estate
 from cloud.identity.guards import SESSION_COOKIE
 from cloud.kit.db import SYSTEM, Database
-from cloud.kit.security import Keys, Sealer
-from cloud.metering import service
-from cloud.metering.records import NewMeter
+from cloud.metering import selection
 from tests.integration.app import Auth, People
-
-MONDAY = datetime(2026, 1, 4, 16, tzinfo=UTC)
-"""2026-01-05T00:00 in Shanghai."""
-
-
-class House:
-    """Building, flat with a tenant until 2026-01-06 and a sub-meter under the master of the house."""
-
-    project: int
-    building: int
-    unit: int
-    person: int
-    master: int
-    sub: int
+from tests.integration.metering.tenants import House, make_house, make_shop, use_hourly
 
 
 @pytest.fixture
 async def house(owner_db: Database, people: People) -> House:
-    """Master 2 kWh and sub-meter 1 kWh every hour of Monday and Tuesday; the sub-meter's rows by the quarter."""
-    house = House()
-    house.project = (await people.project()).id
-    async with owner_db.transaction(SYSTEM) as conn:
-        house.building = (await estate.create_building(conn, house.project, "B1", "House 1")).id
-        unit = await estate.create_unit(conn, house.project, house.building, "101")
-        house.unit = unit.id
-        person = await estate.create_person(conn, Sealer(Keys.generate()), house.project, "Tenant")
-        house.person = person.id
-        await estate.create_occupancy(
-            conn, house.project, house.unit, person.id, "tenant", date(2025, 1, 1), date(2026, 1, 6)
-        )
-        new = NewMeter("MASTER", "electricity", None, 10**9, 10**6, date(2025, 1, 1))
-        house.master = (await service.create_meters(conn, house.project, [new]))[0].id
-        new = NewMeter("SUB", "electricity", unit.id, 10**9, 10**6, date(2025, 1, 1), parent_id=house.master)
-        house.sub = (await service.create_meters(conn, house.project, [new]))[0].id
-        for meter, length, quantity in ((house.master, 3600, 2000), (house.sub, 900, 250)):
-            await conn.execute(
-                """INSERT INTO store.usage (meter_id, channel, start, length_s, quantity, quality, method, project_id)
-                   SELECT %s, 1, at, %s, %s, 0, CASE WHEN at < %s THEN 4 ELSE 0 END, %s
-                   FROM generate_series(%s, %s, %s) AS at""",
-                (meter, length, quantity, MONDAY + timedelta(hours=1), house.project, MONDAY,
-                 MONDAY + timedelta(hours=48, seconds=-1), timedelta(seconds=length)),
-            )  # fmt: skip
-        await conn.execute(
-            """INSERT INTO store.changed_usage (meter_id, channel, project_id, from_at, until_at)
-               SELECT unnest(%s::bigint[]), 1, %s, %s, %s""",
-            ([house.master, house.sub], house.project, MONDAY, MONDAY + timedelta(hours=48)),
-        )
-    return house
+    """A house with two days of usage."""
+    return await make_house(owner_db, people)
 
 
 async def ask(client: httpx.AsyncClient, auth: Auth, expect: int = 200, **query: Any) -> Any:
@@ -230,3 +185,70 @@ async def test_a_resident_reads_his_own_days_alone(app_client: httpx.AsyncClient
     await ask(app_client, resident, 404, meter_id=house.master)
     other = await people.staff("admin", (await people.project()).id)
     await ask(app_client, other, 404, project_id=house.project)
+
+
+async def test_groups_of_units_and_buildings(
+    app_client: httpx.AsyncClient, people: People, house: House, owner_db: Database
+) -> None:
+    """What is below a master of the selection is in no group with it; a meter of the common space is in no unit."""
+    await make_shop(owner_db, house)
+    await use_hourly(owner_db, house.project, house.shop, 500)
+    staff = await people.staff()
+
+    async def groups(**query: Any) -> list[tuple[int | None, int, str | None]]:
+        answer = await ask(app_client, staff, **query)
+        return [(item["id"], item["meters"], item["bars"][0]["quantity"]) for item in answer["items"]]
+
+    assert await groups(project_id=house.project, group="unit") == [(house.shop_unit, 1, "12.000")]
+    assert await groups(project_id=house.project, group="building") == [(house.shop_building, 1, "12.000")]
+    assert await groups(project_id=house.project) == [(None, 2, "60.000")]
+    assert await groups(building_id=house.building, group="unit") == [(house.unit, 1, "24.000")]
+    async with owner_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE meter SET parent_id = NULL WHERE id = %s", (house.sub,))
+    assert await groups(project_id=house.project, group="unit", limit=1) == [(house.unit, 1, "24.000")]
+    first = await ask(app_client, staff, project_id=house.project, group="building", limit=1)
+    assert [item["id"] for item in first["items"]] == [house.building]
+    rest = await groups(project_id=house.project, group="building", limit=1, cursor=first["next_cursor"])
+    assert rest == [(house.shop_building, 1, "12.000")]
+
+
+async def test_several_meters_of_a_unit_are_added(
+    app_client: httpx.AsyncClient, people: People, house: House, owner_db: Database
+) -> None:
+    await make_shop(owner_db, house)
+    await use_hourly(owner_db, house.project, house.shop, 500)
+    async with owner_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE meter SET unit_id = %s WHERE id = %s", (house.unit, house.shop))
+    staff = await people.staff()
+    found = await ask(app_client, staff, unit_id=house.unit, group="unit", to="2026-01-08")
+    assert [(item["id"], item["meters"]) for item in found["items"]] == [(house.unit, 2)]
+    bars = found["items"][0]["bars"]
+    assert [(bar["quantity"], bar["quality"], bar["complete"]) for bar in bars] == [
+        ("36.000", "estimated", True), ("36.000", "measured", True), (None, "gap", False),
+    ]  # fmt: skip
+
+
+async def test_more_than_one_answer_holds_is_refused(
+    app_client: httpx.AsyncClient, people: People, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staff = await people.staff()
+    query: dict[str, Any] = {"project_id": house.project, "group": "meter", "step": "hour"}
+    monkeypatch.setattr(selection, "_MOST_BARS", 47)
+    refused = await ask(app_client, staff, 422, **query)
+    assert (refused["code"], refused["errors"][0]["field"]) == ("too-many-bars", "limit")
+    # As the refusal says: fewer groups at once.
+    assert len((await ask(app_client, staff, **query, limit=1))["items"][0]["bars"]) == 24
+    monkeypatch.setattr(selection, "_MOST_BARS", 48)
+    assert len((await ask(app_client, staff, **query))["items"]) == 2
+
+
+async def test_more_days_of_meters_than_one_answer_reads_are_refused(
+    app_client: httpx.AsyncClient, people: People, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staff = await people.staff()
+    query: dict[str, Any] = {"project_id": house.project, "group": "meter"}
+    monkeypatch.setitem(selection.MOST_METER_DAYS, "day", 3)
+    await ask(app_client, staff, **query)
+    refused = await ask(app_client, staff, 422, **query, to="2026-01-07")
+    assert (refused["code"], refused["errors"][0]["field"]) == ("too-much-usage", "to")
+    await ask(app_client, staff, **query, to="2026-01-07", limit=1)
