@@ -51,6 +51,7 @@ router.include_router(usage_pages.router)
 router.include_router(export_pages.router)
 
 _READINGS_SHOWN = 25
+_QUARTER_S = 900
 _KINDS: dict[Step, WindowKind] = {"15min": "day", "30min": "day", "hour": "day", "day": "month", "month": "year"}
 """The window that a page shows so many steps of."""
 
@@ -71,6 +72,7 @@ class _View:
             "span": self.span,
             "base": base,
             "channel": self.meter.main_channel.code,
+            "quarters": self.meter.interval_s <= _QUARTER_S,
             "total": self.total,
             "compared": None if self.compared is None else compared_context(self.compared),
             "has_gaps": any(bar.uncertain for bar in self.bars),
