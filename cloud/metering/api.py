@@ -13,6 +13,7 @@ from cloud.kit.inputs import Id, Listed
 from cloud.metering import (
     apportionment_api,
     asset_api,
+    comparison_api,
     exception_api,
     manual,
     placed_readings_api,
@@ -42,6 +43,7 @@ router.include_router(asset_api.router)
 router.include_router(apportionment_api.router)
 router.include_router(supervision_api.router)
 router.include_router(selection_api.router)
+router.include_router(comparison_api.router)
 router.include_router(placed_readings_api.router)
 router.include_router(exception_api.router)
 
@@ -106,7 +108,7 @@ async def enter_reading(meter_id: Id, body: ManualReadingIn, scope: WritingReadi
 
 @router.get("/meters/{meter_id}/usage")
 async def usage(scope: ReadingUsage, meter_id: Id, query: Annotated[UsageQuery, Query()]) -> UsageOut:
-    """Usage in hours, days or months of the project's time zone; what is not known is null, never 0."""
+    """Usage in parts of hours, hours, days or months of the project's time zone; what is not known is null, never 0."""
     meter = await service.get_meter(scope.conn, meter_id)
     project = await estate.get_project(scope.conn, meter.project_id)
     number = channel_number(query.channel, meter)

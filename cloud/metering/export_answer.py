@@ -14,7 +14,8 @@ from cloud.kit.db import Conn
 from cloud.metering.exports import READING_DAYS, USAGE_DAYS, Export, readings_export, usage_export, written
 from cloud.metering.place_query import PlaceQuery, place_of
 from cloud.metering.placed_readings import Connect
-from cloud.metering.selection import FineStep, Grouping
+from cloud.metering.records import Step
+from cloud.metering.selection import Grouping
 from cloud.metering.table_files import MEDIA_TYPES, Format
 
 
@@ -27,7 +28,7 @@ class ReadingFileQuery(PlaceQuery):
 class UsageFileQuery(ReadingFileQuery):
     """Usage of a place in steps."""
 
-    step: FineStep = "day"
+    step: Step = "day"
     group: Grouping = "total"
 
 

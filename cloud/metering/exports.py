@@ -26,20 +26,20 @@ from cloud.metering.placed_readings import (
     count_up_to,
     wanted_of,
 )
+from cloud.metering.records import Step
 from cloud.metering.selection import (
     MOST_METER_DAYS,
     Bar,
-    FineStep,
     Grouping,
-    bar_edges,
     bars_of,
     members_of,
 )
+from cloud.metering.series import edges
 from cloud.metering.table_files import XLSX_ROWS, Column, Format, Row, too_many_for_xlsx, writer_of
 from gateway.contract.quantities import Quantity
 
 READING_DAYS: Final = 8_000
-USAGE_DAYS: Final[Mapping[FineStep, int]] = {
+USAGE_DAYS: Final[Mapping[Step, int]] = {
     "15min": 1_250,
     "30min": 2_500,
     "hour": 5_000,
@@ -96,7 +96,7 @@ async def readings_export(conn: Conn, connect: Connect, place: Place, period: Pe
 
 
 async def usage_export(
-    conn: Conn, connect: Connect, place: Place, period: Period, step: FineStep, group: Grouping, form: Format
+    conn: Conn, connect: Connect, place: Place, period: Period, step: Step, group: Grouping, form: Format
 ) -> Export:
     """The bars of `selection.usage_of` by group and time. `conn` only finds the meters.
 
@@ -104,12 +104,12 @@ async def usage_export(
     """
     zone = place.project.zone
     members = await members_of(conn, place.selector, group)
-    instants = bar_edges(period, step, zone)
+    instants = edges(period, step, zone)
     bars = len(instants) - 1
     most = max((len(meters) for meters in members.values()), default=0)
-    if most * period.days > MOST_METER_DAYS * bars:
+    if most * period.days > MOST_METER_DAYS[step] * bars:
         raise InvalidInput(
-            "too-much-usage", f"expected at most {MOST_METER_DAYS} days of meters in a bar", field="step"
+            "too-much-usage", f"expected at most {MOST_METER_DAYS[step]} days of meters in a bar", field="step"
         )
     if form == "xlsx" and len(members) * bars > XLSX_ROWS:
         raise too_many_for_xlsx()
@@ -129,10 +129,10 @@ async def usage_export(
 
     async def rows() -> AsyncGenerator[Sequence[Row], None]:
         for window in windows({part: len(meters) for part, meters in members.items()}, bars, period.days):
-            edges = instants[window.first : window.last + 1]
+            piece = instants[window.first : window.last + 1]
             async with connect() as batch:
                 asked = {part: members[part] for part in window.groups}
-                found = await bars_of(batch, asked, place.channel.number, edges)
+                found = await bars_of(batch, asked, place.channel.number, piece, step)
             yield [
                 _bar_row(part, names.get(part, ""), len(members[part]), bar, place.channel)
                 for part in window.groups

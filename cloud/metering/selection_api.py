@@ -11,8 +11,8 @@ from cloud.kit.inputs import PageQuery
 from cloud.kit.periods import Period
 from cloud.metering.models import QuantityOut
 from cloud.metering.place_query import PlaceQuery, place_of
-from cloud.metering.records import Medium
-from cloud.metering.selection import LONGEST, Bar, FineStep, Grouping, Quality, UsageGroup, usage_of
+from cloud.metering.records import Medium, Step
+from cloud.metering.selection import LONGEST, Bar, Grouping, Quality, UsageGroup, usage_of
 from gateway.contract.quantities import Quantity
 
 router = APIRouter()
@@ -21,7 +21,7 @@ router = APIRouter()
 class SelectedUsageQuery(PlaceQuery, PageQuery):
     """Usage of a place in steps."""
 
-    step: FineStep = "day"
+    step: Step = "day"
     group: Grouping = "total"
 
     def period(self) -> Period:
@@ -30,13 +30,18 @@ class SelectedUsageQuery(PlaceQuery, PageQuery):
 
 
 class SelectedBarOut(BaseModel):
-    """`quantity` is null where nothing is known, never 0 for it; `complete`: every meter's rows cover the bar."""
+    """`quantity` is null where nothing is known, never 0 for it; `complete`: every meter's rows cover the bar.
+
+    `covered_s`: seconds that rows cover, of all meters together; `estimated_s`: those of estimated shape among them.
+    """
 
     start: datetime
     end: datetime
     quantity: str | None = Field(examples=["12.345"])
     quality: Quality
     complete: bool
+    covered_s: int = Field(examples=[86_400])
+    estimated_s: int = Field(examples=[0])
 
 
 class UsageGroupOut(BaseModel):
@@ -54,7 +59,7 @@ class SelectedUsageOut(BaseModel):
     medium: Medium
     channel: str
     unit: str
-    step: FineStep
+    step: Step
     time_zone: str
     items: list[UsageGroupOut]
     next_cursor: str | None
@@ -84,4 +89,7 @@ def _group(group: UsageGroup, quantity: Quantity) -> UsageGroupOut:
 
 def _bar(bar: Bar, quantity: Quantity) -> SelectedBarOut:
     shown = None if bar.quantity is None else QuantityOut.of(bar.quantity, quantity).quantity
-    return SelectedBarOut(start=bar.start, end=bar.end, quantity=shown, quality=bar.quality, complete=bar.complete)
+    return SelectedBarOut(
+        start=bar.start, end=bar.end, quantity=shown, quality=bar.quality, complete=bar.complete,
+        covered_s=bar.covered_s, estimated_s=bar.estimated_s,
+    )  # fmt: skip

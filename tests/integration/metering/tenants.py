@@ -73,7 +73,7 @@ async def make_read_house(db: Database, people: People) -> House:
 async def use_hourly(
     db: Database, project_id: int, meter_id: int, quantity: int, length: timedelta = timedelta(hours=1)
 ) -> None:
-    """Two days of usage rows of this length from Monday on; those of the first hour are estimated."""
+    """Two days of usage rows of this length from Monday on, marked as derivation does; the first hour is estimated."""
     async with db.transaction(SYSTEM) as conn:
         await conn.execute(
             """INSERT INTO store.usage (meter_id, channel, start, length_s, quantity, quality, method, project_id)
@@ -82,6 +82,11 @@ async def use_hourly(
             (meter_id, int(length.total_seconds()), quantity, MONDAY + timedelta(hours=1), project_id, MONDAY,
              MONDAY + timedelta(hours=48, seconds=-1), length),
         )  # fmt: skip
+        await conn.execute(
+            """INSERT INTO store.changed_usage (meter_id, channel, project_id, from_at, until_at)
+               VALUES (%s, 1, %s, %s, %s)""",
+            (meter_id, project_id, MONDAY, MONDAY + timedelta(hours=48)),
+        )
 
 
 async def read_every(

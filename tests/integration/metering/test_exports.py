@@ -29,6 +29,7 @@ from cloud.metering import exports, placed_readings, table_files
 from cloud.metering.exports import readings_export, written
 from cloud.metering.place_query import Place, PlaceQuery, place_of
 from cloud.metering.placed_readings import Connect, PlacedReading, Wanted
+from cloud.metering.selection import MOST_METER_DAYS
 from cloud.metering.table_files import Format
 from tests.integration.app import Auth, People
 from tests.integration.metering.tenants import MONDAY, House, make_read_house, read_every
@@ -209,7 +210,7 @@ async def test_who_may_not_and_what_is_too_much(
     for what, step in hours.items():
         refused = await download(app_client, staff, what, 422, meter_id=house.sub, format="xlsx", **step)
         assert (refused.json()["code"], refused.json()["errors"][0]["field"]) == ("too-many-rows", "format")
-    monkeypatch.setattr(exports, "MOST_METER_DAYS", 1)
+    monkeypatch.setitem(MOST_METER_DAYS, "month", 1)
     refused = await download(app_client, staff, "usage", 422, project_id=project, step="month")
     assert refused.json()["code"] == "too-much-usage"
 
