@@ -23,6 +23,8 @@ its reader is slow."""
 BATCH_ROWS: Final = 5_000
 _MOST_METERS: Final = 500
 """Meters looked up by one statement of a batch."""
+_FIRST_REACH: Final = timedelta(days=31)
+_FIRST_SPAN: Final = timedelta(hours=1)
 _INSTANT: Final = timedelta(microseconds=1)
 
 
@@ -72,13 +74,29 @@ async def wanted_of(conn: Conn, selector: Selector, channel: int, start: datetim
 
 async def list_placed(conn: Conn, page: PageRequest, wanted: Wanted, order: Order) -> Page[PlacedReading]:
     """A page of readings by time, those of one instant by meter. Raises InvalidInput (cursor)."""
+    newest = order == "newest"
     at, after = after_instant_and_number(page)
     if at is None:
-        at = wanted.end if order == "newest" else wanted.start
-    query = {**_query(wanted, page.limit + 1), "at": at, "after": after}
-    statement = sql.NEWEST if order == "newest" else sql.OLDEST
-    rows = [PlacedReading(**row) for row in await (await conn.execute(statement, query)).fetchall()]
-    return cut(rows, page, lambda one: (instant_key(one.taken_at), one.meter_id))
+        at = wanted.end if newest else wanted.start
+    at = min(max(at, wanted.start), wanted.end)
+    span = _FIRST_SPAN
+    while True:
+        # A limit does not reach behind the views, which would read the whole period of every meter.
+        looked = _looked_at(wanted, at, span, newest=newest)
+        query = {**_query(looked, page.limit + 1), "at": at, "after": after}
+        rows = await (await conn.execute(sql.NEWEST if newest else sql.OLDEST, query)).fetchall()
+        if len(rows) > page.limit or (looked.start, looked.end) == (wanted.start, wanted.end):
+            break
+        span *= 4
+    found = [PlacedReading(**row) for row in rows]
+    return cut(found, page, lambda one: (instant_key(one.taken_at), one.meter_id))
+
+
+def _looked_at(wanted: Wanted, at: datetime, span: timedelta, *, newest: bool) -> Wanted:
+    """The part of the period that lies within `span` of where a page begins."""
+    if newest:
+        return replace(wanted, start=at - span) if at - wanted.start > span else wanted
+    return replace(wanted, end=at + span) if wanted.end - at > span else wanted
 
 
 async def batches(connect: Connect, wanted: Wanted, size: int = BATCH_ROWS) -> AsyncIterator[Sequence[PlacedReading]]:
@@ -86,20 +104,25 @@ async def batches(connect: Connect, wanted: Wanted, size: int = BATCH_ROWS) -> A
 
     Readings that come or are edited meanwhile are there or not, each row as it was when its batch was read.
     """
-    first, inside, width = 0, None, 1
+    # How much time of meters a batch is looked for in: some days of one, or the whole period of several.
+    reach, length = _FIRST_REACH, wanted.end - wanted.start
+    first, inside = 0, wanted.start
     while first < len(wanted.meters):
-        # The rest of one meter is asked for alone: the engines find it by its key.
-        asked = wanted.meters[first : first + (width if inside is None else 1)]
+        whole = inside == wanted.start and reach >= length
+        width = min(reach // length, _MOST_METERS) if whole else 1
+        end = inside + reach if wanted.end - inside > reach else wanted.end
+        part = replace(wanted, meters=wanted.meters[first : first + width], start=inside, end=end)
         async with connect() as conn:
-            rows = await _batch(conn, replace(wanted, meters=asked, start=inside or wanted.start), size)
+            rows = await _batch(conn, part, size)
         if rows:
             yield rows
         if len(rows) == size:
             first, inside = bisect_left(wanted.meters, rows[-1].meter_id), rows[-1].taken_at + _INSTANT
-            width = max(1, width // 2)
-        else:
-            first, inside = first + len(asked), None
-            width = min(width * 2, _MOST_METERS) if len(rows) <= size // 2 else width
+            reach = max(reach // 2, _INSTANT)
+            continue
+        first, inside = (first, end) if end < wanted.end else (first + width, wanted.start)
+        if len(rows) <= size // 2 and reach < length * _MOST_METERS:
+            reach *= 2
 
 
 async def count_up_to(conn: Conn, wanted: Wanted, most: int) -> int:

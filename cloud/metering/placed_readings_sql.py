@@ -15,27 +15,16 @@ _WITH_EDITS: LiteralString = """
         WHERE newest.action <> 'original') AS edit ON true
 """
 # Each meter gives at most a page of its own, found by its key.
-_NEWEST_PAGE: LiteralString = """
+_TIMED_PAGE: LiteralString = """
     WITH page AS (
         SELECT own.* FROM unnest(%(meters)s::bigint[]) AS wanted (meter_id)
         CROSS JOIN LATERAL (
             SELECT r.meter_id, r.taken_at, r.value, r.quality FROM reading r
             WHERE r.meter_id = wanted.meter_id AND r.channel = %(channel)s
-              AND r.taken_at >= %(start)s AND r.taken_at < %(end)s AND r.taken_at <= %(at)s
-              AND (r.taken_at < %(at)s OR r.meter_id < %(after)s)
-            ORDER BY r.taken_at DESC LIMIT %(limit)s) AS own
-        ORDER BY own.taken_at DESC, own.meter_id DESC LIMIT %(limit)s)
-"""
-_OLDEST_PAGE: LiteralString = """
-    WITH page AS (
-        SELECT own.* FROM unnest(%(meters)s::bigint[]) AS wanted (meter_id)
-        CROSS JOIN LATERAL (
-            SELECT r.meter_id, r.taken_at, r.value, r.quality FROM reading r
-            WHERE r.meter_id = wanted.meter_id AND r.channel = %(channel)s
-              AND r.taken_at >= %(start)s AND r.taken_at < %(end)s AND r.taken_at >= %(at)s
-              AND (r.taken_at > %(at)s OR r.meter_id > %(after)s)
-            ORDER BY r.taken_at LIMIT %(limit)s) AS own
-        ORDER BY own.taken_at, own.meter_id LIMIT %(limit)s)
+              AND r.taken_at >= %(start)s AND r.taken_at < %(end)s AND r.taken_at {beyond}= %(at)s
+              AND (r.taken_at {beyond} %(at)s OR r.meter_id {beyond} %(after)s)
+            ORDER BY r.taken_at {way} LIMIT %(limit)s) AS own
+        ORDER BY own.taken_at {way}, own.meter_id {way} LIMIT %(limit)s)
 """
 # Meter by meter, as both engines store them.
 _BATCH_PAGE: LiteralString = """
@@ -48,15 +37,18 @@ _BATCH_PAGE: LiteralString = """
             ORDER BY r.taken_at LIMIT %(limit)s) AS own
         ORDER BY own.meter_id, own.taken_at LIMIT %(limit)s)
 """
+# The limit inside keeps the statement from becoming a join, which would not reach the keys behind the view.
 COUNT: LiteralString = """
     SELECT count(*) AS rows FROM (
         SELECT FROM unnest(%(meters)s::bigint[]) AS wanted (meter_id)
         CROSS JOIN LATERAL (
             SELECT FROM reading r WHERE r.meter_id = wanted.meter_id AND r.channel = %(channel)s
-              AND r.taken_at >= %(start)s AND r.taken_at < %(end)s) AS own
+              AND r.taken_at >= %(start)s AND r.taken_at < %(end)s
+            LIMIT %(limit)s) AS own
         LIMIT %(limit)s) AS counted
 """
 
-NEWEST: LiteralString = _NEWEST_PAGE + _WITH_EDITS + " ORDER BY p.taken_at DESC, p.meter_id DESC"
-OLDEST: LiteralString = _OLDEST_PAGE + _WITH_EDITS + " ORDER BY p.taken_at, p.meter_id"
+_IN_TIME: LiteralString = _TIMED_PAGE + _WITH_EDITS + " ORDER BY p.taken_at {way}, p.meter_id {way}"
+NEWEST: LiteralString = _IN_TIME.format(beyond="<", way="DESC")
+OLDEST: LiteralString = _IN_TIME.format(beyond=">", way="ASC")
 BATCH: LiteralString = _BATCH_PAGE + _WITH_EDITS + " ORDER BY p.meter_id, p.taken_at"

@@ -32,7 +32,7 @@ from cloud.metering.placed_readings import Connect, PlacedReading, Wanted
 from cloud.metering.selection import MOST_METER_DAYS
 from cloud.metering.table_files import Format
 from tests.integration.app import Auth, People
-from tests.integration.metering.tenants import MONDAY, House, make_house, make_shop, read_every
+from tests.integration.metering.tenants import MONDAY, House, make_read_house, read_every
 
 FORMATS: list[Format] = ["csv", "parquet", "xlsx"]
 TWO_DAYS: dict[str, Any] = {"from": "2026-01-05", "to": "2026-01-07"}
@@ -41,11 +41,7 @@ TWO_DAYS: dict[str, Any] = {"from": "2026-01-05", "to": "2026-01-07"}
 @pytest.fixture
 async def house(owner_db: Database, people: People) -> House:
     """Three meters with readings, two of them with usage."""
-    house = await make_house(owner_db, people)
-    await make_shop(owner_db, house)
-    for meter in (house.master, house.sub, house.shop):
-        await read_every(owner_db, house.project, meter)
-    return house
+    return await make_read_house(owner_db, people)
 
 
 async def download(client: httpx.AsyncClient, auth: Auth, what: str, expect: int = 200, **query: Any) -> httpx.Response:

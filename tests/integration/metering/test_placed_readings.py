@@ -9,21 +9,18 @@ import httpx
 import pytest
 
 from cloud.kit.db import SYSTEM, Database
-from cloud.kit.paging import cursor_of
-from cloud.metering.placed_readings import Wanted, batches
+from cloud.kit.paging import PageRequest, cursor_of
+from cloud.metering import placed_readings
+from cloud.metering.placed_readings import Order, Wanted, batches, list_placed
 from gateway.contract.messages import Quality
 from tests.integration.app import Auth, People
-from tests.integration.metering.tenants import HOURS, MONDAY, House, make_house, make_shop, read_every
+from tests.integration.metering.tenants import HOURS, MONDAY, House, make_read_house
 
 
 @pytest.fixture
 async def house(owner_db: Database, people: People) -> House:
     """Three meters, read every hour of Monday and Tuesday, all at the same instants."""
-    house = await make_house(owner_db, people)
-    await make_shop(owner_db, house)
-    for meter in (house.master, house.sub, house.shop):
-        await read_every(owner_db, house.project, meter)
-    return house
+    return await make_read_house(owner_db, people)
 
 
 async def ask(client: httpx.AsyncClient, auth: Auth, expect: int = 200, **query: Any) -> Any:
@@ -144,18 +141,46 @@ async def test_a_cursor_does_not_widen_the_period(app_client: httpx.AsyncClient,
         assert len(found["items"]) == 24
 
 
-@pytest.mark.parametrize("size", [1, 7, 24, 48, 100, 5000])
 async def test_batches_hold_each_reading_once_by_meter_and_time(
-    worker_db: Database, house: House, owner_db: Database, size: int
+    worker_db: Database, house: House, owner_db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with owner_db.transaction(SYSTEM) as conn:
         await conn.execute("DELETE FROM store.reading WHERE meter_id = %s", (house.sub,))
     meters = sorted([house.master, house.sub, house.shop])
+    read = [meter for meter in meters if meter != house.sub]
+    expected = [(meter, MONDAY + timedelta(hours=n)) for meter in read for n in range(HOURS - 1)]
     wanted = Wanted(meters, 1, MONDAY, MONDAY + timedelta(hours=HOURS - 1))
-    found = [rows async for rows in batches(lambda: worker_db.transaction(SYSTEM), wanted, size)]
-    assert max(map(len, found)) <= size
-    got = [(one.meter_id, one.taken_at) for rows in found for one in rows]
-    expected = [
-        (meter, MONDAY + timedelta(hours=n)) for meter in meters if meter != house.sub for n in range(HOURS - 1)
-    ]
-    assert got == expected
+    for reach in (timedelta(minutes=30), timedelta(hours=5), timedelta(days=3), timedelta(days=99)):
+        monkeypatch.setattr(placed_readings, "_FIRST_REACH", reach)
+        for size in (1, 7, 24, 47, 48, 200):
+            found = [rows async for rows in batches(lambda: worker_db.transaction(SYSTEM), wanted, size)]
+            assert max(map(len, found)) <= size
+            got = [(one.meter_id, one.taken_at) for rows in found for one in rows]
+            assert got == expected, (reach, size)
+
+
+async def test_neither_a_page_nor_a_batch_looks_through_the_whole_period(
+    worker_db: Database, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[timedelta] = []
+    query = placed_readings._query
+
+    def noted(wanted: Wanted, limit: int) -> dict[str, object]:
+        looked.append(wanted.end - wanted.start)
+        return query(wanted, limit)
+
+    monkeypatch.setattr(placed_readings, "_query", noted)
+    orders: tuple[Order, ...] = ("newest", "oldest")
+    for order in orders:
+        # Three meters that are read every hour give a page of 30 in 10 hours.
+        start = MONDAY if order == "oldest" else MONDAY + timedelta(hours=HOURS, days=-99)
+        async with worker_db.transaction(SYSTEM) as conn:
+            wanted = Wanted([house.master, house.sub, house.shop], 1, start, start + timedelta(days=99))
+            page = await list_placed(conn, PageRequest(30), wanted, order)
+        assert (len(page.items), max(looked)) == (30, timedelta(hours=16))
+        looked.clear()
+    wanted = Wanted([house.sub], 1, MONDAY, MONDAY + timedelta(days=3_650))
+    found = [rows async for rows in batches(lambda: worker_db.transaction(SYSTEM), wanted, 20)]
+    assert [len(rows) for rows in found] == [20, 20, 8]
+    assert looked[0] == timedelta(days=31)
+    assert looked[1] < looked[0]
