@@ -15,7 +15,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
 from cloud.kit.paging import PageRequest
 from cloud.kit.periods import Period
-from cloud.metering import service
+from cloud.metering import rollups, service
 from cloud.metering.place_query import Place
 from cloud.metering.placed_readings import (
     BATCH_ROWS,
@@ -31,8 +31,10 @@ from cloud.metering.selection import (
     MOST_METER_DAYS,
     Bar,
     Grouping,
+    UsageGroup,
     bars_of,
     members_of,
+    total_of,
 )
 from cloud.metering.series import edges
 from cloud.metering.table_files import XLSX_ROWS, Column, Format, Row, too_many_for_xlsx, writer_of
@@ -79,20 +81,8 @@ async def readings_export(conn: Conn, connect: Connect, place: Place, period: Pe
     wanted = await wanted_of(conn, place.selector, place.channel.number, *period.instants(place.project.zone))
     if form == "xlsx" and await count_up_to(conn, wanted, XLSX_ROWS) > XLSX_ROWS:
         raise too_many_for_xlsx()
-    columns = [
-        Column("meter", "text"),
-        Column("meter_id", "whole"),
-        Column("channel", "text"),
-        Column("taken_at", "time"),
-        Column("value", "decimal", _decimals(place.channel)),
-        Column("unit", "text"),
-        Column("flags", "text"),
-        Column("edit", "text"),
-        Column("edited_value", "decimal", _decimals(place.channel)),
-        Column("edit_version", "whole"),
-    ]
     rows = _reading_rows(connect, wanted, place.channel)
-    return Export(_name("readings", place, period), columns, place.project.zone, rows)
+    return Export(_name("readings", place, period), _reading_columns(place.channel), place.project.zone, rows)
 
 
 async def usage_export(
@@ -106,40 +96,38 @@ async def usage_export(
     members = await members_of(conn, place.selector, group)
     instants = edges(period, step, zone)
     bars = len(instants) - 1
-    most = max((len(meters) for meters in members.values()), default=0)
-    if most * period.days > MOST_METER_DAYS[step] * bars:
-        raise InvalidInput(
-            "too-much-usage", f"expected at most {MOST_METER_DAYS[step]} days of meters in a bar", field="step"
-        )
+    rolled_up = (
+        group == "total"
+        and place.selector.is_project
+        and await rollups.project_is_rolled_up(conn, instants, step, zone)
+    )
+    # How many meters a statement reads for each group: none where their total is there already.
+    sizes = {part: 0 if rolled_up else len(meters) for part, meters in members.items()}
+    if max(sizes.values(), default=0) * period.days > MOST_METER_DAYS[step] * bars:
+        detail = f"expected at most {MOST_METER_DAYS[step]} days of meters in a bar"
+        raise InvalidInput("too-much-usage", detail, field="step")
     if form == "xlsx" and len(members) * bars > XLSX_ROWS:
         raise too_many_for_xlsx()
     names = await _group_names(conn, place, group, members)
-    columns = [
-        Column("id", "whole"),
-        Column("name", "text"),
-        Column("meters", "whole"),
-        Column("channel", "text"),
-        Column("start", "time"),
-        Column("end", "time"),
-        Column("quantity", "decimal", _decimals(place.channel)),
-        Column("unit", "text"),
-        Column("quality", "text"),
-        Column("complete", "truth"),
-    ]
+
+    async def groups(window: Window) -> list[UsageGroup]:
+        piece = instants[window.first : window.last + 1]
+        async with connect() as batch:
+            if rolled_up:
+                return [await total_of(batch, place.selector, place.channel.number, piece, step, zone)]
+            asked = {part: members[part] for part in window.groups}
+            found = await bars_of(batch, asked, place.channel.number, piece, step)
+        return [UsageGroup(part, len(meters), found[part]) for part, meters in asked.items()]
 
     async def rows() -> AsyncGenerator[Sequence[Row], None]:
-        for window in windows({part: len(meters) for part, meters in members.items()}, bars, period.days):
-            piece = instants[window.first : window.last + 1]
-            async with connect() as batch:
-                asked = {part: members[part] for part in window.groups}
-                found = await bars_of(batch, asked, place.channel.number, piece, step)
+        for window in windows(sizes, bars, period.days):
             yield [
-                _bar_row(part, names.get(part, ""), len(members[part]), bar, place.channel)
-                for part in window.groups
-                for bar in found[part]
+                _bar_row(one, names.get(one.id, ""), bar, place.channel)
+                for one in await groups(window)
+                for bar in one.bars
             ]
 
-    return Export(_name("usage", place, period), columns, zone, rows())
+    return Export(_name("usage", place, period), _usage_columns(place.channel), zone, rows())
 
 
 def windows(meters: Mapping[int, int], bars: int, days: int) -> Iterator[Window]:
@@ -181,7 +169,22 @@ async def written(export: Export, form: Format) -> AsyncGenerator[bytes, None]:
         writer.close()
 
 
-async def _reading_rows(connect: Connect, wanted: Wanted, channel: Quantity) -> AsyncGenerator[Sequence[Row], None]:
+async def _reading_columns(channel: Quantity) -> list[Column]:
+    return [
+        Column("meter", "text"),
+        Column("meter_id", "whole"),
+        Column("channel", "text"),
+        Column("taken_at", "time"),
+        Column("value", "decimal", _decimals(channel)),
+        Column("unit", "text"),
+        Column("flags", "text"),
+        Column("edit", "text"),
+        Column("edited_value", "decimal", _decimals(channel)),
+        Column("edit_version", "whole"),
+    ]
+
+
+def _reading_rows(connect: Connect, wanted: Wanted, channel: Quantity) -> AsyncGenerator[Sequence[Row], None]:
     found: AsyncIterator[Sequence[PlacedReading]] = batches(connect, wanted)
     async for readings in found:
         yield [_reading_row(one, channel) for one in readings]
@@ -194,9 +197,24 @@ def _reading_row(one: PlacedReading, channel: Quantity) -> Row:
     )  # fmt: skip
 
 
-def _bar_row(part: int, name: str, meters: int, bar: Bar, channel: Quantity) -> Row:
+def _usage_columns(channel: Quantity) -> list[Column]:
+    return [
+        Column("id", "whole"),
+        Column("name", "text"),
+        Column("meters", "whole"),
+        Column("channel", "text"),
+        Column("start", "time"),
+        Column("end", "time"),
+        Column("quantity", "decimal", _decimals(channel)),
+        Column("unit", "text"),
+        Column("quality", "text"),
+        Column("complete", "truth"),
+    ]
+
+
+def _bar_row(group: UsageGroup, name: str, bar: Bar, channel: Quantity) -> Row:
     return (
-        part or None, name, meters, channel.code, bar.start, bar.end, _shown(bar.quantity, channel),
+        group.id or None, name, group.meters, channel.code, bar.start, bar.end, _shown(bar.quantity, channel),
         channel.display_unit, bar.quality, bar.complete,
     )  # fmt: skip
 

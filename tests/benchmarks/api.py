@@ -7,14 +7,10 @@ the other. Beside each stands the bare query that adds up the same rows of usage
 
 import asyncio
 import os
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -36,11 +32,11 @@ from cloud.metering import service as metering
 from cloud.metering.records import ChangedSpan, NewMeter
 from tests.benchmarks.ingest import fresh_database
 from tests.benchmarks.measure import Bound, Measure
+from tests.web_process import web_process
 
 _METERS: Final = int(os.environ.get("GATEMETER_BENCH_API_METERS", "10000"))
 _ASKED: Final = 100
 _BARE_ASKED: Final = 5
-_START_S: Final = 60
 _YEAR: Final = datetime(2025, 1, 1, tzinfo=UTC) - timedelta(hours=8)
 _MONTH: Final = datetime(2026, 1, 1, tzinfo=UTC) - timedelta(hours=8)
 _FILL_YEAR: LiteralString = """
@@ -110,7 +106,7 @@ def _measures(folder: Path, dsn: str) -> list[Measure | Bound]:
             f"a month of {_METERS:,} meters by hour", month, _BARE_MONTH, {"project": project, "start": _MONTH}, 300.0
         ),
     )
-    with _web(dsn, keys_file) as url, httpx.Client(base_url=url) as client:
+    with web_process(dsn, keys_file) as url, httpx.Client(base_url=url) as client:
         client.headers["Authorization"] = f"Bearer {token}"
         health = _p95(client, "/healthz")
         return [measure for one in asked for measure in _measured(client, dsn, one, health)]
@@ -119,11 +115,10 @@ def _measures(folder: Path, dsn: str) -> list[Measure | Bound]:
 def _measured(client: httpx.Client, dsn: str, asked: _Asked, health: float) -> list[Measure | Bound]:
     _check(client, dsn, asked)
     ours = _p95(client, asked.address)
+    bare = 60 / _bare(dsn, asked)
     return [
         Bound(f"{asked.name}, 95 of {_ASKED} answers within", 1_000 * ours, "ms", asked.wanted_ms),
-        Measure(
-            asked.name, 60 / ours, "bare query that adds up the rows", 60 / _bare(dsn, asked), "answers", per="min"
-        ),
+        Measure(asked.name, 60 / ours, "bare query that adds up the rows", bare, "answers", per="min"),
         Measure(asked.name, 60 / ours, "GET /healthz", 60 / health, "answers", per="min"),
     ]
 
@@ -191,37 +186,3 @@ async def _refresh(dsn: str, project: int, meter: int) -> None:
         async with db.transaction(SYSTEM) as conn:
             await rollups.refresh(conn, [ChangedSpan(project, meter, 1, _YEAR, _MONTH + timedelta(days=31))])
         await maintenance.refresh_roll_ups(JobContext(1, None, {}, db))
-
-
-@contextmanager
-def _web(dsn: str, keys_file: Path) -> Iterator[str]:
-    """`gatemeter web run` on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ, "GATEMETER_DATABASE_DSN": dsn, "GATEMETER_KEYS_FILE": str(keys_file),
-        "GATEMETER_WEB_PORT": str(port), "GATEMETER_SECURE_COOKIES": "false", "GATEMETER_LOG_LEVEL": "warning",
-    }  # fmt: skip
-    command = [sys.executable, "-c", "from cloud.cli import main; main()", "web", "run"]
-    process = subprocess.Popen(command, env=environment, cwd=Path(__file__).parents[2])
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _await(url, process)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def _await(url: str, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise AssertionError("the web process ended")
-        try:
-            if httpx.get(f"{url}/healthz").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError(f"the web process did not answer within {_START_S} s")
