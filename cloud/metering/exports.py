@@ -1,6 +1,6 @@
 """Readings and usage of a place as files of any length: read in batches, each in a short transaction of its own."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from decimal import Decimal
@@ -169,7 +169,7 @@ async def written(export: Export, form: Format) -> AsyncGenerator[bytes, None]:
         writer.close()
 
 
-async def _reading_columns(channel: Quantity) -> list[Column]:
+def _reading_columns(channel: Quantity) -> list[Column]:
     return [
         Column("meter", "text"),
         Column("meter_id", "whole"),
@@ -184,10 +184,10 @@ async def _reading_columns(channel: Quantity) -> list[Column]:
     ]
 
 
-def _reading_rows(connect: Connect, wanted: Wanted, channel: Quantity) -> AsyncGenerator[Sequence[Row], None]:
-    found: AsyncIterator[Sequence[PlacedReading]] = batches(connect, wanted)
-    async for readings in found:
-        yield [_reading_row(one, channel) for one in readings]
+async def _reading_rows(connect: Connect, wanted: Wanted, channel: Quantity) -> AsyncGenerator[Sequence[Row], None]:
+    async with aclosing(batches(connect, wanted)) as found:
+        async for readings in found:
+            yield [_reading_row(one, channel) for one in readings]
 
 
 def _reading_row(one: PlacedReading, channel: Quantity) -> Row:

@@ -1,7 +1,7 @@
 """Readings by meter, unit, building or project: pages in the order of time, or all of them in batches."""
 
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -99,7 +99,9 @@ def _looked_at(wanted: Wanted, at: datetime, span: timedelta, *, newest: bool) -
     return replace(wanted, end=at + span) if wanted.end - at > span else wanted
 
 
-async def batches(connect: Connect, wanted: Wanted, size: int = BATCH_ROWS) -> AsyncIterator[Sequence[PlacedReading]]:
+async def batches(
+    connect: Connect, wanted: Wanted, size: int = BATCH_ROWS
+) -> AsyncGenerator[Sequence[PlacedReading], None]:
     """All readings by meter and time, at most `size` at once, each batch in a transaction of its own.
 
     Readings that come or are edited meanwhile are there or not, each row as it was when its batch was read.

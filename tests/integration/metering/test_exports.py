@@ -207,9 +207,12 @@ async def test_who_may_not_and_what_is_too_much(
     for what, step in hours.items():
         refused = await download(app_client, staff, what, 422, meter_id=house.sub, format="xlsx", **step)
         assert (refused.json()["code"], refused.json()["errors"][0]["field"]) == ("too-many-rows", "format")
-    monkeypatch.setitem(MOST_METER_DAYS, "month", 1)
-    refused = await download(app_client, staff, "usage", 422, project_id=project, step="month")
+    monkeypatch.setitem(MOST_METER_DAYS, "month", 0)
+    refused = await download(app_client, staff, "usage", 422, building_id=house.building, step="month")
     assert refused.json()["code"] == "too-much-usage"
+    # The totals of a project are there already, of however many meters.
+    found = table(await download(app_client, staff, "usage", project_id=project, step="month"), "csv")
+    assert [(row["meters"], row["quantity"]) for row in found] == [(2, 96)]
 
 
 async def test_pages_have_the_same_files_and_their_errors_are_pages(
