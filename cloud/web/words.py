@@ -411,6 +411,21 @@ METER_WARNINGS: Final[Mapping[str, str]] = {
     "has-sub-meters": _("Sub-meters are still below this meter"),
 }
 
+CHANNELS: Final[Mapping[str, str]] = {
+    "energy_import_total": _("Energy drawn"),
+    "energy_import_sharp": _("Energy drawn, sharp peak"),
+    "energy_import_peak": _("Energy drawn, peak"),
+    "energy_import_flat": _("Energy drawn, mid-peak"),
+    "energy_import_valley": _("Energy drawn, valley"),
+    "energy_import_deep_valley": _("Energy drawn, deep valley"),
+    "energy_export_total": _("Energy fed back"),
+    "reactive_energy_import_total": _("Reactive energy"),
+    "volume_total": _("Water, forward"),
+    "volume_reverse_total": _("Water, backward"),
+    "heat_total": _("Heat"),
+    "cooling_total": _("Cooling"),
+}
+
 _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "reason": REASONS,
     "command-state": COMMAND_STATES,
@@ -425,6 +440,7 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "table": TABLES,
     "field": FIELDS,
     "meter-warning": METER_WARNINGS,
+    "channel": CHANNELS,
 }
 
 
