@@ -18,10 +18,23 @@ MAIN_CHANNEL: dict[Medium, Quantity] = {
 }
 """The register that is billed."""
 
+_NUMBERS_OF: dict[Medium, tuple[range, ...]] = {
+    "electricity": (range(1, 60),),
+    "water": (range(70, 72), range(80, 81), range(83, 85)),
+    # A heat meter counts the water that runs through it.
+    "heat": (range(70, 71), range(72, 74), range(80, 83), range(85, 86)),
+}
+_OF_ANY_DEVICE = range(100, 110)
+
 MAX_MODULUS = 10**15
 MAX_PER_HOUR = 10**12
 MAX_PRODUCT = 10**16
 """Of the modulus with the multiplier. These three are bounds that keep the usage engine inside 64 bits."""
+
+
+def belongs_to(quantity: Quantity, medium: Medium) -> bool:
+    """Whether a meter for this medium can measure the quantity."""
+    return any(quantity.number in numbers for numbers in (*_NUMBERS_OF[medium], _OF_ANY_DEVICE))
 
 
 @dataclass(frozen=True, slots=True)
