@@ -214,7 +214,7 @@ def _channel(row: TableRow, meter: Meter) -> Quantity:
         raise InvalidInput("unknown-channel", "expected the code of a channel", field="channel")
     if not belongs_to(quantity, meter.medium):
         raise InvalidInput(
-            "other-medium", f"expected a channel of a meter for {meter.medium}, found {code}", field="channel"
+            "wrong-channel", f"expected a channel of a meter for {meter.medium}, found {code}", field="channel"
         )
     return quantity
 

@@ -106,8 +106,10 @@ def read_table(content: bytes, max_rows: int = MAX_ROWS) -> Table:
 
 
 def row_of(line: int, raw: Sequence[str], names: Sequence[str]) -> TableRow:
-    """A row from its cells. A value of the same name as another column is never there: the header refuses it."""
-    return TableRow(line, tuple(raw), {name: cell for name, cell in zip(names, raw, strict=False) if name})
+    """A row from its cells. What files of ours put before a cell that a spreadsheet would calculate is taken off."""
+    cells = {name: cell for name, cell in zip(names, raw, strict=False) if name}
+    plain = {name: cell[1:] if cell[:2] in ("'=", "'+", "'@") else cell for name, cell in cells.items()}
+    return TableRow(line, tuple(raw), plain)
 
 
 def _readable(lines: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:

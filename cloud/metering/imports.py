@@ -27,6 +27,9 @@ IMPORT_READINGS: Final = "metering.import-readings"
 PART: Final = 1024 * 1024
 """Bytes of a part of a file: so much of it is in memory at once."""
 
+MAX_UPLOAD_BYTES: Final = MAX_BYTES + 64 * 1024
+"""Of a request with a file: some room for the other fields."""
+
 _MOST_DECIMALS: Final = 3
 _ROWS_AT_ONCE: Final = 500
 
@@ -58,13 +61,7 @@ async def create_import(conn: Conn, new: NewImport, content: Content, *, again: 
     """
     await estate.get_project(conn, new.project_id)
     checked = _checked(new, content.size)
-    if not new.dry_run and not again:
-        earlier = await repository.same_file(conn, new.project_id, content.sha256)
-        if earlier is not None:
-            raise Conflict(
-                "file-imported", f"this file is import {earlier} already; say `again` to import it once more",
-                field="file", import_id=earlier,
-            )  # fmt: skip
+    await _refuse_repetition(conn, new, content.sha256, again=again)
     made = await repository.insert(conn, checked, content.sha256, content.size)
     nth = 0
     async for part in content.parts():
@@ -80,19 +77,18 @@ async def ask_for_import(conn: Conn, made: ReadingImport) -> None:
     )
 
 
-async def import_for_real(conn: Conn, import_id: int, actor: str) -> ReadingImport:
-    """The file of a dry run, read the same way, as an import that stores. Raises as `create_import`."""
-    tried = await get_import(conn, import_id)
-    if not tried.dry_run:
-        raise Conflict("not-a-dry-run", "expected a dry run", field="import_id")
-    earlier = await repository.same_file(conn, tried.project_id, tried.sha256)
-    if earlier is not None:
-        raise Conflict("file-imported", f"this file is import {earlier} already", field="file", import_id=earlier)
+async def import_once_more(conn: Conn, import_id: int, actor: str, *, again: bool = False) -> ReadingImport:
+    """The file of an import or of a dry run, read the same way, as a new import that stores. A job does it.
+
+    Raises NotFound, and Conflict as `create_import` does.
+    """
+    first = await get_import(conn, import_id)
     new = NewImport(
-        tried.project_id, tried.file_name, actor, tried.kind, False, tried.stamped, tried.interval_s, tried.opening
+        first.project_id, first.file_name, actor, first.kind, False, first.stamped, first.interval_s, first.opening
     )
-    made = await repository.insert(conn, new, tried.sha256, tried.size)
-    await repository.copy_parts(conn, made, tried.id)
+    await _refuse_repetition(conn, new, first.sha256, again=again)
+    made = await repository.insert(conn, new, first.sha256, first.size)
+    await repository.copy_parts(conn, made, first.id)
     await ask_for_import(conn, made)
     return made
 
@@ -155,6 +151,17 @@ async def look_again(conn: Conn, import_id: int) -> ReadingImport:
     made = await _one_that_stores(conn, import_id)
     await repository.look_again(conn, import_id)
     return await _once_more(conn, made)
+
+
+async def _refuse_repetition(conn: Conn, new: NewImport, sha256: bytes, *, again: bool) -> None:
+    if new.dry_run or again:
+        return
+    earlier = await repository.same_file(conn, new.project_id, sha256)
+    if earlier is not None:
+        raise Conflict(
+            "file-imported", f"this file is import {earlier} already; say `again` to import it once more",
+            field="file", import_id=earlier,
+        )  # fmt: skip
 
 
 async def _one_that_stores(conn: Conn, import_id: int) -> ReadingImport:

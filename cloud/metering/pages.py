@@ -25,6 +25,7 @@ from cloud.metering import (
     asset_pages,
     exception_pages,
     exchange_pages,
+    import_pages,
     leaks,
     service,
     supervision_pages,
@@ -40,6 +41,7 @@ router.include_router(apportionment_pages.router)
 router.include_router(supervision_pages.router)
 router.include_router(exception_pages.router)
 router.include_router(threshold_pages.router)
+router.include_router(import_pages.router)
 
 _READINGS_SHOWN = 25
 

@@ -202,6 +202,39 @@ REASONS: Final[Mapping[str, str]] = {
     "too-fine": _("The value has too many decimals"),
     "too-many-rows": _("The file has too many rows"),
     "unknown-meter": _("The project has no such meter"),
+    # Rows of a file, and what a person asked of an import.
+    "after-refused": _("A row of this meter before it is not stored"),
+    "bad-length": _("The interval has no possible length"),
+    "dry-run": _("A preview stores nothing: import the file"),
+    "file-imported": _("This file was imported already"),
+    "no-import": _("There is no such import"),
+    "not-cumulative": _("Only what adds up has quantities of intervals"),
+    "nothing-to-confirm": _("No such row waits for confirmation"),
+    "other-serial": _("The meter bore another serial number then"),
+    "over-an-exchange": _("The meter was exchanged within the interval"),
+    "wrong-channel": _("Meters of this medium do not measure that"),
+}
+
+IMPORT_STATES: Final[Mapping[str, str]] = {
+    "queued": _("Waiting for its turn"),
+    "running": _("Running"),
+    "done": _("Done"),
+    "failed": _("Failed"),
+}
+
+IMPORT_OUTCOMES: Final[Mapping[str, str]] = {
+    "new": _("Not looked at yet"),
+    "waiting": _("Understood, not stored yet"),
+    "stored": _("Stored"),
+    "repeated": _("There already"),
+    "other-value": _("Another value is there"),
+    "needs-confirmation": _("To be confirmed"),
+    "refused": _("Refused"),
+}
+
+IMPORT_KINDS: Final[Mapping[str, str]] = {
+    "register": _("Register readings"),
+    "interval": _("Quantities of intervals"),
 }
 
 COMMAND_STATES: Final[Mapping[str, str]] = {
@@ -243,6 +276,7 @@ JOBS: Final[Mapping[str, str]] = {
     "metering.claim-all": _("Placing waiting readings"),
     "metering.claim-readings": _("Placing readings of a new device"),
     "metering.derive-usage": _("Deriving usage"),
+    "metering.import-readings": _("Importing readings"),
     "metering.maintain": _("Upkeep of the readings"),
     "metering.settle": _("Judging changed usage"),
     "metering.validate-days": _("Asking for the judgement of yesterday"),
@@ -370,6 +404,17 @@ FIELDS: Final[Mapping[str, str]] = {
     "until": _("Until"),
     "verification_due": _("Verification due"),
     "verified_on": _("Day"),
+    "time": _("Time"),
+    "channel": _("Channel"),
+    "unit": _("Unit"),
+    "length": _("Length of the interval"),
+    "end": _("End"),
+    "file": _("File"),
+    "opening": _("Register at the beginning"),
+    "interval_s": _("Length of an interval"),
+    "meter": _("Meter"),
+    "lines": _("Rows"),
+    "import_id": _("Import"),
 }
 
 METER_WARNINGS: Final[Mapping[str, str]] = {
@@ -393,6 +438,9 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "table": TABLES,
     "field": FIELDS,
     "meter-warning": METER_WARNINGS,
+    "import-state": IMPORT_STATES,
+    "import-outcome": IMPORT_OUTCOMES,
+    "import-kind": IMPORT_KINDS,
 }
 
 
