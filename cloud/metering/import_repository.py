@@ -84,10 +84,11 @@ async def codes_to_confirm(conn: Conn, import_id: int) -> dict[str, int]:
 async def confirm(
     conn: Conn, import_id: int, reason: str, actor: str, code: str | None, lines: Sequence[int] | None
 ) -> int:
-    """Confirms rows for what is asked about them, and has all that wait for confirmation judged again."""
+    """Confirms rows for what is asked about them; if there are any, all that wait for confirmation are judged again."""
     query = {"id": import_id, "reason": reason, "actor": actor, "code": code}
     confirmed = await conn.execute(sql.CONFIRM, {**query, "lines": None if lines is None else list(lines)})
-    await conn.execute(sql.WAIT_AGAIN, (import_id,))
+    if confirmed.rowcount:
+        await conn.execute(sql.WAIT_AGAIN, (import_id,))
     return confirmed.rowcount
 
 
