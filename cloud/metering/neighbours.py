@@ -104,7 +104,8 @@ def questions(candidates: Sequence[Candidate]) -> list[Question | None]:
 def expected(candidate: Candidate) -> tuple[int | None, int | None]:
     """The least and the greatest value that would fit (base unit); (None, None) when none does.
 
-    The least is greater than the greatest when the register may have started again at 0.
+    The least is greater than the greatest when the register may have started again at 0. That it went round once
+    and came past the value before is not expected, though it is not asked about where it can be.
     """
     modulus = candidate.register.modulus
     before, after = candidate.before, candidate.after
