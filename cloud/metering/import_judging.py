@@ -16,9 +16,9 @@ from decimal import Decimal
 from typing import Final
 
 from cloud.metering.import_records import Outcome
-from gateway.contract.quantities import BY_NUMBER, Kind
+from cloud.metering.neighbours import Candidate, Neighbour, Register, question
+from gateway.contract.quantities import BY_NUMBER
 
-HOUR_MS: Final = 3_600_000
 HELD: Final = "after-refused"
 """A row before it is missing."""
 
@@ -27,21 +27,16 @@ Series = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Stood:
-    """Where a register stood when."""
-
-    ms: int
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
 class InForce:
-    """The register in force around a row; `opening` and `closing` where they are known. Units as in MeterRegister."""
+    """The register in force around a row; `opening` and `closing` where they are known, in the base unit.
+
+    `judged`: whether its modulus and maximum say anything about the channel of the row.
+    """
 
     from_ms: int
     until_ms: int
-    modulus: int
-    max_per_hour: int
+    register: Register
+    judged: bool = True
     opening: int | None = None
     closing: int | None = None
 
@@ -51,8 +46,8 @@ class Stored:
     """What the store holds of a register at an instant and around it, within the register in force."""
 
     here: int | None = None
-    before: Stood | None = None
-    after: Stood | None = None
+    before: Neighbour | None = None
+    after: Neighbour | None = None
 
 
 NOTHING: Final = Stored()
@@ -121,7 +116,7 @@ class _Run:
     """How far the rows of one register have come."""
 
     series: Series = (0, 0)
-    last: Stood | None = None
+    last: Neighbour | None = None
     """The last row that is or will be in the store."""
     begun_ms: int = -1
     quantity: int = -1
@@ -133,26 +128,6 @@ def shown(value: int, channel: int) -> str:
     """A value with its unit, in every digit."""
     quantity = BY_NUMBER[channel]
     return f"{Decimal(value).scaleb(quantity.display_exponent):f} {quantity.display_unit}".rstrip()
-
-
-def counts_up(channel: int) -> bool:
-    """Whether readings of this channel are measured by their neighbours: a net register runs both ways."""
-    quantity = BY_NUMBER[channel]
-    return quantity.kind is Kind.CUMULATIVE and quantity.code != "energy_net_total"
-
-
-def step(base: Stood, to: Stood, register: InForce) -> str:
-    """What is against a register having run from `base` to `to`: nothing, `backward` or `maximum`.
-
-    The rules are those of `judging`: it may roll over from its last tenth, and runs no faster than its maximum.
-    """
-    hours, rest = divmod(to.ms - base.ms, HOUR_MS)
-    allowed = register.max_per_hour * hours + register.max_per_hour * rest // HOUR_MS
-    advance = to.value - base.value
-    if advance >= 0:
-        return "maximum" if advance > allowed else ""
-    rolled = 10 * base.value >= 9 * register.modulus and advance + register.modulus <= allowed
-    return "" if rolled else "backward"
 
 
 @dataclass(slots=True)
@@ -191,9 +166,9 @@ class Judging:
         if row.outcome not in ("stored", "repeated") or row.value is None:
             return
         if row.until_ms is None:
-            run.last = Stood(row.taken_ms, row.value)
+            run.last = Neighbour(row.taken_ms, row.value)
         elif row.register is not None:
-            run.last = Stood(row.until_ms, row.register)
+            run.last = Neighbour(row.until_ms, row.register)
             run.begun_ms, run.quantity = row.taken_ms, row.value
 
     def _answer(
@@ -206,16 +181,15 @@ class Judging:
 
     def _register(self, row: Row, around: Around) -> None:
         assert row.value is not None
-        here = Stood(row.taken_ms, row.value)
+        here = Neighbour(row.taken_ms, row.value)
         stored = around.stored.get((*row.series, row.taken_ms), NOTHING)
         last = self._run.last
-        there = last.value if stored.here is None and last is not None and last.ms == here.ms else stored.here
+        there = last.value if stored.here is None and last is not None and last.time_ms == here.time_ms else stored.here
         if there is not None:
             self._there(row, there)
             return
-        code, detail = "", ""
-        if counts_up(row.channel):
-            code, detail = self._against(here, stored, around.registers[row.line], row.channel)
+        register = around.registers[row.line]
+        code, detail = self._doubt(row, here, self._before(stored, register), _after(stored, register), register)
         self._store_or_ask(row, here, code, detail)
 
     def _there(self, row: Row, value: int) -> None:
@@ -225,31 +199,36 @@ class Judging:
             detail = f"{shown(value, row.channel)} is stored for this instant: change it with an edit"
             self._answer(row, "other-value", "other-value", detail)
 
-    def _store_or_ask(self, row: Row, here: Stood, code: str, detail: str) -> None:
+    def _store_or_ask(self, row: Row, here: Neighbour, code: str, detail: str) -> None:
         if code not in ("", row.confirmed):
             self._answer(row, "needs-confirmation", code, detail)
             return
         self._answer(row, "stored", code, detail)
-        self.readings.append(NewReading(row.line, *row.series, here.ms, here.value, bool(code)))
+        self.readings.append(NewReading(row.line, *row.series, here.time_ms, here.value, bool(code)))
         self._run.last = here
 
-    def _before(self, stored: Stored, register: InForce) -> Stood | None:
+    def _before(self, stored: Stored, register: InForce) -> Neighbour | None:
         """The last reading before that counts, in the store or among the rows, or where the register was put in."""
-        known = [one for one in (stored.before, self._run.last) if one is not None and one.ms >= register.from_ms]
+        known = [one for one in (stored.before, self._run.last) if one is not None and one.time_ms >= register.from_ms]
         if known:
-            return max(known, key=lambda one: one.ms)
-        return None if register.opening is None else Stood(register.from_ms, register.opening)
+            return max(known, key=lambda one: one.time_ms)
+        return None if register.opening is None else Neighbour(register.from_ms, register.opening)
 
-    def _against(self, here: Stood, stored: Stored, register: InForce, channel: int) -> tuple[str, str]:
-        """What of the neighbours is against this reading, and which of them."""
-        before, after = self._before(stored, register), stored.after
-        if after is None and register.closing is not None:
-            after = Stood(register.until_ms, register.closing)
-        if before is not None and before.ms < here.ms and (code := step(before, here, register)):
-            return code, f"{shown(before.value, channel)} stands before it"
-        if after is not None and (code := step(here, after, register)):
-            return code, f"{shown(after.value, channel)} stands after it"
-        return "", ""
+    def _doubt(
+        self, row: Row, here: Neighbour, before: Neighbour | None, after: Neighbour | None, register: InForce
+    ) -> tuple[str, str]:
+        """What speaks against a reading, and what was expected."""
+        if not register.judged:
+            return "", ""
+        if before is not None and before.time_ms == here.time_ms:
+            before = None
+        asked = question(Candidate(row.series, here.time_ms, here.value, register.register, before, after))
+        if asked is None:
+            return "", ""
+        detail = f"{shown(asked.neighbour.value, row.channel)} stands {asked.side} it"
+        if asked.low is not None and asked.high is not None:
+            detail += f": expected {shown(asked.low, row.channel)} to {shown(asked.high, row.channel)}"
+        return asked.doubt, detail
 
     # Intervals --------------------------------------------------------------------------------------------------
 
@@ -261,20 +240,20 @@ class Judging:
         begins, ends = (around.stored.get((*row.series, ms), NOTHING) for ms in (row.taken_ms, end_ms))
         if begins.here is not None and ends.here is not None:
             self._interval_there(row, end_ms, begins.here, ends.here, register)
-        elif run.last is not None and row.taken_ms < run.last.ms and run.begun_ms >= 0:
+        elif run.last is not None and row.taken_ms < run.last.time_ms and run.begun_ms >= 0:
             self._overlapping(row)
         else:
-            self._run_on(row, Stood(end_ms, 0), begins, ends, register)
+            self._run_on(row, Neighbour(end_ms, 0), begins, ends, register)
 
     def _interval_there(self, row: Row, end_ms: int, begin: int, end: int, register: InForce) -> None:
-        there = (end - begin) % register.modulus
+        there = (end - begin) % register.register.modulus
         if there == row.value:
             self._answer(row, "repeated", register=end)
         else:
             detail = f"{shown(there, row.channel)} is stored for this interval: change it with edits"
             self._answer(row, "other-value", "other-value", detail, end)
         run = self._run
-        run.last, run.begun_ms, run.quantity, run.held = Stood(end_ms, end), row.taken_ms, there, False
+        run.last, run.begun_ms, run.quantity, run.held = Neighbour(end_ms, end), row.taken_ms, there, False
 
     def _overlapping(self, row: Row) -> None:
         run = self._run
@@ -287,18 +266,21 @@ class Judging:
             run.held = True
             self._answer(row, "refused", "overlap", "expected an interval that begins after the one before ended")
 
-    def _run_on(self, row: Row, end: Stood, begins: Stored, ends: Stored, register: InForce) -> None:
+    def _run_on(self, row: Row, end: Neighbour, begins: Stored, ends: Stored, register: InForce) -> None:
         """From where the register stands at the beginning by the quantity of the row."""
         assert row.value is not None
         run = self._run
         base = self._base(row, begins, register)
-        here = Stood(end.ms, (base.value + row.value) % register.modulus)
+        here = Neighbour(end.time_ms, (base.value + row.value) % register.register.modulus)
         if ends.here is not None and ends.here != here.value:
             detail = f"{shown(ends.here, row.channel)} is stored at its end, not {shown(here.value, row.channel)}"
             self._answer(row, "other-value", "other-value", detail)
-            run.last, run.held = Stood(end.ms, ends.here), False
+            run.last, run.held = Neighbour(end.time_ms, ends.here), False
             return
-        code, detail = self._interval_against(row, base, here, ends, register)
+        inside = ends.before if ends.before is not None and ends.before.time_ms > base.time_ms else base
+        code, detail = self._doubt(row, here, inside, _after(ends, register), register)
+        if not code:
+            code, detail = self._doubt(row, here, base, None, register)
         if not code and run.held and not row.confirmed:
             code, detail = HELD, "a row before it is not stored"
         if code not in ("", row.confirmed):
@@ -307,29 +289,24 @@ class Judging:
             return
         run.held = False
         self._answer(row, "stored", code, detail, here.value)
-        if begins.here is None and (run.last is None or run.last.ms != base.ms):
-            self.readings.append(NewReading(row.line, *row.series, base.ms, base.value))
+        if begins.here is None and (run.last is None or run.last.time_ms != base.time_ms):
+            self.readings.append(NewReading(row.line, *row.series, base.time_ms, base.value))
         if ends.here is None:
-            self.readings.append(NewReading(row.line, *row.series, here.ms, here.value, bool(code)))
+            self.readings.append(NewReading(row.line, *row.series, here.time_ms, here.value, bool(code)))
         run.last, run.begun_ms, run.quantity = here, row.taken_ms, row.value
 
-    def _base(self, row: Row, begins: Stored, register: InForce) -> Stood:
+    def _base(self, row: Row, begins: Stored, register: InForce) -> Neighbour:
         if begins.here is not None:
-            return Stood(row.taken_ms, begins.here)
+            return Neighbour(row.taken_ms, begins.here)
         before = self._before(begins, register)
         if before is not None:
-            return Stood(row.taken_ms, before.value)
+            return Neighbour(row.taken_ms, before.value)
         opening = int(self.opening.scaleb(-BY_NUMBER[row.channel].display_exponent))
-        return Stood(row.taken_ms, opening % register.modulus)
+        return Neighbour(row.taken_ms, opening % register.register.modulus)
 
-    def _interval_against(self, row: Row, base: Stood, here: Stood, ends: Stored, register: InForce) -> tuple[str, str]:
-        if code := step(base, here, register):
-            return code, f"the register stands at {shown(base.value, row.channel)} before it"
-        inside = ends.before if ends.before is not None and ends.before.ms > base.ms else None
-        for neighbour, between in ((inside, "inside"), (ends.after, "after")):
-            if neighbour is None:
-                continue
-            code = step(neighbour, here, register) if between == "inside" else step(here, neighbour, register)
-            if code:
-                return code, f"{shown(neighbour.value, row.channel)} stands {between} it"
-        return "", ""
+
+def _after(stored: Stored, register: InForce) -> Neighbour | None:
+    """The next reading in the store, or where the register stood when it was taken out."""
+    if stored.after is not None or register.closing is None:
+        return stored.after
+    return Neighbour(register.until_ms, register.closing)

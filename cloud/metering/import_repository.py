@@ -9,7 +9,7 @@ import orjson
 from cloud.kit.columns import Int2Column, Int8Column, TimeColumn
 from cloud.kit.db import Conn
 from cloud.metering import import_sql as sql
-from cloud.metering.import_judging import Answer, Row, Stood, Stored
+from cloud.metering.import_judging import Answer, Row, Stored
 from cloud.metering.import_records import (
     ImportFilter,
     ImportRow,
@@ -19,6 +19,7 @@ from cloud.metering.import_records import (
     RowFilter,
 )
 from cloud.metering.import_rows import Understood
+from cloud.metering.neighbours import Neighbour
 
 
 async def insert(conn: Conn, new: NewImport, sha256: bytes, size: int) -> ReadingImport:
@@ -226,7 +227,7 @@ async def around(
     }
     found = await (await conn.execute(sql.AROUND, query)).fetchall()
     return {
-        key: Stored(row["here"], _stood(row["before_ms"], row["before"]), _stood(row["after_ms"], row["after"]))
+        key: Stored(row["here"], _neighbour(row["before_ms"], row["before"]), _neighbour(row["after_ms"], row["after"]))
         for key, row in zip(wanted, found, strict=True)
     }
 
@@ -237,8 +238,8 @@ async def believe(conn: Conn, import_id: int, readings: Sequence[tuple[int, int]
     await conn.execute(sql.BELIEVE, {"id": import_id, "lines": lines, "times": TimeColumn(times)})
 
 
-def _stood(ms: int | None, value: int | None) -> Stood | None:
-    return None if ms is None or value is None else Stood(ms, value)
+def _neighbour(ms: int | None, value: int | None) -> Neighbour | None:
+    return None if ms is None or value is None else Neighbour(ms, value)
 
 
 def _outcome(row: Understood) -> Outcome:

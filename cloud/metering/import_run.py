@@ -25,8 +25,10 @@ from cloud.metering.import_judging import Answer, Around, InForce, Judging, NewR
 from cloud.metering.import_records import ReadingImport
 from cloud.metering.import_rows import KnownMeter, Reading, Rows
 from cloud.metering.import_table import Table, TableRow, names_of, read_table, row_of
-from cloud.metering.records import MeterRegister
+from cloud.metering.neighbours import Register, is_judged
+from cloud.metering.records import Meter, MeterRegister
 from gateway.contract.messages import Quality
+from gateway.contract.quantities import BY_NUMBER
 
 PORTION: Final = 20_000
 """Rows of one transaction."""
@@ -189,11 +191,12 @@ async def _meters(
 async def _around(conn: Conn, portion: Sequence[Row]) -> Around:
     """The registers in force of waiting rows, and what is stored at and around their ends."""
     waiting = [row for row in portion if row.outcome == "waiting"]
-    history = await registers.registers_of(conn, {row.meter_id for row in waiting})
+    ids = {row.meter_id for row in waiting}
+    history, meters = await registers.registers_of(conn, ids), await service.meters_by_id(conn, ids)
     in_force: dict[int, InForce] = {}
     wanted: dict[tuple[int, int, int], tuple[int, int]] = {}
     for row in waiting:
-        register = _in_force(history[row.meter_id], row)
+        register = _in_force(meters[row.meter_id], history[row.meter_id], row)
         if register is None:
             continue
         in_force[row.line] = register
@@ -203,13 +206,16 @@ async def _around(conn: Conn, portion: Sequence[Row]) -> Around:
     return Around(await repository.around(conn, list(wanted), list(wanted.values())), in_force)
 
 
-def _in_force(history: Sequence[MeterRegister], row: Row) -> InForce | None:
+def _in_force(meter: Meter, history: Sequence[MeterRegister], row: Row) -> InForce | None:
     """The register of a row; None when it was taken back since the row was understood."""
     for register in history:
         until = _FOREVER_MS if register.valid_until is None else in_ms(register.valid_until)
         if in_ms(register.valid_from) <= row.taken_ms < until:
             opening, closing = register.ends.get(row.channel, (None, None))
-            return InForce(in_ms(register.valid_from), until, register.modulus, register.max_per_hour, opening, closing)
+            return InForce(
+                in_ms(register.valid_from), until, Register(register.modulus, register.max_per_hour),
+                is_judged(BY_NUMBER[row.channel], meter), opening, closing,
+            )  # fmt: skip
     return None
 
 

@@ -5,17 +5,16 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import pairwise
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.metering.import_judging import Answer, Around, InForce, Judging, Row, Stood, Stored, step
-from cloud.metering.judging import BACKWARD, SPIKE, Epochs, seen_from
+from cloud.metering.import_judging import Answer, Around, InForce, Judging, Row, Stored
+from cloud.metering.neighbours import Candidate, Neighbour, Register, question
 
 HOUR = 3_600_000
 METER, CHANNEL = 7, 1
 MODULUS = 1_000
-REGISTER = InForce(0, 10**12, MODULUS, 60)
+REGISTER = InForce(0, 10**12, Register(MODULUS, 60))
 
 
 @dataclass
@@ -29,8 +28,8 @@ class Store:
         after = min((one for one in self.values if one > ms), default=None)
         return Stored(self.values.get(ms), self._stood(before), self._stood(after))
 
-    def _stood(self, ms: int | None) -> Stood | None:
-        return None if ms is None else Stood(ms, self.values[ms])
+    def _stood(self, ms: int | None) -> Neighbour | None:
+        return None if ms is None else Neighbour(ms, self.values[ms])
 
 
 def run(rows: Sequence[Row], store: Store, portions: Sequence[int] = (), opening: int = 0) -> dict[int, Answer]:
@@ -179,22 +178,6 @@ def test_what_is_stored_behind_it_has_to_fit() -> None:
     assert [(one.outcome, one.code) for one in found.values()] == [("needs-confirmation", "backward")]
 
 
-READINGS = st.tuples(st.integers(0, 100), st.integers(0, MODULUS - 1))
-
-
-@given(READINGS, READINGS)
-def test_a_step_is_judged_as_usage_judges_it(base: tuple[int, int], to: tuple[int, int]) -> None:
-    start, end = Stood(base[0] * HOUR // 4, base[1]), Stood((base[0] + to[0] + 1) * HOUR // 4, to[1])
-    one = np.ones(1, np.int64)
-    epochs = Epochs(
-        one * 0, one * 0, one * 10**12, one * MODULUS, one * REGISTER.max_per_hour, one * 10_000, -one, -one
-    )
-    code = seen_from(
-        np.array([start.ms]), np.array([start.value]), np.array([end.ms]), np.array([end.value]), epochs, one * 0
-    )[0]
-    assert step(start, end, REGISTER) == {BACKWARD: "backward", SPIKE: "maximum"}.get(int(code), "")
-
-
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, MODULUS - 1)), min_size=1, max_size=20))
 def test_register_readings_that_are_stored_never_contradict_each_other(readings: list[tuple[int, int]]) -> None:
     readings = sorted(readings)
@@ -202,8 +185,10 @@ def test_register_readings_that_are_stored_never_contradict_each_other(readings:
     store = Store()
     found = run(rows, store)
     assert len(found) == len(rows)
-    stood = [Stood(ms, value) for ms, value in sorted(store.values.items())]
-    assert all(step(a, b, REGISTER) == "" for a, b in pairwise(stood))
+    stood = [Neighbour(ms, value) for ms, value in sorted(store.values.items())]
+    assert all(
+        question(Candidate((1,), b.time_ms, b.value, REGISTER.register, before=a)) is None for a, b in pairwise(stood)
+    )
     for row in rows:
         there = store.values.get(row.taken_ms)
         outcome = found[row.line].outcome
