@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from cloud.estate.shown import OptionalId, OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit import i18n
-from cloud.kit.errors import Conflict
+from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.pages import translator_of
 from cloud.kit.paging import page_request
 from cloud.metering import imports, service
@@ -27,6 +27,7 @@ _ROWS_SHOWN: Final = 50
 MOST_OF_A_FILE: Final = 100_000
 """Rows of the file of rows that are not stored."""
 OUTCOMES: Final[Sequence[Outcome]] = ("stored", "repeated", "other-value", "needs-confirmation", "refused")
+ALL_ROWS: Final = "all"
 _INTERVALS: Final = (900, 1800, 3600, 86_400)
 
 
@@ -145,11 +146,15 @@ async def confirm(
     scope: Writing,
     import_id: int,
     reason: Annotated[str, Form(min_length=1, max_length=500)],
-    code: Annotated[OptionalText, Form()] = None,
+    which: Annotated[OptionalText, Form()] = None,
     lines: Annotated[list[int] | None, Form(max_length=MOST_LINES)] = None,
 ) -> Response:
-    """Confirms the rows that were ticked, or all of one code."""
-    await imports.confirm(scope.conn, import_id, reason, f"user:{scope.caller.login}", code, lines or None)
+    """Confirms the rows that were ticked; all of one code, or all, when these are named."""
+    if which is None and not lines:
+        raise InvalidInput("missing", "expected ticked rows", field="lines")
+    code = None if which == ALL_ROWS else which
+    ticked = lines if which is None else None
+    await imports.confirm(scope.conn, import_id, reason, f"user:{scope.caller.login}", code, ticked)
     return _to(import_id)
 
 

@@ -27,7 +27,7 @@ async def site(worker_db: Database) -> Site:
 
 
 async def post(
-    client: httpx.AsyncClient, auth: Auth, site: Site, content: str | bytes, key: Auth | None = None, **fields: str
+    client: httpx.AsyncClient, auth: Auth, site: Site, content: str | bytes, key: Auth | None = None, **fields: Any
 ) -> httpx.Response:
     data = content.encode() if isinstance(content, str) else content
     return await client.post(
@@ -70,8 +70,8 @@ async def test_sent_again_with_its_key_it_is_one_import(
     answers = [await post(app_client, auth, site, GOOD, key) for _ in range(2)]
     assert [one.json()["id"] for one in answers] == [1, 1]
     assert answers[1].headers["Idempotency-Replayed"] == "true"
-    for content, fields in ((GOOD + "\n", {}), (GOOD, {"kind": "interval"})):
-        other = await post(app_client, auth, site, content, key, **fields)
+    for content, kind in ((GOOD + "\n", "register"), (GOOD, "interval")):
+        other = await post(app_client, auth, site, content, key, kind=kind)
         assert (other.status_code, other.json()["code"]) == (409, "key-reused")
     same = await post(app_client, auth, site, GOOD)
     assert (same.status_code, same.json()["code"]) == (409, "file-imported")
@@ -104,7 +104,7 @@ async def test_a_file_may_be_larger_than_other_requests(
     ],
 )
 async def test_options_that_cannot_be(
-    app_client: httpx.AsyncClient, people: People, site: Site, fields: dict[str, str], field: str
+    app_client: httpx.AsyncClient, people: People, site: Site, fields: dict[str, Any], field: str
 ) -> None:
     auth = await people.staff("manager", site.project_id)
     answer = await post(app_client, auth, site, GOOD, **fields)
@@ -188,6 +188,8 @@ async def test_pages_from_preview_to_a_repaired_file(
     assert re.findall(r'name="lines" value="(\d+)"', shown) == ["7"]
     assert "The register went backward" in shown
     assert "E9" not in shown
+    nothing = {"reason": "read <twice>", "csrf_token": app_client.cookies["csrf_token"]}
+    assert (await app_client.post(f"{path}/confirm", data=nothing)).status_code == 422
     await _send(app_client, f"{path}/confirm", reason="read <twice>", lines="7")
     await run_jobs(worker_db)
     assert "read &lt;twice&gt;" in await _page(app_client, path)

@@ -9,7 +9,7 @@ import pytest
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.paging import PageRequest
-from cloud.metering import import_run, imports
+from cloud.metering import import_repository, import_run, imports
 from cloud.metering import service as metering
 from cloud.metering.backfill import store_history
 from cloud.metering.import_records import ImportRow, NewImport, ReadingImport, RowFilter
@@ -62,7 +62,7 @@ async def stored(db: Database) -> list[tuple[int, int, int]]:
             """SELECT meter_id, extract(epoch FROM taken_at)::bigint AS at, value FROM store.reading
                ORDER BY meter_id, channel, taken_at"""
         )
-        return [tuple(row.values()) for row in await found.fetchall()]  # type: ignore[misc]
+        return [tuple(row.values()) for row in await found.fetchall()]
 
 
 async def test_half_bad_file_dry_then_stored_then_repeated(worker_db: Database, site: Site) -> None:
@@ -144,7 +144,7 @@ async def test_killed_while_the_file_is_read(worker_db: Database, site: Site, mo
     monkeypatch.setattr(import_run, "PORTION", 3)
     text = "meter,time,value\n" + "\n".join(f"E1,2026-01-{n:02},{n}" for n in range(1, 12))
     made = await upload(worker_db, site, text)
-    add_rows, calls = import_run.repository.add_rows, 0
+    add_rows, calls = import_repository.add_rows, 0
 
     async def dying(conn: Any, to: Any, rows: Any) -> None:
         nonlocal calls
@@ -153,7 +153,7 @@ async def test_killed_while_the_file_is_read(worker_db: Database, site: Site, mo
         if calls == 3:
             raise _Killed
 
-    monkeypatch.setattr(import_run.repository, "add_rows", dying)
+    monkeypatch.setattr(import_repository, "add_rows", dying)
     with pytest.raises(_Killed):
         await run_import(worker_db, SYSTEM, made.id)
     assert len(await rows_of(worker_db, made)) == 6
