@@ -6,10 +6,10 @@ from typing import Any, LiteralString
 import numpy as np
 import orjson
 
-from cloud.kit.columns import Int2Column, Int8Column, TimeColumn
+from cloud.kit.columns import TimeColumn
 from cloud.kit.db import Conn
 from cloud.metering import import_sql as sql
-from cloud.metering.import_judging import Answer, Row, Stored
+from cloud.metering.import_judging import Answer, Row
 from cloud.metering.import_records import (
     ImportFilter,
     ImportRow,
@@ -19,7 +19,6 @@ from cloud.metering.import_records import (
     RowFilter,
 )
 from cloud.metering.import_rows import Understood
-from cloud.metering.neighbours import Neighbour
 
 
 async def insert(conn: Conn, new: NewImport, sha256: bytes, size: int) -> ReadingImport:
@@ -210,36 +209,10 @@ async def meters_named(
     return list(await (await conn.execute(sql.METERS, query)).fetchall())
 
 
-async def around(
-    conn: Conn, wanted: Sequence[tuple[int, int, int]], within: Sequence[tuple[int, int]]
-) -> dict[tuple[int, int, int], Stored]:
-    """What the store holds at and around (meter, channel, time in ms), each within its register in force."""
-    if not wanted:
-        return {}
-    meters, channels, times = (np.array(column, np.int64) for column in zip(*wanted, strict=True))
-    since, until = (np.array(column, np.int64) for column in zip(*within, strict=True))
-    query = {
-        "meters": Int8Column(meters),
-        "channels": Int2Column(channels),
-        "times": TimeColumn(times),
-        "since": TimeColumn(since),
-        "until": TimeColumn(until),
-    }
-    found = await (await conn.execute(sql.AROUND, query)).fetchall()
-    return {
-        key: Stored(row["here"], _neighbour(row["before_ms"], row["before"]), _neighbour(row["after_ms"], row["after"]))
-        for key, row in zip(wanted, found, strict=True)
-    }
-
-
 async def believe(conn: Conn, import_id: int, readings: Sequence[tuple[int, int]]) -> None:
     """Readings (line, time in ms) that somebody confirmed count, whatever rule is against them."""
     lines, times = [line for line, _ in readings], np.array([ms for _, ms in readings], np.int64)
     await conn.execute(sql.BELIEVE, {"id": import_id, "lines": lines, "times": TimeColumn(times)})
-
-
-def _neighbour(ms: int | None, value: int | None) -> Neighbour | None:
-    return None if ms is None or value is None else Neighbour(ms, value)
 
 
 def _outcome(row: Understood) -> Outcome:

@@ -22,6 +22,7 @@ from cloud.metering import import_repository as repository
 from cloud.metering import registers, service
 from cloud.metering.backfill import HistoryColumns, store_history
 from cloud.metering.import_judging import Answer, Around, InForce, Judging, NewReading, Row
+from cloud.metering.import_neighbours import stored_around
 from cloud.metering.import_records import ReadingImport
 from cloud.metering.import_rows import KnownMeter, Reading, Rows
 from cloud.metering.import_table import Table, TableRow, names_of, read_table, row_of
@@ -203,7 +204,7 @@ async def _around(conn: Conn, portion: Sequence[Row]) -> Around:
         ends = [row.taken_ms] if row.until_ms is None else [row.taken_ms, min(row.until_ms, register.until_ms - 1)]
         for ms in ends:
             wanted[(*row.series, ms)] = register.from_ms, register.until_ms
-    return Around(await repository.around(conn, list(wanted), list(wanted.values())), in_force)
+    return Around(await stored_around(conn, wanted), in_force)
 
 
 def _in_force(meter: Meter, history: Sequence[MeterRegister], row: Row) -> InForce | None:

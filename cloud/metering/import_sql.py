@@ -168,6 +168,25 @@ _AFTER: LiteralString = """
     ORDER BY n.nth
 """
 AROUND: LiteralString = _HERE + _COUNTS + _BEFORE + _COUNTS + _AFTER
+# All readings of a stretch of each register, those that do not count with a null, up to some for each.
+BETWEEN: LiteralString = """
+    SELECT n.nth - 1 AS nth, (extract(epoch FROM found.taken_at) * 1000)::bigint AS ms, found.value, found.counts
+    FROM unnest(%(meters)s, %(channels)s, %(from)s, %(until)s, %(most)s)
+         WITH ORDINALITY AS n (meter_id, channel, from_at, until_at, most, nth)
+    CROSS JOIN LATERAL (
+        SELECT r.taken_at, r.value,
+               CASE WHEN edit.action IS DISTINCT FROM 'ignore' AND (edit.action IN ('set', 'use') OR NOT EXISTS (
+                         SELECT FROM store.refused_reading e
+                         WHERE e.meter_id = r.meter_id AND e.channel = r.channel AND e.taken_at = r.taken_at))
+                    THEN coalesce(edit.value, r.value) END AS counts
+        FROM store.reading r
+        LEFT JOIN LATERAL (SELECT d.action, d.value FROM reading_edit d
+                           WHERE d.meter_id = r.meter_id AND d.channel = r.channel AND d.taken_at = r.taken_at
+                           ORDER BY d.version DESC LIMIT 1) AS edit ON true
+        WHERE r.meter_id = n.meter_id AND r.channel = n.channel
+          AND r.taken_at >= n.from_at AND r.taken_at <= n.until_at
+        ORDER BY r.taken_at LIMIT n.most) AS found
+"""
 BELIEVE: LiteralString = """
     INSERT INTO reading_edit (project_id, meter_id, channel, taken_at, version, action, reason, actor)
     SELECT w.project_id, w.meter_id, w.channel, n.taken_at,
