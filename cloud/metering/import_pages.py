@@ -115,6 +115,7 @@ async def show_import(
         same=same,
         meters=await service.meters_by_id(scope.conn, [row.meter_id for row in rows.items if row.meter_id]),
         zone=next((one.zone for one in page.projects if one.id == made.project_id), page.project.zone),
+        stuck=await imports.is_stuck(scope.conn, made),
         to_confirm=await imports.codes_to_confirm(scope.conn, import_id),
         may_write=scope.caller.may("readings.write", made.project_id),
     )

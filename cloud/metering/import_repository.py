@@ -125,6 +125,14 @@ async def count(conn: Conn, import_id: int) -> None:
     await conn.execute(sql.COUNT, {"id": import_id})
 
 
+async def has_worker(conn: Conn, made: ReadingImport, kind: str, key: str) -> bool:
+    """Whether a job of this kind and key waits or works."""
+    query = {"kind": kind, "project_id": str(made.project_id), "key": key}
+    row = await (await conn.execute(sql.HAS_WORKER, query)).fetchone()
+    assert row is not None
+    return bool(row["found"])
+
+
 async def is_unfinished(conn: Conn, import_id: int) -> bool:
     """Whether some row has no answer yet."""
     row = await (await conn.execute(sql.UNFINISHED, {"id": import_id})).fetchone()

@@ -57,6 +57,11 @@ COUNT: LiteralString = """
         counts = (SELECT coalesce(jsonb_object_agg(outcome, rows), '{}') FROM counted)
     WHERE id = %(id)s
 """
+# The key of a job begins with its project.
+HAS_WORKER: LiteralString = """
+    SELECT EXISTS (SELECT FROM job WHERE kind = %(kind)s AND state IN ('queued', 'running')
+                                     AND dedupe_key = %(project_id)s || ':' || %(key)s) AS found
+"""
 UNFINISHED: LiteralString = """
     SELECT EXISTS (SELECT FROM reading_import_row
                    WHERE import_id = %(id)s AND outcome IN ('new', 'waiting')) AS unfinished

@@ -72,9 +72,16 @@ async def create_import(conn: Conn, new: NewImport, content: Content, *, again: 
 
 async def ask_for_import(conn: Conn, made: ReadingImport) -> None:
     """Has a job do what is left of an import."""
-    await enqueue(
-        conn, IMPORT_READINGS, {"import_id": made.id}, project_id=made.project_id, dedupe_key=f"import-{made.id}"
-    )
+    await enqueue(conn, IMPORT_READINGS, {"import_id": made.id}, project_id=made.project_id, dedupe_key=_key(made))
+
+
+async def is_stuck(conn: Conn, made: ReadingImport) -> bool:
+    """Whether an import is not done and no job works on it: the job failed for good, or a command was broken off."""
+    return made.is_working and not await repository.has_worker(conn, made, IMPORT_READINGS, _key(made))
+
+
+def _key(made: ReadingImport) -> str:
+    return f"import-{made.id}"
 
 
 async def import_once_more(conn: Conn, import_id: int, actor: str, *, again: bool = False) -> ReadingImport:
@@ -146,9 +153,11 @@ async def confirm(
 async def look_again(conn: Conn, import_id: int) -> ReadingImport:
     """Has the rows that are not stored answered again, as after a missing meter was created.
 
-    Raises NotFound, Conflict for a dry run.
+    What was left of a run goes on as well. Raises NotFound, Conflict for a dry run that is done.
     """
-    made = await _one_that_stores(conn, import_id)
+    made = await repository.get(conn, import_id, locked=True)
+    if made is None or not made.is_working:
+        made = await _one_that_stores(conn, import_id)
     await repository.look_again(conn, import_id)
     return await _once_more(conn, made)
 

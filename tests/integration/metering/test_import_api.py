@@ -215,6 +215,24 @@ async def test_pages_from_preview_to_a_repaired_file(
     assert "page-link" not in await _page(app_client, "/reading-imports?state=done&kind=register")
 
 
+async def test_an_import_that_nobody_works_on_goes_on(
+    app_client: httpx.AsyncClient, people: People, worker_db: Database, owner_db: Database, site: Site
+) -> None:
+    await _sign_in(app_client, owner_db, await people.staff("manager", site.project_id))
+    await _page(app_client, "/reading-imports/new")
+    path = await _send(app_client, "/reading-imports", {"file": ("a.csv", GOOD.encode(), "text/csv")}, dry_run="true")
+    assert "broken off" not in await _page(app_client, path)
+    async with worker_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE job SET state = 'failed'")
+    assert "broken off" in await _page(app_client, path)
+    await _send(app_client, f"{path}/look-again")
+    await run_jobs(worker_db)
+    assert "Nothing is stored yet" in await _page(app_client, path)
+    # Done, a preview has nothing more to look at.
+    form = {"csrf_token": app_client.cookies["csrf_token"]}
+    assert (await app_client.post(f"{path}/look-again", data=form)).status_code == 409
+
+
 async def test_a_resident_is_led_home(app_client: httpx.AsyncClient, people: People, owner_db: Database) -> None:
     async with owner_db.transaction(SYSTEM) as conn:
         house = await make_house(conn, await people.project())
