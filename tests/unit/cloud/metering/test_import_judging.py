@@ -147,6 +147,19 @@ def test_what_is_too_much_for_the_meter_is_asked_about_and_not_confirmed_by_the_
     ]  # fmt: skip
 
 
+def test_what_is_confirmed_is_believed_for_what_was_asked() -> None:
+    too_much = intervals([(0, 1, 10), (0, 1, 61)])[1]
+    backward = Row(3, METER, CHANNEL, 9 * HOUR, None, 5, "waiting")
+    for row, code, other in ((too_much, "maximum", "backward"), (backward, "backward", "maximum")):
+        judging = Judging()
+        around = Around({(METER, CHANNEL, row.taken_ms): Stored(None, Neighbour(0, 10))}, {row.line: REGISTER})
+        for confirmed, outcome in (("", "needs-confirmation"), (other, "needs-confirmation"), (code, "stored")):
+            judging.judge(replace(row, confirmed=confirmed), around)
+            answers, readings = judging.taken()
+            assert [(one.outcome, one.code) for one in answers] == [(outcome, code)]
+            assert [one.believed for one in readings][-1:] == ([True] if outcome == "stored" else [])
+
+
 def test_overlapping_and_doubled_intervals() -> None:
     one, *_ = intervals([(0, 2, 10)])
     rows = [
