@@ -19,6 +19,7 @@ from cloud.kit.errors import NotFound
 from cloud.kit.pages import check_csrf
 from cloud.kit.requests import RequestFrame
 from cloud.kit.security import Keys, Sealer
+from cloud.metering.imports import MAX_UPLOAD_BYTES
 from cloud.openapi import describe
 from cloud.settings import CloudSettings
 from cloud.web.shell import STATIC, environment
@@ -78,7 +79,12 @@ def create_app(settings: CloudSettings, keys: Keys | None = None) -> FastAPI:
     app.add_middleware(
         GZipMiddleware, minimum_size=1024, exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, *_COMPRESSED)
     )
-    app.add_middleware(RequestFrame, crashed=problems.unexpected, tls=settings.secure_cookies)
+    app.add_middleware(
+        RequestFrame,
+        crashed=problems.unexpected,
+        tls=settings.secure_cookies,
+        max_upload_bytes={f"{prefix}/reading-imports": MAX_UPLOAD_BYTES for prefix in ("", "/api/v1")},
+    )
     return app
 
 

@@ -15,6 +15,7 @@ from cloud.metering import (
     asset_api,
     comparison_api,
     exception_api,
+    import_api,
     manual_api,
     placed_readings_api,
     selection_api,
@@ -43,6 +44,7 @@ router.include_router(comparison_api.router)
 router.include_router(placed_readings_api.router)
 router.include_router(exception_api.router)
 router.include_router(manual_api.router)
+router.include_router(import_api.router)
 
 ReadingMeters = Annotated[Scope, allow("meters.read")]
 WritingMeters = Annotated[Scope, allow("meters.write")]

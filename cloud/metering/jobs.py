@@ -5,6 +5,8 @@ from cloud.devices.service import CLAIM_READINGS
 from cloud.estate import service as estate
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
 from cloud.metering import derivation, maintenance, service, validation_jobs
+from cloud.metering.import_run import run_import
+from cloud.metering.imports import IMPORT_READINGS
 from cloud.metering.service import DERIVE_USAGE
 
 CLAIM_ALL = "metering.claim-all"
@@ -63,7 +65,14 @@ async def claim_all(context: JobContext) -> dict[str, object]:
     return {"projects": len(projects)}
 
 
+async def import_readings(context: JobContext) -> dict[str, object]:
+    """Does an import of readings, or what a run that was broken off left of it."""
+    done = await run_import(context.db, context.asker, int(context.payload["import_id"]), context.progress)
+    return {"import_id": done.id, "state": done.state, "rows": dict(done.counts)}
+
+
 HANDLERS: dict[str, Handler] = {
+    IMPORT_READINGS: import_readings,
     DERIVE_USAGE: derive_usage,
     CLAIM_READINGS: claim_readings,
     CLAIM_ALL: claim_all,

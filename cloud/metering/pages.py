@@ -27,6 +27,7 @@ from cloud.metering import (
     exception_pages,
     exchange_pages,
     export_pages,
+    import_pages,
     leaks,
     manual_pages,
     service,
@@ -53,6 +54,7 @@ router.include_router(manual_pages.router)
 router.include_router(submission_pages.router)
 router.include_router(usage_pages.router)
 router.include_router(export_pages.router)
+router.include_router(import_pages.router)
 
 _READINGS_SHOWN = 25
 _QUARTER_S = 900

@@ -219,6 +219,38 @@ REASONS: Final[Mapping[str, str]] = {
     "wrong-channel": _("Meters of this medium do not measure that"),
     "photo-too-large": _("The photo is too large"),
     "too-many-waiting": _("Five readings of this meter wait already: staff look at them first"),
+    # Rows of a file, and what a person asked of an import.
+    "after-refused": _("A row of this meter before it is not stored"),
+    "bad-length": _("The interval has no possible length"),
+    "dry-run": _("A preview stores nothing: import the file"),
+    "file-imported": _("This file was imported already"),
+    "no-import": _("There is no such import"),
+    "not-cumulative": _("Only what adds up has quantities of intervals"),
+    "nothing-to-confirm": _("No such row waits for confirmation"),
+    "other-serial": _("The meter bore another serial number then"),
+    "over-an-exchange": _("The meter was exchanged within the interval"),
+}
+
+IMPORT_STATES: Final[Mapping[str, str]] = {
+    "queued": _("Waiting for its turn"),
+    "running": _("Running"),
+    "done": _("Done"),
+    "failed": _("Failed"),
+}
+
+IMPORT_OUTCOMES: Final[Mapping[str, str]] = {
+    "new": _("Not looked at yet"),
+    "waiting": _("Understood, not stored yet"),
+    "stored": _("Stored"),
+    "repeated": _("There already"),
+    "other-value": _("Another value is there"),
+    "needs-confirmation": _("To be confirmed"),
+    "refused": _("Refused"),
+}
+
+IMPORT_KINDS: Final[Mapping[str, str]] = {
+    "register": _("Register readings"),
+    "interval": _("Quantities of intervals"),
 }
 
 COMMAND_STATES: Final[Mapping[str, str]] = {
@@ -261,6 +293,7 @@ JOBS: Final[Mapping[str, str]] = {
     "metering.claim-all": _("Placing waiting readings"),
     "metering.claim-readings": _("Placing readings of a new device"),
     "metering.derive-usage": _("Deriving usage"),
+    "metering.import-readings": _("Importing readings"),
     "metering.maintain": _("Upkeep of the readings"),
     "metering.settle": _("Judging changed usage"),
     "metering.validate-days": _("Asking for the judgement of yesterday"),
@@ -401,6 +434,15 @@ FIELDS: Final[Mapping[str, str]] = {
     "until": _("Until"),
     "verification_due": _("Verification due"),
     "verified_on": _("Day"),
+    "time": _("Time"),
+    "length": _("Length of the interval"),
+    "end": _("End"),
+    "file": _("File"),
+    "opening": _("Register at the beginning"),
+    "interval_s": _("Length of an interval"),
+    "meter": _("Meter"),
+    "lines": _("Rows"),
+    "import_id": _("Import"),
 }
 
 METER_WARNINGS: Final[Mapping[str, str]] = {
@@ -441,6 +483,9 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "field": FIELDS,
     "meter-warning": METER_WARNINGS,
     "channel": CHANNELS,
+    "import-state": IMPORT_STATES,
+    "import-outcome": IMPORT_OUTCOMES,
+    "import-kind": IMPORT_KINDS,
 }
 
 

@@ -244,6 +244,7 @@ async def test_what_a_role_may_write(
         "commands": {"admin", "manager"},
         "meters": {"admin", "manager"},
         "device-bindings": {"admin", "manager"},
+        "reading-imports": {"admin", "manager"},
         "tariff-versions": {"admin", "manager"},
         "bill-runs": {"admin", "manager"},
         "service-agreements": {"admin", "manager"},
