@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
-from cloud.kit.jobs import enqueue
 from cloud.kit.periods import day_start
 from cloud.metering import manual, service
 from cloud.metering.import_table import TableRow, instant, read_table
@@ -55,7 +54,7 @@ async def import_readings(conn: Conn, project_id: int, content: bytes, *, dry_ru
     for start in range(0, len(rows), _AT_ONCE):
         answers += await _some(conn, rows[start : start + _AT_ONCE], meters, project.zone, dry_run=dry_run)
     if not dry_run and any(answer.outcome == "stored" for answer in answers):
-        await enqueue(conn, service.DERIVE_USAGE, {}, project_id=project_id, dedupe_key="import")
+        await service.ask_for_usage(conn)
     return answers
 
 

@@ -9,7 +9,6 @@ from typing import Final, LiteralString
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput
-from cloud.kit.jobs import enqueue
 from cloud.kit.periods import day_start
 from cloud.metering import service
 from cloud.metering.import_table import number
@@ -57,8 +56,7 @@ async def store_manual(
             f"{shown:f} {quantity.display_unit} is stored for this instant: change it with an edit",
             field="value",
         )
-    # Named after the project: staff may not write a job that belongs to none.
-    await enqueue(conn, service.DERIVE_USAGE, {}, project_id=meter.project_id, dedupe_key="manual")
+    await service.ask_for_usage(conn)
     return reading
 
 
