@@ -29,6 +29,7 @@ from cloud.metering import (
     service,
     supervision_pages,
     threshold_pages,
+    unusable_pages,
 )
 from cloud.metering.records import Meter, Step, UsageBar
 from cloud.metering.spans import Span, span
@@ -40,6 +41,7 @@ router.include_router(apportionment_pages.router)
 router.include_router(supervision_pages.router)
 router.include_router(exception_pages.router)
 router.include_router(threshold_pages.router)
+router.include_router(unusable_pages.router)
 
 _READINGS_SHOWN = 25
 
