@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from cloud.devices import service as devices
@@ -22,11 +22,12 @@ async def unusable_readings(
     request: Request,
     scope: Annotated[Scope, allow_page("devices.read")],
     device: OptionalId = None,
+    size: Annotated[int, Query(ge=1, le=_SHOWN)] = _SHOWN,
     cursor: str | None = None,
 ) -> Response:
     """Unusable readings of the last 7 days by device and reason, most first."""
     page = await shown(request, scope)
-    asked = page_request(_SHOWN, cursor, key_length=unusable.KEY_LENGTH)
+    asked = page_request(size, cursor, key_length=unusable.KEY_LENGTH)
     return page.page(
         "metering/unusable.html",
         found=await unusable.list_unusable(scope.conn, asked, page.project.id, datetime.now(UTC), device),

@@ -49,7 +49,8 @@ async def test_counted_by_device_and_reason(worker_db: Database) -> None:
             ("m1", site.devices[0], "backward", True, 1, 3), ("stranger", None, "unknown-device", False, 2, 2),
             ("m2", site.devices[1], "maximum", True, 1, 1),
         ]  # fmt: skip
-        paged, cursor = [], None
+        paged: list[unusable.Unusable] = []
+        cursor: str | None = None
         while True:
             asked = page_request(1, cursor, key_length=unusable.KEY_LENGTH)
             part = await unusable.list_unusable(conn, asked, site.project_id, NOW)
