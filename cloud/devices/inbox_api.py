@@ -80,7 +80,12 @@ async def decide(body: DecisionIn, scope: Writing, once: Once) -> DecisionOut:
     return await once.answer(scope.conn, DecisionOut, make)
 
 
-@router.post("/inbox-decisions/{decision_id}/undo")
-async def undo(decision_id: Id, scope: Writing) -> DecisionOut:
+@router.post("/inbox-decisions/{decision_id}/undo", status_code=201)
+async def undo(decision_id: Id, scope: Writing, once: Once) -> DecisionOut:
     """Takes a decision back: what it put away waits again. Readings placed meanwhile stay placed."""
-    return DecisionOut.model_validate(await inbox_decisions.undo(scope.conn, decision_id, f"user:{scope.caller.login}"))
+
+    async def make() -> DecisionOut:
+        made = await inbox_decisions.undo(scope.conn, decision_id, f"user:{scope.caller.login}")
+        return DecisionOut.model_validate(made)
+
+    return await once.answer(scope.conn, DecisionOut, make)

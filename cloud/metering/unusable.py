@@ -39,7 +39,7 @@ class Unusable:
 
 
 async def list_unusable(
-    conn: Conn, page: PageRequest, project_id: int, now: datetime, device_id: int | None = None
+    conn: Conn, page: PageRequest, project_id: int | None, now: datetime, device_id: int | None = None
 ) -> Page[Unusable]:
     """Devices with unusable readings of the last 7 days, those with most first."""
     count, (gateway, device, reason, stored) = (MAX_ID, ("",) * 4) if page.after is None else after_texts(page, 4)

@@ -7,16 +7,15 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.identity.guards import Scope, allow
-from cloud.kit.inputs import Id, Listed, PageQuery
+from cloud.kit.inputs import Id, Listed, ListQuery
 from cloud.metering import unusable
 
 router = APIRouter()
 
 
-class UnusableQuery(PageQuery):
+class UnusableQuery(ListQuery):
     """Of which project, and of which device."""
 
-    project_id: Id
     device_id: Id | None = None
 
 

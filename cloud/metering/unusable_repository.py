@@ -14,14 +14,16 @@ UNUSABLE: LiteralString = """
         JOIN gateway g ON g.id = d.gateway_id
         JOIN refused_reading e ON e.meter_id = b.meter_id AND e.taken_at >= lower(b.valid)
          AND (upper_inf(b.valid) OR e.taken_at < upper(b.valid))
-        WHERE b.project_id = %(project_id)s AND e.taken_at >= %(week)s AND e.code = ANY (%(codes)s::smallint[])
+        WHERE (%(project_id)s::bigint IS NULL OR b.project_id = %(project_id)s)
+          AND e.taken_at >= %(week)s AND e.code = ANY (%(codes)s::smallint[])
           AND (%(device_id)s::bigint IS NULL OR d.id = %(device_id)s)),
     astray AS (
         SELECT d.id AS device_id, u.gateway_code, u.device_code, u.reason, u.received_at AS at
         FROM unclaimed_reading u
         LEFT JOIN gateway g ON g.project_id = u.project_id AND g.code = u.gateway_code
         LEFT JOIN device d ON d.gateway_id = g.id AND d.code = u.device_code
-        WHERE u.project_id = %(project_id)s AND u.received_at >= %(week)s AND u.decision_id IS NULL
+        WHERE (%(project_id)s::bigint IS NULL OR u.project_id = %(project_id)s)
+          AND u.received_at >= %(week)s AND u.decision_id IS NULL
           AND (%(device_id)s::bigint IS NULL OR d.id = %(device_id)s)),
     counted AS (
         SELECT device_id, gateway_code, device_code, max(meter_id) AS meter_id,
