@@ -4,8 +4,10 @@ import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import psycopg
 from fastapi import APIRouter, Depends, FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from psycopg_pool import PoolTimeout
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
@@ -14,6 +16,7 @@ from cloud.features import rooms
 from cloud.identity.guards import public
 from cloud.identity.throttle import Throttle
 from cloud.kit import i18n, problems
+from cloud.kit.backlog import backlog, tell
 from cloud.kit.db import NOBODY, Database
 from cloud.kit.errors import NotFound
 from cloud.kit.pages import check_csrf
@@ -120,9 +123,19 @@ def _service_routes() -> APIRouter:
         """Prometheus metrics, for those whom the settings let read them."""
         if not _may_read_metrics(request):
             raise NotFound("no-such-address", "Not Found")
+        await _measure_backlog(request.app.state.db)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return router
+
+
+async def _measure_backlog(db: Database) -> None:
+    """Takes the gauges of what waits; without a database nobody knows them, and the other metrics are still told."""
+    try:
+        async with db.transaction(NOBODY) as conn:
+            tell(await backlog(conn))
+    except (psycopg.Error, PoolTimeout):
+        tell(None)
 
 
 def _may_read_metrics(request: Request) -> bool:

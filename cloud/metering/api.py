@@ -21,6 +21,7 @@ from cloud.metering import (
     selection_api,
     service,
     supervision_api,
+    unusable_api,
 )
 from cloud.metering.models import (
     BindingIn,
@@ -45,6 +46,7 @@ router.include_router(placed_readings_api.router)
 router.include_router(exception_api.router)
 router.include_router(manual_api.router)
 router.include_router(import_api.router)
+router.include_router(unusable_api.router)
 
 ReadingMeters = Annotated[Scope, allow("meters.read")]
 WritingMeters = Annotated[Scope, allow("meters.write")]

@@ -46,6 +46,7 @@ async def correct(conn: Conn, meter_id: int, data: MasterData) -> Meter:
     await repository.correct(conn, meter_id, data)
     if data.interval_s != meter.interval_s:
         await mark_dirty(conn, meter_id, await _beginning(conn, meter))
+        await service.ask_for_usage(conn)
     return await service.get_meter(conn, meter_id)
 
 
@@ -64,6 +65,7 @@ async def correct_register(conn: Conn, meter_id: int, register_id: int, **said: 
     await repository.correct_register(conn, corrected)
     if _counts(corrected) != _counts(register):
         await mark_dirty(conn, meter_id, register.valid_from)
+        await service.ask_for_usage(conn)
     return await get_register(conn, meter_id, register_id)
 
 

@@ -97,7 +97,8 @@ async def take_registers(conn: Conn, meter_ids: Sequence[int], zones: Mapping[in
     never = np.zeros(len(rows), np.bool_)
     return Registers(
         column("meter_id"), column("channel"), column("project_id"), column("from_ms"), column("until_ms"),
-        column("interval_s") * 1000, np.array([numbers[zones[row["project_id"]]] for row in rows], np.int64),
+        column("since_ms"), column("interval_s") * 1000,
+        np.array([numbers[zones[row["project_id"]]] for row in rows], np.int64),
         np.zeros(len(rows), np.int64), never, never, tuple((row["class"], row["medium"]) for row in rows),
         tuple(numbers),
     )  # fmt: skip

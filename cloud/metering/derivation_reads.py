@@ -31,8 +31,8 @@ _SET, _USE, _IGNORE = 0, 1, 2
 class Registers:
     """Registers whose readings in [`from_ms`, `until_ms`] changed; all arrays are of the same length.
 
-    `zone`: position in `zones`. `attempt`: how often less than enough was read. `whole_before`, `whole_after`: see
-    `bounds.Spans`.
+    `since_ms`: since when the oldest of the changes waits. `zone`: position in `zones`. `attempt`: how often less than
+    enough was read. `whole_before`, `whole_after`: see `bounds.Spans`.
     """
 
     meter: Ints
@@ -40,6 +40,7 @@ class Registers:
     project: Ints
     from_ms: Ints
     until_ms: Ints
+    since_ms: Ints
     interval_ms: Ints
     zone: Ints
     attempt: Ints

@@ -78,6 +78,7 @@ async def add_edit(conn: Conn, edit: NewEdit) -> ReadingEdit:
     row = await (await conn.execute(_ADD, query)).fetchone()
     assert row is not None
     await conn.execute(_MARK, query)
+    await service.ask_for_usage(conn)
     return _edit(row)
 
 

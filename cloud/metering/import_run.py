@@ -16,7 +16,6 @@ import numpy as np
 from cloud.estate import service as estate
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.errors import InvalidInput, NotFound
-from cloud.kit.jobs import enqueue
 from cloud.kit.periods import in_ms
 from cloud.metering import import_repository as repository
 from cloud.metering import registers, service
@@ -151,9 +150,7 @@ class _Work:
             return False
         await repository.finish(conn, self._id)
         if not made.dry_run:
-            await enqueue(
-                conn, service.DERIVE_USAGE, {}, project_id=made.project_id, dedupe_key=f"import-{made.project_id}"
-            )
+            await service.ask_for_usage(conn)
         return True
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cloud.devices import service as devices
 from cloud.devices.inbox import UnclaimedPlace
-from cloud.devices.records import Binding
+from cloud.devices.records import CLOCK_TOLERANCE, Binding, InboxFilter
 from cloud.kit.db import Conn
 from cloud.kit.periods import in_ms
 from cloud.metering.records import StoreResult
@@ -17,8 +17,7 @@ from cloud.metering.storing import Ints, Rows, store_rows
 from gateway.contract.messages import Point, Quality
 from gateway.contract.quantities import BY_CODE
 
-FUTURE_MS = 5 * 60 * 1000
-"""How far ahead of its receipt a reading may be stamped."""
+FUTURE_MS = int(CLOCK_TOLERANCE.total_seconds()) * 1000
 
 _UNCLAIMED_KEY = ("gateway_code", "device_code", "channel_code", "taken_at", "value")
 
@@ -39,12 +38,12 @@ class PointColumns:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The points of one message and who sent it when."""
+    """The points of one message and who sent it when; `received_ms` for each point where they came at several times."""
 
     project_id: int
     gateway_id: int
     gateway_code: str
-    received_ms: int
+    received_ms: int | Ints
     points: PointColumns
 
 
@@ -87,6 +86,15 @@ class _Routed:
     clock: NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """How many readings were tried and how many have a place now; `place`: where to go on, None at the end."""
+
+    tried: int
+    placed: int
+    place: UnclaimedPlace | None
+
+
 async def store_points(conn: Conn, batches: Sequence[Batch], *, expect_new: bool = False) -> StoreResult:
     """Stores the points of a group of batches with one statement per table.
 
@@ -117,14 +125,13 @@ def _merge(batches: Sequence[Batch]) -> _Merged:
     for batch in batches:
         places = [series.setdefault((batch.gateway_id, *names), len(series)) for names in batch.points.series]
         which.append(np.array(places, np.int64)[batch.points.which])
-    sizes = [len(batch.points.which) for batch in batches]
     return _Merged(
         list(series),
         np.concatenate(which),
         np.concatenate([batch.points.taken_ms for batch in batches]),
         np.concatenate([batch.points.values for batch in batches]),
         np.concatenate([batch.points.qualities for batch in batches]),
-        np.repeat(np.array([batch.received_ms for batch in batches], np.int64), sizes),
+        np.concatenate([np.broadcast_to(batch.received_ms, len(batch.points.which)) for batch in batches]),
         {batch.gateway_id: (batch.project_id, batch.gateway_code) for batch in batches},
     )
 
@@ -202,30 +209,37 @@ def _astray_columns(merged: _Merged, routed: _Routed, astray: Ints) -> dict[str,
         "values": merged.values[astray].tolist(),
         "qualities": merged.qualities[astray].tolist(),
         "reasons": reasons.tolist(),
+        "received_ms": merged.received_ms[astray].tolist(),
     }
 
 
-async def claim_readings(conn: Conn, project_id: int, after: UnclaimedPlace, limit: int) -> UnclaimedPlace | None:
-    """Tries up to `limit` unclaimed readings behind `after` again, in this transaction.
+async def claim_readings(conn: Conn, wanted: InboxFilter, after: UnclaimedPlace, limit: int) -> Claimed:
+    """Tries up to `limit` unclaimed readings of a project behind `after` again, in this transaction.
 
-    Those that have a place now go into `store.reading`, the others are kept as before. Returns where to go on, None at
-    the end.
+    Those that have a place now go into `store.reading`, the others are kept as before, with the time of their first
+    receipt. Where somebody told that a clock was ahead, the time is corrected and the reading flagged.
     """
-    rows = await devices.take_unclaimed(conn, project_id, after, limit)
+    assert wanted.project_id is not None, "claiming goes project by project"
+    rows = await devices.take_unclaimed(conn, wanted, after, limit)
     if not rows:
-        return None
+        return Claimed(0, 0, None)
     rows.sort(key=lambda row: tuple(row[name] for name in _UNCLAIMED_KEY))
     codes = {row["gateway_code"] for row in rows}
-    gateways = await devices.resolve_gateways(conn, {(project_id, code) for code in codes})
+    gateways = await devices.resolve_gateways(conn, {(wanted.project_id, code) for code in codes})
     batches = []
     for code in sorted(codes):
-        mine = [_point(row) for row in rows if row["gateway_code"] == code]
-        # They were not ahead of their receipt when they came.
-        received_ms = max(point.taken_at for point in mine)
-        batches.append(Batch(project_id, gateways[project_id, code], code, received_ms, to_columns(mine)))
-    await store_points(conn, batches)
-    return UnclaimedPlace(**{name: rows[-1][name] for name in _UNCLAIMED_KEY})
+        mine = [row for row in rows if row["gateway_code"] == code]
+        points = to_columns([_point(row) for row in mine])
+        received = np.array([in_ms(row["received_at"]) for row in mine], np.int64)
+        # They were not ahead of their receipt when they came, or are not any more.
+        received = np.maximum(received, points.taken_ms - FUTURE_MS)
+        batches.append(Batch(wanted.project_id, gateways[wanted.project_id, code], code, received, points))
+    kept = (await store_points(conn, batches)).unclaimed
+    return Claimed(len(rows), len(rows) - kept, UnclaimedPlace(**{name: rows[-1][name] for name in _UNCLAIMED_KEY}))
 
 
 def _point(row: dict[str, Any]) -> Point:
-    return Point(row["device_code"], row["channel_code"], in_ms(row["taken_at"]), row["value"], row["quality"])
+    ahead_ms, quality = 1000 * row["ahead_s"], row["quality"]
+    if ahead_ms:
+        quality |= Quality.ESTIMATED_CLOCK
+    return Point(row["device_code"], row["channel_code"], in_ms(row["taken_at"]) - ahead_ms, row["value"], quality)

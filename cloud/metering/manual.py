@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput
-from cloud.kit.jobs import enqueue
 from cloud.kit.periods import day_start, from_ms, in_ms
 from cloud.metering import edits, neighbours, neighbours_repository, photos, service
 from cloud.metering.edits import NewEdit
@@ -141,8 +140,7 @@ async def store(conn: Conn, looked: Looked, confirmed: Confirmation | None = Non
         await edits.add_edit(
             conn, NewEdit(meter.id, reading.channel, reading.taken_at, "use", confirmed.reason, confirmed.actor)
         )
-    # Named after the project: staff may not write a job that belongs to none.
-    await enqueue(conn, service.DERIVE_USAGE, {}, project_id=meter.project_id, dedupe_key="manual")
+    await service.ask_for_usage(conn)
     return reading
 
 

@@ -34,6 +34,7 @@ from cloud.metering import (
     submission_pages,
     supervision_pages,
     threshold_pages,
+    unusable_pages,
     usage_pages,
 )
 from cloud.metering.comparison import Comparison
@@ -55,6 +56,7 @@ router.include_router(submission_pages.router)
 router.include_router(usage_pages.router)
 router.include_router(export_pages.router)
 router.include_router(import_pages.router)
+router.include_router(unusable_pages.router)
 
 _READINGS_SHOWN = 25
 _QUARTER_S = 900

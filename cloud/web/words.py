@@ -66,6 +66,11 @@ REASONS: Final[Mapping[str, str]] = {
     "leak": _("Water flows in every hour: a leak?"),
     "master-balance": _("Master meter and sub-meters disagree"),
     # What a person asked for and did not get.
+    "already-undone": _("The decision was taken back before"),
+    "bad-ahead": _("The correction of the clock is not possible"),
+    "no-decision": _("There is no such decision"),
+    "no-device-named": _("The clock of one device is corrected, of one gateway"),
+    "nothing-waits": _("Nothing of that kind waits any more"),
     "already-decided": _("It was decided meanwhile: look at it first"),
     "already-exists": _("Such an entry exists already"),
     "amount-changed": _("The amount due has changed meanwhile: load the page again"),
@@ -284,7 +289,15 @@ COMMANDS: Final[Mapping[str, str]] = {
     "set-clock": _("Set the clock"),
 }
 
+INBOX_STATES: Final[Mapping[str, str]] = {
+    "waiting": _("Waiting"),
+    "replayed": _("Placed after all"),
+    "discarded": _("Discarded"),
+    "corrected": _("Being placed with another time"),
+}
+
 JOBS: Final[Mapping[str, str]] = {
+    "ingest.replay": _("Trying again what could not be taken"),
     "billing.run": _("Bill run"),
     "billing.issue": _("Issuing of bills"),
     "billing.late-fees": _("Late fees of the night"),
@@ -360,6 +373,7 @@ TABLES: Final[Mapping[str, str]] = {
     "gateway": _("Gateway"),
     "gateway_configuration": _("Configuration of a gateway"),
     "household": _("Household filing"),
+    "inbox_decision": _("Decision about messages or waiting readings"),
     "late_fee": _("Late fee"),
     "meter": _("Meter"),
     "occupancy": _("Occupancy"),
@@ -397,6 +411,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "settings": _("Bounds"),
     "value": _("Value"),
     "account_id": _("Account"),
+    "ahead_s": _("Seconds that the clock was ahead"),
+    "because": _("Reason"),
     "action": _("Order"),
     "amount": _("Amount"),
     "at": _("When"),
@@ -405,6 +421,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "cursor": _("Place in the list"),
     "decimals": _("Decimals"),
     "device_id": _("Device"),
+    "device_code": _("Device"),
     "digits": _("Digits before the point"),
     "final": _("Final reading"),
     "initial": _("Initial reading"),
@@ -475,6 +492,7 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "configuration-state": CONFIGURATION_STATES,
     "job": JOBS,
     "exception-state": EXCEPTION_STATES,
+    "inbox-state": INBOX_STATES,
     "edit": EDITS,
     "submission-state": SUBMISSION_STATES,
     "meter-class": METER_CLASSES,
