@@ -14,11 +14,10 @@ from cloud.kit.db import Conn
 from cloud.kit.periods import in_ms
 from cloud.metering.records import StoreResult
 from cloud.metering.storing import Ints, Rows, store_rows
+from cloud.metering.subjects_repository import load_thresholds
+from cloud.metering.validation.thresholds import CLOCK_AHEAD_S
 from gateway.contract.messages import Point, Quality
 from gateway.contract.quantities import BY_CODE
-
-FUTURE_MS = 5 * 60 * 1000
-"""How far ahead of its receipt a reading may be stamped."""
 
 _UNCLAIMED_KEY = ("gateway_code", "device_code", "channel_code", "taken_at", "value")
 
@@ -139,13 +138,26 @@ async def _route(conn: Conn, merged: _Merged) -> _Routed:
     projects = np.array([merged.senders[gateway_id][0] for gateway_id, _, _ in merged.series], np.int64)
     channels = np.array([BY_CODE[c].number if c in BY_CODE else 0 for _, _, c in merged.series], np.int64)
     key = key_of_series[merged.which]
+    meters = _meters_at(key, merged.taken_ms, bindings)
     return _Routed(
-        meters=_meters_at(key, merged.taken_ms, bindings),
+        meters=meters,
         channels=channels[merged.which],
         devices=device_of_key[key],
         projects=projects[merged.which],
-        clock=merged.taken_ms > merged.received_ms + FUTURE_MS,
+        clock=merged.taken_ms > merged.received_ms + await _allowed_ahead_ms(conn, merged, meters),
     )
+
+
+async def _allowed_ahead_ms(conn: Conn, merged: _Merged, meters: Ints) -> Ints:
+    """How far ahead of its receipt each point may be stamped: as its meter's thresholds say (V2)."""
+    allowed = np.full(len(meters), CLOCK_AHEAD_S * 1000)
+    # Nearly no point is ahead at all: only then it matters whose it is.
+    early = np.flatnonzero((merged.taken_ms > merged.received_ms) & (meters > 0))
+    if len(early):
+        ids, where = np.unique(meters[early], return_inverse=True)
+        thresholds = await load_thresholds(conn, ids.tolist())
+        allowed[early] = np.array([thresholds[one].clock_ahead_s * 1000 for one in ids.tolist()], np.int64)[where]
+    return allowed
 
 
 def _meters_at(key: Ints, taken_ms: Ints, bindings: Sequence[Binding]) -> Ints:

@@ -5,7 +5,7 @@ when its last rows come. For the rules that look back over midnight
 the day after a changed one is judged again.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
@@ -24,9 +24,9 @@ from cloud.metering import channel_days, findings
 from cloud.metering import settling_sql as sql
 from cloud.metering.findings import Finding, Judged
 from cloud.metering.records import ChangedSpan, Rule
+from cloud.metering.subjects_repository import load_subjects
 from cloud.metering.validation.segments import Found, Ints, Rows
 from cloud.metering.validation.subjects import INTERVAL_RULES, Subject, column, judge_rows
-from cloud.metering.validation.thresholds import Thresholds, class_of, merged, thresholds_of
 
 # Advisory locks of meters ("gm", 7): their changes are settled by one worker at a time.
 _LOCK_SPACE = 0x67_6D_07 << 40
@@ -173,33 +173,3 @@ async def _load_rows(conn: Conn, subjects: Sequence[Subject], low: Ints, until: 
     order = np.argsort((which << _TIME_BITS) + from_wire_time(start), kind="stable")
     columns = (which, from_wire_time(start), length * 1000, quantity, method)
     return Rows.of(*(column[order] for column in columns))
-
-
-async def load_subjects(conn: Conn, project_id: int, meter_ids: Collection[int]) -> list[Subject]:
-    """The billed registers of these meters with the thresholds that count for them, by meter id."""
-    of_class = {
-        row["class"]: row["settings"]
-        for row in await (await conn.execute(sql.OF_CLASSES, {"project_id": project_id})).fetchall()
-    }
-    query = {"project_id": project_id, "ids": list(meter_ids)}
-    rows = await (await conn.execute(sql.SUBJECTS, query)).fetchall()
-    usual: dict[tuple[str, str], Thresholds] = {}
-    subjects = []
-    for row in rows:
-        key = row["medium"], row["meter_class"]
-        if key not in usual:
-            usual[key] = thresholds_of(*key, of_class.get(class_of(*key)))
-        own = row["of_meter"]
-        subjects.append(
-            Subject(
-                project_id,
-                row["id"],
-                row["medium"],
-                row["interval_s"],
-                row["unit_id"],
-                row["resolution"],
-                row["multiplier_e4"],
-                merged(usual[key], own) if own else usual[key],
-            )
-        )
-    return subjects

@@ -18,6 +18,7 @@ from cloud.metering import findings, settling
 from cloud.metering.findings import Finding, Judged
 from cloud.metering.records import Rule
 from cloud.metering.settling import DaySpan
+from cloud.metering.subjects_repository import load_subjects
 from cloud.metering.validation import intervals, readings
 from cloud.metering.validation.segments import Ints, Mask
 from cloud.metering.validation.subjects import Subject, column, weighed
@@ -80,7 +81,7 @@ async def judge(conn: Conn, project: Project, meter_ids: Sequence[int], now: dat
     changed = await settling.judge_days(
         conn, project, [DaySpan(meter_id, yesterday, yesterday, registers=True) for meter_id in meter_ids]
     )
-    subjects = await settling.load_subjects(conn, project.id, meter_ids)
+    subjects = await load_subjects(conn, project.id, meter_ids)
     if not subjects:
         return changed
     start, end = day_start(yesterday, project.zone), day_start(yesterday + timedelta(days=1), project.zone)
