@@ -29,5 +29,5 @@ PROFILES: Final[Mapping[str, Profile]] = {
     "water-network": Profile(_WATER_WORK, _WATER_REST, 0),
     "heat": Profile(_EVEN, _EVEN, 40_000),
 }
-"""By class of meters; thresholds of a project or a meter may say otherwise. Usage in a day in Wh, mL, Wh. A network has no
-typical size: its shape is that of what hangs on it, its open end is estimated from its own days or as nothing."""
+"""By class of meters; thresholds of a project or a meter may say otherwise. Usage in a day in Wh, mL, Wh. A network has
+no typical size: its shape is that of what hangs on it, its open end is estimated from its own days or as nothing."""

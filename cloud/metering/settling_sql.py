@@ -21,6 +21,10 @@ ROWS: LiteralString = """
      AND u.start >= timestamptz 'epoch' + w.from_ms * interval '1 millisecond'
      AND u.start < timestamptz 'epoch' + w.until_ms * interval '1 millisecond'
 """
+OPEN_SUMS: LiteralString = """
+    SELECT DISTINCT meter_id FROM meter_exception
+    WHERE project_id = %(project_id)s AND meter_id = ANY (%(ids)s) AND rule = 'register-sum' AND state = 'open'
+"""
 # One row per channel and day that has usage, and for the day before. Methods 2 to 6 are no differences of readings.
 CHANNEL_DAYS: LiteralString = """
     SELECT nth - 1, channel, now, quantity, real, covered_s
