@@ -65,6 +65,10 @@ class Thresholds(Input):
     """V16: longest time without real usage."""
     leak_per_hour: _Amount = 5_000
     """V17: flow that must stop in some hour of a day."""
+    night_flow: _Amount = 0
+    """Of water in an hour: up to this an hour is still, for the smallest flow of nights and for how long it flows."""
+    flow_hours: Annotated[int, Field(ge=1, le=720)] = 24
+    """Of water: flow without a still hour for so long is shown as a leak."""
     loss_low_permille: _Permille = -10
     """V18: of the master's usage."""
     loss_high_permille: _Permille = 150
