@@ -4,7 +4,7 @@ from cloud.devices.inbox import UnclaimedPlace
 from cloud.devices.service import CLAIM_READINGS
 from cloud.estate import service as estate
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
-from cloud.metering import derivation, maintenance, service, validation_jobs
+from cloud.metering import derivation, maintenance, service, threshold_changes, validation_jobs
 from cloud.metering.service import DERIVE_USAGE
 
 CLAIM_ALL = "metering.claim-all"
@@ -67,6 +67,7 @@ HANDLERS: dict[str, Handler] = {
     DERIVE_USAGE: derive_usage,
     CLAIM_READINGS: claim_readings,
     CLAIM_ALL: claim_all,
+    **threshold_changes.HANDLERS,
     **validation_jobs.HANDLERS,
     **maintenance.HANDLERS,
 }

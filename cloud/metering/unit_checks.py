@@ -104,12 +104,13 @@ async def _judge_rests(conn: Conn, project_id: int, days: JudgedDays, lives: Seq
         for one in rests
     ]
     found = await _zero(conn, days, lives, whole)
-    # Where nobody ever lived no rest is one: whatever was found there goes.
+    # Rests are judged whole. Where nobody ever lived no rest is one: whatever was found there goes.
     begins = {nth: before.get(nth, last_used.get(nth, 0)) for nth in lived_in}
+    reached = dict(enumerate(days.until.tolist()))
+    for nth, _, upto in whole:
+        reached[nth] = max(reached[nth], upto)
     judged = [
-        Judged(one.meter_id, begins[nth], int(days.until[nth]) + 1)
-        if nth in begins
-        else Judged(one.meter_id, 0, FOREVER)
+        Judged(one.meter_id, begins[nth], reached[nth] + 1) if nth in begins else Judged(one.meter_id, 0, FOREVER)
         for nth, one in enumerate(days.subjects)
     ]
     return await findings.keep(conn, project_id, judged, ["zero"], found)
@@ -169,12 +170,13 @@ async def _zero(
             end = min(upto, lived_upto, life.gone_ms, days.horizon_ms)
             if end - begin >= subject.thresholds.zero_days * intervals.DAY_MS:
                 stays[len(stays)] = Stretch(subject, begin, end)
-    return _told(stays, await repository.ends_of_last_real(conn, stays))
+    known_from = await repository.starts_of_first(conn, stays)
+    return _told(stays, known_from, await repository.ends_of_last_real(conn, stays))
 
 
-def _told(stays: Mapping[int, Stretch], known_until: Mapping[int, int]) -> list[Finding]:
-    """Silence is no rest: a rest counts up to the last usage between two readings."""
-    begin = np.array([one.from_ms for one in stays.values()], np.int64)
+def _told(stays: Mapping[int, Stretch], known_from: Mapping[int, int], known_until: Mapping[int, int]) -> list[Finding]:
+    """Silence is no rest: a rest counts from where usage is known, up to the last usage between two readings."""
+    begin = np.array([known_from.get(key, one.from_ms) for key, one in stays.items()], np.int64)
     end = np.array([min(known_until.get(key, 0), one.until_ms) for key, one in stays.items()], np.int64)
     least = np.array([one.subject.thresholds.zero_days for one in stays.values()], np.int64)
     wrong = intervals.zero(begin, end, np.ones(len(begin), np.bool_), least)

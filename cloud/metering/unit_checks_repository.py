@@ -41,6 +41,7 @@ _ROW: LiteralString = """
 """
 _LAST_USED: LiteralString = _ROW + " u.quantity > 0 ORDER BY u.start DESC LIMIT 1) AS u"
 _FIRST_USED: LiteralString = _ROW + " u.quantity > 0 ORDER BY u.start LIMIT 1) AS u"
+_FIRST: LiteralString = _ROW + " true ORDER BY u.start LIMIT 1) AS u"
 _LAST_REAL: LiteralString = _ROW + " u.method NOT BETWEEN 2 AND 6 ORDER BY u.start DESC LIMIT 1) AS u"
 
 
@@ -82,6 +83,11 @@ async def ends_of_last_used(conn: Conn, where: Mapping[int, Stretch]) -> dict[in
 async def starts_of_first_used(conn: Conn, where: Mapping[int, Stretch]) -> dict[int, int]:
     """When the first row with usage begins."""
     return {key: start for key, (start, _) in (await _rows(conn, _FIRST_USED, where)).items()}
+
+
+async def starts_of_first(conn: Conn, where: Mapping[int, Stretch]) -> dict[int, int]:
+    """When the first row of any kind begins."""
+    return {key: start for key, (start, _) in (await _rows(conn, _FIRST, where)).items()}
 
 
 async def ends_of_last_real(conn: Conn, where: Mapping[int, Stretch]) -> dict[int, int]:

@@ -68,7 +68,7 @@ def still_under_load(rows: Rows, day_edges: Ints, power: Ints, smallest: Ints, i
     """V10: no movement in at least `intervals` intervals running while the power was at least `smallest` in each.
 
     `power`: smallest power seen in each row (W, or flow in mL/h), 0 where none was read. found: the largest of them in
-    the stretch of the day, expected: `smallest`.
+    the day since the stretch is so long, expected: `smallest`.
     """
     still = (rows.quantity == 0) & (power >= np.maximum(smallest[rows.which], 1))
     run = run_lengths(rows, still.astype(np.int64))
