@@ -91,7 +91,7 @@ async def _ends(conn: Conn, days: Sequence[_Day]) -> list[_Ends]:
     """Days with the boundary readings of both their ends."""
     at = {ms: _EPOCH + timedelta(milliseconds=ms) for day in days for ms in (day.from_ms, day.until_ms)}
     wanted = {(day.subject.meter_id, day.subject.channel, at[ms]) for day in days for ms in (day.from_ms, day.until_ms)}
-    found = await repository.boundaries(conn, sorted(wanted), TOLERANCE_S) if wanted else {}
+    found = await repository.boundaries(conn, sorted(wanted), TOLERANCE_S)
     ends = []
     for day in days:
         opening = found.get((day.subject.meter_id, at[day.from_ms]))

@@ -192,10 +192,15 @@ async def test_bounds_of_losses_come_from_the_class_and_the_meter(worker_db: Dat
 
 _ROW_SUMS = """
     SELECT m.id, coalesce(sum(u.quantity), 0)::bigint AS quantity, coalesce(sum(u.length_s), 0)::bigint AS covered_s,
-           coalesce(sum(u.quantity) FILTER (WHERE u.method BETWEEN 2 AND 6), 0)::bigint AS estimated
-    FROM meter m LEFT JOIN store.usage u ON u.meter_id = m.id AND u.start >= %(start)s AND u.start < %(end)s
-     AND u.start + u.length_s * interval '1 second' <= %(end)s
-    WHERE m.id = ANY (%(meters)s) GROUP BY m.id
+           coalesce(sum(u.quantity) FILTER (WHERE u.method BETWEEN 2 AND 6), 0)::bigint AS estimated,
+           extract(epoch FROM w.upto - w.since)::bigint AS expected_s
+    FROM meter m JOIN project p ON p.id = m.project_id
+    CROSS JOIN LATERAL (
+        SELECT greatest(%(start)s, m.installed_on::timestamp AT TIME ZONE p.time_zone) AS since,
+               least(%(end)s, (m.removed_on + 1)::timestamp AT TIME ZONE p.time_zone) AS upto) AS w
+    LEFT JOIN store.usage u ON u.meter_id = m.id AND u.start >= w.since AND u.start < w.upto
+     AND u.start + u.length_s * interval '1 second' <= w.upto
+    WHERE m.id = ANY (%(meters)s) GROUP BY m.id, w.since, w.upto
 """
 
 
@@ -203,7 +208,7 @@ _ROW_SUMS = """
 async def test_days_come_to_the_same_as_the_rows_they_are_made_of(
     worker_db: Database, people: People, zone: str
 ) -> None:
-    """With quarters and days, estimates, a gap that crosses days, holes, a clock that changes, rows over the end."""
+    """Quarters and days, estimates, gaps over days and over the end, holes, a clock that changes, a meter that goes."""
     async with worker_db.transaction(SYSTEM) as conn:
         project = await people.project()
         await conn.execute("UPDATE project SET time_zone = %s WHERE id = %s", (zone, project.id))
@@ -218,20 +223,24 @@ async def test_days_come_to_the_same_as_the_rows_they_are_made_of(
         await use(conn, house, gappy, local(house, date(2026, 3, 30), 5), [9_000], method=2, length_s=5 * 86_400)
         for day in range(1, 32):
             begin, end = Period(date(2026, 3, day), date(2026, 3, day) + timedelta(days=1)).instants(house.project.zone)
-            await use(conn, house, daily, begin, [day], length_s=(end - begin) // timedelta(seconds=1))
+            method = 4 if day % 5 == 0 else 0
+            await use(conn, house, daily, begin, [day], method, (end - begin) // timedelta(seconds=1))
+        await conn.execute(
+            "UPDATE meter SET installed_on = '2026-03-04', removed_on = '2026-03-24' WHERE id = %s", (daily,)
+        )
     await refreshed(worker_db, house.project.id)
     start, end = MARCH.instants(house.project.zone)
     async with worker_db.transaction(SYSTEM) as conn:
         (one,) = await losses.losses(conn, house.project.id, "electricity", MARCH, house.project.zone)
         query = {"start": start, "end": end, "meters": [house.master, *house.subs]}
         rows = {row["id"]: row for row in await (await conn.execute(_ROW_SUMS, query)).fetchall()}
-    expected_s = (end - start) // timedelta(seconds=1)
     subs = [rows[meter] for meter in house.subs]
     balance = one.balance
     assert (balance.master, balance.subs) == (rows[house.master]["quantity"], sum(row["quantity"] for row in subs))
     assert balance.covered_s == sum(row["covered_s"] for row in rows.values())
-    assert balance.estimated == sum(row["estimated"] for row in rows.values()) == 30 * 31 + 30 * 17 + 70_001
-    assert (balance.expected_s, balance.incomplete) == (4 * expected_s, 2)
+    assert balance.estimated == sum(row["estimated"] for row in rows.values()) == 30 * 31 + 30 * 17 + 70_001 + 50
+    assert balance.expected_s == sum(row["expected_s"] for row in rows.values())
+    assert balance.incomplete == 2
 
 
 async def test_health_of_meters(worker_db: Database, people: People) -> None:
