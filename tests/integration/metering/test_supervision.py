@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from cloud.devices import service as devices
-from cloud.kit.db import SYSTEM, Conn, Database
+from cloud.kit.db import SYSTEM, Asker, Conn, Database
 from cloud.kit.paging import PageRequest
 from cloud.kit.periods import Period
 from cloud.metering import leaks, losses, maintenance, meter_health, rollups, threshold_overrides
@@ -326,3 +326,19 @@ async def test_the_api(app_client: httpx.AsyncClient, worker_db: Database, peopl
     tenant = await people.resident(water.project.id, water.people["neighbour"])
     assert (await app_client.get(f"/api/v1/meters/{water.subs[0]}/night-flows", headers=tenant)).status_code == 404
     assert (await app_client.get(f"/api/v1/meters/{water.subs[1]}/night-flows", headers=tenant)).status_code == 200
+
+
+async def test_a_resident_is_warned_by_the_bounds_of_his_meter(
+    worker_db: Database, web_db: Database, people: People
+) -> None:
+    async with worker_db.transaction(SYSTEM) as conn:
+        house = await make_house(conn, await people.project(), "water")
+        await threshold_overrides.set_of_class(conn, house.project.id, "water-residential", {"flow_hours": 9})
+        for meter in house.subs[:2]:
+            await threshold_overrides.set_of_meter(conn, meter, {"night_flow": 3})
+    neighbour = Asker("resident", (house.project.id,), (house.people["neighbour"],))
+    async with web_db.transaction(neighbour) as conn:
+        found = await leaks.streaks_of(conn, house.subs, datetime.now(UTC))
+        rows = await (await conn.execute("SELECT meter_id FROM validation_threshold WHERE class IS NULL")).fetchall()
+    assert found == {house.subs[1]: Streak(0, 9)}
+    assert [row["meter_id"] for row in rows] == [house.subs[1]]
