@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from cloud.devices import service as devices
 from cloud.devices.inbox import UnclaimedPlace
-from cloud.devices.records import CLOCK_TOLERANCE, Binding, InboxFilter
+from cloud.devices.records import Binding, InboxFilter
 from cloud.kit.db import Conn
 from cloud.kit.periods import in_ms
 from cloud.metering.records import StoreResult
 from cloud.metering.storing import Ints, Rows, store_rows
+from cloud.metering.subjects_repository import load_thresholds
+from cloud.metering.validation.thresholds import CLOCK_AHEAD_S
 from gateway.contract.messages import Point, Quality
 from gateway.contract.quantities import BY_CODE
-
-FUTURE_MS = int(CLOCK_TOLERANCE.total_seconds()) * 1000
 
 _UNCLAIMED_KEY = ("gateway_code", "device_code", "channel_code", "taken_at", "value")
 
@@ -146,13 +146,26 @@ async def _route(conn: Conn, merged: _Merged) -> _Routed:
     projects = np.array([merged.senders[gateway_id][0] for gateway_id, _, _ in merged.series], np.int64)
     channels = np.array([BY_CODE[c].number if c in BY_CODE else 0 for _, _, c in merged.series], np.int64)
     key = key_of_series[merged.which]
+    meters = _meters_at(key, merged.taken_ms, bindings)
     return _Routed(
-        meters=_meters_at(key, merged.taken_ms, bindings),
+        meters=meters,
         channels=channels[merged.which],
         devices=device_of_key[key],
         projects=projects[merged.which],
-        clock=merged.taken_ms > merged.received_ms + FUTURE_MS,
+        clock=merged.taken_ms > merged.received_ms + await _allowed_ahead_ms(conn, merged, meters),
     )
+
+
+async def _allowed_ahead_ms(conn: Conn, merged: _Merged, meters: Ints) -> Ints:
+    """How far ahead of its receipt each point may be stamped: as its meter's thresholds say (V2)."""
+    allowed = np.full(len(meters), CLOCK_AHEAD_S * 1000)
+    # Nearly no point is ahead at all: only then it matters whose it is.
+    early = np.flatnonzero((merged.taken_ms > merged.received_ms) & (meters > 0))
+    if len(early):
+        ids, where = np.unique(meters[early], return_inverse=True)
+        thresholds = await load_thresholds(conn, ids.tolist())
+        allowed[early] = np.array([thresholds[one].clock_ahead_s * 1000 for one in ids.tolist()], np.int64)[where]
+    return allowed
 
 
 def _meters_at(key: Ints, taken_ms: Ints, bindings: Sequence[Binding]) -> Ints:
@@ -232,7 +245,7 @@ async def claim_readings(conn: Conn, wanted: InboxFilter, after: UnclaimedPlace,
         points = to_columns([_point(row) for row in mine])
         received = np.array([in_ms(row["received_at"]) for row in mine], np.int64)
         # They were not ahead of their receipt when they came, or are not any more.
-        received = np.maximum(received, points.taken_ms - FUTURE_MS)
+        received = np.maximum(received, points.taken_ms)
         batches.append(Batch(wanted.project_id, gateways[wanted.project_id, code], code, received, points))
     kept = (await store_points(conn, batches)).unclaimed
     return Claimed(len(rows), len(rows) - kept, UnclaimedPlace(**{name: rows[-1][name] for name in _UNCLAIMED_KEY}))

@@ -4,7 +4,7 @@ from cloud.devices.records import InboxFilter
 from cloud.devices.service import CLAIM_READINGS
 from cloud.estate import service as estate
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
-from cloud.metering import derivation, maintenance, validation_jobs
+from cloud.metering import derivation, maintenance, threshold_changes, validation_jobs
 from cloud.metering.claiming import claim_project
 from cloud.metering.import_run import run_import
 from cloud.metering.imports import IMPORT_READINGS
@@ -70,6 +70,7 @@ HANDLERS: dict[str, Handler] = {
     DERIVE_USAGE: derive_usage,
     CLAIM_READINGS: claim_readings,
     CLAIM_ALL: claim_all,
+    **threshold_changes.HANDLERS,
     **validation_jobs.HANDLERS,
     **maintenance.HANDLERS,
 }

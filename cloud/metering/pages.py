@@ -159,12 +159,12 @@ async def my_usage(
         view = await _view(scope.conn, chosen, step, on, _zone(page, chosen))
         context = view.context(f"/my/usage?meter_id={chosen.id}&")
     labels = {unit.id: unit.label for unit in units}
-    flowing_h = 0
+    flow = None
     if chosen is not None and chosen.medium == "water":
-        flowing_h = (await leaks.streaks_h(scope.conn, [chosen.id], datetime.now(UTC)))[chosen.id]
+        flow = (await leaks.streaks_of(scope.conn, [chosen.id], datetime.now(UTC)))[chosen.id]
     return page.page(
         "metering/mine.html", meters=meters, chosen=chosen, labels=labels,
-        flowing_h=flowing_h if flowing_h >= leaks.WARNED_AFTER_H else 0, **context,
+        flowing_h=flow.hours if flow is not None and flow.is_warned else 0, **context,
     )  # fmt: skip
 
 

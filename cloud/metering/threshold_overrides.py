@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
-from cloud.metering import service
+from cloud.metering import service, threshold_changes
 from cloud.metering.validation.thresholds import CLASSES, Thresholds, class_of, merged
 
 _OF_PROJECT: LiteralString = """
@@ -57,7 +57,9 @@ async def set_of_class(conn: Conn, project_id: int, meter_class: str, settings: 
     if meter_class not in CLASSES:
         raise InvalidInput("unknown-class", f"expected one of {', '.join(CLASSES)}", field="meter_class")
     in_force = merged(CLASSES[meter_class], settings)
+    before = await _base(conn, project_id, meter_class)
     await _write(conn, {"project_id": project_id, "class": meter_class, "meter_id": None}, settings)
+    await threshold_changes.note(conn, project_id, before.in_force, in_force, meter_class=meter_class)
     return Override(meter_class, None, settings, in_force)
 
 
@@ -65,8 +67,9 @@ async def set_of_meter(conn: Conn, meter_id: int, settings: Mapping[str, Any]) -
     """Says what differs for one meter; nothing: as its class. Raises NotFound, InvalidInput."""
     meter = await service.get_meter(conn, meter_id)
     base = await _base(conn, meter.project_id, class_of(meter.medium, meter.meter_class))
-    in_force = merged(base.in_force, settings)
+    before, in_force = await of_meter(conn, meter_id), merged(base.in_force, settings)
     await _write(conn, {"project_id": meter.project_id, "class": None, "meter_id": meter_id}, settings)
+    await threshold_changes.note(conn, meter.project_id, before.in_force, in_force, meter_id=meter_id)
     return Override(base.meter_class, meter_id, settings, in_force)
 
 

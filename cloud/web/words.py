@@ -305,6 +305,7 @@ JOBS: Final[Mapping[str, str]] = {
     "identity.forget": _("Removing what has expired"),
     "metering.claim-all": _("Placing waiting readings"),
     "metering.claim-readings": _("Placing readings of a new device"),
+    "metering.derive-again": _("Usage after a change of thresholds"),
     "metering.derive-usage": _("Deriving usage"),
     "metering.import-readings": _("Importing readings"),
     "metering.maintain": _("Upkeep of the readings"),

@@ -50,8 +50,8 @@ async def test_manual_readings_and_edits_through_the_web_are_derived_at_once(
     await Writer(ingest_db).store([message(1, hourly("m1", 0, [1000, 1400]))])
     staff = Asker("staff", (site.project_id,), user_id=None)
     async with web_db.transaction(staff) as conn:
-        await manual.store_manual(conn, site.meters[0], "2", START + 2 * HOUR)
-        await metering.ask_for_usage(conn)
+        typed = await manual.read_typed(conn, site.meters[0], "2", START + 2 * HOUR)
+        await manual.enter(conn, typed, "somebody")
     assert await do_what_is_asked(worker_db) == ["metering.derive-usage"]
     assert await quantities(worker_db) == [400, 600]
     async with web_db.transaction(staff) as conn:
