@@ -23,6 +23,7 @@ from cloud.kit.periods import local_day
 from cloud.metering import (
     apportionment_pages,
     asset_pages,
+    edit_pages,
     exception_pages,
     exchange_pages,
     leaks,
@@ -39,6 +40,7 @@ router.include_router(exchange_pages.router)
 router.include_router(apportionment_pages.router)
 router.include_router(supervision_pages.router)
 router.include_router(exception_pages.router)
+router.include_router(edit_pages.router)
 router.include_router(threshold_pages.router)
 
 _READINGS_SHOWN = 25
