@@ -49,7 +49,8 @@ async def _write_refused(conn: Conn, registers: Registers, bounds: Bounds, deriv
     shown = where[codes != IGNORED]
     return [
         Finding(
-            int(registers.project[n]), int(registers.meter[n]), int(registers.channel[n]), RULE_OF_CODE[code], at, at, value
+            int(registers.project[n]), int(registers.meter[n]), int(registers.channel[n]), RULE_OF_CODE[code], at, at,
+            value,
         )
         for n, code, at, value in zip(
             readings.series[shown].tolist(), derived.codes[shown].tolist(), readings.time_ms[shown].tolist(),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final, Literal, get_args
 
+from cloud.kit.errors import InvalidInput
 from cloud.metering.records import Rule
 from cloud.metering.threshold_overrides import Override
 from cloud.metering.threshold_settings import Setting, medium_of, settings_of
@@ -85,10 +86,13 @@ def groups(override: Override, typed: Mapping[str, str] | None = None, problems:
 
 
 def read(override: Override, typed: Mapping[str, str]) -> TypedForm:
-    """The settings that a form says; a field that is empty says nothing. Raises InvalidInput: of no single field."""
+    """The settings that a form says; a field that is empty says nothing. Raises InvalidInput."""
     known = settings_of(medium_of(override.meter_class))
     said: dict[str, Any] = {}
     problems: dict[str, Problem] = {}
+    strange = sorted(typed.keys() - {setting.name for setting in known})
+    if strange:
+        raise InvalidInput("bad-threshold", f"there is no setting {strange[0]}", field=strange[0])
     for setting in known:
         text = typed.get(setting.name, "").strip()
         if not text:

@@ -149,9 +149,10 @@ def _described(text: str) -> tuple[Rule | None, str]:
 
 
 def _range(metadata: list[Any]) -> tuple[int, int]:
-    least = next(one.ge for one in metadata if isinstance(one, Ge))
-    most = next(one.le for one in metadata if isinstance(one, Le))
-    return int(least), int(most)
+    """Least and greatest value: what is typed in a form is bounded by both."""
+    bounds: dict[type, Any] = {Ge: None, Le: None}
+    bounds |= {type(one): one.ge if isinstance(one, Ge) else one.le for one in metadata if isinstance(one, Ge | Le)}
+    return int(bounds[Ge]), int(bounds[Le])
 
 
 def _unit(name: str, medium: Medium) -> tuple[str, int]:
