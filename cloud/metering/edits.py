@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal, LiteralString
 
 from cloud.devices.cursors import after_number
@@ -12,6 +13,7 @@ from cloud.kit.paging import MAX_ID, Page, PageRequest, cut
 from cloud.metering import service
 from cloud.metering.records import Meter, ReadingEdit
 from cloud.metering.registers import registers_of
+from gateway.contract.quantities import BY_NUMBER
 
 Action = Literal["set", "use", "ignore", "original"]
 
@@ -82,7 +84,9 @@ async def check(conn: Conn, edit: NewEdit) -> Meter:
         raise InvalidInput("bad-value", "a value belongs to 'set' and to nothing else", field="value")
     modulus = await _modulus(conn, meter, edit.taken_at)
     if edit.value is not None and not 0 <= edit.value < modulus:
-        raise InvalidInput("bad-value", f"expected 0 to {modulus - 1}", field="value")
+        quantity = BY_NUMBER[edit.channel]
+        most = Decimal(modulus).scaleb(quantity.display_exponent)
+        raise InvalidInput("bad-value", f"expected 0 to below {most:f} {quantity.display_unit}", field="value")
     return meter
 
 
