@@ -306,7 +306,7 @@ THRESHOLDS: Final[Mapping[str, str]] = {
 
 THRESHOLD_CHOICES: Final[Mapping[str, str]] = {
     "on": _("on"),
-    "info": _("shown, nothing waits for it"),
+    "info": _("shown only"),
     "off": _("off"),
     "yes": _("yes"),
     "no": _("no"),

@@ -1,4 +1,4 @@
-"""Editing readings and thresholds in a real browser: what an edit does is seen before it is made, on a phone as well."""
+"""Editing readings and thresholds in a real browser: what an edit does is seen first, on a phone as well."""
 
 import pytest
 from playwright.sync_api import Browser
