@@ -34,7 +34,7 @@ _PER_HOUR: Final[Mapping[str, str]] = {"kWh": "kW", "m³": "m³/h"}
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting. `unit` is the one people use (a code of words.THRESHOLD_UNITS or the unit itself).
+    """One setting. `unit` is the one people use (a code of cloud/web/threshold_words.py or the unit itself).
 
     `exponent`: shown value = kept value × 10 ** exponent. `least` and `most` are kept values, inclusive. `count`: how
     many numbers belong to it. `rule`: the rule that goes by it, None for what belongs to no single one.

@@ -62,7 +62,7 @@ async def visit(client: httpx.AsyncClient, db: Database, auth: Auth) -> Visit:
 
 async def all_of(db: Database, query: str) -> list[tuple[Any, ...]]:
     async with db.transaction(SYSTEM) as conn:
-        rows = await (await conn.execute(query)).fetchall()  # type: ignore[arg-type]
+        rows = await (await conn.execute(query)).fetchall()
     return [tuple(row.values()) for row in rows]
 
 

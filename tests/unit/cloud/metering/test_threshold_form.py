@@ -14,7 +14,7 @@ from cloud.metering.threshold_form import FormField
 from cloud.metering.threshold_overrides import Override
 from cloud.metering.threshold_settings import Setting, medium_of, settings_of
 from cloud.metering.validation.thresholds import CLASSES, Thresholds, merged
-from cloud.web import words
+from cloud.web import threshold_words
 
 MEDIA: tuple[Medium, ...] = get_args(Medium)
 
@@ -42,7 +42,7 @@ def test_every_setting_of_the_model_has_a_field(medium: Medium) -> None:
 
 
 def test_every_setting_has_a_word() -> None:
-    assert set(Thresholds.model_fields) - words.THRESHOLDS.keys() == set()
+    assert set(Thresholds.model_fields) - threshold_words.SETTINGS.keys() == set()
 
 
 @pytest.mark.parametrize("meter_class", CLASSES)
