@@ -14,7 +14,8 @@ from cloud.metering.judging import BACKWARD, CLOCK, IGNORED, NEGATIVE, RESTART, 
 from cloud.metering.records import Rule
 from cloud.metering.usage import Derived
 
-RULES: Final[dict[int, Rule]] = {BACKWARD: "backward", SPIKE: "maximum", CLOCK: "clock", NEGATIVE: "negative"}
+RULE_OF_CODE: Final[dict[int, Rule]] = {BACKWARD: "backward", SPIKE: "maximum", CLOCK: "clock", NEGATIVE: "negative"}
+"""The rule that refuses a reading, by its code; what staff told to ignore is refused by none."""
 
 
 async def write_findings(conn: Conn, registers: Registers, epochs: Epochs, bounds: Bounds, derived: Derived) -> int:
@@ -25,7 +26,7 @@ async def write_findings(conn: Conn, registers: Registers, epochs: Epochs, bound
         found.setdefault((one.meter_id, one.channel, one.rule, one.from_ms), one)
     thresholds = dict(zip(registers.meter.tolist(), registers.thresholds, strict=True))
     told = [one for one in found.values() if thresholds[one.meter_id].weight(one.rule) != "off"]
-    rules: list[Rule] = [*RULES.values(), "exchange"]
+    rules: list[Rule] = [*RULE_OF_CODE.values(), "exchange"]
     looked = Looked(registers.meter, registers.channel, bounds.judged_from, bounds.read_until + 1)
     await replace_findings(conn, rules, looked, told)
     looked = Looked(registers.meter, registers.channel, bounds.read_from, bounds.read_until)
@@ -47,7 +48,8 @@ async def _write_refused(conn: Conn, registers: Registers, bounds: Bounds, deriv
     shown = where[codes != IGNORED]
     return [
         Finding(
-            int(registers.project[n]), int(registers.meter[n]), int(registers.channel[n]), RULES[code], at, at, value
+            int(registers.project[n]), int(registers.meter[n]), int(registers.channel[n]), RULE_OF_CODE[code], at, at,
+            value,
         )
         for n, code, at, value in zip(
             readings.series[shown].tolist(), derived.codes[shown].tolist(), readings.time_ms[shown].tolist(),

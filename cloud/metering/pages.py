@@ -24,6 +24,7 @@ from cloud.metering import (
     apportionment_pages,
     asset_pages,
     comparison,
+    edit_pages,
     exception_pages,
     exchange_pages,
     export_pages,
@@ -50,6 +51,7 @@ router.include_router(exchange_pages.router)
 router.include_router(apportionment_pages.router)
 router.include_router(supervision_pages.router)
 router.include_router(exception_pages.router)
+router.include_router(edit_pages.router)
 router.include_router(threshold_pages.router)
 router.include_router(manual_pages.router)
 router.include_router(submission_pages.router)

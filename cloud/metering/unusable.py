@@ -11,7 +11,7 @@ from typing import Final
 from cloud.devices.cursors import after_texts
 from cloud.kit.db import Conn
 from cloud.kit.paging import MAX_ID, Page, PageRequest, cut
-from cloud.metering.derivation_findings import RULES
+from cloud.metering.derivation_findings import RULE_OF_CODE
 from cloud.metering.unusable_repository import UNUSABLE
 
 DAY: Final = timedelta(days=1)
@@ -48,8 +48,8 @@ async def list_unusable(
         "device_id": device_id,
         "day": now - DAY,
         "week": now - WEEK,
-        "codes": list(RULES),
-        "rules": list(RULES.values()),
+        "codes": list(RULE_OF_CODE),
+        "rules": list(RULE_OF_CODE.values()),
         "after_count": count,
         "after_gateway": gateway,
         "after_device": device,

@@ -5,6 +5,7 @@ from typing import Final
 
 from cloud.kit import i18n
 from cloud.kit.i18n import marked as _
+from cloud.web import threshold_words
 
 REASONS: Final[Mapping[str, str]] = {
     # Accounts that a bill run could not bill.
@@ -348,6 +349,16 @@ METER_CLASSES: Final[Mapping[str, str]] = {
     "heat": _("Heat"),
 }
 
+QUALITY: Final[Mapping[str, str]] = {
+    "1": _("gateway's clock not set"),
+    "2": _("old answer repeated"),
+    "4": _("out of range"),
+    "8": _("error of the device"),
+    "16": _("from the device's memory"),
+    "32": _("by hand"),
+}
+"""Bits of gateway.contract.messages.Quality."""
+
 CONTENTS: Final[Mapping[str, str]] = {
     "readings": _("Readings"),
     "passages": _("Passages"),
@@ -497,6 +508,11 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "edit": EDITS,
     "submission-state": SUBMISSION_STATES,
     "meter-class": METER_CLASSES,
+    "threshold": threshold_words.SETTINGS,
+    "threshold-choice": threshold_words.CHOICES,
+    "threshold-unit": threshold_words.UNITS,
+    "threshold-source": threshold_words.SOURCES,
+    "quality": QUALITY,
     "content": CONTENTS,
     "table": TABLES,
     "field": FIELDS,
@@ -512,6 +528,11 @@ def word(code: str, family: str, otherwise: str = "") -> str:
     """What `code` of a family means, in the language in use; `otherwise` (or the code) when it is not known here."""
     message = _FAMILIES[family].get(code)
     return otherwise or code if message is None else i18n.gettext(message)
+
+
+def flags(quality: int) -> list[str]:
+    """What is known against a reading, one sentence a flag; a flag of a newer gateway by its number."""
+    return [word(str(1 << bit), "quality") for bit in range(quality.bit_length()) if quality >> bit & 1]
 
 
 def choices(family: str) -> list[tuple[str, str]]:

@@ -31,7 +31,8 @@ INFORMATIONAL: Final[Mapping[Rule, Weight]] = {"gap": "info", "duplicate": "info
 class Thresholds(Input):
     """All settings of the rules. Amounts are in the base unit of the register (Wh, mL), the multiplier applied."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # The docstrings of the fields are their descriptions: a form groups and explains settings by them.
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     rules: dict[Rule, Weight] = Field(default_factory=lambda: dict(INFORMATIONAL))
     """Rules that are not simply on."""
