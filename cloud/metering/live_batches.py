@@ -1,0 +1,153 @@
+"""Stored readings in the order of their commits: written beside them, read by whoever remembers what he has seen.
+
+A reader remembers a *position*: the snapshot of the database that he read with last, as PostgreSQL writes it
+("816:820:817"). What was not visible in it and is visible now he has not seen, whatever was committed first. Times of
+the readings say nothing here: they come late and in any order.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, LiteralString
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cloud.kit.db import Conn
+from cloud.metering.storing import Ints, Rows
+
+KEPT_MIN: Final = 15
+"""A batch can be read for so long."""
+MOST_BEHIND: Final = 100_000
+"""Readings that are read at once; who is further behind has to begin anew."""
+
+_POINT = np.dtype(
+    [("meter", ">i8"), ("channel", ">i2"), ("taken_ms", ">i8"), ("value", ">i8"), ("quality", ">i8")]
+)
+_POSITION = re.compile(r"\d{1,19}:\d{1,19}:(\d{1,19}(,\d{1,19})*)?")
+_LONGEST_POSITION: Final = 4000
+
+_ADD: LiteralString = """
+    INSERT INTO live_batch (project_id, readings, points) VALUES (%(project_id)s, %(readings)s, %(points)s)
+"""
+_NOW: LiteralString = "SELECT pg_current_snapshot()::text AS position"
+# A snapshot that begins before the last batch that was deleted may have missed it; one from the future is from before
+# a restore into another server.
+_READABLE: LiteralString = """
+    SELECT pg_snapshot_xmin(%(since)s::pg_snapshot) > f.xid
+       AND pg_snapshot_xmax(%(since)s::pg_snapshot) <= pg_snapshot_xmax(pg_current_snapshot())
+       AND (SELECT coalesce(sum(b.readings), 0) FROM live_batch b
+            WHERE b.project_id = ANY (%(projects)s) AND b.xid >= pg_snapshot_xmin(%(since)s::pg_snapshot)
+              AND NOT pg_visible_in_snapshot(b.xid, %(since)s::pg_snapshot)) <= %(most)s AS readable
+    FROM live_floor f
+"""
+# One statement reads with one snapshot: what it returns and the position it names fit exactly.
+_SINCE: LiteralString = """
+    WITH here AS (SELECT pg_current_snapshot() AS seen)
+    SELECT here.seen::text AS position, b.project_id, b.points
+    FROM here LEFT JOIN live_batch b
+      ON b.project_id = ANY (%(projects)s) AND b.xid >= pg_snapshot_xmin(%(since)s::pg_snapshot)
+     AND NOT pg_visible_in_snapshot(b.xid, %(since)s::pg_snapshot)
+     AND (%(until)s::pg_snapshot IS NULL OR pg_visible_in_snapshot(b.xid, %(until)s::pg_snapshot))
+    ORDER BY b.xid, b.id
+"""
+_FORGET: LiteralString = """
+    WITH gone AS (
+        DELETE FROM live_batch b
+        WHERE b.stored_at < now() - make_interval(mins => %(minutes)s)
+          AND NOT EXISTS (SELECT FROM webhook_reading_position p
+                          WHERE p.project_id = b.project_id AND NOT pg_visible_in_snapshot(b.xid, p.seen))
+        RETURNING b.xid),
+    raised AS (
+        UPDATE live_floor f SET xid = newest.xid
+        FROM (SELECT max(xid) AS xid FROM gone) AS newest WHERE newest.xid > f.xid)
+    SELECT count(*) AS gone FROM gone
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Readings of one batch of a project, in columns; values in the base unit of their channel."""
+
+    project_id: int
+    meters: Ints
+    channels: Ints
+    taken_ms: Ints
+    values: Ints
+    qualities: Ints
+
+    def __len__(self) -> int:
+        return len(self.meters)
+
+    def where(self, mask: NDArray[np.bool_]) -> "Points":
+        """Those for which `mask` is true."""
+        return Points(
+            self.project_id,
+            self.meters[mask],
+            self.channels[mask],
+            self.taken_ms[mask],
+            self.values[mask],
+            self.qualities[mask],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What was stored since a position, and the position after it."""
+
+    position: str
+    batches: list[Points]
+
+
+def is_position(text: str) -> bool:
+    """Whether `text` has the form of a position."""
+    if len(text) > _LONGEST_POSITION or _POSITION.fullmatch(text) is None:
+        return False
+    low, high, running = text.split(":")
+    between = [int(one) for one in running.split(",")] if running else []
+    inside = between == sorted(set(between)) and all(int(low) <= one < int(high) for one in between)
+    return 0 < int(low) <= int(high) < 2**63 and inside
+
+
+async def add(conn: Conn, rows: Rows) -> None:
+    """Writes stored rows down for readers, one batch a project, in the transaction that stored them."""
+    for project_id in np.unique(rows.projects).tolist():
+        mine = rows.at(rows.projects == project_id)
+        points = np.empty(len(mine), _POINT)
+        points["meter"], points["channel"], points["taken_ms"] = mine.meters, mine.channels, mine.taken_ms
+        points["value"], points["quality"] = mine.values, mine.qualities
+        await conn.execute(_ADD, {"project_id": project_id, "readings": len(mine), "points": points.tobytes()})
+
+
+async def position(conn: Conn) -> str:
+    """The position of who wants only what comes from now on."""
+    row = await (await conn.execute(_NOW)).fetchone()
+    assert row is not None
+    return str(row["position"])
+
+
+async def is_readable(conn: Conn, projects: Sequence[int], since: str) -> bool:
+    """Whether all that came since a position can still be read, and at once."""
+    query = {"since": since, "projects": list(projects), "most": MOST_BEHIND}
+    row = await (await conn.execute(_READABLE, query)).fetchone()
+    return row is not None and bool(row["readable"])
+
+
+async def news(conn: Conn, projects: Sequence[int], since: str, until: str | None = None) -> News:
+    """What was stored in these projects since a position, at most up to `until`, in the order of the transactions."""
+    query = {"since": since, "until": until, "projects": list(projects)}
+    rows = await (await conn.execute(_SINCE, query, binary=True)).fetchall()
+    found = [_points(row["project_id"], bytes(row["points"])) for row in rows if row["points"] is not None]
+    return News(str(rows[0]["position"]), found)
+
+
+async def forget(conn: Conn) -> int:
+    """Deletes batches that are old and told to webhooks; returns how many."""
+    row = await (await conn.execute(_FORGET, {"minutes": KEPT_MIN})).fetchone()
+    return 0 if row is None else int(row["gone"])
+
+
+def _points(project_id: int, raw: bytes) -> Points:
+    found = np.frombuffer(raw, _POINT)
+    columns = (found[name].astype(np.int64) for name in ("meter", "channel", "taken_ms", "value", "quality"))
+    return Points(project_id, *columns)
