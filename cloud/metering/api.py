@@ -10,7 +10,16 @@ from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
-from cloud.metering import apportionment_api, asset_api, exception_api, manual, selection_api, service, supervision_api
+from cloud.metering import (
+    apportionment_api,
+    asset_api,
+    exception_api,
+    live_api,
+    manual,
+    selection_api,
+    service,
+    supervision_api,
+)
 from cloud.metering.models import (
     BindingIn,
     BindingOut,
@@ -34,6 +43,7 @@ router.include_router(apportionment_api.router)
 router.include_router(supervision_api.router)
 router.include_router(selection_api.router)
 router.include_router(exception_api.router)
+router.include_router(live_api.router)
 
 ReadingMeters = Annotated[Scope, allow("meters.read")]
 WritingMeters = Annotated[Scope, allow("meters.write")]

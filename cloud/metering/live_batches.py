@@ -17,13 +17,11 @@ from cloud.kit.db import Conn
 from cloud.metering.storing import Ints, Rows
 
 KEPT_MIN: Final = 15
-"""A batch can be read for so long."""
+"""A batch can be read for so long at least, and not much longer than twice that."""
 MOST_BEHIND: Final = 100_000
 """Readings that are read at once; who is further behind has to begin anew."""
 
-_POINT = np.dtype(
-    [("meter", ">i8"), ("channel", ">i2"), ("taken_ms", ">i8"), ("value", ">i8"), ("quality", ">i8")]
-)
+_POINT = np.dtype([("meter", ">i8"), ("channel", ">i2"), ("taken_ms", ">i8"), ("value", ">i8"), ("quality", ">i8")])
 _POSITION = re.compile(r"\d{1,19}:\d{1,19}:(\d{1,19}(,\d{1,19})*)?")
 _LONGEST_POSITION: Final = 4000
 
@@ -31,10 +29,10 @@ _ADD: LiteralString = """
     INSERT INTO live_batch (project_id, readings, points) VALUES (%(project_id)s, %(readings)s, %(points)s)
 """
 _NOW: LiteralString = "SELECT pg_current_snapshot()::text AS position"
-# A snapshot that begins before the last batch that was deleted may have missed it; one from the future is from before
-# a restore into another server.
+# Snapshots of one server follow each other, and the end of a later one is later: that of a position from before what
+# was deleted is not. One from the future is from before a restore into another server.
 _READABLE: LiteralString = """
-    SELECT pg_snapshot_xmin(%(since)s::pg_snapshot) > f.xid
+    SELECT pg_snapshot_xmax(%(since)s::pg_snapshot) > pg_snapshot_xmax(f.forgotten)
        AND pg_snapshot_xmax(%(since)s::pg_snapshot) <= pg_snapshot_xmax(pg_current_snapshot())
        AND (SELECT coalesce(sum(b.readings), 0) FROM live_batch b
             WHERE b.project_id = ANY (%(projects)s) AND b.xid >= pg_snapshot_xmin(%(since)s::pg_snapshot)
@@ -52,15 +50,16 @@ _SINCE: LiteralString = """
     ORDER BY b.xid, b.id
 """
 _FORGET: LiteralString = """
-    WITH gone AS (
-        DELETE FROM live_batch b
-        WHERE b.stored_at < now() - make_interval(mins => %(minutes)s)
+    WITH old AS (
+        SELECT next_one FROM live_floor WHERE taken_at <= now() - make_interval(mins => %(minutes)s) FOR UPDATE),
+    moved AS (
+        UPDATE live_floor SET forgotten = old.next_one, next_one = pg_current_snapshot(), taken_at = now() FROM old),
+    gone AS (
+        DELETE FROM live_batch b USING old
+        WHERE b.xid < pg_snapshot_xmax(old.next_one) AND pg_visible_in_snapshot(b.xid, old.next_one)
           AND NOT EXISTS (SELECT FROM webhook_reading_position p
                           WHERE p.project_id = b.project_id AND NOT pg_visible_in_snapshot(b.xid, p.seen))
-        RETURNING b.xid),
-    raised AS (
-        UPDATE live_floor f SET xid = newest.xid
-        FROM (SELECT max(xid) AS xid FROM gone) AS newest WHERE newest.xid > f.xid)
+        RETURNING b.id)
     SELECT count(*) AS gone FROM gone
 """
 
@@ -141,9 +140,9 @@ async def news(conn: Conn, projects: Sequence[int], since: str, until: str | Non
     return News(str(rows[0]["position"]), found)
 
 
-async def forget(conn: Conn) -> int:
+async def forget(conn: Conn, kept_min: int = KEPT_MIN) -> int:
     """Deletes batches that are old and told to webhooks; returns how many."""
-    row = await (await conn.execute(_FORGET, {"minutes": KEPT_MIN})).fetchone()
+    row = await (await conn.execute(_FORGET, {"minutes": kept_min})).fetchone()
     return 0 if row is None else int(row["gone"])
 
 

@@ -18,12 +18,15 @@ CREATE INDEX live_batch_by_xid ON live_batch (xid);
 CALL gm.guard('live_batch');
 REVOKE INSERT, UPDATE, DELETE ON live_batch FROM gatemeter_web;
 
--- Whose snapshot is older than this has missed batches that are deleted by now.
+-- Batches visible in `forgotten` are deleted: who read last before it may have missed some. `next_one`, taken at `taken_at`,
+-- takes its place when it is old enough.
 CREATE TABLE live_floor (
-    only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
-    xid      xid8 NOT NULL
+    only_one  boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+    forgotten pg_snapshot NOT NULL,
+    next_one  pg_snapshot NOT NULL,
+    taken_at  timestamptz NOT NULL DEFAULT now()
 );
-INSERT INTO live_floor (xid) VALUES (pg_current_xact_id());
+INSERT INTO live_floor (forgotten, next_one) VALUES (pg_current_snapshot(), pg_current_snapshot());
 GRANT SELECT ON live_floor TO gatemeter_web, gatemeter_worker;
 GRANT UPDATE ON live_floor TO gatemeter_worker;
 
