@@ -48,7 +48,10 @@ def run_worker() -> None:
     """
     from cloud.worker import serve
 
-    asyncio.run(serve(_settings()))
+    try:
+        asyncio.run(serve(_settings()))
+    except KeysError as error:
+        fail(str(error))
 
 
 def _settings() -> CloudSettings:

@@ -4,7 +4,7 @@ from cloud.devices.inbox import UnclaimedPlace
 from cloud.devices.service import CLAIM_READINGS
 from cloud.estate import service as estate
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
-from cloud.metering import derivation, maintenance, service, validation_jobs
+from cloud.metering import derivation, live_jobs, maintenance, service, validation_jobs
 from cloud.metering.service import DERIVE_USAGE
 
 CLAIM_ALL = "metering.claim-all"
@@ -69,6 +69,7 @@ HANDLERS: dict[str, Handler] = {
     CLAIM_ALL: claim_all,
     **validation_jobs.HANDLERS,
     **maintenance.HANDLERS,
+    **live_jobs.HANDLERS,
 }
 
 SCHEDULE: tuple[Scheduled, ...] = (
@@ -76,4 +77,5 @@ SCHEDULE: tuple[Scheduled, ...] = (
     Scheduled(CLAIM_ALL, "*/10 * * * *"),
     *validation_jobs.SCHEDULE,
     *maintenance.SCHEDULE,
+    *live_jobs.SCHEDULE,
 )

@@ -2,26 +2,21 @@
 
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 
 import orjson
 import psycopg
 from fastapi import APIRouter, Header, Query, Request
 from psycopg_pool import PoolTimeout
-from pydantic import model_validator
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Send
 from starlette.types import Scope as ConnectionScope
 
 from cloud.identity.guards import Scope, again, allow
 from cloud.kit.errors import Forbidden, NotFound, Unauthenticated
-from cloud.kit.inputs import Id, Input
 from cloud.metering.live import Event, LiveHub, Stream, Watched
-from cloud.metering.live_batches import Points
+from cloud.metering.live_models import LiveQuery, shown_points
 from cloud.metering.live_watching import Place, watched
-from cloud.metering.models import QuantityOut
-from gateway.contract.quantities import BY_NUMBER
 
 router = APIRouter()
 
@@ -33,25 +28,6 @@ _EXAMPLE: Final = (
     'data: [{"meter_id": 1, "channel": "energy_import_total", "taken_at": "2026-01-01T00:00:00Z", '
     '"value": {"quantity": "1234.567", "unit": "kWh"}, "quality": 0}]\n\n'
 )
-
-
-class LiveQuery(Input):
-    """One of project, building, unit or meter."""
-
-    project_id: Id | None = None
-    building_id: Id | None = None
-    unit_id: Id | None = None
-    meter_id: Id | None = None
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if sum(one is not None for one in (self.project_id, self.building_id, self.unit_id, self.meter_id)) != 1:
-            raise ValueError("expected exactly one of project_id, building_id, unit_id, meter_id")
-        return self
-
-    def place(self) -> Place:
-        """The same as the services know it."""
-        return Place(self.project_id, self.building_id, self.unit_id, self.meter_id)
 
 
 class EventStream(Response):
@@ -134,23 +110,7 @@ def _encoded(event: Event) -> bytes:
         return head + _named(name, {"reason": event.lost})
     if event.points is None:
         return head + _named("position", {})
-    return head + _named("readings", [_reading(*row) for row in _rows(event.points)])
-
-
-def _rows(points: Points) -> list[tuple[int, int, int, int, int]]:
-    columns = (points.meters, points.channels, points.taken_ms, points.values, points.qualities)
-    return list(zip(*(column.tolist() for column in columns), strict=True))
-
-
-def _reading(meter_id: int, channel: int, taken_ms: int, value: int, quality: int) -> dict[str, object]:
-    quantity = BY_NUMBER[channel]
-    return {
-        "meter_id": meter_id,
-        "channel": quantity.code,
-        "taken_at": datetime.fromtimestamp(taken_ms / 1000, UTC),
-        "value": QuantityOut.of(value, quantity).model_dump(),
-        "quality": quality,
-    }
+    return head + _named("readings", shown_points(event.points))
 
 
 def _end(why: str) -> bytes:

@@ -6,7 +6,7 @@ the readings say nothing here: they come late and in any order.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final, LiteralString
 
@@ -20,6 +20,8 @@ KEPT_MIN: Final = 15
 """A batch can be read for so long at least, and not much longer than twice that."""
 MOST_BEHIND: Final = 100_000
 """Readings that are read at once; who is further behind has to begin anew."""
+
+_BATCHES_AT_ONCE: Final = 20
 
 _POINT = np.dtype([("meter", ">i8"), ("channel", ">i2"), ("taken_ms", ">i8"), ("value", ">i8"), ("quality", ">i8")])
 _POSITION = re.compile(r"\d{1,19}:\d{1,19}:(\d{1,19}(,\d{1,19})*)?")
@@ -132,12 +134,26 @@ async def is_readable(conn: Conn, projects: Sequence[int], since: str) -> bool:
     return row is not None and bool(row["readable"])
 
 
+async def each(
+    conn: Conn, projects: Sequence[int], since: str, until: str | None = None
+) -> AsyncIterator[tuple[str, Points | None]]:
+    """The position of now with each batch since another one, some at a time; at least once, then with None."""
+    query = {"since": since, "until": until, "projects": list(projects)}
+    async with conn.cursor("live_batches") as cursor:
+        cursor.itersize = _BATCHES_AT_ONCE
+        await cursor.execute(_SINCE, query, binary=True)
+        async for row in cursor:
+            points = None if row["points"] is None else _points(row["project_id"], bytes(row["points"]))
+            yield str(row["position"]), points
+
+
 async def news(conn: Conn, projects: Sequence[int], since: str, until: str | None = None) -> News:
     """What was stored in these projects since a position, at most up to `until`, in the order of the transactions."""
-    query = {"since": since, "until": until, "projects": list(projects)}
-    rows = await (await conn.execute(_SINCE, query, binary=True)).fetchall()
-    found = [_points(row["project_id"], bytes(row["points"])) for row in rows if row["points"] is not None]
-    return News(str(rows[0]["position"]), found)
+    position, found = since, []
+    async for position, points in each(conn, projects, since, until):
+        if points is not None:
+            found.append(points)
+    return News(position, found)
 
 
 async def forget(conn: Conn, kept_min: int = KEPT_MIN) -> int:

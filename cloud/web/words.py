@@ -245,6 +245,7 @@ JOBS: Final[Mapping[str, str]] = {
     "metering.derive-usage": _("Deriving usage"),
     "metering.maintain": _("Upkeep of the readings"),
     "metering.settle": _("Judging changed usage"),
+    "metering.tell-stored": _("Telling webhooks of new readings"),
     "metering.validate-days": _("Asking for the judgement of yesterday"),
     "metering.validate-period": _("Judging a month"),
     "metering.validate-standing": _("Judging yesterday"),
