@@ -149,11 +149,12 @@ async def each(
 
 async def news(conn: Conn, projects: Sequence[int], since: str, until: str | None = None) -> News:
     """What was stored in these projects since a position, at most up to `until`, in the order of the transactions."""
-    position, found = since, []
-    async for position, points in each(conn, projects, since, until):
+    reached, found = since, []
+    async for now, points in each(conn, projects, since, until):
+        reached = now
         if points is not None:
             found.append(points)
-    return News(position, found)
+    return News(reached, found)
 
 
 async def forget(conn: Conn, kept_min: int = KEPT_MIN) -> int:

@@ -42,15 +42,16 @@ async def tell_project(conn: Conn, project_id: int) -> int:
     if row is None:
         await conn.execute(_MOVE, {"project_id": project_id, "position": await live_batches.position(conn)})
         return 0
-    position, told, waiting = row["position"], 0, list[dict[str, object]]()
-    async for position, points in live_batches.each(conn, [project_id], row["position"]):
+    reached, told, waiting = row["position"], 0, list[dict[str, object]]()
+    async for now, points in live_batches.each(conn, [project_id], row["position"]):
+        reached = now
         waiting += [] if points is None else shown_points(points)
         while len(waiting) >= MOST_IN_EVENT:
             told += await _tell(conn, project_id, waiting[:MOST_IN_EVENT])
             del waiting[:MOST_IN_EVENT]
     if waiting:
         told += await _tell(conn, project_id, waiting)
-    await conn.execute(_MOVE, {"project_id": project_id, "position": position})
+    await conn.execute(_MOVE, {"project_id": project_id, "position": reached})
     return told
 
 

@@ -61,6 +61,15 @@ REASONS: Final[Mapping[str, str]] = {
     "leak": _("Water flows in every hour: a leak?"),
     "master-balance": _("Master meter and sub-meters disagree"),
     # What a person asked for and did not get.
+    "bad-url": _("The address is not one that webhooks may use"),
+    "no-delivery": _("There is no such delivery"),
+    "no-webhook": _("There is no such webhook"),
+    "still-waiting": _("It has not ended yet: it is tried again by itself"),
+    "stopping": _("This process is about to end: connect again"),
+    "too-many-streams": _("Too many live connections: close another one first"),
+    "too-many-webhooks": _("The project has as many webhooks as it may"),
+    "unknown-kind": _("There is no such kind of event"),
+    "webhook-stopped": _("The webhook is stopped: start it first"),
     "already-decided": _("It was decided meanwhile: look at it first"),
     "already-exists": _("Such an entry exists already"),
     "amount-changed": _("The amount due has changed meanwhile: load the page again"),
@@ -251,6 +260,7 @@ JOBS: Final[Mapping[str, str]] = {
     "metering.validate-standing": _("Judging yesterday"),
     "metering.refresh-roll-ups": _("Adding up usage"),
     "parking.let-out-waiting": _("Letting out a paid vehicle"),
+    "webhooks.forget": _("Removing old deliveries"),
 }
 
 EXCEPTION_STATES: Final[Mapping[str, str]] = {
@@ -326,9 +336,33 @@ TABLES: Final[Mapping[str, str]] = {
     "unit": _("Unit"),
     "validation_threshold": _("Bounds of the validation"),
     "vehicle": _("Vehicle"),
+    "webhook": _("Webhook"),
+}
+
+WEBHOOK_KINDS: Final[Mapping[str, str]] = {
+    "reading.stored": _("Readings were stored"),
+    "usage.changed": _("Usage changed"),
+    "exception.opened": _("A finding was opened"),
+    "exception.decided": _("A finding was decided"),
+    "webhook.test": _("Test"),
+}
+"""What webhooks are told."""
+
+DELIVERY_STATES: Final[Mapping[str, str]] = {
+    "waiting": _("waiting"),
+    "delivered": _("delivered"),
+    "dead": _("given up"),
+}
+
+WEBHOOK_STOPS: Final[Mapping[str, str]] = {
+    "person": _("stopped"),
+    "failing": _("stopped: nothing came through for days"),
+    "gone": _("stopped: the receiver wants no more"),
 }
 
 FIELDS: Final[Mapping[str, str]] = {
+    "kinds": _("Events"),
+    "url": _("Address"),
     "decision": _("Decision"),
     "ids": _("Findings"),
     "settings": _("Bounds"),
@@ -394,6 +428,9 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "table": TABLES,
     "field": FIELDS,
     "meter-warning": METER_WARNINGS,
+    "webhook-kind": WEBHOOK_KINDS,
+    "delivery-state": DELIVERY_STATES,
+    "webhook-stop": WEBHOOK_STOPS,
 }
 
 

@@ -20,7 +20,7 @@ from cloud.webhooks import delivery_repository as repository
 from cloud.webhooks import signing
 from cloud.webhooks.addresses import GuardedBackend
 from cloud.webhooks.records import Due
-from cloud.webhooks.service import SECRET
+from cloud.webhooks.service import SEALED_IN
 from gateway.contract import __version__
 
 _log = structlog.get_logger(__name__)
@@ -116,7 +116,7 @@ class Deliverer:
 
     async def _deliver(self, pool: httpcore.AsyncConnectionPool, due: Due) -> None:
         try:
-            known = [self._sealer.open(one, SECRET) for one in (due.secret, due.old_secret) if one is not None]
+            known = [self._sealer.open(one, SEALED_IN) for one in (due.secret, due.old_secret) if one is not None]
         except SealError as error:
             outcome = Outcome(None, str(error))
         else:

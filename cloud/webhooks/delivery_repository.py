@@ -16,7 +16,8 @@ _CLAIM: LiteralString = """
             ORDER BY d.next_try_at, d.id LIMIT %(of_webhook)s FOR UPDATE SKIP LOCKED) AS one
         WHERE w.active AND NOT w.id = ANY (%(busy)s) LIMIT %(limit)s),
     taken AS (
-        UPDATE webhook_delivery d SET attempts = d.attempts + 1, next_try_at = now() + make_interval(secs => %(lease_s)s)
+        UPDATE webhook_delivery d
+        SET attempts = d.attempts + 1, next_try_at = now() + make_interval(secs => %(lease_s)s)
         FROM due WHERE d.id = due.id
         RETURNING d.id, d.webhook_id, d.event_id, d.project_id, d.attempts)
     SELECT t.id, t.webhook_id, t.event_id, t.project_id, e.kind, e.payload, e.created_at AS happened_at, t.attempts,

@@ -13,7 +13,7 @@ from cloud.webhooks import repository, signing
 from cloud.webhooks.addresses import check_url
 from cloud.webhooks.records import KINDS, TEST_KIND, Delivery, DeliveryFilter, Webhook
 
-SECRET: Final = "webhook.secret"
+SEALED_IN: Final = "webhook.secret"
 """Column that sealed secrets are bound to."""
 MOST_OF_PROJECT: Final = 50
 OLD_SECRET_H: Final = 24
@@ -76,7 +76,7 @@ async def create_webhook(
             "name": name,
             "url": url,
             "kinds": _checked(kinds),
-            "secret": sealer.seal(secret, SECRET),
+            "secret": sealer.seal(secret, SEALED_IN),
             "created_by": created_by,
         },
     )
@@ -113,7 +113,7 @@ async def rotate_secret(conn: Conn, sealer: Sealer, webhook_id: int) -> str:
     """A new secret; the old one signs too for a day. Raises NotFound."""
     await get_webhook(conn, webhook_id)
     secret = signing.new_secret()
-    await repository.rotate(conn, webhook_id, sealer.seal(secret, SECRET), OLD_SECRET_H)
+    await repository.rotate(conn, webhook_id, sealer.seal(secret, SEALED_IN), OLD_SECRET_H)
     return secret
 
 

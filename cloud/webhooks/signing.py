@@ -36,8 +36,8 @@ def headers(message_id: str, timestamp_s: int, body: bytes, known: list[str]) ->
 
 
 def delay_s(attempts: int, lot: int) -> int | None:
-    """Seconds until the next try after so many; None: there is none. `lot` (0 to 999) spreads it by a fifth each way."""
+    """Seconds until the next try after so many; None: there is none. `lot`, 0 to 999, spreads it by a fifth."""
     if attempts >= TRIES:
         return None
-    whole = min(_FIRST_DELAY_S * 3 ** (attempts - 1), _LONGEST_DELAY_S)
+    whole: int = min(_FIRST_DELAY_S * 3 ** (attempts - 1), _LONGEST_DELAY_S)
     return whole * (800 + lot * 400 // 999) // 1000
