@@ -63,7 +63,8 @@ def test_an_address_of_the_internet_is_public(address: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "http://example.com/", "ftp://example.com/", "https://", "https://user:word@example.com/", "https://exa mple.com",
+        "http://example.com/", "ftp://example.com/", "https://", "https://user:word@example.com/",
+        "https://exa mple.com",
         "https://example.com/#part", "https://example.com:99999/", "https://127.0.0.1/", "https://[::1]/",
         "https://169.254.169.254/latest", "https://example.com/" + "a" * 2000, "https://ex\n.com/", "https://[bad/",
     ],
