@@ -24,6 +24,7 @@ function livePanel(panel) {
         cell.textContent = text;
         return cell;
       });
+      cells[0].className = "text-break";
       cells[1].className = "number";
       rows.set(channel, { cells, takenAt: "" });
       panel.querySelector("[data-live-empty]").hidden = true;
