@@ -11,7 +11,7 @@ CREATE TABLE live_batch (
     readings   int NOT NULL,
     points     bytea NOT NULL
 );
-COMMENT ON COLUMN live_batch.points IS 'Rows of 34 bytes, big-endian: meter id (8), channel (2), taken at in ms since 1970 (8), value (8), quality (8).';
+COMMENT ON COLUMN live_batch.points IS 'Columns of meter ids, channels, times in ms since 1970, values and qualities, as cloud/metering/live_batches.py packs them.';
 -- Compressing it would cost ingest more than the bytes are worth: it is gone after a quarter of an hour.
 ALTER TABLE live_batch ALTER COLUMN points SET STORAGE EXTERNAL;
 CREATE INDEX live_batch_by_xid ON live_batch (xid);

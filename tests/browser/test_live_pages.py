@@ -1,12 +1,13 @@
 """Live values on the page of a meter, and webhooks from the making to the test, in a real browser."""
 
-import struct
 import time
 
+import numpy as np
 import psycopg
 import pytest
 from playwright.sync_api import Browser
 
+from cloud.metering import live_batches
 from tests.browser.conftest import Site, visiting
 from tests.browser.estate import STAFF
 
@@ -18,7 +19,8 @@ _SIZES = pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)],
 def _store(site: Site, value: int) -> None:
     """What ingest writes beside a reading."""
     meter = site.estate.meters[0]
-    point = struct.pack(">qhqqq", meter.id, 1, time.time_ns() // 1_000_000, value, 0)
+    columns = (meter.id, 1, time.time_ns() // 1_000_000, value, 0)
+    point = live_batches.pack([np.array([one], np.int64) for one in columns])
     with psycopg.connect(site.owner_dsn) as conn:
         conn.execute(
             "INSERT INTO live_batch (project_id, readings, points) VALUES (%s, 1, %s)", (meter.project_id, point)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import httpx
+import numpy as np
 import psycopg
 import pytest
 from fastapi import FastAPI
@@ -163,7 +164,7 @@ async def test_a_transaction_that_commits_later_than_its_successor_is_not_skippe
     site: Site, worker_db: Database, owner_dsn: str
 ) -> None:
     add = "INSERT INTO live_batch (project_id, readings, points) VALUES (%s, 1, %s)"
-    point = bytes(7) + b"\x01" + bytes(26)
+    point = live_batches.pack([np.array([one], np.int64) for one in (1, 1, 0, 0, 0)])
     async with await psycopg.AsyncConnection.connect(owner_dsn) as slow:
         await slow.execute(add, (site.project_id, point))
         async with await psycopg.AsyncConnection.connect(owner_dsn) as quick:
