@@ -89,7 +89,7 @@ class EventStream(Response):
 
 @router.get(
     "/live/readings",
-    response_class=EventStream,
+    response_class=StreamingResponse,
     responses={200: {"description": "Events.", "content": {MEDIA_TYPE: {"example": _EXAMPLE}}}},
 )
 async def live_readings(
