@@ -23,6 +23,7 @@ from cloud.kit.pages import check_csrf
 from cloud.kit.requests import RequestFrame
 from cloud.kit.security import Keys, Sealer
 from cloud.metering.imports import MAX_UPLOAD_BYTES
+from cloud.metering.live import LiveHub
 from cloud.openapi import describe
 from cloud.settings import CloudSettings
 from cloud.web.shell import STATIC, environment
@@ -97,7 +98,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     pool, wait_s = settings.database_pool, _WAIT_FOR_CONNECTION_S
     async with Database(settings.dsn(), "gatemeter_web", max_size=pool, timeout_s=wait_s) as db:
         app.state.db = db
-        yield
+        app.state.live = LiveHub(db)
+        try:
+            yield
+        finally:
+            await app.state.live.close()
 
 
 def _include_features(app: FastAPI) -> None:

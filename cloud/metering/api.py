@@ -16,6 +16,7 @@ from cloud.metering import (
     comparison_api,
     exception_api,
     import_api,
+    live_api,
     manual_api,
     placed_readings_api,
     selection_api,
@@ -47,6 +48,7 @@ router.include_router(exception_api.router)
 router.include_router(manual_api.router)
 router.include_router(import_api.router)
 router.include_router(unusable_api.router)
+router.include_router(live_api.router)
 
 ReadingMeters = Annotated[Scope, allow("meters.read")]
 WritingMeters = Annotated[Scope, allow("meters.write")]

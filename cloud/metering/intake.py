@@ -12,6 +12,7 @@ from cloud.devices.inbox import UnclaimedPlace
 from cloud.devices.records import Binding, InboxFilter
 from cloud.kit.db import Conn
 from cloud.kit.periods import in_ms
+from cloud.metering import live_batches
 from cloud.metering.records import StoreResult
 from cloud.metering.storing import Ints, Rows, store_rows
 from cloud.metering.subjects_repository import load_thresholds
@@ -202,6 +203,8 @@ async def _store(
     )
     outcome = await store_rows(conn, rows, expect_new=expect_new)
     result.stored = int(np.count_nonzero(outcome.stored))
+    if result.stored:
+        await live_batches.add(conn, rows.at(outcome.stored))
     result.revised = outcome.new_revisions
     result.repeated = len(placed) - result.stored - result.revised
 

@@ -4,7 +4,7 @@ from cloud.devices.records import InboxFilter
 from cloud.devices.service import CLAIM_READINGS
 from cloud.estate import service as estate
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
-from cloud.metering import derivation, maintenance, threshold_changes, validation_jobs
+from cloud.metering import derivation, live_jobs, maintenance, threshold_changes, validation_jobs
 from cloud.metering.claiming import claim_project
 from cloud.metering.import_run import run_import
 from cloud.metering.imports import IMPORT_READINGS
@@ -73,6 +73,7 @@ HANDLERS: dict[str, Handler] = {
     **threshold_changes.HANDLERS,
     **validation_jobs.HANDLERS,
     **maintenance.HANDLERS,
+    **live_jobs.HANDLERS,
 }
 
 SCHEDULE: tuple[Scheduled, ...] = (
@@ -80,4 +81,5 @@ SCHEDULE: tuple[Scheduled, ...] = (
     Scheduled(CLAIM_ALL, "*/10 * * * *"),
     *validation_jobs.SCHEDULE,
     *maintenance.SCHEDULE,
+    *live_jobs.SCHEDULE,
 )

@@ -72,6 +72,15 @@ REASONS: Final[Mapping[str, str]] = {
     "no-decision": _("There is no such decision"),
     "no-device-named": _("The clock of one device is corrected, of one gateway"),
     "nothing-waits": _("Nothing of that kind waits any more"),
+    "bad-url": _("The address is not one that webhooks may use"),
+    "no-delivery": _("There is no such delivery"),
+    "no-webhook": _("There is no such webhook"),
+    "still-waiting": _("It has not ended yet: it is tried again by itself"),
+    "stopping": _("This process is about to end: connect again"),
+    "too-many-streams": _("Too many live connections: close another one first"),
+    "too-many-webhooks": _("The project has as many webhooks as it may"),
+    "unknown-kind": _("There is no such kind of event"),
+    "webhook-stopped": _("The webhook is stopped: start it first"),
     "already-decided": _("It was decided meanwhile: look at it first"),
     "already-exists": _("Such an entry exists already"),
     "amount-changed": _("The amount due has changed meanwhile: load the page again"),
@@ -311,11 +320,13 @@ JOBS: Final[Mapping[str, str]] = {
     "metering.import-readings": _("Importing readings"),
     "metering.maintain": _("Upkeep of the readings"),
     "metering.settle": _("Judging changed usage"),
+    "metering.tell-stored": _("Telling webhooks of new readings"),
     "metering.validate-days": _("Asking for the judgement of yesterday"),
     "metering.validate-period": _("Judging a month"),
     "metering.validate-standing": _("Judging yesterday"),
     "metering.refresh-roll-ups": _("Adding up usage"),
     "parking.let-out-waiting": _("Letting out a paid vehicle"),
+    "webhooks.forget": _("Removing old deliveries"),
 }
 
 EXCEPTION_STATES: Final[Mapping[str, str]] = {
@@ -411,10 +422,34 @@ TABLES: Final[Mapping[str, str]] = {
     "unit": _("Unit"),
     "validation_threshold": _("Bounds of the validation"),
     "vehicle": _("Vehicle"),
+    "webhook": _("Webhook"),
+}
+
+WEBHOOK_KINDS: Final[Mapping[str, str]] = {
+    "reading.stored": _("Readings were stored"),
+    "usage.changed": _("Usage changed"),
+    "exception.opened": _("A finding was opened"),
+    "exception.decided": _("A finding was decided"),
+    "webhook.test": _("Test"),
+}
+"""What webhooks are told."""
+
+DELIVERY_STATES: Final[Mapping[str, str]] = {
+    "waiting": _("waiting"),
+    "delivered": _("delivered"),
+    "dead": _("given up"),
+}
+
+WEBHOOK_STOPS: Final[Mapping[str, str]] = {
+    "person": _("stopped"),
+    "failing": _("stopped: nothing came through for days"),
+    "gone": _("stopped: the receiver wants no more"),
 }
 
 FIELDS: Final[Mapping[str, str]] = {
     "channel": _("Channel"),
+    "kinds": _("Events"),
+    "url": _("Address"),
     "decision": _("Decision"),
     "photo": _("Photo"),
     "taken_at": _("Read at"),
@@ -521,6 +556,9 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "import-state": IMPORT_STATES,
     "import-outcome": IMPORT_OUTCOMES,
     "import-kind": IMPORT_KINDS,
+    "webhook-kind": WEBHOOK_KINDS,
+    "delivery-state": DELIVERY_STATES,
+    "webhook-stop": WEBHOOK_STOPS,
 }
 
 
