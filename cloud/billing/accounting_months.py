@@ -18,7 +18,10 @@ _MONTH: LiteralString = """
 _LIST: LiteralString = _MONTH + "WHERE project_id = %s AND id < %s ORDER BY id DESC LIMIT %s"
 _ONE: LiteralString = _MONTH + "WHERE id = %s"
 _CLOSED: LiteralString = _MONTH + "WHERE project_id = %s AND reopened_at IS NULL ORDER BY month DESC LIMIT 1"
-_CLOSING_OF: LiteralString = _MONTH + "WHERE project_id = %s AND month = %s AND reopened_at IS NULL"
+# Months before the first closing were closed by it.
+_CLOSING_OF: LiteralString = (
+    _MONTH + "WHERE project_id = %s AND month >= %s AND reopened_at IS NULL ORDER BY month LIMIT 1"
+)
 _OPEN_FROM: LiteralString = """
     SELECT project_id, (max(month) + interval '1 month')::date AS day FROM accounting_month
     WHERE project_id = ANY (%s) AND reopened_at IS NULL GROUP BY project_id

@@ -59,6 +59,8 @@ _INSERT_POSTINGS: LiteralString = """
 _BALANCE: LiteralString = """
     SELECT coalesce(sum(amount), 0) AS balance FROM posting WHERE account_id = %s AND ledger_account = %s
 """
+
+
 async def book(conn: Conn, journals: Sequence[Journal]) -> None:
     """Writes journals and their postings; nothing is booked twice for the same source (psycopg UniqueViolation).
 

@@ -151,7 +151,5 @@ async def list_proofs(conn: Conn, page: PageRequest, project_id: int) -> Page[Pr
 
 def _proof(row: dict[str, Any]) -> Proof:
     kept: Sequence[dict[str, Any]] = row.pop("found")
-    found = tuple(
-        Discrepancy(one["what"], one["id"], Decimal(one["expected"]), Decimal(one["found"])) for one in kept
-    )
+    found = tuple(Discrepancy(one["what"], one["id"], Decimal(one["expected"]), Decimal(one["found"])) for one in kept)
     return Proof(found=found, **row)

@@ -192,10 +192,10 @@ CREATE TABLE voucher_export (
     FOREIGN KEY (project_id, closing_id) REFERENCES accounting_month (project_id, id),
     FOREIGN KEY (project_id, same_as) REFERENCES voucher_export (project_id, id)
 );
-COMMENT ON COLUMN voucher_export.closing_id IS 'The closing of the month under which it was made; NULL: the month was open.';
+COMMENT ON COLUMN voucher_export.closing_id IS 'The closing that held for the month when it was made; NULL: the month was open.';
 COMMENT ON COLUMN voucher_export.total IS 'Debit of all vouchers, which is also their credit.';
 COMMENT ON COLUMN voucher_export.content IS 'The file, compressed by zlib; NULL: that of `same_as`.';
-CREATE UNIQUE INDEX voucher_export_of_closing ON voucher_export (closing_id, layout, file_type, grouping)
+CREATE UNIQUE INDEX voucher_export_of_closing ON voucher_export (closing_id, month, layout, file_type, grouping)
     WHERE closing_id IS NOT NULL AND same_as IS NULL;
 CREATE INDEX voucher_export_of_project ON voucher_export (project_id, id DESC);
 CALL gm.write_once('voucher_export');
