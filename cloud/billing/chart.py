@@ -1,4 +1,4 @@
-"""Our ledger accounts and the numbers and names that accounting software knows them by (Chinese standards by default)."""
+"""Our ledger accounts, and the numbers and names that accounting software knows them by."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class ExternalAccount:
     name: str
 
 
-# Numbers and names of the Ministry of Finance's list (企业会计准则应用指南, 附录 会计科目和主要账务处理). The longest beginning wins.
+# Numbers and names of the list of accounts in 企业会计准则应用指南 (annex). The longest beginning wins.
 DEFAULTS: Final[Mapping[str, ExternalAccount]] = {
     "receivable": ExternalAccount("1122", "应收账款"),
     "cash": ExternalAccount("1002", "银行存款"),

@@ -65,8 +65,8 @@ async def book(conn: Conn, journals: Sequence[Journal]) -> None:
     """Writes journals and their postings; nothing is booked twice for the same source (psycopg UniqueViolation).
 
     Postings of 0 are left out, and so are journals without postings. What happened in a closed month is booked on the
-    first open day and keeps its own day beside. Raises InvalidInput for an amount finer than its currency; what does not
-    balance the database refuses when the transaction commits (psycopg IntegrityConstraintViolation).
+    first open day and keeps its own day beside. Raises InvalidInput for an amount finer than its currency; what does
+    not balance the database refuses when the transaction commits (psycopg IntegrityConstraintViolation).
     """
     for journal in journals:
         _check_decimals(journal)

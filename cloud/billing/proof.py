@@ -42,7 +42,8 @@ _PROOF: LiteralString = """
     SELECT 'bill-journal', b.id, b.total, coalesce(p.amount, 0)
     FROM bill b LEFT JOIN (
         SELECT j.source_id, sum(p.amount) AS amount FROM journal j JOIN posting p ON p.journal_id = j.id
-        WHERE j.project_id = %(project_id)s AND j.kind = 'bill' AND j.source = 'bill' AND p.ledger_account = 'receivable'
+        WHERE j.project_id = %(project_id)s AND j.kind = 'bill' AND j.source = 'bill'
+          AND p.ledger_account = 'receivable'
         GROUP BY j.source_id) p ON p.source_id = b.id
     WHERE b.project_id = %(project_id)s AND b.state <> 'draft' AND b.total <> coalesce(p.amount, 0)
     UNION ALL
@@ -56,7 +57,8 @@ _PROOF: LiteralString = """
       ON booked.account_id = open.account_id
     WHERE coalesce(open.amount, 0) <> coalesce(booked.amount, 0)
     UNION ALL
-    SELECT 'prepaid', coalesce(held.account_id, booked.account_id), coalesce(held.amount, 0), -coalesce(booked.amount, 0)
+    SELECT 'prepaid', coalesce(held.account_id, booked.account_id), coalesce(held.amount, 0),
+           -coalesce(booked.amount, 0)
     FROM (SELECT p.account_id, sum(p.amount - coalesce((SELECT sum(a.principal + a.late_fee) FROM payment_allocation a
                                                         WHERE a.payment_id = p.id), 0)) AS amount
           FROM payment p
@@ -94,8 +96,8 @@ _LIST: LiteralString = """
 class Discrepancy:
     """Two sums that should be equal and are not.
 
-    `what`: journal (sums to zero), empty-journal, ledger (all together), bill (its lines), bill-journal (what was booked
-    of it), receivable and prepaid (of an account), series (bills that have a number of it, against numbers given).
+    `what`: journal (sums to zero), empty-journal, ledger (all together), bill (its lines), bill-journal (what was
+    booked of it), receivable and prepaid (of an account), series (bills numbered in it, against numbers given).
     """
 
     what: str

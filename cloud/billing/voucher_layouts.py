@@ -214,11 +214,12 @@ def _rows(context: Context, vouchers: Sequence[Voucher]) -> Iterator[Row]:
 
 def u8_text(context: Context, vouchers: Sequence[Voucher]) -> bytes:
     """The text file of U8's 总账工具: its head line, then a line for each line of a voucher, in GB 18030."""
-    lines = ["填制凭证,V800"]
-    for cells in table_rows("u8", context, vouchers):
-        # The tool knows no quotes: a comma inside a text would shift the columns.
-        lines.append(",".join(re.sub(r"[,\r\n\"]", " ", _shown(cell)) for cell in cells))
-    return "".join(f"{line}\r\n" for line in lines).encode("gb18030")
+    # The tool knows no quotes: a comma inside a text would shift the columns.
+    lines = (
+        ",".join(re.sub(r"[,\r\n\"]", " ", _shown(cell)) for cell in cells)
+        for cells in table_rows("u8", context, vouchers)
+    )
+    return "".join(f"{line}\r\n" for line in ("填制凭证,V800", *lines)).encode("gb18030")
 
 
 def _shown(cell: Cell) -> str:
