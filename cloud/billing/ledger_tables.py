@@ -49,7 +49,7 @@ def trial_table(
 def statement_table(name: str, form: TableType, entries: list[Entry], currency: str, zone: ZoneInfo) -> Response:
     """A row for each posting, with the balance after it."""
     texts = ("booked_on", "occurred_on", "kind", "document", "ledger_account")
-    rows = [
+    rows: list[Row] = [
         (
             one.booked_on.isoformat(),
             one.occurred_on.isoformat(),
