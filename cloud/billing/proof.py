@@ -57,17 +57,17 @@ _PROOF: LiteralString = """
       ON booked.account_id = open.account_id
     WHERE coalesce(open.amount, 0) <> coalesce(booked.amount, 0)
     UNION ALL
-    SELECT 'prepaid', coalesce(held.account_id, booked.account_id), coalesce(held.amount, 0),
-           -coalesce(booked.amount, 0)
-    FROM (SELECT p.account_id, sum(p.amount - coalesce((SELECT sum(a.principal + a.late_fee) FROM payment_allocation a
-                                                        WHERE a.payment_id = p.id), 0)) AS amount
-          FROM payment p
-          WHERE p.project_id = %(project_id)s AND p.purpose IN ('bill', 'balance') AND p.state = 'settled'
-            AND p.account_id IS NOT NULL
-          GROUP BY p.account_id) AS held
-    FULL JOIN (SELECT * FROM booked WHERE ledger_account = 'liability:prepaid') AS booked
-      ON booked.account_id = held.account_id
-    WHERE coalesce(held.amount, 0) <> -coalesce(booked.amount, 0)
+    SELECT 'payment', p.id, p.amount - coalesce(a.amount, 0), coalesce(k.amount, 0)
+    FROM payment p
+    LEFT JOIN (SELECT payment_id, sum(principal + late_fee) AS amount FROM payment_allocation
+               WHERE project_id = %(project_id)s GROUP BY payment_id) a ON a.payment_id = p.id
+    LEFT JOIN (SELECT j.source_id, -sum(o.amount) AS amount FROM journal j JOIN posting o ON o.journal_id = j.id
+               WHERE j.project_id = %(project_id)s AND j.source = 'payment' AND o.ledger_account = 'liability:prepaid'
+               GROUP BY j.source_id) k ON k.source_id = p.id
+    WHERE p.project_id = %(project_id)s AND p.purpose IN ('bill', 'balance') AND p.state = 'settled'
+      AND p.amount - coalesce(a.amount, 0) <> coalesce(k.amount, 0)
+    UNION ALL
+    SELECT 'prepaid', account_id, 0, -amount FROM booked WHERE ledger_account = 'liability:prepaid' AND amount > 0
     UNION ALL
     SELECT 'series', s.id, s.next - 1, (SELECT count(*) FROM bill b WHERE b.project_id = s.project_id
                                         AND b.number ~ ('^' || substr(s.series, 6) || '-\\d{6,}$'))
@@ -97,7 +97,9 @@ class Discrepancy:
     """Two sums that should be equal and are not.
 
     `what`: journal (sums to zero), empty-journal, ledger (all together), bill (its lines), bill-journal (what was
-    booked of it), receivable and prepaid (of an account), series (bills numbered in it, against numbers given).
+    booked of it), receivable (of an account, against its open bills), payment (what it left over after bills, against what
+    was booked as paid in advance), prepaid (of an account: never less than nothing), series (bills numbered in it, against
+    numbers given).
     """
 
     what: str

@@ -60,10 +60,9 @@ SUMMARIES: Mapping[str, str] = {
     "bill": "应收费用",
     "payment": "收款",
     "parking": "停车收费",
-    "late_fee": "违约金",
-    "deposit": "押金",
-    "balance": "预存款",
-    "adjustment": "账单调整",
+    "deposit": "收押金",
+    "set-off": "预存款或押金抵扣",
+    "refund": "退款",
 }
 """What a voucher says of a kind of journal; other kinds are said by their code."""
 

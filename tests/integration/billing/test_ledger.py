@@ -1,5 +1,6 @@
 """The ledger in the database: what it refuses, closed months, proofs, balances."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -26,7 +27,7 @@ JANUARY, FEBRUARY, MARCH = (date(2026, month, 1) for month in (1, 2, 3))
 TOTAL = Decimal("319.16")
 _JOURNAL: LiteralString = """
     INSERT INTO journal (project_id, kind, booked_on, source, source_id, currency)
-    VALUES (%s, 'test', '2026-02-01', 'test', %s, %s) RETURNING id
+    VALUES (%s, 'test', %s, 'test', 9, %s) RETURNING id
 """
 _POSTING: LiteralString = "INSERT INTO posting (project_id, journal_id, ledger_account, amount) VALUES (%s, %s, %s, %s)"
 
@@ -48,10 +49,17 @@ async def _execute(db: Database, *statements: LiteralString) -> None:
             await conn.execute(statement)
 
 
-async def _write(db: Database, project_id: int, amounts: Sequence[str], currency: str, *after: LiteralString) -> None:
+async def _write(
+    db: Database,
+    project_id: int,
+    amounts: Sequence[str],
+    currency: str,
+    *after: LiteralString,
+    day: date = date(2026, 2, 1),
+) -> None:
     """A journal and its postings, past `book`."""
     async with db.transaction(SYSTEM) as conn:
-        row = await (await conn.execute(_JOURNAL, (project_id, 1, currency))).fetchone()
+        row = await (await conn.execute(_JOURNAL, (project_id, day, currency))).fetchone()
         assert row is not None
         for amount in amounts:
             async with conn.transaction():  # a savepoint is no other transaction
@@ -169,22 +177,27 @@ async def test_months_are_closed_in_order_and_opened_from_the_end(site: Site) ->
 
 
 async def test_a_ledger_that_disagrees_is_not_closed_and_the_proof_is_kept(site: Site, owner_db: Database) -> None:
+    first, second = (flat.account_id for flat in site.flats)
     async with owner_db.transaction(SYSTEM) as conn:
-        await conn.execute("ALTER TABLE journal DISABLE TRIGGER allowed")
         await conn.execute("UPDATE number_series SET next = next + 1")
-    account_id = site.flats[0].account_id
+        await conn.execute(
+            """INSERT INTO payment (project_id, account_id, purpose, method, amount, currency, paid_on)
+               VALUES (%s, %s, 'balance', 'cash', 7, 'CNY', '2026-02-03')""",
+            (site.project.id, first),
+        )
     async with site.db.transaction(SYSTEM) as conn:
-        wrong = (Posting("receivable", Decimal(1), account_id), Posting("liability:prepaid", Decimal(-1), account_id))
-        await billing.book(conn, [Journal(site.project.id, "test", FEBRUARY, "test", 1, "CNY", wrong)])
-    with pytest.raises(Conflict, match="3 sums disagree"):
+        sides = (Posting("receivable", Decimal(-5), first), Posting("liability:prepaid", Decimal(5), second))
+        await billing.book(conn, [Journal(site.project.id, "test", FEBRUARY, "test", 1, "CNY", sides)])
+    with pytest.raises(Conflict, match="4 sums disagree"):
         await _close(site, FEBRUARY)
     with pytest.raises(jobs.LedgerDoesNotBalance):
         await jobs.prove_ledger(JobContext(1, None, {}, site.db))
     async with site.db.transaction(SYSTEM) as conn:
         (kept,) = (await proof.list_proofs(conn, PageRequest(10), site.project.id)).items
-    assert (kept.discrepancies, kept.journals, kept.bills, kept.accounts) == (3, 3, 2, 2)
+    assert (kept.discrepancies, kept.journals, kept.bills, kept.accounts) == (4, 3, 2, 2)
     assert {(one.what, one.expected, one.found) for one in kept.found} == {
-        ("receivable", TOTAL, TOTAL + 1), ("prepaid", Decimal(0), Decimal(1)), ("series", Decimal(3), Decimal(2)),
+        ("receivable", TOTAL, TOTAL - 5), ("payment", Decimal(7), Decimal(0)), ("prepaid", Decimal(0), Decimal(-5)),
+        ("series", Decimal(3), Decimal(2)),
     }  # fmt: skip
 
 
@@ -240,3 +253,20 @@ async def test_trial_balance_statement_and_ages(site: Site) -> None:
         then = await balances.receivables_total(conn, project_id, date(2026, 2, 25))
         assert then.total == then.to_30 == TOTAL * 2 - Decimal("119.16")
         assert (await balances.receivables_total(conn, project_id, date(2026, 1, 31))).total == 0
+
+
+async def test_who_books_and_who_closes_wait_for_each_other(site: Site) -> None:
+    """A month never closes over a booking that is not committed yet, nor is anything booked into it meanwhile."""
+    async with site.db.transaction(SYSTEM) as conn:
+        await billing.book(conn, [_journal(site, 1, FEBRUARY, "1", "-1")])
+        closing = asyncio.create_task(_close(site, FEBRUARY))
+        while not await site.rows("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+            assert not closing.done()
+    await closing
+    async with site.db.transaction(SYSTEM) as conn:
+        await accounting_months.close_month(conn, site.project.id, MARCH, now=datetime(2026, 6, 1, tzinfo=UTC))
+        booking = asyncio.create_task(_write(site.db, site.project.id, ["1", "-1"], "CNY", day=MARCH))
+        while not await site.rows("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+            assert not booking.done()
+    with pytest.raises(psycopg.IntegrityError, match="closed up to 2026-03"):
+        await booking
