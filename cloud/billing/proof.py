@@ -97,9 +97,9 @@ class Discrepancy:
     """Two sums that should be equal and are not.
 
     `what`: journal (sums to zero), empty-journal, ledger (all together), bill (its lines), bill-journal (what was
-    booked of it), receivable (of an account, against its open bills), payment (what it left over after bills, against what
-    was booked as paid in advance), prepaid (of an account: never less than nothing), series (bills numbered in it, against
-    numbers given).
+    booked of it), receivable (of an account, against its open bills), payment (what it left over after bills, against
+    what was booked as paid in advance), prepaid (of an account: never less than nothing), series (bills numbered in
+    it, against numbers given).
     """
 
     what: str

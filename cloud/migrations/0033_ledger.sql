@@ -170,6 +170,14 @@ CREATE INDEX ledger_proof_of_project ON ledger_proof (project_id, id DESC);
 CALL gm.write_once('ledger_proof');
 CALL gm.guard('ledger_proof');
 
+-- For `gatemeter doctor`, which asks in nobody's name: of the last proof of each project.
+CREATE FUNCTION gm.ledger_proved(OUT projects bigint, OUT wrong bigint, OUT oldest_s double precision)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS
+$$
+    SELECT count(*), count(*) FILTER (WHERE discrepancies > 0), coalesce(extract(epoch FROM now() - min(proved_at)), 0)
+    FROM (SELECT DISTINCT ON (project_id) discrepancies, proved_at FROM ledger_proof ORDER BY project_id, id DESC) AS last
+$$;
+
 -- Every file of vouchers that was made, with its bytes: a closed month is always the same file.
 CREATE TABLE voucher_export (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
