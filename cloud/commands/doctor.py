@@ -128,7 +128,7 @@ def _ledger(conn: psycopg.Connection[Any]) -> Finding:
     if wrong:
         return Finding("ledger", "late", f"does not balance in {wrong} of {projects} projects: see its proofs")
     if oldest_s > _PROOF_LATE_S:
-        return Finding("ledger", "late", f"last proved {_long(oldest_s)} ago: is a worker running?")
+        return Finding("ledger", "late", f"last proved {_long(int(oldest_s))} ago: is a worker running?")
     return Finding("ledger", "fine", f"proved in {projects} projects")
 
 
