@@ -90,38 +90,37 @@ $$;
 CREATE TRIGGER allowed AFTER INSERT ON journal REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION gm.journal_allowed();
 
+-- A journal's postings come in the transaction of the journal, and every statement that writes some is balanced by
+-- itself: one look at each statement, instead of one at each posting, and nothing that could be put off.
 CREATE FUNCTION gm.posting_allowed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS
 $$
 DECLARE
     wrong record;
 BEGIN
-    SELECT n.journal_id, n.amount, j.currency, j.made_in IS DISTINCT FROM pg_current_xact_id() AS late INTO wrong
-    FROM new_rows n JOIN journal j ON j.id = n.journal_id
-    WHERE j.made_in IS DISTINCT FROM pg_current_xact_id()
-       OR n.amount <> round(n.amount, gm.minor_digits(j.currency)) LIMIT 1;
-    IF FOUND AND wrong.late THEN
+    SELECT n.journal_id, j.currency, n.amount, j.made_in IS DISTINCT FROM pg_current_xact_id() AS late, n.digits
+    INTO wrong
+    FROM (SELECT journal_id, sum(amount) AS amount, max(scale(trim_scale(amount))) AS digits
+          FROM new_rows GROUP BY journal_id) AS n
+    JOIN journal j ON j.id = n.journal_id
+    WHERE j.made_in IS DISTINCT FROM pg_current_xact_id() OR n.amount <> 0
+       OR n.digits > gm.minor_digits(j.currency) LIMIT 1;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    ELSIF wrong.late THEN
         RAISE EXCEPTION 'journal % is booked: correct it by another journal', wrong.journal_id
             USING ERRCODE = 'integrity_constraint_violation';
-    ELSIF FOUND THEN
-        RAISE EXCEPTION '% has more decimals than % has', wrong.amount, wrong.currency
-            USING ERRCODE = 'integrity_constraint_violation';
+    ELSIF wrong.amount <> 0 THEN
+        RAISE EXCEPTION 'journal % does not balance', wrong.journal_id USING ERRCODE = 'integrity_constraint_violation';
     END IF;
-    RETURN NULL;
+    RAISE EXCEPTION 'an amount of journal % has more decimals than % has', wrong.journal_id, wrong.currency
+        USING ERRCODE = 'integrity_constraint_violation';
 END
 $$;
 CREATE TRIGGER allowed AFTER INSERT ON posting REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION gm.posting_allowed();
+DROP TRIGGER balances ON posting;
+DROP FUNCTION gm.journal_balances();
 
-CREATE OR REPLACE FUNCTION gm.journal_balances() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS
-$$
-BEGIN
-    IF (SELECT sum(amount) FROM posting WHERE journal_id = NEW.journal_id) IS DISTINCT FROM 0 THEN
-        RAISE EXCEPTION 'journal % does not balance', NEW.journal_id USING ERRCODE = 'integrity_constraint_violation';
-    END IF;
-    RETURN NULL;
-END
-$$;
 CREATE FUNCTION gm.journal_has_postings() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS
 $$
@@ -140,7 +139,7 @@ ALTER TABLE journal
     ENABLE ALWAYS TRIGGER allowed, ENABLE ALWAYS TRIGGER has_postings;
 ALTER TABLE posting
     ENABLE ALWAYS TRIGGER write_once, ENABLE ALWAYS TRIGGER never_emptied,
-    ENABLE ALWAYS TRIGGER allowed, ENABLE ALWAYS TRIGGER balances;
+    ENABLE ALWAYS TRIGGER allowed;
 
 -- The number and name that an account of ours has in the accounting software of the project, where they are not the usual.
 CREATE TABLE ledger_account (
