@@ -1,7 +1,8 @@
 """REST: trial balance, statements, receivables by age, chart of accounts, closed months, proofs, voucher files."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
@@ -26,6 +27,7 @@ from cloud.billing.ledger_models import (
     TrialBalanceOut,
     first_day,
 )
+from cloud.billing.voucher_files import FILE_MEDIA_TYPES
 from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
 from cloud.kit.errors import NotFound
@@ -34,6 +36,11 @@ from cloud.kit.inputs import Id, Listed, PageQuery
 from cloud.kit.periods import local_day
 
 router = APIRouter()
+
+_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+_FILE: Final[Mapping[int | str, dict[str, Any]]] = {
+    200: {"description": "The file.", "content": dict.fromkeys(sorted(set(FILE_MEDIA_TYPES.values())), _BINARY)}
+}
 
 Reader = Annotated[Scope, allow("ledger.read")]
 Writer = Annotated[Scope, allow("ledger.write")]
@@ -168,7 +175,7 @@ async def export_vouchers(scope: Writer, project_id: Id, body: ExportIn, once: O
     return await once.answer(scope.conn, ExportOut, make)
 
 
-@router.get("/voucher-exports/{export_id}/file", response_class=Response)
+@router.get("/voucher-exports/{export_id}/file", response_class=Response, responses=dict(_FILE))
 async def export_file(scope: Reader, export_id: Id) -> Response:
     """The file itself."""
     return await file_answer(scope, export_id)
