@@ -222,13 +222,13 @@ async def test_trial_balance_statement_and_ages(site: Site) -> None:
         rows = {one.ledger_account: one for one in found.accounts}
         receivable = rows["receivable"]
         assert (receivable.opening, receivable.debit, receivable.credit, receivable.closing) == (
-            TOTAL * 2 - Decimal("119.16"), 0, 200, TOTAL,
+            TOTAL * 2 - Decimal("119.16"), Decimal(0), Decimal(200), TOTAL,
         )  # fmt: skip
         assert rows["liability:prepaid"].closing == -100
         assert rows["cash:wechat"].debit == 300
         assert rows["revenue:electricity"].credit == 0
         total = found.total
-        assert (total.opening, total.closing, total.debit - total.credit) == (0, 0, 0)
+        assert total.opening == total.closing == total.debit - total.credit == 0
 
         first = await balances.statement(conn, PageRequest(2), account_id)
         second = await balances.statement(conn, page_request(2, first.next_cursor, key_length=2), account_id)
@@ -238,7 +238,7 @@ async def test_trial_balance_statement_and_ages(site: Site) -> None:
         owed = await balances.statement(
             conn, PageRequest(9), account_id, ledger_account="receivable", start=MARCH, end=date(2026, 4, 1)
         )
-        assert [(entry.amount, entry.balance) for entry in owed.items] == [(-200, 0)]
+        assert [(entry.amount, entry.balance) for entry in owed.items] == [(Decimal(-200), Decimal(0))]
         with pytest.raises(InvalidInput):
             await balances.statement(conn, PageRequest(2, ("x", 1)), account_id)
 

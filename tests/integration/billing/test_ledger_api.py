@@ -22,7 +22,7 @@ from tests.integration.app import Auth, People, once
 from tests.integration.billing.site import JANUARY_USAGE, Site, make_site
 
 JANUARY = date(2026, 1, 1)
-MONTH = {"month": "2026-02"}
+MONTH: dict[str, Any] = {"month": "2026-02"}
 
 
 async def _site(db: Database) -> Site:
@@ -81,7 +81,7 @@ async def test_trial_balance_statement_and_receivables(
     app_client: httpx.AsyncClient, people: People, site: Site
 ) -> None:
     ask = Client(app_client, await people.staff("viewer"), site.project.id)
-    found = await ask.get("trial-balance", **{"from": "2026-02-01", "to": "2026-03-01"})
+    found = await ask.get("trial-balance", 200, **{"from": "2026-02-01", "to": "2026-03-01"})
     rows = {one["ledger_account"]: one for one in found["items"]}
     assert (rows["cash:cash"]["number"], rows["cash:cash"]["closing"]["amount"]) == ("1001", "400.00")
     assert rows["receivable"]["closing"] == {"amount": "319.16", "currency": "CNY"}
@@ -204,7 +204,7 @@ async def test_the_pages(app_client: httpx.AsyncClient, people: People, site: Si
         token = (await page("/ledger/vouchers")).split('name="csrf_token" value="')[1].split('"')[0]
         answer = await app_client.post(path, data={**form, "csrf_token": token})
         assert answer.status_code == status, answer.text
-        return answer.headers.get("Location", "")
+        return str(answer.headers.get("Location", ""))
 
     html = await page("/ledger?from=2026-02-01&until=2026-02-28")
     assert "应收账款" in html

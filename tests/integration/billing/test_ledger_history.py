@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 from beancount import loader
+from beancount.core.data import Transaction
 
 from cloud.billing import accounting_months, balances, voucher_exports
 from cloud.billing import service as billing
@@ -58,7 +59,7 @@ async def _agrees(site: Site) -> None:
     bills = await site.bills()
     async with site.db.transaction(SYSTEM) as conn:
         whole = await balances.trial_balance(conn, site.project.id, Period(SINCE, date(2027, 1, 1)))
-        assert (whole.total.opening, whole.total.closing) == (0, 0)
+        assert whole.total.opening == whole.total.closing == 0
         assert whole.total.debit == whole.total.credit
         aged = await every(
             lambda page: balances.receivables_by_age(conn, page, site.project.id, date(2026, 12, 31)),
@@ -96,11 +97,13 @@ async def _exported(site: Site, grouping: Grouping) -> Sums:
         assert (again.sha256, same) == (made.sha256, content)
         entries, errors, _ = loader.load_string(content.decode())
         assert errors == []
-        transactions = [entry for entry in entries if type(entry).__name__ == "Transaction"]
+        transactions = [entry for entry in entries if isinstance(entry, Transaction)]
         assert len(transactions) == made.vouchers
         for entry in transactions:
             assert entry.date.replace(day=1) == month
             for posting in entry.postings:
+                assert posting.units is not None
+                assert posting.units.number is not None
                 sums[posting.account.split(":")[1]] += posting.units.number
     return sums
 
