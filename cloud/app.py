@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
@@ -31,6 +31,11 @@ Sign in with `POST /api/v1/tokens` and send the token as `Authorization: Bearer 
 Requests that create something take an `Idempotency-Key`. Amounts and quantities are decimal strings. Errors are
 problem documents (RFC 9457); `code` is stable.
 """
+_COMPRESSED = (
+    "application/vnd.apache.parquet",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+)
+"""Files that are not made smaller by doing it twice."""
 _WAIT_FOR_CONNECTION_S = 5.0
 """How long a request waits while all connections are busy, before it is told so."""
 
@@ -70,7 +75,9 @@ def create_app(settings: CloudSettings, keys: Keys | None = None) -> FastAPI:
     app.include_router(_service_routes())
     _include_features(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.add_middleware(GZipMiddleware, minimum_size=1024)
+    app.add_middleware(
+        GZipMiddleware, minimum_size=1024, exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, *_COMPRESSED)
+    )
     app.add_middleware(RequestFrame, crashed=problems.unexpected, tls=settings.secure_cookies)
     return app
 

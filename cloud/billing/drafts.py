@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from cloud.billing.basis import Basis, basis
 from cloud.billing.facts import Facts, OpenExceptions
 from cloud.billing.metered import Metered, metered
 from cloud.billing.pieces import Piece, Unbillable, pieces
@@ -27,13 +28,22 @@ Alike = tuple[int, str | None, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
+class Ready:
+    """A piece with everything it is rated by."""
+
+    piece: Piece
+    metered: Metered | None
+    basis: Basis
+
+
+@dataclass(frozen=True, slots=True)
 class RatedPiece:
     """A piece with its amount, its explained lines, and everything they follow from."""
 
     piece: Piece
     metered: Metered | None
+    basis: Basis
     persons: int
-    area: Decimal
     carry: Decimal
     lines: tuple[Line, ...]
     amount: Decimal
@@ -92,16 +102,16 @@ class _Drafting:
         return [[found[n] for found in by_agreement.values() if len(found) > n] for n in range(longest)]
 
     def _rate_round(self, one_round: Sequence[Piece]) -> None:
-        alike: dict[Alike, list[tuple[Piece, Metered | None]]] = defaultdict(list)
+        alike: dict[Alike, list[Ready]] = defaultdict(list)
         for piece in one_round:
             try:
-                self._check_fee_basis(piece)
+                goes_by = basis(piece, self._facts)
                 counted = metered(piece, self._facts) if piece.metered else None
             except Unbillable as reason:
                 self._failures.setdefault(piece.agreement.account_id, reason)
             else:
                 order = tuple(code for code, _ in counted.runs) if counted else ()
-                alike[piece.version.id, piece.season, order].append((piece, counted))
+                alike[piece.version.id, piece.season, order].append(Ready(piece, counted, goes_by))
         for group in alike.values():
             for rated in self._rate(group):
                 agreement = rated.piece.agreement
@@ -109,49 +119,44 @@ class _Drafting:
                 quantity = rated.metered.quantity if rated.metered else 0
                 self._facts.add(Charged(agreement.id, rated.piece.period, quantity, rated.exact_amount))
 
-    def _check_fee_basis(self, piece: Piece) -> None:
-        content = piece.version.content
-        if content.currency != self._project.currency:
-            raise Unbillable("other-currency", f"{piece.agreement.service}: the tariff is in {content.currency}")
-        for part in content.components:
-            if part.kind in ("demand", "capacity", "power_factor"):
-                raise Unbillable("basis-unknown", f"{piece.agreement.service}: {part.code} has no {part.kind} to go by")
-        if any(part.kind == "area" for part in content.components) and self._facts.area(piece) <= 0:
-            raise Unbillable("missing-area", f"{piece.agreement.service}: the unit has no billed area")
-
-    def _rate(self, group: Sequence[tuple[Piece, Metered | None]]) -> Iterable[RatedPiece]:
+    def _rate(self, group: Sequence[Ready]) -> Iterable[RatedPiece]:
         """All pieces of one tariff version, season and order of price periods at once."""
-        facts, content = self._facts, group[0][0].version.content
+        facts, first = self._facts, group[0].piece
+        content = first.version.content
         minor = Decimal(1).scaleb(-minor_digits(content.currency))
         carries = [
-            sum((charged.exact_amount for charged in facts.earlier(piece)), Decimal(0)) % minor for piece, _ in group
+            sum((charged.exact_amount for charged in facts.earlier(one.piece)), Decimal(0)) % minor for one in group
         ]
-        prepared = plan(content, group[0][0].season, max(map(places, carries)))
-        parts = [piece.window_parts for piece, _ in group]
-        quantity, sequence = _quantities(content, [counted for _, counted in group if counted])
+        prepared = plan(content, first.season, max(map(places, carries)))
+        parts = [one.piece.window_parts for one in group]
+        quantity, sequence = _quantities(content, [one.metered for one in group if one.metered])
         usages = Usages(
             quantity=quantity,
             sequence=sequence,
-            before=[counted.before if counted else 0 for _, counted in group],
+            before=[one.metered.before if one.metered else 0 for one in group],
             steps=[
-                prepared.household_steps(facts.household(piece)) * covered
-                for (piece, _), (covered, _) in zip(group, parts, strict=True)
+                prepared.household_steps(facts.household(one.piece)) * covered
+                for one, (covered, _) in zip(group, parts, strict=True)
             ],
             covered=[covered for covered, _ in parts],
             whole=[whole for _, whole in parts],
-            area=[int(facts.area(piece).scaleb(AREA_EXPONENT)) for piece, _ in group],
-            days=[piece.period.days for piece, _ in group],
-            months=[piece.months for piece, _ in group],
-            begun=[piece.begun_months for piece, _ in group],
+            single=[int(one.piece.agreement.single) for one in group],
+            area=[int(one.basis.area.scaleb(AREA_EXPONENT)) for one in group],
+            demand=[one.basis.demand_w for one in group],
+            capacity=[one.basis.capacity_va for one in group],
+            power_factor=[one.basis.power_factor for one in group],
+            days=[one.piece.period.days for one in group],
+            months=[one.piece.months for one in group],
+            begun=[one.piece.begun_months for one in group],
             carry=[int(carry.scaleb(prepared.places)) for carry in carries],
         )
         rated = rate_batch(prepared, usages, len(group))
-        for n, (piece, counted) in enumerate(group):
+        for n, one in enumerate(group):
             yield RatedPiece(
-                piece=piece,
-                metered=counted,
-                persons=facts.household(piece),
-                area=facts.area(piece),
+                piece=one.piece,
+                metered=one.metered,
+                basis=one.basis,
+                persons=facts.household(one.piece),
                 carry=carries[n],
                 lines=explain(rated, n),
                 amount=total(rated, n),

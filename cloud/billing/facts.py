@@ -18,6 +18,7 @@ from cloud.kit.periods import Period, day_start
 from cloud.metering import service as metering
 from cloud.metering.advances import Counter
 from cloud.metering.exceptions import open_exceptions
+from cloud.metering.loads import Loads, loads
 from cloud.metering.records import BoundaryReading, Meter, MeterException, UsageTotal
 from cloud.metering.service import UsageKey
 from cloud.metering.stretches import Stretches, usage_by_stretch
@@ -41,6 +42,7 @@ class Facts:
         self._doubtful: dict[int, list[MeterException]] = defaultdict(list)
         self._runs: dict[tuple[int, Period], list[Run]] = {}
         self._stretches: dict[tuple[int, Period, int], Stretches] = {}
+        self._loads: dict[tuple[Period, int], Loads] = {}
         self.meters: dict[int, Meter] = {}
         self.boundaries: dict[tuple[int, datetime], BoundaryReading] = {}
         self.counters: dict[int, Counter] = {}
@@ -75,6 +77,7 @@ class Facts:
             self.add(charged)
         await self._load_usage(everything, meter_ids)
         await self._load_time_of_use(everything)
+        await self._load_loads(everything)
 
     async def _load_usage(self, everything: Sequence[Piece], meter_ids: Sequence[int]) -> None:
         """Usage of the pieces and of what lies unbilled before them, and the readings that other charges cite."""
@@ -121,6 +124,17 @@ class Facts:
                 for meter_id, usage in (await usage_by_stretch(self._conn, meter_ids, channel, edges)).items():
                     self._stretches[version_id, period, meter_id] = usage
 
+    async def _load_loads(self, everything: Sequence[Piece]) -> None:
+        """Loads of the meters whose tariffs ask for them."""
+        groups: dict[Period, list[int]] = defaultdict(list)
+        for piece in everything:
+            kinds = {part.kind for part in piece.version.content.components}
+            if kinds & {"demand", "power_factor"} and piece.agreement.meter_id in self.meters:
+                groups[piece.period].append(piece.agreement.meter_id)
+        for period, meter_ids in groups.items():
+            for meter_id, found in (await loads(self._conn, meter_ids, *period.instants(self.project.zone))).items():
+                self._loads[period, meter_id] = found
+
     def add(self, charged: Charged) -> None:
         """What was charged, now or earlier: later pieces of the window build on it."""
         self._history[charged.agreement_id].append(charged)
@@ -140,6 +154,10 @@ class Facts:
     def stretches(self, piece: Piece) -> Stretches:
         """Usage of the piece by its runs."""
         return self._stretches[piece.version.id, piece.period, piece.agreement.meter_id or 0]
+
+    def loads(self, piece: Piece) -> Loads | None:
+        """Loads of the meter of the piece; None where its tariff asks for none."""
+        return self._loads.get((piece.period, piece.agreement.meter_id or 0))
 
     def used_before(self, piece: Piece) -> int:
         """Usage of the window before the piece: what was billed, and of the rest what was metered."""
@@ -181,6 +199,8 @@ class Facts:
         return self._persons[piece.period.start].get(self.unit_id(piece) or 0, 0)
 
     def area(self, piece: Piece) -> Decimal:
-        """Billed area in square metres; 0 where none is known."""
+        """Billed area in square metres: that of the agreement, else that of the unit; 0 where none is known."""
+        if piece.agreement.area is not None:
+            return piece.agreement.area
         unit = self._units.get(self.unit_id(piece) or 0)
         return unit.area if unit is not None and unit.area is not None else Decimal(0)

@@ -312,6 +312,14 @@ class AgreementIn(Input):
     unit_id: Id | None = None
     valid_from: Day
     valid_until: Day | None = None
+    capacity_va: Annotated[
+        int | None, Field(gt=0, le=10**12, description="Contracted capacity in VA.", examples=[315000])
+    ] = None
+    area: Annotated[
+        Decimal | None,
+        Field(gt=0, max_digits=12, decimal_places=2, description="m² where it is not that of the unit."),
+    ] = None
+    single: Annotated[bool, Field(description="Billed by the prices without tiers.")] = False
 
 
 class AgreementOut(BaseModel):
@@ -326,6 +334,9 @@ class AgreementOut(BaseModel):
     unit_id: int | None
     valid_from: date
     valid_until: date | None
+    capacity_va: int | None
+    area: str | None
+    single: bool
 
     @classmethod
     def of(cls, agreement: Agreement) -> "AgreementOut":
@@ -340,4 +351,7 @@ class AgreementOut(BaseModel):
             unit_id=agreement.unit_id,
             valid_from=agreement.valid_from,
             valid_until=agreement.valid_until,
+            capacity_va=agreement.capacity_va,
+            area=None if agreement.area is None else plain(agreement.area),
+            single=agreement.single,
         )

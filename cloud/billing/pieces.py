@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from cloud.billing.records import Agreement, Uncharged
-from cloud.kit.periods import Period
+from cloud.kit.periods import Period, next_month
 from cloud.tariffs import month_shares
 from cloud.tariffs.models import TariffContent
 from cloud.tariffs.service import TariffVersion
@@ -24,7 +24,8 @@ class Unbillable(Exception):
 class Piece:
     """A stretch of an agreement under one tariff version, inside one tier window and one season.
 
-    `bill` is all that is charged of the agreement at once.
+    Where loads are charged also inside one calendar month, each of which has its own highest. `bill` is all that is
+    charged of the agreement at once.
     """
 
     agreement: Agreement
@@ -85,7 +86,10 @@ def _cut(uncharged: Uncharged, versions: Sequence[TariffVersion]) -> Iterator[Pi
         rest = uncharged.period.overlap(Period(version.valid_from, version.valid_until or date.max))
         while rest is not None:
             window = version.content.tiers.window.around(rest)
-            end = _season_end(version.content, Period(rest.start, min(rest.end, window.end)))
+            last = min(rest.end, window.end)
+            if version.content.by_load:
+                last = min(last, next_month(rest.start))
+            end = _season_end(version.content, Period(rest.start, last))
             yield Piece(uncharged.agreement, Period(rest.start, end), version, uncharged.period)
             rest = Period(end, rest.end) if end < rest.end else None
 

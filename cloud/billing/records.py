@@ -21,7 +21,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What an account is charged for; valid from `valid_from` up to, not including, `valid_until`."""
+    """What an account is charged for; valid from `valid_from` up to, not including, `valid_until`.
+
+    `capacity_va`: contracted capacity; `area`: m² where it is not that of the unit; `single`: billed without tiers.
+    """
 
     id: int
     project_id: int
@@ -32,6 +35,9 @@ class Agreement:
     unit_id: int | None
     valid_from: date
     valid_until: date | None
+    capacity_va: int | None = None
+    area: Decimal | None = None
+    single: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,16 +24,19 @@ from cloud.kit.periods import Period
 
 _AGREEMENT: LiteralString = """
     SELECT id, project_id, account_id, service, tariff_id, meter_id, unit_id,
-           lower(valid) AS valid_from, upper(valid) AS valid_until
+           lower(valid) AS valid_from, upper(valid) AS valid_until, capacity_va, area, single
     FROM service_agreement
 """
 _INSERT_AGREEMENT: LiteralString = """
-    INSERT INTO service_agreement (project_id, account_id, service, tariff_id, meter_id, unit_id, valid)
-    SELECT project_id, account_id, service, tariff_id, meter_id, unit_id, daterange(valid_from, valid_until)
+    INSERT INTO service_agreement (project_id, account_id, service, tariff_id, meter_id, unit_id, valid, capacity_va,
+                                   area, single)
+    SELECT project_id, account_id, service, tariff_id, meter_id, unit_id, daterange(valid_from, valid_until),
+           capacity_va, area, single
     FROM jsonb_to_recordset(%s) AS new (project_id bigint, account_id bigint, service text, tariff_id bigint,
-                                        meter_id bigint, unit_id bigint, valid_from date, valid_until date)
+                                        meter_id bigint, unit_id bigint, valid_from date, valid_until date,
+                                        capacity_va bigint, area numeric, single boolean)
     RETURNING id, project_id, account_id, service, tariff_id, meter_id, unit_id,
-              lower(valid) AS valid_from, upper(valid) AS valid_until
+              lower(valid) AS valid_from, upper(valid) AS valid_until, capacity_va, area, single
 """
 _AGREEMENTS: LiteralString = (
     _AGREEMENT
@@ -48,7 +51,8 @@ _AGREEMENTS: LiteralString = (
 # What an agreement covers of the period, minus what is charged already: the parts that are left.
 _UNCHARGED: LiteralString = """
     SELECT a.id, a.project_id, a.account_id, a.service, a.tariff_id, a.meter_id, a.unit_id,
-           lower(a.valid) AS valid_from, upper(a.valid) AS valid_until, lower(part) AS start, upper(part) AS end
+           lower(a.valid) AS valid_from, upper(a.valid) AS valid_until, a.capacity_va, a.area, a.single,
+           lower(part) AS start, upper(part) AS end
     FROM service_agreement a
     CROSS JOIN LATERAL unnest(
         datemultirange(a.valid * daterange(%(start)s, %(end)s))

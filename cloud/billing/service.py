@@ -96,6 +96,9 @@ class NewAgreement:
     meter_id: int | None = None
     unit_id: int | None = None
     valid_until: date | None = None
+    capacity_va: int | None = None
+    area: Decimal | None = None
+    single: bool = False
 
 
 async def create_agreement(
@@ -108,9 +111,14 @@ async def create_agreement(
     unit_id: int | None,
     valid_from: date,
     valid_until: date | None = None,
+    *,
+    capacity_va: int | None = None,
+    area: Decimal | None = None,
+    single: bool = False,
 ) -> Agreement:
     """What an account is charged for from a day on. Raises like `create_agreements`."""
-    new = NewAgreement(account_id, service, tariff_id, valid_from, meter_id, unit_id, valid_until)
+    basis = (capacity_va, area, single)
+    new = NewAgreement(account_id, service, tariff_id, valid_from, meter_id, unit_id, valid_until, *basis)
     return (await create_agreements(conn, project_id, [new]))[0]
 
 

@@ -30,6 +30,24 @@ def after_time_and_id(page: PageRequest) -> tuple[datetime | None, UUID | None]:
         raise _bad() from error
 
 
+def instant_key(instant: datetime) -> int:
+    """Microseconds from 1970 to `instant` (timezone-aware): all that a column keeps of it."""
+    return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
+def after_instant_and_number(page: PageRequest) -> tuple[datetime | None, int]:
+    """A key of `instant_key` and a number, None and 0 on the first page. Raises InvalidInput."""
+    if page.after is None:
+        return None, 0
+    at, number = page.after
+    if not isinstance(at, int) or not isinstance(number, int) or not 0 <= number <= MAX_ID:
+        raise _bad()
+    try:
+        return _EPOCH + timedelta(microseconds=at), number
+    except OverflowError as error:
+        raise _bad() from error
+
+
 def after_texts(page: PageRequest, count: int) -> tuple[int, tuple[str, ...]]:
     """A key of one number and `count` texts. Raises InvalidInput."""
     if page.after is None:

@@ -180,9 +180,11 @@ def show_plain(number: Decimal) -> str:
 
 
 def show_period(period: Period) -> str:
-    """A whole calendar month by its name, anything else by its first and last day."""
+    """A whole calendar month by its name, a day by its date, anything else by its first and last day."""
     if period == month_of(period.start):
         return show_month(period.start)
+    if period.days == 1:
+        return show_date(period.start)
     return f"{show_date(period.start)} – {show_date(period.end - timedelta(days=1))}"
 
 

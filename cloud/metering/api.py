@@ -13,8 +13,10 @@ from cloud.kit.inputs import Id, Listed
 from cloud.metering import (
     apportionment_api,
     asset_api,
+    comparison_api,
     exception_api,
     manual_api,
+    placed_readings_api,
     selection_api,
     service,
     supervision_api,
@@ -37,6 +39,8 @@ router.include_router(asset_api.router)
 router.include_router(apportionment_api.router)
 router.include_router(supervision_api.router)
 router.include_router(selection_api.router)
+router.include_router(comparison_api.router)
+router.include_router(placed_readings_api.router)
 router.include_router(exception_api.router)
 router.include_router(manual_api.router)
 
@@ -86,7 +90,7 @@ async def list_readings(
 
 @router.get("/meters/{meter_id}/usage")
 async def usage(scope: ReadingUsage, meter_id: Id, query: Annotated[UsageQuery, Query()]) -> UsageOut:
-    """Usage in hours, days or months of the project's time zone; what is not known is null, never 0."""
+    """Usage in parts of hours, hours, days or months of the project's time zone; what is not known is null, never 0."""
     meter = await service.get_meter(scope.conn, meter_id)
     project = await estate.get_project(scope.conn, meter.project_id)
     number = channel_number(query.channel, meter)

@@ -1,4 +1,4 @@
-"""`gatemeter readings`: files of readings from the command line, with an answer for every row."""
+"""`gatemeter readings` and `gatemeter usage`: files of readings from the command line, in and out."""
 
 import json
 import sys
@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cloud.commands.console import OwnerDsn, fail, finish
+from cloud.metering.export_commands import export_readings, export_usage, project_named
 
 if TYPE_CHECKING:
     from cloud.metering.imports import RowAnswer
 
-app = typer.Typer(help="Readings: import files of them.", no_args_is_help=True)
+app = typer.Typer(help="Readings: import and export files of them.", no_args_is_help=True)
+usage_app = typer.Typer(help="Usage: export files of it.", no_args_is_help=True)
 
 SOME_REFUSED = 1
 
@@ -21,6 +23,15 @@ SOME_REFUSED = 1
 @app.callback()
 def readings() -> None:
     """Readings."""
+
+
+@usage_app.callback()
+def usage() -> None:
+    """Usage."""
+
+
+app.command("export")(export_readings)
+usage_app.command("export")(export_usage)
 
 
 @app.command("import")
@@ -57,16 +68,12 @@ def import_file(
 
 
 async def _import(dsn: str, code: str, content: bytes, *, dry_run: bool) -> "list[RowAnswer]":
-    from cloud.estate import service as estate
     from cloud.kit.db import SYSTEM, Database
-    from cloud.kit.errors import NotFound
     from cloud.metering.imports import import_readings
 
     async with (
         Database(dsn, "gatemeter_worker", max_size=2, timeout_s=5.0) as db,
         db.transaction(SYSTEM.named("command-line")) as conn,
     ):
-        project = next((one for one in await estate.projects(conn) if one.code == code), None)
-        if project is None:
-            raise NotFound("no-project", f"there is no project {code}", field="project")
+        project = await project_named(conn, code)
         return await import_readings(conn, project.id, content, dry_run=dry_run)

@@ -22,10 +22,8 @@ from cloud.metering.records import (
     Step,
     UsageBar,
 )
+from cloud.metering.selection import LONGEST
 from gateway.contract.quantities import BY_CODE, BY_NUMBER, Quantity
-
-_LONGEST = {"hour": 93, "day": 800, "month": 8_000}
-"""Days in one answer, by step."""
 
 Decimal4 = Annotated[Decimal, Field(gt=0, le=10**8, max_digits=12, decimal_places=4)]
 
@@ -172,11 +170,9 @@ class UsageQuery(Input):
 
     def period(self) -> Period:
         """The same as the services know it. Raises InvalidInput."""
-        days = (self.to - self.from_).days
-        if not 1 <= days <= _LONGEST[self.step]:
-            raise InvalidInput(
-                "bad-period", f"expected 1 to {_LONGEST[self.step]} days for step {self.step}", field="to"
-            )
+        longest = LONGEST[self.step]
+        if not 1 <= (self.to - self.from_).days <= longest:
+            raise InvalidInput("bad-period", f"expected 1 to {longest} days for step {self.step}", field="to")
         return Period(self.from_, self.to)
 
 

@@ -23,17 +23,24 @@ from cloud.kit.periods import local_day
 from cloud.metering import (
     apportionment_pages,
     asset_pages,
+    comparison,
     exception_pages,
     exchange_pages,
+    export_pages,
     leaks,
     manual_pages,
     service,
     submission_pages,
     supervision_pages,
     threshold_pages,
+    usage_pages,
 )
+from cloud.metering.comparison import Comparison
 from cloud.metering.records import Meter, Step, UsageBar
+from cloud.metering.selection import Selector
 from cloud.metering.spans import Span, span
+from cloud.metering.usage_pages import compared_context
+from cloud.metering.windows import WindowKind, counterparts, window
 
 router = APIRouter(include_in_schema=False)
 router.include_router(asset_pages.router)
@@ -44,8 +51,13 @@ router.include_router(exception_pages.router)
 router.include_router(threshold_pages.router)
 router.include_router(manual_pages.router)
 router.include_router(submission_pages.router)
+router.include_router(usage_pages.router)
+router.include_router(export_pages.router)
 
 _READINGS_SHOWN = 25
+_QUARTER_S = 900
+_KINDS: dict[Step, WindowKind] = {"15min": "day", "30min": "day", "hour": "day", "day": "month", "month": "year"}
+"""The window that a page shows so many steps of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +68,7 @@ class _View:
     span: Span
     bars: list[UsageBar]
     total: int
+    compared: Comparison | None
 
     def context(self, base: str) -> dict[str, Any]:
         """What `parts/consumption.html` draws; `base` is the page's address up to its own parameters."""
@@ -63,7 +76,9 @@ class _View:
             "span": self.span,
             "base": base,
             "channel": self.meter.main_channel.code,
+            "quarters": self.meter.interval_s <= _QUARTER_S,
             "total": self.total,
+            "compared": None if self.compared is None else compared_context(self.compared),
             "has_gaps": any(bar.uncertain for bar in self.bars),
             "chart_url": f"/meters/{self.meter.id}/bars?step={self.span.step}&on={self.span.anchor.isoformat()}",
         }
@@ -161,7 +176,11 @@ async def _view(conn: Conn, meter: Meter, step: Step, on: date | None, zone: Zon
     # Not the sum of the bars: a stretch without readings belongs to the total, though to no bar.
     total = await service.usage_between(conn, meter.id, meter.main_channel.number, start, end)
     bars = await service.usage_series(conn, meter.id, wanted.period, step, zone)
-    return _View(meter, wanted, bars, total.quantity)
+    days = counterparts(window(_KINDS[step], wanted.anchor), today)
+    selector = Selector(meter.project_id, meter.medium, meter_id=meter.id)
+    channel = meter.main_channel.number
+    compared = None if days is None else await comparison.compare(conn, selector, channel, days, zone)
+    return _View(meter, wanted, bars, total.quantity, compared)
 
 
 def _chart(view: _View, zone: ZoneInfo) -> Chart:
@@ -185,11 +204,11 @@ def _values(bars: Sequence[UsageBar]) -> list[int | None]:
 
 def _label(bar: UsageBar, step: Step, zone: ZoneInfo) -> str:
     local = bar.start.astimezone(zone)
-    return {"hour": f"{local:%H}", "day": f"{local.day}", "month": f"{local.month}"}[step]
+    return {"day": f"{local.day}", "month": f"{local.month}", "hour": f"{local:%H}"}.get(step, f"{local:%H:%M}")
 
 
 def _title(bar: UsageBar, step: Step, zone: ZoneInfo) -> str:
     start, end = bar.start.astimezone(zone), bar.end.astimezone(zone)
-    if step == "hour":
+    if step in ("15min", "30min", "hour"):
         return f"{start:%H:%M}–{end:%H:%M}"
     return format_date(start, "full", locale=i18n.current().locale) if step == "day" else i18n.show_month(start)

@@ -9,7 +9,7 @@ from typing import Literal
 from gateway.contract.quantities import BY_CODE, Quantity
 
 Medium = Literal["electricity", "water", "heat"]
-Step = Literal["hour", "day", "month"]
+Step = Literal["15min", "30min", "hour", "day", "month"]
 
 MAIN_CHANNEL: dict[Medium, Quantity] = {
     "electricity": BY_CODE["energy_import_total"],

@@ -1,32 +1,34 @@
 """Usage by meter, unit, building or project in any step: which meters are added, and the bars they come to."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
-from typing import Literal
+from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
 from cloud.kit.paging import Page, PageRequest, after_id, cut
 from cloud.kit.periods import Period
+from cloud.metering import rollups
 from cloud.metering import selection_sql as sql
 from cloud.metering.records import Medium, Step
+from cloud.metering.rollups import NOTHING, BarSum
 from cloud.metering.series import edges
 
-FineStep = Literal["15min", "30min", "hour", "day", "month"]
 Grouping = Literal["total", "meter", "unit", "building"]
 Quality = Literal["measured", "estimated", "gap"]
 
-LONGEST: dict[FineStep, int] = {"15min": 31, "30min": 62, "hour": 93, "day": 800, "month": 8_000}
+LONGEST: dict[Step, int] = {"15min": 31, "30min": 62, "hour": 93, "day": 800, "month": 8_000}
 """Days in one answer, by step."""
-_MOST_BARS = 50_000
-_MOST_METER_DAYS = 400_000
-"""What one answer may read: 10,000 meters for 40 days. Above it a request is refused, not answered slowly."""
-_MINUTES: dict[FineStep, int] = {"15min": 15, "30min": 30}
-_WHOLE_STEPS: dict[FineStep, Step] = {"hour": "hour", "day": "day", "month": "month"}
+_MOST_BARS: Final = 50_000
+MOST_METER_DAYS: dict[Step, int] = {
+    **dict.fromkeys(LONGEST, rollups.MOST_METER_DAYS),
+    "day": 10 * rollups.MOST_METER_DAYS,
+    "month": 100 * rollups.MOST_METER_DAYS,
+}
+"""What one answer may read of single meters, by step; more is refused, not answered slowly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,19 @@ class Selector:
     unit_id: int | None = None
     meter_id: int | None = None
 
+    @property
+    def is_project(self) -> bool:
+        """Whether nothing narrows it."""
+        return self.building_id is None and self.unit_id is None and self.meter_id is None
+
 
 @dataclass(frozen=True, slots=True)
 class Bar:
     """Usage from `start` to `end` (UTC) in the base unit; None where nothing is known.
 
     `quality` `gap`: readings are missing over an edge of the bar, or there are none; the quantity of several meters is
-    then that of the others. `complete`: rows of every meter cover the whole bar.
+    then that of the others. `complete`: rows of every meter cover the whole bar. They cover `covered_s` seconds of all
+    meters together, of which `estimated_s` have an estimated shape.
     """
 
     start: datetime
@@ -53,6 +61,8 @@ class Bar:
     quantity: int | None
     quality: Quality
     complete: bool
+    covered_s: int
+    estimated_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +87,13 @@ class _Chosen:
         return {"total": 0, "meter": self.id, "unit": self.unit_id, "building": self.building_id}[group]
 
 
-def bar_edges(period: Period, step: FineStep, zone: ZoneInfo) -> list[datetime]:
-    """As `series.edges`, also for quarters and halves of hours, counted from local midnight."""
-    if step in _WHOLE_STEPS:
-        return edges(period, _WHOLE_STEPS[step], zone)
-    start, end = period.instants(zone)
-    length = timedelta(minutes=_MINUTES[step])
-    return [start + length * n for n in range((end - start) // length)] + [end]
-
-
 async def usage_of(
     conn: Conn,
     page: PageRequest,
     selector: Selector,
     channel: int,
     period: Period,
-    step: FineStep,
+    step: Step,
     zone: ZoneInfo,
     group: Grouping,
 ) -> Page[UsageGroup]:
@@ -100,62 +101,90 @@ async def usage_of(
 
     Raises InvalidInput when more is asked for than one answer reads.
     """
+    instants = edges(period, step, zone)
+    if group == "total" and after_id(page, -1) < 0:
+        return Page([await total_of(conn, selector, channel, instants, step, zone)], None)
+    members = await members_of(conn, selector, group)
+    after = after_id(page, -1)
+    parts = sorted(part for part in members if part > after)[: page.limit + 1]
+    shown = cut(parts, page, lambda part: (part,))
+    wanted = {part: members[part] for part in shown.items}
+    return Page(await _groups(conn, wanted, channel, instants, step), shown.next_cursor)
+
+
+async def total_of(
+    conn: Conn, selector: Selector, channel: int, instants: Sequence[datetime], step: Step, zone: ZoneInfo
+) -> UsageGroup:
+    """All meters of the selection together in bars between `instants`, which are edges of `step` bars.
+
+    Of a whole project from its totals, which no number of meters makes slow. Raises InvalidInput as `usage_of`.
+    """
+    if selector.is_project and await rollups.project_is_rolled_up(conn, instants, step, zone):
+        _check_bars(1, instants)
+        found = await rollups.project_bars(conn, selector.project_id, selector.medium, channel, instants, step, zone)
+        meters = await rollups.top_meters(conn, selector.project_id, selector.medium)
+        return UsageGroup(0, meters, _bars(found, meters, instants))
+    return (await _groups(conn, await members_of(conn, selector, "total"), channel, instants, step))[0]
+
+
+async def by_meter(
+    conn: Conn, selector: Selector, channel: int, instants: Sequence[datetime], step: Step
+) -> list[UsageGroup]:
+    """As `total_of`, every meter of the selection by itself, by id."""
+    return await _groups(conn, await members_of(conn, selector, "meter"), channel, instants, step)
+
+
+async def members_of(conn: Conn, selector: Selector, group: Grouping) -> dict[int, list[int]]:
+    """Ids of the meters to add, by group."""
     rows = await (await conn.execute(sql.CHOSEN, {
         "project_id": selector.project_id, "medium": selector.medium, "building_id": selector.building_id,
         "unit_id": selector.unit_id, "meter_id": selector.meter_id,
     })).fetchall()  # fmt: skip
-    members = _members([_Chosen(**row) for row in rows], group)
-    after = after_id(page, -1)
-    parts = sorted(part for part in members if part > after)[: page.limit + 1]
-    shown = cut(parts, page, lambda part: (part,))
-    instants = bar_edges(period, step, zone)
-    _check_size(sum(len(members[part]) for part in shown.items), len(shown.items), period.days, len(instants) - 1)
-    found = await _bars(conn, {part: members[part] for part in shown.items}, channel, instants)
-    groups = [UsageGroup(part, len(members[part]), found[part]) for part in shown.items]
-    return Page(groups, shown.next_cursor)
-
-
-def _members(chosen: Sequence[_Chosen], group: Grouping) -> dict[int, list[int]]:
-    """Ids of the meters to add, by group."""
     members: dict[int, list[int]] = {0: []} if group == "total" else {}
-    for meter in chosen:
+    for meter in (_Chosen(**row) for row in rows):
         part = meter.part(group)
         if part is not None and (group == "meter" or not meter.below):
             members.setdefault(part, []).append(meter.id)
     return members
 
 
-def _check_size(meters: int, groups: int, days: int, bars: int) -> None:
-    if groups * bars > _MOST_BARS:
-        raise InvalidInput("too-many-bars", f"expected at most {_MOST_BARS} bars: use a lower limit", field="limit")
-    if meters * days > _MOST_METER_DAYS:
-        raise InvalidInput("too-much-usage", f"expected at most {_MOST_METER_DAYS} days of meters", field="to")
+async def _groups(
+    conn: Conn, members: Mapping[int, Sequence[int]], channel: int, instants: Sequence[datetime], step: Step
+) -> list[UsageGroup]:
+    _check_bars(len(members), instants)
+    days = (instants[-1] - instants[0]).days
+    most = MOST_METER_DAYS[step]
+    if sum(map(len, members.values())) * days > most:
+        raise InvalidInput("too-much-usage", f"expected at most {most} days of meters", field="to")
+    found = await bars_of(conn, members, channel, instants, step)
+    return [UsageGroup(part, len(meters), found[part]) for part, meters in members.items()]
 
 
-async def _bars(
-    conn: Conn, members: dict[int, list[int]], channel: int, instants: list[datetime]
+async def codes_like(conn: Conn, project_id: int, start: str, limit: int) -> list[str]:
+    """Codes of meters that begin so, in order, whatever the case of their letters."""
+    query = {"project_id": project_id, "start": start, "limit": limit}
+    return [row["code"] for row in await (await conn.execute(sql.CODES_LIKE, query)).fetchall()]
+
+
+async def bars_of(
+    conn: Conn, members: Mapping[int, Sequence[int]], channel: int, instants: Sequence[datetime], step: Step
 ) -> dict[int, list[Bar]]:
-    query = {
-        "meters": [meter for meters in members.values() for meter in meters],
-        "groups": [part for part, meters in members.items() for _ in meters],
-        "channel": channel, "edges": instants, "start": instants[0], "end": instants[-1], "bars": len(instants) - 1,
-    }  # fmt: skip
-    found: dict[int, dict[int, dict[str, object]]] = defaultdict(dict)
-    for row in await (await conn.execute(sql.BARS, query)).fetchall():
-        found[row["part"]][row["bar"]] = row
-    return {
-        part: [
-            _bar(start, end, found[part].get(nth), len(meters)) for nth, (start, end) in enumerate(pairwise(instants))
-        ]
-        for part, meters in members.items()
-    }
+    """By group, a bar between each two of `instants`; bars of a part of the instants are those of all of them."""
+    found = await rollups.member_bars(conn, members, channel, instants, step)
+    return {part: _bars(found[part], len(meters), instants) for part, meters in members.items()}
 
 
-def _bar(start: datetime, end: datetime, row: dict[str, object] | None, meters: int) -> Bar:
-    if row is None:
-        return Bar(start, end, None, "gap", complete=False)
-    quantity = row["quantity"]
-    assert quantity is None or isinstance(quantity, int)
-    quality: Quality = "gap" if row["gap"] else "estimated" if row["estimated"] else "measured"
-    complete = not row["gap"] and row["covered_s"] == meters * int((end - start).total_seconds())
-    return Bar(start, end, quantity, quality, complete)
+def _check_bars(groups: int, instants: Sequence[datetime]) -> None:
+    if groups * (len(instants) - 1) > _MOST_BARS:
+        raise InvalidInput("too-many-bars", f"expected at most {_MOST_BARS} bars: use a lower limit", field="limit")
+
+
+def _bars(found: Mapping[int, BarSum], meters: int, instants: Sequence[datetime]) -> list[Bar]:
+    return [_bar(start, end, found.get(nth, NOTHING), meters) for nth, (start, end) in enumerate(pairwise(instants))]
+
+
+def _bar(start: datetime, end: datetime, found: BarSum, meters: int) -> Bar:
+    missing = found.broken or found == NOTHING
+    quality: Quality = "gap" if missing else "estimated" if found.estimated_s else "measured"
+    complete = not missing and found.covered_s == meters * int((end - start).total_seconds())
+    return Bar(start, end, found.quantity, quality, complete, found.covered_s, found.estimated_s)

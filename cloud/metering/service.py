@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from cloud.devices.inbox import UnclaimedPlace
@@ -11,7 +12,7 @@ from cloud.kit.errors import NotFound
 from cloud.kit.jobs import enqueue
 from cloud.kit.paging import Page, PageRequest
 from cloud.kit.periods import Period
-from cloud.metering import advances, intake, repository, series
+from cloud.metering import advances, intake, repository, rollups, series
 from cloud.metering.advances import Counter
 from cloud.metering.intake import Batch
 from cloud.metering.ratings import check_bounds
@@ -29,6 +30,7 @@ from cloud.metering.records import (
     UsageBar,
     UsageTotal,
 )
+from cloud.metering.rollups import NOTHING
 from cloud.metering.usage import TOLERANCE_S
 from gateway.contract.quantities import BY_NUMBER, Quantity
 
@@ -138,16 +140,20 @@ async def boundary_readings(
 async def usage_series(
     conn: Conn, meter_id: int, period: Period, step: Step, zone: ZoneInfo, channel: int | None = None
 ) -> list[UsageBar]:
-    """Bars of the meter's usage over local days, hours or months of `zone`; the main channel unless another is named.
+    """Bars of the meter's usage in steps of `zone`, its project's; the main channel unless another is named.
 
     A stretch too long to be shaped, over an edge of a bar, makes the bars it touches unknown, not 0; a longer bar that
     holds the whole stretch is known. So is one of estimated rows, and says so. Raises NotFound.
     """
     if channel is None:
         channel = (await get_meter(conn, meter_id)).main_channel.number
-    edges = series.edges(period, step, zone)
-    rows = await repository.usage(conn, meter_id, channel, edges[0], edges[-1])
-    return series.bars(edges, rows)
+    instants = series.edges(period, step, zone)
+    found = (await rollups.member_bars(conn, {meter_id: [meter_id]}, channel, instants, step))[meter_id]
+    bars = (found.get(nth, NOTHING) for nth in range(len(instants) - 1))
+    return [
+        UsageBar(start, end, bar.quantity, bar.broken, bar.estimated_s > 0)
+        for (start, end), bar in zip(pairwise(instants), bars, strict=True)
+    ]
 
 
 async def usage_between(conn: Conn, meter_id: int, channel: int, start: datetime, end: datetime) -> UsageTotal:

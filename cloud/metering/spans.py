@@ -1,4 +1,4 @@
-"""What a consumption page shows at once: the hours of a day, the days of a month, the months of a year. Pure."""
+"""What a consumption page shows at once: hours of a day or their parts, days of a month, months of a year. Pure."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -21,7 +21,7 @@ class Span:
 def span(step: Step, on: date, today: date) -> Span:
     """The span of `step` bars around the local day `on`, which is not later than `today`."""
     anchor = min(on, today)
-    if step == "hour":
+    if step in ("15min", "30min", "hour"):
         period = Period(anchor, anchor + timedelta(days=1))
         previous, following = anchor - timedelta(days=1), period.end
     elif step == "day":

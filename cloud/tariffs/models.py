@@ -91,6 +91,11 @@ class TariffContent(Strict):
         """Codes of the seasons; the single None without seasons."""
         return tuple(season.code for season in self.seasons) or (None,)
 
+    @property
+    def by_load(self) -> bool:
+        """Whether the highest load of each calendar month is charged."""
+        return any(part.kind == "demand" for part in self.components)
+
     def season_on(self, day: date) -> str | None:
         """The season of a local day; None without seasons."""
         return season_on(self.seasons, day)

@@ -10,7 +10,9 @@ REASONS: Final[Mapping[str, str]] = {
     # Accounts that a bill run could not bill.
     "bills-overlap": _("Neighbouring bills of this meter cover these days already"),
     "incomplete-usage": _("Usage of the meter is not complete in this period"),
-    "basis-unknown": _("The tariff charges by a load, capacity or power factor that is not known"),
+    "missing-capacity": _("The agreement names no contracted capacity"),
+    "missing-load": _("Loads need intervals of an hour or less"),
+    "missing-reactive": _("No reactive energy was counted"),
     "intervals-too-long": _("The intervals of the meter do not fit the hours of the tariff"),
     "left-out": _("Left out by hand"),
     "open-exceptions": _("Findings about the readings are open"),
@@ -409,6 +411,21 @@ METER_WARNINGS: Final[Mapping[str, str]] = {
     "has-sub-meters": _("Sub-meters are still below this meter"),
 }
 
+CHANNELS: Final[Mapping[str, str]] = {
+    "energy_import_total": _("Energy drawn"),
+    "energy_import_sharp": _("Energy drawn, sharp peak"),
+    "energy_import_peak": _("Energy drawn, peak"),
+    "energy_import_flat": _("Energy drawn, mid-peak"),
+    "energy_import_valley": _("Energy drawn, valley"),
+    "energy_import_deep_valley": _("Energy drawn, deep valley"),
+    "energy_export_total": _("Energy fed back"),
+    "reactive_energy_import_total": _("Reactive energy"),
+    "volume_total": _("Water, forward"),
+    "volume_reverse_total": _("Water, backward"),
+    "heat_total": _("Heat"),
+    "cooling_total": _("Cooling"),
+}
+
 _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "reason": REASONS,
     "command-state": COMMAND_STATES,
@@ -423,6 +440,7 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "table": TABLES,
     "field": FIELDS,
     "meter-warning": METER_WARNINGS,
+    "channel": CHANNELS,
 }
 
 

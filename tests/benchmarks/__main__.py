@@ -7,7 +7,7 @@ from typing import Final
 from tests.benchmarks.measure import Bound, Measure, show
 
 _ALL: Final = (
-    "polling", "bus", "delivered", "dead", "footprint", "outbox", "ingest", "intake", "usage", "rating",
+    "polling", "bus", "delivered", "dead", "footprint", "outbox", "ingest", "intake", "usage", "api", "rating",
 )  # fmt: skip
 
 

@@ -1,12 +1,7 @@
 """The web process on a real port over a small estate, and a browser that reports every complaint it has."""
 
 import asyncio
-import os
 import secrets
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import psycopg
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
@@ -25,6 +19,7 @@ from cloud.kit.security import Keys
 from cloud.web.bundle import bundle
 from cloud.web.shell import WEB
 from tests.browser.estate import PASSWORD, Estate, make_estate
+from tests.web_process import web_process
 
 _CHROMIUM = "/usr/bin/chromium"
 _ARGUMENTS = [
@@ -38,7 +33,6 @@ _ARGUMENTS = [
     "--disable-sync",
 ]
 _SCREENSHOTS = Path(__file__).parents[2] / ".screenshots"
-_START_S = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,47 +81,11 @@ def site(server_dsn: str, template_database: str, tmp_path_factory: pytest.TempP
         # In a thread of its own: a browser that runs already keeps an event loop in this one.
         with ThreadPoolExecutor(1) as thread:
             estate = thread.submit(asyncio.run, make_estate(owner_dsn, keys, datetime.now(UTC))).result()
-        with _web_process(owner_dsn, keys_file) as url:
+        with web_process(owner_dsn, keys_file) as url:
             yield Site(url, estate, owner_dsn)
     finally:
         with psycopg.connect(server_dsn, autocommit=True) as conn:
             conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-@contextmanager
-def _web_process(owner_dsn: str, keys_file: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ,
-        "GATEMETER_DATABASE_DSN": owner_dsn,
-        "GATEMETER_KEYS_FILE": str(keys_file),
-        "GATEMETER_WEB_PORT": str(port),
-        "GATEMETER_SECURE_COOKIES": "false",
-        "GATEMETER_LOG_LEVEL": "warning",
-    }
-    command = [sys.executable, "-c", "from cloud.cli import main; main()", "web", "run"]
-    process = subprocess.Popen(command, env=environment, cwd=Path(__file__).parents[2])
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_until_it_answers(url, process)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def _wait_until_it_answers(url: str, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the web process ended"
-        try:
-            if httpx.get(f"{url}/healthz").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError(f"the web process did not answer within {_START_S} s")
 
 
 @pytest.fixture(scope="module")

@@ -115,7 +115,7 @@ async def test_a_bill_follows_from_its_inputs_alone(site: Site) -> None:
                 quantity=[[inputs["quantity"]]] if version.content.energy else [],
                 before=[inputs.get("used_before", 0)],
                 steps=[prepared.household_steps(inputs["persons"])],
-                area=[int(Decimal(inputs["area"]).scaleb(2))],
+                area=[int(Decimal(inputs["basis"]["area"]).scaleb(2))],
                 months=[MONTH],
                 carry=[int(Decimal(inputs["carry"]).scaleb(prepared.places))],
             )

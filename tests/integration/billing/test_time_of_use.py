@@ -5,6 +5,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from cloud.billing import service as billing
 from cloud.estate.calendar import CalendarDay, set_calendar_days
 from cloud.kit.calendars import day_type
@@ -171,6 +173,76 @@ async def test_daily_usage_cannot_be_billed_by_the_hour(worker_db: Database) -> 
     async with site.db.transaction(SYSTEM) as conn:
         (failure,) = await billing.run_failures(conn, run.id)
     assert (run.billed, failure.code) == (0, "intervals-too-long")
+
+
+INDUSTRIAL: list[dict[str, Any]] = [
+    {"kind": "energy", "code": "energy", "prices": {"all": ["0.6"]}},
+    {"kind": "demand", "code": "load", "price": "40.00"},
+    {"kind": "capacity", "code": "transformer", "price": "25.00"},
+    {
+        "kind": "power_factor",
+        "code": "pf",
+        "of": ["energy", "load"],
+        "steps": [{"at_least": "0.90", "percent": "-0.75"}, {"at_least": "0", "percent": "5"}],
+    },
+    {"kind": "tax", "code": "vat", "percent": "13"},
+]
+
+
+async def test_load_capacity_and_power_factor_of_an_industrial_user(worker_db: Database) -> None:
+    """The highest quarter of an hour makes the load; 0.8 of active to apparent energy costs 5 percent."""
+    content = _tariff({}, periods=None, tiers={}, components=INDUSTRIAL)
+    site = await _site(worker_db, content)
+    total = sum(used(slot) for slot in range(31 * 96))
+    await site.rows("UPDATE service_agreement SET capacity_va = 30000 RETURNING 1")
+    await site.rows(
+        """INSERT INTO store.usage (meter_id, channel, start, length_s, quantity, project_id)
+           SELECT %s, 8, %s, 86400, %s, %s RETURNING 1""",
+        site.flats[0].meters["electricity"],
+        day_start(JANUARY, site.project.zone),
+        total * 3 // 4,
+        site.project.id,
+    )
+    bill = await _bill(site)
+    lines = {line.component: line for line in bill.lines}
+    highest = max(used(slot) for slot in range(31 * 96)) * 4
+    assert lines["load"].quantity == Decimal(highest).scaleb(-3)
+    assert (lines["transformer"].quantity, lines["transformer"].amount) == (Decimal(30), Decimal("750.00"))
+    base = lines["energy"].amount + lines["load"].amount
+    assert (lines["pf"].quantity, lines["pf"].price) == (base, Decimal("0.05"))
+    before_tax = sum((line.amount for line in bill.lines if line.kind != "tax"), Decimal(0))
+    assert lines["vat"].quantity == before_tax
+    assert await site.proof() == []
+
+
+@pytest.mark.parametrize(
+    ("components", "code"),
+    [(INDUSTRIAL[:3], "missing-capacity"), ([INDUSTRIAL[0], INDUSTRIAL[3] | {"of": []}], "missing-reactive")],
+)
+async def test_what_a_tariff_goes_by_must_be_known(
+    worker_db: Database, components: list[dict[str, Any]], code: str
+) -> None:
+    site = await _site(worker_db, _tariff({}, periods=None, tiers={}, components=components))
+    run = await site.run(JANUARY)
+    async with site.db.transaction(SYSTEM) as conn:
+        (failure,) = await billing.run_failures(conn, run.id)
+    assert (run.billed, failure.code) == (0, code)
+
+
+async def test_a_load_needs_short_intervals(worker_db: Database) -> None:
+    site = await _site(worker_db, _tariff({}, periods=None, tiers={}, components=INDUSTRIAL[:2]), minutes=24 * 60)
+    run = await site.run(JANUARY)
+    async with site.db.transaction(SYSTEM) as conn:
+        (failure,) = await billing.run_failures(conn, run.id)
+    assert failure.code == "missing-load"
+
+
+async def test_accounts_without_tiers_pay_the_single_price(worker_db: Database) -> None:
+    part = {"kind": "energy", "code": "energy", "prices": {"all": ["0.5", "0.9"]}, "single": {"all": "0.55"}}
+    site = await _site(worker_db, _tariff({}, periods=None, components=[part]))
+    await site.rows("UPDATE service_agreement SET single = true RETURNING 1")
+    (line,) = (await _bill(site)).lines
+    assert (line.tier, line.price) == (None, Decimal("0.55"))
 
 
 async def test_a_bill_is_cut_where_the_season_changes_and_the_tiers_go_on(worker_db: Database) -> None:

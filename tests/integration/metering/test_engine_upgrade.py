@@ -37,6 +37,7 @@ _ALL = {
     "day": "SELECT * FROM usage_day ORDER BY 1, 2, 3, 4",
     "month": "SELECT * FROM usage_month ORDER BY 1, 2, 3, 4",
     "total": "SELECT * FROM usage_total ORDER BY 1, 2, 3, 4, 5",
+    "crossing": "SELECT * FROM crossing_usage ORDER BY 1, 2, 3",
 }
 
 
@@ -74,10 +75,14 @@ async def test_a_plain_database_is_upgraded_without_losing_a_row(plain_dsn: str)
         async with db.transaction(SYSTEM) as conn:
             await conn.execute(_READINGS.encode(), (site.project_id, site.meters))
             await conn.execute(_USAGE.encode(), (site.project_id, site.meters))
+            await conn.execute(
+                """INSERT INTO store.usage (meter_id, channel, start, length_s, quantity, method, project_id)
+                   VALUES (%s, 1, '2026-03-01 00:00+00', 9000000, 5, 2, %s)""", (site.meters[0], site.project_id)
+            )  # fmt: skip
         before = await everything(db)
     said: list[str] = []
-    assert sum(month.rows for month in plan(plain_dsn)) == upgrade(plain_dsn, said.append) == 3 * (2001 + 2000)
-    assert len(said) == len({*said}) == 8
+    assert sum(month.rows for month in plan(plain_dsn)) == upgrade(plain_dsn, said.append) == 3 * (2001 + 2000) + 1
+    assert len(said) == len({*said}) == 9
     with pytest.raises(UpgradeRefused, match="already"):
         upgrade(plain_dsn, said.append)
     async with Database(plain_dsn, "gatemeter_worker", max_size=2) as db:

@@ -1,6 +1,7 @@
 """Roll-ups equal the sum of the usage rows that each bar holds whole, whatever changed, on both engines."""
 
 import random
+import secrets
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -10,12 +11,16 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from cloud.kit.db import SYSTEM, Asker, Database
 from cloud.kit.jobs import JobContext
+from cloud.kit.migrate import migrate, read_migrations
 from cloud.kit.periods import Period
 from cloud.metering import maintenance, rollups
 from cloud.metering.records import ChangedSpan, Step
+from cloud.metering.rollups import BarSum
+from cloud.metering.rollups_sql import REACH
 from cloud.metering.series import edges
 from tests.integration.metering.site import Site, make_site
 
@@ -65,6 +70,8 @@ def some_rows(chance: random.Random, meters: Sequence[int], zone: ZoneInfo) -> l
         for start, end in pairwise(days)
     ]
     made.append((meters[1], hours[-1], 5 * 3600, 777, 2))
+    made += [(meters[1], hours[-1] + timedelta(hours=5 + n), 3600, chance.randrange(2000), 0) for n in range(90)]
+    made.append((meters[1], hours[-1] + timedelta(hours=95), 40 * 3600, 888, 2))
     made.append((meters[0], hours[-1] + timedelta(days=3), 110 * 86400, 10**9, 2))
     return made
 
@@ -88,6 +95,9 @@ async def compare(db: Database, site: Site, zone: ZoneInfo, top: Sequence[int]) 
     ]
     for step in STEPS:
         wanted = expected(stored, step, zone)
+        instants = edges(PERIOD, step, zone)
+        await compare_bars(db, site, stored, instants, step, zone, top)
+        await compare_bars(db, site, stored, [instants[0], instants[-1]], step, zone, top)
         view = await rows(db, f"SELECT * FROM usage_{step} WHERE project_id = %s", site.project_id)
         found = {
             (row["meter_id"], row["start"]): (row["quantity"], row["rows"], row["covered_s"], row["estimated_s"])
@@ -97,14 +107,56 @@ async def compare(db: Database, site: Site, zone: ZoneInfo, top: Sequence[int]) 
         bounds = edges(PERIOD, step, zone)
         assert all(row["length_s"] == (bounds[bounds.index(row["start"]) + 1] - row["start"]).total_seconds()
                    and row["day"] == row["start"].astimezone(zone).date() for row in view)  # fmt: skip
-        async with db.transaction(SYSTEM) as conn:
-            bars = await rollups.project_usage(conn, site.project_id, "electricity", PERIOD, step, zone)
-            both = await rollups.meters_usage(conn, site.meters, 1, PERIOD, step, zone)
-        for bar, of_meters in zip(bars, both, strict=True):
-            inside = {meter: sums[0] for (meter, start), sums in wanted.items() if start == bar.start}
-            assert bar.all_meters == (sum(inside.values()) if inside else None) == of_meters.quantity
-            tops = [quantity for meter, quantity in inside.items() if meter in top]
-            assert bar.top == (sum(tops) if tops else None)
+        totals = await rows(db, "SELECT * FROM usage_total WHERE project_id = %s AND reach <= %s", site.project_id,
+                            REACH[step])  # fmt: skip
+        for name, place in (("all_meters", 0), ("rows", 1), ("covered_s", 2), ("estimated_s", 3)):
+            assert sum(row[name] for row in totals) == sum(sums[place] for sums in wanted.values())
+
+
+async def compare_bars(
+    db: Database,
+    site: Site,
+    stored: Sequence[Row],
+    instants: Sequence[datetime],
+    step: Step,
+    zone: ZoneInfo,
+    top: Sequence[int],
+) -> None:
+    """What is read as bars is what the rows add up to, of the project and of any of its meters."""
+    members = {0: site.meters, 1: site.meters[:1], 2: site.meters[1:]}
+    if len(instants) == 2 and step == "hour":
+        return
+    async with db.transaction(SYSTEM) as conn:
+        assert await rollups.project_is_rolled_up(conn, instants, step, zone)
+        assert await rollups.top_meters(conn, site.project_id, "electricity") == len(top)
+        project = await rollups.project_bars(conn, site.project_id, "electricity", 1, instants, step, zone)
+        found = await rollups.member_bars(conn, members, 1, instants, step)
+    assert project == bars_of_rows(stored, instants, top)
+    assert found == {part: bars_of_rows(stored, instants, meters) for part, meters in members.items()}
+
+
+def bars_of_rows(stored: Sequence[Row], instants: Sequence[datetime], meters: Sequence[int]) -> dict[int, BarSum]:
+    """The reference: row by row, meter by meter."""
+    sums: dict[int, list[int]] = {}
+    broken: set[int] = set()
+    for meter in meters:
+        mine: dict[int, list[int]] = {}
+        over: set[int] = set()
+        for start, length, quantity, method in (row[1:] for row in stored if row[0] == meter):
+            end = start + timedelta(seconds=length)
+            touched = [n for n, (low, high) in enumerate(pairwise(instants)) if start < high and end > low]
+            if touched and start >= instants[touched[0]] and end <= instants[touched[0] + 1]:
+                added = (quantity, length, length if method in (3, 4, 5, 6) else 0)
+                mine[touched[0]] = [a + b for a, b in zip(mine.get(touched[0], [0, 0, 0]), added, strict=True)]
+            else:
+                over.update(touched)
+        for nth in mine.keys() - over:
+            sums[nth] = [a + b for a, b in zip(sums.get(nth, [0, 0, 0]), mine[nth], strict=True)]
+        broken |= over
+    return {
+        nth: BarSum(sums[nth][0], sums[nth][1], sums[nth][2], nth in broken) if nth in sums else BarSum(broken=True)
+        for nth in sums.keys() | broken
+    }
 
 
 async def test_equal_to_the_rows_after_any_change(worker_db: Database, zone: ZoneInfo) -> None:
@@ -144,6 +196,66 @@ async def compare_totals_before_the_job(db: Database, site: Site, zone: ZoneInfo
     assert await rows(db, "SELECT 1 FROM store.usage_total_change LIMIT 1")
 
 
+async def test_what_changed_is_told_before_the_job(worker_db: Database, zone: ZoneInfo) -> None:
+    """Late rows count from the commit that derives them, which marks them; aggregates follow by a job."""
+    site = await make_site(worker_db, zone=zone.key)
+    usage = some_rows(random.Random(5), site.meters, zone)
+    insert = """INSERT INTO store.usage (meter_id, start, length_s, quantity, method, channel, project_id)
+                SELECT *, 1, %s FROM unnest(%s::bigint[], %s::timestamptz[], %s::int[], %s::bigint[], %s::smallint[])
+                RETURNING 1"""
+    late = [row for row in usage if row[1] >= datetime(2026, 3, 31, 3, tzinfo=UTC)]
+    early = [row for row in usage if row not in late]
+    await rows(worker_db, insert, site.project_id, *map(list, zip(*early, strict=True)))
+    await note(worker_db, site)
+    await rows(worker_db, insert, site.project_id, *map(list, zip(*late, strict=True)))
+    await rows(
+        worker_db,
+        """INSERT INTO store.changed_usage (meter_id, channel, project_id, from_at, until_at)
+           VALUES (%s, 1, %s, %s, %s) RETURNING 1""",
+        site.meters[0], site.project_id, datetime(2026, 3, 31, 3, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC),
+    )  # fmt: skip
+    for step in STEPS:
+        await compare_bars(worker_db, site, usage, edges(PERIOD, step, zone), step, zone, site.meters)
+
+
+async def test_half_hours_of_lord_howe_are_added_up_from_rows(worker_db: Database) -> None:
+    zone = ZoneInfo("Australia/Lord_Howe")
+    async with worker_db.transaction(SYSTEM) as conn:
+        june, january = (edges(Period(date(2026, n, 1), date(2026, n, 3)), "day", zone) for n in (6, 1))
+        assert await rollups.project_is_rolled_up(conn, january, "day", zone)
+        assert not await rollups.project_is_rolled_up(conn, june, "day", zone)
+        assert not await rollups.project_is_rolled_up(conn, january, "15min", zone)
+
+
+async def test_what_is_there_already_gets_its_marks(server_dsn: str) -> None:
+    """A database of before 0022 with rows, master and sub-meter, estimates and gaps."""
+    name = f"gm_marks_{secrets.token_hex(6)}"
+    with psycopg.connect(server_dsn, autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE template0".encode())
+    dsn = make_conninfo(server_dsn, dbname=name)
+    try:
+        migrate(dsn, [one for one in read_migrations() if one.name < "0022"])
+        zone = ZoneInfo("Europe/Berlin")
+        async with Database(dsn, "gatemeter_worker", max_size=2) as db:
+            site = await make_site(db, zone=zone.key)
+            usage = some_rows(random.Random(6), site.meters, zone)
+            await rows(
+                db,
+                """INSERT INTO store.usage (meter_id, start, length_s, quantity, method, channel, project_id)
+                   SELECT *, 1, %s FROM unnest(%s::bigint[], %s::timestamptz[], %s::int[], %s::bigint[], %s::smallint[])
+                   RETURNING 1""",
+                site.project_id, *map(list, zip(*usage, strict=True)),
+            )  # fmt: skip
+            await rows(db, "UPDATE meter SET parent_id = %s WHERE id = %s RETURNING 1", site.meters[2], site.meters[0])
+        migrate(dsn)
+        async with Database(dsn, "gatemeter_worker", max_size=2) as db:
+            await note(db, site)
+            await compare(db, site, zone, site.meters[1:])
+    finally:
+        with psycopg.connect(server_dsn, autocommit=True) as conn:
+            conn.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
 async def test_a_project_that_moves_to_another_zone_is_counted_again(worker_db: Database) -> None:
     old, new = ZoneInfo("Asia/Shanghai"), ZoneInfo("Asia/Kolkata")
     site = await make_site(worker_db, zone=old.key)
@@ -169,9 +281,20 @@ async def test_who_may_read_them(worker_db: Database, web_db: Database, owner_ds
                SELECT %s, 1, %s::timestamptz + n * interval '1 hour', 3600, 1, %s FROM generate_series(0, 23) n""",
             (site.meters[0], start, site.project_id),
         )
+        owner.execute(
+            """INSERT INTO store.usage (meter_id, channel, start, length_s, quantity, method, project_id)
+               VALUES (%s, 1, %s, 9000000, 1, 2, %s)""",
+            (site.meters[0], start + timedelta(days=1), site.project_id),
+        )
     await note(worker_db, site)
     staff = Asker(kind="staff", projects=(site.project_id,))
-    for name, size in (("usage_hour", 24), ("usage_day", 1), ("usage_month", 1), ("usage_total", 24)):
+    for name, size in (
+        ("usage_hour", 24),
+        ("usage_day", 1),
+        ("usage_month", 1),
+        ("usage_total", 25),
+        ("crossing_usage", 1),
+    ):
         assert len(await rows(web_db, f"SELECT 1 FROM {name}", asker=staff)) == size
         for asker in (Asker(), Asker(kind="staff", projects=(site.project_id + 1,)), SYSTEM,
                       Asker(kind="resident", projects=(site.project_id,), persons=(1,))):  # fmt: skip
