@@ -72,6 +72,14 @@ SEASONS: Final[Mapping[str, str]] = {
     "normal": _("Normal season"),
 }
 
+BILL_STATES: Final[Mapping[str, str]] = {
+    "draft": _("Draft"),
+    "issued": _("To pay"),
+    "paid": _("Paid"),
+    "disputed": _("Disputed"),
+    "void": _("Void"),
+}
+
 
 class Named(Protocol):
     """What a line is named by: the component of the tariff, else its kind."""
@@ -113,6 +121,11 @@ def time_period_name(code: str) -> str:
 def season_name(code: str) -> str:
     """Name of a season."""
     return _named(SEASONS, code)
+
+
+def bill_state_name(state: str) -> str:
+    """State of a bill."""
+    return _named(BILL_STATES, state)
 
 
 def _named(names: Mapping[str, str], code: str) -> str:

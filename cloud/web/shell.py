@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cloud.billing import names
+from cloud.billing import names, sentences
 from cloud.kit import i18n
 from cloud.kit.pages import prepare
 from cloud.web.words import choices, word
@@ -42,6 +42,13 @@ def environment() -> Environment:
         unit_name=names.unit_name,
         time_period_name=names.time_period_name,
         season_name=names.season_name,
+        bill_state_name=names.bill_state_name,
+        line_title=sentences.line_title,
+        line_quantity=sentences.line_quantity,
+        line_price=sentences.line_price,
+        readings_sentence=sentences.readings_sentence,
+        sentences=sentences.sentences,
+        tax_sentence=sentences.tax_sentence,
     )
     made.globals.update(static=static_url, choices=choices)
     return made
