@@ -12,7 +12,6 @@ from cloud.kit.i18n import show_date, show_money, show_period, show_plain, show_
 from cloud.tariffs.explain import ContainedTax
 from cloud.tariffs.models import Limit
 
-
 _SHARES = ("power_factor", "surcharge", "tax")
 """Kinds of lines that are a percentage of an amount of money."""
 
