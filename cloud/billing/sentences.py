@@ -133,9 +133,9 @@ def _tiers(tiers: Tiers, unit: str) -> Iterator[str]:
         share = {"covered": covered, "whole": whole}
         by_month = tiers.content.window.partial == "by_month"
         yield (
-            _("%(covered)s of %(whole)s months of these tiers")
+            _("The tiers count for %(covered)s of %(whole)s months of the window")
             if by_month
-            else _("%(covered)s of %(whole)s days of these tiers")
+            else _("The tiers count for %(covered)s of %(whole)s days of the window")
         ) % share
 
 
@@ -149,10 +149,10 @@ def _tier(step: TierStep, unit: str) -> str:
         "unit": unit,
     }
     if step.number == 0:
-        return _("free up to %(upper)s %(unit)s: %(before)s + %(here)s") % values
+        return _("free up to %(upper)s %(unit)s: %(before)s before, %(here)s now") % values
     if step.upper is None:
-        return _("tier %(number)s above %(above)s %(unit)s: %(before)s + %(here)s") % values
-    return _("tier %(number)s up to %(upper)s %(unit)s: %(before)s + %(here)s") % values
+        return _("tier %(number)s above %(above)s %(unit)s: %(before)s before, %(here)s now") % values
+    return _("tier %(number)s up to %(upper)s %(unit)s: %(before)s before, %(here)s now") % values
 
 
 def _household(household: Household, unit: str) -> str:
