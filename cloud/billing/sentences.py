@@ -165,6 +165,8 @@ def _household(household: Household, unit: str) -> str:
         "unit": unit,
         "times": household.times,
     }
+    if not household.persons:
+        return _("No household is filed; from %(first)s persons on the tiers are wider") % values
     if not household.times:
         return _("Filed for %(persons)s persons; from %(first)s on the tiers are wider") % values
     if rule.per == "month":

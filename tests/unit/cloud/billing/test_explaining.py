@@ -1,6 +1,6 @@
 """What a bill says of itself is enough to work it out again, for any usage under every kind of tariff."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -133,9 +133,11 @@ def _bill(content: TariffContent, given_facts: dict[str, Any]) -> tuple[Bill, Ta
         BillLine(n, service=content.service, detail={}, charge_id=1, **asdict(line))
         for n, line in enumerate(explain(rated, 0), 1)
     )
-    metered = (1, 1, _AT, 1000, _AT, 1000 + used, used) if content.energy else (None,) * 7
     amount = total(rated, 0)
-    charge = Charge(1, 1, content.service, _PERIOD, 1, *metered, amount, lines)
+    charge = Charge(1, 1, content.service, _PERIOD, 1, None, None, None, None, None, None, None, amount, lines)
+    if content.energy:
+        ends = {"opening_value": 1000, "closing_value": 1000 + used, "quantity": used}
+        charge = replace(charge, meter_id=1, channel=1, opening_at=_AT, closing_at=_AT, **ends)
     nothing = Decimal(0)
     summary = BillRow(
         1, 1, 1, "2026-1", _PERIOD, content.currency, amount, nothing, nothing, nothing, None, None, "issued", None
