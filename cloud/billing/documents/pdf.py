@@ -34,6 +34,8 @@ _FAMILIES = (
     "WenQuanYi Zen Hei",
 )
 """Fonts with Chinese, best first."""
+NO_CHINESE_FONT = f"no font with Chinese (Debian: fonts-noto-cjk); looked for {', '.join(_FAMILIES)}"
+
 _LATIN = "Libertinus Serif"
 """Brought by typst itself."""
 
@@ -73,9 +75,7 @@ def typeset(document: BillDocument, fonts: typst.Fonts | None = None) -> bytes:
     texts = asdict(document) | {"made_at": None}
     data = json.dumps(texts, ensure_ascii=False)
     if chinese is None and _has_cjk(data):
-        raise Unavailable(
-            "no-chinese-font", f"install a font with Chinese, such as fonts-noto-cjk; looked for {', '.join(_FAMILIES)}"
-        )
+        raise Unavailable("no-chinese-font", NO_CHINESE_FONT)
     address = document.pay.address if document.pay else None
     inputs = {"data": data, "font": chinese or _LATIN, "code": as_svg(address) if address else ""}
     written = _compiler(fonts).compile(
