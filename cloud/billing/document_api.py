@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, StreamingResponse
+from starlette.types import Receive, Send
+from starlette.types import Scope as Scoped
 
 from cloud.billing import archives, service
 from cloud.billing.archive_repository import Archive
 from cloud.billing.documents.html import as_html
-from cloud.billing.documents.model import Language
+from cloud.billing.documents.model import BillDocument, Language
 from cloud.billing.documents.pdf import as_pdf
 from cloud.billing.documents.service import bill_document
 from cloud.identity.guards import Scope, allow
@@ -115,7 +117,7 @@ async def document(
     }
     if form == "html":
         return HTMLResponse(as_html(found), headers=headers)
-    return Response(await as_pdf(found), media_type="application/pdf", headers=headers)
+    return _Typeset(found, headers)
 
 
 @router.post("/bill-runs/{run_id}/archives", status_code=202)
@@ -156,6 +158,23 @@ async def archive_file(request: Request, scope: Runner, archive_id: Id) -> Strea
             "Cache-Control": "private, no-store",
         },
     )
+
+
+class _Typeset(Response):
+    """A PDF that is written when it is sent: the transaction of the request has ended by then.
+
+    Many who wait for the typesetter must not keep the connections of those who only want a page.
+    """
+
+    def __init__(self, document: BillDocument, headers: dict[str, str]) -> None:
+        super().__init__(media_type="application/pdf", headers=headers)
+        self._document = document
+
+    async def __call__(self, scope: Scoped, receive: Receive, send: Send) -> None:
+        content = await as_pdf(self._document)
+        self.headers["Content-Length"] = str(len(content))
+        self.body = content
+        await super().__call__(scope, receive, send)
 
 
 def _language(request: Request, scope: Scope, wanted: Language | None) -> tuple[Language, i18n.Translator]:

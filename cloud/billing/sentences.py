@@ -112,8 +112,7 @@ def _metering(metering: Metering, unit: str) -> str:
 
 
 def _tiers(tiers: Tiers, unit: str) -> Iterator[str]:
-    if tiers.steps:
-        yield "; ".join(_tier(step, unit) for step in tiers.steps)
+    yield from (_tier(step, unit) for step in tiers.steps)
     if tiers.content.mode == "volume" and tiers.steps:
         yield _("The whole usage costs the price of the tier that it reaches")
     elif tiers.steps:
@@ -149,10 +148,10 @@ def _tier(step: TierStep, unit: str) -> str:
         "unit": unit,
     }
     if step.number == 0:
-        return _("free up to %(upper)s %(unit)s: %(before)s before, %(here)s now") % values
+        return _("Free up to %(upper)s %(unit)s: %(before)s before, %(here)s now") % values
     if step.upper is None:
-        return _("tier %(number)s above %(above)s %(unit)s: %(before)s before, %(here)s now") % values
-    return _("tier %(number)s up to %(upper)s %(unit)s: %(before)s before, %(here)s now") % values
+        return _("Tier %(number)s above %(above)s %(unit)s: %(before)s before, %(here)s now") % values
+    return _("Tier %(number)s up to %(upper)s %(unit)s: %(before)s before, %(here)s now") % values
 
 
 def _household(household: Household, unit: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 import typst
 from fastapi import FastAPI
 
+from cloud.billing.documents import pdf
 from cloud.billing.documents.model import BillDocument
 from cloud.billing.documents.pdf import typeset
 from cloud.billing.documents.service import bill_document
@@ -62,8 +63,8 @@ async def _document(client: httpx.AsyncClient, auth: Auth, bill_id: int, **query
     return await client.get(f"/api/v1/bills/{bill_id}/document", params=query, headers=auth)
 
 
-def _text(pdf: bytes) -> str:
-    return "\n".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(pdf)).pages)
+def _text(content: bytes) -> str:
+    return "\n".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(content)).pages)
 
 
 async def _composed(site: Site, bill_id: int) -> BillDocument:
@@ -112,9 +113,9 @@ async def test_the_same_bill_is_the_same_bytes(app_client: httpx.AsyncClient, pe
 async def test_names_are_text_and_nothing_else(app_client: httpx.AsyncClient, people: People, site: Site) -> None:
     await _rename(site, HOSTILE + LONG)
     bill, admin = await _issued(site), await people.staff("admin")
-    pdf = await _document(app_client, admin, bill.id, language="en")
-    assert pdf.status_code == 200, pdf.text
-    text = _text(pdf.content).replace("\n", "").replace("\u200b", "")
+    written = await _document(app_client, admin, bill.id, language="en")
+    assert written.status_code == 200, written.text
+    text = _text(written.content).replace("\n", "").replace("\u200b", "")
     assert '#eval("1+1") $x^2$ *bold* _it_ \\ "quotes" <b>&amp;</b> #import "/etc/passwd": * // 😀' in text
     assert LONG in text
     html = (await _document(app_client, admin, bill.id, language="en", format="html")).text
@@ -182,16 +183,21 @@ async def test_without_an_address_there_is_no_code(
     assert (await _document(app_client, admin, bill.id, language="en")).status_code == 200
 
 
-async def test_latin_needs_no_font_and_chinese_says_which(site: Site) -> None:
+async def test_latin_needs_no_font_and_chinese_says_which(
+    app_client: httpx.AsyncClient, people: People, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bare = typst.Fonts(include_system_fonts=False)
+    monkeypatch.setattr(pdf, "installed", lambda: bare)
     await _rename(site, "Ada Lovelace")
     await site.rows("UPDATE project SET name = 'Sun Garden', address = '' RETURNING 1")
     bill = await _issued(site)
     async with site.db.transaction(SYSTEM) as conn:
         english = await bill_document(conn, bill.id, "en", i18n.load_catalogues()["en"], None)
-    assert "Ada Lovelace" in _text(typeset(english, bare))
+    assert "Ada Lovelace" in _text(typeset(english))
     with pytest.raises(Unavailable, match="fonts-noto-cjk"):
-        typeset(await _composed(site, bill.id), bare)
+        typeset(await _composed(site, bill.id))
+    refused = await _document(app_client, await people.staff("admin"), bill.id, language="zh-CN")
+    assert (refused.status_code, refused.json()["code"]) == (503, "no-chinese-font")
 
 
 async def test_explanations_add_up_by_hand(app_client: httpx.AsyncClient, people: People, site: Site) -> None:
@@ -228,7 +234,7 @@ async def test_the_page_shows_why(app_client: httpx.AsyncClient, people: People,
     await site.rows("UPDATE access_token SET kind = 'session' RETURNING 1")
     app_client.cookies.set(SESSION_COOKIE, auth["Authorization"].removeprefix("Bearer "))
     html = (await app_client.get(f"/my/bills/{bill.id}")).text
-    assert "tier 1 up to 2,880 kWh: 0 before, 100 now" in html
+    assert "Tier 1 up to 2,880 kWh: 0 before, 100 now" in html
     assert "Billed area 89.5 m²" in html
     assert 'id="pay-code"' in html
     assert f'href="/api/v1/bills/{bill.id}/document?format=pdf"' in html

@@ -183,8 +183,9 @@ def test_sentences_name_window_household_and_carry() -> None:
     assert sentences.sentences(explained, "CNY") == [
         "Tariff version 1, in force since Jan 1, 2026",
         "Difference of the readings: 500 kWh",
-        "tier 1 up to 4,080 kWh: 2,700 before, 500 now; tier 2 up to 6,000 kWh: 0 before, 0 now; "
-        "tier 3 above 6,000 kWh: 0 before, 0 now",
+        "Tier 1 up to 4,080 kWh: 2,700 before, 500 now",
+        "Tier 2 up to 6,000 kWh: 0 before, 0 now",
+        "Tier 3 above 6,000 kWh: 0 before, 0 now",
         "Tiers fill over Jan 1, 2026 – Dec 31, 2026: 2,700 kWh used before, 3,200 kWh with this bill",
         "Filed for 6 persons: tier 1 wider by 1 × 100 kWh a month",
         "Rounded so that the bills of the tier window add up to its exact amount "
