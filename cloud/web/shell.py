@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from cloud.billing import names, sentences
 from cloud.kit import i18n
 from cloud.kit.pages import prepare
-from cloud.web.words import choices, word
+from cloud.web.words import choices, flags, word
 
 WEB = Path(__file__).resolve().parent
 TEMPLATES = WEB / "templates"
@@ -49,6 +49,7 @@ def environment() -> Environment:
         readings_sentence=sentences.readings_sentence,
         sentences=sentences.sentences,
         tax_sentence=sentences.tax_sentence,
+        flags=flags,
     )
     made.globals.update(static=static_url, choices=choices)
     return made
