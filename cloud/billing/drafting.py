@@ -86,27 +86,27 @@ class Drafter:
                     "currency": project.currency,
                     "total": sum((one.amount for one in rated), Decimal(0)),
                     "engine_version": ENGINE_VERSION,
-                    "inputs": {"charges": [_inputs(one) for one in rated]},
+                    "inputs": {"charges": [charge_inputs(one) for one in rated]},
                 }
                 for account_id, rated in drafts.rated.items()
             ],
         )
         everything = [(bills[account_id], one) for account_id, rated in drafts.rated.items() for one in rated]
-        rows = [{"project_id": project.id, "bill_id": bill_id, **_charge(one)} for bill_id, one in everything]
+        rows = [{"project_id": project.id, "bill_id": bill_id, **charge_row(one)} for bill_id, one in everything]
         charges = await run_repository.insert_charges(conn, rows)
         lines: list[dict[str, object]] = []
         positions = dict.fromkeys(bills.values(), 0)
         for bill_id, one in everything:
             charge_id = charges[one.piece.agreement.id, one.piece.period.start]
-            for line in _lines(one):
+            for line in line_rows(one):
                 positions[bill_id] += 1
                 place = {"bill_id": bill_id, "charge_id": charge_id, "position": positions[bill_id]}
                 lines.append({"project_id": project.id, **place, **line})
         await run_repository.insert_lines(conn, lines)
 
 
-def _inputs(one: RatedPiece) -> dict[str, object]:
-    """All that the amount follows from."""
+def charge_inputs(one: RatedPiece) -> dict[str, object]:
+    """All that the amount of a charge follows from, for JSON."""
     piece, metered = one.piece, one.metered
     inputs: dict[str, object] = {
         "agreement": piece.agreement.id,
@@ -114,6 +114,7 @@ def _inputs(one: RatedPiece) -> dict[str, object]:
         "tariff_version": piece.version.id,
         "tariff_hash": piece.version.hash,
         "tier_window": str(piece.window),
+        "agreed": [piece.agreement.valid_from, piece.agreement.valid_until],
         "persons": one.persons,
         "basis": asdict(one.basis),
         "single": piece.agreement.single,
@@ -138,7 +139,8 @@ def _inputs(one: RatedPiece) -> dict[str, object]:
     return inputs
 
 
-def _charge(one: RatedPiece) -> dict[str, object]:
+def charge_row(one: RatedPiece) -> dict[str, object]:
+    """A charge as the database keeps it."""
     piece, metered = one.piece, one.metered
     row: dict[str, object] = {
         "agreement_id": piece.agreement.id,
@@ -162,7 +164,8 @@ def _charge(one: RatedPiece) -> dict[str, object]:
     return row
 
 
-def _lines(one: RatedPiece) -> list[dict[str, object]]:
+def line_rows(one: RatedPiece) -> list[dict[str, object]]:
+    """The lines of a charge as the database keeps them."""
     return [
         {
             "kind": line.kind,

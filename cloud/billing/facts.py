@@ -8,7 +8,7 @@ from typing import Literal
 
 from cloud.billing import repository
 from cloud.billing.pieces import Piece
-from cloud.billing.records import Charged
+from cloud.billing.records import Charged, Cited
 from cloud.estate import service as estate
 from cloud.estate.calendar import calendar
 from cloud.estate.records import Account, Project, Unit
@@ -74,7 +74,7 @@ class Facts:
         windows = [piece.window for piece in everything]
         span = Period(min(window.start for window in windows), max(piece.period.end for piece in everything))
         for charged in await repository.charged(conn, sorted({piece.agreement.id for piece in everything}), span):
-            self.add(charged)
+            self.remember(charged)
         await self._load_usage(everything, meter_ids)
         await self._load_time_of_use(everything)
         await self._load_loads(everything)
@@ -98,9 +98,7 @@ class Facts:
             for found in await open_exceptions(self._conn, self.project.id, meter_ids, *instants):
                 self._doubtful[found.meter_id].append(found)
         for cited in await repository.cited(self._conn, meter_ids, span):
-            place = cited.meter_id, cited.service
-            self.cited[(*place, cited.period.start)] = BoundaryReading(cited.opening_at, cited.opening_value, 0)
-            self.cited[(*place, cited.period.end)] = BoundaryReading(cited.closing_at, cited.closing_value, 0)
+            self.cite(cited)
 
     async def _load_time_of_use(self, everything: Sequence[Piece]) -> None:
         """Usage by the runs of price periods, for tariffs that have a schedule."""
@@ -134,6 +132,16 @@ class Facts:
         for period, meter_ids in groups.items():
             for meter_id, found in (await loads(self._conn, meter_ids, *period.instants(self.project.zone))).items():
                 self._loads[period, meter_id] = found
+
+    def cite(self, cited: Cited) -> None:
+        """What a neighbouring charge cites."""
+        place = cited.meter_id, cited.service
+        self.cited[(*place, cited.period.start)] = BoundaryReading(cited.opening_at, cited.opening_value, 0)
+        self.cited[(*place, cited.period.end)] = BoundaryReading(cited.closing_at, cited.closing_value, 0)
+
+    def remember(self, charged: Charged) -> None:
+        """What the database holds of earlier charges."""
+        self.add(charged)
 
     def add(self, charged: Charged) -> None:
         """What was charged, now or earlier: later pieces of the window build on it."""

@@ -62,16 +62,25 @@ _UNCHARGED: LiteralString = """
       AND (%(account_ids)s::bigint[] IS NULL OR a.account_id = ANY (%(account_ids)s))
     ORDER BY a.account_id, a.id, part
 """
+# What holds of a charge is its latest revision.
 _CHARGED: LiteralString = """
-    SELECT agreement_id, lower(period) AS start, upper(period) AS end, coalesce(quantity, 0) AS quantity, exact_amount
-    FROM charge WHERE agreement_id = ANY (%(agreement_ids)s) AND period && daterange(%(start)s, %(end)s)
-    ORDER BY agreement_id, period
+    SELECT c.agreement_id, lower(c.period) AS start, upper(c.period) AS end,
+           coalesce(r.quantity, c.quantity, 0) AS quantity, coalesce(r.exact_amount, c.exact_amount) AS exact_amount
+    FROM charge c
+    LEFT JOIN LATERAL (SELECT * FROM adjustment WHERE charge_id = c.id ORDER BY revision DESC LIMIT 1) r ON true
+    WHERE c.agreement_id = ANY (%(agreement_ids)s) AND c.period && daterange(%(start)s, %(end)s)
+    ORDER BY c.agreement_id, c.period
 """
 _CITED: LiteralString = """
-    SELECT meter_id, service, lower(period) AS start, upper(period) AS end, opening_at, opening_value, closing_at,
-           closing_value
-    FROM charge WHERE meter_id = ANY (%(meter_ids)s) AND opening_at IS NOT NULL
-      AND period && daterange(%(start)s::date - 1, %(end)s::date + 1)
+    SELECT c.meter_id, c.service, lower(c.period) AS start, upper(c.period) AS end,
+           coalesce(r.opening_at, c.opening_at) AS opening_at,
+           coalesce(r.opening_value, c.opening_value) AS opening_value,
+           coalesce(r.closing_at, c.closing_at) AS closing_at,
+           coalesce(r.closing_value, c.closing_value) AS closing_value
+    FROM charge c
+    LEFT JOIN LATERAL (SELECT * FROM adjustment WHERE charge_id = c.id ORDER BY revision DESC LIMIT 1) r ON true
+    WHERE c.meter_id = ANY (%(meter_ids)s) AND c.opening_at IS NOT NULL
+      AND c.period && daterange(%(start)s::date - 1, %(end)s::date + 1)
 """
 _POLICY: LiteralString = """
     SELECT due_days, daily_rate, grace_days, minimum, cap_share

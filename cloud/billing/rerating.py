@@ -1,0 +1,165 @@
+"""Re-rating: charges whose usage became known otherwise are rated again, and with them all that build on them.
+
+Charges are never touched. What differs becomes a revision of the charge (`adjustment`), and a later re-rating starts
+from there: late data that come again and again converge to what a fresh rating gives. Facts of occupancy are those that
+the bill was rated by, unless somebody asks for those filed now. A charge without other facts than before keeps its
+amount, even where months that were billed out of order would round otherwise today.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from cloud.billing import adjustments_repository
+from cloud.billing.adjustments import Cause, ChargeState, as_of, differences, differs
+from cloud.billing.drafting import charge_inputs, charge_row, line_rows
+from cloud.billing.drafts import RatedPiece, rate_rounds
+from cloud.billing.facts import Facts, OpenExceptions
+from cloud.billing.pieces import Piece, Unbillable
+from cloud.billing.records import Charged, Cited
+from cloud.estate.records import Project
+from cloud.kit.db import Conn, as_json
+from cloud.kit.periods import Period
+from cloud.tariffs import service as tariffs
+from cloud.tariffs.rating import ENGINE_VERSION
+
+Place = tuple[int, date]
+"""Agreement and first day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rerated:
+    """How many charges got a revision, and why accounts could not be rated again."""
+
+    adjusted: int
+    failures: dict[int, Unbillable]
+
+
+class RevisedFacts(Facts):
+    """Facts of charges that are rated again: what they themselves say of usage and boundaries is left aside."""
+
+    def __init__(
+        self, conn: Conn, project: Project, open_findings: OpenExceptions, states: Sequence[ChargeState], cause: Cause
+    ) -> None:
+        super().__init__(conn, project, open_findings)
+        self._mine = {(one.agreement.id, one.period) for one in states}
+        self._cited_by = {(one.meter_id, one.agreement.service, one.period) for one in states}
+        self._persons_then: dict[Place, int] = {}
+        if cause == "usage":
+            self._persons_then = {_place(one): one.inputs["persons"] for one in states if "persons" in one.inputs}
+
+    def remember(self, charged: Charged) -> None:
+        """Earlier charges that are not rated again."""
+        if (charged.agreement_id, charged.period) not in self._mine:
+            super().remember(charged)
+
+    def cite(self, cited: Cited) -> None:
+        """Neighbours that are not rated again."""
+        if (cited.meter_id, cited.service, cited.period) not in self._cited_by:
+            super().cite(cited)
+
+    def household(self, piece: Piece) -> int:
+        """Persons that the bill was rated by, or those filed by now."""
+        then = self._persons_then.get((piece.agreement.id, piece.period.start))
+        return super().household(piece) if then is None else then
+
+
+async def rerate(
+    conn: Conn,
+    project: Project,
+    states: Sequence[ChargeState],
+    *,
+    cause: Cause = "usage",
+    open_findings: OpenExceptions = "ask",
+) -> Rerated:
+    """Rates issued charges again and keeps what differs. `states` by agreement and time.
+
+    `cause`: `facts` goes by the persons, areas and dates filed now, `usage` by those that the bill was rated by. An
+    account fails as a whole. Raises psycopg UniqueViolation where another re-rating was faster: begin anew.
+    """
+    issued = [one for one in states if one.issued]
+    if not issued:
+        return Rerated(0, {})
+    rounds = await _rounds(conn, issued, cause)
+    facts = RevisedFacts(conn, project, open_findings, issued, cause)
+    drafts = await rate_rounds(conn, facts, rounds)
+    rated = {_place_of(one.piece): one for found in drafts.rated.values() for one in found}
+    rows = [row for mine in _by_agreement(issued).values() for row in _revisions(mine, rated, cause)]
+    await adjustments_repository.insert(conn, [{"project_id": project.id, **row} for row in rows])
+    return Rerated(len(rows), drafts.failures)
+
+
+async def _rounds(conn: Conn, states: Sequence[ChargeState], cause: Cause) -> list[list[Piece]]:
+    found = await tariffs.versions_of(conn, sorted({one.agreement.tariff_id for one in states}))
+    versions = {version.id: version for of_tariff in found.values() for version in of_tariff}
+    rounds: list[list[Piece]] = []
+    for mine in _by_agreement(states).values():
+        for n, one in enumerate(mine):
+            if n == len(rounds):
+                rounds.append([])
+            agreement = as_of(one.agreement, one.inputs) if cause == "usage" else one.agreement
+            rounds[n].append(Piece(agreement, one.period, versions[one.tariff_version_id], one.bill_period))
+    return rounds
+
+
+def _revisions(
+    states: Sequence[ChargeState], rated: Mapping[Place, RatedPiece], cause: Cause
+) -> list[dict[str, object]]:
+    """New revisions of the charges of one agreement, in the order of time."""
+    rows: list[dict[str, object]] = []
+    revised: list[Period] = []
+    for state in states:
+        one = rated.get(_place(state))
+        if one is None:
+            continue
+        inputs = as_json(charge_inputs(one))
+        window = one.piece.window
+        builds_on = any(window.start <= other.start and other.end <= state.period.start for other in revised)
+        if not builds_on and not differs(state.inputs, inputs):
+            continue
+        row = _revision(state, one, inputs, cause)
+        if row is not None:
+            rows.append(row)
+            revised.append(state.period)
+    return rows
+
+
+def _revision(state: ChargeState, one: RatedPiece, inputs: dict[str, Any], cause: Cause) -> dict[str, object] | None:
+    """What is kept of a charge that came out otherwise; None where it came out the same."""
+    charge, lines = charge_row(one), line_rows(one)
+    found = differences(state.lines, lines)
+    if not found and (charge.get("quantity"), one.exact_amount) == (state.quantity, state.exact_amount):
+        return None
+    return {
+        "account_id": state.account_id,
+        "charge_id": state.charge_id,
+        "revision": state.revision + 1,
+        "cause": cause,
+        "old_quantity": state.quantity,
+        "quantity": charge.get("quantity"),
+        "old_amount": state.amount,
+        "amount": one.amount,
+        "exact_amount": one.exact_amount,
+        **{name: charge.get(name) for name in ("opening_at", "opening_value", "closing_at", "closing_value")},
+        "engine_version": ENGINE_VERSION,
+        "inputs": inputs,
+        "lines": lines,
+        "differences": [difference.row(state) for difference in found],
+    }
+
+
+def _by_agreement(states: Sequence[ChargeState]) -> dict[int, list[ChargeState]]:
+    found: dict[int, list[ChargeState]] = defaultdict(list)
+    for one in states:
+        found[one.agreement.id].append(one)
+    return found
+
+
+def _place(state: ChargeState) -> Place:
+    return state.agreement.id, state.period.start
+
+
+def _place_of(piece: Piece) -> Place:
+    return piece.agreement.id, piece.period.start
