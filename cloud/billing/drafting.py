@@ -2,11 +2,18 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
-from decimal import Decimal
 
 import psycopg
 
-from cloud.billing import repository, run_repository
+from cloud.billing import adjustments_repository, repository, run_repository
+from cloud.billing.adjustments_repository import Adjustment
+from cloud.billing.corrections import (
+    Corrections,
+    correction_inputs,
+    correction_lines,
+    correction_total,
+    open_corrections,
+)
 from cloud.billing.drafts import Drafts, RatedPiece, draft, reading_inputs
 from cloud.billing.pieces import Unbillable
 from cloud.billing.records import BillRun
@@ -54,8 +61,9 @@ class Drafter:
         uncharged = await repository.uncharged(conn, self._project.id, self._run.period, account_ids)
         drafts = await draft(conn, self._project, uncharged, self._run.open_exceptions)
         await self._note_failures(conn, drafts)
-        if drafts.rated:
-            await self._write(conn, drafts)
+        corrections = await open_corrections(conn, [one for one in account_ids if one not in drafts.failures])
+        if drafts.rated or corrections:
+            await self._write(conn, drafts, corrections)
 
     async def _note_failures(self, conn: Conn, drafts: Drafts) -> None:
         rows = [
@@ -71,9 +79,10 @@ class Drafter:
         if rows:
             await run_repository.insert_failures(conn, rows)
 
-    async def _write(self, conn: Conn, drafts: Drafts) -> None:
-        """Draft bills with their charges and lines."""
+    async def _write(self, conn: Conn, drafts: Drafts, corrections: Corrections) -> None:
+        """Draft bills with their charges and lines, and the lines that correct earlier bills."""
         project = self._project
+        billed = {one: drafts.rated.get(one, []) for one in [*drafts.rated, *corrections]}
         bills = await run_repository.insert_bills(
             conn,
             [
@@ -84,14 +93,14 @@ class Drafter:
                     "period_start": self._run.period.start,
                     "period_end": self._run.period.end,
                     "currency": project.currency,
-                    "total": sum((one.amount for one in rated), Decimal(0)),
+                    "total": sum((one.amount for one in rated), correction_total(corrections.get(account_id, ()))),
                     "engine_version": ENGINE_VERSION,
-                    "inputs": {"charges": [charge_inputs(one) for one in rated]},
+                    "inputs": _bill_inputs(rated, corrections.get(account_id, ())),
                 }
-                for account_id, rated in drafts.rated.items()
+                for account_id, rated in billed.items()
             ],
         )
-        everything = [(bills[account_id], one) for account_id, rated in drafts.rated.items() for one in rated]
+        everything = [(bills[account_id], one) for account_id, rated in billed.items() for one in rated]
         rows = [{"project_id": project.id, "bill_id": bill_id, **charge_row(one)} for bill_id, one in everything]
         charges = await run_repository.insert_charges(conn, rows)
         lines: list[dict[str, object]] = []
@@ -102,7 +111,22 @@ class Drafter:
                 positions[bill_id] += 1
                 place = {"bill_id": bill_id, "charge_id": charge_id, "position": positions[bill_id]}
                 lines.append({"project_id": project.id, **place, **line})
+        for account_id, adjustments in corrections.items():
+            bill_id = bills[account_id]
+            for line in correction_lines(adjustments):
+                positions[bill_id] += 1
+                place = {"bill_id": bill_id, "position": positions[bill_id]}
+                lines.append({"project_id": project.id, **place, **line})
         await run_repository.insert_lines(conn, lines)
+        taken = {one.id: bills[account_id] for account_id, mine in corrections.items() for one in mine}
+        await adjustments_repository.mark_billed(conn, taken, project.id)
+
+
+def _bill_inputs(rated: Sequence[RatedPiece], corrections: Sequence[Adjustment]) -> dict[str, object]:
+    inputs: dict[str, object] = {"charges": [charge_inputs(one) for one in rated]}
+    if corrections:
+        inputs["adjustments"] = correction_inputs(corrections)
+    return inputs
 
 
 def charge_inputs(one: RatedPiece) -> dict[str, object]:

@@ -9,6 +9,7 @@ from cloud.billing.late_fees import LateFeeRule
 from cloud.kit.periods import Period
 
 BillState = Literal["draft", "issued", "paid", "disputed", "void"]
+BillKind = Literal["bill", "credit_note", "debit_note"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ class BillRow:
     due_on: date | None
     state: BillState
     settled_on: date | None
+    kind: BillKind = "bill"
 
     @property
     def open(self) -> Decimal:
@@ -166,11 +168,13 @@ class Bill:
     late_fee: LateFeeRow | None
     engine_version: str
     inputs: dict[str, Any]
+    corrections: tuple[BillLine, ...] = ()
+    """Lines that correct charges of earlier bills."""
 
     @property
     def lines(self) -> tuple[BillLine, ...]:
         """All lines in the order of the bill."""
-        return tuple(line for charge in self.charges for line in charge.lines)
+        return (*(line for charge in self.charges for line in charge.lines), *self.corrections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +186,7 @@ class BillFilter:
     run_id: int | None = None
     state: BillState | None = None
     account_ids: tuple[int, ...] | None = None
+    kind: BillKind | None = None
 
 
 @dataclass(frozen=True, slots=True)

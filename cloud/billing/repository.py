@@ -97,7 +97,7 @@ _INSERT_POLICY: LiteralString = """
 """
 _BILL: LiteralString = """
     SELECT b.id, b.project_id, b.account_id, b.number, lower(b.period) AS start, upper(b.period) AS end, b.currency,
-           b.total, b.issued_on, b.due_on, b.state, b.settled_on,
+           b.total, b.issued_on, b.due_on, b.state, b.settled_on, b.kind,
            coalesce(p.principal, 0) AS paid, coalesce(p.late_fee, 0) AS late_fee_paid,
            coalesce(f.amount - f.waived, 0) AS late_fee
     FROM bill b
@@ -113,6 +113,7 @@ _BILLS: LiteralString = (
       AND (%(account_ids)s::bigint[] IS NULL OR b.account_id = ANY (%(account_ids)s))
       AND (%(run_id)s::bigint IS NULL OR b.run_id = %(run_id)s)
       AND (%(state)s::text IS NULL OR b.state = %(state)s)
+      AND (%(kind)s::text IS NULL OR b.kind = %(kind)s)
       AND (%(before)s::bigint IS NULL OR b.id < %(before)s)
     ORDER BY b.id DESC LIMIT %(limit)s
 """
@@ -242,6 +243,7 @@ async def bills(conn: Conn, wanted: BillFilter, *, before: int | None, limit: in
         "account_ids": None if wanted.account_ids is None else list(wanted.account_ids),
         "run_id": wanted.run_id,
         "state": wanted.state,
+        "kind": wanted.kind,
         "before": before,
         "limit": limit,
     }
@@ -282,6 +284,11 @@ async def charges(conn: Conn, bill_id: int) -> tuple[Charge, ...]:
         Charge(period=_period(row), lines=tuple(line for line in lines if line.charge_id == row["id"]), **row)
         for row in await _rows(conn, _CHARGES, (bill_id,))
     )
+
+
+async def correction_lines(conn: Conn, bill_id: int) -> tuple[BillLine, ...]:
+    """Lines of a bill that correct charges of earlier ones."""
+    return tuple(BillLine(**row) for row in await _rows(conn, _LINES, (bill_id,)) if row["kind"] == "adjustment")
 
 
 async def late_fee(conn: Conn, bill_id: int) -> LateFeeRow | None:

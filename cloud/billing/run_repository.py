@@ -8,7 +8,7 @@ from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
-from cloud.billing.records import BillRun, RunFailure
+from cloud.billing.records import BillKind, BillRun, RunFailure
 from cloud.kit.db import Conn
 from cloud.kit.periods import Period
 
@@ -62,11 +62,12 @@ _INSERT_FAILURES: LiteralString = """
     ON CONFLICT (run_id, account_id) DO UPDATE SET code = excluded.code, detail = excluded.detail
 """
 _INSERT_BILLS: LiteralString = """
-    INSERT INTO bill (project_id, account_id, run_id, period, currency, total, engine_version, inputs)
-    SELECT project_id, account_id, run_id, daterange(period_start, period_end), currency, total, engine_version, inputs
+    INSERT INTO bill (project_id, account_id, run_id, period, currency, total, engine_version, inputs, kind)
+    SELECT project_id, account_id, run_id, daterange(period_start, period_end), currency, total, engine_version, inputs,
+           CASE WHEN total < 0 THEN 'credit_note' ELSE coalesce(kind, 'bill') END
     FROM jsonb_to_recordset(%s) AS new (project_id bigint, account_id bigint, run_id bigint, period_start date,
                                         period_end date, currency text, total numeric, engine_version text,
-                                        inputs jsonb)
+                                        inputs jsonb, kind text)
     RETURNING id, account_id
 """
 _INSERT_CHARGES: LiteralString = """
@@ -83,12 +84,12 @@ _INSERT_CHARGES: LiteralString = """
 """
 _INSERT_LINES: LiteralString = """
     INSERT INTO bill_line (project_id, bill_id, charge_id, position, kind, service, component, tier, time_period,
-                           quantity, unit, price, amount, season)
+                           quantity, unit, price, amount, season, detail)
     SELECT project_id, bill_id, charge_id, position, kind, service, component, tier, time_period, quantity, unit, price,
-           amount, season
+           amount, season, coalesce(detail, '{}')
     FROM jsonb_to_recordset(%s) AS new (project_id bigint, bill_id bigint, charge_id bigint, position int, kind text,
                                         service text, component text, tier int, time_period text, quantity numeric,
-                                        unit text, price numeric, amount numeric, season text)
+                                        unit text, price numeric, amount numeric, season text, detail jsonb)
 """
 # The row of the series stays locked until the bills are issued or nothing is: no hole, no number twice.
 _TAKE_NUMBERS: LiteralString = """
@@ -109,14 +110,14 @@ _APPROVE: LiteralString = """
 """
 # One worker at a time: a second one waits here and then finds these drafts issued.
 _LOCK_DRAFTS: LiteralString = """
-    SELECT b.id AS bill_id, b.account_id, b.total
+    SELECT b.id AS bill_id, b.account_id, b.total, b.kind
     FROM bill b JOIN account a ON a.id = b.account_id
     WHERE b.run_id = %(run_id)s AND b.state = 'draft'
     ORDER BY a.number, b.id LIMIT %(limit)s FOR UPDATE OF b
 """
 _AMOUNTS: LiteralString = """
-    SELECT bill_id, service, sum(amount) AS amount FROM charge WHERE bill_id = ANY (%s)
-    GROUP BY bill_id, service ORDER BY bill_id, min(id)
+    SELECT bill_id, service, sum(amount) AS amount FROM bill_line WHERE bill_id = ANY (%s)
+    GROUP BY bill_id, service ORDER BY bill_id, min(position)
 """
 
 
@@ -127,6 +128,7 @@ class Draft:
     bill_id: int
     account_id: int
     total: Decimal
+    kind: BillKind
     services: tuple[tuple[str, Decimal], ...]
 
 
@@ -264,7 +266,7 @@ async def take_numbers(conn: Conn, project_id: int, series: str, count: int) -> 
 
 
 async def issue(conn: Conn, numbers: Mapping[int, str], issued_on: date, due_on: date) -> None:
-    """Issues draft bills under their numbers; a bill of 0 is settled at once."""
+    """Issues drafts under their numbers; a bill of 0 is settled at once."""
     rows = [{"id": bill_id, "number": number} for bill_id, number in numbers.items()]
     await conn.execute(_ISSUE, {"issued_on": issued_on, "due_on": due_on, "numbers": Jsonb(rows)})
 

@@ -164,7 +164,8 @@ async def get_bill(conn: Conn, bill_id: int) -> Bill:
     charges = await repository.charges(conn, bill_id)
     late_fee = await repository.late_fee(conn, bill_id)
     engine_version, inputs = await repository.bill_inputs(conn, bill_id)
-    return Bill(summary, charges, late_fee, engine_version, inputs)
+    corrections = await repository.correction_lines(conn, bill_id)
+    return Bill(summary, charges, late_fee, engine_version, inputs, corrections)
 
 
 async def run_of_job(conn: Conn, job_id: int) -> BillRun:
