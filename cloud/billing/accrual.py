@@ -80,7 +80,9 @@ async def derive(conn: Conn, bills: Sequence[BillRow], paid: Paid, on: date) -> 
     should have been lowered by, and takes no day back.
     """
     unpaid = [bill for bill in bills if bill.state in ("issued", "disputed")]
-    late = [bill for bill in unpaid if bill.due_on is not None and (bill.due_on < on or bill.late_fee_through is not None)]
+    late = [
+        bill for bill in unpaid if bill.due_on is not None and (bill.due_on < on or bill.late_fee_through is not None)
+    ]
     if not late:
         return {}
     pauses = await _pauses(conn, [bill.id for bill in late])

@@ -35,9 +35,7 @@ class Schedule:
     paid: Decimal = _NONE
 
 
-def share_of_principal(
-    money: Decimal, debts: Sequence[Debt], schedule: Schedule | None = None
-) -> dict[int, Decimal]:
+def share_of_principal(money: Decimal, debts: Sequence[Debt], schedule: Schedule | None = None) -> dict[int, Decimal]:
     """How much of each bill `money` pays, by bill, without bills of which it pays nothing.
 
     Debts are paid oldest due first (then by bill). Bills of a plan are not due at their own date any more: they are
@@ -51,7 +49,8 @@ def share_of_principal(
     ]
     if schedule:
         claims += [
-            (due.due_on, 0, due.number, schedule.bill_ids, rest) for due, rest in unpaid(schedule.instalments, schedule.paid)
+            (due.due_on, 0, due.number, schedule.bill_ids, rest)
+            for due, rest in unpaid(schedule.instalments, schedule.paid)
         ]
     paid: dict[int, Decimal] = {}
     for *_, bill_ids, claimed in sorted(claims):

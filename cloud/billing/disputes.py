@@ -89,9 +89,7 @@ async def reject_dispute(conn: Conn, dispute_id: int, note: str, *, by: int | No
     return await _close(conn, dispute_id, "rejected", stated(note), by, today, None)
 
 
-async def withdraw_dispute(
-    conn: Conn, dispute_id: int, *, by: int | None, by_resident: bool, today: date
-) -> Dispute:
+async def withdraw_dispute(conn: Conn, dispute_id: int, *, by: int | None, by_resident: bool, today: date) -> Dispute:
     """Takes a dispute back; a resident only one that a resident opened. Raises NotFound, Forbidden, Conflict."""
     found = await get_dispute(conn, dispute_id)
     if by_resident and not found.by_resident:

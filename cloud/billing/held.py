@@ -155,7 +155,9 @@ async def _set_off(
         "source": what,
         "currency": project.currency,
         "on": on,
-        "rows": Jsonb([{"account_id": account_id, "amount": amount} for account_id, amount in amounts.items() if amount]),
+        "rows": Jsonb(
+            [{"account_id": account_id, "amount": amount} for account_id, amount in amounts.items() if amount]
+        ),
     }
     rows = await (await conn.execute(_INSERT, values)).fetchall()
     made = {row["account_id"]: SetOff(row["id"], shared[row["account_id"]]) for row in rows}

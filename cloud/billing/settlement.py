@@ -100,9 +100,7 @@ async def settle(conn: Conn, receipt: Receipt) -> Settlement:
     return settlement
 
 
-async def share(
-    conn: Conn, money: Mapping[int, Decimal], on: date, *, fees: bool = True
-) -> dict[int, Settlement]:
+async def share(conn: Conn, money: Mapping[int, Decimal], on: date, *, fees: bool = True) -> dict[int, Settlement]:
     """What money of accounts would settle on this day, by account; their bills stay locked until the transaction ends.
 
     The principal first, by date (instalments instead of the bills of a plan); then, unless `fees` is False, late fees.

@@ -15,9 +15,7 @@ from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 _FIELDS: LiteralString = """
     due_days, daily_rate, grace_days, minimum, cap_share, later_rate, plan_days, plan_break, own_approval
 """
-_POLICY: LiteralString = (
-    "SELECT " + _FIELDS + " FROM billing_policy WHERE project_id = %s AND valid @> %s::date"
-)
+_POLICY: LiteralString = "SELECT " + _FIELDS + " FROM billing_policy WHERE project_id = %s AND valid @> %s::date"
 _VERSIONS: LiteralString = (
     "SELECT id, project_id, lower(valid) AS valid_from, upper(valid) AS valid_until, "
     + _FIELDS
