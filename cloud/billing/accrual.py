@@ -1,4 +1,4 @@
-"""Late fees of bills as they stand: derived from scratch, from payments, disputes and plans, and kept with their steps."""
+"""Late fees of bills as they stand: derived from payments, disputes and plans each time, kept with their steps."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -15,8 +15,8 @@ from cloud.kit.money import minor_digits
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 
 _DISPUTE: LiteralString = """
-    SELECT d.id, d.project_id, d.bill_id, b.number AS bill_number, b.account_id, b.currency, d.amount, d.reason, d.state,
-           d.opened_on, d.opened_by, d.by_resident, d.closed_on, d.closed_by, d.note, d.upheld, d.credited_on,
+    SELECT d.id, d.project_id, d.bill_id, b.number AS bill_number, b.account_id, b.currency, d.amount, d.reason,
+           d.state, d.opened_on, d.opened_by, d.by_resident, d.closed_on, d.closed_by, d.note, d.upheld, d.credited_on,
            d.created_at
     FROM bill_dispute d JOIN bill b ON b.id = d.bill_id
 """

@@ -1,4 +1,4 @@
-"""Money held for accounts, prepaid balances and deposits: what there is, and how it pays bills without coming in again."""
+"""Money held for accounts, prepaid balances and deposits: what there is, and how it pays bills."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -149,15 +149,14 @@ async def _set_off(
     conn: Conn, project: Project, what: Held, shared: dict[int, Settlement], on: date
 ) -> dict[int, SetOff]:
     """Writes and books what held money pays; accounts of which it pays nothing are left out."""
-    amounts = {account_id: one.principal + one.late_fee for account_id, one in shared.items()}
+    used = {account_id: one.principal + one.late_fee for account_id, one in shared.items()}
+    amounts = {account_id: amount for account_id, amount in used.items() if amount}
     values = {
         "project_id": project.id,
         "source": what,
         "currency": project.currency,
         "on": on,
-        "rows": Jsonb(
-            [{"account_id": account_id, "amount": amount} for account_id, amount in amounts.items() if amount]
-        ),
+        "rows": Jsonb([{"account_id": account_id, "amount": amount} for account_id, amount in amounts.items()]),
     }
     rows = await (await conn.execute(_INSERT, values)).fetchall()
     made = {row["account_id"]: SetOff(row["id"], shared[row["account_id"]]) for row in rows}

@@ -1,4 +1,4 @@
-"""Issues the drafts of an approved run: numbers without holes, dates, journals, and what prepaid balances pay at once."""
+"""Issues the drafts of an approved run: numbers without holes, dates, journals, and what prepaid balances pay."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta

@@ -113,7 +113,7 @@ def _bearing(unpaid: Decimal, pauses: Sequence[Pause], day: date) -> Decimal:
 
 
 def _changes(due_on: date, paid: Sequence[tuple[date, Decimal]], pauses: Sequence[Pause]) -> set[date]:
-    """First days of other bases or rates than the day before. A debt knows two rates: of its year, and of later ones."""
+    """First days on which the base or the rate may differ; the rate does so once, when the year of the debt is over."""
     changes = {day + _DAY for day, _ in paid} | {date(due_on.year + 1, 1, 1)}
     for pause in pauses:
         changes.add(pause.first)

@@ -92,7 +92,7 @@ async def insert(
     bills: Sequence[Mapping[str, object]],
     instalments: Sequence[Instalment],
 ) -> int:
-    """A plan that waits for approval, with its bills and instalments. Raises psycopg UniqueViolation for a second one."""
+    """A plan that waits for approval, with its bills and instalments. Raises psycopg UniqueViolation for another."""
     row = await (await conn.execute(_INSERT, values)).fetchone()
     assert row is not None
     head = {"project_id": values["project_id"], "plan_id": row["id"]}

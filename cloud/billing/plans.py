@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 
 from psycopg.errors import UniqueViolation
 
@@ -178,7 +179,7 @@ def _check(found: Sequence[Instalment], total: Decimal, digits: int, today: date
     days = [one.due_on for one in found]
     if not 1 <= len(found) <= _MOST or any(one.amount <= 0 or one.amount != round(one.amount, digits) for one in found):
         raise InvalidInput("bad-instalments", f"expected 1 to {_MOST} instalments of some size", field="instalments")
-    if days[0] < today or any(day >= later for day, later in zip(days, days[1:], strict=False)):
+    if days[0] < today or any(day >= later for day, later in pairwise(days)):
         raise InvalidInput("bad-dates", "expected days in order, from today on", field="instalments")
     amount = sum((one.amount for one in found), Decimal(0))
     if amount != total:

@@ -84,7 +84,8 @@ _BILL: LiteralString = """
                        FROM payment_allocation WHERE bill_id = b.id) p ON true
     LEFT JOIN LATERAL (SELECT sum(CASE state WHEN 'open' THEN coalesce(amount, b.total) ELSE upheld END) AS amount
                        FROM bill_dispute
-                       WHERE bill_id = b.id AND (state = 'open' OR (state = 'upheld' AND credited_on IS NULL))) d ON true
+                       WHERE bill_id = b.id
+                         AND (state = 'open' OR (state = 'upheld' AND credited_on IS NULL))) d ON true
     LEFT JOIN late_fee f ON f.bill_id = b.id
 """
 _BILLS: LiteralString = (

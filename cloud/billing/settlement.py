@@ -141,15 +141,12 @@ async def write(conn: Conn, found: Sequence[tuple[Source, Settlement]]) -> None:
         for source, settlement in found
         for part in settlement.allocations
     ]
-    settled = [
-        {"id": part.bill_id, "settled_on": source.paid_on}
-        for source, settlement in found
-        for part in settlement.allocations
-        if part.settled
-    ]
+    settled = {
+        part.bill_id: source.paid_on for source, settlement in found for part in settlement.allocations if part.settled
+    }
     await conn.execute(_INSERT_ALLOCATIONS, (Jsonb(rows),))
-    await conn.execute(_SETTLE, (Jsonb(settled),))
-    await plan_repository.end_kept(conn, [row["id"] for row in settled])
+    await conn.execute(_SETTLE, (Jsonb([{"id": bill_id, "settled_on": day} for bill_id, day in settled.items()]),))
+    await plan_repository.end_kept(conn, list(settled))
 
 
 def paid_postings(account_id: int, settlement: Settlement) -> tuple[Posting, Posting]:

@@ -1,4 +1,4 @@
-"""Terms of payment of a project, in versions: when bills are due, what being late costs, what plans and waivers need."""
+"""Terms of payment of a project, in versions: when bills are due, what being late costs, who decides."""
 
 from dataclasses import asdict
 from datetime import date
@@ -12,15 +12,15 @@ from cloud.kit.constraints import meaning_of
 from cloud.kit.db import Conn
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 
-_FIELDS: LiteralString = """
-    due_days, daily_rate, grace_days, minimum, cap_share, later_rate, plan_days, plan_break, own_approval
-"""
-_POLICY: LiteralString = "SELECT " + _FIELDS + " FROM billing_policy WHERE project_id = %s AND valid @> %s::date"
-_VERSIONS: LiteralString = (
-    "SELECT id, project_id, lower(valid) AS valid_from, upper(valid) AS valid_until, "
-    + _FIELDS
-    + """
+_SELECT: LiteralString = """
+    SELECT id, project_id, lower(valid) AS valid_from, upper(valid) AS valid_until, due_days, daily_rate, grace_days,
+           minimum, cap_share, later_rate, plan_days, plan_break, own_approval
     FROM billing_policy
+"""
+_POLICY: LiteralString = _SELECT + "WHERE project_id = %s AND valid @> %s::date"
+_VERSIONS: LiteralString = (
+    _SELECT
+    + """
     WHERE (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s) AND id < %(before)s
     ORDER BY id DESC LIMIT %(limit)s
 """
@@ -29,14 +29,12 @@ _END_POLICY: LiteralString = """
     UPDATE billing_policy SET valid = daterange(lower(valid), %(valid_from)s)
     WHERE project_id = %(project_id)s AND upper_inf(valid) AND lower(valid) < %(valid_from)s
 """
-_INSERT_POLICY: LiteralString = (
-    "INSERT INTO billing_policy (project_id, valid, "
-    + _FIELDS
-    + """)
+_INSERT_POLICY: LiteralString = """
+    INSERT INTO billing_policy (project_id, valid, due_days, daily_rate, grace_days, minimum, cap_share, later_rate,
+                                plan_days, plan_break, own_approval)
     VALUES (%(project_id)s, daterange(%(valid_from)s, NULL), %(due_days)s, %(daily_rate)s, %(grace_days)s,
             %(minimum)s, %(cap_share)s, %(later_rate)s, %(plan_days)s, %(plan_break)s, %(own_approval)s)
 """
-)
 
 
 async def policy_on(conn: Conn, project_id: int, day: date) -> Policy:

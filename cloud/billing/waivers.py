@@ -14,8 +14,8 @@ from cloud.kit.money import minor_digits
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 
 _WAIVER: LiteralString = """
-    SELECT w.id, w.project_id, w.bill_id, b.number AS bill_number, b.account_id, b.currency, w.amount, w.reason, w.state,
-           w.asked_by, w.asked_at, w.decided_by, w.decided_at, w.note
+    SELECT w.id, w.project_id, w.bill_id, b.number AS bill_number, b.account_id, b.currency, w.amount, w.reason,
+           w.state, w.asked_by, w.asked_at, w.decided_by, w.decided_at, w.note
     FROM late_fee_waiver w JOIN bill b ON b.id = w.bill_id
 """
 _WAIVERS: LiteralString = (
