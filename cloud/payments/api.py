@@ -39,6 +39,7 @@ async def record_payment(
             body.paid_on,
             body.reference,
             scope.caller.user_id,
+            purpose=body.purpose,
         )
         return RecordedPaymentOut.whole(recorded)
 

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -25,6 +25,10 @@ class PaymentIn(Input):
     method: Annotated[str, Field(max_length=32, examples=["cash", "transfer"])]
     paid_on: Annotated[Day, Field(description="Local day of the payment; late fees stop here.")]
     reference: Annotated[str, Field(max_length=200)] = ""
+    purpose: Annotated[
+        Literal["bill", "balance"],
+        Field(description="`balance`: kept as it is, for bills that are issued later."),
+    ] = "bill"
 
     @property
     def decimal(self) -> Decimal:
