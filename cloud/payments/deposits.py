@@ -15,8 +15,8 @@ from cloud.payments.receiving import account_of, receive
 # What is left of a deposit: approved releases have left it.
 _DEPOSIT: LiteralString = """
     SELECT d.id, d.project_id, d.account_id, d.payment_id, p.method, d.subject, d.amount, d.currency, d.taken_on,
-           d.amount - coalesce((SELECT sum(r.amount) FROM release r WHERE r.deposit_id = d.id AND r.state = 'approved'), 0)
-               AS held
+           d.amount - coalesce((SELECT sum(r.amount) FROM release r
+                                WHERE r.deposit_id = d.id AND r.state = 'approved'), 0) AS held
     FROM deposit d JOIN payment p ON p.id = d.payment_id
 """
 _DEPOSITS: LiteralString = (
