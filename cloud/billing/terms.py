@@ -1,16 +1,19 @@
 """Terms of payment of a project, in versions: when bills are due, what being late costs, who decides."""
 
 from dataclasses import asdict
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any, LiteralString
 
 import psycopg
 
 from cloud.billing.late_fees import LateFeeRule
 from cloud.billing.records import Policy, PolicyVersion
+from cloud.estate import service as estate
 from cloud.kit.constraints import meaning_of
 from cloud.kit.db import Conn
+from cloud.kit.errors import InvalidInput
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
+from cloud.kit.periods import local_day
 
 _SELECT: LiteralString = """
     SELECT id, project_id, lower(valid) AS valid_from, upper(valid) AS valid_until, due_days, daily_rate, grace_days,
@@ -59,6 +62,23 @@ async def set_policy(conn: Conn, project_id: int, valid_from: date, policy: Poli
         if meaning is None:
             raise
         raise meaning from error
+
+
+async def announce_policy(conn: Conn, project_id: int, valid_from: date, policy: Policy) -> None:
+    """Terms that people set: from today on at the earliest, since bills keep the terms of the day of their issue.
+
+    Raises NotFound for an unknown project, InvalidInput for a day that is over, Conflict like `set_policy`.
+    """
+    today, _ = await terms_today(conn, project_id)
+    if valid_from < today:
+        raise InvalidInput("bad-date", f"expected {today} or later: bills keep the terms they had", field="valid_from")
+    await set_policy(conn, project_id, valid_from, policy)
+
+
+async def terms_today(conn: Conn, project_id: int) -> tuple[date, Policy]:
+    """The local day of a project and the terms in force on it. Raises NotFound."""
+    today = local_day(datetime.now(UTC), (await estate.get_project(conn, project_id)).zone)
+    return today, await policy_on(conn, project_id, today)
 
 
 async def policy_versions(conn: Conn, page: PageRequest, project_id: int | None = None) -> Page[PolicyVersion]:
