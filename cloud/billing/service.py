@@ -156,6 +156,7 @@ __all__ = [
     "start_run",
     "stated",
     "statement",
+    "terms_today",
     "tier_gauge",
     "uphold_dispute",
     "withdraw_dispute",
