@@ -68,7 +68,7 @@ from cloud.billing.runs import (
     start_run,
 )
 from cloud.billing.settlement import Receipt, Settlement, settle
-from cloud.billing.terms import announce_policy, policy_on, policy_versions, set_policy
+from cloud.billing.terms import announce_policy, policy_on, policy_versions, set_policy, terms_today
 from cloud.billing.waivers import approve_waiver, ask_waiver, get_waiver, list_waivers, reject_waiver
 from cloud.estate import service as estate
 from cloud.kit.constraints import meaning_of
