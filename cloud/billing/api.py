@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from cloud.billing import service
+from cloud.billing import dispute_api, held_api, plan_api, service, terms_api, waiver_api
 from cloud.billing.models import (
     AgreementIn,
     AgreementOut,
@@ -26,6 +26,11 @@ from cloud.kit.inputs import Id, Listed, ListQuery
 from cloud.kit.periods import Period
 
 router = APIRouter(prefix="/api/v1", tags=["billing"])
+router.include_router(terms_api.router)
+router.include_router(dispute_api.router)
+router.include_router(waiver_api.router)
+router.include_router(plan_api.router)
+router.include_router(held_api.router)
 
 Reader = Annotated[Scope, allow("bills.read")]
 Runner = Annotated[Scope, allow("bills.run")]

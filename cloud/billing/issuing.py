@@ -1,15 +1,17 @@
-"""Issues the drafts of an approved run: numbers without holes, dates, and the journal of every bill."""
+"""Issues the drafts of an approved run: numbers without holes, dates, journals, and what prepaid balances pay."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import psycopg
 
-from cloud.billing import ledger, repository, run_repository
+from cloud.billing import ledger, run_repository
 from cloud.billing.drafting import Progress
+from cloud.billing.held import deduct
 from cloud.billing.ledger import Journal, Posting
 from cloud.billing.records import BillRun
 from cloud.billing.run_repository import Draft
+from cloud.billing.terms import policy_on
 from cloud.estate.records import Project
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.periods import local_day
@@ -58,11 +60,12 @@ async def _take_back(db: Database, asker: Asker, run: BillRun, reason: str) -> N
 
 async def _issue(conn: Conn, project: Project, drafts: Sequence[Draft], today: date) -> None:
     """In the order of account numbers, which is the order of the drafts."""
-    policy = await repository.policy_on(conn, project.id, today)
+    policy = await policy_on(conn, project.id, today)
     first = await run_repository.take_numbers(conn, project.id, f"bill-{today.year}", len(drafts))
     numbers = {one.bill_id: f"{today.year}-{first + n:06d}" for n, one in enumerate(drafts)}
     await run_repository.issue(conn, numbers, today, today + timedelta(days=policy.due_days))
     await ledger.book(conn, [_journal(project, one, today) for one in drafts])
+    await deduct(conn, project, [one.account_id for one in drafts], today)
 
 
 def _journal(project: Project, one: Draft, today: date) -> Journal:

@@ -41,14 +41,16 @@ async def issue(context: JobContext) -> dict[str, object]:
 
 
 async def late_fees(context: JobContext) -> dict[str, object]:
-    """Derives the late fees of all overdue bills again, project by project."""
+    """Ends instalment plans that are broken and derives the late fees of all overdue bills again, by project."""
     async with context.db.transaction(context.asker) as conn:
         projects = await estate.projects(conn)
-    owing = 0
+    owing = broken = 0
     for project in projects:
+        today = local_day(datetime.now(UTC), project.zone)
         async with context.db.transaction(context.asker) as conn:
-            owing += await service.refresh_late_fees(conn, project.id, local_day(datetime.now(UTC), project.zone))
-    return {"bills": owing}
+            broken += await service.end_broken_plans(conn, project.id, today)
+            owing += await service.refresh_late_fees(conn, project.id, today)
+    return {"bills": owing, "broken_plans": broken}
 
 
 async def prove_ledger(context: JobContext) -> dict[str, object]:

@@ -12,6 +12,7 @@ from cloud.kit.db import Conn
 
 RECEIVABLE = "receivable"
 PREPAID = "liability:prepaid"
+DEPOSIT = "liability:deposit"
 LATE_FEE_REVENUE = "revenue:late_fee"
 
 

@@ -10,14 +10,34 @@ from cloud.kit.periods import Period
 
 BillState = Literal["draft", "issued", "paid", "disputed", "void"]
 BillKind = Literal["bill", "credit_note", "debit_note"]
+PlanBreak = Literal["due-date", "break"]
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Terms of payment in force."""
+    """Terms of payment in force.
+
+    An instalment that is not paid `plan_days` after its date breaks its plan; late fees then count from the due date
+    of the bills again, or only from the break (`plan_break`). `own_approval`: whether one person is enough for what
+    otherwise takes two.
+    """
 
     due_days: int = 15
     late_fee: LateFeeRule = field(default_factory=LateFeeRule)
+    plan_days: int = 5
+    plan_break: PlanBreak = "due-date"
+    own_approval: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    """Terms of payment and when they hold: from `valid_from` up to, not including, `valid_until`."""
+
+    id: int
+    project_id: int
+    valid_from: date
+    valid_until: date | None
+    policy: Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +94,11 @@ class Cited:
 
 @dataclass(frozen=True, slots=True)
 class BillRow:
-    """A bill and what is open of it. `late_fee` is the fee so far without what was waived."""
+    """A bill and what is open of it.
+
+    `late_fee` is the fee until `late_fee_through` without what was waived; `disputed` is what nobody has to pay as
+    long as it is in dispute; `in_plan` says that instalments pay it.
+    """
 
     id: int
     project_id: int
@@ -90,6 +114,9 @@ class BillRow:
     due_on: date | None
     state: BillState
     settled_on: date | None
+    late_fee_through: date | None
+    disputed: Decimal
+    in_plan: bool
     kind: BillKind = "bill"
 
     @property
@@ -98,13 +125,18 @@ class BillRow:
         return self.total - self.paid
 
     @property
+    def payable(self) -> Decimal:
+        """Unpaid principal that is not disputed."""
+        return max(self.open - self.disputed, Decimal(0))
+
+    @property
     def late_fee_open(self) -> Decimal:
         """Unpaid late fee."""
         return self.late_fee - self.late_fee_paid
 
     def overdue(self, today: date) -> bool:
-        """Whether principal is open after the due date."""
-        return self.state == "issued" and self.due_on is not None and self.due_on < today
+        """Whether principal is open after the due date; not while it is disputed, or paid by instalments."""
+        return self.state == "issued" and self.due_on is not None and self.due_on < today and not self.in_plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
-from cloud.billing.late_fees import LateFeeRule
 from cloud.billing.records import (
     Agreement,
     BillFilter,
@@ -16,7 +15,6 @@ from cloud.billing.records import (
     Charged,
     Cited,
     LateFeeRow,
-    Policy,
     Uncharged,
 )
 from cloud.kit.db import Conn
@@ -82,27 +80,21 @@ _CITED: LiteralString = """
     WHERE c.meter_id = ANY (%(meter_ids)s) AND c.opening_at IS NOT NULL
       AND c.period && daterange(%(start)s::date - 1, %(end)s::date + 1)
 """
-_POLICY: LiteralString = """
-    SELECT due_days, daily_rate, grace_days, minimum, cap_share
-    FROM billing_policy WHERE project_id = %s AND valid @> %s::date
-"""
-_END_POLICY: LiteralString = """
-    UPDATE billing_policy SET valid = daterange(lower(valid), %(valid_from)s)
-    WHERE project_id = %(project_id)s AND upper_inf(valid) AND lower(valid) < %(valid_from)s
-"""
-_INSERT_POLICY: LiteralString = """
-    INSERT INTO billing_policy (project_id, valid, due_days, daily_rate, grace_days, minimum, cap_share)
-    VALUES (%(project_id)s, daterange(%(valid_from)s, NULL), %(due_days)s, %(daily_rate)s, %(grace_days)s,
-            %(minimum)s, %(cap_share)s)
-"""
 _BILL: LiteralString = """
     SELECT b.id, b.project_id, b.account_id, b.number, lower(b.period) AS start, upper(b.period) AS end, b.currency,
            b.total, b.issued_on, b.due_on, b.state, b.settled_on, b.kind,
            coalesce(p.principal, 0) AS paid, coalesce(p.late_fee, 0) AS late_fee_paid,
-           coalesce(f.amount - f.waived, 0) AS late_fee
+           coalesce(f.amount - f.waived, 0) AS late_fee, f.through AS late_fee_through,
+           coalesce(d.amount, 0) AS disputed,
+           EXISTS (SELECT FROM instalment_plan_bill i JOIN instalment_plan t ON t.id = i.plan_id
+                   WHERE i.bill_id = b.id AND t.state = 'active') AS in_plan
     FROM bill b
     LEFT JOIN LATERAL (SELECT sum(principal) AS principal, sum(late_fee) AS late_fee
                        FROM payment_allocation WHERE bill_id = b.id) p ON true
+    LEFT JOIN LATERAL (SELECT sum(CASE state WHEN 'open' THEN coalesce(amount, b.total) ELSE upheld END) AS amount
+                       FROM bill_dispute
+                       WHERE bill_id = b.id
+                         AND (state = 'open' OR (state = 'upheld' AND credited_on IS NULL))) d ON true
     LEFT JOIN late_fee f ON f.bill_id = b.id
 """
 _BILLS: LiteralString = (
@@ -119,12 +111,17 @@ _BILLS: LiteralString = (
 """
 )
 # Locked by a statement of their own: only the next one sees the allocations of the transaction that was waited for.
-_LOCK_OF_ACCOUNT: LiteralString = """
-    SELECT id FROM bill WHERE account_id = %s AND state IN ('issued', 'paid') ORDER BY id FOR UPDATE
+_LOCK_OF_ACCOUNTS: LiteralString = """
+    SELECT id FROM bill WHERE account_id = ANY (%s) AND state IN ('issued', 'disputed', 'paid') ORDER BY id FOR UPDATE
+"""
+_LOCK_UNPAID: LiteralString = """
+    SELECT id FROM bill WHERE account_id = ANY (%s) AND state IN ('issued', 'disputed') ORDER BY id FOR UPDATE
 """
 _LOCK_OVERDUE: LiteralString = """
-    SELECT id FROM bill WHERE project_id = %s AND state = 'issued' AND due_on < %s ORDER BY id FOR UPDATE
+    SELECT id FROM bill WHERE project_id = %s AND state IN ('issued', 'disputed') AND due_on < %s
+    ORDER BY id FOR UPDATE
 """
+_LOCK: LiteralString = "SELECT id FROM bill WHERE id = ANY (%s) ORDER BY id FOR UPDATE"
 _BILLS_BY_ID: LiteralString = _BILL + "WHERE b.id = ANY (%s) ORDER BY b.due_on, b.id"
 _BILL_INPUTS: LiteralString = "SELECT engine_version, inputs FROM bill WHERE id = %s"
 _CHARGES: LiteralString = """
@@ -211,30 +208,6 @@ async def cited(conn: Conn, meter_ids: Sequence[int], period: Period) -> list[Ci
     return [Cited(period=_period(row), **row) for row in await _rows(conn, _CITED, values)]
 
 
-async def policy_on(conn: Conn, project_id: int, day: date) -> Policy:
-    """The terms of payment in force, or the defaults."""
-    rows = await _rows(conn, _POLICY, (project_id, day))
-    if not rows:
-        return Policy()
-    return Policy(due_days=rows[0].pop("due_days"), late_fee=LateFeeRule(**rows[0]))
-
-
-async def insert_policy(conn: Conn, project_id: int, valid_from: date, policy: Policy) -> None:
-    """New terms from a day on."""
-    rule = policy.late_fee
-    values = {
-        "project_id": project_id,
-        "valid_from": valid_from,
-        "due_days": policy.due_days,
-        "daily_rate": rule.daily_rate,
-        "grace_days": rule.grace_days,
-        "minimum": rule.minimum,
-        "cap_share": rule.cap_share,
-    }
-    await conn.execute(_END_POLICY, values)
-    await conn.execute(_INSERT_POLICY, values)
-
-
 async def bills(conn: Conn, wanted: BillFilter, *, before: int | None, limit: int) -> list[BillRow]:
     """Bills, newest first."""
     values = {
@@ -256,9 +229,18 @@ async def bill(conn: Conn, bill_id: int) -> BillRow | None:
     return _bill(rows[0]) if rows else None
 
 
-async def lock_settleable_bills(conn: Conn, account_id: int) -> list[BillRow]:
-    """Issued and paid bills of an account, oldest due first, locked: only one payment at a time settles them."""
-    return await bills_by_id(conn, [row["id"] for row in await _rows(conn, _LOCK_OF_ACCOUNT, (account_id,))])
+async def lock_bills_of(conn: Conn, account_ids: Sequence[int], *, paid: bool) -> list[BillRow]:
+    """Issued bills of accounts, with or without those whose principal is `paid`, oldest due first, locked.
+
+    Only one payment at a time settles them.
+    """
+    query = _LOCK_OF_ACCOUNTS if paid else _LOCK_UNPAID
+    return await bills_by_id(conn, [row["id"] for row in await _rows(conn, query, (list(account_ids),))])
+
+
+async def lock_bills(conn: Conn, bill_ids: Sequence[int]) -> list[BillRow]:
+    """These bills, oldest due first, locked."""
+    return await bills_by_id(conn, [row["id"] for row in await _rows(conn, _LOCK, (list(bill_ids),))])
 
 
 async def lock_overdue_bills(conn: Conn, project_id: int, today: date) -> list[BillRow]:

@@ -7,9 +7,43 @@ from decimal import Decimal
 
 import psycopg
 
-from cloud.billing import ledger, repository, run_repository
+from cloud.billing import repository, run_repository
+from cloud.billing.accrual import refresh_late_fees
+from cloud.billing.arrears import Dispute, Plan, Waiver, must_be_another, must_wait, stated
+from cloud.billing.disputes import (
+    dispute_credited,
+    get_dispute,
+    list_disputes,
+    open_dispute,
+    reject_dispute,
+    uphold_dispute,
+    withdraw_dispute,
+)
 from cloud.billing.gauge import tier_gauge
+from cloud.billing.held import (
+    LEDGER_ACCOUNTS,
+    Held,
+    HeldEntry,
+    SetOff,
+    apply_balance,
+    auto_deduct,
+    held,
+    lock_held,
+    set_auto_deduct,
+    set_off_deposit,
+    statement,
+)
 from cloud.billing.ledger import Discrepancy, Journal, Posting, book, discrepancies
+from cloud.billing.plans import (
+    Monthly,
+    approve_plan,
+    ask_plan,
+    cancel_plan,
+    end_broken_plans,
+    get_plan,
+    list_plans,
+    reject_plan,
+)
 from cloud.billing.records import (
     Agreement,
     Bill,
@@ -18,6 +52,7 @@ from cloud.billing.records import (
     BillRow,
     BillRun,
     Policy,
+    PolicyVersion,
     RunFailure,
     TierGauge,
 )
@@ -32,7 +67,9 @@ from cloud.billing.runs import (
     leave_out,
     start_run,
 )
-from cloud.billing.settlement import Receipt, Settlement, refresh_late_fees, settle
+from cloud.billing.settlement import Receipt, Settlement, settle
+from cloud.billing.terms import announce_policy, policy_on, policy_versions, set_policy, terms_today
+from cloud.billing.waivers import approve_waiver, ask_waiver, get_waiver, list_waivers, reject_waiver
 from cloud.estate import service as estate
 from cloud.kit.constraints import meaning_of
 from cloud.kit.db import Conn
@@ -42,6 +79,7 @@ from cloud.kit.periods import Period, local_day
 
 __all__ = [
     "CAREFUL",
+    "LEDGER_ACCOUNTS",
     "Agreement",
     "Bill",
     "BillFilter",
@@ -49,39 +87,79 @@ __all__ = [
     "BillRun",
     "BillingTotals",
     "Discrepancy",
+    "Dispute",
+    "Held",
+    "HeldEntry",
     "Journal",
+    "Monthly",
     "NewAgreement",
+    "Plan",
     "Policy",
+    "PolicyVersion",
     "Posting",
     "Receipt",
     "RunFailure",
     "RunOptions",
+    "SetOff",
     "Settlement",
     "TierGauge",
+    "Waiver",
+    "announce_policy",
+    "apply_balance",
+    "approve_plan",
     "approve_run",
+    "approve_waiver",
+    "ask_plan",
+    "ask_waiver",
+    "auto_deduct",
     "book",
+    "cancel_plan",
     "cancel_run",
     "create_agreement",
     "create_agreements",
     "discrepancies",
+    "dispute_credited",
+    "end_broken_plans",
     "execute_run",
     "get_bill",
+    "get_dispute",
+    "get_plan",
     "get_run",
+    "get_waiver",
+    "held",
     "issue_run",
     "leave_out",
     "list_agreements",
     "list_bills",
+    "list_disputes",
+    "list_plans",
     "list_runs",
+    "list_waivers",
+    "lock_held",
     "month_totals",
+    "must_be_another",
+    "must_wait",
+    "open_dispute",
     "policy_on",
+    "policy_versions",
     "prepaid_balance",
     "refresh_late_fees",
+    "reject_dispute",
+    "reject_plan",
+    "reject_waiver",
     "run_failures",
     "run_of_job",
+    "set_auto_deduct",
+    "set_off_deposit",
     "set_policy",
     "settle",
     "start_run",
+    "stated",
+    "statement",
+    "terms_today",
     "tier_gauge",
+    "uphold_dispute",
+    "withdraw_dispute",
 ]
 
 
@@ -187,26 +265,6 @@ async def run_failures(conn: Conn, run_id: int) -> list[RunFailure]:
     return await run_repository.failures(conn, run_id)
 
 
-async def set_policy(conn: Conn, project_id: int, valid_from: date, policy: Policy) -> None:
-    """Terms of payment from a day on; bills issued before keep theirs.
-
-    Raises Conflict when terms begin on or after that day.
-    """
-    try:
-        async with conn.transaction():
-            await repository.insert_policy(conn, project_id, valid_from, policy)
-    except psycopg.IntegrityError as error:
-        meaning = meaning_of(error)
-        if meaning is None:
-            raise
-        raise meaning from error
-
-
-async def policy_on(conn: Conn, project_id: int, day: date) -> Policy:
-    """The terms of payment in force: due after 15 days without late fee where a project has set none."""
-    return await repository.policy_on(conn, project_id, day)
-
-
 async def month_totals(conn: Conn, project_id: int, period: Period, *, now: datetime | None = None) -> BillingTotals:
     """Billed for `period`, collected in it, and what is open and overdue now."""
     project = await estate.get_project(conn, project_id)
@@ -217,4 +275,4 @@ async def month_totals(conn: Conn, project_id: int, period: Period, *, now: date
 
 async def prepaid_balance(conn: Conn, account_id: int) -> Decimal:
     """What an account has paid beyond its bills."""
-    return -await ledger.balance(conn, account_id, ledger.PREPAID)
+    return await held(conn, account_id, "balance")
