@@ -74,11 +74,10 @@ def reductions(
         if off == 0:
             continue
         shares = share_out(off, [max(remaining[code], 0) for code in basis])
-        for code, share in zip(basis, shares, strict=True):
-            remaining[code] -= share
-        taken = from_minor(-off, digits)
-        share = _share(concession)
-        found.append(Reduction(concession, from_minor(base, digits), share, there.days, period.days, taken))
+        for code, part in zip(basis, shares, strict=True):
+            remaining[code] -= part
+        owed, taken = from_minor(base, digits), from_minor(-off, digits)
+        found.append(Reduction(concession, owed, _share(concession), there.days, period.days, taken))
     return tuple(found)
 
 

@@ -115,6 +115,7 @@ def _inputs(one: RatedPiece) -> dict[str, object]:
         "tariff_hash": piece.version.hash,
         "tier_window": str(piece.window),
         "persons": one.persons,
+        "window_parts": asdict(one.parts),
         "basis": asdict(one.basis),
         "single": piece.agreement.single,
         "carry": one.carry,

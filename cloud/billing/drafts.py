@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from cloud.billing.basis import Basis, basis
 from cloud.billing.facts import Facts, OpenExceptions
+from cloud.billing.filings import WindowParts, persons_on
 from cloud.billing.metered import Metered, metered
 from cloud.billing.pieces import Piece, Unbillable, pieces
 from cloud.billing.records import Charged, Uncharged
@@ -44,6 +45,7 @@ class RatedPiece:
     metered: Metered | None
     basis: Basis
     persons: int
+    parts: WindowParts
     carry: Decimal
     lines: tuple[Line, ...]
     amount: Decimal
@@ -128,18 +130,15 @@ class _Drafting:
             sum((charged.exact_amount for charged in facts.earlier(one.piece)), Decimal(0)) % minor for one in group
         ]
         prepared = plan(content, first.season, max(map(places, carries)))
-        parts = [one.piece.window_parts for one in group]
+        parts = [one.piece.window_parts(facts.filings(one.piece)) for one in group]
         quantity, sequence = _quantities(content, [one.metered for one in group if one.metered])
         usages = Usages(
             quantity=quantity,
             sequence=sequence,
             before=[one.metered.before if one.metered else 0 for one in group],
-            steps=[
-                prepared.household_steps(facts.household(one.piece)) * covered
-                for one, (covered, _) in zip(group, parts, strict=True)
-            ],
-            covered=[covered for covered, _ in parts],
-            whole=[whole for _, whole in parts],
+            steps=[part.steps for part in parts],
+            covered=[part.covered for part in parts],
+            whole=[part.whole for part in parts],
             single=[int(one.piece.agreement.single) for one in group],
             area=[int(one.basis.area.scaleb(AREA_EXPONENT)) for one in group],
             demand=[one.basis.demand_w for one in group],
@@ -156,7 +155,8 @@ class _Drafting:
                 piece=one.piece,
                 metered=one.metered,
                 basis=one.basis,
-                persons=facts.household(one.piece),
+                persons=persons_on(facts.filings(one.piece), one.piece.period.start),
+                parts=parts[n],
                 carry=carries[n],
                 lines=explain(rated, n),
                 amount=total(rated, n),

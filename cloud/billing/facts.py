@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Literal
 
 from cloud.billing import repository
+from cloud.billing.filings import Filing
 from cloud.billing.pieces import Piece
 from cloud.billing.records import Charged
 from cloud.estate import service as estate
@@ -36,7 +37,7 @@ class Facts:
         self._open_findings = open_findings
         self._accounts: dict[int, Account] = {}
         self._units: dict[int, Unit] = {}
-        self._persons: dict[date, dict[int, int]] = {}
+        self._filings: dict[int, list[Filing]] = defaultdict(list)
         self._usage: dict[UsageKey, UsageTotal] = {}
         self._history: dict[int, list[Charged]] = defaultdict(list)
         self._doubtful: dict[int, list[MeterException]] = defaultdict(list)
@@ -67,12 +68,10 @@ class Facts:
             for day in (piece.period.start, piece.period.end)
         }
         self.boundaries = await metering.boundary_readings(conn, sorted(wanted))
-        self._persons = {
-            day: await estate.household_persons(conn, sorted(self._units), day)
-            for day in sorted({piece.period.start for piece in everything})
-        }
         windows = [piece.window for piece in everything]
         span = Period(min(window.start for window in windows), max(piece.period.end for piece in everything))
+        for filed in await estate.households_between(conn, list(self._units), span):
+            self._filings[filed.unit_id].append(Filing(filed.valid.start, filed.valid.end, filed.persons))
         for charged in await repository.charged(conn, sorted({piece.agreement.id for piece in everything}), span):
             self.add(charged)
         await self._load_usage(everything, meter_ids)
@@ -194,9 +193,9 @@ class Facts:
         account = self._accounts.get(piece.agreement.account_id)
         return piece.agreement.unit_id or (account.unit_id if account else None)
 
-    def household(self, piece: Piece) -> int:
-        """Persons filed on its first day; a change takes effect with the next piece."""
-        return self._persons[piece.period.start].get(self.unit_id(piece) or 0, 0)
+    def filings(self, piece: Piece) -> list[Filing]:
+        """Persons filed for the unit of the piece in its tier window, up to its end."""
+        return self._filings.get(self.unit_id(piece) or 0, [])
 
     def area(self, piece: Piece) -> Decimal:
         """Billed area in square metres: that of the agreement, else that of the unit; 0 where none is known."""
