@@ -1,13 +1,15 @@
 """Drafts of a bill run: accounts charged in chunks that commit or fail by themselves."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
 
 import psycopg
 
 from cloud.billing import repository, run_repository
-from cloud.billing.drafts import Drafts, RatedPiece, draft, reading_inputs
+from cloud.billing.agreed import AgreedPiece, draft_agreed
+from cloud.billing.conceding import concession_inputs, discount_line
+from cloud.billing.drafts import RatedPiece, draft, reading_inputs
 from cloud.billing.pieces import Unbillable
 from cloud.billing.records import BillRun
 from cloud.estate.records import Project
@@ -17,6 +19,7 @@ from cloud.tariffs.rating import ENGINE_VERSION
 CHUNK = 500
 
 Progress = Callable[[int, int], Awaitable[None]]
+Drafted = RatedPiece | AgreedPiece
 
 
 class Drafter:
@@ -44,7 +47,7 @@ class Drafter:
             if len(account_ids) == 1:
                 reason = Unbillable("refused", (error.diag.message_primary or str(error))[:300])
                 async with self._db.transaction(self._asker) as conn:
-                    await self._note_failures(conn, Drafts({}, {account_ids[0]: reason}))
+                    await self._note_failures(conn, {account_ids[0]: reason})
                 return
             middle = len(account_ids) // 2
             await self._chunk(account_ids[:middle])
@@ -53,11 +56,17 @@ class Drafter:
     async def _draft(self, conn: Conn, account_ids: Sequence[int]) -> None:
         uncharged = await repository.uncharged(conn, self._project.id, self._run.period, account_ids)
         drafts = await draft(conn, self._project, uncharged, self._run.open_exceptions)
-        await self._note_failures(conn, drafts)
-        if drafts.rated:
-            await self._write(conn, drafts)
+        agreed = await draft_agreed(conn, self._project, self._run.period, account_ids)
+        failures = agreed.failures | drafts.failures
+        await self._note_failures(conn, failures)
+        charged: dict[int, list[Drafted]] = {
+            account_id: [*drafts.rated.get(account_id, ()), *agreed.pieces.get(account_id, ())]
+            for account_id in sorted({*drafts.rated, *agreed.pieces} - set(failures))
+        }
+        if charged:
+            await self._write(conn, charged)
 
-    async def _note_failures(self, conn: Conn, drafts: Drafts) -> None:
+    async def _note_failures(self, conn: Conn, failures: Mapping[int, Unbillable]) -> None:
         rows = [
             {
                 "project_id": self._project.id,
@@ -66,12 +75,12 @@ class Drafter:
                 "code": reason.code,
                 "detail": reason.detail,
             }
-            for account_id, reason in sorted(drafts.failures.items())
+            for account_id, reason in sorted(failures.items())
         ]
         if rows:
             await run_repository.insert_failures(conn, rows)
 
-    async def _write(self, conn: Conn, drafts: Drafts) -> None:
+    async def _write(self, conn: Conn, charged: Mapping[int, Sequence[Drafted]]) -> None:
         """Draft bills with their charges and lines."""
         project = self._project
         bills = await run_repository.insert_bills(
@@ -84,33 +93,43 @@ class Drafter:
                     "period_start": self._run.period.start,
                     "period_end": self._run.period.end,
                     "currency": project.currency,
-                    "total": sum((one.amount for one in rated), Decimal(0)),
+                    "total": sum((one.amount for one in pieces), Decimal(0)),
                     "engine_version": ENGINE_VERSION,
-                    "inputs": {"charges": [_inputs(one) for one in rated]},
+                    "inputs": {"charges": [_inputs(one) for one in pieces]},
                 }
-                for account_id, rated in drafts.rated.items()
+                for account_id, pieces in charged.items()
             ],
         )
-        everything = [(bills[account_id], one) for account_id, rated in drafts.rated.items() for one in rated]
+        everything = [(bills[account_id], one) for account_id, pieces in charged.items() for one in pieces]
         rows = [{"project_id": project.id, "bill_id": bill_id, **_charge(one)} for bill_id, one in everything]
         charges = await run_repository.insert_charges(conn, rows)
         lines: list[dict[str, object]] = []
         positions = dict.fromkeys(bills.values(), 0)
         for bill_id, one in everything:
-            charge_id = charges[one.piece.agreement.id, one.piece.period.start]
-            for line in _lines(one):
+            charge_id = charges[one.agreement.id, one.period.start]
+            for line in _lines(one, project.currency):
                 positions[bill_id] += 1
                 place = {"bill_id": bill_id, "charge_id": charge_id, "position": positions[bill_id]}
                 lines.append({"project_id": project.id, **place, **line})
         await run_repository.insert_lines(conn, lines)
 
 
-def _inputs(one: RatedPiece) -> dict[str, object]:
+def _inputs(one: Drafted) -> dict[str, object]:
     """All that the amount follows from."""
+    inputs: dict[str, object] = {"agreement": one.agreement.id, "period": str(one.period)}
+    inputs |= _agreed_inputs(one) if isinstance(one, AgreedPiece) else _rated_inputs(one)
+    if one.reductions:
+        inputs["concessions"] = [concession_inputs(taken) for taken in one.reductions]
+    return inputs
+
+
+def _agreed_inputs(one: AgreedPiece) -> dict[str, object]:
+    return {"amount": one.agreement.amount} if one.rent is None else {"rent": asdict(one.rent)}
+
+
+def _rated_inputs(one: RatedPiece) -> dict[str, object]:
     piece, metered = one.piece, one.metered
     inputs: dict[str, object] = {
-        "agreement": piece.agreement.id,
-        "period": str(piece.period),
         "tariff_version": piece.version.id,
         "tariff_hash": piece.version.hash,
         "tier_window": str(piece.window),
@@ -139,17 +158,18 @@ def _inputs(one: RatedPiece) -> dict[str, object]:
     return inputs
 
 
-def _charge(one: RatedPiece) -> dict[str, object]:
-    piece, metered = one.piece, one.metered
+def _charge(one: Drafted) -> dict[str, object]:
     row: dict[str, object] = {
-        "agreement_id": piece.agreement.id,
-        "service": piece.agreement.service,
-        "period_start": piece.period.start,
-        "period_end": piece.period.end,
-        "tariff_version_id": piece.version.id,
+        "agreement_id": one.agreement.id,
+        "service": one.agreement.service,
+        "period_start": one.period.start,
+        "period_end": one.period.end,
         "amount": one.amount,
-        "exact_amount": one.exact_amount,
     }
+    if isinstance(one, AgreedPiece):
+        return row | {"exact_amount": one.amount}
+    metered = one.metered
+    row |= {"tariff_version_id": one.piece.version.id, "exact_amount": one.exact_amount}
     if metered is not None:
         row |= {
             "meter_id": metered.meter.id,
@@ -163,11 +183,12 @@ def _charge(one: RatedPiece) -> dict[str, object]:
     return row
 
 
-def _lines(one: RatedPiece) -> list[dict[str, object]]:
-    return [
+def _lines(one: Drafted, currency: str) -> list[dict[str, object]]:
+    """Its lines, then what concessions take off."""
+    note = {"description": one.agreement.description} if one.agreement.kind == "one_off" else {}
+    lines: list[dict[str, object]] = [
         {
             "kind": line.kind,
-            "service": one.piece.agreement.service,
             "component": line.component,
             "tier": line.tier,
             "time_period": line.time_period,
@@ -176,6 +197,9 @@ def _lines(one: RatedPiece) -> list[dict[str, object]]:
             "price": line.price,
             "amount": line.amount,
             "season": line.season,
+            "detail": note,
         }
         for line in one.lines
     ]
+    lines += [discount_line(taken, currency) for taken in one.reductions]
+    return [{"service": one.agreement.service, **line} for line in lines]

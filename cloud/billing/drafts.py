@@ -7,11 +7,13 @@ from datetime import datetime
 from decimal import Decimal
 
 from cloud.billing.basis import Basis, basis
+from cloud.billing.conceding import off
+from cloud.billing.concessions import Reduction
 from cloud.billing.facts import Facts, OpenExceptions
 from cloud.billing.filings import WindowParts, persons_on
 from cloud.billing.metered import Metered, metered
 from cloud.billing.pieces import Piece, Unbillable, pieces
-from cloud.billing.records import Charged, Uncharged
+from cloud.billing.records import Agreement, Charged, Uncharged
 from cloud.estate.records import Project
 from cloud.kit.db import Conn
 from cloud.kit.money import minor_digits
@@ -51,6 +53,18 @@ class RatedPiece:
     amount: Decimal
     exact_amount: Decimal
     contained_taxes: tuple[ContainedTax, ...]
+    reductions: tuple[Reduction, ...]
+    """What concessions take off `lines`; `amount` is what remains."""
+
+    @property
+    def agreement(self) -> Agreement:
+        """What it is charged by."""
+        return self.piece.agreement
+
+    @property
+    def period(self) -> Period:
+        """The days it charges."""
+        return self.piece.period
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +106,12 @@ class _Drafting:
         if not uncharged:
             return []
         whole = Period(min(one.period.start for one in uncharged), max(one.period.end for one in uncharged))
-        tariff_ids = sorted({one.agreement.tariff_id for one in uncharged})
+        tariff_ids = sorted({one.agreement.tariff for one in uncharged})
         versions = await tariffs.versions_between(self._conn, tariff_ids, whole)
         by_agreement: dict[int, list[Piece]] = defaultdict(list)
         for one in uncharged:
             try:
-                by_agreement[one.agreement.id] += pieces(one, versions[one.agreement.tariff_id])
+                by_agreement[one.agreement.id] += pieces(one, versions[one.agreement.tariff])
             except Unbillable as reason:
                 self._failures.setdefault(one.agreement.account_id, reason)
         longest = max((len(found) for found in by_agreement.values()), default=0)
@@ -151,17 +165,22 @@ class _Drafting:
         )
         rated = rate_batch(prepared, usages, len(group))
         for n, one in enumerate(group):
+            lines, piece = explain(rated, n), one.piece
+            taken_off = facts.concessions.taken_off(
+                piece.agreement, facts.unit_id(piece), piece.period, lines, prepared.digits
+            )
             yield RatedPiece(
-                piece=one.piece,
+                piece=piece,
                 metered=one.metered,
                 basis=one.basis,
-                persons=persons_on(facts.filings(one.piece), one.piece.period.start),
+                persons=persons_on(facts.filings(piece), piece.period.start),
                 parts=parts[n],
                 carry=carries[n],
-                lines=explain(rated, n),
-                amount=total(rated, n),
+                lines=lines,
+                amount=total(rated, n) + off(taken_off),
                 exact_amount=exact(rated, n),
                 contained_taxes=contained_taxes(rated, n),
+                reductions=taken_off,
             )
 
 

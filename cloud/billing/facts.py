@@ -6,7 +6,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
 
-from cloud.billing import repository
+from cloud.billing import conceding, repository
+from cloud.billing.conceding import Concessions
 from cloud.billing.filings import Filing
 from cloud.billing.pieces import Piece
 from cloud.billing.records import Charged
@@ -39,6 +40,7 @@ class Facts:
         self._units: dict[int, Unit] = {}
         self._filings: dict[int, list[Filing]] = defaultdict(list)
         self._usage: dict[UsageKey, UsageTotal] = {}
+        self.concessions = Concessions()
         self._history: dict[int, list[Charged]] = defaultdict(list)
         self._doubtful: dict[int, list[MeterException]] = defaultdict(list)
         self._runs: dict[tuple[int, Period], list[Run]] = {}
@@ -72,6 +74,8 @@ class Facts:
         span = Period(min(window.start for window in windows), max(piece.period.end for piece in everything))
         for filed in await estate.households_between(conn, list(self._units), span):
             self._filings[filed.unit_id].append(Filing(filed.valid.start, filed.valid.end, filed.persons))
+        agreements = {piece.agreement.id: piece.agreement for piece in everything}
+        self.concessions = await conceding.load(conn, agreements.values(), self._units, span)
         for charged in await repository.charged(conn, sorted({piece.agreement.id for piece in everything}), span):
             self.add(charged)
         await self._load_usage(everything, meter_ids)

@@ -29,7 +29,7 @@ async def _gauge(conn: Conn, agreement: Agreement, meter_id: int, now: datetime)
     today = local_day(now, project.zone)
     if agreement.valid_from > today or (agreement.valid_until is not None and agreement.valid_until <= today):
         return None
-    version = await tariffs.version_on(conn, agreement.tariff_id, today)
+    version = await tariffs.version_on(conn, agreement.tariff, today)
     meter = (await metering.meters_by_id(conn, [meter_id])).get(meter_id)
     if version is None or meter is None or not version.content.energy:
         return None

@@ -20,7 +20,7 @@ _INSERT_RUN: LiteralString = """
 # Accounts of whose agreements some day of the period is charged by no bill yet.
 _UNCHARGED_ACCOUNTS: LiteralString = """
     SELECT DISTINCT a.account_id FROM service_agreement a
-    WHERE a.project_id = %(project_id)s AND a.valid && daterange(%(start)s, %(end)s)
+    WHERE a.project_id = %(project_id)s AND a.kind = 'tariff' AND a.valid && daterange(%(start)s, %(end)s)
       AND NOT isempty(range_merge(
           datemultirange(a.valid * daterange(%(start)s, %(end)s))
           - coalesce((SELECT range_agg(c.period) FROM charge c WHERE c.agreement_id = a.id AND c.service = a.service),
@@ -83,12 +83,12 @@ _INSERT_CHARGES: LiteralString = """
 """
 _INSERT_LINES: LiteralString = """
     INSERT INTO bill_line (project_id, bill_id, charge_id, position, kind, service, component, tier, time_period,
-                           quantity, unit, price, amount, season)
+                           quantity, unit, price, amount, season, detail)
     SELECT project_id, bill_id, charge_id, position, kind, service, component, tier, time_period, quantity, unit, price,
-           amount, season
+           amount, season, coalesce(detail, '{}')
     FROM jsonb_to_recordset(%s) AS new (project_id bigint, bill_id bigint, charge_id bigint, position int, kind text,
                                         service text, component text, tier int, time_period text, quantity numeric,
-                                        unit text, price numeric, amount numeric, season text)
+                                        unit text, price numeric, amount numeric, season text, detail jsonb)
 """
 # The row of the series stays locked until the bills are issued or nothing is: no hole, no number twice.
 _TAKE_NUMBERS: LiteralString = """

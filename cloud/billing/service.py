@@ -12,6 +12,7 @@ from cloud.billing.gauge import tier_gauge
 from cloud.billing.ledger import Discrepancy, Journal, Posting, book, discrepancies
 from cloud.billing.records import (
     Agreement,
+    AgreementKind,
     Bill,
     BillFilter,
     BillingTotals,
@@ -91,7 +92,7 @@ class NewAgreement:
 
     account_id: int
     service: str
-    tariff_id: int
+    tariff_id: int | None
     valid_from: date
     meter_id: int | None = None
     unit_id: int | None = None
@@ -99,6 +100,9 @@ class NewAgreement:
     capacity_va: int | None = None
     area: Decimal | None = None
     single: bool = False
+    kind: AgreementKind = "tariff"
+    amount: Decimal | None = None
+    description: str = ""
 
 
 async def create_agreement(
