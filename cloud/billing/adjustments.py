@@ -91,9 +91,9 @@ class Difference:
 
 def line_key(line: Mapping[str, Any]) -> tuple[object, ...]:
     """What makes two lines of a charge the same one: all but quantity and amount."""
-    price = _decimal(line["price"])
+    price = _decimal(line.get("price"))
     values = {**line, "price": None if price is None else format(price.normalize(), "f")}
-    return tuple(values[name] for name in _KEY)
+    return tuple(values.get(name) for name in _KEY)
 
 
 def differences(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> list[Difference]:
@@ -111,7 +111,7 @@ def differences(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str
 def _by_key(lines: Iterable[Mapping[str, Any]]) -> dict[tuple[object, ...], tuple[Decimal | None, Decimal]]:
     found: dict[tuple[object, ...], tuple[Decimal | None, Decimal]] = {}
     for line in lines:
-        key, quantity = line_key(line), _decimal(line["quantity"])
+        key, quantity = line_key(line), _decimal(line.get("quantity"))
         known, amount = found.get(key, (None, Decimal(0)))
         both = quantity if known is None else known + (quantity or 0)
         found[key] = (both, amount + Decimal(line["amount"]))

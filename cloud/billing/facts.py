@@ -6,7 +6,9 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
 
-from cloud.billing import repository
+from cloud.billing import conceding, repository
+from cloud.billing.conceding import Concessions
+from cloud.billing.filings import Filing
 from cloud.billing.pieces import Piece
 from cloud.billing.records import Charged, Cited
 from cloud.estate import service as estate
@@ -36,8 +38,9 @@ class Facts:
         self._open_findings = open_findings
         self._accounts: dict[int, Account] = {}
         self._units: dict[int, Unit] = {}
-        self._persons: dict[date, dict[int, int]] = {}
+        self._filings: dict[int, list[Filing]] = defaultdict(list)
         self._usage: dict[UsageKey, UsageTotal] = {}
+        self.concessions = Concessions()
         self._history: dict[int, list[Charged]] = defaultdict(list)
         self._doubtful: dict[int, list[MeterException]] = defaultdict(list)
         self._runs: dict[tuple[int, Period], list[Run]] = {}
@@ -67,12 +70,12 @@ class Facts:
             for day in (piece.period.start, piece.period.end)
         }
         self.boundaries = await metering.boundary_readings(conn, sorted(wanted))
-        self._persons = {
-            day: await estate.household_persons(conn, sorted(self._units), day)
-            for day in sorted({piece.period.start for piece in everything})
-        }
         windows = [piece.window for piece in everything]
         span = Period(min(window.start for window in windows), max(piece.period.end for piece in everything))
+        for filed in await estate.households_between(conn, list(self._units), span):
+            self._filings[filed.unit_id].append(Filing(filed.valid.start, filed.valid.end, filed.persons))
+        agreements = {piece.agreement.id: piece.agreement for piece in everything}
+        self.concessions = await conceding.load(conn, agreements.values(), self._units, span)
         for charged in await repository.charged(conn, sorted({piece.agreement.id for piece in everything}), span):
             self.remember(charged)
         await self._load_usage(everything, meter_ids)
@@ -202,9 +205,9 @@ class Facts:
         account = self._accounts.get(piece.agreement.account_id)
         return piece.agreement.unit_id or (account.unit_id if account else None)
 
-    def household(self, piece: Piece) -> int:
-        """Persons filed on its first day; a change takes effect with the next piece."""
-        return self._persons[piece.period.start].get(self.unit_id(piece) or 0, 0)
+    def filings(self, piece: Piece) -> list[Filing]:
+        """Persons filed for the unit of the piece in its tier window, up to its end."""
+        return self._filings.get(self.unit_id(piece) or 0, [])
 
     def area(self, piece: Piece) -> Decimal:
         """Billed area in square metres: that of the agreement, else that of the unit; 0 where none is known."""

@@ -132,7 +132,7 @@ class ChargeOut(BaseModel):
     agreement_id: int
     service: str
     period: PeriodOut
-    tariff_version_id: int
+    tariff_version_id: int | None
     meter_id: int | None
     opening: ReadingOut | None
     closing: ReadingOut | None

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from cloud.billing.late_fees import LateFeeRule
 from cloud.kit.periods import Period
 
+AgreementKind = Literal["tariff", "rent", "one_off"]
 BillState = Literal["draft", "issued", "paid", "disputed", "void"]
 BillKind = Literal["bill", "credit_note", "debit_note"]
 PlanBreak = Literal["due-date", "break"]
@@ -45,13 +46,14 @@ class Agreement:
     """What an account is charged for; valid from `valid_from` up to, not including, `valid_until`.
 
     `capacity_va`: contracted capacity; `area`: m² where it is not that of the unit; `single`: billed without tiers.
+    Only those of kind `tariff` have one; `amount` and `description` are of a one-off charge.
     """
 
     id: int
     project_id: int
     account_id: int
     service: str
-    tariff_id: int
+    tariff_id: int | None
     meter_id: int | None
     unit_id: int | None
     valid_from: date
@@ -59,6 +61,15 @@ class Agreement:
     capacity_va: int | None = None
     area: Decimal | None = None
     single: bool = False
+    kind: AgreementKind = "tariff"
+    amount: Decimal | None = None
+    description: str = ""
+
+    @property
+    def tariff(self) -> int:
+        """Its tariff; only an agreement of kind `tariff` has one."""
+        assert self.tariff_id is not None
+        return self.tariff_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +180,7 @@ class Charge:
     agreement_id: int
     service: str
     period: Period
-    tariff_version_id: int
+    tariff_version_id: int | None
     meter_id: int | None
     channel: int | None
     opening_at: datetime | None

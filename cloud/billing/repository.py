@@ -8,6 +8,7 @@ from psycopg.types.json import Jsonb
 
 from cloud.billing.records import (
     Agreement,
+    AgreementKind,
     BillFilter,
     BillLine,
     BillRow,
@@ -20,46 +21,52 @@ from cloud.billing.records import (
 from cloud.kit.db import Conn
 from cloud.kit.periods import Period
 
-_AGREEMENT: LiteralString = """
-    SELECT id, project_id, account_id, service, tariff_id, meter_id, unit_id,
-           lower(valid) AS valid_from, upper(valid) AS valid_until, capacity_va, area, single
-    FROM service_agreement
+AGREEMENT_COLUMNS: LiteralString = """
+    a.id, a.project_id, a.account_id, a.service, a.tariff_id, a.meter_id, a.unit_id,
+    lower(a.valid) AS valid_from, upper(a.valid) AS valid_until, a.capacity_va, a.area, a.single,
+    a.kind, a.amount, a.description
 """
-_INSERT_AGREEMENT: LiteralString = """
-    INSERT INTO service_agreement (project_id, account_id, service, tariff_id, meter_id, unit_id, valid, capacity_va,
-                                   area, single)
+_AGREEMENT: LiteralString = "SELECT " + AGREEMENT_COLUMNS + " FROM service_agreement a"
+_INSERT_AGREEMENT: LiteralString = (
+    """
+    INSERT INTO service_agreement AS a (project_id, account_id, service, tariff_id, meter_id, unit_id, valid,
+                                        capacity_va, area, single, kind, amount, description)
     SELECT project_id, account_id, service, tariff_id, meter_id, unit_id, daterange(valid_from, valid_until),
-           capacity_va, area, single
+           capacity_va, area, single, kind, amount, description
     FROM jsonb_to_recordset(%s) AS new (project_id bigint, account_id bigint, service text, tariff_id bigint,
                                         meter_id bigint, unit_id bigint, valid_from date, valid_until date,
-                                        capacity_va bigint, area numeric, single boolean)
-    RETURNING id, project_id, account_id, service, tariff_id, meter_id, unit_id,
-              lower(valid) AS valid_from, upper(valid) AS valid_until, capacity_va, area, single
+                                        capacity_va bigint, area numeric, single boolean, kind text, amount numeric,
+                                        description text)
+    RETURNING
 """
+    + AGREEMENT_COLUMNS
+)
 _AGREEMENTS: LiteralString = (
     _AGREEMENT
     + """
-    WHERE (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s)
-      AND (%(account_id)s::bigint IS NULL OR account_id = %(account_id)s)
-      AND (%(meter_id)s::bigint IS NULL OR meter_id = %(meter_id)s)
-      AND (%(on)s::date IS NULL OR valid @> %(on)s::date) AND id > %(after)s
-    ORDER BY id LIMIT %(limit)s
+    WHERE (%(project_id)s::bigint IS NULL OR a.project_id = %(project_id)s)
+      AND (%(account_id)s::bigint IS NULL OR a.account_id = %(account_id)s)
+      AND (%(meter_id)s::bigint IS NULL OR a.meter_id = %(meter_id)s)
+      AND (%(kind)s::text IS NULL OR a.kind = %(kind)s)
+      AND (%(on)s::date IS NULL OR a.valid @> %(on)s::date) AND a.id > %(after)s
+    ORDER BY a.id LIMIT %(limit)s
 """
 )
 # What an agreement covers of the period, minus what is charged already: the parts that are left.
-_UNCHARGED: LiteralString = """
-    SELECT a.id, a.project_id, a.account_id, a.service, a.tariff_id, a.meter_id, a.unit_id,
-           lower(a.valid) AS valid_from, upper(a.valid) AS valid_until, a.capacity_va, a.area, a.single,
-           lower(part) AS start, upper(part) AS end
+_UNCHARGED: LiteralString = (
+    "SELECT "
+    + AGREEMENT_COLUMNS
+    + """, lower(part) AS start, upper(part) AS end
     FROM service_agreement a
     CROSS JOIN LATERAL unnest(
         datemultirange(a.valid * daterange(%(start)s, %(end)s))
         - coalesce((SELECT range_agg(c.period) FROM charge c WHERE c.agreement_id = a.id AND c.service = a.service),
                    '{}'::datemultirange)) AS part
-    WHERE a.project_id = %(project_id)s AND a.valid && daterange(%(start)s, %(end)s)
+    WHERE a.project_id = %(project_id)s AND a.kind = 'tariff' AND a.valid && daterange(%(start)s, %(end)s)
       AND (%(account_ids)s::bigint[] IS NULL OR a.account_id = ANY (%(account_ids)s))
     ORDER BY a.account_id, a.id, part
 """
+)
 # What holds of a charge is its latest revision.
 _CHARGED: LiteralString = """
     SELECT c.agreement_id, lower(c.period) AS start, upper(c.period) AS end,
@@ -167,6 +174,7 @@ async def agreements(
     project_id: int | None = None,
     account_id: int | None = None,
     meter_id: int | None = None,
+    kind: AgreementKind | None = None,
     on: date | None = None,
     after: int = 0,
     limit: int = 1000,
@@ -176,11 +184,18 @@ async def agreements(
         "project_id": project_id,
         "account_id": account_id,
         "meter_id": meter_id,
+        "kind": kind,
         "on": on,
         "after": after,
         "limit": limit,
     }
     return [Agreement(**row) for row in await _rows(conn, _AGREEMENTS, values)]
+
+
+async def agreement(conn: Conn, agreement_id: int, *, lock: bool = False) -> Agreement | None:
+    """One agreement; `lock`: nobody else changes it before this transaction ends."""
+    rows = await _rows(conn, _AGREEMENT + " WHERE a.id = %s" + (" FOR UPDATE" if lock else ""), (agreement_id,))
+    return Agreement(**rows[0]) if rows else None
 
 
 async def uncharged(

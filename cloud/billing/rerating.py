@@ -14,9 +14,10 @@ from typing import Any
 
 from cloud.billing import adjustments_repository
 from cloud.billing.adjustments import Cause, ChargeState, as_of, differences, differs
-from cloud.billing.drafting import charge_inputs, charge_row, line_rows
+from cloud.billing.charge_rows import charge_inputs, charge_row, line_rows
 from cloud.billing.drafts import RatedPiece, rate_rounds
 from cloud.billing.facts import Facts, OpenExceptions
+from cloud.billing.filings import Filing, WindowParts
 from cloud.billing.pieces import Piece, Unbillable
 from cloud.billing.records import Charged, Cited
 from cloud.estate.records import Project
@@ -24,6 +25,7 @@ from cloud.kit.db import Conn, as_json
 from cloud.kit.periods import Period
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.rating import ENGINE_VERSION
+from cloud.tariffs.service import TariffVersion
 
 Place = tuple[int, date]
 """Agreement and first day."""
@@ -60,10 +62,21 @@ class RevisedFacts(Facts):
         if (cited.meter_id, cited.service, cited.period) not in self._cited_by:
             super().cite(cited)
 
-    def household(self, piece: Piece) -> int:
+    def filings(self, piece: Piece) -> list[Filing]:
         """Persons that the bill was rated by, or those filed by now."""
         then = self._persons_then.get((piece.agreement.id, piece.period.start))
-        return super().household(piece) if then is None else then
+        return super().filings(piece) if then is None else [Filing(date.min, None, then)]
+
+
+@dataclass(frozen=True, slots=True)
+class RevisedPiece(Piece):
+    """A piece that is rated again. `parts`: what its bill went by of the tier window; None: what is filed by now."""
+
+    parts: WindowParts | None = None
+
+    def window_parts(self, filings: Sequence[Filing]) -> WindowParts:
+        """What its tiers and household are given in the window."""
+        return self.parts or Piece.window_parts(self, filings)
 
 
 async def rerate(
@@ -86,26 +99,34 @@ async def rerate(
     facts = RevisedFacts(conn, project, open_findings, issued, cause)
     drafts = await rate_rounds(conn, facts, rounds)
     rated = {_place_of(one.piece): one for found in drafts.rated.values() for one in found}
-    rows = [row for mine in _by_agreement(issued).values() for row in _revisions(mine, rated, cause)]
+    rows = [row for mine in _by_agreement(issued).values() for row in _revisions(mine, rated, cause, project.currency)]
     await adjustments_repository.insert(conn, [{"project_id": project.id, **row} for row in rows])
     return Rerated(len(rows), drafts.failures)
 
 
 async def _rounds(conn: Conn, states: Sequence[ChargeState], cause: Cause) -> list[list[Piece]]:
-    found = await tariffs.versions_of(conn, sorted({one.agreement.tariff_id for one in states}))
+    found = await tariffs.versions_of(conn, sorted({one.agreement.tariff for one in states}))
     versions = {version.id: version for of_tariff in found.values() for version in of_tariff}
     rounds: list[list[Piece]] = []
     for mine in _by_agreement(states).values():
         for n, one in enumerate(mine):
             if n == len(rounds):
                 rounds.append([])
-            agreement = as_of(one.agreement, one.inputs) if cause == "usage" else one.agreement
-            rounds[n].append(Piece(agreement, one.period, versions[one.tariff_version_id], one.bill_period))
+            rounds[n].append(_piece(one, versions[one.tariff_version_id], cause))
     return rounds
 
 
+def _piece(state: ChargeState, version: TariffVersion, cause: Cause) -> Piece:
+    if cause == "facts":
+        return RevisedPiece(state.agreement, state.period, version, state.bill_period)
+    parts = state.inputs.get("window_parts")
+    agreement = as_of(state.agreement, state.inputs)
+    then = None if parts is None else WindowParts(**parts)
+    return RevisedPiece(agreement, state.period, version, state.bill_period, then)
+
+
 def _revisions(
-    states: Sequence[ChargeState], rated: Mapping[Place, RatedPiece], cause: Cause
+    states: Sequence[ChargeState], rated: Mapping[Place, RatedPiece], cause: Cause, currency: str
 ) -> list[dict[str, object]]:
     """New revisions of the charges of one agreement, in the order of time."""
     rows: list[dict[str, object]] = []
@@ -119,16 +140,18 @@ def _revisions(
         builds_on = any(window.start <= other.start and other.end <= state.period.start for other in revised)
         if not builds_on and not differs(state.inputs, inputs):
             continue
-        row = _revision(state, one, inputs, cause)
+        row = _revision(state, one, inputs, cause, currency)
         if row is not None:
             rows.append(row)
             revised.append(state.period)
     return rows
 
 
-def _revision(state: ChargeState, one: RatedPiece, inputs: dict[str, Any], cause: Cause) -> dict[str, object] | None:
+def _revision(
+    state: ChargeState, one: RatedPiece, inputs: dict[str, Any], cause: Cause, currency: str
+) -> dict[str, object] | None:
     """What is kept of a charge that came out otherwise; None where it came out the same."""
-    charge, lines = charge_row(one), line_rows(one)
+    charge, lines = charge_row(one), line_rows(one, currency)
     found = differences(state.lines, lines)
     if not found and (charge.get("quantity"), one.exact_amount) == (state.quantity, state.exact_amount):
         return None

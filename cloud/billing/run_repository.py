@@ -20,7 +20,7 @@ _INSERT_RUN: LiteralString = """
 # Accounts of whose agreements some day of the period is charged by no bill yet.
 _UNCHARGED_ACCOUNTS: LiteralString = """
     SELECT DISTINCT a.account_id FROM service_agreement a
-    WHERE a.project_id = %(project_id)s AND a.valid && daterange(%(start)s, %(end)s)
+    WHERE a.project_id = %(project_id)s AND a.kind = 'tariff' AND a.valid && daterange(%(start)s, %(end)s)
       AND NOT isempty(range_merge(
           datemultirange(a.valid * daterange(%(start)s, %(end)s))
           - coalesce((SELECT range_agg(c.period) FROM charge c WHERE c.agreement_id = a.id AND c.service = a.service),

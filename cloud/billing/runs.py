@@ -5,7 +5,7 @@ from datetime import datetime
 
 from psycopg.errors import UniqueViolation
 
-from cloud.billing import adjustments_repository, run_repository
+from cloud.billing import adjustments_repository, agreed_repository, run_repository
 from cloud.billing.drafting import Drafter, Progress
 from cloud.billing.facts import OpenExceptions
 from cloud.billing.issuing import issue_drafts
@@ -74,9 +74,10 @@ async def execute_run(
         await _resume(conn, run)
         await run_repository.clear_failures(conn, run_id)
         project = await estate.get_project(conn, run.project_id)
-        uncharged = await run_repository.uncharged_accounts(conn, project.id, run.period)
+        by_tariff = await run_repository.uncharged_accounts(conn, project.id, run.period)
+        agreed = await agreed_repository.due_accounts(conn, project.id, run.period.end)
         corrected = await adjustments_repository.accounts_with_open(conn, project.id)
-        accounts = sorted({*uncharged, *corrected})
+        accounts = sorted({*by_tariff, *agreed, *corrected})
     state = "failed"
     try:
         await Drafter(db, asker, run, project).accounts(accounts, progress)

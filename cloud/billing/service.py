@@ -46,6 +46,7 @@ from cloud.billing.plans import (
 )
 from cloud.billing.records import (
     Agreement,
+    AgreementKind,
     Bill,
     BillFilter,
     BillingTotals,
@@ -169,7 +170,7 @@ class NewAgreement:
 
     account_id: int
     service: str
-    tariff_id: int
+    tariff_id: int | None
     valid_from: date
     meter_id: int | None = None
     unit_id: int | None = None
@@ -177,6 +178,9 @@ class NewAgreement:
     capacity_va: int | None = None
     area: Decimal | None = None
     single: bool = False
+    kind: AgreementKind = "tariff"
+    amount: Decimal | None = None
+    description: str = ""
 
 
 async def create_agreement(

@@ -136,6 +136,12 @@ _INSERT_HOUSEHOLD: LiteralString = """
 _HOUSEHOLD_PERSONS: LiteralString = """
     SELECT unit_id, persons FROM household WHERE unit_id = ANY (%(unit_ids)s) AND valid @> %(valid_on)s::date
 """
+_HOUSEHOLDS_BETWEEN: LiteralString = (
+    _HOUSEHOLD
+    + """
+    WHERE unit_id = ANY (%(unit_ids)s) AND valid && daterange(%(start)s, %(end)s) ORDER BY unit_id, valid
+"""
+)
 
 _ACCOUNT: LiteralString = """
     SELECT a.id, a.project_id, a.number, a.unit_id, a.person_id, p.name AS person_name,
@@ -280,6 +286,12 @@ async def overlapping_household(conn: Conn, values: Mapping[str, object]) -> Hou
 async def insert_household(conn: Conn, values: Mapping[str, object]) -> int:
     """A new filing; returns the id."""
     return await _new_id(conn, _INSERT_HOUSEHOLD, values)
+
+
+async def households_between(conn: Conn, unit_ids: Sequence[int], start: date, end: date) -> list[Household]:
+    """Filings of these units on some day of [start, end), by unit and day."""
+    values = {"unit_ids": list(unit_ids), "start": start, "end": end}
+    return [_household(row) for row in await _all(conn, _HOUSEHOLDS_BETWEEN, values)]
 
 
 async def household_persons(conn: Conn, unit_ids: Sequence[int], on: date) -> dict[int, int]:

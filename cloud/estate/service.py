@@ -252,6 +252,11 @@ async def list_households(conn: Conn, request: PageRequest, wanted: EstateFilter
     return cut(await repository.households(conn, _query(request, wanted)), request, lambda row: (row.id,))
 
 
+async def households_between(conn: Conn, unit_ids: Collection[int], period: Period) -> list[Household]:
+    """Filings of the units on some day of the period, by unit and day."""
+    return await repository.households_between(conn, sorted(set(unit_ids)), period.start, period.end)
+
+
 async def household_persons(conn: Conn, unit_ids: Collection[int], on: date) -> dict[int, int]:
     """Filed persons by unit on a local day; units without a filing are absent."""
     return await repository.household_persons(conn, list(unit_ids), on)

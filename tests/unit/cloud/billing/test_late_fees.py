@@ -10,9 +10,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.billing.discounts import vacancy_reduction
+from cloud.billing.concessions import Concession, reductions
 from cloud.billing.late_fees import LateFeeRule, Pause, late_fee
 from cloud.kit.money import round_half_up
+from cloud.kit.periods import month_of
 from cloud.tariffs.columns import Usages
 from cloud.tariffs.explain import total
 from cloud.tariffs.models import TariffContent
@@ -50,15 +51,12 @@ def test_published_area_fees(case: dict[str, Any]) -> None:
     area = int(Decimal(case["area"]).scaleb(2))
     fee = total(rate_batch(plan(content), Usages(quantity=[], area=[area], months=[MONTH]), 1), 0)
     if "factor" in case:
-        reduction = vacancy_reduction(fee, Decimal(case["factor"]))
+        month = month_of(DUE)
+        vacancy = Concession(1, "vacancy", "vacant", "factor", Decimal(case["factor"]), month, 10)
+        (reduction,) = reductions([("property_fee", fee)], "property", month, [vacancy], 2)
         assert reduction.amount < 0
         fee += reduction.amount
     assert fee == Decimal(case["amount"])
-
-
-def test_a_factor_above_one_is_no_reduction() -> None:
-    with pytest.raises(ValueError, match="factor from 0 to 1"):
-        vacancy_reduction(Decimal(100), Decimal("1.1"))
 
 
 @pytest.mark.parametrize(("days_after_due", "amount"), [(0, "0"), (1, "0.10"), (30, "3.00")])
