@@ -28,7 +28,7 @@ DRAFT = ("draft-waits", "a draft charges this agreement: re-rated once it is iss
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`adjusted` charges got a revision; changes of `waiting` meters could not be seen to yet."""
+    """`adjusted` charges came to another amount; changes of `waiting` meters could not be seen to yet."""
 
     adjusted: int = 0
     waiting: int = 0

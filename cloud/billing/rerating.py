@@ -33,7 +33,7 @@ Place = tuple[int, date]
 
 @dataclass(frozen=True, slots=True)
 class Rerated:
-    """How many charges got a revision, and why accounts could not be rated again."""
+    """How many charges came to another amount, and why accounts could not be rated again."""
 
     adjusted: int
     failures: dict[int, Unbillable]
@@ -101,7 +101,7 @@ async def rerate(
     rated = {_place_of(one.piece): one for found in drafts.rated.values() for one in found}
     rows = [row for mine in _by_agreement(issued).values() for row in _revisions(mine, rated, cause, project.currency)]
     await adjustments_repository.insert(conn, [{"project_id": project.id, **row} for row in rows])
-    return Rerated(len(rows), drafts.failures)
+    return Rerated(sum(row["amount"] != row["old_amount"] for row in rows), drafts.failures)
 
 
 async def _rounds(conn: Conn, states: Sequence[ChargeState], cause: Cause) -> list[list[Piece]]:
@@ -138,39 +138,49 @@ def _revisions(
         inputs = as_json(charge_inputs(one))
         window = one.piece.window
         builds_on = any(window.start <= other.start and other.end <= state.period.start for other in revised)
-        if not builds_on and not differs(state.inputs, inputs):
-            continue
-        row = _revision(state, one, inputs, cause, currency)
-        if row is not None:
-            rows.append(row)
+        charge, lines = charge_row(one), line_rows(one, currency)
+        if _comes_out_otherwise(state, one, lines) and (builds_on or differs(state.inputs, inputs)):
+            found = [difference.row(state) for difference in differences(state.lines, lines)]
+            amounts = {"amount": one.amount, "exact_amount": one.exact_amount, "lines": lines, "differences": found}
             revised.append(state.period)
+        elif _readings(state.inputs) != _readings(inputs):
+            # Both ends moved by the same: nothing to pay, but neighbours go on from the readings of now.
+            inputs = {**state.inputs, "opening": inputs["opening"], "closing": inputs["closing"]}
+            amounts = {"amount": state.amount, "exact_amount": state.exact_amount, "lines": state.lines}
+        else:
+            continue
+        rows.append(_revision(state, cause) | _metered_columns(charge) | {"inputs": inputs} | amounts)
     return rows
 
 
-def _revision(
-    state: ChargeState, one: RatedPiece, inputs: dict[str, Any], cause: Cause, currency: str
-) -> dict[str, object] | None:
-    """What is kept of a charge that came out otherwise; None where it came out the same."""
-    charge, lines = charge_row(one), line_rows(one, currency)
-    found = differences(state.lines, lines)
-    if not found and (charge.get("quantity"), one.exact_amount) == (state.quantity, state.exact_amount):
-        return None
+def _comes_out_otherwise(state: ChargeState, one: RatedPiece, lines: Sequence[Mapping[str, Any]]) -> bool:
+    quantity = one.metered.quantity if one.metered else None
+    changed = (quantity, one.exact_amount) != (state.quantity, state.exact_amount)
+    return changed or bool(differences(state.lines, lines))
+
+
+def _readings(inputs: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """The boundary readings that a charge cites, whatever their quality."""
+    cited = (inputs[end] for end in ("opening", "closing") if end in inputs)
+    return [(one["taken_at"], one["value"]) for one in cited]
+
+
+def _revision(state: ChargeState, cause: Cause) -> dict[str, object]:
     return {
         "account_id": state.account_id,
         "charge_id": state.charge_id,
         "revision": state.revision + 1,
         "cause": cause,
         "old_quantity": state.quantity,
-        "quantity": charge.get("quantity"),
         "old_amount": state.amount,
-        "amount": one.amount,
-        "exact_amount": one.exact_amount,
-        **{name: charge.get(name) for name in ("opening_at", "opening_value", "closing_at", "closing_value")},
         "engine_version": ENGINE_VERSION,
-        "inputs": inputs,
-        "lines": lines,
-        "differences": [difference.row(state) for difference in found],
+        "differences": [],
     }
+
+
+def _metered_columns(charge: Mapping[str, object]) -> dict[str, object]:
+    names = ("quantity", "opening_at", "opening_value", "closing_at", "closing_value")
+    return {name: charge.get(name) for name in names}
 
 
 def _by_agreement(states: Sequence[ChargeState]) -> dict[int, list[ChargeState]]:

@@ -52,7 +52,8 @@ async def late(site: Site) -> Outcome:
 async def revisions(site: Site, flat: Flat) -> list[dict[str, Any]]:
     return await site.rows(
         """SELECT lower(c.period) AS month, a.revision, a.old_quantity, a.quantity, a.difference, a.differences
-           FROM adjustment a JOIN charge c ON c.id = a.charge_id WHERE a.account_id = %s ORDER BY c.period, revision""",
+           FROM adjustment a JOIN charge c ON c.id = a.charge_id WHERE a.account_id = %s AND a.difference <> 0
+           ORDER BY c.period, revision""",
         flat.account_id,
     )
 
