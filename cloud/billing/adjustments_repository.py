@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, LiteralString
+from typing import Any, Literal, LiteralString
 
 from psycopg.types.json import Jsonb
 
@@ -158,7 +158,7 @@ class Adjustment:
     bill_state: str | None
 
     @property
-    def state(self) -> str:
+    def state(self) -> Literal["none", "open", "drafted", "billed"]:
         """`none`: nothing to pay or credit; `open`: for the next bill; `drafted`; `billed`."""
         if not self.difference:
             return "none"

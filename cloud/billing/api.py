@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from cloud.billing import dispute_api, held_api, plan_api, service, terms_api, waiver_api
+from cloud.billing import correction_api, dispute_api, held_api, plan_api, service, terms_api, waiver_api
 from cloud.billing.models import (
     AgreementIn,
     AgreementOut,
@@ -31,6 +31,7 @@ router.include_router(dispute_api.router)
 router.include_router(waiver_api.router)
 router.include_router(plan_api.router)
 router.include_router(held_api.router)
+router.include_router(correction_api.router)
 
 Reader = Annotated[Scope, allow("bills.read")]
 Runner = Annotated[Scope, allow("bills.run")]

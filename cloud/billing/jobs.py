@@ -1,11 +1,12 @@
 """Scheduled and queued work of billing: runs, late fees, the proof of the ledger."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import structlog
 from prometheus_client import Gauge
 
 from cloud.billing import service
+from cloud.billing.late_usage import RE_RATE_JOB
 from cloud.billing.runs import ISSUE_JOB, RUN_JOB
 from cloud.estate import service as estate
 from cloud.kit.errors import GatemeterError
@@ -67,7 +68,41 @@ async def prove_ledger(context: JobContext) -> dict[str, object]:
     return {"projects": len(found)}
 
 
-HANDLERS: dict[str, Handler] = {RUN_JOB: run, ISSUE_JOB: issue, LATE_FEES_JOB: late_fees, PROOF_JOB: prove_ledger}
+async def re_rate(context: JobContext) -> dict[str, object]:
+    """Re-rates what changed late, project by project; or the account of the payload, with the job failing if it cannot.
+
+    Whatever waits keeps its reason and is tried again the next night.
+    """
+    account_id = context.payload.get("account_id")
+    if account_id is not None:
+        async with context.db.transaction(context.asker) as conn:
+            done = await service.rerate_account(
+                conn,
+                int(account_id),
+                date.fromisoformat(context.payload["since"]),
+                corrected_facts=bool(context.payload["corrected_facts"]),
+                open_findings=context.payload["open_findings"],
+            )
+        return {"adjusted": done.adjusted}
+    async with context.db.transaction(context.asker) as conn:
+        projects = await estate.projects(conn)
+    found = service.Outcome()
+    for project in projects:
+        found += await service.rerate_late(context.db, context.asker, project.id, context.progress)
+    return {"adjusted": found.adjusted, "waiting": found.waiting}
+
+
+HANDLERS: dict[str, Handler] = {
+    RUN_JOB: run,
+    ISSUE_JOB: issue,
+    RE_RATE_JOB: re_rate,
+    LATE_FEES_JOB: late_fees,
+    PROOF_JOB: prove_ledger,
+}
 
 # UTC: after midnight in China, and after the nightly jobs of metering.
-SCHEDULE = (Scheduled(LATE_FEES_JOB, "10 17 * * *"), Scheduled(PROOF_JOB, "40 17 * * *"))
+SCHEDULE = (
+    Scheduled(RE_RATE_JOB, "0 17 * * *"),
+    Scheduled(LATE_FEES_JOB, "10 17 * * *"),
+    Scheduled(PROOF_JOB, "40 17 * * *"),
+)

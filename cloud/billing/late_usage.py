@@ -16,7 +16,7 @@ from cloud.billing.rerating import rerate
 from cloud.estate import service as estate
 from cloud.estate.records import Project
 from cloud.kit.db import Asker, Conn, Database
-from cloud.kit.errors import NotFound
+from cloud.kit.errors import Conflict, NotFound
 from cloud.kit.jobs import enqueue
 from cloud.kit.periods import local_day
 
@@ -104,7 +104,7 @@ async def rerate_account(
     """Re-rates everything charged of an account of days from `since` on.
 
     `corrected_facts`: by the persons, areas and dates filed now instead of those that the bills were rated by. Raises
-    NotFound; Unbillable where it cannot be rated.
+    NotFound; Conflict with the reason where it cannot be rated.
     """
     account = (await estate.accounts_by_id(conn, [account_id])).get(account_id)
     if account is None:
@@ -114,7 +114,7 @@ async def rerate_account(
     cause: Cause = "facts" if corrected_facts else "usage"
     rerated = await rerate(conn, project, states, cause=cause, open_findings=open_findings)
     for reason in rerated.failures.values():
-        raise reason
+        raise Conflict(reason.code, reason.detail)
     return Outcome(rerated.adjusted)
 
 

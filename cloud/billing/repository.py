@@ -283,9 +283,15 @@ async def charges(conn: Conn, bill_id: int) -> tuple[Charge, ...]:
     )
 
 
-async def correction_lines(conn: Conn, bill_id: int) -> tuple[BillLine, ...]:
-    """Lines of a bill that correct charges of earlier ones."""
-    return tuple(BillLine(**row) for row in await _rows(conn, _LINES, (bill_id,)) if row["kind"] == "adjustment")
+async def lines(conn: Conn, bill_id: int) -> tuple[BillLine, ...]:
+    """All lines of a bill, also those that correct charges of earlier ones."""
+    return tuple(BillLine(**row) for row in await _rows(conn, _LINES, (bill_id,)))
+
+
+async def run_of(conn: Conn, bill_id: int) -> int | None:
+    """The run that made a bill; None for notes."""
+    rows = await _rows(conn, "SELECT run_id FROM bill WHERE id = %s", (bill_id,))
+    return None if not rows else rows[0]["run_id"]
 
 
 async def late_fee(conn: Conn, bill_id: int) -> LateFeeRow | None:

@@ -99,8 +99,8 @@ _TAKE_NUMBERS: LiteralString = """
 """
 _ISSUE: LiteralString = """
     UPDATE bill SET number = new.number, issued_on = %(issued_on)s, due_on = %(due_on)s,
-                    state = CASE WHEN bill.total = 0 THEN 'paid' ELSE 'issued' END,
-                    settled_on = CASE WHEN bill.total = 0 THEN %(issued_on)s::date END
+                    state = CASE WHEN bill.total <= 0 THEN 'paid' ELSE 'issued' END,
+                    settled_on = CASE WHEN bill.total <= 0 THEN %(issued_on)s::date END
     FROM jsonb_to_recordset(%(numbers)s) AS new (id bigint, number text)
     WHERE bill.id = new.id
 """
@@ -110,10 +110,14 @@ _APPROVE: LiteralString = """
 """
 # One worker at a time: a second one waits here and then finds these drafts issued.
 _LOCK_DRAFTS: LiteralString = """
-    SELECT b.id AS bill_id, b.account_id, b.total, b.kind
+    SELECT b.id AS bill_id, b.account_id, b.total, b.kind, (b.inputs -> 'note' ->> 'bill')::bigint AS of_bill
     FROM bill b JOIN account a ON a.id = b.account_id
     WHERE b.run_id = %(run_id)s AND b.state = 'draft'
     ORDER BY a.number, b.id LIMIT %(limit)s FOR UPDATE OF b
+"""
+_LOCK_DRAFT: LiteralString = """
+    SELECT id AS bill_id, account_id, total, kind, (inputs -> 'note' ->> 'bill')::bigint AS of_bill
+    FROM bill WHERE id = %s AND state = 'draft' FOR UPDATE
 """
 _AMOUNTS: LiteralString = """
     SELECT bill_id, service, sum(amount) AS amount FROM bill_line WHERE bill_id = ANY (%s)
@@ -123,12 +127,13 @@ _AMOUNTS: LiteralString = """
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A draft as it is issued: its total, and what each service is of it."""
+    """A draft as it is issued: its total, what each service is of it, and the bill that a note is about."""
 
     bill_id: int
     account_id: int
     total: Decimal
     kind: BillKind
+    of_bill: int | None
     services: tuple[tuple[str, Decimal], ...]
 
 
@@ -188,6 +193,16 @@ async def lock(conn: Conn, run_id: int) -> None:
 async def lock_drafts(conn: Conn, run_id: int, limit: int) -> list[Draft]:
     """The next drafts of a run by account number, locked."""
     rows = await (await conn.execute(_LOCK_DRAFTS, {"run_id": run_id, "limit": limit})).fetchall()
+    return await _drafts(conn, rows)
+
+
+async def lock_draft(conn: Conn, bill_id: int) -> Draft | None:
+    """One draft, locked; None where it is none."""
+    rows = await (await conn.execute(_LOCK_DRAFT, (bill_id,))).fetchall()
+    return next(iter(await _drafts(conn, rows)), None)
+
+
+async def _drafts(conn: Conn, rows: Sequence[dict[str, Any]]) -> list[Draft]:
     amounts = await (await conn.execute(_AMOUNTS, ([row["bill_id"] for row in rows],))).fetchall()
     services: dict[int, list[tuple[str, Decimal]]] = {row["bill_id"]: [] for row in rows}
     for one in amounts:
@@ -266,7 +281,7 @@ async def take_numbers(conn: Conn, project_id: int, series: str, count: int) -> 
 
 
 async def issue(conn: Conn, numbers: Mapping[int, str], issued_on: date, due_on: date) -> None:
-    """Issues drafts under their numbers; a bill of 0 is settled at once."""
+    """Issues drafts under their numbers; a bill of 0 is settled at once, and so is a credit note."""
     rows = [{"id": bill_id, "number": number} for bill_id, number in numbers.items()]
     await conn.execute(_ISSUE, {"issued_on": issued_on, "due_on": due_on, "numbers": Jsonb(rows)})
 

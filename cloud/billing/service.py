@@ -7,8 +7,9 @@ from decimal import Decimal
 
 import psycopg
 
-from cloud.billing import repository, run_repository
+from cloud.billing import adjustments_repository, repository, run_repository
 from cloud.billing.accrual import refresh_late_fees
+from cloud.billing.adjustments_repository import Adjustment
 from cloud.billing.arrears import Dispute, Plan, Waiver, must_be_another, must_wait, stated
 from cloud.billing.disputes import (
     dispute_credited,
@@ -33,7 +34,9 @@ from cloud.billing.held import (
     set_off_deposit,
     statement,
 )
+from cloud.billing.late_usage import Outcome, ask_to_rerate, rerate_account, rerate_late
 from cloud.billing.ledger import Discrepancy, Journal, Posting, book, discrepancies
+from cloud.billing.notes import approve_note, cancel_note, note_of_adjustments, note_of_bill
 from cloud.billing.plans import (
     Monthly,
     approve_plan,
@@ -81,6 +84,7 @@ from cloud.kit.periods import Period, local_day
 __all__ = [
     "CAREFUL",
     "LEDGER_ACCOUNTS",
+    "Adjustment",
     "Agreement",
     "Bill",
     "BillFilter",
@@ -94,6 +98,7 @@ __all__ = [
     "Journal",
     "Monthly",
     "NewAgreement",
+    "Outcome",
     "Plan",
     "Policy",
     "PolicyVersion",
@@ -107,13 +112,16 @@ __all__ = [
     "Waiver",
     "announce_policy",
     "apply_balance",
+    "approve_note",
     "approve_plan",
     "approve_run",
     "approve_waiver",
     "ask_plan",
+    "ask_to_rerate",
     "ask_waiver",
     "auto_deduct",
     "book",
+    "cancel_note",
     "cancel_plan",
     "cancel_run",
     "create_agreement",
@@ -130,6 +138,7 @@ __all__ = [
     "held",
     "issue_run",
     "leave_out",
+    "list_adjustments",
     "list_agreements",
     "list_bills",
     "list_disputes",
@@ -140,6 +149,8 @@ __all__ = [
     "month_totals",
     "must_be_another",
     "must_wait",
+    "note_of_adjustments",
+    "note_of_bill",
     "open_dispute",
     "policy_on",
     "policy_versions",
@@ -148,6 +159,8 @@ __all__ = [
     "reject_dispute",
     "reject_plan",
     "reject_waiver",
+    "rerate_account",
+    "rerate_late",
     "run_failures",
     "run_of_job",
     "set_auto_deduct",
@@ -246,8 +259,28 @@ async def get_bill(conn: Conn, bill_id: int) -> Bill:
     charges = await repository.charges(conn, bill_id)
     late_fee = await repository.late_fee(conn, bill_id)
     engine_version, inputs = await repository.bill_inputs(conn, bill_id)
-    corrections = await repository.correction_lines(conn, bill_id)
+    corrections = tuple(line for line in await repository.lines(conn, bill_id) if line.kind == "adjustment")
     return Bill(summary, charges, late_fee, engine_version, inputs, corrections)
+
+
+async def list_adjustments(
+    conn: Conn,
+    page: PageRequest,
+    *,
+    project_id: int | None = None,
+    account_id: int | None = None,
+    only_open: bool = False,
+) -> Page[Adjustment]:
+    """What late data made of charges, newest first; `only_open`: what no bill or note has taken up yet."""
+    found = await adjustments_repository.adjustments(
+        conn,
+        project_id=project_id,
+        account_id=account_id,
+        only_open=only_open,
+        before=after_id(page, MAX_ID),
+        limit=page.limit + 1,
+    )
+    return cut(found, page, lambda one: (one.id,))
 
 
 async def run_of_job(conn: Conn, job_id: int) -> BillRun:

@@ -16,10 +16,11 @@ from cloud.billing.records import BillRow
 from cloud.kit.db import Conn
 
 _INSERT_ALLOCATIONS: LiteralString = """
-    INSERT INTO payment_allocation (project_id, payment_id, set_off_id, bill_id, paid_on, principal, late_fee)
-    SELECT project_id, payment_id, set_off_id, bill_id, paid_on, principal, late_fee
-    FROM jsonb_to_recordset(%s) AS new (project_id bigint, payment_id bigint, set_off_id bigint, bill_id bigint,
-                                        paid_on date, principal numeric, late_fee numeric)
+    INSERT INTO payment_allocation (project_id, payment_id, set_off_id, credit_note_id, bill_id, paid_on, principal,
+                                    late_fee)
+    SELECT project_id, payment_id, set_off_id, credit_note_id, bill_id, paid_on, principal, late_fee
+    FROM jsonb_to_recordset(%s) AS new (project_id bigint, payment_id bigint, set_off_id bigint, credit_note_id bigint,
+                                        bill_id bigint, paid_on date, principal numeric, late_fee numeric)
 """
 _SETTLE: LiteralString = """
     UPDATE bill SET state = 'paid', settled_on = new.settled_on
@@ -71,12 +72,13 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the money of a settlement comes from: a payment or a set-off, and the day on which it pays."""
+    """Where the money of a settlement comes from: a payment, a set-off or a credit note, and the day it pays."""
 
     project_id: int
     paid_on: date
     payment_id: int | None = None
     set_off_id: int | None = None
+    credit_note_id: int | None = None
 
 
 async def settle(conn: Conn, receipt: Receipt) -> Settlement:
@@ -133,6 +135,7 @@ async def write(conn: Conn, found: Sequence[tuple[Source, Settlement]]) -> None:
             "project_id": source.project_id,
             "payment_id": source.payment_id,
             "set_off_id": source.set_off_id,
+            "credit_note_id": source.credit_note_id,
             "bill_id": part.bill_id,
             "paid_on": source.paid_on,
             "principal": part.principal,

@@ -88,13 +88,12 @@ CREATE INDEX bill_notes ON bill (project_id, id DESC) WHERE kind <> 'bill';
 
 -- A credit note settles bills as a payment does. What it gives away is its own negative part.
 ALTER TABLE payment_allocation
-    ALTER COLUMN payment_id DROP NOT NULL,
     ADD COLUMN credit_note_id bigint,
     ADD CONSTRAINT payment_allocation_credit_note_id_fkey
         FOREIGN KEY (project_id, credit_note_id) REFERENCES bill (project_id, id),
     ADD CONSTRAINT payment_allocation_credit_note_id_bill_id_key UNIQUE (credit_note_id, bill_id),
-    DROP CONSTRAINT IF EXISTS of_one_source,
-    ADD CONSTRAINT of_one_source CHECK (num_nonnulls(payment_id, credit_note_id) = 1),
+    DROP CONSTRAINT of_one_source,
+    ADD CONSTRAINT of_one_source CHECK (num_nonnulls(payment_id, set_off_id, credit_note_id) = 1),
     DROP CONSTRAINT payment_allocation_principal_check,
     ADD CONSTRAINT payment_allocation_principal_check CHECK (principal >= 0 OR bill_id = credit_note_id),
     DROP CONSTRAINT payment_allocation_check,

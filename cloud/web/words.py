@@ -8,6 +8,13 @@ from cloud.kit.i18n import marked as _
 from cloud.web import threshold_words
 
 REASONS: Final[Mapping[str, str]] = {
+    # Corrections of bills.
+    "no-such-note": _("There is no such credit or debit note"),
+    "note-issued": _("The note is issued already"),
+    "nothing-to-adjust": _("Nothing is open to adjust"),
+    "no-such-line": _("The bill has no such line"),
+    "amount-too-large": _("The amount is larger than what is left"),
+    "bill-not-issued": _("The bill is not issued"),
     # Accounts that a bill run could not bill.
     "bills-overlap": _("Neighbouring bills of this meter cover these days already"),
     "incomplete-usage": _("Usage of the meter is not complete in this period"),
@@ -311,6 +318,7 @@ JOBS: Final[Mapping[str, str]] = {
     "billing.run": _("Bill run"),
     "billing.issue": _("Issuing of bills"),
     "billing.late-fees": _("Late fees of the night"),
+    "billing.re-rate": _("Re-rating of late usage"),
     "billing.prove-ledger": _("Proof of the ledger"),
     "identity.forget": _("Removing what has expired"),
     "metering.claim-all": _("Placing waiting readings"),

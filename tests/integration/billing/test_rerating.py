@@ -106,7 +106,7 @@ async def test_re_rating_with_unchanged_data_yields_no_line(site: Site) -> None:
     async with site.db.transaction(SYSTEM) as conn:
         assert await rerate_account(conn, site.flats[0].account_id, JANUARY) == Outcome()
         assert await rerate_account(conn, site.flats[0].account_id, JANUARY, corrected_facts=True) == Outcome()
-    await count_otherwise(site, site.flats[0], FEBRUARY, 1)
+    await count_otherwise(site, site.flats[0], FEBRUARY, 1_000)
     assert (await late(site)).adjusted > 0
     assert await late(site) == Outcome()
     async with site.db.transaction(SYSTEM) as conn:
