@@ -2,7 +2,9 @@
 
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
@@ -14,6 +16,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.periods import Period
 from cloud.payments import service as payments
+from tests.integration.app import People, once
 from tests.integration.billing.site import Flat, Site, make_site, noon
 from tests.integration.billing.test_rerating import count_otherwise, late
 
@@ -119,7 +122,7 @@ async def test_a_bill_below_zero_is_a_credit_note_that_pays_the_oldest_bill(site
         "paid",
         Decimal("-97.90"),
     )
-    assert (note.open, january.open, february.open) == (0, Decimal("146.73") - Decimal("97.90"), Decimal("122.08")]
+    assert [note.open, january.open, february.open] == [0, Decimal("146.73") - Decimal("97.90"), Decimal("122.08")]
     (other,) = [bill for bill in await site.bills(account_id=site.flats[1].account_id) if bill.issued_on == APRIL]
     assert other.number == "2026-000005"
     assert await site.proof() == []
@@ -204,3 +207,33 @@ async def test_a_note_that_is_thrown_away_leaves_no_hole(site: Site) -> None:
         with pytest.raises(Conflict):
             await notes.cancel_note(conn, again.id)
     assert [row["next"] for row in await site.rows("SELECT next FROM number_series WHERE series LIKE 'debit%%'")] == [2]
+
+
+async def test_corrections_over_rest(site: Site, app_client: httpx.AsyncClient, people: People) -> None:
+    flat = site.flats[0]
+    await count_otherwise(site, flat, JANUARY, 100_000)
+    await late(site)
+    first, second = await people.staff(), await people.staff("manager", site.project.id)
+    found = (await app_client.get(f"/api/v1/adjustments?account_id={flat.account_id}&open=true", headers=first)).json()
+    (one,) = found["items"]
+    assert (one["state"], one["difference"]["amount"], one["quantity"]["quantity"]) == ("open", "48.83", "400.5")
+    assert (one["differences"][0]["line"], one["differences"][0]["quantity"]["quantity"]) == (1, "100")
+
+    async def post(path: str, headers: dict[str, str], **body: Any) -> Any:
+        return await app_client.post(f"/api/v1/{path}", json=body, headers={**headers, **once()})
+
+    note = (await post(f"accounts/{flat.account_id}/adjustment-notes", first, reason="late reading")).json()
+    assert (note["kind"], note["state"], note["total"]["amount"]) == ("debit_note", "draft", "48.83")
+    refused = await app_client.post(f"/api/v1/notes/{note['id']}/approvals", headers={**first, **once()})
+    assert (refused.status_code, refused.json()["code"]) == (409, "own-request")
+    issued = await app_client.post(f"/api/v1/notes/{note['id']}/approvals", headers={**second, **once()})
+    assert issued.json()["number"].startswith("D")
+    detail = (await app_client.get(f"/api/v1/bills/{note['id']}", headers=first)).json()
+    (line,) = detail["corrections"]
+    assert (line["original_line"], line["original_period"]) == (1, "2026-01-01/2026-02-01")
+    body = {"kind": "credit_note", "lines": [{"position": 1, "amount": "5.00"}], "reason": "goodwill"}
+    draft = (await post(f"bills/{one['original_bill_id']}/notes", first, **body)).json()
+    assert draft["total"]["amount"] == "-5.00"
+    assert (await app_client.post(f"/api/v1/notes/{draft['id']}/cancellations", headers={**first, **once()})).is_success
+    asked = await post(f"accounts/{flat.account_id}/re-ratings", first, since="2026-01-01")
+    assert (asked.status_code, asked.headers["Location"]) == (202, asked.json()["job"])
