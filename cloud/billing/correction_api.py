@@ -9,11 +9,12 @@ from cloud.billing.correction_models import (
     AdjustmentNoteIn,
     AdjustmentOut,
     AdjustmentQuery,
+    FinalBillIn,
     NoteIn,
     ReRatingIn,
     ReRatingOut,
 )
-from cloud.billing.models import BillOut
+from cloud.billing.models import BillOut, RunStartedOut
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
@@ -100,3 +101,25 @@ async def cancel_note(note_id: Id, scope: Runner, once: Once) -> BillOut:
         return BillOut.of(note)
 
     return await once.answer(scope.conn, BillOut, make)
+
+
+@router.post("/accounts/{account_id}/final-bills", status_code=202)
+async def final_bill(account_id: Id, body: FinalBillIn, response: Response, scope: Runner, once: Once) -> RunStartedOut:
+    """Ends an account and its agreements, and drafts the bill of all that is not charged yet.
+
+    The run is looked at and approved like any other. Without a reading on the last day it lists the account as failed:
+    take the reading, and ask again.
+    """
+
+    async def make() -> RunStartedOut:
+        ending = service.Ending(account_id, body.ends_on, body.charged_beyond)
+        options = service.RunOptions(open_exceptions=body.open_exceptions)
+        job_id = await service.start_final_bill(scope.conn, ending, scope.caller.user_id, options)
+        run = await service.run_of_job(scope.conn, job_id)
+        return RunStartedOut(
+            run_id=run.id, job_id=job_id, run=f"/api/v1/bill-runs/{run.id}", job=f"/api/v1/jobs/{job_id}"
+        )
+
+    started = await once.answer(scope.conn, RunStartedOut, make)
+    response.headers["Location"] = started.job
+    return started

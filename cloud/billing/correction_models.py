@@ -149,3 +149,13 @@ class NoteIn(Input):
     def parts(self) -> list[Part]:
         """The same as the services know it."""
         return [Part(one.position, Decimal(one.amount)) for one in self.lines]
+
+
+class FinalBillIn(Input):
+    """When an account ends: `ends_on` is the first day that is not charged any more."""
+
+    ends_on: Annotated[Day, Field(examples=[date(2026, 3, 16)])]
+    charged_beyond: Annotated[
+        bool, Field(description="Whether days after the end that are charged already stay charged.")
+    ] = False
+    open_exceptions: Literal["ask", "bill"] = "ask"

@@ -301,6 +301,7 @@ class RunOut(BaseModel):
     approved_by: int | None
     approved_at: datetime | None
     issue_job_id: int | None
+    account_id: Annotated[int | None, Field(description="The run is the final bill of this account.")]
 
     @classmethod
     def of(cls, run: BillRun) -> "RunOut":
@@ -322,6 +323,7 @@ class RunOut(BaseModel):
             approved_by=run.approved_by,
             approved_at=run.approved_at,
             issue_job_id=run.issue_job_id,
+            account_id=run.account_id,
         )
 
 

@@ -234,7 +234,10 @@ class BillFilter:
 
 @dataclass(frozen=True, slots=True)
 class BillRun:
-    """A run over a period of a project; its job has seen to `done` of `of` accounts."""
+    """A run over a period of a project; its job has seen to `done` of `of` accounts.
+
+    With an `account_id` it is the final bill of this account alone.
+    """
 
     id: int
     project_id: int
@@ -254,6 +257,7 @@ class BillRun:
     issue_job_id: int | None
     done: int
     of: int
+    account_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from cloud.kit.db import Conn
 from cloud.kit.periods import Period
 
 _INSERT_RUN: LiteralString = """
-    INSERT INTO bill_run (project_id, period, created_by, issue_at_once, open_exceptions)
-    VALUES (%(project_id)s, daterange(%(start)s, %(end)s), %(created_by)s, %(issue_at_once)s, %(open_exceptions)s)
+    INSERT INTO bill_run (project_id, period, created_by, issue_at_once, open_exceptions, account_id)
+    VALUES (%(project_id)s, daterange(%(start)s, %(end)s), %(created_by)s, %(issue_at_once)s, %(open_exceptions)s,
+            %(account_id)s)
     RETURNING id
 """
 # Accounts of whose agreements some day of the period is charged by no bill yet.
@@ -37,7 +38,8 @@ _RELEASE_ABANDONED: LiteralString = """
 _RUN: LiteralString = """
     SELECT r.id, r.project_id, lower(r.period) AS start, upper(r.period) AS end, r.state, r.accounts, r.billed,
            r.failed, r.total, r.job_id, r.created_at, r.finished_at, r.issue_at_once, r.open_exceptions,
-           r.approved_by, r.approved_at, r.issue_job_id, coalesce(j.progress, 0) AS done, coalesce(j.total, 0) AS of
+           r.approved_by, r.approved_at, r.issue_job_id, r.account_id, coalesce(j.progress, 0) AS done,
+           coalesce(j.total, 0) AS of
     FROM bill_run r LEFT JOIN job j ON j.id = coalesce(r.issue_job_id, r.job_id)
 """
 _RUNS: LiteralString = (
@@ -138,7 +140,13 @@ class Draft:
 
 
 async def insert_run(
-    conn: Conn, project_id: int, period: Period, created_by: int | None, issue_at_once: bool, open_exceptions: str
+    conn: Conn,
+    project_id: int,
+    period: Period,
+    created_by: int | None,
+    issue_at_once: bool,
+    open_exceptions: str,
+    account_id: int | None,
 ) -> int:
     """A running run. Raises psycopg UniqueViolation while the project has another."""
     values = {
@@ -148,6 +156,7 @@ async def insert_run(
         "created_by": created_by,
         "issue_at_once": issue_at_once,
         "open_exceptions": open_exceptions,
+        "account_id": account_id,
     }
     row = await (await conn.execute(_INSERT_RUN, values)).fetchone()
     assert row is not None

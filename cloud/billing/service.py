@@ -20,6 +20,7 @@ from cloud.billing.disputes import (
     uphold_dispute,
     withdraw_dispute,
 )
+from cloud.billing.final_bills import Ending, start_final_bill
 from cloud.billing.gauge import tier_gauge
 from cloud.billing.held import (
     LEDGER_ACCOUNTS,
@@ -93,6 +94,7 @@ __all__ = [
     "BillingTotals",
     "Discrepancy",
     "Dispute",
+    "Ending",
     "Held",
     "HeldEntry",
     "Journal",
@@ -167,6 +169,7 @@ __all__ = [
     "set_off_deposit",
     "set_policy",
     "settle",
+    "start_final_bill",
     "start_run",
     "stated",
     "statement",

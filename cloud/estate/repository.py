@@ -163,6 +163,10 @@ _ACCOUNTS: LiteralString = (
 """
 )
 _ACCOUNTS_BY_ID: LiteralString = _ACCOUNT + " WHERE a.id = ANY (%s)"
+_END_ACCOUNT: LiteralString = """
+    UPDATE account SET valid = daterange(lower(valid), %(ends_on)s)
+    WHERE id = %(id)s AND (upper_inf(valid) OR upper(valid) > %(ends_on)s)
+"""
 _INSERT_ACCOUNT: LiteralString = """
     INSERT INTO account (project_id, number, unit_id, person_id, valid)
     VALUES (%(project_id)s, %(number)s, %(unit_id)s, %(person_id)s, daterange(%(valid_from)s, %(valid_until)s))
@@ -313,6 +317,11 @@ async def accounts_by_id(conn: Conn, ids: Sequence[int]) -> dict[int, Account]:
 async def insert_account(conn: Conn, values: Mapping[str, object]) -> int:
     """A new account; returns the id."""
     return await _new_id(conn, _INSERT_ACCOUNT, values)
+
+
+async def end_account(conn: Conn, account_id: int, ends_on: date) -> None:
+    """The account is valid up to, not including, that day."""
+    await conn.execute(_END_ACCOUNT, {"id": account_id, "ends_on": ends_on})
 
 
 async def _all(

@@ -282,6 +282,11 @@ async def create_account(
     return (await repository.accounts_by_id(conn, [account_id]))[account_id]
 
 
+async def end_account(conn: Conn, account_id: int, ends_on: date) -> None:
+    """The account is valid up to, not including, `ends_on`, a day after it began; an earlier end stays."""
+    await repository.end_account(conn, account_id, ends_on)
+
+
 async def list_accounts(conn: Conn, request: PageRequest, wanted: EstateFilter = EstateFilter()) -> Page[Account]:
     """Accounts by id."""
     return cut(await repository.accounts(conn, _query(request, wanted)), request, lambda row: (row.id,))

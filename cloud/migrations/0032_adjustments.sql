@@ -98,3 +98,8 @@ ALTER TABLE payment_allocation
     ADD CONSTRAINT payment_allocation_principal_check CHECK (principal >= 0 OR bill_id = credit_note_id),
     DROP CONSTRAINT payment_allocation_check,
     ADD CONSTRAINT payment_allocation_check CHECK (principal + late_fee > 0 OR bill_id = credit_note_id);
+
+-- A final bill is a run over one account.
+ALTER TABLE bill_run ADD COLUMN account_id bigint,
+    ADD CONSTRAINT bill_run_account_id_fkey FOREIGN KEY (project_id, account_id) REFERENCES account (project_id, id);
+COMMENT ON COLUMN bill_run.account_id IS 'The run is the final bill of this account; NULL: all accounts of the project.';

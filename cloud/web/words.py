@@ -10,6 +10,7 @@ from cloud.web import threshold_words
 REASONS: Final[Mapping[str, str]] = {
     # Corrections of bills.
     "draft-waits": _("A draft charges these days: looked at again once it is issued or cancelled"),
+    "charged-beyond": _("Days after the end are charged already"),
     "no-such-note": _("There is no such credit or debit note"),
     "note-issued": _("The note is issued already"),
     "nothing-to-adjust": _("Nothing is open to adjust"),
