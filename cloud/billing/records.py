@@ -125,9 +125,9 @@ class BillRow:
     due_on: date | None
     state: BillState
     settled_on: date | None
-    late_fee_through: date | None
-    disputed: Decimal
-    in_plan: bool
+    late_fee_through: date | None = None
+    disputed: Decimal = Decimal(0)
+    in_plan: bool = False
     kind: BillKind = "bill"
 
     @property
@@ -144,6 +144,11 @@ class BillRow:
     def late_fee_open(self) -> Decimal:
         """Unpaid late fee."""
         return self.late_fee - self.late_fee_paid
+
+    @property
+    def owing(self) -> bool:
+        """Whether somebody owes something of it."""
+        return self.state in ("issued", "disputed") and self.open + self.late_fee_open > 0
 
     def overdue(self, today: date) -> bool:
         """Whether principal is open after the due date; not while it is disputed, or paid by instalments."""

@@ -20,6 +20,7 @@ from cloud.billing.disputes import (
     uphold_dispute,
     withdraw_dispute,
 )
+from cloud.billing.explaining import Explained, explain_bill
 from cloud.billing.final_bills import Ending, start_final_bill
 from cloud.billing.gauge import tier_gauge
 from cloud.billing.held import (
@@ -81,6 +82,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput, NotFound
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 from cloud.kit.periods import Period, local_day
+from cloud.tariffs import service as tariffs
 
 __all__ = [
     "CAREFUL",
@@ -95,6 +97,7 @@ __all__ = [
     "Discrepancy",
     "Dispute",
     "Ending",
+    "Explained",
     "Held",
     "HeldEntry",
     "Journal",
@@ -132,6 +135,7 @@ __all__ = [
     "dispute_credited",
     "end_broken_plans",
     "execute_run",
+    "explain",
     "get_bill",
     "get_dispute",
     "get_plan",
@@ -284,6 +288,13 @@ async def list_adjustments(
         limit=page.limit + 1,
     )
     return cut(found, page, lambda one: (one.id,))
+
+
+async def explain(conn: Conn, bill: Bill) -> tuple[Explained, ...]:
+    """What the charges of a bill follow from, in their order."""
+    used = {charge.tariff_version_id for charge in bill.charges}
+    versions = await tariffs.versions_by_id(conn, sorted(one for one in used if one is not None))
+    return explain_bill(bill, versions)
 
 
 async def run_of_job(conn: Conn, job_id: int) -> BillRun:
