@@ -4,7 +4,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from cloud.billing import document_api, ledger_api, service
+from cloud.billing import (
+    correction_api,
+    dispute_api,
+    document_api,
+    held_api,
+    ledger_api,
+    plan_api,
+    service,
+    terms_api,
+    waiver_api,
+)
 from cloud.billing.explanation_models import ExplanationOut
 from cloud.billing.models import (
     AgreementIn,
@@ -27,6 +37,12 @@ from cloud.kit.periods import Period
 
 router = APIRouter(prefix="/api/v1", tags=["billing"])
 router.include_router(ledger_api.router, tags=["ledger"])
+router.include_router(terms_api.router)
+router.include_router(dispute_api.router)
+router.include_router(waiver_api.router)
+router.include_router(plan_api.router)
+router.include_router(held_api.router)
+router.include_router(correction_api.router)
 router.include_router(document_api.router)
 
 Reader = Annotated[Scope, allow("bills.read")]

@@ -1,13 +1,21 @@
 """Drafts of a bill run: accounts charged in chunks that commit or fail by themselves."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
-from decimal import Decimal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import psycopg
 
-from cloud.billing import repository, run_repository
-from cloud.billing.drafts import Drafts, RatedPiece, draft, reading_inputs
+from cloud.billing import adjustments_repository, repository, run_repository
+from cloud.billing.adjustments_repository import Adjustment
+from cloud.billing.agreed import draft_agreed
+from cloud.billing.charge_rows import Drafted, charge_inputs, charge_row, line_rows
+from cloud.billing.corrections import (
+    Corrections,
+    correction_inputs,
+    correction_lines,
+    correction_total,
+    open_corrections,
+)
+from cloud.billing.drafts import draft
 from cloud.billing.pieces import Unbillable
 from cloud.billing.records import BillRun
 from cloud.estate.records import Project
@@ -44,7 +52,7 @@ class Drafter:
             if len(account_ids) == 1:
                 reason = Unbillable("refused", (error.diag.message_primary or str(error))[:300])
                 async with self._db.transaction(self._asker) as conn:
-                    await self._note_failures(conn, Drafts({}, {account_ids[0]: reason}))
+                    await self._note_failures(conn, {account_ids[0]: reason})
                 return
             middle = len(account_ids) // 2
             await self._chunk(account_ids[:middle])
@@ -53,11 +61,18 @@ class Drafter:
     async def _draft(self, conn: Conn, account_ids: Sequence[int]) -> None:
         uncharged = await repository.uncharged(conn, self._project.id, self._run.period, account_ids)
         drafts = await draft(conn, self._project, uncharged, self._run.open_exceptions)
-        await self._note_failures(conn, drafts)
-        if drafts.rated:
-            await self._write(conn, drafts)
+        agreed = await draft_agreed(conn, self._project, self._run.period, account_ids)
+        failures = agreed.failures | drafts.failures
+        await self._note_failures(conn, failures)
+        charged: dict[int, list[Drafted]] = {
+            account_id: [*drafts.rated.get(account_id, ()), *agreed.pieces.get(account_id, ())]
+            for account_id in sorted({*drafts.rated, *agreed.pieces} - set(failures))
+        }
+        corrections = await open_corrections(conn, [one for one in account_ids if one not in failures])
+        if charged or corrections:
+            await self._write(conn, {one: charged.get(one, []) for one in [*charged, *corrections]}, corrections)
 
-    async def _note_failures(self, conn: Conn, drafts: Drafts) -> None:
+    async def _note_failures(self, conn: Conn, failures: Mapping[int, Unbillable]) -> None:
         rows = [
             {
                 "project_id": self._project.id,
@@ -66,13 +81,13 @@ class Drafter:
                 "code": reason.code,
                 "detail": reason.detail,
             }
-            for account_id, reason in sorted(drafts.failures.items())
+            for account_id, reason in sorted(failures.items())
         ]
         if rows:
             await run_repository.insert_failures(conn, rows)
 
-    async def _write(self, conn: Conn, drafts: Drafts) -> None:
-        """Draft bills with their charges and lines."""
+    async def _write(self, conn: Conn, charged: Mapping[int, Sequence[Drafted]], corrections: Corrections) -> None:
+        """Draft bills with their charges and lines, and the lines that correct earlier bills."""
         project = self._project
         bills = await run_repository.insert_bills(
             conn,
@@ -84,98 +99,36 @@ class Drafter:
                     "period_start": self._run.period.start,
                     "period_end": self._run.period.end,
                     "currency": project.currency,
-                    "total": sum((one.amount for one in rated), Decimal(0)),
+                    "total": sum((one.amount for one in pieces), correction_total(corrections.get(account_id, ()))),
                     "engine_version": ENGINE_VERSION,
-                    "inputs": {"charges": [_inputs(one) for one in rated]},
+                    "inputs": _bill_inputs(pieces, corrections.get(account_id, ())),
                 }
-                for account_id, rated in drafts.rated.items()
+                for account_id, pieces in charged.items()
             ],
         )
-        everything = [(bills[account_id], one) for account_id, rated in drafts.rated.items() for one in rated]
-        rows = [{"project_id": project.id, "bill_id": bill_id, **_charge(one)} for bill_id, one in everything]
+        everything = [(bills[account_id], one) for account_id, pieces in charged.items() for one in pieces]
+        rows = [{"project_id": project.id, "bill_id": bill_id, **charge_row(one)} for bill_id, one in everything]
         charges = await run_repository.insert_charges(conn, rows)
         lines: list[dict[str, object]] = []
         positions = dict.fromkeys(bills.values(), 0)
         for bill_id, one in everything:
-            charge_id = charges[one.piece.agreement.id, one.piece.period.start]
-            for line in _lines(one):
+            charge_id = charges[one.agreement.id, one.period.start]
+            for line in line_rows(one, project.currency):
                 positions[bill_id] += 1
                 place = {"bill_id": bill_id, "charge_id": charge_id, "position": positions[bill_id]}
                 lines.append({"project_id": project.id, **place, **line})
+        for account_id, adjustments in corrections.items():
+            for line in correction_lines(adjustments):
+                positions[bills[account_id]] += 1
+                place = {"bill_id": bills[account_id], "position": positions[bills[account_id]]}
+                lines.append({"project_id": project.id, **place, **line})
         await run_repository.insert_lines(conn, lines)
+        taken = {one.id: bills[account_id] for account_id, mine in corrections.items() for one in mine}
+        await adjustments_repository.mark_billed(conn, taken, project.id)
 
 
-def _inputs(one: RatedPiece) -> dict[str, object]:
-    """All that the amount follows from."""
-    piece, metered = one.piece, one.metered
-    inputs: dict[str, object] = {
-        "agreement": piece.agreement.id,
-        "period": str(piece.period),
-        "tariff_version": piece.version.id,
-        "tariff_hash": piece.version.hash,
-        "tier_window": str(piece.window),
-        "window_parts": list(piece.window_parts),
-        "persons": one.persons,
-        "basis": asdict(one.basis),
-        "single": piece.agreement.single,
-        "carry": one.carry,
-    }
-    if metered is not None:
-        inputs |= {
-            "meter": metered.meter.id,
-            "channel": metered.meter.main_channel.number,
-            "multiplier": metered.meter.multiplier,
-            "opening": reading_inputs(metered.opening),
-            "closing": reading_inputs(metered.closing),
-            "quantity": metered.quantity,
-            "used_before": metered.before,
-        }
-        if metered.runs:
-            inputs["runs"] = [[code, quantity] for code, quantity in metered.runs]
-    if piece.season is not None:
-        inputs["season"] = piece.season
-    if one.contained_taxes:
-        inputs["contained_taxes"] = [asdict(tax) for tax in one.contained_taxes]
+def _bill_inputs(charges: Sequence[Drafted], corrections: Sequence[Adjustment]) -> dict[str, object]:
+    inputs: dict[str, object] = {"charges": [charge_inputs(one) for one in charges]}
+    if corrections:
+        inputs["adjustments"] = correction_inputs(corrections)
     return inputs
-
-
-def _charge(one: RatedPiece) -> dict[str, object]:
-    piece, metered = one.piece, one.metered
-    row: dict[str, object] = {
-        "agreement_id": piece.agreement.id,
-        "service": piece.agreement.service,
-        "period_start": piece.period.start,
-        "period_end": piece.period.end,
-        "tariff_version_id": piece.version.id,
-        "amount": one.amount,
-        "exact_amount": one.exact_amount,
-    }
-    if metered is not None:
-        row |= {
-            "meter_id": metered.meter.id,
-            "channel": metered.meter.main_channel.number,
-            "opening_at": metered.opening.taken_at,
-            "opening_value": metered.opening.value,
-            "closing_at": metered.closing.taken_at,
-            "closing_value": metered.closing.value,
-            "quantity": metered.quantity,
-        }
-    return row
-
-
-def _lines(one: RatedPiece) -> list[dict[str, object]]:
-    return [
-        {
-            "kind": line.kind,
-            "service": one.piece.agreement.service,
-            "component": line.component,
-            "tier": line.tier,
-            "time_period": line.time_period,
-            "quantity": line.quantity,
-            "unit": line.unit,
-            "price": line.price,
-            "amount": line.amount,
-            "season": line.season,
-        }
-        for line in one.lines
-    ]

@@ -7,10 +7,13 @@ from datetime import datetime
 from decimal import Decimal
 
 from cloud.billing.basis import Basis, basis
+from cloud.billing.conceding import off
+from cloud.billing.concessions import Reduction
 from cloud.billing.facts import Facts, OpenExceptions
+from cloud.billing.filings import WindowParts, persons_on
 from cloud.billing.metered import Metered, metered
 from cloud.billing.pieces import Piece, Unbillable, pieces
-from cloud.billing.records import Charged, Uncharged
+from cloud.billing.records import Agreement, Charged, Uncharged
 from cloud.estate.records import Project
 from cloud.kit.db import Conn
 from cloud.kit.money import minor_digits
@@ -44,11 +47,24 @@ class RatedPiece:
     metered: Metered | None
     basis: Basis
     persons: int
+    parts: WindowParts
     carry: Decimal
     lines: tuple[Line, ...]
     amount: Decimal
     exact_amount: Decimal
     contained_taxes: tuple[ContainedTax, ...]
+    reductions: tuple[Reduction, ...]
+    """What concessions take off `lines`; `amount` is what remains."""
+
+    @property
+    def agreement(self) -> Agreement:
+        """What it is charged by."""
+        return self.piece.agreement
+
+    @property
+    def period(self) -> Period:
+        """The days it charges."""
+        return self.piece.period
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +85,11 @@ async def draft(
     return await _Drafting(conn, project, Facts(conn, project, open_findings)).run(uncharged)
 
 
+async def rate_rounds(conn: Conn, facts: Facts, rounds: Sequence[Sequence[Piece]]) -> Drafts:
+    """Rates pieces that are cut already; round n holds the n-th piece of every agreement in the order of time."""
+    return await _Drafting(conn, facts.project, facts).rate(rounds)
+
+
 class _Drafting:
     def __init__(self, conn: Conn, project: Project, facts: Facts) -> None:
         self._conn = conn
@@ -78,7 +99,9 @@ class _Drafting:
         self._rated: dict[int, list[RatedPiece]] = defaultdict(list)
 
     async def run(self, uncharged: Sequence[Uncharged]) -> Drafts:
-        rounds = await self._rounds(uncharged)
+        return await self.rate(await self._rounds(uncharged))
+
+    async def rate(self, rounds: Sequence[Sequence[Piece]]) -> Drafts:
         await self._facts.load([piece for one_round in rounds for piece in one_round])
         for one_round in rounds:
             self._rate_round([piece for piece in one_round if piece.agreement.account_id not in self._failures])
@@ -90,12 +113,12 @@ class _Drafting:
         if not uncharged:
             return []
         whole = Period(min(one.period.start for one in uncharged), max(one.period.end for one in uncharged))
-        tariff_ids = sorted({one.agreement.tariff_id for one in uncharged})
+        tariff_ids = sorted({one.agreement.tariff for one in uncharged})
         versions = await tariffs.versions_between(self._conn, tariff_ids, whole)
         by_agreement: dict[int, list[Piece]] = defaultdict(list)
         for one in uncharged:
             try:
-                by_agreement[one.agreement.id] += pieces(one, versions[one.agreement.tariff_id])
+                by_agreement[one.agreement.id] += pieces(one, versions[one.agreement.tariff])
             except Unbillable as reason:
                 self._failures.setdefault(one.agreement.account_id, reason)
         longest = max((len(found) for found in by_agreement.values()), default=0)
@@ -128,18 +151,15 @@ class _Drafting:
             sum((charged.exact_amount for charged in facts.earlier(one.piece)), Decimal(0)) % minor for one in group
         ]
         prepared = plan(content, first.season, max(map(places, carries)))
-        parts = [one.piece.window_parts for one in group]
+        parts = [one.piece.window_parts(facts.filings(one.piece)) for one in group]
         quantity, sequence = _quantities(content, [one.metered for one in group if one.metered])
         usages = Usages(
             quantity=quantity,
             sequence=sequence,
             before=[one.metered.before if one.metered else 0 for one in group],
-            steps=[
-                prepared.household_steps(facts.household(one.piece)) * covered
-                for one, (covered, _) in zip(group, parts, strict=True)
-            ],
-            covered=[covered for covered, _ in parts],
-            whole=[whole for _, whole in parts],
+            steps=[part.steps for part in parts],
+            covered=[part.covered for part in parts],
+            whole=[part.whole for part in parts],
             single=[int(one.piece.agreement.single) for one in group],
             area=[int(one.basis.area.scaleb(AREA_EXPONENT)) for one in group],
             demand=[one.basis.demand_w for one in group],
@@ -152,16 +172,22 @@ class _Drafting:
         )
         rated = rate_batch(prepared, usages, len(group))
         for n, one in enumerate(group):
+            lines, piece = explain(rated, n), one.piece
+            taken_off = facts.concessions.taken_off(
+                piece.agreement, facts.unit_id(piece), piece.period, lines, prepared.digits
+            )
             yield RatedPiece(
-                piece=one.piece,
+                piece=piece,
                 metered=one.metered,
                 basis=one.basis,
-                persons=facts.household(one.piece),
+                persons=persons_on(facts.filings(piece), piece.period.start),
+                parts=parts[n],
                 carry=carries[n],
-                lines=explain(rated, n),
-                amount=total(rated, n),
+                lines=lines,
+                amount=total(rated, n) + off(taken_off),
                 exact_amount=exact(rated, n),
                 contained_taxes=contained_taxes(rated, n),
+                reductions=taken_off,
             )
 
 

@@ -125,7 +125,7 @@ def _explained(
 ) -> Iterator[Explained]:
     for charge in charges:
         inputs = kept.get((charge.agreement_id, str(charge.period)))
-        version = versions.get(charge.tariff_version_id)
+        version = None if charge.tariff_version_id is None else versions.get(charge.tariff_version_id)
         if inputs is not None and version is not None:
             yield _Charge(charge, inputs, version).explained()
 
@@ -178,8 +178,10 @@ class _Charge:
     def _tiers(self) -> Tiers:
         here, before = int(self._inputs["quantity"]), int(self._inputs.get("used_before", 0))
         start, _, end = self._inputs["tier_window"].partition("/")
-        covered, whole = self._inputs.get("window_parts", (1, 1))
-        bounds = () if self._inputs.get("single") else self._bounds(covered, whole)
+        parts = self._inputs.get("window_parts", {"covered": 1, "whole": 1})
+        covered, whole = parts["covered"], parts["whole"]
+        steps = parts.get("steps", self._times() * covered)
+        bounds = () if self._inputs.get("single") else self._plan.bounds_for(steps, covered, whole)
         return Tiers(
             content=self._content.tiers,
             window=Period(date.fromisoformat(start), date.fromisoformat(end)),
@@ -189,9 +191,6 @@ class _Charge:
             after=self._in_unit(before + here),
             steps=tuple(self._steps(bounds, before, here)) if bounds else (),
         )
-
-    def _bounds(self, covered: int, whole: int) -> tuple[int, ...]:
-        return self._plan.bounds_for(self._times() * covered, covered, whole)
 
     def _times(self) -> int:
         return self._plan.household_steps(int(self._inputs.get("persons", 0)))

@@ -6,9 +6,11 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
 
-from cloud.billing import repository
+from cloud.billing import conceding, repository
+from cloud.billing.conceding import Concessions
+from cloud.billing.filings import Filing
 from cloud.billing.pieces import Piece
-from cloud.billing.records import Charged
+from cloud.billing.records import Charged, Cited
 from cloud.estate import service as estate
 from cloud.estate.calendar import calendar
 from cloud.estate.records import Account, Project, Unit
@@ -36,8 +38,9 @@ class Facts:
         self._open_findings = open_findings
         self._accounts: dict[int, Account] = {}
         self._units: dict[int, Unit] = {}
-        self._persons: dict[date, dict[int, int]] = {}
+        self._filings: dict[int, list[Filing]] = defaultdict(list)
         self._usage: dict[UsageKey, UsageTotal] = {}
+        self.concessions = Concessions()
         self._history: dict[int, list[Charged]] = defaultdict(list)
         self._doubtful: dict[int, list[MeterException]] = defaultdict(list)
         self._runs: dict[tuple[int, Period], list[Run]] = {}
@@ -67,14 +70,14 @@ class Facts:
             for day in (piece.period.start, piece.period.end)
         }
         self.boundaries = await metering.boundary_readings(conn, sorted(wanted))
-        self._persons = {
-            day: await estate.household_persons(conn, sorted(self._units), day)
-            for day in sorted({piece.period.start for piece in everything})
-        }
         windows = [piece.window for piece in everything]
         span = Period(min(window.start for window in windows), max(piece.period.end for piece in everything))
+        for filed in await estate.households_between(conn, list(self._units), span):
+            self._filings[filed.unit_id].append(Filing(filed.valid.start, filed.valid.end, filed.persons))
+        agreements = {piece.agreement.id: piece.agreement for piece in everything}
+        self.concessions = await conceding.load(conn, agreements.values(), self._units, span)
         for charged in await repository.charged(conn, sorted({piece.agreement.id for piece in everything}), span):
-            self.add(charged)
+            self.remember(charged)
         await self._load_usage(everything, meter_ids)
         await self._load_time_of_use(everything)
         await self._load_loads(everything)
@@ -98,9 +101,7 @@ class Facts:
             for found in await open_exceptions(self._conn, self.project.id, meter_ids, *instants):
                 self._doubtful[found.meter_id].append(found)
         for cited in await repository.cited(self._conn, meter_ids, span):
-            place = cited.meter_id, cited.service
-            self.cited[(*place, cited.period.start)] = BoundaryReading(cited.opening_at, cited.opening_value, 0)
-            self.cited[(*place, cited.period.end)] = BoundaryReading(cited.closing_at, cited.closing_value, 0)
+            self.cite(cited)
 
     async def _load_time_of_use(self, everything: Sequence[Piece]) -> None:
         """Usage by the runs of price periods, for tariffs that have a schedule."""
@@ -134,6 +135,16 @@ class Facts:
         for period, meter_ids in groups.items():
             for meter_id, found in (await loads(self._conn, meter_ids, *period.instants(self.project.zone))).items():
                 self._loads[period, meter_id] = found
+
+    def cite(self, cited: Cited) -> None:
+        """What a neighbouring charge cites."""
+        place = cited.meter_id, cited.service
+        self.cited[(*place, cited.period.start)] = BoundaryReading(cited.opening_at, cited.opening_value, 0)
+        self.cited[(*place, cited.period.end)] = BoundaryReading(cited.closing_at, cited.closing_value, 0)
+
+    def remember(self, charged: Charged) -> None:
+        """What the database holds of earlier charges."""
+        self.add(charged)
 
     def add(self, charged: Charged) -> None:
         """What was charged, now or earlier: later pieces of the window build on it."""
@@ -194,9 +205,9 @@ class Facts:
         account = self._accounts.get(piece.agreement.account_id)
         return piece.agreement.unit_id or (account.unit_id if account else None)
 
-    def household(self, piece: Piece) -> int:
-        """Persons filed on its first day; a change takes effect with the next piece."""
-        return self._persons[piece.period.start].get(self.unit_id(piece) or 0, 0)
+    def filings(self, piece: Piece) -> list[Filing]:
+        """Persons filed for the unit of the piece in its tier window, up to its end."""
+        return self._filings.get(self.unit_id(piece) or 0, [])
 
     def area(self, piece: Piece) -> Decimal:
         """Billed area in square metres: that of the agreement, else that of the unit; 0 where none is known."""

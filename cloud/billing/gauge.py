@@ -1,14 +1,15 @@
 """How far a household is in its tiers: "x kWh to tier 2"."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 
 from cloud.billing import repository
+from cloud.billing.filings import Filing, WindowParts, window_parts
 from cloud.billing.records import Agreement, TierBand, TierGauge
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.money import from_minor
-from cloud.kit.periods import day_start, local_day, month_of
+from cloud.kit.periods import Period, day_start, local_day, month_of
 from cloud.metering import service as metering
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.plan import Plan, plan
@@ -28,7 +29,7 @@ async def _gauge(conn: Conn, agreement: Agreement, meter_id: int, now: datetime)
     today = local_day(now, project.zone)
     if agreement.valid_from > today or (agreement.valid_until is not None and agreement.valid_until <= today):
         return None
-    version = await tariffs.version_on(conn, agreement.tariff_id, today)
+    version = await tariffs.version_on(conn, agreement.tariff, today)
     meter = (await metering.meters_by_id(conn, [meter_id])).get(meter_id)
     if version is None or meter is None or not version.content.energy:
         return None
@@ -36,9 +37,11 @@ async def _gauge(conn: Conn, agreement: Agreement, meter_id: int, now: datetime)
     since = day_start(max(window.start, agreement.valid_from), project.zone)
     usage = await metering.usage_between(conn, meter_id, meter.main_channel.number, since, now)
     unit_id = agreement.unit_id or meter.unit_id
-    persons = await estate.household_persons(conn, [unit_id] if unit_id is not None else [], today)
+    filed = await estate.households_between(conn, [] if unit_id is None else [unit_id], window)
+    filings = [Filing(one.valid.start, one.valid.end, one.persons) for one in filed]
+    stay = Period(agreement.valid_from, agreement.valid_until or date.max)
     prepared = plan(version.content, version.content.season_on(today))
-    tiers = _bands(prepared, persons.get(unit_id or 0, 0))
+    tiers = _bands(prepared, window_parts(version.content, window, stay, month_of(today), filings))
     used = from_minor(usage.quantity, prepared.exponent)
     here = next(band for band in tiers if band.upper is None or used <= band.upper)
     return TierGauge(
@@ -56,10 +59,9 @@ async def _gauge(conn: Conn, agreement: Agreement, meter_id: int, now: datetime)
     )
 
 
-def _bands(prepared: Plan, persons: int) -> tuple[TierBand, ...]:
-    uppers: list[Decimal | None] = [
-        from_minor(bound, prepared.exponent) for bound in prepared.bounds_for(prepared.household_steps(persons))
-    ]
+def _bands(prepared: Plan, parts: WindowParts) -> tuple[TierBand, ...]:
+    bounds = prepared.bounds_for(parts.steps, parts.covered, parts.whole)
+    uppers: list[Decimal | None] = [from_minor(bound, prepared.exponent) for bound in bounds]
     return tuple(
         TierBand(tier + prepared.first_tier, upper, _price(prepared, tier))
         for tier, upper in enumerate([*uppers, None])

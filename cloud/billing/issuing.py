@@ -1,20 +1,26 @@
-"""Issues the drafts of an approved run: numbers without holes, dates, and the journal of every bill."""
+"""Issues the drafts of an approved run: numbers without holes, dates, journals, and what prepaid balances pay."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from typing import Final
 
 import psycopg
 
-from cloud.billing import ledger, repository, run_repository
+from cloud.billing import ledger, run_repository
+from cloud.billing.crediting import allocate
 from cloud.billing.drafting import Progress
+from cloud.billing.held import deduct
 from cloud.billing.ledger import Journal, Posting
-from cloud.billing.records import BillRun
+from cloud.billing.records import BillKind, BillRun
 from cloud.billing.run_repository import Draft
+from cloud.billing.terms import policy_on
 from cloud.estate.records import Project
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.periods import local_day
 
 CHUNK = 1000
+SERIES: Final[dict[BillKind, str]] = {"bill": "", "credit_note": "C", "debit_note": "D"}
+"""What numbers begin with, by kind of document."""
 
 
 async def issue_drafts(
@@ -57,15 +63,28 @@ async def _take_back(db: Database, asker: Asker, run: BillRun, reason: str) -> N
 
 
 async def _issue(conn: Conn, project: Project, drafts: Sequence[Draft], today: date) -> None:
-    """In the order of account numbers, which is the order of the drafts."""
-    policy = await repository.policy_on(conn, project.id, today)
-    first = await run_repository.take_numbers(conn, project.id, f"bill-{today.year}", len(drafts))
-    numbers = {one.bill_id: f"{today.year}-{first + n:06d}" for n, one in enumerate(drafts)}
+    await issue_documents(conn, project, drafts, today)
+    await deduct(conn, project, [one.account_id for one in drafts], today)
+
+
+async def issue_documents(conn: Conn, project: Project, drafts: Sequence[Draft], today: date) -> None:
+    """Numbers, dates and journals, in the order of `drafts`; credit notes are allocated at once.
+
+    Bills, credit notes and debit notes have a series each.
+    """
+    policy = await policy_on(conn, project.id, today)
+    numbers: dict[int, str] = {}
+    for kind, letter in SERIES.items():
+        mine = [one for one in drafts if one.kind == kind]
+        if mine:
+            first = await run_repository.take_numbers(conn, project.id, f"{kind}-{today.year}", len(mine))
+            numbers |= {one.bill_id: f"{letter}{today.year}-{first + n:06d}" for n, one in enumerate(mine)}
     await run_repository.issue(conn, numbers, today, today + timedelta(days=policy.due_days))
     await ledger.book(conn, [_journal(project, one, today) for one in drafts])
+    await allocate(conn, project, [one for one in drafts if one.kind == "credit_note"], today)
 
 
 def _journal(project: Project, one: Draft, today: date) -> Journal:
     receivable = Posting(ledger.RECEIVABLE, one.total, one.account_id)
     revenue = (Posting(f"revenue:{service}", -amount) for service, amount in one.services)
-    return Journal(project.id, "bill", today, "bill", one.bill_id, project.currency, (receivable, *revenue))
+    return Journal(project.id, one.kind, today, "bill", one.bill_id, project.currency, (receivable, *revenue))

@@ -1,12 +1,13 @@
 """Scheduled and queued work of billing: runs, late fees, the proof of the ledger."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import structlog
 from prometheus_client import Gauge
 
 from cloud.billing import service
 from cloud.billing.archives import ARCHIVE_JOB, forget_archives, write_archive
+from cloud.billing.late_usage import RE_RATE_JOB
 from cloud.billing.runs import ISSUE_JOB, RUN_JOB
 from cloud.estate import service as estate
 from cloud.kit.errors import GatemeterError
@@ -43,14 +44,16 @@ async def issue(context: JobContext) -> dict[str, object]:
 
 
 async def late_fees(context: JobContext) -> dict[str, object]:
-    """Derives the late fees of all overdue bills again, project by project."""
+    """Ends instalment plans that are broken and derives the late fees of all overdue bills again, by project."""
     async with context.db.transaction(context.asker) as conn:
         projects = await estate.projects(conn)
-    owing = 0
+    owing = broken = 0
     for project in projects:
+        today = local_day(datetime.now(UTC), project.zone)
         async with context.db.transaction(context.asker) as conn:
-            owing += await service.refresh_late_fees(conn, project.id, local_day(datetime.now(UTC), project.zone))
-    return {"bills": owing}
+            broken += await service.end_broken_plans(conn, project.id, today)
+            owing += await service.refresh_late_fees(conn, project.id, today)
+    return {"bills": owing, "broken_plans": broken}
 
 
 async def prove_ledger(context: JobContext) -> dict[str, object]:
@@ -71,6 +74,30 @@ async def prove_ledger(context: JobContext) -> dict[str, object]:
     return {"projects": len(found)}
 
 
+async def re_rate(context: JobContext) -> dict[str, object]:
+    """Re-rates what changed late, project by project; or the account of the payload, with the job failing if it cannot.
+
+    Whatever waits keeps its reason and is tried again the next night.
+    """
+    account_id = context.payload.get("account_id")
+    if account_id is not None:
+        async with context.db.transaction(context.asker) as conn:
+            done = await service.rerate_account(
+                conn,
+                int(account_id),
+                date.fromisoformat(context.payload["since"]),
+                corrected_facts=bool(context.payload["corrected_facts"]),
+                open_findings=context.payload["open_findings"],
+            )
+        return {"adjusted": done.adjusted}
+    async with context.db.transaction(context.asker) as conn:
+        projects = await estate.projects(conn)
+    found = service.Outcome()
+    for project in projects:
+        found += await service.rerate_late(context.db, context.asker, project.id, context.progress)
+    return {"adjusted": found.adjusted, "waiting": found.waiting}
+
+
 async def archive(context: JobContext) -> dict[str, object]:
     """Writes the ZIP of the payload's archive."""
     done = await write_archive(context.db, context.asker, int(context.payload["archive_id"]), progress=context.progress)
@@ -86,6 +113,7 @@ async def forget(context: JobContext) -> dict[str, object]:
 HANDLERS: dict[str, Handler] = {
     RUN_JOB: run,
     ISSUE_JOB: issue,
+    RE_RATE_JOB: re_rate,
     LATE_FEES_JOB: late_fees,
     PROOF_JOB: prove_ledger,
     ARCHIVE_JOB: archive,
@@ -94,6 +122,7 @@ HANDLERS: dict[str, Handler] = {
 
 # UTC: after midnight in China, and after the nightly jobs of metering.
 SCHEDULE = (
+    Scheduled(RE_RATE_JOB, "0 17 * * *"),
     Scheduled(LATE_FEES_JOB, "10 17 * * *"),
     Scheduled(PROOF_JOB, "40 17 * * *"),
     Scheduled(FORGET_JOB, "50 17 * * *"),

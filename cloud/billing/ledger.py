@@ -15,6 +15,7 @@ from cloud.kit.money import minor_digits, round_half_up
 
 RECEIVABLE = "receivable"
 PREPAID = "liability:prepaid"
+DEPOSIT = "liability:deposit"
 LATE_FEE_REVENUE = "revenue:late_fee"
 
 

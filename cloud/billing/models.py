@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from cloud.billing.records import Agreement, Bill, BillFilter, BillLine, BillRow, BillRun, BillState, Charge, RunFailure
+from cloud.billing.records import (
+    Agreement,
+    Bill,
+    BillFilter,
+    BillKind,
+    BillLine,
+    BillRow,
+    BillRun,
+    BillState,
+    Charge,
+    RunFailure,
+)
 from cloud.kit.amounts import MoneyOut, QuantityOut, plain
 from cloud.kit.inputs import Day, Id, Input, ListQuery
 from cloud.kit.periods import Period
@@ -19,10 +30,11 @@ class BillQuery(ListQuery):
     account_id: Id | None = None
     run_id: Id | None = None
     state: BillState | None = None
+    kind: BillKind | None = None
 
     def wanted(self) -> BillFilter:
         """The same as the services know it."""
-        return BillFilter(self.project_id, self.account_id, self.run_id, self.state)
+        return BillFilter(self.project_id, self.account_id, self.run_id, self.state, kind=self.kind)
 
 
 class AgreementQuery(ListQuery):
@@ -49,6 +61,7 @@ class BillOut(BaseModel):
     id: int
     project_id: int
     account_id: int
+    kind: BillKind
     number: str | None
     period: PeriodOut
     state: BillState
@@ -66,6 +79,7 @@ class BillOut(BaseModel):
             id=bill.id,
             project_id=bill.project_id,
             account_id=bill.account_id,
+            kind=bill.kind,
             number=bill.number,
             period=PeriodOut.of(bill.period),
             state=bill.state,
@@ -132,7 +146,7 @@ class ChargeOut(BaseModel):
     agreement_id: int
     service: str
     period: PeriodOut
-    tariff_version_id: int
+    tariff_version_id: int | None
     meter_id: int | None
     opening: ReadingOut | None
     closing: ReadingOut | None
@@ -156,16 +170,45 @@ class ChargeOut(BaseModel):
         )
 
 
+class CorrectionOut(LineOut):
+    """A line that corrects an earlier bill: its number, the position of the line there, the local days it charged."""
+
+    service: str
+    charge_id: int
+    original_bill_id: int
+    original_number: str
+    original_line: int | None
+    original_period: Annotated[str, Field(examples=["2026-01-01/2026-02-01"])]
+    reason: str | None
+
+    @classmethod
+    def correcting(cls, line: BillLine, currency: str) -> "CorrectionOut":
+        """From our records."""
+        return cls(
+            **dict(LineOut.of(line, currency)),
+            service=line.service,
+            charge_id=line.charge_id,
+            original_bill_id=line.detail["bill_id"],
+            original_number=line.detail["bill"],
+            original_line=line.detail["line"],
+            original_period=line.detail["period"],
+            reason=line.detail.get("reason"),
+        )
+
+
 class BillDetailOut(BillOut):
-    """A bill with its charges and lines."""
+    """A bill with its charges and lines, and the lines that correct charges of earlier bills."""
 
     charges: list[ChargeOut]
+    corrections: list[CorrectionOut]
 
     @classmethod
     def whole(cls, bill: Bill) -> "BillDetailOut":
         """From our records."""
-        charges = [ChargeOut.of(charge, bill.summary.currency) for charge in bill.charges]
-        return cls(**dict(BillOut.of(bill.summary)), charges=charges)
+        currency = bill.summary.currency
+        charges = [ChargeOut.of(charge, currency) for charge in bill.charges]
+        corrections = [CorrectionOut.correcting(line, currency) for line in bill.corrections]
+        return cls(**dict(BillOut.of(bill.summary)), charges=charges, corrections=corrections)
 
 
 class RunIn(Input):
@@ -225,6 +268,7 @@ class RunOut(BaseModel):
     approved_by: int | None
     approved_at: datetime | None
     issue_job_id: int | None
+    account_id: Annotated[int | None, Field(description="The run is the final bill of this account.")]
 
     @classmethod
     def of(cls, run: BillRun) -> "RunOut":
@@ -246,6 +290,7 @@ class RunOut(BaseModel):
             approved_by=run.approved_by,
             approved_at=run.approved_at,
             issue_job_id=run.issue_job_id,
+            account_id=run.account_id,
         )
 
 

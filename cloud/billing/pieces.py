@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from cloud.billing.filings import Filing, WindowParts, window_parts
 from cloud.billing.records import Agreement, Uncharged
 from cloud.kit.periods import Period, next_month
 from cloud.tariffs import month_shares
@@ -39,10 +40,9 @@ class Piece:
         window = self.version.content.tiers.window
         return self.bill if window.kind == "bill" else window.around(self.period)
 
-    @property
-    def window_parts(self) -> tuple[int, int]:
-        """How much of the tier window the agreement is there for: parts, and of how many."""
-        return self.version.content.tiers.window.parts(self.window, self.stay)
+    def window_parts(self, filings: Sequence[Filing]) -> WindowParts:
+        """How much of the tier window the agreement is there for, and what its household is given in it."""
+        return window_parts(self.version.content, self.window, self.stay, self.period, filings)
 
     @property
     def season(self) -> str | None:

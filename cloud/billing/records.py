@@ -8,15 +8,37 @@ from typing import Any, Literal
 from cloud.billing.late_fees import LateFeeRule
 from cloud.kit.periods import Period
 
+AgreementKind = Literal["tariff", "rent", "one_off"]
 BillState = Literal["draft", "issued", "paid", "disputed", "void"]
+BillKind = Literal["bill", "credit_note", "debit_note"]
+PlanBreak = Literal["due-date", "break"]
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Terms of payment in force."""
+    """Terms of payment in force.
+
+    An instalment that is not paid `plan_days` after its date breaks its plan; late fees then count from the due date
+    of the bills again, or only from the break (`plan_break`). `own_approval`: whether one person is enough for what
+    otherwise takes two.
+    """
 
     due_days: int = 15
     late_fee: LateFeeRule = field(default_factory=LateFeeRule)
+    plan_days: int = 5
+    plan_break: PlanBreak = "due-date"
+    own_approval: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    """Terms of payment and when they hold: from `valid_from` up to, not including, `valid_until`."""
+
+    id: int
+    project_id: int
+    valid_from: date
+    valid_until: date | None
+    policy: Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +46,14 @@ class Agreement:
     """What an account is charged for; valid from `valid_from` up to, not including, `valid_until`.
 
     `capacity_va`: contracted capacity; `area`: m² where it is not that of the unit; `single`: billed without tiers.
+    Only those of kind `tariff` have one; `amount` and `description` are of a one-off charge.
     """
 
     id: int
     project_id: int
     account_id: int
     service: str
-    tariff_id: int
+    tariff_id: int | None
     meter_id: int | None
     unit_id: int | None
     valid_from: date
@@ -38,6 +61,15 @@ class Agreement:
     capacity_va: int | None = None
     area: Decimal | None = None
     single: bool = False
+    kind: AgreementKind = "tariff"
+    amount: Decimal | None = None
+    description: str = ""
+
+    @property
+    def tariff(self) -> int:
+        """Its tariff; only an agreement of kind `tariff` has one."""
+        assert self.tariff_id is not None
+        return self.tariff_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +105,11 @@ class Cited:
 
 @dataclass(frozen=True, slots=True)
 class BillRow:
-    """A bill and what is open of it. `late_fee` is the fee so far without what was waived."""
+    """A bill and what is open of it.
+
+    `late_fee` is the fee until `late_fee_through` without what was waived; `disputed` is what nobody has to pay as
+    long as it is in dispute; `in_plan` says that instalments pay it.
+    """
 
     id: int
     project_id: int
@@ -89,6 +125,10 @@ class BillRow:
     due_on: date | None
     state: BillState
     settled_on: date | None
+    late_fee_through: date | None = None
+    disputed: Decimal = Decimal(0)
+    in_plan: bool = False
+    kind: BillKind = "bill"
 
     @property
     def open(self) -> Decimal:
@@ -96,18 +136,23 @@ class BillRow:
         return self.total - self.paid
 
     @property
+    def payable(self) -> Decimal:
+        """Unpaid principal that is not disputed."""
+        return max(self.open - self.disputed, Decimal(0))
+
+    @property
     def late_fee_open(self) -> Decimal:
         """Unpaid late fee."""
         return self.late_fee - self.late_fee_paid
 
     @property
-    def payable(self) -> bool:
+    def owing(self) -> bool:
         """Whether somebody owes something of it."""
         return self.state in ("issued", "disputed") and self.open + self.late_fee_open > 0
 
     def overdue(self, today: date) -> bool:
-        """Whether principal is open after the due date."""
-        return self.state == "issued" and self.due_on is not None and self.due_on < today
+        """Whether principal is open after the due date; not while it is disputed, or paid by instalments."""
+        return self.state == "issued" and self.due_on is not None and self.due_on < today and not self.in_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +185,7 @@ class Charge:
     agreement_id: int
     service: str
     period: Period
-    tariff_version_id: int
+    tariff_version_id: int | None
     meter_id: int | None
     channel: int | None
     opening_at: datetime | None
@@ -171,11 +216,13 @@ class Bill:
     late_fee: LateFeeRow | None
     engine_version: str
     inputs: dict[str, Any]
+    corrections: tuple[BillLine, ...] = ()
+    """Lines that correct charges of earlier bills."""
 
     @property
     def lines(self) -> tuple[BillLine, ...]:
         """All lines in the order of the bill."""
-        return tuple(line for charge in self.charges for line in charge.lines)
+        return (*(line for charge in self.charges for line in charge.lines), *self.corrections)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +234,15 @@ class BillFilter:
     run_id: int | None = None
     state: BillState | None = None
     account_ids: tuple[int, ...] | None = None
+    kind: BillKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BillRun:
-    """A run over a period of a project; its job has seen to `done` of `of` accounts."""
+    """A run over a period of a project; its job has seen to `done` of `of` accounts.
+
+    With an `account_id` it is the final bill of this account alone.
+    """
 
     id: int
     project_id: int
@@ -211,6 +262,7 @@ class BillRun:
     issue_job_id: int | None
     done: int
     of: int
+    account_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

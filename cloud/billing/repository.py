@@ -6,9 +6,9 @@ from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
-from cloud.billing.late_fees import LateFeeRule
 from cloud.billing.records import (
     Agreement,
+    AgreementKind,
     BillFilter,
     BillLine,
     BillRow,
@@ -16,84 +16,92 @@ from cloud.billing.records import (
     Charged,
     Cited,
     LateFeeRow,
-    Policy,
     Uncharged,
 )
 from cloud.kit.db import Conn
 from cloud.kit.periods import Period
 
-_AGREEMENT: LiteralString = """
-    SELECT id, project_id, account_id, service, tariff_id, meter_id, unit_id,
-           lower(valid) AS valid_from, upper(valid) AS valid_until, capacity_va, area, single
-    FROM service_agreement
+AGREEMENT_COLUMNS: LiteralString = """
+    a.id, a.project_id, a.account_id, a.service, a.tariff_id, a.meter_id, a.unit_id,
+    lower(a.valid) AS valid_from, upper(a.valid) AS valid_until, a.capacity_va, a.area, a.single,
+    a.kind, a.amount, a.description
 """
-_INSERT_AGREEMENT: LiteralString = """
-    INSERT INTO service_agreement (project_id, account_id, service, tariff_id, meter_id, unit_id, valid, capacity_va,
-                                   area, single)
+_AGREEMENT: LiteralString = "SELECT " + AGREEMENT_COLUMNS + " FROM service_agreement a"
+_INSERT_AGREEMENT: LiteralString = (
+    """
+    INSERT INTO service_agreement AS a (project_id, account_id, service, tariff_id, meter_id, unit_id, valid,
+                                        capacity_va, area, single, kind, amount, description)
     SELECT project_id, account_id, service, tariff_id, meter_id, unit_id, daterange(valid_from, valid_until),
-           capacity_va, area, single
+           capacity_va, area, single, kind, amount, description
     FROM jsonb_to_recordset(%s) AS new (project_id bigint, account_id bigint, service text, tariff_id bigint,
                                         meter_id bigint, unit_id bigint, valid_from date, valid_until date,
-                                        capacity_va bigint, area numeric, single boolean)
-    RETURNING id, project_id, account_id, service, tariff_id, meter_id, unit_id,
-              lower(valid) AS valid_from, upper(valid) AS valid_until, capacity_va, area, single
+                                        capacity_va bigint, area numeric, single boolean, kind text, amount numeric,
+                                        description text)
+    RETURNING
 """
+    + AGREEMENT_COLUMNS
+)
 _AGREEMENTS: LiteralString = (
     _AGREEMENT
     + """
-    WHERE (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s)
-      AND (%(account_id)s::bigint IS NULL OR account_id = %(account_id)s)
-      AND (%(meter_id)s::bigint IS NULL OR meter_id = %(meter_id)s)
-      AND (%(on)s::date IS NULL OR valid @> %(on)s::date) AND id > %(after)s
-    ORDER BY id LIMIT %(limit)s
+    WHERE (%(project_id)s::bigint IS NULL OR a.project_id = %(project_id)s)
+      AND (%(account_id)s::bigint IS NULL OR a.account_id = %(account_id)s)
+      AND (%(meter_id)s::bigint IS NULL OR a.meter_id = %(meter_id)s)
+      AND (%(kind)s::text IS NULL OR a.kind = %(kind)s)
+      AND (%(on)s::date IS NULL OR a.valid @> %(on)s::date) AND a.id > %(after)s
+    ORDER BY a.id LIMIT %(limit)s
 """
 )
 # What an agreement covers of the period, minus what is charged already: the parts that are left.
-_UNCHARGED: LiteralString = """
-    SELECT a.id, a.project_id, a.account_id, a.service, a.tariff_id, a.meter_id, a.unit_id,
-           lower(a.valid) AS valid_from, upper(a.valid) AS valid_until, a.capacity_va, a.area, a.single,
-           lower(part) AS start, upper(part) AS end
+_UNCHARGED: LiteralString = (
+    "SELECT "
+    + AGREEMENT_COLUMNS
+    + """, lower(part) AS start, upper(part) AS end
     FROM service_agreement a
     CROSS JOIN LATERAL unnest(
         datemultirange(a.valid * daterange(%(start)s, %(end)s))
         - coalesce((SELECT range_agg(c.period) FROM charge c WHERE c.agreement_id = a.id AND c.service = a.service),
                    '{}'::datemultirange)) AS part
-    WHERE a.project_id = %(project_id)s AND a.valid && daterange(%(start)s, %(end)s)
+    WHERE a.project_id = %(project_id)s AND a.kind = 'tariff' AND a.valid && daterange(%(start)s, %(end)s)
       AND (%(account_ids)s::bigint[] IS NULL OR a.account_id = ANY (%(account_ids)s))
     ORDER BY a.account_id, a.id, part
 """
+)
+# What holds of a charge is its latest revision.
 _CHARGED: LiteralString = """
-    SELECT agreement_id, lower(period) AS start, upper(period) AS end, coalesce(quantity, 0) AS quantity, exact_amount
-    FROM charge WHERE agreement_id = ANY (%(agreement_ids)s) AND period && daterange(%(start)s, %(end)s)
-    ORDER BY agreement_id, period
+    SELECT c.agreement_id, lower(c.period) AS start, upper(c.period) AS end,
+           coalesce(r.quantity, c.quantity, 0) AS quantity, coalesce(r.exact_amount, c.exact_amount) AS exact_amount
+    FROM charge c
+    LEFT JOIN LATERAL (SELECT * FROM adjustment WHERE charge_id = c.id ORDER BY revision DESC LIMIT 1) r ON true
+    WHERE c.agreement_id = ANY (%(agreement_ids)s) AND c.period && daterange(%(start)s, %(end)s)
+    ORDER BY c.agreement_id, c.period
 """
 _CITED: LiteralString = """
-    SELECT meter_id, service, lower(period) AS start, upper(period) AS end, opening_at, opening_value, closing_at,
-           closing_value
-    FROM charge WHERE meter_id = ANY (%(meter_ids)s) AND opening_at IS NOT NULL
-      AND period && daterange(%(start)s::date - 1, %(end)s::date + 1)
-"""
-_POLICY: LiteralString = """
-    SELECT due_days, daily_rate, grace_days, minimum, cap_share
-    FROM billing_policy WHERE project_id = %s AND valid @> %s::date
-"""
-_END_POLICY: LiteralString = """
-    UPDATE billing_policy SET valid = daterange(lower(valid), %(valid_from)s)
-    WHERE project_id = %(project_id)s AND upper_inf(valid) AND lower(valid) < %(valid_from)s
-"""
-_INSERT_POLICY: LiteralString = """
-    INSERT INTO billing_policy (project_id, valid, due_days, daily_rate, grace_days, minimum, cap_share)
-    VALUES (%(project_id)s, daterange(%(valid_from)s, NULL), %(due_days)s, %(daily_rate)s, %(grace_days)s,
-            %(minimum)s, %(cap_share)s)
+    SELECT c.meter_id, c.service, lower(c.period) AS start, upper(c.period) AS end,
+           coalesce(r.opening_at, c.opening_at) AS opening_at,
+           coalesce(r.opening_value, c.opening_value) AS opening_value,
+           coalesce(r.closing_at, c.closing_at) AS closing_at,
+           coalesce(r.closing_value, c.closing_value) AS closing_value
+    FROM charge c
+    LEFT JOIN LATERAL (SELECT * FROM adjustment WHERE charge_id = c.id ORDER BY revision DESC LIMIT 1) r ON true
+    WHERE c.meter_id = ANY (%(meter_ids)s) AND c.opening_at IS NOT NULL
+      AND c.period && daterange(%(start)s::date - 1, %(end)s::date + 1)
 """
 _BILL: LiteralString = """
     SELECT b.id, b.project_id, b.account_id, b.number, lower(b.period) AS start, upper(b.period) AS end, b.currency,
-           b.total, b.issued_on, b.due_on, b.state, b.settled_on,
+           b.total, b.issued_on, b.due_on, b.state, b.settled_on, b.kind,
            coalesce(p.principal, 0) AS paid, coalesce(p.late_fee, 0) AS late_fee_paid,
-           coalesce(f.amount - f.waived, 0) AS late_fee
+           coalesce(f.amount - f.waived, 0) AS late_fee, f.through AS late_fee_through,
+           coalesce(d.amount, 0) AS disputed,
+           EXISTS (SELECT FROM instalment_plan_bill i JOIN instalment_plan t ON t.id = i.plan_id
+                   WHERE i.bill_id = b.id AND t.state = 'active') AS in_plan
     FROM bill b
     LEFT JOIN LATERAL (SELECT sum(principal) AS principal, sum(late_fee) AS late_fee
                        FROM payment_allocation WHERE bill_id = b.id) p ON true
+    LEFT JOIN LATERAL (SELECT sum(CASE state WHEN 'open' THEN coalesce(amount, b.total) ELSE upheld END) AS amount
+                       FROM bill_dispute
+                       WHERE bill_id = b.id
+                         AND (state = 'open' OR (state = 'upheld' AND credited_on IS NULL))) d ON true
     LEFT JOIN late_fee f ON f.bill_id = b.id
 """
 _BILLS: LiteralString = (
@@ -104,17 +112,23 @@ _BILLS: LiteralString = (
       AND (%(account_ids)s::bigint[] IS NULL OR b.account_id = ANY (%(account_ids)s))
       AND (%(run_id)s::bigint IS NULL OR b.run_id = %(run_id)s)
       AND (%(state)s::text IS NULL OR b.state = %(state)s)
+      AND (%(kind)s::text IS NULL OR b.kind = %(kind)s)
       AND (%(before)s::bigint IS NULL OR b.id < %(before)s)
     ORDER BY b.id DESC LIMIT %(limit)s
 """
 )
 # Locked by a statement of their own: only the next one sees the allocations of the transaction that was waited for.
-_LOCK_OF_ACCOUNT: LiteralString = """
-    SELECT id FROM bill WHERE account_id = %s AND state IN ('issued', 'paid') ORDER BY id FOR UPDATE
+_LOCK_OF_ACCOUNTS: LiteralString = """
+    SELECT id FROM bill WHERE account_id = ANY (%s) AND state IN ('issued', 'disputed', 'paid') ORDER BY id FOR UPDATE
+"""
+_LOCK_UNPAID: LiteralString = """
+    SELECT id FROM bill WHERE account_id = ANY (%s) AND state IN ('issued', 'disputed') ORDER BY id FOR UPDATE
 """
 _LOCK_OVERDUE: LiteralString = """
-    SELECT id FROM bill WHERE project_id = %s AND state = 'issued' AND due_on < %s ORDER BY id FOR UPDATE
+    SELECT id FROM bill WHERE project_id = %s AND state IN ('issued', 'disputed') AND due_on < %s
+    ORDER BY id FOR UPDATE
 """
+_LOCK: LiteralString = "SELECT id FROM bill WHERE id = ANY (%s) ORDER BY id FOR UPDATE"
 _BILLS_BY_ID: LiteralString = _BILL + "WHERE b.id = ANY (%s) ORDER BY b.due_on, b.id"
 _BILL_INPUTS: LiteralString = "SELECT engine_version, inputs FROM bill WHERE id = %s"
 _CHARGES: LiteralString = """
@@ -160,6 +174,7 @@ async def agreements(
     project_id: int | None = None,
     account_id: int | None = None,
     meter_id: int | None = None,
+    kind: AgreementKind | None = None,
     on: date | None = None,
     after: int = 0,
     limit: int = 1000,
@@ -169,11 +184,18 @@ async def agreements(
         "project_id": project_id,
         "account_id": account_id,
         "meter_id": meter_id,
+        "kind": kind,
         "on": on,
         "after": after,
         "limit": limit,
     }
     return [Agreement(**row) for row in await _rows(conn, _AGREEMENTS, values)]
+
+
+async def agreement(conn: Conn, agreement_id: int, *, lock: bool = False) -> Agreement | None:
+    """One agreement; `lock`: nobody else changes it before this transaction ends."""
+    rows = await _rows(conn, _AGREEMENT + " WHERE a.id = %s" + (" FOR UPDATE" if lock else ""), (agreement_id,))
+    return Agreement(**rows[0]) if rows else None
 
 
 async def uncharged(
@@ -201,30 +223,6 @@ async def cited(conn: Conn, meter_ids: Sequence[int], period: Period) -> list[Ci
     return [Cited(period=_period(row), **row) for row in await _rows(conn, _CITED, values)]
 
 
-async def policy_on(conn: Conn, project_id: int, day: date) -> Policy:
-    """The terms of payment in force, or the defaults."""
-    rows = await _rows(conn, _POLICY, (project_id, day))
-    if not rows:
-        return Policy()
-    return Policy(due_days=rows[0].pop("due_days"), late_fee=LateFeeRule(**rows[0]))
-
-
-async def insert_policy(conn: Conn, project_id: int, valid_from: date, policy: Policy) -> None:
-    """New terms from a day on."""
-    rule = policy.late_fee
-    values = {
-        "project_id": project_id,
-        "valid_from": valid_from,
-        "due_days": policy.due_days,
-        "daily_rate": rule.daily_rate,
-        "grace_days": rule.grace_days,
-        "minimum": rule.minimum,
-        "cap_share": rule.cap_share,
-    }
-    await conn.execute(_END_POLICY, values)
-    await conn.execute(_INSERT_POLICY, values)
-
-
 async def bills(conn: Conn, wanted: BillFilter, *, before: int | None, limit: int) -> list[BillRow]:
     """Bills, newest first."""
     values = {
@@ -233,6 +231,7 @@ async def bills(conn: Conn, wanted: BillFilter, *, before: int | None, limit: in
         "account_ids": None if wanted.account_ids is None else list(wanted.account_ids),
         "run_id": wanted.run_id,
         "state": wanted.state,
+        "kind": wanted.kind,
         "before": before,
         "limit": limit,
     }
@@ -245,9 +244,18 @@ async def bill(conn: Conn, bill_id: int) -> BillRow | None:
     return _bill(rows[0]) if rows else None
 
 
-async def lock_settleable_bills(conn: Conn, account_id: int) -> list[BillRow]:
-    """Issued and paid bills of an account, oldest due first, locked: only one payment at a time settles them."""
-    return await bills_by_id(conn, [row["id"] for row in await _rows(conn, _LOCK_OF_ACCOUNT, (account_id,))])
+async def lock_bills_of(conn: Conn, account_ids: Sequence[int], *, paid: bool) -> list[BillRow]:
+    """Issued bills of accounts, with or without those whose principal is `paid`, oldest due first, locked.
+
+    Only one payment at a time settles them.
+    """
+    query = _LOCK_OF_ACCOUNTS if paid else _LOCK_UNPAID
+    return await bills_by_id(conn, [row["id"] for row in await _rows(conn, query, (list(account_ids),))])
+
+
+async def lock_bills(conn: Conn, bill_ids: Sequence[int]) -> list[BillRow]:
+    """These bills, oldest due first, locked."""
+    return await bills_by_id(conn, [row["id"] for row in await _rows(conn, _LOCK, (list(bill_ids),))])
 
 
 async def lock_overdue_bills(conn: Conn, project_id: int, today: date) -> list[BillRow]:
@@ -273,6 +281,17 @@ async def charges(conn: Conn, bill_id: int) -> tuple[Charge, ...]:
         Charge(period=_period(row), lines=tuple(line for line in lines if line.charge_id == row["id"]), **row)
         for row in await _rows(conn, _CHARGES, (bill_id,))
     )
+
+
+async def lines(conn: Conn, bill_id: int) -> tuple[BillLine, ...]:
+    """All lines of a bill, also those that correct charges of earlier ones."""
+    return tuple(BillLine(**row) for row in await _rows(conn, _LINES, (bill_id,)))
+
+
+async def run_of(conn: Conn, bill_id: int) -> int | None:
+    """The run that made a bill; None for notes."""
+    rows = await _rows(conn, "SELECT run_id FROM bill WHERE id = %s", (bill_id,))
+    return None if not rows else rows[0]["run_id"]
 
 
 async def late_fee(conn: Conn, bill_id: int) -> LateFeeRow | None:

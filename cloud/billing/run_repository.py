@@ -8,19 +8,20 @@ from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
-from cloud.billing.records import BillRun, RunFailure
+from cloud.billing.records import BillKind, BillRun, RunFailure
 from cloud.kit.db import Conn
 from cloud.kit.periods import Period
 
 _INSERT_RUN: LiteralString = """
-    INSERT INTO bill_run (project_id, period, created_by, issue_at_once, open_exceptions)
-    VALUES (%(project_id)s, daterange(%(start)s, %(end)s), %(created_by)s, %(issue_at_once)s, %(open_exceptions)s)
+    INSERT INTO bill_run (project_id, period, created_by, issue_at_once, open_exceptions, account_id)
+    VALUES (%(project_id)s, daterange(%(start)s, %(end)s), %(created_by)s, %(issue_at_once)s, %(open_exceptions)s,
+            %(account_id)s)
     RETURNING id
 """
 # Accounts of whose agreements some day of the period is charged by no bill yet.
 _UNCHARGED_ACCOUNTS: LiteralString = """
     SELECT DISTINCT a.account_id FROM service_agreement a
-    WHERE a.project_id = %(project_id)s AND a.valid && daterange(%(start)s, %(end)s)
+    WHERE a.project_id = %(project_id)s AND a.kind = 'tariff' AND a.valid && daterange(%(start)s, %(end)s)
       AND NOT isempty(range_merge(
           datemultirange(a.valid * daterange(%(start)s, %(end)s))
           - coalesce((SELECT range_agg(c.period) FROM charge c WHERE c.agreement_id = a.id AND c.service = a.service),
@@ -37,7 +38,8 @@ _RELEASE_ABANDONED: LiteralString = """
 _RUN: LiteralString = """
     SELECT r.id, r.project_id, lower(r.period) AS start, upper(r.period) AS end, r.state, r.accounts, r.billed,
            r.failed, r.total, r.job_id, r.created_at, r.finished_at, r.issue_at_once, r.open_exceptions,
-           r.approved_by, r.approved_at, r.issue_job_id, coalesce(j.progress, 0) AS done, coalesce(j.total, 0) AS of
+           r.approved_by, r.approved_at, r.issue_job_id, r.account_id, coalesce(j.progress, 0) AS done,
+           coalesce(j.total, 0) AS of
     FROM bill_run r LEFT JOIN job j ON j.id = coalesce(r.issue_job_id, r.job_id)
 """
 _RUNS: LiteralString = (
@@ -62,11 +64,12 @@ _INSERT_FAILURES: LiteralString = """
     ON CONFLICT (run_id, account_id) DO UPDATE SET code = excluded.code, detail = excluded.detail
 """
 _INSERT_BILLS: LiteralString = """
-    INSERT INTO bill (project_id, account_id, run_id, period, currency, total, engine_version, inputs)
-    SELECT project_id, account_id, run_id, daterange(period_start, period_end), currency, total, engine_version, inputs
+    INSERT INTO bill (project_id, account_id, run_id, period, currency, total, engine_version, inputs, kind)
+    SELECT project_id, account_id, run_id, daterange(period_start, period_end), currency, total, engine_version, inputs,
+           CASE WHEN total < 0 THEN 'credit_note' ELSE coalesce(kind, 'bill') END
     FROM jsonb_to_recordset(%s) AS new (project_id bigint, account_id bigint, run_id bigint, period_start date,
                                         period_end date, currency text, total numeric, engine_version text,
-                                        inputs jsonb)
+                                        inputs jsonb, kind text)
     RETURNING id, account_id
 """
 _INSERT_CHARGES: LiteralString = """
@@ -83,12 +86,12 @@ _INSERT_CHARGES: LiteralString = """
 """
 _INSERT_LINES: LiteralString = """
     INSERT INTO bill_line (project_id, bill_id, charge_id, position, kind, service, component, tier, time_period,
-                           quantity, unit, price, amount, season)
+                           quantity, unit, price, amount, season, detail)
     SELECT project_id, bill_id, charge_id, position, kind, service, component, tier, time_period, quantity, unit, price,
-           amount, season
+           amount, season, coalesce(detail, '{}')
     FROM jsonb_to_recordset(%s) AS new (project_id bigint, bill_id bigint, charge_id bigint, position int, kind text,
                                         service text, component text, tier int, time_period text, quantity numeric,
-                                        unit text, price numeric, amount numeric, season text)
+                                        unit text, price numeric, amount numeric, season text, detail jsonb)
 """
 # The row of the series stays locked until the bills are issued or nothing is: no hole, no number twice.
 _TAKE_NUMBERS: LiteralString = """
@@ -98,8 +101,8 @@ _TAKE_NUMBERS: LiteralString = """
 """
 _ISSUE: LiteralString = """
     UPDATE bill SET number = new.number, issued_on = %(issued_on)s, due_on = %(due_on)s,
-                    state = CASE WHEN bill.total = 0 THEN 'paid' ELSE 'issued' END,
-                    settled_on = CASE WHEN bill.total = 0 THEN %(issued_on)s::date END
+                    state = CASE WHEN bill.total <= 0 THEN 'paid' ELSE 'issued' END,
+                    settled_on = CASE WHEN bill.total <= 0 THEN %(issued_on)s::date END
     FROM jsonb_to_recordset(%(numbers)s) AS new (id bigint, number text)
     WHERE bill.id = new.id
 """
@@ -109,29 +112,41 @@ _APPROVE: LiteralString = """
 """
 # One worker at a time: a second one waits here and then finds these drafts issued.
 _LOCK_DRAFTS: LiteralString = """
-    SELECT b.id AS bill_id, b.account_id, b.total
+    SELECT b.id AS bill_id, b.account_id, b.total, b.kind, (b.inputs -> 'note' ->> 'bill')::bigint AS of_bill
     FROM bill b JOIN account a ON a.id = b.account_id
     WHERE b.run_id = %(run_id)s AND b.state = 'draft'
     ORDER BY a.number, b.id LIMIT %(limit)s FOR UPDATE OF b
 """
+_LOCK_DRAFT: LiteralString = """
+    SELECT id AS bill_id, account_id, total, kind, (inputs -> 'note' ->> 'bill')::bigint AS of_bill
+    FROM bill WHERE id = %s AND state = 'draft' FOR UPDATE
+"""
 _AMOUNTS: LiteralString = """
-    SELECT bill_id, service, sum(amount) AS amount FROM charge WHERE bill_id = ANY (%s)
-    GROUP BY bill_id, service ORDER BY bill_id, min(id)
+    SELECT bill_id, service, sum(amount) AS amount FROM bill_line WHERE bill_id = ANY (%s)
+    GROUP BY bill_id, service ORDER BY bill_id, min(position)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A draft as it is issued: its total, and what each service is of it."""
+    """A draft as it is issued: its total, what each service is of it, and the bill that a note is about."""
 
     bill_id: int
     account_id: int
     total: Decimal
+    kind: BillKind
+    of_bill: int | None
     services: tuple[tuple[str, Decimal], ...]
 
 
 async def insert_run(
-    conn: Conn, project_id: int, period: Period, created_by: int | None, issue_at_once: bool, open_exceptions: str
+    conn: Conn,
+    project_id: int,
+    period: Period,
+    created_by: int | None,
+    issue_at_once: bool,
+    open_exceptions: str,
+    account_id: int | None,
 ) -> int:
     """A running run. Raises psycopg UniqueViolation while the project has another."""
     values = {
@@ -141,6 +156,7 @@ async def insert_run(
         "created_by": created_by,
         "issue_at_once": issue_at_once,
         "open_exceptions": open_exceptions,
+        "account_id": account_id,
     }
     row = await (await conn.execute(_INSERT_RUN, values)).fetchone()
     assert row is not None
@@ -186,6 +202,16 @@ async def lock(conn: Conn, run_id: int) -> None:
 async def lock_drafts(conn: Conn, run_id: int, limit: int) -> list[Draft]:
     """The next drafts of a run by account number, locked."""
     rows = await (await conn.execute(_LOCK_DRAFTS, {"run_id": run_id, "limit": limit})).fetchall()
+    return await _drafts(conn, rows)
+
+
+async def lock_draft(conn: Conn, bill_id: int) -> Draft | None:
+    """One draft, locked; None where it is none."""
+    rows = await (await conn.execute(_LOCK_DRAFT, (bill_id,))).fetchall()
+    return next(iter(await _drafts(conn, rows)), None)
+
+
+async def _drafts(conn: Conn, rows: Sequence[dict[str, Any]]) -> list[Draft]:
     amounts = await (await conn.execute(_AMOUNTS, ([row["bill_id"] for row in rows],))).fetchall()
     services: dict[int, list[tuple[str, Decimal]]] = {row["bill_id"]: [] for row in rows}
     for one in amounts:
@@ -264,7 +290,7 @@ async def take_numbers(conn: Conn, project_id: int, series: str, count: int) -> 
 
 
 async def issue(conn: Conn, numbers: Mapping[int, str], issued_on: date, due_on: date) -> None:
-    """Issues draft bills under their numbers; a bill of 0 is settled at once."""
+    """Issues drafts under their numbers; a bill of 0 is settled at once, and so is a credit note."""
     rows = [{"id": bill_id, "number": number} for bill_id, number in numbers.items()]
     await conn.execute(_ISSUE, {"issued_on": issued_on, "due_on": due_on, "numbers": Jsonb(rows)})
 

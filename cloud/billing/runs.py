@@ -5,7 +5,7 @@ from datetime import datetime
 
 from psycopg.errors import UniqueViolation
 
-from cloud.billing import run_repository
+from cloud.billing import adjustments_repository, agreed_repository, run_repository
 from cloud.billing.drafting import Drafter, Progress
 from cloud.billing.facts import OpenExceptions
 from cloud.billing.issuing import issue_drafts
@@ -24,11 +24,13 @@ ISSUE_JOB = "billing.issue"
 class RunOptions:
     """How a run goes about it.
 
-    `issue_at_once`: without a preview; `open_exceptions`: whether accounts with open findings are left out (`ask`).
+    `issue_at_once`: without a preview; `open_exceptions`: whether accounts with open findings are left out (`ask`);
+    `account_id`: only this account.
     """
 
     issue_at_once: bool = False
     open_exceptions: OpenExceptions = "ask"
+    account_id: int | None = None
 
 
 CAREFUL = RunOptions()
@@ -46,7 +48,13 @@ async def start_run(
     try:
         async with conn.transaction():
             run_id = await run_repository.insert_run(
-                conn, project_id, period, created_by, options.issue_at_once, options.open_exceptions
+                conn,
+                project_id,
+                period,
+                created_by,
+                options.issue_at_once,
+                options.open_exceptions,
+                options.account_id,
             )
     except UniqueViolation as error:
         raise Conflict("run-in-progress", "another bill run of this project is running") from error
@@ -74,7 +82,12 @@ async def execute_run(
         await _resume(conn, run)
         await run_repository.clear_failures(conn, run_id)
         project = await estate.get_project(conn, run.project_id)
-        accounts = await run_repository.uncharged_accounts(conn, project.id, run.period)
+        by_tariff = await run_repository.uncharged_accounts(conn, project.id, run.period)
+        agreed = await agreed_repository.due_accounts(conn, project.id, run.period.end)
+        corrected = await adjustments_repository.accounts_with_open(conn, project.id)
+        accounts = sorted({*by_tariff, *agreed, *corrected})
+        if run.account_id is not None:
+            accounts = [one for one in accounts if one == run.account_id]
     state = "failed"
     try:
         await Drafter(db, asker, run, project).accounts(accounts, progress)

@@ -7,19 +7,59 @@ from decimal import Decimal
 
 import psycopg
 
-from cloud.billing import ledger, repository, run_repository
+from cloud.billing import adjustments_repository, repository, run_repository
+from cloud.billing.accrual import refresh_late_fees
+from cloud.billing.adjustments_repository import Adjustment
+from cloud.billing.arrears import Dispute, Plan, Waiver, must_be_another, must_wait, stated
+from cloud.billing.disputes import (
+    dispute_credited,
+    get_dispute,
+    list_disputes,
+    open_dispute,
+    reject_dispute,
+    uphold_dispute,
+    withdraw_dispute,
+)
 from cloud.billing.explaining import Explained, explain_bill
+from cloud.billing.final_bills import Ending, start_final_bill
 from cloud.billing.gauge import tier_gauge
+from cloud.billing.held import (
+    LEDGER_ACCOUNTS,
+    Held,
+    HeldEntry,
+    SetOff,
+    apply_balance,
+    auto_deduct,
+    held,
+    lock_held,
+    set_auto_deduct,
+    set_off_deposit,
+    statement,
+)
+from cloud.billing.late_usage import Outcome, ask_to_rerate, rerate_account, rerate_late
 from cloud.billing.ledger import Journal, Posting, book
+from cloud.billing.notes import approve_note, cancel_note, note_of_adjustments, note_of_bill
+from cloud.billing.plans import (
+    Monthly,
+    approve_plan,
+    ask_plan,
+    cancel_plan,
+    end_broken_plans,
+    get_plan,
+    list_plans,
+    reject_plan,
+)
 from cloud.billing.proof import Discrepancy, discrepancies, prove
 from cloud.billing.records import (
     Agreement,
+    AgreementKind,
     Bill,
     BillFilter,
     BillingTotals,
     BillRow,
     BillRun,
     Policy,
+    PolicyVersion,
     RunFailure,
     TierGauge,
 )
@@ -34,7 +74,9 @@ from cloud.billing.runs import (
     leave_out,
     start_run,
 )
-from cloud.billing.settlement import Receipt, Settlement, refresh_late_fees, settle
+from cloud.billing.settlement import Receipt, Settlement, settle
+from cloud.billing.terms import announce_policy, policy_on, policy_versions, set_policy, terms_today
+from cloud.billing.waivers import approve_waiver, ask_waiver, get_waiver, list_waivers, reject_waiver
 from cloud.estate import service as estate
 from cloud.kit.constraints import meaning_of
 from cloud.kit.db import Conn
@@ -45,6 +87,8 @@ from cloud.tariffs import service as tariffs
 
 __all__ = [
     "CAREFUL",
+    "LEDGER_ACCOUNTS",
+    "Adjustment",
     "Agreement",
     "Bill",
     "BillFilter",
@@ -52,42 +96,93 @@ __all__ = [
     "BillRun",
     "BillingTotals",
     "Discrepancy",
+    "Dispute",
+    "Ending",
     "Explained",
+    "Held",
+    "HeldEntry",
     "Journal",
+    "Monthly",
     "NewAgreement",
+    "Outcome",
+    "Plan",
     "Policy",
+    "PolicyVersion",
     "Posting",
     "Receipt",
     "RunFailure",
     "RunOptions",
+    "SetOff",
     "Settlement",
     "TierGauge",
+    "Waiver",
+    "announce_policy",
+    "apply_balance",
+    "approve_note",
+    "approve_plan",
     "approve_run",
+    "approve_waiver",
+    "ask_plan",
+    "ask_to_rerate",
+    "ask_waiver",
+    "auto_deduct",
     "book",
+    "cancel_note",
+    "cancel_plan",
     "cancel_run",
     "create_agreement",
     "create_agreements",
     "discrepancies",
+    "dispute_credited",
+    "end_broken_plans",
     "execute_run",
     "explain",
     "get_bill",
+    "get_dispute",
+    "get_plan",
     "get_run",
+    "get_waiver",
+    "held",
     "issue_run",
     "leave_out",
+    "list_adjustments",
     "list_agreements",
     "list_bills",
+    "list_disputes",
+    "list_plans",
     "list_runs",
+    "list_waivers",
+    "lock_held",
     "month_totals",
+    "must_be_another",
+    "must_wait",
+    "note_of_adjustments",
+    "note_of_bill",
+    "open_dispute",
     "policy_on",
+    "policy_versions",
     "prepaid_balance",
     "prove",
     "refresh_late_fees",
+    "reject_dispute",
+    "reject_plan",
+    "reject_waiver",
+    "rerate_account",
+    "rerate_late",
     "run_failures",
     "run_of_job",
+    "set_auto_deduct",
+    "set_off_deposit",
     "set_policy",
     "settle",
+    "start_final_bill",
     "start_run",
+    "stated",
+    "statement",
+    "terms_today",
     "tier_gauge",
+    "uphold_dispute",
+    "withdraw_dispute",
 ]
 
 
@@ -97,7 +192,7 @@ class NewAgreement:
 
     account_id: int
     service: str
-    tariff_id: int
+    tariff_id: int | None
     valid_from: date
     meter_id: int | None = None
     unit_id: int | None = None
@@ -105,6 +200,9 @@ class NewAgreement:
     capacity_va: int | None = None
     area: Decimal | None = None
     single: bool = False
+    kind: AgreementKind = "tariff"
+    amount: Decimal | None = None
+    description: str = ""
 
 
 async def create_agreement(
@@ -170,12 +268,34 @@ async def get_bill(conn: Conn, bill_id: int) -> Bill:
     charges = await repository.charges(conn, bill_id)
     late_fee = await repository.late_fee(conn, bill_id)
     engine_version, inputs = await repository.bill_inputs(conn, bill_id)
-    return Bill(summary, charges, late_fee, engine_version, inputs)
+    corrections = tuple(line for line in await repository.lines(conn, bill_id) if line.kind == "adjustment")
+    return Bill(summary, charges, late_fee, engine_version, inputs, corrections)
+
+
+async def list_adjustments(
+    conn: Conn,
+    page: PageRequest,
+    *,
+    project_id: int | None = None,
+    account_id: int | None = None,
+    only_open: bool = False,
+) -> Page[Adjustment]:
+    """What late data made of charges, newest first; `only_open`: what no bill or note has taken up yet."""
+    found = await adjustments_repository.adjustments(
+        conn,
+        project_id=project_id,
+        account_id=account_id,
+        only_open=only_open,
+        before=after_id(page, MAX_ID),
+        limit=page.limit + 1,
+    )
+    return cut(found, page, lambda one: (one.id,))
 
 
 async def explain(conn: Conn, bill: Bill) -> tuple[Explained, ...]:
     """What the charges of a bill follow from, in their order."""
-    versions = await tariffs.versions_by_id(conn, sorted({charge.tariff_version_id for charge in bill.charges}))
+    used = {charge.tariff_version_id for charge in bill.charges}
+    versions = await tariffs.versions_by_id(conn, sorted(one for one in used if one is not None))
     return explain_bill(bill, versions)
 
 
@@ -198,26 +318,6 @@ async def run_failures(conn: Conn, run_id: int) -> list[RunFailure]:
     return await run_repository.failures(conn, run_id)
 
 
-async def set_policy(conn: Conn, project_id: int, valid_from: date, policy: Policy) -> None:
-    """Terms of payment from a day on; bills issued before keep theirs.
-
-    Raises Conflict when terms begin on or after that day.
-    """
-    try:
-        async with conn.transaction():
-            await repository.insert_policy(conn, project_id, valid_from, policy)
-    except psycopg.IntegrityError as error:
-        meaning = meaning_of(error)
-        if meaning is None:
-            raise
-        raise meaning from error
-
-
-async def policy_on(conn: Conn, project_id: int, day: date) -> Policy:
-    """The terms of payment in force: due after 15 days without late fee where a project has set none."""
-    return await repository.policy_on(conn, project_id, day)
-
-
 async def month_totals(conn: Conn, project_id: int, period: Period, *, now: datetime | None = None) -> BillingTotals:
     """Billed for `period`, collected in it, and what is open and overdue now."""
     project = await estate.get_project(conn, project_id)
@@ -228,4 +328,4 @@ async def month_totals(conn: Conn, project_id: int, period: Period, *, now: date
 
 async def prepaid_balance(conn: Conn, account_id: int) -> Decimal:
     """What an account has paid beyond its bills."""
-    return -await ledger.balance(conn, account_id, ledger.PREPAID)
+    return await held(conn, account_id, "balance")

@@ -1,61 +1,60 @@
-"""Payments against bills: oldest principal first, late fees after all principal, the rest stays as a balance."""
+"""Money against bills: oldest principal first, late fees after all principal, the rest stays as a balance."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import LiteralString
 
 from psycopg.types.json import Jsonb
 
-from cloud.billing import ledger, repository
-from cloud.billing.late_fees import LateFee, late_fee
+from cloud.billing import ledger, plan_repository, repository
+from cloud.billing.accrual import derive, paid_of
+from cloud.billing.claims import Debt, share_of_fees, share_of_principal
 from cloud.billing.ledger import Journal, Posting
-from cloud.billing.records import BillRow, Policy
+from cloud.billing.records import BillRow
 from cloud.kit.db import Conn
-from cloud.kit.money import minor_digits
 
-_PAID: LiteralString = """
-    SELECT bill_id, paid_on, principal FROM payment_allocation
-    WHERE bill_id = ANY (%s) AND principal > 0 ORDER BY paid_on, id
-"""
 _INSERT_ALLOCATIONS: LiteralString = """
-    INSERT INTO payment_allocation (project_id, payment_id, bill_id, paid_on, principal, late_fee)
-    SELECT project_id, payment_id, bill_id, paid_on, principal, late_fee
-    FROM jsonb_to_recordset(%s) AS new (project_id bigint, payment_id bigint, bill_id bigint, paid_on date,
-                                        principal numeric, late_fee numeric)
+    INSERT INTO payment_allocation (project_id, payment_id, set_off_id, credit_note_id, bill_id, paid_on, principal,
+                                    late_fee)
+    SELECT project_id, payment_id, set_off_id, credit_note_id, bill_id, paid_on, principal, late_fee
+    FROM jsonb_to_recordset(%s) AS new (project_id bigint, payment_id bigint, set_off_id bigint, credit_note_id bigint,
+                                        bill_id bigint, paid_on date, principal numeric, late_fee numeric)
 """
-_SETTLE: LiteralString = "UPDATE bill SET state = 'paid', settled_on = %s WHERE id = ANY (%s)"
-_UPSERT_LATE_FEES: LiteralString = """
-    INSERT INTO late_fee (project_id, bill_id, through, amount, rule, steps)
-    SELECT project_id, bill_id, through, amount, rule, steps
-    FROM jsonb_to_recordset(%s) AS new (project_id bigint, bill_id bigint, through date, amount numeric, rule jsonb,
-                                        steps jsonb)
-    ON CONFLICT (bill_id) DO UPDATE
-    SET through = excluded.through, amount = greatest(excluded.amount, late_fee.waived), rule = excluded.rule,
-        steps = excluded.steps
+_SETTLE: LiteralString = """
+    UPDATE bill SET state = 'paid', settled_on = new.settled_on
+    FROM jsonb_to_recordset(%s) AS new (id bigint, settled_on date) WHERE bill.id = new.id
 """
-
-Paid = dict[int, list[tuple[date, Decimal]]]
-"""Payments of principal by bill: day and amount."""
+_NONE = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """What a payment settles of one bill."""
+    """What money settles of one bill; `settled`: nothing of its principal is open any more."""
 
     bill_id: int
     principal: Decimal
     late_fee: Decimal
+    settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What became of a payment: parts of bills, and the rest that stays as the account's balance."""
+    """What became of money: parts of bills, and the rest, which of a payment stays as the account's balance."""
 
     allocations: tuple[Allocation, ...]
     surplus: Decimal
+
+    @property
+    def principal(self) -> Decimal:
+        """What it pays of principal."""
+        return sum((part.principal for part in self.allocations), _NONE)
+
+    @property
+    def late_fee(self) -> Decimal:
+        """What it pays of late fees."""
+        return sum((part.late_fee for part in self.allocations), _NONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,109 +70,127 @@ class Receipt:
     paid_on: date
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the money of a settlement comes from: a payment, a set-off or a credit note, and the day it pays."""
+
+    project_id: int
+    paid_on: date
+    payment_id: int | None = None
+    set_off_id: int | None = None
+    credit_note_id: int | None = None
+
+
 async def settle(conn: Conn, receipt: Receipt) -> Settlement:
     """Allocates a payment to the bills of its account, books it, and settles bills whose principal is paid.
 
-    Late fees are computed again up to the day of payment before anything is allocated to them.
+    Late fees are computed again before anything is allocated to them: up to the day of payment, or the later day for
+    which they were computed already. Nothing is allocated to what is disputed.
     """
-    bills = await repository.lock_settleable_bills(conn, receipt.account_id)
-    left = receipt.amount
-    principals: dict[int, Decimal] = {}
-    for bill in bills:
-        if bill.state == "issued" and left > 0:
-            principals[bill.id] = min(left, bill.open)
-            left -= principals[bill.id]
-    paid = await _paid(conn, [bill.id for bill in bills])
-    for bill_id, amount in principals.items():
-        paid[bill_id].append((receipt.paid_on, amount))
-    fees = await _derive(conn, bills, paid, receipt.paid_on)
-    owed = {bill.id: fees.get(bill.id, bill.late_fee) - bill.late_fee_paid for bill in bills}
-    fee_parts: dict[int, Decimal] = {}
-    for bill in bills:
-        if owed[bill.id] > 0 and left > 0:
-            fee_parts[bill.id] = min(left, owed[bill.id])
-            left -= fee_parts[bill.id]
-    none = Decimal(0)
-    allocations = tuple(
-        Allocation(bill.id, principals.get(bill.id, none), fee_parts.get(bill.id, none))
-        for bill in bills
-        if bill.id in principals or bill.id in fee_parts
-    )
-    await _write(conn, receipt, allocations, left)
-    settled = [bill.id for bill in bills if bill.state == "issued" and principals.get(bill.id, none) == bill.open]
-    await conn.execute(_SETTLE, (receipt.paid_on, settled))
-    return Settlement(allocations, left)
-
-
-async def refresh_late_fees(conn: Conn, project_id: int, today: date) -> int:
-    """Derives the late fees of all overdue bills of a project again; returns how many bills owe one."""
-    bills = await repository.lock_overdue_bills(conn, project_id, today)
-    fees = await _derive(conn, bills, await _paid(conn, [bill.id for bill in bills]), today)
-    return sum(1 for amount in fees.values() if amount > 0)
-
-
-async def _paid(conn: Conn, bill_ids: Sequence[int]) -> Paid:
-    found: Paid = defaultdict(list)
-    for row in await (await conn.execute(_PAID, (list(bill_ids),))).fetchall():
-        found[row["bill_id"]].append((row["paid_on"], row["principal"]))
-    return found
-
-
-async def _derive(conn: Conn, bills: Sequence[BillRow], paid: Paid, through: date) -> dict[int, Decimal]:
-    """Writes and returns the late fees of issued bills as of `through`; those of settled bills are final."""
-    policies: dict[tuple[int, date], Policy] = {}
-    rows: list[dict[str, object]] = []
-    for bill in bills:
-        if bill.state != "issued" or bill.due_on is None or bill.issued_on is None:
-            continue
-        if bill.due_on >= through and not bill.late_fee:
-            continue
-        terms = (bill.project_id, bill.issued_on)
-        if terms not in policies:
-            policies[terms] = await repository.policy_on(conn, *terms)
-        rule = policies[terms].late_fee
-        fee = late_fee(bill.total, bill.due_on, paid[bill.id], rule, through, minor_digits(bill.currency))
-        rows.append(_late_fee_row(bill, fee, asdict(rule), through))
-    if not rows:
-        return {}
-    await conn.execute(_UPSERT_LATE_FEES, (Jsonb(rows),))
-    after = await repository.bills_by_id(conn, [bill.id for bill in bills])
-    return {bill.id: bill.late_fee for bill in after}
-
-
-def _late_fee_row(bill: BillRow, fee: LateFee, rule: Mapping[str, object], through: date) -> dict[str, object]:
-    return {
-        "project_id": bill.project_id,
-        "bill_id": bill.id,
-        "through": through,
-        "amount": fee.amount,
-        "rule": rule,
-        "steps": [asdict(step) for step in fee.steps],
-    }
-
-
-async def _write(conn: Conn, receipt: Receipt, allocations: Sequence[Allocation], surplus: Decimal) -> None:
-    rows = [
-        {
-            "project_id": receipt.project_id,
-            "payment_id": receipt.payment_id,
-            "bill_id": part.bill_id,
-            "paid_on": receipt.paid_on,
-            "principal": part.principal,
-            "late_fee": part.late_fee,
-        }
-        for part in allocations
-    ]
-    await conn.execute(_INSERT_ALLOCATIONS, (Jsonb(rows),))
-    principal = sum((part.principal for part in allocations), Decimal(0))
-    fees = sum((part.late_fee for part in allocations), Decimal(0))
+    found = await share(conn, {receipt.account_id: receipt.amount}, receipt.paid_on)
+    settlement = found[receipt.account_id]
+    await write(conn, [(Source(receipt.project_id, receipt.paid_on, receipt.payment_id), settlement)])
     postings = (
         Posting(f"cash:{receipt.method}", receipt.amount),
-        Posting(ledger.RECEIVABLE, -principal, receipt.account_id),
-        Posting(ledger.LATE_FEE_REVENUE, -fees),
-        Posting(ledger.PREPAID, -surplus, receipt.account_id),
+        *paid_postings(receipt.account_id, settlement),
+        Posting(ledger.PREPAID, -settlement.surplus, receipt.account_id),
     )
     journal = Journal(
         receipt.project_id, "payment", receipt.paid_on, "payment", receipt.payment_id, receipt.currency, postings
     )
     await ledger.book(conn, [journal])
+    return settlement
+
+
+async def share(conn: Conn, money: Mapping[int, Decimal], on: date, *, fees: bool = True) -> dict[int, Settlement]:
+    """What money of accounts would settle on this day, by account; their bills stay locked until the transaction ends.
+
+    The principal first, by date (instalments instead of the bills of a plan); then, unless `fees` is False, late fees.
+    The fees are derived again with these payments. Statements are as many for one account as for thousands.
+    """
+    accounts = list(money)
+    bills = await repository.lock_bills_of(conn, accounts, paid=fees)
+    schedules = await plan_repository.schedules(conn, accounts)
+    of_account: dict[int, list[BillRow]] = {account_id: [] for account_id in accounts}
+    for bill in bills:
+        of_account[bill.account_id].append(bill)
+    principals: dict[int, Decimal] = {}
+    for account_id, owed in of_account.items():
+        principals |= share_of_principal(money[account_id], _debts(owed), schedules.get(account_id))
+    changed = bills if fees else [bill for bill in bills if bill.id in principals]
+    paid = await paid_of(conn, [bill.id for bill in changed])
+    for bill_id, amount in principals.items():
+        paid[bill_id].append((on, amount))
+    derived = await derive(conn, changed, paid, on)
+    return {
+        account_id: _settlement(money[account_id], of_account[account_id], principals, derived, fees)
+        for account_id in accounts
+    }
+
+
+async def write(conn: Conn, found: Sequence[tuple[Source, Settlement]]) -> None:
+    """Writes allocations, settles bills, and ends plans that are kept. What is booked is the caller's."""
+    rows = [
+        {
+            "project_id": source.project_id,
+            "payment_id": source.payment_id,
+            "set_off_id": source.set_off_id,
+            "credit_note_id": source.credit_note_id,
+            "bill_id": part.bill_id,
+            "paid_on": source.paid_on,
+            "principal": part.principal,
+            "late_fee": part.late_fee,
+        }
+        for source, settlement in found
+        for part in settlement.allocations
+    ]
+    settled = {
+        part.bill_id: source.paid_on for source, settlement in found for part in settlement.allocations if part.settled
+    }
+    await conn.execute(_INSERT_ALLOCATIONS, (Jsonb(rows),))
+    await conn.execute(_SETTLE, (Jsonb([{"id": bill_id, "settled_on": day} for bill_id, day in settled.items()]),))
+    await plan_repository.end_kept(conn, list(settled))
+
+
+def paid_postings(account_id: int, settlement: Settlement) -> tuple[Posting, Posting]:
+    """The credit side of what was paid: less receivable, and revenue of late fees."""
+    return (
+        Posting(ledger.RECEIVABLE, -settlement.principal, account_id),
+        Posting(ledger.LATE_FEE_REVENUE, -settlement.late_fee),
+    )
+
+
+def _debts(bills: Sequence[BillRow]) -> list[Debt]:
+    return [
+        Debt(bill.id, bill.due_on, bill.payable)
+        for bill in bills
+        if bill.state in ("issued", "disputed") and bill.due_on is not None
+    ]
+
+
+def _settlement(
+    money: Decimal,
+    bills: Sequence[BillRow],
+    principals: Mapping[int, Decimal],
+    derived: Mapping[int, Decimal],
+    fees: bool,
+) -> Settlement:
+    left = money - sum((principals.get(bill.id, _NONE) for bill in bills), _NONE)
+    owed = {
+        bill.id: derived.get(bill.id, bill.late_fee) - bill.late_fee_paid
+        for bill in bills
+        if fees and bill.state != "disputed"
+    }
+    fee_parts = share_of_fees(left, owed)
+    left -= sum(fee_parts.values(), _NONE)
+    allocations = tuple(
+        Allocation(
+            bill.id,
+            principals.get(bill.id, _NONE),
+            fee_parts.get(bill.id, _NONE),
+            bill.id in principals and principals[bill.id] == bill.open,
+        )
+        for bill in bills
+        if bill.id in principals or bill.id in fee_parts
+    )
+    return Settlement(allocations, left)

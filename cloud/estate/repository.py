@@ -136,6 +136,12 @@ _INSERT_HOUSEHOLD: LiteralString = """
 _HOUSEHOLD_PERSONS: LiteralString = """
     SELECT unit_id, persons FROM household WHERE unit_id = ANY (%(unit_ids)s) AND valid @> %(valid_on)s::date
 """
+_HOUSEHOLDS_BETWEEN: LiteralString = (
+    _HOUSEHOLD
+    + """
+    WHERE unit_id = ANY (%(unit_ids)s) AND valid && daterange(%(start)s, %(end)s) ORDER BY unit_id, valid
+"""
+)
 
 _ACCOUNT: LiteralString = """
     SELECT a.id, a.project_id, a.number, a.unit_id, a.person_id, p.name AS person_name,
@@ -157,6 +163,10 @@ _ACCOUNTS: LiteralString = (
 """
 )
 _ACCOUNTS_BY_ID: LiteralString = _ACCOUNT + " WHERE a.id = ANY (%s)"
+_END_ACCOUNT: LiteralString = """
+    UPDATE account SET valid = daterange(lower(valid), %(ends_on)s)
+    WHERE id = %(id)s AND (upper_inf(valid) OR upper(valid) > %(ends_on)s)
+"""
 _INSERT_ACCOUNT: LiteralString = """
     INSERT INTO account (project_id, number, unit_id, person_id, valid)
     VALUES (%(project_id)s, %(number)s, %(unit_id)s, %(person_id)s, daterange(%(valid_from)s, %(valid_until)s))
@@ -282,6 +292,12 @@ async def insert_household(conn: Conn, values: Mapping[str, object]) -> int:
     return await _new_id(conn, _INSERT_HOUSEHOLD, values)
 
 
+async def households_between(conn: Conn, unit_ids: Sequence[int], start: date, end: date) -> list[Household]:
+    """Filings of these units on some day of [start, end), by unit and day."""
+    values = {"unit_ids": list(unit_ids), "start": start, "end": end}
+    return [_household(row) for row in await _all(conn, _HOUSEHOLDS_BETWEEN, values)]
+
+
 async def household_persons(conn: Conn, unit_ids: Sequence[int], on: date) -> dict[int, int]:
     """Filed persons by unit on a day; units without a filing are absent."""
     rows = await _all(conn, _HOUSEHOLD_PERSONS, {"unit_ids": list(unit_ids), "valid_on": on})
@@ -301,6 +317,11 @@ async def accounts_by_id(conn: Conn, ids: Sequence[int]) -> dict[int, Account]:
 async def insert_account(conn: Conn, values: Mapping[str, object]) -> int:
     """A new account; returns the id."""
     return await _new_id(conn, _INSERT_ACCOUNT, values)
+
+
+async def end_account(conn: Conn, account_id: int, ends_on: date) -> None:
+    """The account is valid up to, not including, that day."""
+    await conn.execute(_END_ACCOUNT, {"id": account_id, "ends_on": ends_on})
 
 
 async def _all(

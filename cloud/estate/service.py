@@ -252,6 +252,11 @@ async def list_households(conn: Conn, request: PageRequest, wanted: EstateFilter
     return cut(await repository.households(conn, _query(request, wanted)), request, lambda row: (row.id,))
 
 
+async def households_between(conn: Conn, unit_ids: Collection[int], period: Period) -> list[Household]:
+    """Filings of the units on some day of the period, by unit and day."""
+    return await repository.households_between(conn, sorted(set(unit_ids)), period.start, period.end)
+
+
 async def household_persons(conn: Conn, unit_ids: Collection[int], on: date) -> dict[int, int]:
     """Filed persons by unit on a local day; units without a filing are absent."""
     return await repository.household_persons(conn, list(unit_ids), on)
@@ -275,6 +280,11 @@ async def create_account(
         raise Conflict("already-exists", f"account {same[0].id} has the number {number} already", field="number")
     account_id = await repository.insert_account(conn, dated)
     return (await repository.accounts_by_id(conn, [account_id]))[account_id]
+
+
+async def end_account(conn: Conn, account_id: int, ends_on: date) -> None:
+    """The account is valid up to, not including, `ends_on`, a day after it began; an earlier end stays."""
+    await repository.end_account(conn, account_id, ends_on)
 
 
 async def list_accounts(conn: Conn, request: PageRequest, wanted: EstateFilter = EstateFilter()) -> Page[Account]:

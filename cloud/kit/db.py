@@ -155,4 +155,13 @@ def _json_default(value: object) -> Any:
     raise TypeError(f"cannot store {type(value).__name__} as JSON")
 
 
-set_json_dumps(lambda value: json.dumps(value, default=_json_default, ensure_ascii=False))
+def _dumps(value: object) -> str:
+    return json.dumps(value, default=_json_default, ensure_ascii=False)
+
+
+def as_json(value: object) -> Any:
+    """What a reader gets back of a value that is stored as JSON: decimals and times are strings."""
+    return json.loads(_dumps(value))
+
+
+set_json_dumps(_dumps)

@@ -7,10 +7,11 @@ from fastapi import APIRouter, Query
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Listed
-from cloud.payments import service
+from cloud.payments import held_api, service
 from cloud.payments.models import PaymentIn, PaymentOut, PaymentQuery, RecordedPaymentOut
 
 router = APIRouter(prefix="/api/v1", tags=["payments"])
+router.include_router(held_api.router)
 
 
 @router.get("/payments")
@@ -39,6 +40,7 @@ async def record_payment(
             body.paid_on,
             body.reference,
             scope.caller.user_id,
+            purpose=body.purpose,
         )
         return RecordedPaymentOut.whole(recorded)
 

@@ -2,13 +2,15 @@
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
 from cloud.kit.amounts import MoneyOut
 from cloud.kit.inputs import Day, Id, Input, ListQuery
 from cloud.payments.service import Payment, RecordedPayment
+
+PaidAmount = Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,3})?$", examples=["120.50"])]
 
 
 class PaymentQuery(ListQuery):
@@ -21,10 +23,14 @@ class PaymentIn(Input):
     """Money received for the bills of an account, in the currency of its project."""
 
     account_id: Id
-    amount: Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,3})?$", examples=["120.50"])]
+    amount: PaidAmount
     method: Annotated[str, Field(max_length=32, examples=["cash", "transfer"])]
     paid_on: Annotated[Day, Field(description="Local day of the payment; late fees stop here.")]
     reference: Annotated[str, Field(max_length=200)] = ""
+    purpose: Annotated[
+        Literal["bill", "balance"],
+        Field(description="`balance`: kept as it is, for bills that are issued later."),
+    ] = "bill"
 
     @property
     def decimal(self) -> Decimal:

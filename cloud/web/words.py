@@ -8,6 +8,15 @@ from cloud.kit.i18n import marked as _
 from cloud.web import threshold_words
 
 REASONS: Final[Mapping[str, str]] = {
+    # Corrections of bills.
+    "draft-waits": _("A draft charges these days: looked at again once it is issued or cancelled"),
+    "charged-beyond": _("Days after the end are charged already"),
+    "no-such-note": _("There is no such credit or debit note"),
+    "note-issued": _("The note is issued already"),
+    "nothing-to-adjust": _("Nothing is open to adjust"),
+    "no-such-line": _("The bill has no such line"),
+    "amount-too-large": _("The amount is larger than what is left"),
+    "bill-not-issued": _("The bill is not issued"),
     # Accounts that a bill run could not bill.
     "bills-overlap": _("Neighbouring bills of this meter cover these days already"),
     "incomplete-usage": _("Usage of the meter is not complete in this period"),
@@ -326,6 +335,7 @@ JOBS: Final[Mapping[str, str]] = {
     "billing.archive": _("Writing a file of bills"),
     "billing.forget-archives": _("Removing old files of bills"),
     "billing.late-fees": _("Late fees of the night"),
+    "billing.re-rate": _("Re-rating of late usage"),
     "billing.prove-ledger": _("Proof of the ledger"),
     "identity.forget": _("Removing what has expired"),
     "metering.claim-all": _("Placing waiting readings"),

@@ -124,7 +124,7 @@ class _Composing:
 
     def _pay(self) -> Pay | None:
         summary = self._summary
-        if not summary.payable:
+        if not summary.owing:
             return None
         told = [_("Scan the code, sign in and pay, or pay at the property office.")]
         if self._of.pay_at is None:

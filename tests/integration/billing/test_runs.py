@@ -114,7 +114,7 @@ async def test_a_bill_follows_from_its_inputs_alone(site: Site) -> None:
             usages = Usages(
                 quantity=[[inputs["quantity"]]] if version.content.energy else [],
                 before=[inputs.get("used_before", 0)],
-                steps=[prepared.household_steps(inputs["persons"])],
+                **{name: [parts] for name, parts in inputs["window_parts"].items()},
                 area=[int(Decimal(inputs["basis"]["area"]).scaleb(2))],
                 months=[MONTH],
                 carry=[int(Decimal(inputs["carry"]).scaleb(prepared.places))],

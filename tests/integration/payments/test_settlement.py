@@ -182,7 +182,7 @@ async def _job(site: Site, kind: str) -> dict[str, object] | None:
 
 
 async def test_the_daily_jobs_derive_fees_and_prove_the_ledger(site: Site) -> None:
-    assert await _job(site, LATE_FEES_JOB) == {"bills": 4}
+    assert await _job(site, LATE_FEES_JOB) == {"bills": 4, "broken_plans": 0}
     assert await _job(site, PROOF_JOB) == {"projects": 1}
 
 

@@ -113,7 +113,7 @@ def _bill(content: TariffContent, given_facts: dict[str, Any]) -> tuple[Bill, Ta
         "agreement": 1,
         "period": str(_PERIOD),
         "tier_window": str(_WINDOW if window.kind == "year" else _PERIOD),
-        "window_parts": [covered, whole],
+        "window_parts": {"covered": covered, "whole": whole},
         "persons": given_facts["persons"],
         "basis": {name: given_facts[name] for name in ("demand_w", "power_factor")}
         | {"area": str(Decimal(given_facts["area"]).scaleb(-2))},

@@ -10,8 +10,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.billing.discounts import vacancy_reduction
-from cloud.billing.late_fees import LateFeeRule, late_fee
+from cloud.billing.concessions import Concession, reductions
+from cloud.billing.late_fees import LateFeeRule, Pause, late_fee
+from cloud.kit.money import round_half_up
+from cloud.kit.periods import month_of
 from cloud.tariffs.columns import Usages
 from cloud.tariffs.explain import total
 from cloud.tariffs.models import TariffContent
@@ -49,15 +51,12 @@ def test_published_area_fees(case: dict[str, Any]) -> None:
     area = int(Decimal(case["area"]).scaleb(2))
     fee = total(rate_batch(plan(content), Usages(quantity=[], area=[area], months=[MONTH]), 1), 0)
     if "factor" in case:
-        reduction = vacancy_reduction(fee, Decimal(case["factor"]))
+        month = month_of(DUE)
+        vacancy = Concession(1, "vacancy", "vacant", "factor", Decimal(case["factor"]), month, 10)
+        (reduction,) = reductions([("property_fee", fee)], "property", month, [vacancy], 2)
         assert reduction.amount < 0
         fee += reduction.amount
     assert fee == Decimal(case["amount"])
-
-
-def test_a_factor_above_one_is_no_reduction() -> None:
-    with pytest.raises(ValueError, match="factor from 0 to 1"):
-        vacancy_reduction(Decimal(100), Decimal("1.1"))
 
 
 @pytest.mark.parametrize(("days_after_due", "amount"), [(0, "0"), (1, "0.10"), (30, "3.00")])
@@ -100,21 +99,92 @@ def test_the_cap_is_a_share_of_the_principal() -> None:
     assert late_fee(Decimal(100), DUE, [], rule, DUE + timedelta(days=1000)).amount == Decimal("10.00")
 
 
+def test_days_of_later_years_have_a_rate_of_their_own() -> None:
+    """供电营业规则: two per mille a day in the year of the debt, three across years."""
+    rule = LateFeeRule(daily_rate=Decimal("0.002"), later_rate=Decimal("0.003"))
+    fee = late_fee(Decimal(100), date(2025, 12, 20), [], rule, date(2026, 1, 10))
+    assert [(step.first, step.last, step.days, step.rate) for step in fee.steps] == [
+        (date(2025, 12, 21), date(2025, 12, 31), 11, Decimal("0.002")),
+        (date(2026, 1, 1), date(2026, 1, 10), 10, Decimal("0.003")),
+    ]
+    assert fee.amount == Decimal("5.20")
+
+
+def test_a_dispute_of_a_part_leaves_the_rest() -> None:
+    pause = Pause(DUE + timedelta(days=11), DUE + timedelta(days=20), Decimal(60))
+    fee = late_fee(Decimal(100), DUE, [], PER_MILLE, DUE + timedelta(days=30), pauses=[pause])
+    assert [(step.days, step.principal) for step in fee.steps] == [
+        (10, Decimal(100)),
+        (10, Decimal(40)),
+        (10, Decimal(100)),
+    ]
+    assert fee.amount == Decimal("2.40")
+
+
+def test_all_of_a_bill_in_dispute_bears_nothing() -> None:
+    pause = Pause(DUE + timedelta(days=11))
+    fees = [
+        late_fee(Decimal(100), DUE, [], PER_MILLE, DUE + timedelta(days=n), pauses=[pause]).amount for n in (10, 99)
+    ]
+    assert fees == [Decimal("1.00"), Decimal("1.00")]
+
+
+_PAUSES = st.lists(
+    st.tuples(st.integers(-10, 400), st.none() | st.integers(0, 200), st.none() | st.integers(0, 10**6)), max_size=4
+)
+
+
 @given(
     principal=st.integers(1, 10**7),
-    payments=st.lists(st.tuples(st.integers(-10, 60), st.integers(1, 10**6)), max_size=5),
-    days=st.integers(0, 90),
+    payments=st.lists(st.tuples(st.integers(-10, 400), st.integers(1, 10**6)), max_size=5),
+    days=st.integers(0, 500),
+    due_on=st.dates(date(2023, 12, 1), date(2025, 1, 10)),
+    rule=st.builds(
+        LateFeeRule,
+        daily_rate=st.decimals(0, 1, places=4),
+        grace_days=st.integers(0, 40),
+        minimum=st.decimals(0, 5, places=2),
+        cap_share=st.none() | st.decimals(0, 1, places=2),
+        later_rate=st.none() | st.decimals(0, 1, places=4),
+    ),
+    pauses=_PAUSES,
 )
-def test_equals_the_sum_over_single_days(principal: int, payments: list[tuple[int, int]], days: int) -> None:
-    paid, left = [], Decimal(principal).scaleb(-2)
+def test_equals_the_sum_over_single_days(
+    principal: int,
+    payments: list[tuple[int, int]],
+    days: int,
+    due_on: date,
+    rule: LateFeeRule,
+    pauses: list[tuple[int, int | None, int | None]],
+) -> None:
+    whole, through = Decimal(principal).scaleb(-2), due_on + timedelta(days=days)
+    paid, left = [], whole
     for offset, cents in sorted(payments):
         amount = min(Decimal(cents).scaleb(-2), left)
         left -= amount
-        paid.append((DUE + timedelta(days=offset), amount))
-    fee = late_fee(Decimal(principal).scaleb(-2), DUE, paid, PER_MILLE, DUE + timedelta(days=days))
+        paid.append((due_on + timedelta(days=offset), amount))
+    stops = [
+        Pause(
+            due_on + timedelta(days=offset),
+            None if length is None else due_on + timedelta(days=offset + length),
+            None if cents is None else Decimal(cents).scaleb(-2),
+        )
+        for offset, length, cents in pauses
+    ]
     expected = Decimal(0)
-    for number in range(1, days + 1):
-        day = DUE + timedelta(days=number)
-        base = Decimal(principal).scaleb(-2) - sum((amount for on, amount in paid if on < day), Decimal(0))
-        expected += base * PER_MILLE.daily_rate
+    for number in range(rule.grace_days + 1, days + 1):
+        day = due_on + timedelta(days=number)
+        base = whole - sum((amount for on, amount in paid if on < day), Decimal(0))
+        for stop in stops:
+            if stop.first <= day and (stop.last is None or day <= stop.last):
+                base -= base if stop.amount is None else stop.amount
+        later = day.year > due_on.year and rule.later_rate is not None
+        expected += max(base, Decimal(0)) * ((rule.later_rate or Decimal(0)) if later else rule.daily_rate)
+    fee = late_fee(whole, due_on, paid, rule, through, pauses=stops)
     assert sum((step.part for step in fee.steps), Decimal(0)) == expected
+    if expected == 0:
+        assert fee.amount == 0
+    else:
+        cap = whole if rule.cap_share is None else round_half_up(whole * rule.cap_share)
+        wanted = max(round_half_up(expected), rule.minimum)
+        assert fee.amount == (wanted if rule.cap_share is None else min(wanted, cap))

@@ -1,0 +1,154 @@
+"""What a charge was, what it should have been, and the lines that make up the difference: pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from decimal import Decimal
+from typing import Any, Literal
+
+from cloud.billing.records import Agreement
+from cloud.kit.periods import Period
+
+Cause = Literal["usage", "facts"]
+"""`usage`: what the meter counted became known otherwise; `facts`: persons, areas or dates were corrected."""
+
+_CARRIED = frozenset({"carry", "opening", "closing", "agreed", "contained_taxes"})
+"""Inputs that say nothing by themselves: boundary readings are in the quantity, what is carried comes from before,
+and a contained tax follows from the amount."""
+
+_KEY = ("kind", "component", "tier", "time_period", "season", "unit", "price")
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeState:
+    """A charge as it stands: as it was billed, or by its latest revision (`revision` 0: as billed).
+
+    `bill_period` is all that its bill charges of the agreement in one stretch. `lines` have the columns of bill lines;
+    `positions` tells where on the original bill a line of this key stands.
+    """
+
+    charge_id: int
+    account_id: int
+    bill_id: int
+    bill_number: str | None
+    agreement: Agreement
+    period: Period
+    bill_period: Period
+    tariff_version_id: int
+    meter_id: int | None
+    revision: int
+    quantity: int | None
+    amount: Decimal
+    exact_amount: Decimal
+    inputs: Mapping[str, Any]
+    lines: Sequence[Mapping[str, Any]]
+    positions: Mapping[tuple[object, ...], int] = field(default_factory=dict)
+
+    @property
+    def issued(self) -> bool:
+        """Whether its bill is: what is a draft is no fact yet."""
+        return self.bill_number is not None
+
+
+def differs(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether a charge rests on other facts than before, what other charges carry over to it aside."""
+    return any(before.get(key) != after.get(key) for key in (before.keys() | after.keys()) - _CARRIED)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """By how much a line of a charge changed. `quantity` and `amount` are what was and what is now."""
+
+    key: tuple[object, ...]
+    quantity: tuple[Decimal | None, Decimal | None]
+    amount: tuple[Decimal, Decimal]
+
+    def row(self, state: ChargeState) -> dict[str, Any]:
+        """The line of a bill that corrects it, naming the original bill, line and period."""
+        named = dict(zip(_KEY, self.key, strict=True))
+        was, now = self.quantity
+        more = None if was is None and now is None else (now or Decimal(0)) - (was or Decimal(0))
+        return {
+            "component": named["component"],
+            "tier": named["tier"],
+            "time_period": named["time_period"],
+            "season": named["season"],
+            "unit": named["unit"],
+            "price": named["price"],
+            "quantity": more,
+            "amount": self.amount[1] - self.amount[0],
+            "detail": {
+                "of": named["kind"],
+                "bill": state.bill_number,
+                "bill_id": state.bill_id,
+                "line": state.positions.get(self.key),
+                "period": str(state.period),
+                "was": {"quantity": was, "amount": self.amount[0]},
+                "now": {"quantity": now, "amount": self.amount[1]},
+            },
+        }
+
+
+def line_key(line: Mapping[str, Any]) -> tuple[object, ...]:
+    """What makes two lines of a charge the same one: all but quantity and amount."""
+    price = _decimal(line.get("price"))
+    values = {**line, "price": None if price is None else format(price.normalize(), "f")}
+    return tuple(values.get(name) for name in _KEY)
+
+
+def differences(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> list[Difference]:
+    """The lines that changed, in the order of the charge; their amounts add up to the difference of the charge."""
+    old, new = _by_key(before), _by_key(after)
+    nothing: tuple[Decimal | None, Decimal] = (None, Decimal(0))
+    found = []
+    for key in dict.fromkeys([*old, *new]):
+        (was, was_amount), (now, now_amount) = old.get(key, nothing), new.get(key, nothing)
+        if (was or 0) != (now or 0) or was_amount != now_amount:
+            found.append(Difference(key, (was, now), (was_amount, now_amount)))
+    return found
+
+
+def _by_key(lines: Iterable[Mapping[str, Any]]) -> dict[tuple[object, ...], tuple[Decimal | None, Decimal]]:
+    found: dict[tuple[object, ...], tuple[Decimal | None, Decimal]] = {}
+    for line in lines:
+        key, quantity = line_key(line), _decimal(line.get("quantity"))
+        known, amount = found.get(key, (None, Decimal(0)))
+        both = quantity if known is None else known + (quantity or 0)
+        found[key] = (both, amount + Decimal(line["amount"]))
+    return found
+
+
+def _decimal(value: Decimal | str | None) -> Decimal | None:
+    return None if value is None else Decimal(value)
+
+
+def stretches(periods: Iterable[Period]) -> dict[Period, Period]:
+    """For each period the whole stretch of periods without a gap that it is part of."""
+    found: dict[Period, Period] = {}
+    run: list[Period] = []
+    for period in [*sorted(periods), None]:
+        if run and (period is None or period.start != run[-1].end):
+            found.update(dict.fromkeys(run, Period(run[0].start, run[-1].end)))
+            run = []
+        if period is not None:
+            run.append(period)
+    return found
+
+
+def as_of(agreement: Agreement, inputs: Mapping[str, Any]) -> Agreement:
+    """The agreement as it was when a charge was rated. `inputs` are those of the charge."""
+    basis = inputs.get("basis", {})
+    since, until = inputs.get("agreed", (agreement.valid_from, agreement.valid_until))
+    area, capacity = Decimal(basis.get("area", 0)), int(basis.get("capacity_va", 0))
+    return replace(
+        agreement,
+        valid_from=_day(since) or agreement.valid_from,
+        valid_until=_day(until),
+        capacity_va=capacity or None,
+        area=area or None,
+        single=bool(inputs.get("single", False)),
+    )
+
+
+def _day(value: date | str | None) -> date | None:
+    return date.fromisoformat(value) if isinstance(value, str) else value

@@ -1,0 +1,102 @@
+"""A charge as the database keeps it: the row, its lines, and all that the amounts follow from."""
+
+from dataclasses import asdict
+
+from cloud.billing.agreed import AgreedPiece
+from cloud.billing.conceding import concession_inputs, discount_line
+from cloud.billing.drafts import RatedPiece, reading_inputs
+
+Drafted = RatedPiece | AgreedPiece
+
+
+def charge_inputs(one: Drafted) -> dict[str, object]:
+    """All that the amount of a charge follows from, for JSON."""
+    inputs: dict[str, object] = {"agreement": one.agreement.id, "period": str(one.period)}
+    inputs |= _agreed_inputs(one) if isinstance(one, AgreedPiece) else _rated_inputs(one)
+    if one.reductions:
+        inputs["concessions"] = [concession_inputs(taken) for taken in one.reductions]
+    return inputs
+
+
+def _agreed_inputs(one: AgreedPiece) -> dict[str, object]:
+    return {"amount": one.agreement.amount} if one.rent is None else {"rent": asdict(one.rent)}
+
+
+def _rated_inputs(one: RatedPiece) -> dict[str, object]:
+    piece, metered = one.piece, one.metered
+    inputs: dict[str, object] = {
+        "tariff_version": piece.version.id,
+        "tariff_hash": piece.version.hash,
+        "tier_window": str(piece.window),
+        "agreed": [piece.agreement.valid_from, piece.agreement.valid_until],
+        "persons": one.persons,
+        "window_parts": asdict(one.parts),
+        "basis": asdict(one.basis),
+        "single": piece.agreement.single,
+        "carry": one.carry,
+    }
+    if metered is not None:
+        inputs |= {
+            "meter": metered.meter.id,
+            "channel": metered.meter.main_channel.number,
+            "multiplier": metered.meter.multiplier,
+            "opening": reading_inputs(metered.opening),
+            "closing": reading_inputs(metered.closing),
+            "quantity": metered.quantity,
+            "used_before": metered.before,
+        }
+        if metered.runs:
+            inputs["runs"] = [[code, quantity] for code, quantity in metered.runs]
+    if piece.season is not None:
+        inputs["season"] = piece.season
+    if one.contained_taxes:
+        inputs["contained_taxes"] = [asdict(tax) for tax in one.contained_taxes]
+    return inputs
+
+
+def charge_row(one: Drafted) -> dict[str, object]:
+    """The row of the charge, without its bill."""
+    row: dict[str, object] = {
+        "agreement_id": one.agreement.id,
+        "service": one.agreement.service,
+        "period_start": one.period.start,
+        "period_end": one.period.end,
+        "amount": one.amount,
+    }
+    if isinstance(one, AgreedPiece):
+        return row | {"exact_amount": one.amount}
+    metered = one.metered
+    row |= {"tariff_version_id": one.piece.version.id, "exact_amount": one.exact_amount}
+    if metered is not None:
+        row |= {
+            "meter_id": metered.meter.id,
+            "channel": metered.meter.main_channel.number,
+            "opening_at": metered.opening.taken_at,
+            "opening_value": metered.opening.value,
+            "closing_at": metered.closing.taken_at,
+            "closing_value": metered.closing.value,
+            "quantity": metered.quantity,
+        }
+    return row
+
+
+def line_rows(one: Drafted, currency: str) -> list[dict[str, object]]:
+    """Its lines, then what concessions take off."""
+    note = {"description": one.agreement.description} if one.agreement.kind == "one_off" else {}
+    lines: list[dict[str, object]] = [
+        {
+            "kind": line.kind,
+            "component": line.component,
+            "tier": line.tier,
+            "time_period": line.time_period,
+            "quantity": line.quantity,
+            "unit": line.unit,
+            "price": line.price,
+            "amount": line.amount,
+            "season": line.season,
+            "detail": note,
+        }
+        for line in one.lines
+    ]
+    lines += [discount_line(taken, currency) for taken in one.reductions]
+    return [{"service": one.agreement.service, **line} for line in lines]

@@ -1,0 +1,125 @@
+"""REST: adjustments of what was billed, re-rating on demand, credit and debit notes."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from cloud.billing import service
+from cloud.billing.correction_models import (
+    AdjustmentNoteIn,
+    AdjustmentOut,
+    AdjustmentQuery,
+    FinalBillIn,
+    NoteIn,
+    ReRatingIn,
+    ReRatingOut,
+)
+from cloud.billing.models import BillOut, RunStartedOut
+from cloud.identity.guards import Scope, allow
+from cloud.kit.idempotency import Once
+from cloud.kit.inputs import Id, Listed
+
+router = APIRouter()
+
+Reader = Annotated[Scope, allow("bills.read")]
+Runner = Annotated[Scope, allow("bills.run")]
+Approver = Annotated[Scope, allow("bills.approve")]
+
+
+@router.get("/adjustments")
+async def list_adjustments(scope: Reader, query: Annotated[AdjustmentQuery, Query()]) -> Listed[AdjustmentOut]:
+    """Charges that late data made others, newest first; residents see their own."""
+    page = await service.list_adjustments(
+        scope.conn, query.page(), project_id=query.project_id, account_id=query.account_id, only_open=query.open
+    )
+    return Listed(items=[AdjustmentOut.of(one) for one in page.items], next_cursor=page.next_cursor)
+
+
+@router.post("/accounts/{account_id}/re-ratings", status_code=202)
+async def rerate(account_id: Id, body: ReRatingIn, response: Response, scope: Runner, once: Once) -> ReRatingOut:
+    """Rates what an account was charged for again, by the job that `Location` leads to.
+
+    Late readings need no asking: every night the charges that they touch are rated again.
+    """
+
+    async def make() -> ReRatingOut:
+        job_id = await service.ask_to_rerate(
+            scope.conn,
+            account_id,
+            body.since,
+            corrected_facts=body.corrected_facts,
+            open_findings=body.open_exceptions,
+            by=scope.caller.user_id,
+        )
+        return ReRatingOut(job_id=job_id, job=f"/api/v1/jobs/{job_id}")
+
+    asked = await once.answer(scope.conn, ReRatingOut, make)
+    response.headers["Location"] = asked.job
+    return asked
+
+
+@router.post("/accounts/{account_id}/adjustment-notes", status_code=201)
+async def note_of_adjustments(account_id: Id, body: AdjustmentNoteIn, scope: Runner, once: Once) -> BillOut:
+    """A draft that takes up all open adjustments of an account: a credit note, or a debit note."""
+
+    async def make() -> BillOut:
+        note = await service.note_of_adjustments(scope.conn, account_id, body.reason, by=scope.caller.user_id)
+        return BillOut.of(note)
+
+    return await once.answer(scope.conn, BillOut, make)
+
+
+@router.post("/bills/{bill_id}/notes", status_code=201)
+async def note_of_bill(bill_id: Id, body: NoteIn, scope: Runner, once: Once) -> BillOut:
+    """A draft of a credit or debit note on lines of an issued bill, with the reason."""
+
+    async def make() -> BillOut:
+        by = scope.caller.user_id
+        note = await service.note_of_bill(scope.conn, bill_id, body.kind, body.parts(), body.reason, by=by)
+        return BillOut.of(note)
+
+    return await once.answer(scope.conn, BillOut, make)
+
+
+@router.post("/notes/{note_id}/approvals", status_code=201)
+async def approve_note(note_id: Id, scope: Approver, once: Once) -> BillOut:
+    """Issues a note that somebody else asked for; a credit note lowers what is open at once."""
+
+    async def make() -> BillOut:
+        return BillOut.of(await service.approve_note(scope.conn, note_id, by=scope.caller.user_id))
+
+    return await once.answer(scope.conn, BillOut, make)
+
+
+@router.post("/notes/{note_id}/cancellations", status_code=201)
+async def cancel_note(note_id: Id, scope: Runner, once: Once) -> BillOut:
+    """Throws a note away that is not issued, and shows it a last time; its adjustments are open again."""
+
+    async def make() -> BillOut:
+        note = (await service.get_bill(scope.conn, note_id)).summary
+        await service.cancel_note(scope.conn, note_id)
+        return BillOut.of(note)
+
+    return await once.answer(scope.conn, BillOut, make)
+
+
+@router.post("/accounts/{account_id}/final-bills", status_code=202)
+async def final_bill(account_id: Id, body: FinalBillIn, response: Response, scope: Runner, once: Once) -> RunStartedOut:
+    """Ends an account and its agreements, and drafts the bill of all that is not charged yet.
+
+    The run is looked at and approved like any other. Without a reading on the last day it lists the account as failed:
+    take the reading, and ask again.
+    """
+
+    async def make() -> RunStartedOut:
+        ending = service.Ending(account_id, body.ends_on, body.charged_beyond)
+        options = service.RunOptions(open_exceptions=body.open_exceptions)
+        job_id = await service.start_final_bill(scope.conn, ending, scope.caller.user_id, options)
+        run = await service.run_of_job(scope.conn, job_id)
+        return RunStartedOut(
+            run_id=run.id, job_id=job_id, run=f"/api/v1/bill-runs/{run.id}", job=f"/api/v1/jobs/{job_id}"
+        )
+
+    started = await once.answer(scope.conn, RunStartedOut, make)
+    response.headers["Location"] = started.job
+    return started

@@ -1,0 +1,161 @@
+"""What the API of adjustments, credit notes and debit notes takes and gives."""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from cloud.billing.adjustments import Cause
+from cloud.billing.adjustments_repository import Adjustment
+from cloud.billing.arrears_models import Reason
+from cloud.billing.models import PeriodOut
+from cloud.billing.notes import NoteKind, Part
+from cloud.billing.terms_models import Amount
+from cloud.kit.amounts import MoneyOut, QuantityOut, plain
+from cloud.kit.inputs import Day, Id, Input, ListQuery
+from gateway.contract.quantities import BY_NUMBER
+
+
+class AdjustmentQuery(ListQuery):
+    """Which adjustments are wanted."""
+
+    account_id: Id | None = None
+    open: Annotated[bool, Field(description="Only what no bill or note has taken up yet.")] = False
+
+
+class DifferenceOut(BaseModel):
+    """By how much one line of a charge changed. `line`: its position on the original bill; null where it is new."""
+
+    kind: str
+    component: str
+    tier: int | None
+    time_period: str | None
+    season: str | None
+    line: int | None
+    quantity: QuantityOut | None
+    price: str | None
+    amount: MoneyOut
+
+    @classmethod
+    def of(cls, row: dict[str, Any], currency: str) -> "DifferenceOut":
+        """From our records."""
+        quantity, price = row["quantity"], row["price"]
+        return cls(
+            kind=row["detail"]["of"],
+            component=row["component"],
+            tier=row["tier"],
+            time_period=row["time_period"],
+            season=row["season"],
+            line=row["detail"]["line"],
+            quantity=None if quantity is None else QuantityOut.of(Decimal(quantity), row["unit"] or ""),
+            price=None if price is None else plain(Decimal(price)),
+            amount=MoneyOut.of(Decimal(row["amount"]), currency),
+        )
+
+
+class AdjustmentOut(BaseModel):
+    """A charge that should have been another. `bill_id` is the bill or note that takes `difference` up."""
+
+    id: int
+    project_id: int
+    account_id: int
+    charge_id: int
+    original_bill_id: int
+    original_number: str
+    service: str
+    period: PeriodOut
+    cause: Cause
+    state: Literal["none", "open", "drafted", "billed"]
+    old_quantity: QuantityOut | None
+    quantity: QuantityOut | None
+    old_amount: MoneyOut
+    amount: MoneyOut
+    difference: MoneyOut
+    differences: list[DifferenceOut]
+    bill_id: int | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, one: Adjustment) -> "AdjustmentOut":
+        """From our records."""
+        return cls(
+            id=one.id,
+            project_id=one.project_id,
+            account_id=one.account_id,
+            charge_id=one.charge_id,
+            original_bill_id=one.original_bill_id,
+            original_number=one.original_number,
+            service=one.service,
+            period=PeriodOut.of(one.period),
+            cause=one.cause,
+            state=one.state,
+            old_quantity=_used(one.channel, one.old_quantity),
+            quantity=_used(one.channel, one.quantity),
+            old_amount=MoneyOut.of(one.old_amount, one.currency),
+            amount=MoneyOut.of(one.amount, one.currency),
+            difference=MoneyOut.of(one.difference, one.currency),
+            differences=[DifferenceOut.of(row, one.currency) for row in one.differences],
+            bill_id=one.bill_id,
+            created_at=one.created_at,
+        )
+
+
+def _used(channel: int | None, quantity: int | None) -> QuantityOut | None:
+    """In the display unit of the channel."""
+    if channel is None or quantity is None:
+        return None
+    known = BY_NUMBER[channel]
+    return QuantityOut.of(Decimal(quantity).scaleb(known.display_exponent), known.display_unit)
+
+
+class ReRatingIn(Input):
+    """What is rated again. With `corrected_facts` by the persons, areas and dates that are filed now."""
+
+    since: Annotated[Day, Field(description="Charges of days from here on.", examples=[date(2026, 1, 1)])]
+    corrected_facts: bool = False
+    open_exceptions: Annotated[
+        Literal["ask", "bill"], Field(description="Whether readings with open findings stop it.")
+    ] = "ask"
+
+
+class ReRatingOut(BaseModel):
+    """The job that does it; its result tells how many charges were adjusted."""
+
+    job_id: int
+    job: Annotated[str, Field(examples=["/api/v1/jobs/40"])]
+
+
+class AdjustmentNoteIn(Input):
+    """Why the open adjustments of an account do not wait for its next bill."""
+
+    reason: Reason
+
+
+class PartIn(Input):
+    """What is taken off, or put on, the line at this position of the bill."""
+
+    position: Annotated[int, Field(ge=1, examples=[1])]
+    amount: Amount
+
+
+class NoteIn(Input):
+    """A credit or debit note on lines of an issued bill."""
+
+    kind: NoteKind
+    lines: Annotated[list[PartIn], Field(min_length=1, max_length=200)]
+    reason: Reason
+
+    def parts(self) -> list[Part]:
+        """The same as the services know it."""
+        return [Part(one.position, Decimal(one.amount)) for one in self.lines]
+
+
+class FinalBillIn(Input):
+    """When an account ends: `ends_on` is the first day that is not charged any more."""
+
+    ends_on: Annotated[Day, Field(examples=[date(2026, 3, 16)])]
+    charged_beyond: Annotated[
+        bool, Field(description="Whether days after the end that are charged already stay charged.")
+    ] = False
+    open_exceptions: Literal["ask", "bill"] = "ask"

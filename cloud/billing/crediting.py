@@ -1,0 +1,58 @@
+"""What a credit note gives: it lowers what is open of its bill, then of the oldest bills; the rest is held."""
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import LiteralString
+
+from cloud.billing import disputes, ledger, repository
+from cloud.billing.ledger import Journal, Posting
+from cloud.billing.run_repository import Draft
+from cloud.billing.settlement import Allocation, Settlement, Source, share, write
+from cloud.estate.records import Project
+from cloud.kit.db import Conn
+
+_UPHELD: LiteralString = """
+    SELECT id FROM bill_dispute WHERE bill_id = %s AND state = 'upheld' AND credited_on IS NULL ORDER BY id
+"""
+
+
+async def allocate(conn: Conn, project: Project, notes: Sequence[Draft], today: date) -> None:
+    """Allocates credit notes that were issued just now. Only principal is lowered: a late fee is not credited.
+
+    Issuing has booked the whole note against the receivables of the account; what no bill takes goes over to its
+    prepaid balance.
+    """
+    for note in notes:
+        left = -note.total
+        if note.of_bill is not None:
+            left -= await _of_its_bill(conn, project, note, note.of_bill, today)
+        rest = Settlement((), Decimal(0))
+        if left:
+            rest = (await share(conn, {note.account_id: left}, today, fees=False))[note.account_id]
+        # The note's own part is negative: what it gives away is not open any more.
+        own = Allocation(note.bill_id, note.total, Decimal(0))
+        source = Source(project.id, today, credit_note_id=note.bill_id)
+        await write(conn, [(source, Settlement((*rest.allocations, own), rest.surplus))])
+        await ledger.book(conn, [_kept(project, note, rest.surplus, today)])
+
+
+async def _of_its_bill(conn: Conn, project: Project, note: Draft, bill_id: int, today: date) -> Decimal:
+    """Lowers the bill that the note is about, also where that is disputed, and returns by how much."""
+    (bill,) = await repository.lock_bills(conn, [bill_id])
+    amount = min(-note.total, bill.open) if bill.state in ("issued", "disputed") else Decimal(0)
+    if amount > 0:
+        one = Allocation(bill_id, amount, Decimal(0), settled=amount == bill.open)
+        source = Source(project.id, today, credit_note_id=note.bill_id)
+        await write(conn, [(source, Settlement((one,), Decimal(0)))])
+    for row in await (await conn.execute(_UPHELD, (bill_id,))).fetchall():
+        await disputes.dispute_credited(conn, row["id"], today)
+    return amount
+
+
+def _kept(project: Project, note: Draft, amount: Decimal, today: date) -> Journal:
+    postings = (
+        Posting(ledger.RECEIVABLE, amount, note.account_id),
+        Posting(ledger.PREPAID, -amount, note.account_id),
+    )
+    return Journal(project.id, "credit_held", today, "bill", note.bill_id, project.currency, postings)

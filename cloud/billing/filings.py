@@ -1,0 +1,59 @@
+"""How the persons filed for a household, month by month, widen the tiers of a window."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from cloud.kit.periods import Period, months
+from cloud.tariffs.models import TariffContent
+
+
+@dataclass(frozen=True, slots=True)
+class Filing:
+    """`persons` live in a unit from `start` up to, not including, `end`; without `end`: until another is filed."""
+
+    start: date
+    end: date | None
+    persons: int
+
+
+@dataclass(frozen=True, slots=True)
+class WindowParts:
+    """Of `whole` parts of a tier window the account is there for `covered`; `steps` of the household rule over them."""
+
+    steps: int
+    covered: int
+    whole: int
+
+
+def persons_on(filings: Sequence[Filing], day: date) -> int:
+    """Persons filed on a day; 0 without a filing."""
+    return sum(one.persons for one in filings if one.start <= day and (one.end is None or day < one.end))
+
+
+def window_parts(
+    content: TariffContent, window: Period, stay: Period, piece: Period, filings: Sequence[Filing]
+) -> WindowParts:
+    """What tiers and household rule give to an account that is there during `stay`, for a bill of `piece`.
+
+    Every month of the window counts with what is filed on its first day, or on the first day of the stay where that is
+    later: a change takes effect with the month after it. Months after the piece count with what is filed in its last
+    month. So a large household gets a twelfth of the yearly raise for every month it is large.
+    """
+    kind = content.tiers.window
+    covered, whole = kind.parts(window, stay)
+    there = window.overlap(stay) or window
+    if content.household is None:
+        return WindowParts(0, covered, whole)
+    counted = window if kind.partial == "full" else there
+    touched = list(months(counted.start, counted.end))[:12]
+    if kind.partial == "full":
+        covered = whole = len(touched)
+    last = max(piece.start, (piece.end - timedelta(days=1)).replace(day=1))
+    steps = 0
+    for month in touched:
+        day = min(max(month.start, there.start), last)
+        inside = month.overlap(there)
+        weight = inside.days if kind.partial == "by_day" and inside is not None else 1
+        steps += weight * content.household.steps(persons_on(filings, day))
+    return WindowParts(steps, covered, whole)

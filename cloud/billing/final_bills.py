@@ -1,0 +1,80 @@
+"""The final bill of an account: its agreements end on a day; all that is not charged up to it is one run of its own.
+
+The run is previewed, approved and issued like any other; open adjustments and one-off charges are on it. Whoever pays
+for the meters next begins exactly where this bill ends: it cites the reading of that day, and so does the next.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import LiteralString
+
+from cloud.billing.runs import CAREFUL, RunOptions, start_run
+from cloud.estate import service as estate
+from cloud.kit.db import Conn
+from cloud.kit.errors import Conflict, InvalidInput, NotFound
+from cloud.kit.periods import Period
+
+_LOCK: LiteralString = """
+    SELECT id, service, lower(valid) AS start, upper(valid) AS end FROM service_agreement
+    WHERE account_id = %s ORDER BY id FOR UPDATE
+"""
+_END: LiteralString = """
+    UPDATE service_agreement SET valid = daterange(lower(valid), %(ends_on)s)
+    WHERE account_id = %(account_id)s AND kind <> 'one_off' AND (upper_inf(valid) OR upper(valid) > %(ends_on)s)
+"""
+_CHARGED_BEYOND: LiteralString = """
+    SELECT c.service, max(upper(c.period)) AS until
+    FROM charge c JOIN service_agreement a ON a.id = c.agreement_id
+    WHERE a.account_id = %(account_id)s AND a.kind <> 'one_off' AND upper(c.period) > %(ends_on)s
+    GROUP BY c.service ORDER BY c.service
+"""
+_FIRST_UNCHARGED: LiteralString = """
+    SELECT min(lower(part)) AS first
+    FROM service_agreement a
+    CROSS JOIN LATERAL unnest(
+        datemultirange(a.valid)
+        - coalesce((SELECT range_agg(c.period) FROM charge c WHERE c.agreement_id = a.id AND c.service = a.service),
+                   '{}'::datemultirange)) AS part
+    WHERE a.account_id = %s AND a.kind <> 'one_off'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An account ends: `ends_on` is the first day that it is not charged for any more."""
+
+    account_id: int
+    ends_on: date
+    charged_beyond: bool = False
+    """Whether days after the end that are charged already stay charged."""
+
+
+async def start_final_bill(
+    conn: Conn, ending: Ending, created_by: int | None = None, options: RunOptions = CAREFUL
+) -> int:
+    """Ends the account and its agreements and starts the run of its final bill; returns the id of the job.
+
+    It may be asked again after a cancelled run. A missing closing reading is listed by the run like any other. Raises
+    NotFound; InvalidInput for a day before the account or an agreement began; Conflict where days after the end are
+    charged already (a credit note gives them back) or another run of the project is running.
+    """
+    account_id, ends_on = ending.account_id, ending.ends_on
+    account = (await estate.accounts_by_id(conn, [account_id])).get(account_id)
+    if account is None:
+        raise NotFound("no-such-account", f"there is no account {account_id}", field="account_id")
+    agreements = await (await conn.execute(_LOCK, (account_id,))).fetchall()
+    later = [row["service"] for row in agreements if row["start"] >= ends_on]
+    if later or account.valid.start >= ends_on:
+        raise InvalidInput("bad-dates", f"expected a day after everything began, also {later}", field="ends_on")
+    query = {"account_id": account_id, "ends_on": ends_on}
+    beyond = await (await conn.execute(_CHARGED_BEYOND, query)).fetchall()
+    if beyond and not ending.charged_beyond:
+        named = ", ".join(f"{row['service']} up to {row['until']}" for row in beyond)
+        raise Conflict("charged-beyond", f"charged already: {named}", field="ends_on")
+    await conn.execute(_END, query)
+    await estate.end_account(conn, account_id, ends_on)
+    row = await (await conn.execute(_FIRST_UNCHARGED, (account_id,))).fetchone()
+    first = row["first"] if row is not None else None
+    start = first if first is not None and first < ends_on else ends_on - timedelta(days=1)
+    only = replace(options, account_id=account_id)
+    return await start_run(conn, account.project_id, Period(start, ends_on), created_by, only)

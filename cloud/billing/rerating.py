@@ -1,0 +1,198 @@
+"""Re-rating: charges whose usage became known otherwise are rated again, and with them all that build on them.
+
+Charges are never touched. What differs becomes a revision of the charge (`adjustment`), and a later re-rating starts
+from there: late data that come again and again converge to what a fresh rating gives. Facts of occupancy are those that
+the bill was rated by, unless somebody asks for those filed now. A charge without other facts than before keeps its
+amount, even where months that were billed out of order would round otherwise today.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from cloud.billing import adjustments_repository
+from cloud.billing.adjustments import Cause, ChargeState, as_of, differences, differs
+from cloud.billing.charge_rows import charge_inputs, charge_row, line_rows
+from cloud.billing.drafts import RatedPiece, rate_rounds
+from cloud.billing.facts import Facts, OpenExceptions
+from cloud.billing.filings import Filing, WindowParts
+from cloud.billing.pieces import Piece, Unbillable
+from cloud.billing.records import Charged, Cited
+from cloud.estate.records import Project
+from cloud.kit.db import Conn, as_json
+from cloud.kit.periods import Period
+from cloud.tariffs import service as tariffs
+from cloud.tariffs.rating import ENGINE_VERSION
+from cloud.tariffs.service import TariffVersion
+
+Place = tuple[int, date]
+"""Agreement and first day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rerated:
+    """How many charges came to another amount, and why accounts could not be rated again."""
+
+    adjusted: int
+    failures: dict[int, Unbillable]
+
+
+class RevisedFacts(Facts):
+    """Facts of charges that are rated again: what they themselves say of usage and boundaries is left aside."""
+
+    def __init__(
+        self, conn: Conn, project: Project, open_findings: OpenExceptions, states: Sequence[ChargeState], cause: Cause
+    ) -> None:
+        super().__init__(conn, project, open_findings)
+        self._mine = {(one.agreement.id, one.period) for one in states}
+        self._cited_by = {(one.meter_id, one.agreement.service, one.period) for one in states}
+        self._persons_then: dict[Place, int] = {}
+        if cause == "usage":
+            self._persons_then = {_place(one): one.inputs["persons"] for one in states if "persons" in one.inputs}
+
+    def remember(self, charged: Charged) -> None:
+        """Earlier charges that are not rated again."""
+        if (charged.agreement_id, charged.period) not in self._mine:
+            super().remember(charged)
+
+    def cite(self, cited: Cited) -> None:
+        """Neighbours that are not rated again."""
+        if (cited.meter_id, cited.service, cited.period) not in self._cited_by:
+            super().cite(cited)
+
+    def filings(self, piece: Piece) -> list[Filing]:
+        """Persons that the bill was rated by, or those filed by now."""
+        then = self._persons_then.get((piece.agreement.id, piece.period.start))
+        return super().filings(piece) if then is None else [Filing(date.min, None, then)]
+
+
+@dataclass(frozen=True, slots=True)
+class RevisedPiece(Piece):
+    """A piece that is rated again. `parts`: what its bill went by of the tier window; None: what is filed by now."""
+
+    parts: WindowParts | None = None
+
+    def window_parts(self, filings: Sequence[Filing]) -> WindowParts:
+        """What its tiers and household are given in the window."""
+        return self.parts or Piece.window_parts(self, filings)
+
+
+async def rerate(
+    conn: Conn,
+    project: Project,
+    states: Sequence[ChargeState],
+    *,
+    cause: Cause = "usage",
+    open_findings: OpenExceptions = "ask",
+) -> Rerated:
+    """Rates issued charges again and keeps what differs. `states` by agreement and time.
+
+    `cause`: `facts` goes by the persons, areas and dates filed now, `usage` by those that the bill was rated by. An
+    account fails as a whole. Raises psycopg UniqueViolation where another re-rating was faster: begin anew.
+    """
+    issued = [one for one in states if one.issued]
+    if not issued:
+        return Rerated(0, {})
+    rounds = await _rounds(conn, issued, cause)
+    facts = RevisedFacts(conn, project, open_findings, issued, cause)
+    drafts = await rate_rounds(conn, facts, rounds)
+    rated = {_place_of(one.piece): one for found in drafts.rated.values() for one in found}
+    rows = [row for mine in _by_agreement(issued).values() for row in _revisions(mine, rated, cause, project.currency)]
+    await adjustments_repository.insert(conn, [{"project_id": project.id, **row} for row in rows])
+    return Rerated(sum(row["amount"] != row["old_amount"] for row in rows), drafts.failures)
+
+
+async def _rounds(conn: Conn, states: Sequence[ChargeState], cause: Cause) -> list[list[Piece]]:
+    found = await tariffs.versions_of(conn, sorted({one.agreement.tariff for one in states}))
+    versions = {version.id: version for of_tariff in found.values() for version in of_tariff}
+    rounds: list[list[Piece]] = []
+    for mine in _by_agreement(states).values():
+        for n, one in enumerate(mine):
+            if n == len(rounds):
+                rounds.append([])
+            rounds[n].append(_piece(one, versions[one.tariff_version_id], cause))
+    return rounds
+
+
+def _piece(state: ChargeState, version: TariffVersion, cause: Cause) -> Piece:
+    if cause == "facts":
+        return RevisedPiece(state.agreement, state.period, version, state.bill_period)
+    parts = state.inputs.get("window_parts")
+    agreement = as_of(state.agreement, state.inputs)
+    then = None if parts is None else WindowParts(**parts)
+    return RevisedPiece(agreement, state.period, version, state.bill_period, then)
+
+
+def _revisions(
+    states: Sequence[ChargeState], rated: Mapping[Place, RatedPiece], cause: Cause, currency: str
+) -> list[dict[str, object]]:
+    """New revisions of the charges of one agreement, in the order of time."""
+    rows: list[dict[str, object]] = []
+    revised: list[Period] = []
+    for state in states:
+        one = rated.get(_place(state))
+        if one is None:
+            continue
+        inputs = as_json(charge_inputs(one))
+        window = one.piece.window
+        builds_on = any(window.start <= other.start and other.end <= state.period.start for other in revised)
+        charge, lines = charge_row(one), line_rows(one, currency)
+        if _comes_out_otherwise(state, one, lines) and (builds_on or differs(state.inputs, inputs)):
+            found = [difference.row(state) for difference in differences(state.lines, lines)]
+            amounts = {"amount": one.amount, "exact_amount": one.exact_amount, "lines": lines, "differences": found}
+            revised.append(state.period)
+        elif _readings(state.inputs) != _readings(inputs):
+            # Both ends moved by the same: nothing to pay, but neighbours go on from the readings of now.
+            inputs = {**state.inputs, "opening": inputs["opening"], "closing": inputs["closing"]}
+            amounts = {"amount": state.amount, "exact_amount": state.exact_amount, "lines": state.lines}
+        else:
+            continue
+        rows.append(_revision(state, cause) | _metered_columns(charge) | {"inputs": inputs} | amounts)
+    return rows
+
+
+def _comes_out_otherwise(state: ChargeState, one: RatedPiece, lines: Sequence[Mapping[str, Any]]) -> bool:
+    quantity = one.metered.quantity if one.metered else None
+    changed = (quantity, one.exact_amount) != (state.quantity, state.exact_amount)
+    return changed or bool(differences(state.lines, lines))
+
+
+def _readings(inputs: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """The boundary readings that a charge cites, whatever their quality."""
+    cited = (inputs[end] for end in ("opening", "closing") if end in inputs)
+    return [(one["taken_at"], one["value"]) for one in cited]
+
+
+def _revision(state: ChargeState, cause: Cause) -> dict[str, object]:
+    return {
+        "account_id": state.account_id,
+        "charge_id": state.charge_id,
+        "revision": state.revision + 1,
+        "cause": cause,
+        "old_quantity": state.quantity,
+        "old_amount": state.amount,
+        "engine_version": ENGINE_VERSION,
+        "differences": [],
+    }
+
+
+def _metered_columns(charge: Mapping[str, object]) -> dict[str, object]:
+    names = ("quantity", "opening_at", "opening_value", "closing_at", "closing_value")
+    return {name: charge.get(name) for name in names}
+
+
+def _by_agreement(states: Sequence[ChargeState]) -> dict[int, list[ChargeState]]:
+    found: dict[int, list[ChargeState]] = defaultdict(list)
+    for one in states:
+        found[one.agreement.id].append(one)
+    return found
+
+
+def _place(state: ChargeState) -> Place:
+    return state.agreement.id, state.period.start
+
+
+def _place_of(piece: Piece) -> Place:
+    return piece.agreement.id, piece.period.start

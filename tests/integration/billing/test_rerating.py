@@ -1,0 +1,249 @@
+"""Late readings re-rate what was billed, and every later bill of the same tier window."""
+
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+
+from cloud.billing import adjustments_repository
+from cloud.billing import service as billing
+from cloud.billing.late_usage import Outcome, rerate_account, rerate_late
+from cloud.kit.db import SYSTEM, Database
+from cloud.kit.periods import Period, day_start, next_month
+from tests.integration.billing.site import Flat, Site, make_site, noon
+
+JANUARY, FEBRUARY, MARCH, APRIL = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1), date(2026, 4, 1)
+USAGE = [300_500, 250_000, 2_500_000]
+
+
+@pytest.fixture
+async def site(worker_db: Database) -> Site:
+    """Two flats that pay for electricity, with three months of readings, all billed."""
+    made = await make_site(worker_db, services=("electricity",))
+    for flat in made.flats:
+        await made.read(flat, "electricity", USAGE)
+    for month in (JANUARY, FEBRUARY, MARCH):
+        await made.run(month, noon(APRIL))
+    return made
+
+
+async def count_otherwise(site: Site, flat: Flat, month: date, wh: int) -> None:
+    """A reading late in the month was wrong: `wh` more were counted in it, and all later registers stand higher."""
+    meter, at, end = (
+        flat.meters["electricity"],
+        day_start(month, site.project.zone),
+        day_start(next_month(month), site.project.zone),
+    )
+    await site.rows(
+        """WITH readings AS (UPDATE store.reading SET value = value + %s WHERE meter_id = %s AND taken_at >= %s),
+                usage AS (UPDATE store.usage SET quantity = quantity + %s WHERE meter_id = %s AND start = %s)
+           INSERT INTO store.changed_usage (meter_id, channel, project_id, from_at, until_at)
+           VALUES (%s, 1, %s, %s, %s) RETURNING 1""",
+        wh, meter, end, wh, meter, at, meter, site.project.id, at, end,
+    )  # fmt: skip
+
+
+async def late(site: Site) -> Outcome:
+    return await rerate_late(site.db, SYSTEM, site.project.id)
+
+
+async def revisions(site: Site, flat: Flat) -> list[dict[str, Any]]:
+    return await site.rows(
+        """SELECT lower(c.period) AS month, a.revision, a.old_quantity, a.quantity, a.difference, a.differences
+           FROM adjustment a JOIN charge c ON c.id = a.charge_id WHERE a.account_id = %s AND a.difference <> 0
+           ORDER BY c.period, revision""",
+        flat.account_id,
+    )
+
+
+async def charged_in_all(site: Site, flat: Flat) -> Decimal:
+    """What the account was charged for, with all adjustments."""
+    (row,) = await site.rows(
+        """SELECT (SELECT sum(c.amount) FROM charge c JOIN bill b ON b.id = c.bill_id WHERE b.account_id = %s)
+                  + coalesce((SELECT sum(difference) FROM adjustment WHERE account_id = %s), 0) AS amount""",
+        flat.account_id, flat.account_id,
+    )  # fmt: skip
+    return Decimal(row["amount"])
+
+
+def yearly(kwh: Decimal) -> Decimal:
+    """What a year of the Beijing tariff costs, the obvious way."""
+    first, second = min(kwh, Decimal(2880)), max(min(kwh, Decimal(4800)) - 2880, Decimal(0))
+    third = max(kwh - 4800, Decimal(0))
+    exact = first * Decimal("0.4883") + second * Decimal("0.5383") + third * Decimal("0.7883")
+    return exact.quantize(Decimal("0.01"), "ROUND_HALF_UP")
+
+
+async def test_a_late_reading_re_rates_its_period_and_every_later_bill_of_the_tier_window(site: Site) -> None:
+    flat, other = site.flats
+    await count_otherwise(site, flat, JANUARY, 100_000)
+    before = await site.rows("SELECT md5(string_agg(c::text || b::text, '' ORDER BY c.id)) FROM charge c, bill b")
+    assert await late(site) == Outcome(adjusted=2)
+    january, march = await revisions(site, flat)
+    assert (january["month"], january["old_quantity"], january["quantity"]) == (JANUARY, 300_500, 400_500)
+    assert january["difference"] == Decimal("48.83")
+    # In March 100 kWh fall from the first tier into the second; nothing changes in February, all in the first.
+    assert (march["month"], march["old_quantity"], march["quantity"]) == (MARCH, 2_500_000, 2_500_000)
+    assert march["difference"] == Decimal("5.00")
+    lines = [(one["tier"], Decimal(one["quantity"]), Decimal(one["amount"])) for one in march["differences"]]
+    assert lines == [(1, Decimal(-100), Decimal("-48.83")), (2, Decimal(100), Decimal("53.83"))]
+    assert march["differences"][0]["detail"]["line"] == 1
+    assert march["differences"][0]["detail"]["period"] == "2026-03-01/2026-04-01"
+    assert march["differences"][0]["detail"]["bill"].startswith("2026-")
+    assert await charged_in_all(site, flat) == yearly(Decimal("3150.5"))
+    assert await revisions(site, other) == []
+    assert before == await site.rows(
+        "SELECT md5(string_agg(c::text || b::text, '' ORDER BY c.id)) FROM charge c, bill b"
+    )
+
+
+async def test_re_rating_with_unchanged_data_yields_no_line(site: Site) -> None:
+    await count_otherwise(site, site.flats[0], JANUARY, 0)
+    assert await late(site) == Outcome()
+    assert await site.rows("SELECT FROM late_usage") == []
+    async with site.db.transaction(SYSTEM) as conn:
+        assert await rerate_account(conn, site.flats[0].account_id, JANUARY) == Outcome()
+        assert await rerate_account(conn, site.flats[0].account_id, JANUARY, corrected_facts=True) == Outcome()
+    await count_otherwise(site, site.flats[0], FEBRUARY, 1_000)
+    assert (await late(site)).adjusted > 0
+    assert await late(site) == Outcome()
+    async with site.db.transaction(SYSTEM) as conn:
+        assert await rerate_account(conn, site.flats[0].account_id, JANUARY) == Outcome()
+
+
+async def test_repeated_late_data_converge(site: Site) -> None:
+    flat = site.flats[0]
+    for wh, month in ((70_007, FEBRUARY), (-30_003, JANUARY), (1_900_001, FEBRUARY), (-1_970_008, FEBRUARY)):
+        await count_otherwise(site, flat, month, wh)
+        await late(site)
+    await count_otherwise(site, flat, JANUARY, 30_003)
+    await late(site)
+    assert await charged_in_all(site, flat) == yearly(Decimal("3050.5"))
+    sums = await site.rows(
+        """SELECT charge_id, sum(difference) FROM adjustment WHERE account_id = %s
+           GROUP BY 1 HAVING sum(difference) <> 0""",
+        flat.account_id,
+    )
+    assert sums == []
+    assert await site.proof() == []
+
+
+async def test_months_billed_out_of_order_are_not_touched_without_other_data(worker_db: Database) -> None:
+    site = await make_site(worker_db, 1, services=("electricity",))
+    await site.read(site.flats[0], "electricity", [300_511, 250_017, 2_500_023])
+    for month in (MARCH, JANUARY, FEBRUARY):
+        await site.run(month, noon(APRIL))
+    async with site.db.transaction(SYSTEM) as conn:
+        assert await rerate_account(conn, site.flats[0].account_id, JANUARY) == Outcome()
+
+
+async def test_a_later_bill_builds_on_what_was_adjusted(site: Site) -> None:
+    flat = site.flats[0]
+    await count_otherwise(site, flat, MARCH, 1_000)
+    await late(site)
+    meter, zone = flat.meters["electricity"], site.project.zone
+    at, end = day_start(APRIL, zone), day_start(date(2026, 5, 1), zone)
+    await site.rows(
+        """WITH readings AS (INSERT INTO store.reading (meter_id, channel, taken_at, value, project_id)
+                             VALUES (%s, 1, %s, 8151500, %s))
+           INSERT INTO store.usage (meter_id, channel, start, length_s, quantity, project_id)
+           VALUES (%s, 1, %s, %s, 100000, %s) RETURNING 1""",
+        meter, end, site.project.id, meter, at, int((end - at).total_seconds()), site.project.id,
+    )  # fmt: skip
+    assert (await site.run(APRIL)).billed == 1
+    (april,) = await site.rows(
+        """SELECT opening_value, quantity, inputs -> 'charges' -> 0 -> 'used_before' AS before
+           FROM charge c JOIN bill b ON b.id = c.bill_id WHERE lower(c.period) = %s""",
+        APRIL,
+    )
+    assert (april["opening_value"], april["quantity"], april["before"]) == (8_051_500, 100_000, 3_051_500)
+    assert await charged_in_all(site, flat) == yearly(Decimal("3151.5"))
+
+
+async def test_usage_of_no_bill_is_no_correction(site: Site) -> None:
+    meter, zone = site.flats[0].meters["electricity"], site.project.zone
+    await site.rows(
+        """INSERT INTO store.changed_usage (meter_id, channel, project_id, from_at, until_at)
+           VALUES (%s, 1, %s, %s, %s) RETURNING 1""",
+        meter, site.project.id, day_start(APRIL, zone), day_start(APRIL, zone) + timedelta(days=1),
+    )  # fmt: skip
+    assert await site.rows("SELECT FROM late_usage") == []
+
+
+async def test_what_cannot_be_rated_waits_with_its_reason(site: Site) -> None:
+    flat, meter = site.flats[0], site.flats[0].meters["electricity"]
+    await count_otherwise(site, flat, FEBRUARY, 500)
+    await site.rows("UPDATE store.reading SET value = value + 1 WHERE meter_id = %s AND taken_at = %s RETURNING 1",
+                    meter, day_start(MARCH, site.project.zone))  # fmt: skip
+    assert await late(site) == Outcome(waiting=1)
+    assert [row["code"] for row in await site.rows("SELECT code FROM late_usage")] == ["usage-not-settled"]
+    await site.rows("UPDATE store.reading SET value = value - 1 WHERE meter_id = %s AND taken_at = %s RETURNING 1",
+                    meter, day_start(MARCH, site.project.zone))  # fmt: skip
+    assert (await late(site)).waiting == 0
+    assert await charged_in_all(site, flat) == yearly(Decimal("3051"))
+
+
+async def test_what_changes_under_a_draft_is_re_rated_once_it_is_issued(worker_db: Database) -> None:
+    site = await make_site(worker_db, 1, services=("electricity",))
+    flat = site.flats[0]
+    await site.read(flat, "electricity", USAGE)
+    async with site.db.transaction(SYSTEM) as conn:
+        run = await billing.run_of_job(conn, await billing.start_run(conn, site.project.id, Period(JANUARY, FEBRUARY)))
+    await billing.execute_run(site.db, SYSTEM, run.id, now=noon(FEBRUARY))
+    await count_otherwise(site, flat, JANUARY, 1_000)
+    assert await late(site) == Outcome(waiting=1)
+    async with site.db.transaction(SYSTEM) as conn:
+        await billing.approve_run(conn, run.id)
+    await billing.issue_run(site.db, SYSTEM, run.id, now=noon(FEBRUARY))
+    assert await late(site) == Outcome(adjusted=1)
+    assert await charged_in_all(site, flat) == yearly(Decimal("301.5"))
+
+
+async def test_a_boundary_that_moves_shifts_usage_between_neighbours(site: Site) -> None:
+    """The reading between two bills was wrong: what one loses the other gains."""
+    flat, at = site.flats[0], day_start(FEBRUARY, site.project.zone)
+    meter = flat.meters["electricity"]
+    await site.rows(
+        """WITH late AS (UPDATE store.reading SET value = value - 500 WHERE meter_id = %s AND taken_at = %s),
+                usage AS (UPDATE store.usage SET quantity = quantity + CASE WHEN start = %s THEN 500 ELSE -500 END
+                          WHERE meter_id = %s AND start < %s)
+           INSERT INTO store.changed_usage (meter_id, channel, project_id, from_at, until_at)
+           VALUES (%s, 1, %s, %s, %s) RETURNING 1""",
+        meter, at, at, meter, day_start(MARCH, site.project.zone), meter, site.project.id,
+        day_start(JANUARY, site.project.zone), day_start(MARCH, site.project.zone),
+    )  # fmt: skip
+    await late(site)
+    january, february = await revisions(site, flat)
+    assert (january["quantity"], february["quantity"]) == (300_000, 250_500)
+    assert await charged_in_all(site, flat) == yearly(Decimal("3050.5"))
+
+
+async def test_persons_corrected_backwards_count_only_where_that_is_asked(site: Site) -> None:
+    flat = site.flats[0]
+    await site.rows("INSERT INTO household (project_id, unit_id, persons, valid) VALUES (%s, %s, 6, %s) RETURNING 1",
+                    site.project.id, flat.unit_id, "[2026-01-01,)")  # fmt: skip
+    async with site.db.transaction(SYSTEM) as conn:
+        assert await rerate_account(conn, flat.account_id, JANUARY) == Outcome()
+        assert await rerate_account(conn, flat.account_id, JANUARY, corrected_facts=True) == Outcome(adjusted=1)
+    (march,) = await revisions(site, flat)
+    assert (march["month"], march["difference"]) == (MARCH, Decimal("-8.52"))
+
+
+async def test_a_charge_cannot_be_adjusted_twice_from_the_same_state(site: Site) -> None:
+    flat = site.flats[0]
+    await count_otherwise(site, flat, MARCH, 1_000)
+    await late(site)
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        await site.rows(
+            """INSERT INTO adjustment (project_id, account_id, charge_id, revision, cause, old_amount, amount,
+                                       exact_amount, engine_version, inputs, lines, differences)
+               SELECT project_id, account_id, charge_id, revision, cause, old_amount, amount, exact_amount,
+                      engine_version, inputs, lines, differences FROM adjustment"""
+        )
+    with pytest.raises(psycopg.IntegrityError, match="written once"):
+        await site.rows("UPDATE adjustment SET amount = 0 RETURNING 1")
+    async with site.db.transaction(SYSTEM) as conn:
+        (one,) = await adjustments_repository.open_of_accounts(conn, [flat.account_id])
+    assert (one.state, one.difference, one.original_number) == ("open", Decimal("0.54"), "2026-000005")
