@@ -114,7 +114,7 @@ async def share(conn: Conn, money: Mapping[int, Decimal], on: date, *, fees: boo
         of_account[bill.account_id].append(bill)
     principals: dict[int, Decimal] = {}
     for account_id, owed in of_account.items():
-        principals |= share_of_principal(money[account_id], _debts(owed), schedules.get(account_id))
+        principals |= share_of_principal(money[account_id], _debts(owed), on, schedules.get(account_id))
     changed = bills if fees else [bill for bill in bills if bill.id in principals]
     paid = await paid_of(conn, [bill.id for bill in changed])
     for bill_id, amount in principals.items():

@@ -26,7 +26,7 @@ CREATE TABLE bill_dispute (
     closed_by   bigint REFERENCES app_user,
     note        text NOT NULL DEFAULT '' CHECK (length(note) <= 1000),
     upheld      money_amount CHECK (upheld > 0 AND (upheld IS NOT NULL) = (state = 'upheld')),
-    credited_on date CHECK (state = 'upheld' AND credited_on >= closed_on),
+    credited_on date CHECK (credited_on IS NULL OR (state = 'upheld' AND credited_on >= closed_on)),
     created_at  timestamptz NOT NULL DEFAULT now(),
     UNIQUE (project_id, id),
     FOREIGN KEY (project_id, bill_id) REFERENCES bill (project_id, id)
