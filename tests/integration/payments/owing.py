@@ -64,9 +64,11 @@ class Owing:
             return await billing.held(conn, self.account_id, what)
 
 
-async def make_owing(db: Database, policy: Policy, months: tuple[date, ...] = (JANUARY, FEBRUARY)) -> Owing:
+async def make_owing(
+    db: Database, policy: Policy, months: tuple[date, ...] = (JANUARY, FEBRUARY), *, flats: int = 2, code: str = "demo"
+) -> Owing:
     """The bills of these months under these terms, issued on the first of the month after."""
-    site = await make_site(db, services=("property",))
+    site = await make_site(db, flats, services=("property",), code=code)
     async with db.transaction(SYSTEM) as conn:
         await billing.set_policy(conn, site.project.id, date(2025, 1, 1), policy)
     for month in months:
