@@ -1,11 +1,12 @@
 """Pages of disputes, waivers and instalment plans, for staff who decide and for residents who are concerned."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.billing import service
+from cloud.billing.arrears import Dispute, Plan, Waiver
 from cloud.billing.arrears_models import DisputeDecisionIn, DisputeIn, PlanIn, WaiverIn, decimal
 from cloud.billing.records import BillFilter
 from cloud.estate import service as estate
@@ -13,7 +14,7 @@ from cloud.estate.shown import shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import GatemeterError, NotFound
 from cloud.kit.forms import read, typed
-from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.kit.paging import MAX_LIMIT, Page, PageRequest, page_request
 
 router = APIRouter(include_in_schema=False)
 
@@ -40,22 +41,21 @@ async def arrears(
         return RedirectResponse("/my/bills", 303)
     page = await shown(request, scope)
     wanted = page_request(_SHOWN, cursor)
-    found: Any
+    project_id = page.project.id
+    found: Page[Dispute] | Page[Waiver] | Page[Plan]
     if show == "disputes":
-        state = None if every else "open"
-        found = await service.list_disputes(scope.conn, wanted, project_id=page.project.id, state=state)  # type: ignore[arg-type]
+        found = await service.list_disputes(scope.conn, wanted, project_id=project_id, state=None if every else "open")
     elif show == "waivers":
-        asked = None if every else "asked"
-        found = await service.list_waivers(scope.conn, wanted, project_id=page.project.id, state=asked)  # type: ignore[arg-type]
+        found = await service.list_waivers(scope.conn, wanted, project_id=project_id, state=None if every else "asked")
     else:
-        found = await service.list_plans(scope.conn, wanted, project_id=page.project.id)
+        found = await service.list_plans(scope.conn, wanted, project_id=project_id, state=None if every else "asked")
     return page.page(
         "billing/arrears.html",
         show=show,
         every=every,
         found=found,
         accounts=await estate.accounts_by_id(scope.conn, {one.account_id for one in found.items}),
-        may_decide=scope.caller.may("bills.approve", page.project.id),
+        may_decide=scope.caller.may("bills.approve", project_id),
     )
 
 

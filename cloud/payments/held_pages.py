@@ -122,8 +122,8 @@ async def ask_release(
     amount: Amount,
     reason: Annotated[str, Form(max_length=1000)],
     once: OnceKey,
-    method: OptionalText = Form(None),
-    deposit_id: OptionalId = Form(None),
+    method: Annotated[OptionalText, Form()] = None,
+    deposit_id: Annotated[OptionalId, Form()] = None,
 ) -> Response:
     """Asks to let held money go."""
 
