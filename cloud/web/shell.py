@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from cloud.kit import i18n
 from cloud.kit.pages import prepare
 from cloud.kit.periods import Period, month_of
-from cloud.web.words import choices, word
+from cloud.web.words import choices, flags, word
 from gateway.contract.quantities import BY_CODE, BY_NUMBER, Quantity
 
 WEB = Path(__file__).resolve().parent
@@ -39,6 +39,7 @@ def environment() -> Environment:
         plain=show_plain,
         period=show_period,
         word=word,
+        flags=flags,
     )
     made.globals.update(static=static_url, choices=choices)
     return made
