@@ -145,6 +145,11 @@ async def write(conn: Conn, found: Sequence[tuple[Source, Settlement]]) -> None:
         part.bill_id: source.paid_on for source, settlement in found for part in settlement.allocations if part.settled
     }
     await conn.execute(_INSERT_ALLOCATIONS, (Jsonb(rows),))
+    await settle_bills(conn, settled)
+
+
+async def settle_bills(conn: Conn, settled: Mapping[int, date]) -> None:
+    """Nothing of the principal of these bills is open any more, since when; plans that this keeps are ended."""
     await conn.execute(_SETTLE, (Jsonb([{"id": bill_id, "settled_on": day} for bill_id, day in settled.items()]),))
     await plan_repository.end_kept(conn, list(settled))
 

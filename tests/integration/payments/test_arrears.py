@@ -78,6 +78,25 @@ async def test_what_is_upheld_bears_nothing_and_waits_for_its_credit_note(owing:
     assert (await owing.bills())[0].state == "issued"
 
 
+async def test_a_bill_that_is_credited_whole_is_settled(owing: Owing) -> None:
+    first, _ = await owing.bills()
+    async with owing.db.transaction(SYSTEM) as conn:
+        opened = await billing.open_dispute(conn, first.id, "no", by=None, by_resident=True, today=FIRST_OF_MARCH)
+        await billing.uphold_dispute(conn, opened.id, "not his flat", by=None, today=FIRST_OF_MARCH)
+        # What a credit note does: it takes principal off the bill by an allocation of its own.
+        await conn.execute(
+            """WITH made AS (INSERT INTO set_off (project_id, account_id, source, amount, currency, set_off_on)
+                             VALUES (%(project)s, %(account)s, 'balance', %(fee)s, 'CNY', '2026-03-05')
+                             RETURNING id, project_id)
+               INSERT INTO payment_allocation (project_id, set_off_id, bill_id, paid_on, principal)
+               SELECT project_id, id, %(bill)s, '2026-03-05', %(fee)s FROM made""",
+            {"project": owing.site.project.id, "account": owing.account_id, "fee": FEE, "bill": first.id},
+        )
+        await billing.dispute_credited(conn, opened.id, date(2026, 3, 5))
+    first, _ = await owing.bills()
+    assert (first.state, first.settled_on, first.late_fee) == ("paid", date(2026, 3, 5), Decimal(0))
+
+
 async def test_disputes_that_cannot_be(owing: Owing) -> None:
     first, second = await owing.bills()
 
