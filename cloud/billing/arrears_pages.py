@@ -12,7 +12,7 @@ from cloud.billing.records import BillFilter
 from cloud.estate import service as estate
 from cloud.estate.shown import shown
 from cloud.identity.guards import Scope, allow_page
-from cloud.kit.errors import GatemeterError, NotFound
+from cloud.kit.errors import GatemeterError
 from cloud.kit.forms import read, typed
 from cloud.kit.paging import MAX_LIMIT, Page, PageRequest, page_request
 
@@ -141,7 +141,8 @@ async def ask_plan(request: Request, scope: Asking) -> Response:
     try:
         body = read(PlanIn, fields)
         async with scope.conn.transaction():
-            today, _ = await service.terms_today(scope.conn, await _project_of(scope, body.account_id))
+            account = await estate.get_account(scope.conn, body.account_id)
+            today, _ = await service.terms_today(scope.conn, account.project_id)
             plan = await service.ask_plan(
                 scope.conn,
                 body.account_id,
@@ -199,9 +200,7 @@ async def _new(
     problem: GatemeterError | None = None,
 ) -> Response:
     page = await shown(request, scope)
-    account = (await estate.accounts_by_id(scope.conn, [account_id])).get(account_id)
-    if account is None:
-        raise NotFound("no-such-account", f"there is no account {account_id}", field="account_id")
+    account = await estate.get_account(scope.conn, account_id)
     wanted = BillFilter(account_id=account_id, state="issued")
     bills = (await service.list_bills(scope.conn, PageRequest(MAX_LIMIT), wanted)).items
     today, _ = await service.terms_today(scope.conn, account.project_id)
@@ -228,13 +227,6 @@ async def _plan(request: Request, scope: Scope, plan_id: int) -> Response:
         may_decide=scope.caller.may("bills.approve", plan.project_id),
         today=today,
     )
-
-
-async def _project_of(scope: Scope, account_id: int) -> int:
-    account = (await estate.accounts_by_id(scope.conn, [account_id])).get(account_id)
-    if account is None:
-        raise NotFound("no-such-account", f"there is no account {account_id}", field="account_id")
-    return account.project_id
 
 
 def _to_bill(scope: Scope, bill_id: int, done: str) -> RedirectResponse:

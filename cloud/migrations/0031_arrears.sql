@@ -45,7 +45,7 @@ CREATE POLICY resident_disputes ON bill_dispute FOR INSERT TO gatemeter_web
                 AND by_resident AND state = 'open' AND opened_by = (SELECT gm.user_id())
                 AND bill_id IN (SELECT id FROM bill));
 CREATE POLICY resident_withdraws ON bill_dispute FOR UPDATE TO gatemeter_web
-    USING ((SELECT gm.kind()) = 'resident' AND state = 'open' AND bill_id IN (SELECT id FROM bill))
+    USING ((SELECT gm.kind()) = 'resident' AND state = 'open' AND by_resident AND bill_id IN (SELECT id FROM bill))
     WITH CHECK ((SELECT gm.kind()) = 'resident' AND state = 'withdrawn');
 
 CREATE FUNCTION gm.closed_dispute_is_final() RETURNS trigger LANGUAGE plpgsql AS
