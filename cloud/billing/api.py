@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from cloud.billing import dispute_api, held_api, plan_api, service, terms_api, waiver_api
+from cloud.billing import dispute_api, document_api, held_api, plan_api, service, terms_api, waiver_api
+from cloud.billing.explanation_models import ExplanationOut
 from cloud.billing.models import (
     AgreementIn,
     AgreementOut,
@@ -12,7 +13,6 @@ from cloud.billing.models import (
     BillDetailOut,
     BillOut,
     BillQuery,
-    ExplanationOut,
     LeftOutIn,
     RunDetailOut,
     RunIn,
@@ -31,6 +31,7 @@ router.include_router(dispute_api.router)
 router.include_router(waiver_api.router)
 router.include_router(plan_api.router)
 router.include_router(held_api.router)
+router.include_router(document_api.router)
 
 Reader = Annotated[Scope, allow("bills.read")]
 Runner = Annotated[Scope, allow("bills.run")]
@@ -52,8 +53,9 @@ async def get_bill(scope: Reader, bill_id: Id) -> BillDetailOut:
 
 @router.get("/bills/{bill_id}/explanation")
 async def explain_bill(scope: Reader, bill_id: Id) -> ExplanationOut:
-    """The bill with all its inputs: readings, tariff versions, household, usage before; and its late fee."""
-    return ExplanationOut.of(await service.get_bill(scope.conn, bill_id))
+    """The bill with all its inputs, and what each charge follows from in units that can be added up by hand."""
+    bill = await service.get_bill(scope.conn, bill_id)
+    return ExplanationOut.of(bill, await service.explain(scope.conn, bill))
 
 
 @router.get("/bill-runs")

@@ -123,14 +123,19 @@ class BillRow:
         return self.total - self.paid
 
     @property
-    def payable(self) -> Decimal:
-        """Unpaid principal that is not disputed."""
+    def undisputed(self) -> Decimal:
+        """Unpaid principal that is not disputed: what payments go into."""
         return max(self.open - self.disputed, Decimal(0))
 
     @property
     def late_fee_open(self) -> Decimal:
         """Unpaid late fee."""
         return self.late_fee - self.late_fee_paid
+
+    @property
+    def payable(self) -> bool:
+        """Whether somebody owes something of it."""
+        return self.state in ("issued", "disputed") and self.open + self.late_fee_open > 0
 
     def overdue(self, today: date) -> bool:
         """Whether principal is open after the due date; not while it is disputed, or paid by instalments."""

@@ -19,6 +19,7 @@ from cloud.billing.disputes import (
     uphold_dispute,
     withdraw_dispute,
 )
+from cloud.billing.explaining import Explained, explain_bill
 from cloud.billing.gauge import tier_gauge
 from cloud.billing.held import (
     LEDGER_ACCOUNTS,
@@ -77,6 +78,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput, NotFound
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 from cloud.kit.periods import Period, local_day
+from cloud.tariffs import service as tariffs
 
 __all__ = [
     "CAREFUL",
@@ -89,6 +91,7 @@ __all__ = [
     "BillingTotals",
     "Discrepancy",
     "Dispute",
+    "Explained",
     "Held",
     "HeldEntry",
     "Journal",
@@ -123,6 +126,7 @@ __all__ = [
     "dispute_credited",
     "end_broken_plans",
     "execute_run",
+    "explain",
     "get_bill",
     "get_dispute",
     "get_plan",
@@ -245,6 +249,12 @@ async def get_bill(conn: Conn, bill_id: int) -> Bill:
     late_fee = await repository.late_fee(conn, bill_id)
     engine_version, inputs = await repository.bill_inputs(conn, bill_id)
     return Bill(summary, charges, late_fee, engine_version, inputs)
+
+
+async def explain(conn: Conn, bill: Bill) -> tuple[Explained, ...]:
+    """What the charges of a bill follow from, in their order."""
+    versions = await tariffs.versions_by_id(conn, sorted({charge.tariff_version_id for charge in bill.charges}))
+    return explain_bill(bill, versions)
 
 
 async def run_of_job(conn: Conn, job_id: int) -> BillRun:

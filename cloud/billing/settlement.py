@@ -164,7 +164,7 @@ def paid_postings(account_id: int, settlement: Settlement) -> tuple[Posting, Pos
 
 def _debts(bills: Sequence[BillRow]) -> list[Debt]:
     return [
-        Debt(bill.id, bill.due_on, bill.payable)
+        Debt(bill.id, bill.due_on, bill.undisputed)
         for bill in bills
         if bill.state in ("issued", "disputed") and bill.due_on is not None
     ]

@@ -70,7 +70,7 @@ async def test_what_is_upheld_bears_nothing_and_waits_for_its_credit_note(owing:
     fee = await owing.fee()
     assert [(step["days"], step["principal"]) for step in fee.steps] == [(12, "100.00")]
     first, _ = await owing.bills()
-    assert (first.state, first.payable) == ("disputed", Decimal("100.00"))
+    assert (first.state, first.undisputed) == ("disputed", Decimal("100.00"))
     async with owing.db.transaction(SYSTEM) as conn:
         await billing.dispute_credited(conn, opened.id, date(2026, 3, 5))
         with pytest.raises(Conflict):

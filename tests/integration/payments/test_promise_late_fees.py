@@ -90,7 +90,7 @@ async def test_frozen_while_disputed(worker_db: Database) -> None:
             conn, bill.id, "too high", Decimal("110.33"), by=None, by_resident=False, today=date(2026, 2, 27)
         )
     (bill,) = await owing.bills()
-    assert (bill.state, bill.payable, bill.overdue(date(2026, 3, 1))) == ("disputed", Decimal(100), False)
+    assert (bill.state, bill.undisputed, bill.overdue(date(2026, 3, 1))) == ("disputed", Decimal(100), False)
     await owing.night(date(2026, 3, 8))
     async with worker_db.transaction(SYSTEM) as conn:
         await billing.reject_dispute(conn, opened.id, "it is right", by=None, today=date(2026, 3, 8))
