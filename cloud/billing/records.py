@@ -113,9 +113,9 @@ class BillRow:
     due_on: date | None
     state: BillState
     settled_on: date | None
-    late_fee_through: date | None
-    disputed: Decimal
-    in_plan: bool
+    late_fee_through: date | None = None
+    disputed: Decimal = Decimal(0)
+    in_plan: bool = False
 
     @property
     def open(self) -> Decimal:

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from cloud.billing.explanation_models import LateFeeStepOut
 from cloud.billing.late_fees import LateFee, LateFeeRule, late_fee
-from cloud.billing.models import LateFeeStepOut
 from cloud.billing.records import Policy, PolicyVersion
 from cloud.kit.amounts import MoneyOut, plain
 from cloud.kit.inputs import Day, Id, Input
