@@ -35,12 +35,15 @@ class Schedule:
     paid: Decimal = _NONE
 
 
-def share_of_principal(money: Decimal, debts: Sequence[Debt], schedule: Schedule | None = None) -> dict[int, Decimal]:
+def share_of_principal(
+    money: Decimal, debts: Sequence[Debt], on: date, schedule: Schedule | None = None
+) -> dict[int, Decimal]:
     """How much of each bill `money` pays, by bill, without bills of which it pays nothing.
 
     Debts are paid oldest due first (then by bill). Bills of a plan are not due at their own date any more: they are
-    paid by instalments, each due on its date, in order; so money for this month's bill does not go into next year's
-    instalment.
+    paid by instalments, in order. Instalments that are due `on` the day of payment come before everything else, since
+    a missed one breaks the plan; later ones by their date, so that money for this month's bill does not go into next
+    year's instalment.
     """
     open_ = {debt.bill_id: debt.payable for debt in debts}
     planned = set(schedule.bill_ids) if schedule else set()
@@ -49,7 +52,7 @@ def share_of_principal(money: Decimal, debts: Sequence[Debt], schedule: Schedule
     ]
     if schedule:
         claims += [
-            (due.due_on, 0, due.number, schedule.bill_ids, rest)
+            (date.min if due.due_on <= on else due.due_on, 0, due.number, schedule.bill_ids, rest)
             for due, rest in unpaid(schedule.instalments, schedule.paid)
         ]
     paid: dict[int, Decimal] = {}

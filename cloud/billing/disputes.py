@@ -9,6 +9,7 @@ from psycopg.errors import UniqueViolation
 from cloud.billing import accrual, repository
 from cloud.billing.arrears import Dispute, DisputeState, stated
 from cloud.billing.records import BillRow
+from cloud.billing.settlement import settle_bills
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cloud.kit.money import minor_digits
@@ -125,6 +126,9 @@ async def dispute_credited(conn: Conn, dispute_id: int, on: date) -> None:
         raise Conflict("already-decided", f"dispute {dispute_id} waits for no credit note")
     found = await get_dispute(conn, dispute_id)
     await accrual.derive_again(conn, [found.bill_id])
+    (bill,) = await repository.lock_bills(conn, [found.bill_id])
+    if bill.state == "issued" and bill.open == 0:
+        await settle_bills(conn, {bill.id: on})
 
 
 async def get_dispute(conn: Conn, dispute_id: int) -> Dispute:

@@ -13,7 +13,6 @@ from cloud.estate import service as estate
 from cloud.estate.records import Account, Project
 from cloud.identity.guards import Scope, allow
 from cloud.kit.amounts import MoneyOut
-from cloud.kit.errors import NotFound
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Input, Listed, PageQuery
 
@@ -121,9 +120,7 @@ async def apply_balance(account_id: Id, scope: Writer, once: Once) -> SetOffOut:
 
 
 async def _account(scope: Scope, account_id: int) -> tuple[Account, Project]:
-    account = (await estate.accounts_by_id(scope.conn, [account_id])).get(account_id)
-    if account is None:
-        raise NotFound("no-such-account", f"there is no account {account_id}", field="account_id")
+    account = await estate.get_account(scope.conn, account_id)
     return account, await estate.get_project(scope.conn, account.project_id)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from cloud.billing import archives, ledger_pages, service
+from cloud.billing import archives, arrears_pages, ledger_pages, service, terms_pages
 from cloud.billing.documents.model import Language
 from cloud.billing.documents.service import LANGUAGES
 from cloud.billing.records import BillFilter
@@ -20,6 +20,8 @@ from cloud.kit.periods import local_day, month_of, previous_month
 
 router = APIRouter(include_in_schema=False)
 router.include_router(ledger_pages.router)
+router.include_router(terms_pages.router)
+router.include_router(arrears_pages.router)
 
 _STATES = Literal["", "draft", "issued", "paid", "disputed", "void"]
 

@@ -8,7 +8,6 @@ from cloud.billing import service
 from cloud.billing.arrears_models import CancellationIn, DecisionIn, PlanIn, PlanOut, PlanQuery
 from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
-from cloud.kit.errors import NotFound
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
 
@@ -39,9 +38,7 @@ async def ask(body: PlanIn, scope: Asker, once: Once) -> PlanOut:
     """Asks to pay the open principal of bills in parts; it holds once somebody else approves it."""
 
     async def make() -> PlanOut:
-        account = (await estate.accounts_by_id(scope.conn, [body.account_id])).get(body.account_id)
-        if account is None:
-            raise NotFound("no-such-account", f"there is no account {body.account_id}", field="account_id")
+        account = await estate.get_account(scope.conn, body.account_id)
         today, _ = await service.terms_today(scope.conn, account.project_id)
         by = scope.caller.user_id
         return PlanOut.of(

@@ -136,8 +136,8 @@ class BillRow:
         return self.total - self.paid
 
     @property
-    def payable(self) -> Decimal:
-        """Unpaid principal that is not disputed."""
+    def undisputed(self) -> Decimal:
+        """Unpaid principal that is not disputed: what payments go into."""
         return max(self.open - self.disputed, Decimal(0))
 
     @property

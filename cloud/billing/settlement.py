@@ -116,7 +116,7 @@ async def share(conn: Conn, money: Mapping[int, Decimal], on: date, *, fees: boo
         of_account[bill.account_id].append(bill)
     principals: dict[int, Decimal] = {}
     for account_id, owed in of_account.items():
-        principals |= share_of_principal(money[account_id], _debts(owed), schedules.get(account_id))
+        principals |= share_of_principal(money[account_id], _debts(owed), on, schedules.get(account_id))
     changed = bills if fees else [bill for bill in bills if bill.id in principals]
     paid = await paid_of(conn, [bill.id for bill in changed])
     for bill_id, amount in principals.items():
@@ -148,6 +148,11 @@ async def write(conn: Conn, found: Sequence[tuple[Source, Settlement]]) -> None:
         part.bill_id: source.paid_on for source, settlement in found for part in settlement.allocations if part.settled
     }
     await conn.execute(_INSERT_ALLOCATIONS, (Jsonb(rows),))
+    await settle_bills(conn, settled)
+
+
+async def settle_bills(conn: Conn, settled: Mapping[int, date]) -> None:
+    """Nothing of the principal of these bills is open any more, since when; plans that this keeps are ended."""
     await conn.execute(_SETTLE, (Jsonb([{"id": bill_id, "settled_on": day} for bill_id, day in settled.items()]),))
     await plan_repository.end_kept(conn, list(settled))
 
@@ -162,7 +167,7 @@ def paid_postings(account_id: int, settlement: Settlement) -> tuple[Posting, Pos
 
 def _debts(bills: Sequence[BillRow]) -> list[Debt]:
     return [
-        Debt(bill.id, bill.due_on, bill.payable)
+        Debt(bill.id, bill.due_on, bill.undisputed)
         for bill in bills
         if bill.state in ("issued", "disputed") and bill.due_on is not None
     ]

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any, LiteralString
 
 import psycopg
@@ -9,6 +10,7 @@ import psycopg
 from cloud.billing.late_fees import LateFeeRule
 from cloud.billing.records import Policy, PolicyVersion
 from cloud.estate import service as estate
+from cloud.kit.amounts import plain
 from cloud.kit.constraints import meaning_of
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
@@ -91,5 +93,9 @@ async def policy_versions(conn: Conn, page: PageRequest, project_id: int | None 
 
 
 def _policy(row: dict[str, Any]) -> Policy:
-    rule = LateFeeRule(**{name: row[name] for name in LateFeeRule.__dataclass_fields__})
+    rates = {name: row[name] for name in LateFeeRule.__dataclass_fields__}
+    for name in ("daily_rate", "later_rate"):
+        # As people write it: the column pads it with zeros, and so would every step of a fee.
+        rates[name] = None if rates[name] is None else Decimal(plain(rates[name]))
+    rule = LateFeeRule(**rates)
     return Policy(row["due_days"], rule, row["plan_days"], row["plan_break"], row["own_approval"])

@@ -292,6 +292,14 @@ async def list_accounts(conn: Conn, request: PageRequest, wanted: EstateFilter =
     return cut(await repository.accounts(conn, _query(request, wanted)), request, lambda row: (row.id,))
 
 
+async def get_account(conn: Conn, account_id: int) -> Account:
+    """One account. Raises NotFound."""
+    found = (await accounts_by_id(conn, [account_id])).get(account_id)
+    if found is None:
+        raise NotFound("no-such-account", f"there is no account {account_id}", field="account_id")
+    return found
+
+
 async def accounts_by_id(conn: Conn, ids: Collection[int]) -> dict[int, Account]:
     """The accounts among `ids` that the asker may see."""
     return await repository.accounts_by_id(conn, list(ids))

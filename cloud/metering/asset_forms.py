@@ -3,19 +3,15 @@
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from fastapi import Request
-from pydantic import BaseModel, ValidationError
-
 from cloud.kit.errors import InvalidInput
-from cloud.kit.pages import CSRF_FIELD
+from cloud.kit.forms import read as read
+from cloud.kit.forms import typed as typed
 from cloud.metering.ratings import digits_of
 from cloud.metering.records import Medium, MeterRegister
 from gateway.contract.quantities import BY_CODE
-
-Model = TypeVar("Model", bound=BaseModel)
 
 RATING_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
     "voltage": ("voltage_v", 0),
@@ -26,23 +22,6 @@ RATING_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
     "power": ("max_power_w", 3),
 }
 """Field of a form: key of the rating, and the power of ten from what people type (A, m³/h, kW) to it."""
-
-
-async def typed(request: Request) -> dict[str, str]:
-    """The fields of a form that were filled in."""
-    form = await request.form()
-    fields = {name: value.strip() for name, value in form.items() if isinstance(value, str) and name != CSRF_FIELD}
-    return {name: value for name, value in fields.items() if value}
-
-
-def read(model: type[Model], values: Mapping[str, Any]) -> Model:
-    """The same as `model` understands it. Raises InvalidInput that names the field."""
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise InvalidInput("invalid-input", f"{field}: {first['msg']}", field=field) from error
 
 
 def local_instant(text: str, zone: ZoneInfo, field: str) -> datetime:

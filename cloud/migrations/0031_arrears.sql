@@ -26,7 +26,7 @@ CREATE TABLE bill_dispute (
     closed_by   bigint REFERENCES app_user,
     note        text NOT NULL DEFAULT '' CHECK (length(note) <= 1000),
     upheld      money_amount CHECK (upheld > 0 AND (upheld IS NOT NULL) = (state = 'upheld')),
-    credited_on date CHECK (state = 'upheld' AND credited_on >= closed_on),
+    credited_on date CHECK (credited_on IS NULL OR (state = 'upheld' AND credited_on >= closed_on)),
     created_at  timestamptz NOT NULL DEFAULT now(),
     UNIQUE (project_id, id),
     FOREIGN KEY (project_id, bill_id) REFERENCES bill (project_id, id)
@@ -45,7 +45,7 @@ CREATE POLICY resident_disputes ON bill_dispute FOR INSERT TO gatemeter_web
                 AND by_resident AND state = 'open' AND opened_by = (SELECT gm.user_id())
                 AND bill_id IN (SELECT id FROM bill));
 CREATE POLICY resident_withdraws ON bill_dispute FOR UPDATE TO gatemeter_web
-    USING ((SELECT gm.kind()) = 'resident' AND state = 'open' AND bill_id IN (SELECT id FROM bill))
+    USING ((SELECT gm.kind()) = 'resident' AND state = 'open' AND by_resident AND bill_id IN (SELECT id FROM bill))
     WITH CHECK ((SELECT gm.kind()) = 'resident' AND state = 'withdrawn');
 
 CREATE FUNCTION gm.closed_dispute_is_final() RETURNS trigger LANGUAGE plpgsql AS

@@ -16,11 +16,16 @@ from cloud.estate import service as estate
 from cloud.estate.shown import shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.idempotency import OnceOnly
+from cloud.kit.paging import PageRequest
 from cloud.kit.periods import local_day
-from cloud.payments import service
+from cloud.payments import held_pages, service
 from cloud.payments.of_bill import payments_of_bill
 
 router = APIRouter(include_in_schema=False)
+router.include_router(held_pages.router)
+
+
+_ARREARS = ("disputes.open", "arrears.write", "bills.approve", "payments.read")
 
 
 class _Recorded(BaseModel):
@@ -83,6 +88,9 @@ async def _bill(request: Request, scope: Scope, bill_id: int) -> Response:
         pay_code=as_png_uri(pay_at) if pay_at and bill.summary.owing else None,
         account=(await estate.accounts_by_id(scope.conn, [account_id])).get(account_id),
         payments=await payments_of_bill(scope.conn, bill_id),
+        disputes=(await billing.list_disputes(scope.conn, PageRequest(), bill_id=bill_id)).items,
+        waivers=(await billing.list_waivers(scope.conn, PageRequest(), bill_id=bill_id)).items,
+        may=frozenset(one for one in _ARREARS if scope.caller.may(one, bill.summary.project_id)),
         may_take_payment=scope.caller.may("payments.write", bill.summary.project_id),
         methods=service.METHODS,
         once=secrets.token_urlsafe(16),

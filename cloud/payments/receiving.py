@@ -7,7 +7,7 @@ from typing import Final
 from cloud.estate import service as estate
 from cloud.estate.records import Account, Project
 from cloud.kit.db import Conn
-from cloud.kit.errors import InvalidInput, NotFound
+from cloud.kit.errors import InvalidInput
 from cloud.kit.money import minor_digits
 from cloud.kit.periods import local_day
 from cloud.payments import repository
@@ -19,9 +19,7 @@ METHODS: Final = ("cash", "transfer", "card", "wechat", "alipay")
 
 async def account_of(conn: Conn, account_id: int) -> tuple[Account, Project]:
     """An account and its project. Raises NotFound."""
-    account = (await estate.accounts_by_id(conn, [account_id])).get(account_id)
-    if account is None:
-        raise NotFound("no-such-account", f"there is no account {account_id}", field="account_id")
+    account = await estate.get_account(conn, account_id)
     return account, await estate.get_project(conn, account.project_id)
 
 

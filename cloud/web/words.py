@@ -76,6 +76,25 @@ REASONS: Final[Mapping[str, str]] = {
     "leak": _("Water flows in every hour: a leak?"),
     "master-balance": _("Master meter and sub-meters disagree"),
     # What a person asked for and did not get.
+    "already-asked": _("It was asked for already and waits for a decision"),
+    "already-disputed": _("The bill is in dispute already"),
+    "bad-bills": _("Only unpaid bills of the account that are in no dispute and no plan can be chosen"),
+    "bad-instalments": _("The instalments are too many, too few or too small"),
+    "bill-in-plan": _("The bill is paid by instalments"),
+    "bill-not-issued": _("The bill is not issued, or void"),
+    "dispute-rejected": _("This was rejected before: talk to the staff"),
+    "does-not-add-up": _("The instalments do not add up to what is open"),
+    "more-than-held": _("More than is held"),
+    "more-than-owed": _("More than is owed"),
+    "no-subject": _("What the deposit is for is missing"),
+    "no-such-deposit": _("There is no such deposit"),
+    "no-such-dispute": _("There is no such dispute"),
+    "no-such-plan": _("There is no such instalment plan"),
+    "no-such-release": _("There is no such refund"),
+    "no-such-waiver": _("There is no such waiver"),
+    "not-yours": _("This was not opened by you"),
+    "own-request": _("Somebody else has to approve what one asked for"),
+    "plan-exists": _("The account has an instalment plan already"),
     "already-undone": _("The decision was taken back before"),
     "bad-ahead": _("The correction of the clock is not possible"),
     "no-decision": _("There is no such decision"),
@@ -367,6 +386,35 @@ SUBMISSION_STATES: Final[Mapping[str, str]] = {
     "rejected": _("Rejected"),
 }
 
+DISPUTE_STATES: Final[Mapping[str, str]] = {
+    "open": _("In dispute"),
+    "upheld": _("Upheld"),
+    "rejected": _("Rejected"),
+    "withdrawn": _("Taken back"),
+}
+
+ASKED_STATES: Final[Mapping[str, str]] = {
+    "asked": _("Waits for approval"),
+    "approved": _("Approved"),
+    "rejected": _("Rejected"),
+}
+
+PLAN_STATES: Final[Mapping[str, str]] = {
+    "asked": _("Waits for approval"),
+    "active": _("Under way"),
+    "kept": _("Paid in full"),
+    "broken": _("Broken"),
+    "rejected": _("Rejected"),
+    "cancelled": _("Cancelled"),
+}
+
+HELD_KINDS: Final[Mapping[str, str]] = {
+    "payment": _("Payment"),
+    "deposit": _("Deposit taken"),
+    "set-off": _("Bills paid from it"),
+    "refund": _("Refund"),
+}
+
 EDITS: Final[Mapping[str, str]] = {
     "set": _("Another value instead"),
     "use": _("Believed all the same"),
@@ -415,6 +463,12 @@ TABLES: Final[Mapping[str, str]] = {
     "calendar_day": _("Day of the calendar"),
     "bill_run": _("Bill run"),
     "billing_policy": _("Rules of billing"),
+    "account_terms": _("How an account pays"),
+    "bill_dispute": _("Dispute of a bill"),
+    "deposit": _("Deposit"),
+    "instalment_plan": _("Instalment plan"),
+    "late_fee_waiver": _("Waiver of a late fee"),
+    "release": _("Refund or set-off"),
     "building": _("Building"),
     "command": _("Command"),
     "device": _("Device"),
@@ -489,6 +543,22 @@ FIELDS: Final[Mapping[str, str]] = {
     "ahead_s": _("Seconds that the clock was ahead"),
     "because": _("Reason"),
     "action": _("Order"),
+    "bill_ids": _("Bills"),
+    "cap_share": _("Highest share of the bill"),
+    "count": _("Instalments"),
+    "daily_rate": _("Late fee per day"),
+    "due_days": _("Due after days"),
+    "due_on": _("Due on"),
+    "first": _("First on"),
+    "grace_days": _("Days of grace"),
+    "instalments": _("Instalments"),
+    "later_rate": _("In later years"),
+    "minimum": _("Least late fee"),
+    "note": _("Note"),
+    "principal": _("Amount of the bill"),
+    "subject": _("For"),
+    "through": _("Late fee until"),
+    "valid_from": _("From"),
     "amount": _("Amount"),
     "at": _("When"),
     "building_id": _("Building"),
@@ -567,6 +637,10 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "configuration-state": CONFIGURATION_STATES,
     "job": JOBS,
     "exception-state": EXCEPTION_STATES,
+    "dispute-state": DISPUTE_STATES,
+    "asked-state": ASKED_STATES,
+    "plan-state": PLAN_STATES,
+    "held-kind": HELD_KINDS,
     "inbox-state": INBOX_STATES,
     "edit": EDITS,
     "submission-state": SUBMISSION_STATES,

@@ -262,6 +262,12 @@ async def test_what_a_role_may_write(
         "vehicles": {"admin", "manager"},
         "users": {"admin"},
         "payments": {"admin", "manager", "cashier"},
+        "payment-terms": {"admin", "manager"},
+        "instalment-plans": {"admin", "manager", "cashier"},
+        "deposits": {"admin", "manager", "cashier"},
+        "releases": {"admin", "manager", "cashier"},
+        f"bills/{here.ids['tenant.bill']}/disputes": {"admin", "manager", "cashier", "resident"},
+        f"bills/{here.ids['tenant.bill']}/late-fee-waivers": {"admin", "manager", "cashier"},
         "parking-payments": {"admin", "manager", "cashier", "guard"},
         f"parking-lanes/{here.ids['lane']}/openings": {"admin", "manager", "guard"},
     }

@@ -102,11 +102,13 @@ def noon(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, 4, tzinfo=UTC)
 
 
-async def make_site(db: Database, flats: int = 2, *, services: Sequence[str] = tuple(FILES)) -> Site:
+async def make_site(
+    db: Database, flats: int = 2, *, services: Sequence[str] = tuple(FILES), code: str = "demo"
+) -> Site:
     """The project with that many flats; nothing is read yet."""
     sealer = Sealer(Keys.generate())
     async with db.transaction(SYSTEM) as conn:
-        project = await estate.create_project(conn, "demo", "Demo", "Asia/Shanghai", "CNY")
+        project = await estate.create_project(conn, code, "Demo", "Asia/Shanghai", "CNY")
         building = await estate.create_building(conn, project.id, "1", "Tower 1")
         made = []
         for n in range(flats):

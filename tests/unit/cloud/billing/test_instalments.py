@@ -68,11 +68,23 @@ def test_instalments_take_the_place_of_their_bills() -> None:
     """This month's bill is paid before next month's instalment, though the bill of the plan is older."""
     debts = [Debt(1, date(2025, 12, 1), Decimal(200)), Debt(2, date(2026, 3, 15), Decimal(80))]
     schedule = Schedule((1,), tuple(_days(100, 100)))
-    assert share_of_principal(Decimal(150), debts, schedule) == {1: Decimal(100), 2: Decimal(50)}
-    assert share_of_principal(Decimal(150), debts) == {1: Decimal(150)}
+    assert share_of_principal(Decimal(150), debts, FIRST, schedule) == {1: Decimal(100), 2: Decimal(50)}
+    assert share_of_principal(Decimal(150), debts, FIRST) == {1: Decimal(150)}
     partly = Schedule((1,), tuple(_days(100, 100)), Decimal(100))
-    assert share_of_principal(Decimal(90), [Debt(1, date(2025, 12, 1), Decimal(100)), debts[1]], partly) == {
+    assert share_of_principal(Decimal(90), [Debt(1, date(2025, 12, 1), Decimal(100)), debts[1]], FIRST, partly) == {
         1: Decimal(10),
+        2: Decimal(80),
+    }
+
+
+def test_an_instalment_that_is_due_comes_first() -> None:
+    """A plan must not break because the same money could have paid an older bill."""
+    debts = [Debt(1, date(2025, 12, 1), Decimal(200)), Debt(2, date(2026, 1, 15), Decimal(80))]
+    schedule = Schedule((1,), tuple(_days(100, 100)))
+    due = schedule.instalments[0].due_on
+    assert share_of_principal(Decimal(150), debts, due, schedule) == {1: Decimal(100), 2: Decimal(50)}
+    assert share_of_principal(Decimal(150), debts, due - timedelta(days=1), schedule) == {
+        1: Decimal(70),
         2: Decimal(80),
     }
 
@@ -94,7 +106,7 @@ def test_money_is_spent_once_and_only_on_what_is_owed(
     schedule = None
     if owed[:planned] and whole >= Decimal("0.05"):
         schedule = Schedule(tuple(debt.bill_id for debt in owed[:planned]), tuple(monthly(whole, FIRST, count)))
-    parts = share_of_principal(money, owed, schedule)
+    parts = share_of_principal(money, owed, FIRST + timedelta(days=40), schedule)
     assert all(0 < parts[debt.bill_id] <= debt.payable for debt in owed if debt.bill_id in parts)
     assert sum(parts.values(), Decimal(0)) == min(money, sum((debt.payable for debt in owed), Decimal(0)))
 

@@ -1,0 +1,29 @@
+"""What people type into forms, as the models of the API take it: blanks left out, refusals that name the field."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from cloud.kit.errors import InvalidInput
+from cloud.kit.pages import CSRF_FIELD
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+async def typed(request: Request) -> dict[str, str]:
+    """The fields of a form that were filled in."""
+    form = await request.form()
+    fields = {name: value.strip() for name, value in form.items() if isinstance(value, str) and name != CSRF_FIELD}
+    return {name: value for name, value in fields.items() if value}
+
+
+def read(model: type[Model], values: Mapping[str, Any]) -> Model:
+    """The same as `model` understands it. Raises InvalidInput that names the field."""
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise InvalidInput("invalid-input", f"{field}: {first['msg']}", field=field) from error
