@@ -11,9 +11,10 @@ from cloud.billing.records import Agreement, AgreementKind
 from cloud.billing.rents import Rent, RentStep
 from cloud.kit.amounts import MoneyOut, plain
 from cloud.kit.inputs import Day, Id, Input, ListQuery
+from cloud.tariffs.values import Percent, Price
 
 Months = Annotated[Literal[1, 3, 6, 12], Field(examples=[3])]
-Amount = Annotated[Decimal, Field(gt=0, max_digits=14, decimal_places=2, examples=["8000.00"])]
+Amount = Annotated[Price, Field(gt=0, decimal_places=2)]
 ServiceCode = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$", examples=["electricity"])]
 
 
@@ -56,7 +57,7 @@ class RentStepIn(Input):
 class RiseIn(Input):
     """A rise by a percentage of the rent before, each rounded half up; a fall where it is negative."""
 
-    percent: Annotated[Decimal, Field(gt=-100, le=1000, max_digits=8, decimal_places=4, examples=["5"])]
+    percent: Annotated[Percent, Field(gt=-100, le=1000)]
     every_months: Annotated[int, Field(ge=1, le=120, examples=[12])] = 12
 
 
@@ -76,7 +77,7 @@ class RentIn(Input):
     anchor: Annotated[
         Day | None, Field(description="Instalments count from this day; without: from the first of the lease.")
     ] = None
-    steps: Annotated[list[RentStepIn], Field(max_length=200)] = []
+    steps: Annotated[tuple[RentStepIn, ...], Field(max_length=200)] = ()
     rise: RiseIn | None = None
     description: Annotated[str, Field(max_length=300)] = ""
 

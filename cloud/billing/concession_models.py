@@ -1,7 +1,6 @@
 """What the API of concessions takes and gives."""
 
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -10,8 +9,9 @@ from cloud.billing.conceded import ConcessionFilter, ConcessionRow, NewConcessio
 from cloud.billing.concessions import Kind, Rule
 from cloud.kit.amounts import plain
 from cloud.kit.inputs import Day, Id, Input, ListQuery
+from cloud.tariffs.values import Price
 
-Codes = Annotated[list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]], Field(max_length=20)]
+Codes = Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")], ...], Field(max_length=20)]
 Reason = Annotated[str, Field(min_length=1, max_length=300, examples=["form 17, filed by the owner"])]
 
 
@@ -47,9 +47,9 @@ class ConcessionIn(Input):
         Kind,
         Field(description="percent: taken off; factor: the share still owed; amount: taken off for a calendar month."),
     ]
-    value: Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=4, examples=["0.70"])]
-    services: Annotated[Codes, Field(description="What it applies to; none named: every service.")] = []
-    components: Annotated[Codes, Field(description="Components of the charge; none named: all, taxes included.")] = []
+    value: Annotated[Price, Field(decimal_places=4)]
+    services: Annotated[Codes, Field(description="What it applies to; none named: every service.")] = ()
+    components: Annotated[Codes, Field(description="Components of the charge; none named: all, taxes included.")] = ()
     valid_from: Annotated[Day | None, Field(description="Needed: a concession without dates is refused.")] = None
     valid_until: Annotated[Day | None, Field(description="The first day without it; needed for a vacancy.")] = None
     position: Annotated[
@@ -70,8 +70,8 @@ class ConcessionIn(Input):
             account_id=self.account_id,
             agreement_id=self.agreement_id,
             unit_id=self.unit_id,
-            services=tuple(self.services),
-            components=tuple(self.components),
+            services=self.services,
+            components=self.components,
             position=self.position,
         )
 
