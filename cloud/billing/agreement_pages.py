@@ -186,7 +186,7 @@ async def _make(conn: Conn, page: Shown, kind: AgreementKind, values: Mapping[st
     if "meter" in values:
         meter = await metering.meter_by_code(conn, page.project.id, values["meter"])
         if meter is None:
-            raise InvalidInput("no-such-meter", "there is no meter of this number", field="meter")
+            raise InvalidInput("unknown-meter", "there is no meter of this number", field="meter")
         told["meter_id"] = meter.id
     return await service.create_agreement(conn, **read(AgreementIn, told).model_dump())
 

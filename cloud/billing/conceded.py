@@ -154,4 +154,4 @@ def _check_value(kind: Kind, value: Decimal) -> None:
     }
     fits, what = expected[kind]
     if not fits:
-        raise InvalidInput("bad-value", f"expected {what}", field="value")
+        raise InvalidInput("bad-concession", f"expected {what}", field="value")

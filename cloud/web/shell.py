@@ -1,7 +1,7 @@
 """The Jinja environment of all pages: templates, translations, and how quantities and asset addresses are written."""
 
 import hashlib
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
@@ -38,11 +38,17 @@ def environment() -> Environment:
         percent=show_percent,
         plain=show_plain,
         period=show_period,
+        day_before=day_before,
         word=word,
         flags=flags,
     )
     made.globals.update(static=static_url, choices=choices)
     return made
+
+
+def day_before(day: date) -> date:
+    """The last day of what ends before `day`."""
+    return day - timedelta(days=1)
 
 
 def display(value: int, quantity: Quantity) -> Decimal:

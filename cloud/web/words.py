@@ -90,6 +90,18 @@ REASONS: Final[Mapping[str, str]] = {
     "bad-code": _("The code has characters that are not allowed"),
     "bad-configuration": _("The configuration is not valid"),
     "bad-credentials": _("Login or password is wrong"),
+    "already-approved": _("It is approved: it can only be ended"),
+    "already-charged": _("Bills or drafts charge it already: it can only be ended"),
+    "amount-needs-agreement": _("An amount is taken off one agreement: file it from its page"),
+    "bad-concession": _("The value does not fit the way it is taken off"),
+    "bad-anchor": _("Instalments count from the first day of the lease or a day in the year before it"),
+    "bad-steps": _("The amounts by date are not possible: days in order after the beginning, or a rise of a lease that has an end"),
+    "charged-beyond": _("Bills go beyond this day: end it later, or correct them first"),
+    "missing-rent": _("The agreement has no rent for these days"),
+    "no-filed-dates": _("The days that it is filed for are missing"),
+    "no-such-agreement": _("There is no such agreement"),
+    "no-such-concession": _("There is no such concession"),
+    "one-subject": _("It is for an account, an agreement or a unit: one of them"),
     "bad-currency": _("The currency is not that of the project"),
     "bad-cursor": _("This place in the list is no longer known: start at the first page"),
     "bad-date": _("The day is not possible"),
@@ -391,6 +403,7 @@ TABLES: Final[Mapping[str, str]] = {
     "billing_policy": _("Rules of billing"),
     "building": _("Building"),
     "command": _("Command"),
+    "concession": _("Concession"),
     "device": _("Device"),
     "device_binding": _("Device on a meter"),
     "gateway": _("Gateway"),
@@ -409,6 +422,8 @@ TABLES: Final[Mapping[str, str]] = {
     "project": _("Project"),
     "reading_photo": _("Photo of a register"),
     "reading_submission": _("Reading handed in by a resident"),
+    "rent_step": _("Step of a rent"),
+    "rent_term": _("Terms of a rent"),
     "resident_link": _("Resident's access"),
     "meter_exception": _("Finding about a meter"),
     "meter_procedure": _("Exchange or removal of a meter"),
@@ -461,7 +476,19 @@ FIELDS: Final[Mapping[str, str]] = {
     "ahead_s": _("Seconds that the clock was ahead"),
     "because": _("Reason"),
     "action": _("Order"),
+    "account": _("Account"),
+    "agreement_id": _("Agreement"),
     "amount": _("Amount"),
+    "anchor": _("Instalments count from"),
+    "day": _("Day"),
+    "percent": _("Rises by"),
+    "rise": _("Rises by"),
+    "services": _("Services"),
+    "components": _("Components"),
+    "steps": _("Other amounts by date"),
+    "tariff_id": _("Tariff"),
+    "valid_from": _("From"),
+    "valid_until": _("Until"),
     "at": _("When"),
     "building_id": _("Building"),
     "code": _("Number of the unit"),
@@ -532,6 +559,35 @@ CHANNELS: Final[Mapping[str, str]] = {
     "cooling_total": _("Cooling"),
 }
 
+AGREEMENT_KINDS: Final[Mapping[str, str]] = {
+    "tariff": _("By a tariff"),
+    "rent": _("Rent"),
+    "one_off": _("Once"),
+}
+
+CONCESSIONS: Final[Mapping[str, str]] = {
+    "vacancy": _("Vacancy"),
+    "long_lease": _("Long lease"),
+    "subsidy": _("Subsidy"),
+    "promotion": _("Promotion"),
+    "other": _("Other"),
+}
+"""Rules of concessions."""
+
+CONCESSION_KINDS: Final[Mapping[str, str]] = {
+    "factor": _("Share still owed, such as 0.70"),
+    "percent": _("Percent taken off"),
+    "amount": _("Amount taken off for a month"),
+}
+
+MONTHS: Final[Mapping[str, str]] = {
+    "1": _("month"),
+    "3": _("quarter"),
+    "6": _("half-year"),
+    "12": _("year"),
+}
+"""What rents are for, and how often they are paid, by months."""
+
 _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "reason": REASONS,
     "command-state": COMMAND_STATES,
@@ -559,6 +615,10 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "webhook-kind": WEBHOOK_KINDS,
     "delivery-state": DELIVERY_STATES,
     "webhook-stop": WEBHOOK_STOPS,
+    "agreement-kind": AGREEMENT_KINDS,
+    "concession": CONCESSIONS,
+    "concession-kind": CONCESSION_KINDS,
+    "months": MONTHS,
 }
 
 

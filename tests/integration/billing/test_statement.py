@@ -265,8 +265,8 @@ WRONG_CONCESSIONS: list[tuple[dict[str, Any], str]] = [
     ({"valid_until": JANUARY}, "bad-dates"),
     ({"account_id": None}, "one-subject"),
     ({"unit_id": 1}, "one-subject"),
-    ({"value": Decimal(1)}, "bad-value"),
-    ({"kind": "percent", "value": Decimal(101)}, "bad-value"),
+    ({"value": Decimal(1)}, "bad-concession"),
+    ({"kind": "percent", "value": Decimal(101)}, "bad-concession"),
     ({"kind": "amount", "value": Decimal(20)}, "amount-needs-agreement"),
     ({"account_id": 2**60}, "unknown-reference"),
 ]
