@@ -4,7 +4,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from cloud.billing.agreements import NewRent, Rise
 from cloud.billing.records import Agreement, AgreementKind
@@ -14,7 +14,11 @@ from cloud.kit.inputs import Day, Id, Input, ListQuery
 from cloud.tariffs.values import Percent, Price
 
 Months = Annotated[Literal[1, 3, 6, 12], Field(examples=[3])]
-Amount = Annotated[Price, Field(gt=0, decimal_places=2)]
+Amount = Annotated[
+    Price,
+    Field(gt=0, decimal_places=2),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,2})?$", "examples": ["8000.00"]}),
+]
 ServiceCode = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$", examples=["electricity"])]
 
 

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from cloud.billing.conceded import ConcessionFilter, ConcessionRow, NewConcession
 from cloud.billing.concessions import Kind, Rule
@@ -47,7 +47,11 @@ class ConcessionIn(Input):
         Kind,
         Field(description="percent: taken off; factor: the share still owed; amount: taken off for a calendar month."),
     ]
-    value: Annotated[Price, Field(decimal_places=4)]
+    value: Annotated[
+        Price,
+        Field(decimal_places=4),
+        WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,4})?$", "examples": ["0.70"]}),
+    ]
     services: Annotated[Codes, Field(description="What it applies to; none named: every service.")] = ()
     components: Annotated[Codes, Field(description="Components of the charge; none named: all, taxes included.")] = ()
     valid_from: Annotated[Day | None, Field(description="Needed: a concession without dates is refused.")] = None

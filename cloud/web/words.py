@@ -95,7 +95,7 @@ REASONS: Final[Mapping[str, str]] = {
     "amount-needs-agreement": _("An amount is taken off one agreement: file it from its page"),
     "bad-concession": _("The value does not fit the way it is taken off"),
     "bad-anchor": _("Instalments count from the first day of the lease or a day in the year before it"),
-    "bad-steps": _("The amounts by date are not possible: days in order after the beginning, or a rise of a lease that has an end"),
+    "bad-steps": _("The amounts by date need days in order after the beginning; a rise needs the end of the lease"),
     "charged-beyond": _("Bills go beyond this day: end it later, or correct them first"),
     "missing-rent": _("The agreement has no rent for these days"),
     "no-filed-dates": _("The days that it is filed for are missing"),

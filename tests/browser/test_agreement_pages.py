@@ -32,7 +32,7 @@ def test_a_lease_its_concession_and_a_charge(browser: Browser, site: Site, width
         lease = {"amount": "8000", "valid_from": "2030-01-01", "per_months": "1", "every_months": "3", "percent": "5"}
         _fill(visitor, "Agree", **lease)
         page.locator(".alert-danger").wait_for()
-        assert "end of" in page.locator(".alert-danger").inner_text()
+        assert "end of the lease" in page.locator(".alert-danger").inner_text()
         assert page.locator("[name=amount]").input_value() == "8000"
         visitor.complaints.clear()  # the browser reports the status of a page that says what is wrong
         _fill(visitor, "Agree", valid_until="2033-01-01")
