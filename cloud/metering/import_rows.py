@@ -22,7 +22,7 @@ from gateway.contract.quantities import BY_CODE, EXPONENT_OF_PREFIXED_UNIT, Quan
 LONGEST_S: Final = 40 * 86_400
 """Of an interval: a month of local days and some more."""
 
-_FUTURE: Final = timedelta(minutes=5)
+FUTURE: Final = timedelta(minutes=5)
 """How far ahead of now a reading may be stamped: clocks of people are not ours."""
 
 
@@ -164,7 +164,7 @@ class Rows:
         first = known.registers[0].valid_from
         if start < first:
             raise InvalidInput("before-installation", f"expected a time from {first.isoformat()} on", field="time")
-        if (end or start) > self.how.now + _FUTURE:
+        if (end or start) > self.how.now + FUTURE:
             raise InvalidInput("in-future", "expected a time that has come", field="time")
         register = known.register_at(start)
         if register is None:

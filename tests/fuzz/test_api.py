@@ -57,9 +57,14 @@ class Served:
         """What the application says."""
         # As broken clients do: NaN, lone surrogates and all.
         content = json.dumps(request.body).encode() if request.body is not None else None
-        headers = {"Content-Type": "application/json", **request.headers, **self.askers[asker]}
+        headers = {**request.headers, **self.askers[asker]}
+        files = None
+        if request.form is None:
+            headers = {"Content-Type": "application/json", **headers}
+        else:
+            files = {name: ("file.csv" if name == "file" else None, value) for name, value in request.form.items()}
         return self.portal.call(
-            lambda: self.client.request(request.method, request.url, content=content, headers=headers)
+            lambda: self.client.request(request.method, request.url, content=content, files=files, headers=headers)
         )
 
 

@@ -18,7 +18,16 @@ from cloud.parking import service as parking
 from tests.integration.app import Auth, People, once
 
 NO_LISTS = {
-    *("me", "readings", "readings/export", "usage", "usage/comparison", "usage/export", "usage/ranking"),
+    *(
+        "live/readings",
+        "me",
+        "readings",
+        "readings/export",
+        "usage",
+        "usage/comparison",
+        "usage/export",
+        "usage/ranking",
+    ),
 }
 """Nothing that lists everything one may see: these are asked for one place and time (tests/integration/metering)."""
 MOVED = date(2026, 3, 1)
