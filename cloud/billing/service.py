@@ -20,6 +20,7 @@ from cloud.billing.agreements import (
     rents_of,
     withdraw_agreement,
 )
+from cloud.billing.explaining import Explained, explain_bill
 from cloud.billing.gauge import tier_gauge
 from cloud.billing.ledger import Discrepancy, Journal, Posting, book, discrepancies
 from cloud.billing.records import (
@@ -51,6 +52,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import NotFound
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 from cloud.kit.periods import Period, local_day
+from cloud.tariffs import service as tariffs
 
 __all__ = [
     "CAREFUL",
@@ -61,6 +63,7 @@ __all__ = [
     "BillRun",
     "BillingTotals",
     "Discrepancy",
+    "Explained",
     "Journal",
     "NewAgreement",
     "NewRent",
@@ -82,6 +85,7 @@ __all__ = [
     "discrepancies",
     "end_agreement",
     "execute_run",
+    "explain",
     "get_agreement",
     "get_bill",
     "get_run",
@@ -120,6 +124,13 @@ async def get_bill(conn: Conn, bill_id: int) -> Bill:
     late_fee = await repository.late_fee(conn, bill_id)
     engine_version, inputs = await repository.bill_inputs(conn, bill_id)
     return Bill(summary, charges, late_fee, engine_version, inputs)
+
+
+async def explain(conn: Conn, bill: Bill) -> tuple[Explained, ...]:
+    """What the charges of a bill follow from, in their order."""
+    named = {charge.tariff_version_id for charge in bill.charges if charge.tariff_version_id is not None}
+    versions = await tariffs.versions_by_id(conn, sorted(named))
+    return explain_bill(bill, versions)
 
 
 async def run_of_job(conn: Conn, job_id: int) -> BillRun:

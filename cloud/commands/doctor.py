@@ -1,10 +1,8 @@
 """`gatemeter doctor`: what this machine and its settings lack for the service to run, and what waits too long."""
 
 import json
-import shutil
 import socket
 import ssl
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -15,6 +13,7 @@ import psycopg
 import typer
 from psycopg.rows import class_row
 
+from cloud.billing.documents.pdf import NO_CHINESE_FONT, chinese_font, installed
 from cloud.kit.backlog import BACKLOG, Backlog
 from cloud.kit.migrate import read_migrations
 from cloud.kit.security import Keys, KeysError
@@ -75,6 +74,7 @@ def examine() -> Iterator[Finding]:
         yield _keys(settings)
         yield from _database(settings)
         yield _broker(settings)
+        yield _public_url(settings)
     yield _fonts()
 
 
@@ -182,12 +182,15 @@ def _broker(settings: CloudSettings) -> Finding:
     return Finding("broker", "fine", f"{where} answers")
 
 
+def _public_url(settings: CloudSettings) -> Finding:
+    if settings.public_url is None:
+        return Finding("public address", "note", "GATEMETER_PUBLIC_URL is not set: bills carry no code to pay by")
+    return Finding("public address", "fine", settings.public_url)
+
+
 def _fonts() -> Finding:
-    lister = shutil.which("fc-list")
-    if lister is None:
-        return Finding("fonts", "note", "fontconfig is not installed: printed documents need a CJK font")
-    done = subprocess.run([lister, ":lang=zh", "family"], capture_output=True, text=True, timeout=30, check=False)
-    families = sorted({line.split(",")[0].strip() for line in done.stdout.splitlines() if line.strip()})
-    if not families:
-        return Finding("fonts", "note", "no CJK font: printed documents will need one (Debian: fonts-noto-cjk)")
-    return Finding("fonts", "fine", f"CJK: {families[0]}")
+    """Whether documents can be written in Chinese: asked of the typesetter itself, which is who must find the font."""
+    found = chinese_font(installed().families())
+    if found is None:
+        return Finding("fonts", "note", f"{NO_CHINESE_FONT}: documents are only written in Latin letters until then")
+    return Finding("fonts", "fine", f"CJK: {found}")

@@ -135,6 +135,12 @@ def _check(operation: Operation, request: Request, answer: httpx.Response) -> No
         assert str(answer.status_code) in operation.description["responses"], said
 
 
+def _never_ends(operation: Operation) -> bool:
+    """A stream of events answers as long as somebody listens; tests/integration has it on a real socket."""
+    answers = operation.description["responses"].get("200", {}).get("content", {})
+    return "text/event-stream" in answers
+
+
 def _storm(served: Served, operation: Operation) -> Iterator[str]:
     """Sends requests to the operation; what went wrong."""
 
@@ -158,5 +164,10 @@ def _storm(served: Served, operation: Operation) -> Iterator[str]:
 
 
 def test_nothing_that_is_sent_makes_the_api_crash(served: Served) -> None:
-    failed = [wrong for operation in operations(served.document) for wrong in _storm(served, operation)]
+    failed = [
+        wrong
+        for operation in operations(served.document)
+        if not _never_ends(operation)
+        for wrong in _storm(served, operation)
+    ]
     assert not failed, "\n\n".join(failed)

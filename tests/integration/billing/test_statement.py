@@ -1,6 +1,5 @@
 """Several services on one statement: rent, property fee, water, electricity, tax, one-off charges and concessions."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -48,8 +47,8 @@ async def site(worker_db: Database) -> Site:
     return made
 
 
-async def rent(site: Site, amount: str = "8000", **more: Any) -> int:
-    new = billing.NewRent(site.flats[0].account_id, "rent", JANUARY, Decimal(amount), **more)
+async def rent(site: Site, service: str = "rent", **more: Any) -> int:
+    new = billing.NewRent(site.flats[0].account_id, service, JANUARY, Decimal(8000), **more)
     async with site.db.transaction(SYSTEM) as conn:
         agreement, _ = await billing.create_rent(conn, site.project.id, new)
     return agreement.id
@@ -174,34 +173,33 @@ async def test_part_of_a_month_counts_by_days_and_says_so(site: Site) -> None:
     assert (discount.price, discount.detail["days"], discount.detail["of_days"]) == (None, 15, 31)
 
 
-@pytest.mark.parametrize(
-    ("more", "expected"),
-    [
-        # The instalment that begins on 1 February is paid with the bill of January.
-        ({}, [["8000.00", "8000.00"], ["8000.00"], ["8000.00"]]),
-        ({"in_advance": False}, [["8000.00"], ["8000.00"], ["8000.00"]]),
-        ({"in_advance": False, "every_months": 3}, [[], [], ["24000.00"]]),
-        ({"every_months": 3}, [["24000.00"], [], ["24000.00"]]),
-        ({"in_advance": False, "valid_until": date(2026, 2, 15)}, [["8000.00"], ["4000.00"], []]),
-        (
-            {"in_advance": False, "steps": (RentStep(date(2026, 2, 1), Decimal(8400)),)},
-            [["8000.00"], ["8400.00"], ["8400.00"]],
-        ),
-        (
-            {"in_advance": False, "rise": billing.Rise(Decimal(5), 1), "valid_until": date(2027, 1, 1)},
-            [["8000.00"], ["8400.00"], ["8820.00"]],
-        ),
-    ],
-    ids=str,
-)
-async def test_rents_fall_due_by_their_instalments(
-    site: Site, more: dict[str, Any], expected: Sequence[list[str]]
-) -> None:
-    await rent(site, **more)
+LEASES: dict[str, tuple[dict[str, Any], list[list[str]]]] = {
+    # The instalment that begins on 1 February is paid with the bill of January.
+    "monthly": ({}, [["8000.00", "8000.00"], ["8000.00"], ["8000.00"]]),
+    "arrears": ({"in_advance": False}, [["8000.00"], ["8000.00"], ["8000.00"]]),
+    "quarterly": ({"every_months": 3}, [["24000.00"], [], ["24000.00"]]),
+    "quarter_arrears": ({"in_advance": False, "every_months": 3}, [[], [], ["24000.00"]]),
+    "short": ({"in_advance": False, "valid_until": date(2026, 2, 15)}, [["8000.00"], ["4000.00"], []]),
+    "stepped": (
+        {"in_advance": False, "steps": (RentStep(date(2026, 2, 1), Decimal(8400)),)},
+        [["8000.00"], ["8400.00"], ["8400.00"]],
+    ),
+    "rising": (
+        {"in_advance": False, "rise": billing.Rise(Decimal(5), 1), "valid_until": date(2027, 1, 1)},
+        [["8000.00"], ["8400.00"], ["8820.00"]],
+    ),
+}
+"""Terms, and what the bills of January, February and March charge."""
+
+
+async def test_rents_fall_due_by_their_instalments(site: Site) -> None:
+    for service, (terms, _) in LEASES.items():
+        await rent(site, service=service, **terms)
     for month in (JANUARY, FEBRUARY, MARCH):
         await site.run(month)
-    found = [[amount for _, _, amount in amounts(bill, "rent")] for bill in await bills(site)]
-    assert found == list(expected)
+    found = await bills(site)
+    for service, (_, expected) in LEASES.items():
+        assert [[amount for _, _, amount in amounts(bill, service)] for bill in found] == expected, service
     assert await site.proof() == []
 
 
