@@ -12,6 +12,7 @@ from cloud.billing import service as billing
 from cloud.billing.conceded import NewConcession
 from cloud.billing.records import Bill
 from cloud.billing.rents import RentStep
+from cloud.billing.sentences import line_price, line_title
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, GatemeterError, InvalidInput, NotFound
 from cloud.tariffs import service as tariffs
@@ -129,6 +130,14 @@ async def test_a_shop_pays_everything_by_one_statement_that_adds_up_by_hand(site
     property_inputs = next(one for one in bill.inputs["charges"] if "concessions" in one and "tariff_hash" in one)
     assert property_inputs["concessions"][0]["concession"] == vacancy
     assert property_inputs["concessions"][0]["value"] == "0.7"
+
+    titles = [line_title(line) for line in bill.lines]
+    assert {"New lock of the door", "Empty since New Year", "Five years", "Rent"} <= set(titles)
+    assert line_price(discount) == "× -30 %"
+    async with site.db.transaction(SYSTEM) as conn:
+        assert (
+            len(await billing.explain(conn, bill)) == 3
+        )  # by tariff; a rent and a one-off charge say all in their lines
 
     booked = await site.rows("SELECT ledger_account, amount FROM posting ORDER BY ledger_account")
     assert {row["ledger_account"]: str(row["amount"]) for row in booked} == {
