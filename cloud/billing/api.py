@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from cloud.billing import agreement_api, concession_api, document_api, service
+from cloud.billing import agreement_api, concession_api, document_api, ledger_api, service
 from cloud.billing.explanation_models import ExplanationOut
 from cloud.billing.models import (
     BillDetailOut,
@@ -25,6 +25,7 @@ from cloud.kit.periods import Period
 router = APIRouter(prefix="/api/v1", tags=["billing"])
 router.include_router(agreement_api.router)
 router.include_router(concession_api.router)
+router.include_router(ledger_api.router, tags=["ledger"])
 router.include_router(document_api.router)
 
 Reader = Annotated[Scope, allow("bills.read")]

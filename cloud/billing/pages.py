@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from cloud.billing import agreement_pages, archives, concession_pages, service
+from cloud.billing import agreement_pages, archives, concession_pages, ledger_pages, service
 from cloud.billing.documents.model import Language
 from cloud.billing.documents.service import LANGUAGES
 from cloud.billing.records import BillFilter
@@ -21,6 +21,7 @@ from cloud.kit.periods import local_day, month_of, previous_month
 router = APIRouter(include_in_schema=False)
 router.include_router(agreement_pages.router)
 router.include_router(concession_pages.router)
+router.include_router(ledger_pages.router)
 
 _STATES = Literal["", "draft", "issued", "paid", "disputed", "void"]
 

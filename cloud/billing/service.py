@@ -22,7 +22,8 @@ from cloud.billing.agreements import (
 )
 from cloud.billing.explaining import Explained, explain_bill
 from cloud.billing.gauge import tier_gauge
-from cloud.billing.ledger import Discrepancy, Journal, Posting, book, discrepancies
+from cloud.billing.ledger import Journal, Posting, book
+from cloud.billing.proof import Discrepancy, discrepancies, prove
 from cloud.billing.records import (
     Agreement,
     Bill,
@@ -97,6 +98,7 @@ __all__ = [
     "month_totals",
     "policy_on",
     "prepaid_balance",
+    "prove",
     "refresh_late_fees",
     "rents_of",
     "run_failures",

@@ -8,7 +8,18 @@ Kind = Literal["staff", "resident"]
 
 _READ = frozenset(
     f"{thing}.read"
-    for thing in ("estate", "devices", "meters", "readings", "usage", "tariffs", "bills", "payments", "parking")
+    for thing in (
+        "estate",
+        "devices",
+        "meters",
+        "readings",
+        "usage",
+        "tariffs",
+        "bills",
+        "ledger",
+        "payments",
+        "parking",
+    )
 )
 _SELF = frozenset({"self.read"})
 
@@ -29,6 +40,8 @@ PERMISSIONS = (
         "tariffs.write",
         "bills.run",
         "bills.approve",
+        "ledger.write",
+        "ledger.close",
         "payments.write",
         "parking.write",
         "parking.collect",
@@ -49,6 +62,7 @@ ROLES: dict[str, frozenset[str]] = {
         "people.read",
         "usage.read",
         "bills.read",
+        "ledger.read",
         "payments.read",
         "payments.write",
         "parking.read",
