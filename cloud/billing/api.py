@@ -1,10 +1,12 @@
-"""REST: bills and why they come to their amount, bill runs, service agreements."""
+"""REST: bills and why they come to their amount, and bill runs."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
 from cloud.billing import (
+    agreement_api,
+    concession_api,
     correction_api,
     dispute_api,
     document_api,
@@ -17,9 +19,6 @@ from cloud.billing import (
 )
 from cloud.billing.explanation_models import ExplanationOut
 from cloud.billing.models import (
-    AgreementIn,
-    AgreementOut,
-    AgreementQuery,
     BillDetailOut,
     BillOut,
     BillQuery,
@@ -36,6 +35,8 @@ from cloud.kit.inputs import Id, Listed, ListQuery
 from cloud.kit.periods import Period
 
 router = APIRouter(prefix="/api/v1", tags=["billing"])
+router.include_router(agreement_api.router)
+router.include_router(concession_api.router)
 router.include_router(ledger_api.router, tags=["ledger"])
 router.include_router(terms_api.router)
 router.include_router(dispute_api.router)
@@ -143,22 +144,3 @@ async def leave_out(run_id: Id, body: LeftOutIn, scope: Runner, once: Once) -> R
         return RunOut.of(await service.get_run(scope.conn, run_id))
 
     return await once.answer(scope.conn, RunOut, make)
-
-
-@router.get("/service-agreements")
-async def list_agreements(scope: Reader, query: Annotated[AgreementQuery, Query()]) -> Listed[AgreementOut]:
-    """Service agreements by id."""
-    page = await service.list_agreements(
-        scope.conn, query.page(), project_id=query.project_id, account_id=query.account_id
-    )
-    return Listed(items=[AgreementOut.of(one) for one in page.items], next_cursor=page.next_cursor)
-
-
-@router.post("/service-agreements", status_code=201)
-async def create_agreement(body: AgreementIn, scope: Runner, once: Once) -> AgreementOut:
-    """Agrees what an account is charged for from a day on."""
-
-    async def make() -> AgreementOut:
-        return AgreementOut.of(await service.create_agreement(scope.conn, **body.model_dump()))
-
-    return await once.answer(scope.conn, AgreementOut, make)

@@ -47,21 +47,17 @@ _COLUMNS: LiteralString = """
     c.components, lower(c.valid) AS valid_from, upper(c.valid) AS valid_until, c.position, c.reason, c.approved_by,
     c.approved_at, c.approval
 """
-_INSERT: LiteralString = (
-    """
+_INSERT: LiteralString = """
     INSERT INTO concession AS c (project_id, account_id, agreement_id, unit_id, rule, name, kind, value, services,
                                  components, valid, position, reason, created_by)
     VALUES (%(project_id)s, %(account_id)s, %(agreement_id)s, %(unit_id)s, %(rule)s, %(name)s, %(kind)s, %(value)s,
             %(services)s, %(components)s, daterange(%(valid_from)s, %(valid_until)s), %(position)s, %(reason)s,
             %(created_by)s)
-    RETURNING
-"""
-    + _COLUMNS
-)
-_SELECT: LiteralString = "SELECT " + _COLUMNS + " FROM concession c "
-_LIST: LiteralString = (
-    _SELECT
-    + """
+    RETURNING {columns}
+""".replace("{columns}", _COLUMNS)
+_SELECT: LiteralString = "SELECT {columns} FROM concession c ".replace("{columns}", _COLUMNS)
+_LIST: LiteralString = """
+    SELECT {columns} FROM concession c
     WHERE (%(project_id)s::bigint IS NULL OR c.project_id = %(project_id)s)
       AND (%(account_id)s::bigint IS NULL OR c.account_id = %(account_id)s
            OR c.agreement_id IN (SELECT id FROM service_agreement WHERE account_id = %(account_id)s)
@@ -74,19 +70,16 @@ _LIST: LiteralString = (
       AND (NOT %(open_only)s OR c.approved_at IS NULL)
       AND c.id > %(after)s
     ORDER BY c.id LIMIT %(limit)s
-"""
-)
+""".replace("{columns}", _COLUMNS)
 # One index each, rather than a condition with OR that reads the whole table.
-_APPLYING: LiteralString = (
-    _SELECT
-    + """
+_APPLYING: LiteralString = """
+    SELECT {columns} FROM concession c
     WHERE c.approved_at IS NOT NULL AND c.valid && daterange(%(start)s, %(end)s) AND c.id IN (
         SELECT id FROM concession WHERE account_id = ANY (%(account_ids)s)
         UNION ALL SELECT id FROM concession WHERE agreement_id = ANY (%(agreement_ids)s)
         UNION ALL SELECT id FROM concession WHERE unit_id = ANY (%(unit_ids)s))
     ORDER BY c.position, c.id
-"""
-)
+""".replace("{columns}", _COLUMNS)
 _APPROVE: LiteralString = """
     UPDATE concession SET approved_by = %(by)s, approved_at = now(), approval = %(approval)s WHERE id = %(id)s
 """
@@ -94,12 +87,12 @@ _APPROVE: LiteralString = """
 _APPLIED_UNTIL: LiteralString = """
     SELECT max(least(upper(c.period), upper(o.valid))) AS day
     FROM concession o
-    JOIN charge c ON c.period && o.valid
+    JOIN service_agreement s ON s.project_id = o.project_id
+    JOIN account a ON a.id = s.account_id
+     AND (s.id = o.agreement_id OR s.account_id = o.account_id OR coalesce(s.unit_id, a.unit_id) = o.unit_id)
+    JOIN charge c ON c.agreement_id = s.id AND c.period && o.valid
     JOIN bill_line l ON l.charge_id = c.id AND l.kind = 'discount' AND l.detail ->> 'concession' = o.id::text
-    WHERE o.id = %(id)s AND (c.agreement_id = o.agreement_id
-          OR c.agreement_id IN (SELECT id FROM service_agreement WHERE account_id = o.account_id OR unit_id = o.unit_id)
-          OR c.agreement_id IN (SELECT s.id FROM service_agreement s JOIN account a ON a.id = s.account_id
-                                WHERE a.unit_id = o.unit_id))
+    WHERE o.id = %(id)s
 """
 
 

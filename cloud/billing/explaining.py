@@ -6,14 +6,17 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Literal
 
+from cloud.billing.filings import WindowParts
 from cloud.billing.records import Bill, Charge
-from cloud.kit.money import from_minor
+from cloud.kit.money import from_minor, round_half_up
 from cloud.kit.periods import Period
-from cloud.tariffs.explain import ContainedTax
+from cloud.tariffs.explain import ContainedTax, shortest
 from cloud.tariffs.models import Limit, Rounding
 from cloud.tariffs.plan import Plan, plan
 from cloud.tariffs.service import TariffVersion
 from cloud.tariffs.tiers import HouseholdRule, TierSet
+
+_PLACES = 4
 
 Inputs = Mapping[str, Any]
 """What a bill keeps of one charge: see `drafting`. Amounts and quantities are texts there."""
@@ -52,11 +55,11 @@ class Tiers:
 
 @dataclass(frozen=True, slots=True)
 class Household:
-    """The household rule as it was applied: `times` its step, for `persons` filed."""
+    """The household rule as it was applied: `persons` filed now, `times` its step on the average of the window."""
 
     rule: HouseholdRule
     persons: int
-    times: int
+    times: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +181,9 @@ class _Charge:
     def _tiers(self) -> Tiers:
         here, before = int(self._inputs["quantity"]), int(self._inputs.get("used_before", 0))
         start, _, end = self._inputs["tier_window"].partition("/")
-        parts = self._inputs.get("window_parts", {"covered": 1, "whole": 1})
-        covered, whole = parts["covered"], parts["whole"]
-        steps = parts.get("steps", self._times() * covered)
-        bounds = () if self._inputs.get("single") else self._plan.bounds_for(steps, covered, whole)
+        parts = self._parts()
+        covered, whole = parts.covered, parts.whole
+        bounds = () if self._inputs.get("single") else self._plan.bounds_for(parts.steps, covered, whole)
         return Tiers(
             content=self._content.tiers,
             window=Period(date.fromisoformat(start), date.fromisoformat(end)),
@@ -192,8 +194,13 @@ class _Charge:
             steps=tuple(self._steps(bounds, before, here)) if bounds else (),
         )
 
-    def _times(self) -> int:
-        return self._plan.household_steps(int(self._inputs.get("persons", 0)))
+    def _parts(self) -> WindowParts:
+        """What the bill keeps; bills from before households counted month by month kept only their persons."""
+        kept = self._inputs.get("window_parts")
+        return WindowParts(**kept) if kept else WindowParts(self._plan.household_steps(self._persons()), 1, 1)
+
+    def _persons(self) -> int:
+        return int(self._inputs.get("persons", 0))
 
     def _steps(self, bounds: Sequence[int], before: int, here: int) -> Iterator[TierStep]:
         """What lies of [0, before] and of (before, before + here] in each tier; by volume, all of `here` in one."""
@@ -212,8 +219,11 @@ class _Charge:
             )
 
     def _household(self) -> Household | None:
-        rule = self._content.household
-        return None if rule is None else Household(rule, int(self._inputs.get("persons", 0)), self._times())
+        rule, parts = self._content.household, self._parts()
+        if rule is None:
+            return None
+        times = shortest(round_half_up(Decimal(parts.steps) / parts.covered, _PLACES))
+        return Household(rule, self._persons(), times)
 
     def _hours(self) -> Iterator[HoursUsed]:
         if self._content.periods is None:

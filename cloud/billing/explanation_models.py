@@ -106,7 +106,7 @@ class HouseholdOut(BaseModel):
     raise_bounds_by: Text
     per: Literal["month", "year"]
     tiers: list[int]
-    times: int
+    times: Text
 
     @classmethod
     def of(cls, one: Household) -> "HouseholdOut":
@@ -117,7 +117,7 @@ class HouseholdOut(BaseModel):
             raise_bounds_by=plain(one.rule.raise_bounds_by),
             per=one.rule.per,
             tiers=list(one.rule.tiers),
-            times=one.times,
+            times=plain(one.times),
         )
 
 

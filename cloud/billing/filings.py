@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 
 from cloud.kit.periods import Period, months
 from cloud.tariffs.models import TariffContent
@@ -45,15 +46,24 @@ def window_parts(
     there = window.overlap(stay) or window
     if content.household is None:
         return WindowParts(0, covered, whole)
-    counted = window if kind.partial == "full" else there
-    touched = list(months(counted.start, counted.end))[:12]
+    touched = _months(window if kind.partial == "full" else there)
     if kind.partial == "full":
         covered = whole = len(touched)
     last = max(piece.start, (piece.end - timedelta(days=1)).replace(day=1))
     steps = 0
     for month in touched:
         day = min(max(month.start, there.start), last)
-        inside = month.overlap(there)
-        weight = inside.days if kind.partial == "by_day" and inside is not None else 1
-        steps += weight * content.household.steps(persons_on(filings, day))
+        given = content.household.steps(persons_on(filings, day))
+        steps += given * _days(month, there) if kind.partial == "by_day" else given
     return WindowParts(steps, covered, whole)
+
+
+@lru_cache(maxsize=256)
+def _months(period: Period) -> tuple[Period, ...]:
+    """The months that a window touches, at most twelve: accounts by the thousand share the same windows."""
+    return tuple(months(period.start, period.end))[:12]
+
+
+def _days(month: Period, there: Period) -> int:
+    inside = month.overlap(there)
+    return 0 if inside is None else inside.days

@@ -2,12 +2,11 @@
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
 from cloud.billing.records import (
-    Agreement,
     Bill,
     BillFilter,
     BillKind,
@@ -35,12 +34,6 @@ class BillQuery(ListQuery):
     def wanted(self) -> BillFilter:
         """The same as the services know it."""
         return BillFilter(self.project_id, self.account_id, self.run_id, self.state, kind=self.kind)
-
-
-class AgreementQuery(ListQuery):
-    """Which agreements are wanted."""
-
-    account_id: Id | None = None
 
 
 class PeriodOut(BaseModel):
@@ -104,6 +97,9 @@ class LineOut(BaseModel):
     quantity: QuantityOut | None
     price: Annotated[str | None, Field(examples=["0.4883"])]
     amount: MoneyOut
+    detail: Annotated[
+        dict[str, Any], Field(description="Of a discount the concession it follows from; what a one-off charge is for.")
+    ]
 
     @classmethod
     def of(cls, line: BillLine, currency: str) -> "LineOut":
@@ -118,6 +114,7 @@ class LineOut(BaseModel):
             quantity=None if line.quantity is None else QuantityOut.of(line.quantity, line.unit or ""),
             price=None if line.price is None else plain(line.price),
             amount=MoneyOut.of(line.amount, currency),
+            detail=line.detail,
         )
 
 
@@ -311,59 +308,3 @@ class RunDetailOut(RunOut):
         """From our records."""
         found = [RunFailureOut(account_id=one.account_id, code=one.code, detail=one.detail) for one in failures]
         return cls(**dict(RunOut.of(run)), failures=found)
-
-
-class AgreementIn(Input):
-    """What an account is charged for, from `valid_from` up to, not including, `valid_until`."""
-
-    project_id: Id
-    account_id: Id
-    service: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$", examples=["electricity"])]
-    tariff_id: Id
-    meter_id: Id | None = None
-    unit_id: Id | None = None
-    valid_from: Day
-    valid_until: Day | None = None
-    capacity_va: Annotated[
-        int | None, Field(gt=0, le=10**12, description="Contracted capacity in VA.", examples=[315000])
-    ] = None
-    area: Annotated[
-        Decimal | None,
-        Field(gt=0, max_digits=12, decimal_places=2, description="m² where it is not that of the unit."),
-    ] = None
-    single: Annotated[bool, Field(description="Billed by the prices without tiers.")] = False
-
-
-class AgreementOut(BaseModel):
-    """A service agreement."""
-
-    id: int
-    project_id: int
-    account_id: int
-    service: str
-    tariff_id: int
-    meter_id: int | None
-    unit_id: int | None
-    valid_from: date
-    valid_until: date | None
-    capacity_va: int | None
-    area: str | None
-    single: bool
-
-    @classmethod
-    def of(cls, agreement: Agreement) -> "AgreementOut":
-        """From our records."""
-        return cls(
-            id=agreement.id,
-            project_id=agreement.project_id,
-            account_id=agreement.account_id,
-            service=agreement.service,
-            tariff_id=agreement.tariff_id,
-            meter_id=agreement.meter_id,
-            unit_id=agreement.unit_id,
-            valid_from=agreement.valid_from,
-            valid_until=agreement.valid_until,
-            capacity_va=agreement.capacity_va,
-            area=None if agreement.area is None else plain(agreement.area),
-            single=agreement.single,
-        )

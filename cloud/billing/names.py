@@ -17,6 +17,10 @@ SERVICES: Final[Mapping[str, str]] = {
     "property": _("Property fee"),
     "property-fee": _("Property fee"),
     "parking": _("Parking"),
+    "rent": _("Rent"),
+    "maintenance": _("Maintenance"),
+    "cleaning": _("Cleaning"),
+    "penalty": _("Penalty"),
 }
 
 KINDS: Final[Mapping[str, str]] = {
@@ -40,6 +44,8 @@ COMPONENTS: Final[Mapping[str, str]] = {
     "sewage": _("Sewage treatment"),
     "resource_fee": _("Water resource fee"),
     "property_fee": _("Property fee"),
+    "rent": _("Rent"),
+    "one_off": _("One-off charge"),
 }
 
 UNITS: Final[Mapping[str, str]] = {
@@ -47,6 +53,9 @@ UNITS: Final[Mapping[str, str]] = {
     "m2": "m²",
     "day": _("days"),
     "month": _("months"),
+    "quarter": _("quarters"),
+    "half_year": _("half-years"),
+    "year": _("years"),
     "piece": _("pieces"),
     "package": _("packages"),
     "bill": "",

@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from cloud.billing import archives, arrears_pages, ledger_pages, service, terms_pages
+from cloud.billing import (
+    agreement_pages,
+    archives,
+    arrears_pages,
+    concession_pages,
+    ledger_pages,
+    service,
+    terms_pages,
+)
 from cloud.billing.documents.model import Language
 from cloud.billing.documents.service import LANGUAGES
 from cloud.billing.records import BillFilter
@@ -19,6 +27,8 @@ from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day, month_of, previous_month
 
 router = APIRouter(include_in_schema=False)
+router.include_router(agreement_pages.router)
+router.include_router(concession_pages.router)
 router.include_router(ledger_pages.router)
 router.include_router(terms_pages.router)
 router.include_router(arrears_pages.router)

@@ -26,9 +26,8 @@ AGREEMENT_COLUMNS: LiteralString = """
     lower(a.valid) AS valid_from, upper(a.valid) AS valid_until, a.capacity_va, a.area, a.single,
     a.kind, a.amount, a.description
 """
-_AGREEMENT: LiteralString = "SELECT " + AGREEMENT_COLUMNS + " FROM service_agreement a"
-_INSERT_AGREEMENT: LiteralString = (
-    """
+_AGREEMENT: LiteralString = "SELECT {columns} FROM service_agreement a".replace("{columns}", AGREEMENT_COLUMNS)
+_INSERT_AGREEMENT: LiteralString = """
     INSERT INTO service_agreement AS a (project_id, account_id, service, tariff_id, meter_id, unit_id, valid,
                                         capacity_va, area, single, kind, amount, description)
     SELECT project_id, account_id, service, tariff_id, meter_id, unit_id, daterange(valid_from, valid_until),
@@ -37,10 +36,8 @@ _INSERT_AGREEMENT: LiteralString = (
                                         meter_id bigint, unit_id bigint, valid_from date, valid_until date,
                                         capacity_va bigint, area numeric, single boolean, kind text, amount numeric,
                                         description text)
-    RETURNING
-"""
-    + AGREEMENT_COLUMNS
-)
+    RETURNING {columns}
+""".replace("{columns}", AGREEMENT_COLUMNS)
 _AGREEMENTS: LiteralString = (
     _AGREEMENT
     + """
@@ -53,10 +50,8 @@ _AGREEMENTS: LiteralString = (
 """
 )
 # What an agreement covers of the period, minus what is charged already: the parts that are left.
-_UNCHARGED: LiteralString = (
-    "SELECT "
-    + AGREEMENT_COLUMNS
-    + """, lower(part) AS start, upper(part) AS end
+_UNCHARGED: LiteralString = """
+    SELECT {columns}, lower(part) AS start, upper(part) AS end
     FROM service_agreement a
     CROSS JOIN LATERAL unnest(
         datemultirange(a.valid * daterange(%(start)s, %(end)s))
@@ -65,8 +60,7 @@ _UNCHARGED: LiteralString = (
     WHERE a.project_id = %(project_id)s AND a.kind = 'tariff' AND a.valid && daterange(%(start)s, %(end)s)
       AND (%(account_ids)s::bigint[] IS NULL OR a.account_id = ANY (%(account_ids)s))
     ORDER BY a.account_id, a.id, part
-"""
-)
+""".replace("{columns}", AGREEMENT_COLUMNS)
 # What holds of a charge is its latest revision.
 _CHARGED: LiteralString = """
     SELECT c.agreement_id, lower(c.period) AS start, upper(c.period) AS end,

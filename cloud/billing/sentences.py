@@ -12,13 +12,16 @@ from cloud.kit.i18n import show_date, show_money, show_period, show_plain, show_
 from cloud.tariffs.explain import ContainedTax
 from cloud.tariffs.models import Limit
 
-_SHARES = ("power_factor", "surcharge", "tax")
+_SHARES = ("power_factor", "surcharge", "tax", "discount")
 """Kinds of lines that are a percentage of an amount of money."""
 
 
 def line_title(line: BillLine) -> str:
     """What a line is for: component, tier, season, hours."""
-    parts = [names.line_name(line)]
+    parts = [str(line.detail.get("description") or line.detail.get("name") or names.line_name(line))]
+    days, of_days = line.detail.get("days"), line.detail.get("of_days")
+    if days != of_days:
+        parts.append(_("%(days)s of %(of_days)s days") % {"days": days, "of_days": of_days})
     if line.tier is not None:
         parts.append(_("Tier %(number)s") % {"number": line.tier} if line.tier else _("Free quantity"))
     if line.season:
@@ -162,7 +165,7 @@ def _household(household: Household, unit: str) -> str:
         "tiers": ", ".join(map(str, rule.tiers)),
         "by": show_plain(rule.raise_bounds_by),
         "unit": unit,
-        "times": household.times,
+        "times": show_plain(household.times),
     }
     if not household.persons:
         return _("No household is filed; from %(first)s persons on the tiers are wider") % values

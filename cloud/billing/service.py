@@ -1,15 +1,25 @@
 """Agreements, bills, runs, late fees and the ledger, as other features and people use them."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
-
-import psycopg
 
 from cloud.billing import adjustments_repository, repository, run_repository
 from cloud.billing.accrual import refresh_late_fees
 from cloud.billing.adjustments_repository import Adjustment
+from cloud.billing.agreements import (
+    NewAgreement,
+    NewRent,
+    Rise,
+    create_agreement,
+    create_agreements,
+    create_one_off,
+    create_rent,
+    end_agreement,
+    get_agreement,
+    list_agreements,
+    rents_of,
+    withdraw_agreement,
+)
 from cloud.billing.arrears import Dispute, Plan, Waiver, must_be_another, must_wait, stated
 from cloud.billing.disputes import (
     dispute_credited,
@@ -53,7 +63,6 @@ from cloud.billing.plans import (
 from cloud.billing.proof import Discrepancy, discrepancies, prove
 from cloud.billing.records import (
     Agreement,
-    AgreementKind,
     Bill,
     BillFilter,
     BillingTotals,
@@ -79,9 +88,8 @@ from cloud.billing.settlement import Receipt, Settlement, settle
 from cloud.billing.terms import announce_policy, policy_on, policy_versions, set_policy, terms_today
 from cloud.billing.waivers import approve_waiver, ask_waiver, get_waiver, list_waivers, reject_waiver
 from cloud.estate import service as estate
-from cloud.kit.constraints import meaning_of
 from cloud.kit.db import Conn
-from cloud.kit.errors import InvalidInput, NotFound
+from cloud.kit.errors import NotFound
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 from cloud.kit.periods import Period, local_day
 from cloud.tariffs import service as tariffs
@@ -105,12 +113,14 @@ __all__ = [
     "Journal",
     "Monthly",
     "NewAgreement",
+    "NewRent",
     "Outcome",
     "Plan",
     "Policy",
     "PolicyVersion",
     "Posting",
     "Receipt",
+    "Rise",
     "RunFailure",
     "RunOptions",
     "SetOff",
@@ -133,12 +143,16 @@ __all__ = [
     "cancel_run",
     "create_agreement",
     "create_agreements",
+    "create_one_off",
+    "create_rent",
     "deduct",
     "discrepancies",
     "dispute_credited",
+    "end_agreement",
     "end_broken_plans",
     "execute_run",
     "explain",
+    "get_agreement",
     "get_bill",
     "get_dispute",
     "get_plan",
@@ -169,6 +183,7 @@ __all__ = [
     "reject_dispute",
     "reject_plan",
     "reject_waiver",
+    "rents_of",
     "rerate_account",
     "rerate_late",
     "run_failures",
@@ -184,76 +199,9 @@ __all__ = [
     "terms_today",
     "tier_gauge",
     "uphold_dispute",
+    "withdraw_agreement",
     "withdraw_dispute",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class NewAgreement:
-    """What `create_agreements` wants to know of each; `unit_id` defaults to the unit of the account."""
-
-    account_id: int
-    service: str
-    tariff_id: int | None
-    valid_from: date
-    meter_id: int | None = None
-    unit_id: int | None = None
-    valid_until: date | None = None
-    capacity_va: int | None = None
-    area: Decimal | None = None
-    single: bool = False
-    kind: AgreementKind = "tariff"
-    amount: Decimal | None = None
-    description: str = ""
-
-
-async def create_agreement(
-    conn: Conn,
-    project_id: int,
-    account_id: int,
-    service: str,
-    tariff_id: int,
-    meter_id: int | None,
-    unit_id: int | None,
-    valid_from: date,
-    valid_until: date | None = None,
-    *,
-    capacity_va: int | None = None,
-    area: Decimal | None = None,
-    single: bool = False,
-) -> Agreement:
-    """What an account is charged for from a day on. Raises like `create_agreements`."""
-    basis = (capacity_va, area, single)
-    new = NewAgreement(account_id, service, tariff_id, valid_from, meter_id, unit_id, valid_until, *basis)
-    return (await create_agreements(conn, project_id, [new]))[0]
-
-
-async def create_agreements(conn: Conn, project_id: int, new: Sequence[NewAgreement]) -> list[Agreement]:
-    """Many agreements of one project in one statement.
-
-    Raises InvalidInput for dates in the wrong order, NotFound for an unknown account, tariff, meter or unit, Conflict
-    when somebody pays for the same service of the meter already.
-    """
-    if any(one.valid_until is not None and one.valid_until <= one.valid_from for one in new):
-        raise InvalidInput("bad-dates", "expected a day after valid_from", field="valid_until")
-    try:
-        async with conn.transaction():
-            return await repository.insert_agreements(conn, [{"project_id": project_id, **asdict(one)} for one in new])
-    except psycopg.IntegrityError as error:
-        meaning = meaning_of(error)
-        if meaning is None:
-            raise
-        raise meaning from error
-
-
-async def list_agreements(
-    conn: Conn, page: PageRequest, *, project_id: int | None = None, account_id: int | None = None
-) -> Page[Agreement]:
-    """Agreements by id."""
-    found = await repository.agreements(
-        conn, project_id=project_id, account_id=account_id, after=after_id(page), limit=page.limit + 1
-    )
-    return cut(found, page, lambda agreement: (agreement.id,))
 
 
 async def list_bills(conn: Conn, page: PageRequest, filters: BillFilter | None = None) -> Page[BillRow]:

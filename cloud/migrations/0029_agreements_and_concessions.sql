@@ -15,6 +15,8 @@ ALTER TABLE service_agreement
 COMMENT ON COLUMN service_agreement.kind IS 'tariff: by a tariff; rent: by rent_term; one_off: `amount` once, on its only day.';
 COMMENT ON COLUMN service_agreement.amount IS 'Of a one-off charge.';
 COMMENT ON COLUMN service_agreement.description IS 'What a one-off charge is for, as the bill says it; a note otherwise.';
+-- Few among many that go by a tariff: runs look for them by themselves.
+CREATE INDEX service_agreement_without_tariff ON service_agreement (project_id, account_id) WHERE kind <> 'tariff';
 
 -- A rent is agreed for so many months, paid every so many, and rises in steps.
 CREATE TABLE rent_term (

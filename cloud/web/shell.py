@@ -1,6 +1,7 @@
 """The Jinja environment of all pages: templates, translations, and how quantities and asset addresses are written."""
 
 import hashlib
+from datetime import date, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
@@ -36,6 +37,7 @@ def environment() -> Environment:
         percent=show_percent,
         plain=i18n.show_plain,
         period=i18n.show_period,
+        day_before=day_before,
         word=word,
         service_name=names.service_name,
         line_name=names.line_name,
@@ -53,6 +55,11 @@ def environment() -> Environment:
     )
     made.globals.update(static=static_url, choices=choices)
     return made
+
+
+def day_before(day: date) -> date:
+    """The last day of what ends before `day`."""
+    return day - timedelta(days=1)
 
 
 def show_usage(value: int, channel: str | int) -> str:

@@ -81,7 +81,6 @@ REASONS: Final[Mapping[str, str]] = {
     "bad-bills": _("Only unpaid bills of the account that are in no dispute and no plan can be chosen"),
     "bad-instalments": _("The instalments are too many, too few or too small"),
     "bill-in-plan": _("The bill is paid by instalments"),
-    "bill-not-issued": _("The bill is not issued, or void"),
     "dispute-rejected": _("This was rejected before: talk to the staff"),
     "does-not-add-up": _("The instalments do not add up to what is open"),
     "more-than-held": _("More than is held"),
@@ -118,6 +117,17 @@ REASONS: Final[Mapping[str, str]] = {
     "bad-code": _("The code has characters that are not allowed"),
     "bad-configuration": _("The configuration is not valid"),
     "bad-credentials": _("Login or password is wrong"),
+    "already-approved": _("It is approved: it can only be ended"),
+    "already-charged": _("Bills or drafts charge it already: it can only be ended"),
+    "amount-needs-agreement": _("An amount is taken off one agreement: file it from its page"),
+    "bad-concession": _("The value does not fit the way it is taken off"),
+    "bad-anchor": _("Instalments count from the first day of the lease or a day in the year before it"),
+    "bad-steps": _("The amounts by date need days in order after the beginning; a rise needs the end of the lease"),
+    "missing-rent": _("The agreement has no rent for these days"),
+    "no-filed-dates": _("The days that it is filed for are missing"),
+    "no-such-agreement": _("There is no such agreement"),
+    "no-such-concession": _("There is no such concession"),
+    "one-subject": _("It is for an account, an agreement or a unit: one of them"),
     "bad-currency": _("The currency is not that of the project"),
     "bad-cursor": _("This place in the list is no longer known: start at the first page"),
     "bad-date": _("The day is not possible"),
@@ -471,6 +481,7 @@ TABLES: Final[Mapping[str, str]] = {
     "release": _("Refund or set-off"),
     "building": _("Building"),
     "command": _("Command"),
+    "concession": _("Concession"),
     "device": _("Device"),
     "device_binding": _("Device on a meter"),
     "gateway": _("Gateway"),
@@ -491,6 +502,8 @@ TABLES: Final[Mapping[str, str]] = {
     "project": _("Project"),
     "reading_photo": _("Photo of a register"),
     "reading_submission": _("Reading handed in by a resident"),
+    "rent_step": _("Step of a rent"),
+    "rent_term": _("Terms of a rent"),
     "resident_link": _("Resident's access"),
     "meter_exception": _("Finding about a meter"),
     "meter_procedure": _("Exchange or removal of a meter"),
@@ -559,7 +572,18 @@ FIELDS: Final[Mapping[str, str]] = {
     "subject": _("For"),
     "through": _("Late fee until"),
     "valid_from": _("From"),
+    "account": _("Account"),
+    "agreement_id": _("Agreement"),
     "amount": _("Amount"),
+    "anchor": _("Instalments count from"),
+    "day": _("Day"),
+    "percent": _("Rises by"),
+    "rise": _("Rises by"),
+    "services": _("Services"),
+    "components": _("Components"),
+    "steps": _("Other amounts by date"),
+    "tariff_id": _("Tariff"),
+    "valid_until": _("Until"),
     "at": _("When"),
     "building_id": _("Building"),
     "code": _("Number of the unit"),
@@ -630,6 +654,35 @@ CHANNELS: Final[Mapping[str, str]] = {
     "cooling_total": _("Cooling"),
 }
 
+AGREEMENT_KINDS: Final[Mapping[str, str]] = {
+    "tariff": _("By a tariff"),
+    "rent": _("Rent"),
+    "one_off": _("Once"),
+}
+
+CONCESSIONS: Final[Mapping[str, str]] = {
+    "vacancy": _("Vacancy"),
+    "long_lease": _("Long lease"),
+    "subsidy": _("Subsidy"),
+    "promotion": _("Promotion"),
+    "other": _("Other"),
+}
+"""Rules of concessions."""
+
+CONCESSION_KINDS: Final[Mapping[str, str]] = {
+    "factor": _("Share still owed, such as 0.70"),
+    "percent": _("Percent taken off"),
+    "amount": _("Amount taken off for a month"),
+}
+
+MONTHS: Final[Mapping[str, str]] = {
+    "1": _("month"),
+    "3": _("quarter"),
+    "6": _("half-year"),
+    "12": _("year"),
+}
+"""What rents are for, and how often they are paid, by months."""
+
 _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "reason": REASONS,
     "command-state": COMMAND_STATES,
@@ -661,6 +714,10 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "webhook-kind": WEBHOOK_KINDS,
     "delivery-state": DELIVERY_STATES,
     "webhook-stop": WEBHOOK_STOPS,
+    "agreement-kind": AGREEMENT_KINDS,
+    "concession": CONCESSIONS,
+    "concession-kind": CONCESSION_KINDS,
+    "months": MONTHS,
 }
 
 

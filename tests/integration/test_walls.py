@@ -259,6 +259,9 @@ async def test_what_a_role_may_write(
         "tariff-versions": {"admin", "manager"},
         "bill-runs": {"admin", "manager"},
         "service-agreements": {"admin", "manager"},
+        "rents": {"admin", "manager"},
+        "one-off-charges": {"admin", "manager"},
+        "concessions": {"admin", "manager"},
         "vehicles": {"admin", "manager"},
         "users": {"admin"},
         "payments": {"admin", "manager", "cashier"},
@@ -286,6 +289,7 @@ async def test_ids_of_another_project_are_not_found_and_named(
     moment = {"valid_from": "2026-06-01T00:00:00+08:00"}
     meter = {"code": "E9", "medium": "water", "modulus": 1000, "max_per_hour": 10, "installed_on": "2026-01-01"}
     agreement = {**project, **since, "account_id": mine["tenant.account"], "service": "x", "tariff_id": 2**62}
+    concession = {**project, **since, "rule": "other", "name": "x", "kind": "percent", "value": "5", "reason": "x"}
     refused: list[tuple[str, dict[str, Any], str]] = [
         ("buildings", {"project_id": there.project_id, "code": "9", "name": "9"}, "project_id"),
         ("units", {**project, "building_id": theirs["building"], "code": "9"}, "building_id"),
@@ -307,6 +311,11 @@ async def test_ids_of_another_project_are_not_found_and_named(
         ("device-bindings", {**moment, "device_id": mine["device"], "meter_id": theirs["meter"]}, "meter_id"),
         ("service-agreements", {**agreement, "account_id": theirs["tenant.account"]}, "account_id"),
         ("service-agreements", {**agreement}, "tariff_id"),
+        ("rents", {**project, **since, "account_id": theirs["tenant.account"], "amount": "1"}, "account_id"),
+        ("one-off-charges", {**project, "account_id": theirs["tenant.account"], "amount": "1", "category": "x",
+                             "description": "x", "day": "2026-01-01"}, "account_id"),
+        ("concessions", {**concession, "account_id": theirs["tenant.account"]}, "account_id"),
+        ("concessions", {**concession, "unit_id": theirs["unit"]}, "unit_id"),
         ("bill-runs", {"project_id": there.project_id, "start": "2026-01-01", "end": "2026-02-01"}, "project_id"),
         ("payments", {"account_id": theirs["tenant.account"], "amount": "1.00", "method": "cash",
                       "paid_on": "2026-01-05"}, "account_id"),

@@ -224,8 +224,10 @@ async def test_explanations_add_up_by_hand(app_client: httpx.AsyncClient, people
         seen += answer.json()["charges"]
     electricity = [one["tiers"] for one in seen if one["unit"] == "kWh"]
     assert [one["used_after"] for one in electricity] == ["2800", "3100.5", "5100.501"]
+    # Large from February on: 11 of 12 months of the raise of a year, and twice that for two more persons.
     assert [one["steps"][0]["upper"] for one in electricity] == ["2880", "3980", "3980"]
-    assert [one["times"] for one in (two["household"] for two in seen if two["household"])] == [0, 0, 1, 2, 1, 2]
+    times = [one["times"] for one in (two["household"] for two in seen if two["household"])]
+    assert times == ["0", "0", "0.9167", "1.8333", "0.9167", "1.8333"]
 
 
 async def test_the_page_shows_why(app_client: httpx.AsyncClient, people: People, site: Site) -> None:

@@ -89,13 +89,14 @@ def _bill(content: TariffContent, given_facts: dict[str, Any]) -> tuple[Bill, Ta
     window = content.tiers.window
     before = given_facts["before"] if window.kind == "year" else 0
     covered, whole = (given_facts["covered"], 12) if window.partial == "by_month" else (1, 1)
+    steps = prepared.household_steps(given_facts["persons"]) * covered
     codes = content.period_codes if content.energy else ()
     parts = given_facts["parts"][: len(codes)]
     carry = Decimal(given_facts["carry"]).scaleb(-6) if content.rounding.cumulative else Decimal(0)
     usages = Usages(
         quantity=[[part] for part in parts],
         before=[before],
-        steps=[prepared.household_steps(given_facts["persons"]) * covered],
+        steps=[steps],
         covered=[covered],
         whole=[whole],
         single=[int(given_facts["single"])],
@@ -113,7 +114,7 @@ def _bill(content: TariffContent, given_facts: dict[str, Any]) -> tuple[Bill, Ta
         "agreement": 1,
         "period": str(_PERIOD),
         "tier_window": str(_WINDOW if window.kind == "year" else _PERIOD),
-        "window_parts": {"covered": covered, "whole": whole},
+        "window_parts": {"steps": steps, "covered": covered, "whole": whole},
         "persons": given_facts["persons"],
         "basis": {name: given_facts[name] for name in ("demand_w", "power_factor")}
         | {"area": str(Decimal(given_facts["area"]).scaleb(-2))},

@@ -1,0 +1,204 @@
+"""What the API of agreements, rents and one-off charges takes and gives."""
+
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, WithJsonSchema
+
+from cloud.billing.agreements import NewRent, Rise
+from cloud.billing.records import Agreement, AgreementKind
+from cloud.billing.rents import Rent, RentStep
+from cloud.kit.amounts import MoneyOut, plain
+from cloud.kit.inputs import Day, Id, Input, ListQuery
+from cloud.tariffs.values import Percent, Price
+
+Months = Annotated[Literal[1, 3, 6, 12], Field(examples=[3])]
+Amount = Annotated[
+    Price,
+    Field(gt=0, decimal_places=2),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,2})?$", "examples": ["8000.00"]}),
+]
+ServiceCode = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$", examples=["electricity"])]
+
+
+class AgreementQuery(ListQuery):
+    """Which agreements are wanted; `valid_on`: those of a local day."""
+
+    account_id: Id | None = None
+    kind: AgreementKind | None = None
+    valid_on: Day | None = None
+
+
+class AgreementIn(Input):
+    """What an account is charged for by a tariff, from `valid_from` up to, not including, `valid_until`."""
+
+    project_id: Id
+    account_id: Id
+    service: ServiceCode
+    tariff_id: Id
+    meter_id: Id | None = None
+    unit_id: Id | None = None
+    valid_from: Day
+    valid_until: Day | None = None
+    capacity_va: Annotated[
+        int | None, Field(gt=0, le=10**12, description="Contracted capacity in VA.", examples=[315000])
+    ] = None
+    area: Annotated[
+        Decimal | None,
+        Field(gt=0, max_digits=12, decimal_places=2, description="m² where it is not that of the unit."),
+    ] = None
+    single: Annotated[bool, Field(description="Billed by the prices without tiers.")] = False
+
+
+class RentStepIn(Input):
+    """From this day on another amount."""
+
+    from_day: Annotated[Day, Field(examples=["2027-01-01"])]
+    amount: Amount
+
+
+class RiseIn(Input):
+    """A rise by a percentage of the rent before, each rounded half up; a fall where it is negative."""
+
+    percent: Annotated[Percent, Field(gt=-100, le=1000)]
+    every_months: Annotated[int, Field(ge=1, le=120, examples=[12])] = 12
+
+
+class RentIn(Input):
+    """A rent: an amount for so many months, paid every so many, with steps by date or a rise in percent."""
+
+    project_id: Id
+    account_id: Id
+    service: ServiceCode = "rent"
+    unit_id: Id | None = None
+    valid_from: Day
+    valid_until: Annotated[Day | None, Field(description="The first day after the lease.")] = None
+    amount: Amount
+    per_months: Annotated[Months, Field(description="The amount is for so many months.")] = 1
+    every_months: Annotated[Months, Field(description="It is paid every so many months.")] = 1
+    in_advance: Annotated[bool, Field(description="Due on the first day of an instalment, else after its last.")] = True
+    anchor: Annotated[
+        Day | None, Field(description="Instalments count from this day; without: from the first of the lease.")
+    ] = None
+    steps: Annotated[tuple[RentStepIn, ...], Field(max_length=200)] = ()
+    rise: RiseIn | None = None
+    description: Annotated[str, Field(max_length=300)] = ""
+
+    def new(self) -> NewRent:
+        """The same as the services know it."""
+        return NewRent(
+            account_id=self.account_id,
+            service=self.service,
+            valid_from=self.valid_from,
+            amount=self.amount,
+            valid_until=self.valid_until,
+            unit_id=self.unit_id,
+            per_months=self.per_months,
+            every_months=self.every_months,
+            in_advance=self.in_advance,
+            anchor=self.anchor,
+            steps=tuple(RentStep(step.from_day, step.amount) for step in self.steps),
+            rise=None if self.rise is None else Rise(self.rise.percent, self.rise.every_months),
+            description=self.description,
+        )
+
+
+class OneOffIn(Input):
+    """A charge that the next run over its day, or a later one, bills once."""
+
+    project_id: Id
+    account_id: Id
+    unit_id: Id | None = None
+    category: Annotated[ServiceCode, Field(description="The service it counts as.", examples=["maintenance"])]
+    description: Annotated[str, Field(min_length=1, max_length=300, examples=["New lock of the door"])]
+    amount: Amount
+    day: Day
+
+
+class EndIn(Input):
+    """The first day without it."""
+
+    day: Annotated[Day, Field(examples=["2026-07-01"])]
+
+
+class AgreementOut(BaseModel):
+    """A service agreement: by a tariff, a rent, or a one-off charge, which alone has `amount`."""
+
+    id: int
+    project_id: int
+    account_id: int
+    kind: AgreementKind
+    service: str
+    tariff_id: int | None
+    meter_id: int | None
+    unit_id: int | None
+    valid_from: date
+    valid_until: date | None
+    capacity_va: int | None
+    area: str | None
+    single: bool
+    amount: MoneyOut | None
+    description: str
+
+    @classmethod
+    def of(cls, agreement: Agreement, currency: str) -> "AgreementOut":
+        """From our records."""
+        return cls(
+            id=agreement.id,
+            project_id=agreement.project_id,
+            account_id=agreement.account_id,
+            kind=agreement.kind,
+            service=agreement.service,
+            tariff_id=agreement.tariff_id,
+            meter_id=agreement.meter_id,
+            unit_id=agreement.unit_id,
+            valid_from=agreement.valid_from,
+            valid_until=agreement.valid_until,
+            capacity_va=agreement.capacity_va,
+            area=None if agreement.area is None else plain(agreement.area),
+            single=agreement.single,
+            amount=None if agreement.amount is None else MoneyOut.of(agreement.amount, currency),
+            description=agreement.description,
+        )
+
+
+class RentStepOut(BaseModel):
+    """From this day on the rent is this."""
+
+    from_day: date
+    amount: MoneyOut
+
+
+class RentOut(BaseModel):
+    """The terms of a rent: amounts for `per_months` by date, paid every `every_months` from `anchor` on."""
+
+    per_months: int
+    every_months: int
+    in_advance: bool
+    anchor: date
+    steps: list[RentStepOut]
+
+    @classmethod
+    def of(cls, rent: Rent, currency: str) -> "RentOut":
+        """From our records."""
+        steps = [RentStepOut(from_day=one.from_day, amount=MoneyOut.of(one.amount, currency)) for one in rent.steps]
+        return cls(
+            per_months=rent.per_months,
+            every_months=rent.every_months,
+            in_advance=rent.in_advance,
+            anchor=rent.anchor,
+            steps=steps,
+        )
+
+
+class AgreementDetailOut(AgreementOut):
+    """An agreement with the terms of its rent; null unless it is one."""
+
+    rent: RentOut | None
+
+    @classmethod
+    def whole(cls, agreement: Agreement, rent: Rent | None, currency: str) -> "AgreementDetailOut":
+        """From our records."""
+        told = None if rent is None else RentOut.of(rent, currency)
+        return cls(**dict(AgreementOut.of(agreement, currency)), rent=told)

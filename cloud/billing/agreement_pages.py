@@ -1,0 +1,239 @@
+"""Pages of agreements: the list with its filters, one agreement, and the forms of every kind."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from cloud.billing import service
+from cloud.billing.agreement_models import AgreementIn, OneOffIn, RentIn
+from cloud.billing.records import Agreement, AgreementKind
+from cloud.billing.rents import UNITS, Rent
+from cloud.estate import service as estate
+from cloud.estate.records import Account
+from cloud.estate.service import EstateFilter
+from cloud.estate.shown import OptionalText, Shown, shown
+from cloud.identity.guards import Scope, allow_page
+from cloud.kit.db import Conn
+from cloud.kit.errors import GatemeterError, InvalidInput
+from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.kit.periods import local_day
+from cloud.metering import service as metering
+from cloud.metering.asset_forms import read, typed
+from cloud.tariffs import service as tariffs
+
+router = APIRouter(include_in_schema=False)
+
+Running = Annotated[Scope, allow_page("bills.run")]
+DayTyped = Annotated[date, Form(ge=date(1970, 1, 1), le=date(2199, 12, 31))]
+
+
+@router.get("/agreements")
+async def agreements(
+    request: Request,
+    scope: Running,
+    account: OptionalText = None,
+    kind: Literal["", "tariff", "rent", "one_off"] = "",
+    in_force: bool = False,
+    cursor: str | None = None,
+) -> Response:
+    """Agreements of the project, or of an account."""
+    page = await shown(request, scope)
+    payer = None if account is None else await account_by_number(scope.conn, page, account)
+    today = local_day(datetime.now(UTC), page.project.zone)
+    unknown = account is not None and payer is None
+    found = await service.list_agreements(
+        scope.conn,
+        page_request(None, cursor),
+        project_id=page.project.id,
+        account_id=0 if unknown else payer.id if payer else None,
+        kind=kind or None,
+        on=today if in_force else None,
+    )
+    return page.page(
+        "billing/agreements.html",
+        agreements=found,
+        wanted={"account": account or "", "kind": kind, "in_force": in_force},
+        today=today,
+        **await _named(scope.conn, page, found.items),
+    )
+
+
+@router.get("/agreements/new")
+async def new_agreement(
+    request: Request,
+    scope: Running,
+    kind: AgreementKind = "tariff",
+    account: OptionalText = None,
+    copy_of: int | None = None,
+) -> Response:
+    """The form of one kind, empty or as a copy."""
+    page = await shown(request, scope)
+    values: dict[str, str] = {"account": account or ""}
+    if copy_of is not None:
+        original = await service.get_agreement(scope.conn, copy_of)
+        kind, values = original.kind, await _copied(scope.conn, original)
+    return await _form(page, kind, values)
+
+
+@router.post("/agreements/new")
+async def create_agreement(request: Request, scope: Running) -> Response:
+    """Makes an agreement of the kind that was typed; what is wrong is said above the form."""
+    page = await shown(request, scope)
+    values = await typed(request)
+    kind: AgreementKind = "rent" if values.get("kind") == "rent" else "tariff"
+    if values.get("kind") == "one_off":
+        kind = "one_off"
+    try:
+        made = await _make(scope.conn, page, kind, values)
+    except GatemeterError as error:
+        return await _form(page, kind, values, error)
+    return RedirectResponse(f"/agreements/{made.id}?done=agreed", 303)
+
+
+@router.get("/agreements/{agreement_id}")
+async def agreement(request: Request, scope: Running, agreement_id: int) -> Response:
+    """One agreement: its terms, and what can be done with it."""
+    return await _show(await shown(request, scope), agreement_id)
+
+
+@router.post("/agreements/{agreement_id}/end")
+async def end_agreement(request: Request, scope: Running, agreement_id: int, day: DayTyped) -> Response:
+    """Ends an agreement: `day` is the first day without it."""
+    page = await shown(request, scope)
+    try:
+        await service.end_agreement(scope.conn, agreement_id, day)
+    except GatemeterError as error:
+        return await _show(page, agreement_id, error)
+    return RedirectResponse(f"/agreements/{agreement_id}?done=agreement-ended", 303)
+
+
+@router.post("/agreements/{agreement_id}/withdraw")
+async def withdraw_agreement(request: Request, scope: Running, agreement_id: int) -> Response:
+    """Takes an agreement back of which nothing was charged."""
+    page = await shown(request, scope)
+    try:
+        await service.withdraw_agreement(scope.conn, agreement_id)
+    except GatemeterError as error:
+        return await _show(page, agreement_id, error)
+    return RedirectResponse("/agreements?done=withdrawn", 303)
+
+
+async def account_by_number(conn: Conn, page: Shown, number: str) -> Account | None:
+    """The account of the project with this number."""
+    wanted = EstateFilter(project_id=page.project.id, number=number.strip())
+    found = await estate.list_accounts(conn, PageRequest(1), wanted)
+    return found.items[0] if found.items else None
+
+
+async def _show(page: Shown, agreement_id: int, problem: GatemeterError | None = None) -> Response:
+    found = await service.get_agreement(page.conn, agreement_id)
+    return page.page(
+        "billing/agreement.html",
+        status=problem.status if problem else 200,
+        agreement=found,
+        problem=problem,
+        today=local_day(datetime.now(UTC), page.project.zone),
+        **await _named(page.conn, page, [found]),
+    )
+
+
+async def _named(conn: Conn, page: Shown, found: Iterable[Agreement]) -> dict[str, Any]:
+    """What a page says beside agreements: accounts, meters, tariffs and rents."""
+    listed = list(found)
+    known = await tariffs.list_tariffs(conn, PageRequest(MAX_LIMIT), page.project.id)
+    return {
+        "accounts": await estate.accounts_by_id(conn, {one.account_id for one in listed}),
+        "meters": await metering.meters_by_id(conn, [one.meter_id for one in listed if one.meter_id is not None]),
+        "tariffs": {tariff.id: tariff for tariff in known.items},
+        "rents": await service.rents_of(conn, listed),
+    }
+
+
+async def _form(
+    page: Shown, kind: AgreementKind, values: Mapping[str, str], problem: GatemeterError | None = None
+) -> Response:
+    known = await tariffs.list_tariffs(page.conn, PageRequest(MAX_LIMIT), page.project.id)
+    return page.page(
+        "billing/agreement_new.html",
+        status=problem.status if problem else 200,
+        kind=kind,
+        values=values,
+        problem=problem,
+        tariffs=[(tariff.id, tariff.name) for tariff in known.items],
+        months=tuple(UNITS.items()),
+        today=local_day(datetime.now(UTC), page.project.zone),
+    )
+
+
+async def _make(conn: Conn, page: Shown, kind: AgreementKind, values: Mapping[str, str]) -> Agreement:
+    """The agreement as it was typed. Raises GatemeterError."""
+    payer = await account_by_number(conn, page, values.get("account", ""))
+    if payer is None:
+        raise InvalidInput("no-such-account", "there is no account of this number", field="account")
+    known = {name: value for name, value in values.items() if name not in ("kind", "account", "meter", "once")}
+    told: dict[str, Any] = {**known, "project_id": page.project.id, "account_id": payer.id}
+    if kind == "rent":
+        made, _ = await service.create_rent(conn, page.project.id, read(RentIn, _rent_told(told)).new())
+        return made
+    if kind == "one_off":
+        charge = read(OneOffIn, told)
+        return await service.create_one_off(
+            conn, page.project.id, payer.id, charge.category, charge.description, charge.amount, charge.day
+        )
+    if "meter" in values:
+        meter = await metering.meter_by_code(conn, page.project.id, values["meter"])
+        if meter is None:
+            raise InvalidInput("unknown-meter", "there is no meter of this number", field="meter")
+        told["meter_id"] = meter.id
+    return await service.create_agreement(conn, **read(AgreementIn, told).model_dump())
+
+
+def _rent_told(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Lines such as `2027-01-01 8400` are steps; a percentage is a rise. Raises InvalidInput."""
+    told = {name: value for name, value in values.items() if name not in ("percent", "rise_months", "steps")}
+    for name in ("per_months", "every_months"):
+        if name in told:
+            told[name] = int(told[name]) if str(told[name]).isdecimal() else told[name]
+    if "percent" in values:
+        told["rise"] = {"percent": values["percent"], "every_months": values.get("rise_months", "12")}
+    steps = [line.split() for line in str(values.get("steps", "")).splitlines() if line.strip()]
+    if any(len(step) != 2 for step in steps):
+        raise InvalidInput("bad-steps", "expected a day and an amount a line", field="steps")
+    return told | {"steps": [{"from_day": day, "amount": amount} for day, amount in steps]}
+
+
+async def _copied(conn: Conn, original: Agreement) -> dict[str, str]:
+    """What the form of a copy starts with; it begins where the original ends."""
+    accounts = await estate.accounts_by_id(conn, [original.account_id])
+    rents = await service.rents_of(conn, [original])
+    values: dict[str, object] = {
+        "account": accounts[original.account_id].number if original.account_id in accounts else "",
+        "service": original.service,
+        "category": original.service,
+        "tariff_id": original.tariff_id,
+        "valid_from": original.valid_until,
+        "capacity_va": original.capacity_va,
+        "area": original.area,
+        "single": "true" if original.single else None,
+        "amount": original.amount,
+        "description": original.description,
+        **_rent_copied(rents.get(original.id)),
+    }
+    if original.meter_id is not None:
+        meters = await metering.meters_by_id(conn, [original.meter_id])
+        values["meter"] = meters[original.meter_id].code if original.meter_id in meters else ""
+    return {name: str(value) for name, value in values.items() if value is not None}
+
+
+def _rent_copied(rent: Rent | None) -> dict[str, object]:
+    if rent is None:
+        return {}
+    return {
+        "amount": rent.steps[-1].amount,
+        "per_months": rent.per_months,
+        "every_months": rent.every_months,
+        "in_advance": "true" if rent.in_advance else "false",
+    }

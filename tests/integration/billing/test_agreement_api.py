@@ -1,0 +1,119 @@
+"""Rents, one-off charges and concessions through the API: made, listed, approved, ended, refused."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from cloud.kit.db import Database
+from tests.integration.app import Auth, People, once
+from tests.integration.billing.site import Site, make_site
+
+
+@pytest.fixture
+async def site(worker_db: Database) -> Site:
+    """One flat that pays the property fee."""
+    return await make_site(worker_db, flats=1, services=("property",))
+
+
+async def _post(client: httpx.AsyncClient, auth: Auth, what: str, status: int, **body: Any) -> dict[str, Any]:
+    answer = await client.post(f"/api/v1/{what}", json=body, headers={**auth, **once()})
+    assert answer.status_code == status, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def _get(client: httpx.AsyncClient, auth: Auth, what: str, status: int = 200) -> dict[str, Any]:
+    answer = await client.get(f"/api/v1/{what}", headers=auth)
+    assert answer.status_code == status, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def test_agreements_of_every_kind(app_client: httpx.AsyncClient, people: People, site: Site) -> None:
+    manager = await people.staff("manager", site.project.id)
+    payer = {"project_id": site.project.id, "account_id": site.flats[0].account_id}
+    lease = payer | {"valid_from": "2026-01-01", "valid_until": "2029-01-01", "amount": "8333.33", "every_months": 3}
+    made = await _post(app_client, manager, "rents", 201, **lease, rise={"percent": "5"})
+    assert (made["kind"], made["tariff_id"], made["amount"]) == ("rent", None, None)
+    assert made["rent"]["steps"] == [
+        {"from_day": day, "amount": {"amount": amount, "currency": "CNY"}}
+        for day, amount in (("2026-01-01", "8333.33"), ("2027-01-01", "8750.00"), ("2028-01-01", "9187.50"))
+    ]
+    charge = payer | {"category": "maintenance", "description": "New lock", "amount": "120.50", "day": "2026-01-20"}
+    once_only = await _post(app_client, manager, "one-off-charges", 201, **charge)
+    assert once_only["amount"] == {"amount": "120.50", "currency": "CNY"}
+    assert (once_only["valid_from"], once_only["valid_until"]) == ("2026-01-20", "2026-01-21")
+
+    found = await _get(app_client, manager, f"service-agreements?account_id={payer['account_id']}")
+    assert [one["kind"] for one in found["items"]] == ["tariff", "rent", "one_off"]
+    assert found["items"][1] == made == await _get(app_client, manager, f"service-agreements/{made['id']}")
+    assert [one["id"] for one in (await _get(app_client, manager, "service-agreements?kind=one_off"))["items"]] == [
+        once_only["id"]
+    ]
+    assert len((await _get(app_client, manager, "service-agreements?valid_on=2026-01-21"))["items"]) == 2
+
+    ended = await _post(app_client, manager, f"service-agreements/{made['id']}/endings", 201, day="2026-07-01")
+    assert ended["valid_until"] == "2026-07-01"
+    refused = await _post(app_client, manager, f"service-agreements/{made['id']}/endings", 422, day="2026-08-01")
+    assert refused["code"] == "bad-dates"
+    for one in (made, once_only):
+        gone = await app_client.delete(f"/api/v1/service-agreements/{one['id']}", headers=manager)
+        assert gone.status_code == 204, gone.text
+        await _get(app_client, manager, f"service-agreements/{one['id']}", 404)
+
+
+async def test_a_concession_from_filing_to_end(app_client: httpx.AsyncClient, people: People, site: Site) -> None:
+    manager = await people.staff("manager", site.project.id)
+    cashier = await people.staff("cashier", site.project.id)
+    filed: dict[str, Any] = {
+        "project_id": site.project.id,
+        "unit_id": site.flats[0].unit_id,
+        "rule": "vacancy",
+        "name": "Empty",
+        "kind": "factor",
+        "value": "0.70",
+        "services": ["property"],
+        "valid_from": "2026-01-01",
+        "reason": "form 17",
+    }
+    refused = await _post(app_client, manager, "concessions", 422, **filed)
+    assert (refused["code"], refused["errors"][0]["field"]) == ("no-filed-dates", "valid_until")
+    filed["valid_until"] = "2026-07-01"
+    made = await _post(app_client, manager, "concessions", 201, **filed)
+    assert (made["value"], made["position"], made["approved_at"]) == ("0.7", 10, None)
+    place = f"concessions/{made['id']}"
+    for what, body in (("approvals", {"reason": "seen"}), ("endings", {"day": "2026-03-01"})):
+        await _post(app_client, cashier, f"{place}/{what}", 403, **body)
+    account_id = site.flats[0].account_id
+    for query in (f"account_id={account_id}", "unapproved=true", "rule=vacancy"):
+        found = await _get(app_client, manager, f"concessions?{query}")
+        assert [one["id"] for one in found["items"]] == [made["id"]], query
+    approved = await _post(app_client, manager, f"{place}/approvals", 201, reason="seen")
+    assert (approved["approval"], approved["approved_by"] is None) == ("seen", False)
+    assert (await _get(app_client, manager, "concessions?unapproved=true"))["items"] == []
+    assert (await _post(app_client, manager, f"{place}/endings", 201, day="2026-03-01"))["valid_until"] == "2026-03-01"
+    kept = await app_client.delete(f"/api/v1/{place}", headers=manager)
+    assert (kept.status_code, kept.json()["code"]) == (409, "already-approved")
+
+
+@pytest.mark.parametrize("amount", [8000.5, "1e3", "-1", "0", "1.005"])
+async def test_amounts_are_text_and_exact(
+    app_client: httpx.AsyncClient, people: People, site: Site, amount: object
+) -> None:
+    manager = await people.staff("manager", site.project.id)
+    payer = {"project_id": site.project.id, "account_id": site.flats[0].account_id}
+    await _post(app_client, manager, "rents", 422, **payer, valid_from="2026-01-01", amount=amount)
+
+
+async def test_a_resident_sees_his_own_lease_and_no_other(
+    app_client: httpx.AsyncClient, people: People, worker_db: Database
+) -> None:
+    site = await make_site(worker_db, flats=2, services=("property",))
+    manager = await people.staff("manager", site.project.id)
+    for flat in site.flats:
+        lease = {"project_id": site.project.id, "account_id": flat.account_id, "valid_from": "2026-01-01"}
+        await _post(app_client, manager, "rents", 201, **lease, amount="8000")
+    resident = await people.resident(site.project.id, site.flats[0].person_id)
+    found = (await _get(app_client, resident, "service-agreements?kind=rent"))["items"]
+    assert [(one["account_id"], len(one["rent"]["steps"])) for one in found] == [(site.flats[0].account_id, 1)]
