@@ -27,6 +27,7 @@ PERMISSIONS = (
         "readings.write",
         "readings.submit",
         "tariffs.write",
+        "tariffs.approve",
         "bills.run",
         "bills.approve",
         "payments.write",
