@@ -37,8 +37,8 @@ def _between(place: Place, old: Any, new: Any, before: Document, after: Document
         return
     if isinstance(old, list) and isinstance(new, list) and not _structured(old + new):
         for number in range(max(len(old), len(new))):
-            sides = [side[number] if number < len(side) else None for side in (old, new)]
-            yield from _between((*place, number), *sides, before, after)
+            left, right = (side[number] if number < len(side) else None for side in (old, new))
+            yield from _between((*place, number), left, right, before, after)
         return
     yield Difference(place, where(place, after if new is not None else before), _text(old), _text(new))
 

@@ -75,9 +75,7 @@ async def publish(
     return _version(row)
 
 
-async def check_version(
-    conn: Conn, project_id: int, code: str, content: TariffContent, valid_from: date
-) -> None:
+async def check_version(conn: Conn, project_id: int, code: str, content: TariffContent, valid_from: date) -> None:
     """Whether a version could be published from that day on.
 
     Raises InvalidInput for another currency, Conflict for another service than the tariff is for, when bills charge
