@@ -11,10 +11,13 @@ from rich.table import Table
 
 from cloud.kit.errors import InvalidInput
 from cloud.kit.yaml_files import load_yaml
+from cloud.tariffs.checking import check as check_document
+from cloud.tariffs.draft_yaml import to_yaml
 from cloud.tariffs.explain import Line
 from cloud.tariffs.models import TariffContent
 from cloud.tariffs.schema import tariff_schema
 from cloud.tariffs.trial import Trial, rate_trial
+from cloud.tariffs.urdb import import_urdb, read_urdb
 
 app = typer.Typer(help="Tariff files: check them, rate usage by them.", no_args_is_help=True)
 
@@ -29,6 +32,32 @@ def check(file: File) -> None:
     content = _load(file)
     tiers = len(content.tiers.bounds) + 1
     typer.echo(f"{file}: valid: {content.service}, {len(content.components)} components, {tiers} tiers")
+
+
+@app.command("import-urdb")
+def convert_urdb(
+    file: Annotated[Path, typer.Argument(help="One rate of the OpenEI utility rate database (JSON).")],
+    out: Annotated[Path, typer.Option(help="Tariff file to write.")],
+    currency: Annotated[str, typer.Option(help="Currency of the rate.")] = "USD",
+) -> None:
+    """Makes a tariff file of a URDB rate; what a tariff cannot say is told on standard error.
+
+    Example: gatemeter tariffs import-urdb rate.json --out tariff.yaml
+    """
+    try:
+        imported = import_urdb(read_urdb(file.read_text("utf-8-sig")), currency)
+        content, problems = check_document(imported.document)
+        if content is None:
+            said = "\n".join(f"{one.where(imported.document)}: {one.sentence}" for one in problems)
+            raise InvalidInput("bad-file", said)
+        out.write_text(to_yaml(imported.document), "utf-8")
+    except InvalidInput as error:
+        _refuse(error)
+    except (OSError, UnicodeDecodeError) as error:
+        _refuse(InvalidInput("bad-file", str(error)))
+    for sentence in imported.left_out:
+        typer.echo(f"note: {sentence}", err=True)
+    typer.echo(f"{out}: {imported.name or file.stem}")
 
 
 @app.command()

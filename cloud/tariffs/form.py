@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from cloud.tariffs.checking import Document
 from cloud.tariffs.hours import ALL
+from cloud.tariffs.places import Place
 
 Shape = dict[str, Any]
 """A document with its tables by position, every value a text, a list or a mapping."""
@@ -191,3 +192,23 @@ def _plain(node: Any) -> Any:
             values.pop()
         return values
     return node if isinstance(node, bool) else str(node)
+
+
+def field_name(place: Place, document: Document) -> str:
+    """The name of the field that shows a place of the document; that of its table or section where none does."""
+    seasons = [one.get("code") for one in document.get("seasons", [])] if "seasons" in document else []
+    codes = document.get("periods", {}).get("codes") or [ALL]
+    parts: list[str | int] = list(place)
+    if len(parts) > 2 and parts[0] == "components" and parts[2] in _TABLES:
+        by_season = str(parts[2]).endswith("by_season")
+        cells = "single_cells" if str(parts[2]).startswith("single") else "cells"
+        rest = parts[3:] if by_season else ["", *parts[3:]]
+        season = [seasons.index(rest[0]) if by_season and rest[0] in seasons else 0] if rest else []
+        period = [codes.index(rest[1])] if len(rest) > 1 and rest[1] in codes else []
+        parts = [*parts[:2], cells, *season, *period, *rest[2:]]
+    if len(parts) > 4 and parts[1] == "schedule" and parts[3] == "hours" and parts[4] in codes:
+        parts = [*parts[:4], codes.index(parts[4])]
+    return PREFIX + ".".join(map(str, parts))
+
+
+_TABLES: Final = frozenset({"prices", "by_season", "single", "single_by_season"})

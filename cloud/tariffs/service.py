@@ -23,6 +23,7 @@ __all__ = [
     "get_version",
     "list_tariffs",
     "publish",
+    "tariff_of_code",
     "version_on",
     "versions_between",
     "versions_of",
@@ -112,6 +113,11 @@ def _overlap(code: str, valid_from: date) -> Conflict:
 async def check_place(conn: Conn, project_id: int) -> None:
     """Raises NotFound unless the project is there."""
     await estate.get_project(conn, project_id)
+
+
+async def tariff_of_code(conn: Conn, project_id: int, code: str) -> Tariff | None:
+    """The tariff of this code, or None."""
+    return await repository.tariff_of_code(conn, project_id, code)
 
 
 async def get_version(conn: Conn, version_id: int) -> tuple[Tariff, TariffVersion]:
