@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from cloud.billing import service
+from cloud.billing import service, what_if_api
 from cloud.billing.models import (
     AgreementIn,
     AgreementOut,
@@ -26,6 +26,7 @@ from cloud.kit.inputs import Id, Listed, ListQuery
 from cloud.kit.periods import Period
 
 router = APIRouter(prefix="/api/v1", tags=["billing"])
+router.include_router(what_if_api.router)
 
 Reader = Annotated[Scope, allow("bills.read")]
 Runner = Annotated[Scope, allow("bills.run")]

@@ -69,6 +69,11 @@ async def draft(
     return await _Drafting(conn, project, Facts(conn, project, open_findings)).run(uncharged)
 
 
+async def rate_rounds(conn: Conn, facts: Facts, rounds: Sequence[Sequence[Piece]]) -> Drafts:
+    """Rates pieces that are cut already; round n holds the n-th piece of every agreement in the order of time."""
+    return await _Drafting(conn, facts.project, facts).rate(rounds)
+
+
 class _Drafting:
     def __init__(self, conn: Conn, project: Project, facts: Facts) -> None:
         self._conn = conn
@@ -78,7 +83,9 @@ class _Drafting:
         self._rated: dict[int, list[RatedPiece]] = defaultdict(list)
 
     async def run(self, uncharged: Sequence[Uncharged]) -> Drafts:
-        rounds = await self._rounds(uncharged)
+        return await self.rate(await self._rounds(uncharged))
+
+    async def rate(self, rounds: Sequence[Sequence[Piece]]) -> Drafts:
         await self._facts.load([piece for one_round in rounds for piece in one_round])
         for one_round in rounds:
             self._rate_round([piece for piece in one_round if piece.agreement.account_id not in self._failures])

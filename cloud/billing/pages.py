@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from cloud.billing import service
+from cloud.billing import service, what_if_pages
 from cloud.billing.records import BillFilter
 from cloud.estate import service as estate
 from cloud.estate.service import EstateFilter
@@ -17,6 +17,7 @@ from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day, month_of, previous_month
 
 router = APIRouter(include_in_schema=False)
+router.include_router(what_if_pages.router)
 
 _STATES = Literal["", "draft", "issued", "paid", "disputed", "void"]
 

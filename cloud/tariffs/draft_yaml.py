@@ -13,7 +13,7 @@ MOST_CHARACTERS = 200_000
 class _Plain(yaml.SafeDumper):
     """Writes equal parts out each time: references are refused when they are read."""
 
-    def ignore_aliases(self, data: object) -> bool:
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the name is that of the library
         """Always."""
         return True
 

@@ -201,7 +201,7 @@ REASONS: Final[Mapping[str, str]] = {
     "draft-not-open": _("The draft cannot be changed any more"),
     "draft-not-submitted": _("Only a draft that is handed in can be decided"),
     "needs-second-person": _("Another person than the author approves it"),
-    "no-charge-of-tariff": _("No bill of this account charges by this tariff"),
+    "no-charge-of-tariff": _("No bill of this account charges this service"),
     "no-single-price": _("The tariff has no prices without tiers"),
     "no-tariff-draft": _("There is no such draft of a tariff"),
     "no-tariff-version": _("There is no such version of a tariff"),
