@@ -75,8 +75,8 @@ async def what_if(conn: Conn, account_id: int, content: TariffContent) -> WhatIf
         raise Conflict(reason.code, reason.detail) from reason
     rounds = [[one[n] for one in cut if len(one) > n] for n in range(max(map(len, cut)))]
     drafts = await rate_rounds(conn, Facts(conn, project, "bill"), rounds)
-    for reason in drafts.failures.values():
-        raise Conflict(reason.code, reason.detail) from reason
+    for failure in drafts.failures.values():
+        raise Conflict(failure.code, failure.detail) from failure
     rated = drafts.rated.get(account_id, [])
     counted = sum(one.metered.quantity for one in rated if one.metered)
     return WhatIf(

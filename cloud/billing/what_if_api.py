@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from cloud.billing.what_if import Side, WhatIf
 from cloud.billing.what_if_pages import compared
 from cloud.identity.guards import Scope, allow
-from cloud.kit.amounts import AmountOut
+from cloud.kit.amounts import MoneyOut
 from cloud.kit.inputs import Id
 from cloud.tariffs import drafting
 
@@ -23,8 +23,8 @@ class SideOut(BaseModel):
     tier: int | None
     season: str | None
     time_period: str | None
-    issued: AmountOut | None
-    drafted: AmountOut | None
+    issued: MoneyOut | None
+    drafted: MoneyOut | None
 
     @classmethod
     def of(cls, side: Side, currency: str) -> "SideOut":
@@ -36,8 +36,8 @@ class SideOut(BaseModel):
             tier=line.tier,
             season=line.season,
             time_period=line.time_period,
-            issued=None if side.issued is None else AmountOut.of(side.issued.amount, currency),
-            drafted=None if side.drafted is None else AmountOut.of(side.drafted.amount, currency),
+            issued=None if side.issued is None else MoneyOut.of(side.issued.amount, currency),
+            drafted=None if side.drafted is None else MoneyOut.of(side.drafted.amount, currency),
         )
 
 
@@ -50,8 +50,8 @@ class WhatIfOut(BaseModel):
     bill_id: int
     start: date
     end: date
-    issued: AmountOut
-    drafted: AmountOut
+    issued: MoneyOut
+    drafted: MoneyOut
     quantity_changed: bool
     lines: list[SideOut]
 
@@ -62,8 +62,8 @@ class WhatIfOut(BaseModel):
             bill_id=found.bill.summary.id,
             start=found.period.start,
             end=found.period.end,
-            issued=AmountOut.of(found.issued, found.currency),
-            drafted=AmountOut.of(found.drafted, found.currency),
+            issued=MoneyOut.of(found.issued, found.currency),
+            drafted=MoneyOut.of(found.drafted, found.currency),
             quantity_changed=found.quantity_changed,
             lines=[SideOut.of(side, found.currency) for side in found.sides],
         )

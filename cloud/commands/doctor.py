@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import psycopg
@@ -80,7 +81,10 @@ def _database(settings: CloudSettings) -> Iterator[Finding]:
         with psycopg.connect(settings.dsn(), autocommit=True, connect_timeout=_TIMEOUT_S) as conn:
             yield Finding("database", "fine", f"PostgreSQL {conn.info.server_version // 10000} as {conn.info.user}")
             yield _timescale(conn)
-            yield _migrations(conn)
+            schema = _migrations(conn)
+            yield schema
+            if schema.state == "fine":
+                yield _holidays(conn, datetime.now(UTC).year)
     except psycopg.Error as error:
         yield Finding("database", "failed", str(error).strip())
 
@@ -102,6 +106,21 @@ def _migrations(conn: psycopg.Connection[tuple[object, ...]]) -> Finding:
         detail = f"not applied: {', '.join(sorted(known - applied))}; run gatemeter db migrate"
         return Finding("schema", "failed", detail)
     return Finding("schema", "fine", "up to date")
+
+
+def _holidays(conn: psycopg.Connection[tuple[object, ...]], year: int) -> Finding:
+    """Tariffs by the hour take a holiday that is not set for an ordinary day."""
+    rows = conn.execute(
+        """SELECT code FROM project WHERE NOT EXISTS (
+               SELECT FROM calendar_day WHERE project_id = project.id AND kind = 'holiday'
+                                          AND extract(year FROM day) = %s)
+           ORDER BY code""",
+        (year + 1,),
+    ).fetchall()
+    if rows:
+        codes = ", ".join(str(row[0]) for row in rows[:10])
+        return Finding("holidays", "note", f"none set for {year + 1} in {len(rows)} projects: {codes}")
+    return Finding("holidays", "fine", f"set for {year + 1}")
 
 
 def _broker(settings: CloudSettings) -> Finding:
