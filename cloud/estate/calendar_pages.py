@@ -33,7 +33,7 @@ async def mark(
     request: Request,
     scope: Annotated[Scope, allow_page("estate.write")],
     first: Annotated[date, Form()],
-    kind: Annotated[Literal["work", "rest", "holiday", "critical", ""], Form()],
+    kind: Annotated[Literal["work", "rest", "holiday", "critical", ""], Form()] = "",
     last: Annotated[str, Form(max_length=10)] = "",
     name: Annotated[str, Form(max_length=100)] = "",
 ) -> Response:

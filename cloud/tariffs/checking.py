@@ -76,6 +76,8 @@ def _problems(detail: ErrorDetails, document: Document) -> Iterator[Problem]:
             yield Problem(_inside(place, wrong, document), wrong.code, wrong.values)
         return
     context = detail.get("ctx", {})
+    if detail["type"] == "too_short" and len(detail["input"]) >= context["min_length"]:
+        return  # its parts are wrong, which is told already
     values = {
         "found": _shown(detail["input"]),
         "expected": context.get("expected", ""),

@@ -17,7 +17,7 @@ from cloud.metering import service as metering
 from cloud.parking import service as parking
 from tests.integration.app import Auth, People, once
 
-NO_LISTS = {"me", "usage", "usage/comparison", "usage/ranking"}
+NO_LISTS = {"calendar-days", "tariff-schema", "me", "usage", "usage/comparison", "usage/ranking"}
 """Nothing that lists everything one may see: usage is asked for one place and time (tests/integration/metering)."""
 MOVED = date(2026, 3, 1)
 PLATE = "京A12345"
