@@ -4,8 +4,10 @@ import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import psycopg
 from fastapi import APIRouter, Depends, FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from psycopg_pool import PoolTimeout
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
@@ -14,11 +16,14 @@ from cloud.features import rooms
 from cloud.identity.guards import public
 from cloud.identity.throttle import Throttle
 from cloud.kit import i18n, problems
+from cloud.kit.backlog import backlog, tell
 from cloud.kit.db import NOBODY, Database
 from cloud.kit.errors import NotFound
 from cloud.kit.pages import check_csrf
 from cloud.kit.requests import RequestFrame
 from cloud.kit.security import Keys, Sealer
+from cloud.metering.imports import MAX_UPLOAD_BYTES
+from cloud.metering.live import LiveHub
 from cloud.openapi import describe
 from cloud.settings import CloudSettings
 from cloud.web.shell import STATIC, environment
@@ -78,7 +83,12 @@ def create_app(settings: CloudSettings, keys: Keys | None = None) -> FastAPI:
     app.add_middleware(
         GZipMiddleware, minimum_size=1024, exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, *_COMPRESSED)
     )
-    app.add_middleware(RequestFrame, crashed=problems.unexpected, tls=settings.secure_cookies)
+    app.add_middleware(
+        RequestFrame,
+        crashed=problems.unexpected,
+        tls=settings.secure_cookies,
+        max_upload_bytes={f"{prefix}/reading-imports": MAX_UPLOAD_BYTES for prefix in ("", "/api/v1")},
+    )
     return app
 
 
@@ -88,7 +98,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     pool, wait_s = settings.database_pool, _WAIT_FOR_CONNECTION_S
     async with Database(settings.dsn(), "gatemeter_web", max_size=pool, timeout_s=wait_s) as db:
         app.state.db = db
-        yield
+        app.state.live = LiveHub(db)
+        try:
+            yield
+        finally:
+            await app.state.live.close()
 
 
 def _include_features(app: FastAPI) -> None:
@@ -114,9 +128,19 @@ def _service_routes() -> APIRouter:
         """Prometheus metrics, for those whom the settings let read them."""
         if not _may_read_metrics(request):
             raise NotFound("no-such-address", "Not Found")
+        await _measure_backlog(request.app.state.db)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return router
+
+
+async def _measure_backlog(db: Database) -> None:
+    """Takes the gauges of what waits; without a database nobody knows them, and the other metrics are still told."""
+    try:
+        async with db.transaction(NOBODY) as conn:
+            tell(await backlog(conn))
+    except (psycopg.Error, PoolTimeout):
+        tell(None)
 
 
 def _may_read_metrics(request: Request) -> bool:

@@ -8,6 +8,7 @@ from types import ModuleType
 FEATURES = (
     "identity",
     "estate",
+    "webhooks",
     "devices",
     "metering",
     "tariffs",

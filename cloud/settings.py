@@ -43,6 +43,9 @@ class CloudSettings(BaseSettings):
     docs: bool = True
     """Whether /api/v1/openapi.json is served."""
 
+    webhooks_private: bool = False
+    """Whether webhooks may use plain http and addresses of one's own network."""
+
     worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 2
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -14,7 +14,9 @@ from psycopg import AsyncConnection
 from cloud.features import rooms
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.jobs import Handler, JobRunner, Scheduled, enqueue
+from cloud.kit.security import Keys, Sealer
 from cloud.settings import CloudSettings
+from cloud.webhooks.delivering import Deliverer, DeliveryRules
 
 _LEADER_LOCK = 0x67_6D_03  # "gm", leader
 _LOOK_AGAIN_S = 5.0
@@ -44,13 +46,18 @@ def all_schedules() -> list[Scheduled]:
 
 
 async def serve(settings: CloudSettings) -> None:
-    """Works until SIGTERM or SIGINT."""
+    """Works and sends webhooks until SIGTERM or SIGINT. Raises KeysError."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with Database(settings.dsn(), "gatemeter_worker", max_size=settings.database_pool) as db:
-        await work(db, stop, concurrency=settings.worker_concurrency)
+    sealer = Sealer(Keys.load(settings.keys_file))
+    async with (
+        Database(settings.dsn(), "gatemeter_worker", max_size=settings.database_pool) as db,
+        asyncio.TaskGroup() as group,
+    ):
+        group.create_task(work(db, stop, concurrency=settings.worker_concurrency))
+        group.create_task(Deliverer(db, sealer, DeliveryRules(private=settings.webhooks_private)).run(stop))
 
 
 async def work(db: Database, stop: asyncio.Event, *, concurrency: int = 2) -> None:

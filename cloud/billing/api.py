@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from cloud.billing import service, what_if_api
+from cloud.billing import document_api, service, what_if_api
+from cloud.billing.explanation_models import ExplanationOut
 from cloud.billing.models import (
     AgreementIn,
     AgreementOut,
@@ -12,7 +13,6 @@ from cloud.billing.models import (
     BillDetailOut,
     BillOut,
     BillQuery,
-    ExplanationOut,
     LeftOutIn,
     RunDetailOut,
     RunIn,
@@ -27,6 +27,7 @@ from cloud.kit.periods import Period
 
 router = APIRouter(prefix="/api/v1", tags=["billing"])
 router.include_router(what_if_api.router)
+router.include_router(document_api.router)
 
 Reader = Annotated[Scope, allow("bills.read")]
 Runner = Annotated[Scope, allow("bills.run")]
@@ -48,8 +49,9 @@ async def get_bill(scope: Reader, bill_id: Id) -> BillDetailOut:
 
 @router.get("/bills/{bill_id}/explanation")
 async def explain_bill(scope: Reader, bill_id: Id) -> ExplanationOut:
-    """The bill with all its inputs: readings, tariff versions, household, usage before; and its late fee."""
-    return ExplanationOut.of(await service.get_bill(scope.conn, bill_id))
+    """The bill with all its inputs, and what each charge follows from in units that can be added up by hand."""
+    bill = await service.get_bill(scope.conn, bill_id)
+    return ExplanationOut.of(bill, await service.explain(scope.conn, bill))
 
 
 @router.get("/bill-runs")

@@ -114,6 +114,7 @@ def _inputs(one: RatedPiece) -> dict[str, object]:
         "tariff_version": piece.version.id,
         "tariff_hash": piece.version.hash,
         "tier_window": str(piece.window),
+        "window_parts": list(piece.window_parts),
         "persons": one.persons,
         "basis": asdict(one.basis),
         "single": piece.agreement.single,

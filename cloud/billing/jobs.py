@@ -6,6 +6,7 @@ import structlog
 from prometheus_client import Gauge
 
 from cloud.billing import service
+from cloud.billing.archives import ARCHIVE_JOB, forget_archives, write_archive
 from cloud.billing.runs import ISSUE_JOB, RUN_JOB
 from cloud.estate import service as estate
 from cloud.kit.errors import GatemeterError
@@ -14,6 +15,7 @@ from cloud.kit.periods import local_day
 
 LATE_FEES_JOB = "billing.late-fees"
 PROOF_JOB = "billing.prove-ledger"
+FORGET_JOB = "billing.forget-archives"
 
 _log = structlog.get_logger(__name__)
 _DISCREPANCIES = Gauge("gatemeter_ledger_discrepancies", "Sums of the ledger that do not agree.", ["project"])
@@ -65,7 +67,30 @@ async def prove_ledger(context: JobContext) -> dict[str, object]:
     return {"projects": len(found)}
 
 
-HANDLERS: dict[str, Handler] = {RUN_JOB: run, ISSUE_JOB: issue, LATE_FEES_JOB: late_fees, PROOF_JOB: prove_ledger}
+async def archive(context: JobContext) -> dict[str, object]:
+    """Writes the ZIP of the payload's archive."""
+    done = await write_archive(context.db, context.asker, int(context.payload["archive_id"]), progress=context.progress)
+    return {"archive_id": done.id, "bills": done.bills, "bytes": done.bytes}
+
+
+async def forget(context: JobContext) -> dict[str, object]:
+    """Deletes archives that nobody fetches any more."""
+    async with context.db.transaction(context.asker) as conn:
+        return {"archives": await forget_archives(conn)}
+
+
+HANDLERS: dict[str, Handler] = {
+    RUN_JOB: run,
+    ISSUE_JOB: issue,
+    LATE_FEES_JOB: late_fees,
+    PROOF_JOB: prove_ledger,
+    ARCHIVE_JOB: archive,
+    FORGET_JOB: forget,
+}
 
 # UTC: after midnight in China, and after the nightly jobs of metering.
-SCHEDULE = (Scheduled(LATE_FEES_JOB, "10 17 * * *"), Scheduled(PROOF_JOB, "40 17 * * *"))
+SCHEDULE = (
+    Scheduled(LATE_FEES_JOB, "10 17 * * *"),
+    Scheduled(PROOF_JOB, "40 17 * * *"),
+    Scheduled(FORGET_JOB, "50 17 * * *"),
+)

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -166,39 +166,6 @@ class BillDetailOut(BillOut):
         """From our records."""
         charges = [ChargeOut.of(charge, bill.summary.currency) for charge in bill.charges]
         return cls(**dict(BillOut.of(bill.summary)), charges=charges)
-
-
-class LateFeeStepOut(BaseModel):
-    """days × principal × rate = part, not rounded."""
-
-    first: date
-    last: date
-    days: int
-    principal: str
-    rate: str
-    part: str
-
-
-class ExplanationOut(BaseModel):
-    """Everything the amounts follow from: same inputs and engine, same bill."""
-
-    bill: BillDetailOut
-    engine_version: str
-    inputs: dict[str, Any]
-    late_fee: MoneyOut
-    late_fee_steps: list[LateFeeStepOut]
-
-    @classmethod
-    def of(cls, bill: Bill) -> "ExplanationOut":
-        """From our records."""
-        steps = bill.late_fee.steps if bill.late_fee else []
-        return cls(
-            bill=BillDetailOut.whole(bill),
-            engine_version=bill.engine_version,
-            inputs=bill.inputs,
-            late_fee=MoneyOut.of(bill.summary.late_fee, bill.summary.currency),
-            late_fee_steps=[LateFeeStepOut.model_validate(step) for step in steps],
-        )
 
 
 class RunIn(Input):

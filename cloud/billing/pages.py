@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from cloud.billing import service, what_if_pages
+from cloud.billing import archives, service, what_if_pages
+from cloud.billing.documents.model import Language
+from cloud.billing.documents.service import LANGUAGES
 from cloud.billing.records import BillFilter
 from cloud.estate import service as estate
 from cloud.estate.service import EstateFilter
@@ -120,7 +122,22 @@ async def bill_run(
         failures=failures,
         bills=bills,
         accounts=await estate.accounts_by_id(scope.conn, accounts),
+        archives=await archives.archives_of(scope.conn, run_id),
+        languages=LANGUAGES,
     )
+
+
+@router.post("/bill-runs/{run_id}/archives")
+async def ask_for_archive(
+    request: Request,
+    scope: Annotated[Scope, allow_page("bills.run")],
+    run_id: int,
+    language: Annotated[Language, Form()],
+) -> Response:
+    """Has all bills of the run written as one ZIP; the worker does it."""
+    url = request.app.state.settings.public_url
+    await archives.ask_for_archive(scope.conn, run_id, language, url, scope.caller.user_id)
+    return RedirectResponse(f"/bill-runs/{run_id}#archives", 303)
 
 
 @router.post("/bill-runs/{run_id}/approve")

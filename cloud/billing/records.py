@@ -100,6 +100,11 @@ class BillRow:
         """Unpaid late fee."""
         return self.late_fee - self.late_fee_paid
 
+    @property
+    def payable(self) -> bool:
+        """Whether somebody owes something of it."""
+        return self.state in ("issued", "disputed") and self.open + self.late_fee_open > 0
+
     def overdue(self, today: date) -> bool:
         """Whether principal is open after the due date."""
         return self.state == "issued" and self.due_on is not None and self.due_on < today

@@ -8,6 +8,7 @@ from decimal import Decimal
 import psycopg
 
 from cloud.billing import ledger, repository, run_repository
+from cloud.billing.explaining import Explained, explain_bill
 from cloud.billing.gauge import tier_gauge
 from cloud.billing.ledger import Discrepancy, Journal, Posting, book, discrepancies
 from cloud.billing.records import (
@@ -39,6 +40,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput, NotFound
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 from cloud.kit.periods import Period, local_day
+from cloud.tariffs import service as tariffs
 
 __all__ = [
     "CAREFUL",
@@ -49,6 +51,7 @@ __all__ = [
     "BillRun",
     "BillingTotals",
     "Discrepancy",
+    "Explained",
     "Journal",
     "NewAgreement",
     "Policy",
@@ -65,6 +68,7 @@ __all__ = [
     "create_agreements",
     "discrepancies",
     "execute_run",
+    "explain",
     "get_bill",
     "get_run",
     "issue_run",
@@ -165,6 +169,12 @@ async def get_bill(conn: Conn, bill_id: int) -> Bill:
     late_fee = await repository.late_fee(conn, bill_id)
     engine_version, inputs = await repository.bill_inputs(conn, bill_id)
     return Bill(summary, charges, late_fee, engine_version, inputs)
+
+
+async def explain(conn: Conn, bill: Bill) -> tuple[Explained, ...]:
+    """What the charges of a bill follow from, in their order."""
+    versions = await tariffs.versions_by_id(conn, sorted({charge.tariff_version_id for charge in bill.charges}))
+    return explain_bill(bill, versions)
 
 
 async def run_of_job(conn: Conn, job_id: int) -> BillRun:

@@ -1,33 +1,38 @@
-"""`gatemeter doctor`: what this machine and its settings lack for the service to run."""
+"""`gatemeter doctor`: what this machine and its settings lack for the service to run, and what waits too long."""
 
 import json
-import shutil
 import socket
 import ssl
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from typing import Annotated, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, Literal
 
 import psycopg
 import typer
+from psycopg.rows import class_row
 
+from cloud.billing.documents.pdf import NO_CHINESE_FONT, chinese_font, installed
+from cloud.kit.backlog import BACKLOG, Backlog
 from cloud.kit.migrate import read_migrations
 from cloud.kit.security import Keys, KeysError
 from cloud.settings import CloudSettings, SettingsError, load_settings
 
 app = typer.Typer()
 
-State = Literal["fine", "note", "failed"]
+State = Literal["fine", "note", "late", "failed"]
 _TIMEOUT_S = 5
-_SIGN = {"fine": "✓", "note": "·", "failed": "✗"}
+_SIGN = {"fine": "✓", "note": "·", "late": "!", "failed": "✗"}
+_WAITS_TOO_LONG_S: Final = 600
+"""Usage is derived and judged every minute, and due jobs start at once: after ten minutes something stands still."""
+_SILENT_S: Final = 1800
+"""Gateways report far more often than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at. `failed` ones keep the service from running."""
+    """One thing looked at. `failed` keeps the service from running, `late` waits too long or for somebody."""
 
     check: str
     state: State
@@ -36,7 +41,10 @@ class Finding:
 
 @app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
-    """Looks at Python, settings, keys, database, broker and fonts; exit code 1 when something would not work.
+    """Looks at Python, settings, keys, database, backlog, broker and fonts.
+
+    Exit codes: 0 all is well, 1 something would not work, 2 wrong usage, 3 all works but something waits too long or
+    for somebody to decide.
 
     Example: gatemeter doctor --json
     """
@@ -46,8 +54,11 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
     else:
         for finding in findings:
             typer.echo(f"{_SIGN[finding.state]} {finding.check}: {finding.detail}")
-    if any(finding.state == "failed" for finding in findings):
-        raise typer.Exit(1)
+    raise typer.Exit(_exit_code({finding.state for finding in findings}))
+
+
+def _exit_code(states: set[State]) -> int:
+    return 1 if "failed" in states else 3 if "late" in states else 0
 
 
 def examine() -> Iterator[Finding]:
@@ -63,6 +74,7 @@ def examine() -> Iterator[Finding]:
         yield _keys(settings)
         yield from _database(settings)
         yield _broker(settings)
+        yield _public_url(settings)
     yield _fonts()
 
 
@@ -85,6 +97,7 @@ def _database(settings: CloudSettings) -> Iterator[Finding]:
             yield schema
             if schema.state == "fine":
                 yield _holidays(conn, datetime.now(UTC).year)
+                yield from waiting(conn)
     except psycopg.Error as error:
         yield Finding("database", "failed", str(error).strip())
 
@@ -106,6 +119,56 @@ def _migrations(conn: psycopg.Connection[tuple[object, ...]]) -> Finding:
         detail = f"not applied: {', '.join(sorted(known - applied))}; run gatemeter db migrate"
         return Finding("schema", "failed", detail)
     return Finding("schema", "fine", "up to date")
+
+
+def waiting(conn: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """What waits, and whether that is too long."""
+    with conn.cursor(row_factory=class_row(Backlog)) as cursor:
+        found = cursor.execute(BACKLOG).fetchone()
+    assert found is not None
+    yield _heard(found)
+    yield _aged("usage to derive", found.dirty_windows, found.dirty_age_s, "is a worker running?")
+    yield _aged("usage to judge", found.unsettled, found.unsettled_age_s, "is a worker running?")
+    yield _aged("due jobs", found.jobs_due, found.job_age_s, "is a worker running?")
+    yield _none_of("failed jobs", found.jobs_failed, "failed for good in the last 24 hours, see the exceptions page")
+    yield _none_of(
+        "dead letters",
+        found.dead_letters,
+        f"wait, the oldest for {_long(found.dead_letter_age_s)}: replay or discard them",
+    )
+    yield _none_of(
+        "unclaimed readings",
+        found.unclaimed,
+        f"wait, the oldest for {_long(found.unclaimed_age_s)}: set up their devices, or discard them",
+    )
+
+
+def _heard(found: Backlog) -> Finding:
+    if not found.gateways:
+        return Finding("ingest", "note", "no gateway is registered yet")
+    if found.heard_age_s is None:
+        return Finding("ingest", "note", f"none of {found.gateways} gateways was ever heard of")
+    state: State = "late" if found.heard_age_s > _SILENT_S else "fine"
+    return Finding(
+        "ingest", state, f"{found.gateways} gateways, one of them was heard of {_long(found.heard_age_s)} ago"
+    )
+
+
+def _aged(check: str, count: int, age_s: int | None, question: str) -> Finding:
+    if not count:
+        return Finding(check, "fine", "nothing waits")
+    late = (age_s or 0) > _WAITS_TOO_LONG_S
+    return Finding(
+        check, "late" if late else "fine", f"{count} wait, the oldest for {_long(age_s)}{late * ('; ' + question)}"
+    )
+
+
+def _none_of(check: str, count: int, detail: str) -> Finding:
+    return Finding(check, "late", f"{count} {detail}") if count else Finding(check, "fine", "none")
+
+
+def _long(seconds: int | None) -> str:
+    return str(timedelta(seconds=seconds or 0))
 
 
 def _holidays(conn: psycopg.Connection[tuple[object, ...]], year: int) -> Finding:
@@ -135,12 +198,15 @@ def _broker(settings: CloudSettings) -> Finding:
     return Finding("broker", "fine", f"{where} answers")
 
 
+def _public_url(settings: CloudSettings) -> Finding:
+    if settings.public_url is None:
+        return Finding("public address", "note", "GATEMETER_PUBLIC_URL is not set: bills carry no code to pay by")
+    return Finding("public address", "fine", settings.public_url)
+
+
 def _fonts() -> Finding:
-    lister = shutil.which("fc-list")
-    if lister is None:
-        return Finding("fonts", "note", "fontconfig is not installed: printed documents need a CJK font")
-    done = subprocess.run([lister, ":lang=zh", "family"], capture_output=True, text=True, timeout=30, check=False)
-    families = sorted({line.split(",")[0].strip() for line in done.stdout.splitlines() if line.strip()})
-    if not families:
-        return Finding("fonts", "note", "no CJK font: printed documents will need one (Debian: fonts-noto-cjk)")
-    return Finding("fonts", "fine", f"CJK: {families[0]}")
+    """Whether documents can be written in Chinese: asked of the typesetter itself, which is who must find the font."""
+    found = chinese_font(installed().families())
+    if found is None:
+        return Finding("fonts", "note", f"{NO_CHINESE_FONT}: documents are only written in Latin letters until then")
+    return Finding("fonts", "fine", f"CJK: {found}")

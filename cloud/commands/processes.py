@@ -29,24 +29,15 @@ def run_web() -> None:
 
     Example: GATEMETER_DATABASE_DSN=… GATEMETER_KEYS_FILE=/etc/gatemeter/keys.json gatemeter web run
     """
-    import uvicorn
-
     from cloud.app import create_app
+    from cloud.serving import serve_http
 
     settings = _settings()
     try:
         application = create_app(settings)
     except KeysError as error:
         fail(str(error))
-    uvicorn.run(
-        application,
-        host=settings.web_host,
-        port=settings.web_port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=10,
-    )
+    serve_http(application, settings.web_host, settings.web_port)
 
 
 @worker_app.command("run")
@@ -57,7 +48,10 @@ def run_worker() -> None:
     """
     from cloud.worker import serve
 
-    asyncio.run(serve(_settings()))
+    try:
+        asyncio.run(serve(_settings()))
+    except KeysError as error:
+        fail(str(error))
 
 
 def _settings() -> CloudSettings:

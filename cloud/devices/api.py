@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from cloud.devices import configuring, service
+from cloud.devices import configuring, inbox_api, service
 from cloud.devices.models import (
     CommandIn,
     CommandOut,
@@ -13,7 +13,6 @@ from cloud.devices.models import (
     ConfigurationIn,
     ConfigurationOut,
     ConfigurationWhole,
-    DeadLetterOut,
     DeviceIn,
     DeviceOut,
     DeviceQuery,
@@ -22,7 +21,6 @@ from cloud.devices.models import (
     GatewayIn,
     GatewayOut,
     RestoreIn,
-    UnclaimedOut,
 )
 from cloud.devices.records import CommandFilter
 from cloud.identity.guards import Scope, allow
@@ -30,6 +28,7 @@ from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed, ListQuery, PageQuery
 
 router = APIRouter(prefix="/api/v1", tags=["devices"])
+router.include_router(inbox_api.router)
 
 Reading = Annotated[Scope, allow("devices.read")]
 Writing = Annotated[Scope, allow("devices.write")]
@@ -145,20 +144,6 @@ async def restore_configuration(
         return ConfigurationWhole.model_validate(made)
 
     return await once.answer(scope.conn, ConfigurationWhole, make)
-
-
-@router.get("/dead-letters")
-async def list_dead_letters(scope: Reading, query: Wanted) -> Listed[DeadLetterOut]:
-    """Messages that could not be taken, newest first."""
-    page = await service.list_dead_letters(scope.conn, query.page(), query.project_id)
-    return Listed(items=[DeadLetterOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
-
-
-@router.get("/unclaimed-readings")
-async def list_unclaimed(scope: Reading, query: Wanted) -> Listed[UnclaimedOut]:
-    """Readings that no meter can take yet, counted by channel."""
-    page = await service.list_unclaimed(scope.conn, query.page(key_length=5), query.project_id)
-    return Listed(items=[UnclaimedOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/reading-gaps")

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.devices.configuring import DEFAULT_CONFIRM_S, LONGEST_CONFIRM_S, SHORTEST_CONFIRM_S
-from cloud.devices.records import DeviceKind, UnclaimedReason
+from cloud.devices.records import DeviceKind
 from cloud.kit.inputs import Id, Input, ListQuery
 from gateway.contract import limits
 from gateway.contract.messages import Action, CommandState
@@ -162,20 +162,6 @@ class CommandOut(_Out):
     updated_at: datetime
 
 
-class DeadLetterOut(_Out):
-    """A message that could not be taken."""
-
-    id: int
-    project_id: int | None
-    received_at: datetime
-    topic: str
-    size: int
-    reason: str
-    detail: str
-    times: int
-    replayed_at: datetime | None
-
-
 class GapQuery(ListQuery):
     """Which gaps are wanted."""
 
@@ -197,16 +183,3 @@ class GapOut(_Out):
     until_at: datetime
     lost: Annotated[int, Field(description="0: the gateway cannot know.")]
     received_at: datetime
-
-
-class UnclaimedOut(_Out):
-    """Readings of one channel without a meter, counted."""
-
-    project_id: int
-    gateway_code: str
-    device_code: str
-    channel_code: str
-    reason: UnclaimedReason
-    readings: int
-    first_at: datetime
-    last_at: datetime

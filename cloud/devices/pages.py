@@ -8,8 +8,8 @@ from uuid import uuid4
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from cloud.devices import configuration_pages, order_pages, service
-from cloud.devices.records import ONLINE_WITHIN, Gateway
+from cloud.devices import configuration_pages, inbox_pages, order_pages, service
+from cloud.devices.records import ONLINE_WITHIN, Gateway, InboxFilter
 from cloud.estate.shown import shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
@@ -19,6 +19,7 @@ from gateway.contract.orders import CUTS_SUPPLY
 router = APIRouter(include_in_schema=False)
 router.include_router(order_pages.router)
 router.include_router(configuration_pages.router)
+router.include_router(inbox_pages.router)
 
 _EXCEPTIONS = PageRequest(10)
 
@@ -31,6 +32,7 @@ async def devices(
     page = await shown(request, scope)
     now = datetime.now(UTC)
     project_id = page.project.id
+    waiting = InboxFilter(project_id)
     gateways = (await service.list_gateways(scope.conn, PageRequest(MAX_LIMIT), project_id)).items
     return page.page(
         "devices/list.html",
@@ -38,8 +40,8 @@ async def devices(
         gateways=gateways,
         faults=_faults(gateways),
         devices=await service.list_devices(scope.conn, page_request(None, cursor), project_id),
-        letters=(await service.list_dead_letters(scope.conn, _EXCEPTIONS, project_id)).items,
-        unclaimed=(await service.list_unclaimed(scope.conn, _EXCEPTIONS, project_id)).items,
+        letters=(await service.list_dead_letters(scope.conn, _EXCEPTIONS, waiting)).items,
+        unclaimed=(await service.list_unclaimed(scope.conn, _EXCEPTIONS, waiting)).items,
         online_since=now - ONLINE_WITHIN,
         actions=_actions(gateways) if scope.caller.may("commands.send", project_id) else {},
         cuts=CUTS_SUPPLY,

@@ -9,6 +9,13 @@ from gateway.contract.messages import Health
 
 DeviceKind = Literal["electricity", "water", "heat", "barrier", "other"]
 UnclaimedReason = Literal["unknown-device", "unbound", "unknown-channel", "clock"]
+InboxSubject = Literal["dead-letters", "unclaimed-readings"]
+InboxAction = Literal["discard", "correct-clock"]
+InboxState = Literal["waiting", "replayed", "discarded", "corrected"]
+"""Replayed: messages alone; corrected: readings alone, which wait to be placed with another time."""
+
+CLOCK_TOLERANCE = timedelta(minutes=5)
+"""How far ahead of its receipt a reading may be stamped."""
 
 ONLINE_WITHIN = timedelta(minutes=30)
 """A device heard of more recently than this is online; meters are polled every 15 minutes at the latest."""
@@ -86,17 +93,21 @@ class CommandFilter:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that could not be taken, without its payload."""
+    """A message that could not be taken, without its payload. It came first at `received_at`, last at `last_at`."""
 
     id: int
     project_id: int | None
     received_at: datetime
+    last_at: datetime
     topic: str
     size: int
     reason: str
     detail: str
     times: int
+    tried_at: datetime | None
     replayed_at: datetime | None
+    decision_id: int | None
+    state: InboxState
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +122,44 @@ class Unclaimed:
     readings: int
     first_at: datetime
     last_at: datetime
+    ahead_s: int
+    """The least that any of them was ahead of its receipt; not above 0 when the clock was right."""
+
+
+@dataclass(frozen=True, slots=True)
+class InboxFilter:
+    """Which messages or waiting readings are meant; None: any. `since` and `until`: when they came.
+
+    Gateway and device name readings, `letter_id` one message.
+    """
+
+    project_id: int | None = None
+    state: InboxState | None = "waiting"
+    reason: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    gateway_code: str | None = None
+    device_code: str | None = None
+    channel_code: str | None = None
+    letter_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InboxDecision:
+    """What somebody decided about messages or waiting readings. `found`: how many they were."""
+
+    id: int
+    project_id: int | None
+    subject: InboxSubject
+    action: InboxAction
+    ahead_s: int | None
+    wanted: dict[str, str]
+    found: int
+    reason: str
+    actor: str
+    created_at: datetime
+    undone_at: datetime | None
+    undone_by: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from cloud.devices.records import (
     DeviceCounts,
     DeviceKind,
     Gateway,
+    InboxFilter,
     ReadingGap,
     Unclaimed,
 )
@@ -30,6 +31,9 @@ from gateway.contract.topics import valid_code
 
 CLAIM_READINGS = "metering.claim-readings"
 """Job kind: a device was made or bound, and readings of it wait. Payload: `project_id`."""
+
+WAITING = InboxFilter()
+"""What nobody has decided about and no replay has placed, in all projects."""
 
 _LONGEST_VALIDITY = timedelta(days=1)
 
@@ -171,14 +175,14 @@ async def list_commands(conn: Conn, page: PageRequest, wanted: CommandFilter) ->
     return await orders.newest(conn, page, wanted)
 
 
-async def list_dead_letters(conn: Conn, page: PageRequest, project_id: int | None = None) -> Page[DeadLetter]:
-    """Messages that could not be taken, newest first."""
-    return await inbox.letters(conn, page, project_id)
+async def list_dead_letters(conn: Conn, page: PageRequest, wanted: InboxFilter = WAITING) -> Page[DeadLetter]:
+    """Messages that could not be taken, newest first; those that wait unless others are asked for."""
+    return await inbox.letters(conn, page, wanted)
 
 
-async def list_unclaimed(conn: Conn, page: PageRequest, project_id: int | None = None) -> Page[Unclaimed]:
-    """Readings without a place, counted by channel."""
-    return await inbox.unclaimed(conn, page, project_id)
+async def list_unclaimed(conn: Conn, page: PageRequest, wanted: InboxFilter = WAITING) -> Page[Unclaimed]:
+    """Readings without a place, counted by channel; those that wait unless others are asked for."""
+    return await inbox.unclaimed(conn, page, wanted)
 
 
 async def list_gaps(
@@ -238,9 +242,16 @@ async def keep_dead_letters(conn: Conn, letters: Sequence[Letter]) -> None:
     await inbox.keep_letters(conn, letters)
 
 
-async def dead_letters_to_replay(conn: Conn, after: int, limit: int) -> list[tuple[int, str, bytes]]:
-    """(id, topic, payload) of letters that were not replayed yet."""
-    return await inbox.letters_to_replay(conn, after, limit)
+async def dead_letters_to_replay(
+    conn: Conn, wanted: InboxFilter, after: int, limit: int
+) -> list[tuple[int, str, bytes]]:
+    """(id, topic, payload) of letters behind the id `after`."""
+    return await inbox.letters_to_replay(conn, wanted, after, limit)
+
+
+async def note_tried(conn: Conn, letter_id: int, letter: Letter) -> None:
+    """The letter was replayed in vain; `letter` says why this time."""
+    await inbox.note_tried(conn, letter_id, letter)
 
 
 async def mark_replayed(conn: Conn, letter_id: int) -> None:
@@ -253,9 +264,9 @@ async def keep_unclaimed(conn: Conn, columns: dict[str, list[Any]]) -> int:
     return await inbox.keep_unclaimed(conn, columns)
 
 
-async def take_unclaimed(conn: Conn, project_id: int, after: UnclaimedPlace, limit: int) -> list[dict[str, Any]]:
+async def take_unclaimed(conn: Conn, wanted: InboxFilter, after: UnclaimedPlace, limit: int) -> list[dict[str, Any]]:
     """Takes readings out of the unclaimed ones; the caller stores each of them in the same transaction."""
-    return await inbox.take_unclaimed(conn, project_id, after, limit)
+    return await inbox.take_unclaimed(conn, wanted, after, limit)
 
 
 async def _claim_what_waits(conn: Conn, project_id: int, gateway_id: int, device_code: str) -> None:

@@ -85,6 +85,17 @@ def stated_access(call: Callable[..., Any] | None) -> str | None:
 
 
 @asynccontextmanager
+async def again(request: Request, permission: str) -> AsyncIterator[Scope]:
+    """A new scope of a request whose answer still goes on: whether its session, token and permission still hold.
+
+    Raises Unauthenticated and Forbidden.
+    """
+    bearer = await _bearer(request)
+    async with _scope(request, permission, bearer.credentials if bearer else None) as scope:
+        yield scope
+
+
+@asynccontextmanager
 async def _scope(request: Request, permission: str, bearer: str | None) -> AsyncIterator[Scope]:
     kind: TokenKind = "bearer"
     secret = bearer

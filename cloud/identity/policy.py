@@ -36,13 +36,14 @@ PERMISSIONS = (
         "parking.operate",
         "jobs.read",
         "audit.read",
+        "webhooks.write",
     }
 )
 """Every permission there is. `self.read` is what everybody who is signed in may do."""
 
 ROLES: dict[str, frozenset[str]] = {
     "admin": PERMISSIONS,
-    "manager": PERMISSIONS - {"users.manage", "audit.read"},
+    "manager": PERMISSIONS - {"users.manage", "audit.read", "webhooks.write"},
     "cashier": _SELF
     | {
         "estate.read",

@@ -72,3 +72,5 @@ class AuditFilter:
     user_id: int | None = None
     start: datetime | None = None
     end: datetime | None = None
+    made_with: dict[str, Any] | None = None
+    """Only entries about rows of `table_name` that were inserted with these values."""

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, LiteralString
 
+from psycopg.types.json import Jsonb
+
 from cloud.identity.policy import Grant
 from cloud.identity.records import AuditEntry, AuditFilter, Credentials, Recognised, User
 from cloud.kit.db import Conn
@@ -85,6 +87,9 @@ _AUDIT: LiteralString = """
       AND (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s)
       AND (%(table_name)s::text IS NULL OR table_name = %(table_name)s)
       AND (%(row_id)s::text IS NULL OR row_id = %(row_id)s)
+      AND (%(made_with)s::jsonb IS NULL OR row_id IN (
+           SELECT made.row_id FROM audit_entry made
+           WHERE made.table_name = %(table_name)s AND made.action = 'insert' AND made.after @> %(made_with)s))
       AND (%(user_id)s::bigint IS NULL OR user_id = %(user_id)s)
       AND (%(start)s::timestamptz IS NULL OR at >= %(start)s)
       AND (%(end)s::timestamptz IS NULL OR at < %(end)s)
@@ -218,6 +223,7 @@ async def audit_entries(conn: Conn, before: int, limit: int, wanted: AuditFilter
         "project_id": wanted.project_id,
         "table_name": wanted.table_name,
         "row_id": wanted.row_id,
+        "made_with": None if wanted.made_with is None else Jsonb(wanted.made_with),
         "user_id": wanted.user_id,
         "start": wanted.start,
         "end": wanted.end,

@@ -1,11 +1,12 @@
-"""`gatemeter ingest …`: run a worker, replay dead letters, claim readings."""
+"""`gatemeter ingest …`: run a worker; replay, discard, correct what could not be taken."""
 
 import asyncio
-import json
 import signal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from cloud.ingest import inbox_commands
 
 if TYPE_CHECKING:
     from cloud.ingest.settings import Broker, IngestSettings
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="From the broker into the database.", no_args_is_help=True)
 
-_Json = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
+inbox_commands.add_to(app)
 
 
 @app.command()
@@ -42,37 +43,6 @@ def run(
     asyncio.run(_run(settings, broker, ingest))
 
 
-@app.command("replay-dead-letters")
-def replay(as_json: _Json = False) -> None:
-    """Try every dead letter again; what can be stored now is stored once."""
-    from cloud.ingest.replay import replay_dead_letters
-    from cloud.kit.db import Database
-
-    async def work() -> dict[str, int]:
-        async with Database(_dsn(), "gatemeter_ingest", max_size=2) as db:
-            done = await replay_dead_letters(db)
-        return {"stored": done.stored, "kept": done.kept}
-
-    _show(asyncio.run(work()), as_json)
-
-
-@app.command()
-def claim(as_json: _Json = False) -> None:
-    """Try unclaimed readings again, in every project."""
-    from cloud.ingest.claim import claim_everything
-    from cloud.kit.db import Database
-
-    def progress(done: int, total: int) -> None:
-        if not as_json:
-            typer.echo(f"project {done} of {total}", err=True)
-
-    async def work() -> dict[str, int]:
-        async with Database(_dsn(), "gatemeter_ingest", max_size=2) as db:
-            return {"projects": await claim_everything(db, progress)}
-
-    _show(asyncio.run(work()), as_json)
-
-
 async def _run(settings: "CloudSettings", broker: "Broker", ingest: "IngestSettings") -> None:
     from cloud.ingest.process import Worker
     from cloud.kit.db import Database
@@ -94,17 +64,3 @@ def _stop_signal() -> asyncio.Event:
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     return stop
-
-
-def _dsn() -> str:
-    from cloud.settings import SettingsError, load_settings
-
-    try:
-        return load_settings().dsn()
-    except SettingsError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
-
-
-def _show(result: dict[str, int], as_json: bool) -> None:
-    typer.echo(json.dumps(result) if as_json else "  ".join(f"{name}: {count}" for name, count in result.items()))

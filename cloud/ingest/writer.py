@@ -1,7 +1,7 @@
 """Groups of messages into the database: one transaction each, one per message where a group fails because of one."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -39,6 +39,9 @@ _LOOK_FIRST_GROUPS = 8
 """So many groups after one with known readings are compared before they are copied."""
 
 
+Keep = Callable[[Conn, Sequence[Letter]], Awaitable[None]]
+
+
 @dataclass(slots=True)
 class Answers:
     """What may be acknowledged after a COMMIT, by sender."""
@@ -60,10 +63,14 @@ class Answers:
 
 
 class Writer:
-    """Stores groups of messages. Knows no broker: what it returns is what may be acknowledged."""
+    """Stores groups of messages. Knows no broker: what it returns is what may be acknowledged.
 
-    def __init__(self, db: Database) -> None:
+    `keep` is given what cannot be taken, in the transaction that would have stored it.
+    """
+
+    def __init__(self, db: Database, keep: Keep = devices.keep_dead_letters) -> None:
         self._db = db
+        self._keep = keep
         self._projects: dict[str, int] = {}
         self._looking_first = 0
 
@@ -134,7 +141,7 @@ class Writer:
                 await devices.note_gateways_seen(conn, {place[1] for _, place in known})
             letters = [_letter(message, projects) for message in refused]
             letters += [_stranger_letter(message, projects) for message in strangers]
-            await devices.keep_dead_letters(conn, letters)
+            await self._keep(conn, letters)
         self._note_repetition(points)
         for name in ("stored", "repeated", "revised", "unclaimed", "unusable"):
             metrics.POINTS.labels(name).inc(getattr(points, name))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -16,6 +16,9 @@ from babel.dates import format_date, format_datetime, format_skeleton
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency, format_decimal, get_currency_symbol
+
+from cloud.kit.periods import Period, month_of
+from gateway.contract.quantities import BY_CODE, BY_NUMBER, Quantity
 
 CATALOGUES = Path(__file__).resolve().parents[1] / "web" / "locale"
 SOURCE_LOCALE = "en"
@@ -169,6 +172,36 @@ def show_money(amount: Decimal, currency: str) -> str:
     if locale.language != SOURCE_LOCALE or currency not in _ENGLISH_SIGNS:
         return shown
     return shown.replace(get_currency_symbol(currency, locale), _ENGLISH_SIGNS[currency])
+
+
+def show_plain(number: Decimal) -> str:
+    """A quantity or price with the decimals it needs and no more: 0.4883, 240."""
+    return show_number(Decimal(format(number.normalize(), "f")))
+
+
+def show_period(period: Period) -> str:
+    """A whole calendar month by its name, a day by its date, anything else by its first and last day."""
+    if period == month_of(period.start):
+        return show_month(period.start)
+    if period.days == 1:
+        return show_date(period.start)
+    return f"{show_date(period.start)} – {show_date(period.end - timedelta(days=1))}"
+
+
+def show_register(value: int, channel: str | int) -> str:
+    """A reading in the base unit of `channel` (code or number), with every digit and its unit."""
+    quantity = quantity_of(channel)
+    return f"{show_number(in_display_unit(value, quantity))} {quantity.display_unit}".strip()
+
+
+def in_display_unit(value: int, quantity: Quantity) -> Decimal:
+    """`value` in the base unit of `quantity`, as people read it (Wh → kWh), exactly."""
+    return Decimal(value).scaleb(quantity.display_exponent)
+
+
+def quantity_of(channel: str | int) -> Quantity:
+    """What a channel measures, by its code or number."""
+    return BY_NUMBER[channel] if isinstance(channel, int) else BY_CODE[channel]
 
 
 def language_name(tag: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, LiteralString, TypeVar
 
+import orjson
 from fastapi import Depends, Header, Request, Response
 from psycopg.types.json import Jsonb
 from pydantic import BaseModel
@@ -16,6 +17,9 @@ from cloud.kit.security import Keys
 Answer = TypeVar("Answer", bound=BaseModel)
 
 REPLAYED_HEADER = "Idempotency-Replayed"
+
+_PART = 1024 * 1024
+"""Bytes of an uploaded file that are in memory at once."""
 
 # A request with the same key that is under way holds its row: this waits for its end.
 _TAKE: LiteralString = """
@@ -69,8 +73,26 @@ async def _once_only(
 ) -> OnceOnly:
     # Keyed: bodies hold passwords and phone numbers, which a plain hash in the database would let anybody try out.
     keys: Keys = request.app.state.keys
-    asked = f"request:{request.method} {request.url.path}?{request.url.query}\n".encode() + await request.body()
-    return OnceOnly(idempotency_key, hmac.digest(keys.blind_index, asked, "sha256"), response)
+    asked = hmac.new(keys.blind_index, digestmod="sha256")
+    asked.update(f"request:{request.method} {request.url.path}?{request.url.query}\n".encode())
+    if request.headers.get("Content-Type", "").startswith("multipart/form-data"):
+        await _hash_form(request, asked)
+    else:
+        asked.update(await request.body())
+    return OnceOnly(idempotency_key, asked.digest(), response)
+
+
+async def _hash_form(request: Request, asked: hmac.HMAC) -> None:
+    """The fields of a form that is parsed already: its body is gone, and its boundary is another one each time."""
+    for name, value in (await request.form()).multi_items():
+        if isinstance(value, str):
+            asked.update(orjson.dumps([name, value]))
+            continue
+        asked.update(orjson.dumps([name, value.filename, value.size]))
+        await value.seek(0)
+        while part := await value.read(_PART):
+            asked.update(part)
+        await value.seek(0)
 
 
 Once = Annotated[OnceOnly, Depends(_once_only)]

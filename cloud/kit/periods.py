@@ -53,6 +53,11 @@ def from_ms(ms: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=ms)
 
 
+def in_us(instant: datetime) -> int:
+    """Microseconds from 1970 to `instant` (timezone-aware): as finely as the database keeps a time."""
+    return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
 def local_day(instant: datetime, zone: ZoneInfo) -> date:
     """The local date at `instant` (timezone-aware)."""
     if instant.tzinfo is None:

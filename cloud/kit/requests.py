@@ -54,6 +54,7 @@ class RequestFrame:
     """ASGI middleware; the outermost one. Sets `request.state.request_id`.
 
     What nobody inside handles is answered here by `crashed`, so that this answer too carries id and headers.
+    `max_upload_bytes`: by path, of those that take files.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class RequestFrame:
         crashed: Callable[[Request, Exception], Response],
         tls: bool = False,
         max_body_bytes: int = MAX_BODY_BYTES,
+        max_upload_bytes: Mapping[str, int] | None = None,
     ) -> None:
         self._app = app
         self._crashed = crashed
@@ -70,6 +72,7 @@ class RequestFrame:
         if tls:
             self._headers["Strict-Transport-Security"] = "max-age=31536000"
         self._max_body_bytes = max_body_bytes
+        self._max_upload_bytes = dict(max_upload_bytes or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -112,7 +115,7 @@ class RequestFrame:
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
         announced = Headers(scope=scope).get("Content-Length", "0")
-        left = self._max_body_bytes
+        most = left = self._max_upload_bytes.get(scope["path"], self._max_body_bytes)
         too_long = announced.isdecimal() and int(announced) > left
 
         async def receiving() -> Message:
@@ -120,8 +123,7 @@ class RequestFrame:
             message = await receive()
             left -= len(message.get("body", b""))
             if too_long or left < 0:
-                detail = f"expected at most {self._max_body_bytes} bytes"
-                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected at most {most} bytes")
             return message
 
         return receiving

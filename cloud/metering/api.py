@@ -15,11 +15,14 @@ from cloud.metering import (
     asset_api,
     comparison_api,
     exception_api,
+    import_api,
+    live_api,
     manual_api,
     placed_readings_api,
     selection_api,
     service,
     supervision_api,
+    unusable_api,
 )
 from cloud.metering.models import (
     BindingIn,
@@ -43,6 +46,9 @@ router.include_router(comparison_api.router)
 router.include_router(placed_readings_api.router)
 router.include_router(exception_api.router)
 router.include_router(manual_api.router)
+router.include_router(import_api.router)
+router.include_router(unusable_api.router)
+router.include_router(live_api.router)
 
 ReadingMeters = Annotated[Scope, allow("meters.read")]
 WritingMeters = Annotated[Scope, allow("meters.write")]

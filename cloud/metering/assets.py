@@ -11,7 +11,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.periods import day_start, local_day
 from cloud.metering import assets_repository as repository
-from cloud.metering import service
+from cloud.metering import service, threshold_changes, threshold_overrides
 from cloud.metering.exchange_repository import lock_meter, mark_dirty
 from cloud.metering.ratings import check_bounds
 from cloud.metering.records import MasterData, Meter, MeterRegister, MeterSeal, Reading, Verification
@@ -31,7 +31,8 @@ def master_data(meter: Meter) -> MasterData:
 
 
 async def correct(conn: Conn, meter_id: int, data: MasterData) -> Meter:
-    """Corrects the master data of a meter; with another interval all its usage is derived again.
+    """Corrects the master data of a meter; with another interval all its usage is derived again, with another class
+    what was estimated.
 
     Raises NotFound, InvalidInput, and Conflict when its master is below it or measures another medium.
     """
@@ -43,9 +44,13 @@ async def correct(conn: Conn, meter_id: int, data: MasterData) -> Meter:
         await _must_be_unit(conn, meter.project_id, data.unit_id)
     if data.parent_id is not None and data.parent_id != meter.parent_id:
         await _must_be_master(conn, meter, data.parent_id)
+    before = await threshold_overrides.of_meter(conn, meter_id)
     await repository.correct(conn, meter_id, data)
+    after = await threshold_overrides.of_meter(conn, meter_id)
+    await threshold_changes.note(conn, meter.project_id, before.in_force, after.in_force, meter_id=meter_id)
     if data.interval_s != meter.interval_s:
         await mark_dirty(conn, meter_id, await _beginning(conn, meter))
+        await service.ask_for_usage(conn)
     return await service.get_meter(conn, meter_id)
 
 
@@ -64,6 +69,7 @@ async def correct_register(conn: Conn, meter_id: int, register_id: int, **said: 
     await repository.correct_register(conn, corrected)
     if _counts(corrected) != _counts(register):
         await mark_dirty(conn, meter_id, register.valid_from)
+        await service.ask_for_usage(conn)
     return await get_register(conn, meter_id, register_id)
 
 

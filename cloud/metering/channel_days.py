@@ -15,6 +15,7 @@ from cloud.metering import findings
 from cloud.metering import settling_sql as sql
 from cloud.metering.findings import Finding, Judged
 from cloud.metering.records import MAIN_CHANNEL, Medium, Rule
+from cloud.metering.register_advances import Sums
 from cloud.metering.validation import intervals
 from cloud.metering.validation.segments import Ints, Mask
 from cloud.metering.validation.subjects import Subject
@@ -27,7 +28,7 @@ _TOTAL: Final = BY_CODE["energy_import_total"].number
 _PERIODS: Final = tuple(
     BY_CODE[f"energy_import_{name}"].number for name in ("sharp", "peak", "flat", "valley", "deep_valley")
 )
-_HEAT: Final = {BY_CODE["heat_total"].number, BY_CODE["cooling_total"].number}
+HEAT: Final = {BY_CODE["heat_total"].number, BY_CODE["cooling_total"].number}
 _DAYS_AT_ONCE: Final = 20_000
 _SHIFT: Final = 16
 
@@ -40,9 +41,17 @@ class _MeterDay:
     until_ms: int
 
 
-async def judge(conn: Conn, project: Project, spans: Sequence[tuple[Subject, date, date]]) -> int:
-    """Judges the registers of meters for the local days [first, last]; returns how many findings changed."""
+async def judge(conn: Conn, project: Project, spans: Sequence[tuple[Subject, date, date]], sums: Sums) -> int:
+    """Judges the registers of meters for the local days [first, last]; returns how many findings changed.
+
+    `sums`: what the first half of V14 came to, of these meters and others. One day has one finding of the rule, and
+    what a register did not advance itself goes before what its siblings say.
+    """
     changed = 0
+    mine = {subject.meter_id for subject, _, _ in spans}
+    others = [one for one in sums.found if one.meter_id not in mine]
+    if others:
+        changed += await findings.keep(conn, project.id, [], ["register-sum"], others)
     starts: dict[date, int] = {}
 
     def start(day: date) -> int:
@@ -57,9 +66,9 @@ async def judge(conn: Conn, project: Project, spans: Sequence[tuple[Subject, dat
         for day in (first + timedelta(days=n) for n in range((last - first).days + 1))
     ]
     for medium in MAIN_CHANNEL:
-        mine = [one for one in days if one.subject.medium == medium]
-        for at in range(0, len(mine), _DAYS_AT_ONCE):
-            changed += await _judge(conn, project.id, mine[at : at + _DAYS_AT_ONCE], medium)
+        same = [one for one in days if one.subject.medium == medium]
+        for at in range(0, len(same), _DAYS_AT_ONCE):
+            changed += await _judge(conn, project.id, same[at : at + _DAYS_AT_ONCE], medium, sums)
     return changed
 
 
@@ -71,11 +80,11 @@ def channels_of(medium: Medium) -> list[int]:
         for quantity in BY_NUMBER.values()
         if quantity.kind is Kind.CUMULATIVE
         and quantity.unit == main.unit
-        and (quantity.number in _HEAT) == (main.number in _HEAT)
+        and (quantity.number in HEAT) == (main.number in HEAT)
     ]
 
 
-async def _judge(conn: Conn, project_id: int, days: Sequence[_MeterDay], medium: Medium) -> int:
+async def _judge(conn: Conn, project_id: int, days: Sequence[_MeterDay], medium: Medium, sums: Sums) -> int:
     query = {
         "meters": [one.subject.meter_id for one in days],
         "before": [one.before_ms for one in days],
@@ -96,9 +105,12 @@ async def _judge(conn: Conn, project_id: int, days: Sequence[_MeterDay], medium:
         _placed(covered_s[today], where[today], size),
         _placed(real[earlier], where[earlier], size),
     )
-    found = _siblings(days, table) + _sums(days, table)
+    here = {(one.subject.meter_id, one.from_ms) for one in days}
+    found = {one.key: one for one in _siblings(days, table) + _sums(days, table)}
+    found |= {one.key: one for one in sums.found if (one.meter_id, one.from_ms) in here}
     judged = [Judged(one.subject.meter_id, one.from_ms, one.until_ms) for one in days]
-    return await findings.keep(conn, project_id, judged, _RULES, found)
+    unsure = {one.key for one in sums.unsure}
+    return await findings.keep(conn, project_id, judged, _RULES, list(found.values()), unsure)
 
 
 def _placed(values: Ints, where: Ints, size: int) -> Ints:

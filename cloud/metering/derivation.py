@@ -28,6 +28,7 @@ from cloud.metering.gaps import HISTORY_MS, share_out
 from cloud.metering.grid import Grid
 from cloud.metering.judging import BACKWARD, KEY_SHIFT, Epochs, Readings
 from cloud.metering.records import MAIN_CHANNEL
+from cloud.metering.subjects_repository import load_thresholds
 from cloud.metering.usage import Derived, Ints, Mask, Rows, derive
 from gateway.contract.quantities import BY_NUMBER
 
@@ -93,12 +94,14 @@ async def take_registers(conn: Conn, meter_ids: Sequence[int], zones: Mapping[in
     def column(name: str) -> Ints:
         return np.array([row[name] for row in rows], np.int64)
 
+    thresholds = await load_thresholds(conn, meter_ids)
     numbers = {zone: n for n, zone in enumerate(dict.fromkeys(zones.values()))}
     never = np.zeros(len(rows), np.bool_)
     return Registers(
         column("meter_id"), column("channel"), column("project_id"), column("from_ms"), column("until_ms"),
-        column("interval_s") * 1000, np.array([numbers[zones[row["project_id"]]] for row in rows], np.int64),
-        np.zeros(len(rows), np.int64), never, never, tuple((row["class"], row["medium"]) for row in rows),
+        column("since_ms"), column("interval_s") * 1000,
+        np.array([numbers[zones[row["project_id"]]] for row in rows], np.int64),
+        np.zeros(len(rows), np.int64), never, never, tuple(thresholds[row["meter_id"]] for row in rows),
         tuple(numbers),
     )  # fmt: skip
 
@@ -173,7 +176,7 @@ class _Outcome:
             series[used], loaded.time_ms[used], loaded.value[used], loaded.quality[used],
             epochs.at(series[used], loaded.time_ms[used]), loaded.forced[used], loaded.ignored[used],
         )  # fmt: skip
-        self._derived = derive(readings, epochs, self._grid, bounds.known_base)
+        self._derived = derive(readings, epochs, self._grid, bounds.known_base, self.registers.signed())
 
     def _epochs_within(self) -> Epochs:
         """The registers in force, without opening and closing readings where nothing is read."""

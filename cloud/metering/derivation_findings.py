@@ -1,7 +1,5 @@
 """What a derivation found wrong: refused readings, missing slots, exchanges without a reading."""
 
-from collections.abc import Sequence
-from itertools import groupby
 from typing import Final
 
 import numpy as np
@@ -9,15 +7,15 @@ import numpy as np
 from cloud.kit.columns import Int2Column, TimeColumn
 from cloud.kit.db import Conn
 from cloud.metering import derivation_sql as sql
-from cloud.metering import settling
-from cloud.metering.bounds import Bounds
+from cloud.metering.bounds import END, Bounds
 from cloud.metering.derivation_reads import Registers
 from cloud.metering.findings import Finding, Looked, replace_findings
 from cloud.metering.judging import BACKWARD, CLOCK, IGNORED, NEGATIVE, RESTART, SPIKE, Epochs
 from cloud.metering.records import Rule
 from cloud.metering.usage import Derived
 
-_RULES: Final[dict[int, Rule]] = {BACKWARD: "backward", SPIKE: "maximum", CLOCK: "clock", NEGATIVE: "negative"}
+RULE_OF_CODE: Final[dict[int, Rule]] = {BACKWARD: "backward", SPIKE: "maximum", CLOCK: "clock", NEGATIVE: "negative"}
+"""The rule that refuses a reading, by its code; what staff told to ignore is refused by none."""
 
 
 async def write_findings(conn: Conn, registers: Registers, epochs: Epochs, bounds: Bounds, derived: Derived) -> int:
@@ -26,11 +24,13 @@ async def write_findings(conn: Conn, registers: Registers, epochs: Epochs, bound
     found = {(one.meter_id, one.channel, one.rule, one.from_ms): one for one in refused}
     for one in _exchanges(registers, epochs, bounds, derived):
         found.setdefault((one.meter_id, one.channel, one.rule, one.from_ms), one)
-    rules: list[Rule] = [*_RULES.values(), "exchange"]
+    thresholds = dict(zip(registers.meter.tolist(), registers.thresholds, strict=True))
+    told = [one for one in found.values() if thresholds[one.meter_id].weight(one.rule) != "off"]
+    rules: list[Rule] = [*RULE_OF_CODE.values(), "exchange"]
     looked = Looked(registers.meter, registers.channel, bounds.judged_from, bounds.read_until + 1)
-    await replace_findings(conn, rules, looked, list(found.values()))
+    await replace_findings(conn, rules, looked, told)
     looked = Looked(registers.meter, registers.channel, bounds.read_from, bounds.read_until)
-    await replace_findings(conn, ["gap"], looked, await _told(conn, _gaps(registers, bounds, derived)))
+    await replace_findings(conn, ["gap"], looked, _gaps(registers, bounds, derived))
     return len(refused)
 
 
@@ -48,7 +48,8 @@ async def _write_refused(conn: Conn, registers: Registers, bounds: Bounds, deriv
     shown = where[codes != IGNORED]
     return [
         Finding(
-            int(registers.project[n]), int(registers.meter[n]), int(registers.channel[n]), _RULES[code], at, at, value
+            int(registers.project[n]), int(registers.meter[n]), int(registers.channel[n]), RULE_OF_CODE[code], at, at,
+            value,
         )
         for n, code, at, value in zip(
             readings.series[shown].tolist(), derived.codes[shown].tolist(), readings.time_ms[shown].tolist(),
@@ -75,24 +76,14 @@ def _exchanges(registers: Registers, epochs: Epochs, bounds: Bounds, derived: De
     ]  # fmt: skip
 
 
-async def _told(conn: Conn, gaps: Sequence[Finding]) -> list[Finding]:
-    """Those of the gaps that are longer than the thresholds of their meters let pass (V4)."""
-    told: list[Finding] = []
-    for project_id, mine in groupby(sorted(gaps, key=lambda one: one.project_id), key=lambda one: one.project_id):
-        found = list(mine)
-        subjects = await settling.load_subjects(conn, project_id, {one.meter_id for one in found})
-        thresholds = {one.meter_id: one.thresholds for one in subjects}
-        told += [
-            one
-            for one in found
-            if thresholds[one.meter_id].weight("gap") != "off" and (one.found or 0) > thresholds[one.meter_id].gap_slots
-        ]
-    return told
-
-
 def _gaps(registers: Registers, bounds: Bounds, derived: Derived) -> list[Finding]:
+    """V4: gaps that are longer than the thresholds of their meters let pass."""
     missing = derived.missing
-    inside = missing.from_ms < bounds.read_until[missing.series]
+    # No gap is as long as what a rule that is off lets pass.
+    most = [END if one.weight("gap") == "off" else one.gap_slots for one in registers.thresholds]
+    inside = (missing.from_ms < bounds.read_until[missing.series]) & (
+        missing.slots > np.array(most, np.int64)[missing.series]
+    )
     columns = (missing.series, missing.from_ms, missing.until_ms, missing.slots)
     return [
         Finding(int(registers.project[n]), int(registers.meter[n]), int(registers.channel[n]), "gap", begin, end, slots)

@@ -16,9 +16,8 @@ from cloud.metering.bounds import BEGINNING, END, Spans
 from cloud.metering.gaps import Shape
 from cloud.metering.grid import DAY_MS, HOUR_MS, Grid, grid_offset_ms, midnights
 from cloud.metering.judging import KEY_SHIFT, Epochs
-from cloud.metering.profiles import profile_of
-from cloud.metering.records import Medium
 from cloud.metering.usage import Ints, Mask
+from cloud.metering.validation.thresholds import Thresholds
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NEW_MS: Final = 3 * DAY_MS
@@ -31,8 +30,8 @@ _SET, _USE, _IGNORE = 0, 1, 2
 class Registers:
     """Registers whose readings in [`from_ms`, `until_ms`] changed; all arrays are of the same length.
 
-    `zone`: position in `zones`. `attempt`: how often less than enough was read. `whole_before`, `whole_after`: see
-    `bounds.Spans`.
+    `since_ms`: since when the oldest of the changes waits. `zone`: position in `zones`. `attempt`: how often less than
+    enough was read. `whole_before`, `whole_after`: see `bounds.Spans`.
     """
 
     meter: Ints
@@ -40,20 +39,20 @@ class Registers:
     project: Ints
     from_ms: Ints
     until_ms: Ints
+    since_ms: Ints
     interval_ms: Ints
     zone: Ints
     attempt: Ints
     whole_before: Mask
     whole_after: Mask
-    kinds: tuple[tuple[str, Medium], ...]
-    """Class and medium of each."""
+    thresholds: tuple[Thresholds, ...]
     zones: tuple[ZoneInfo, ...]
 
     def take(self, which: Ints) -> "Registers":
         """Some of the registers."""
-        names = [name for name in Registers.__dataclass_fields__ if name not in ("kinds", "zones")]
+        names = [name for name in Registers.__dataclass_fields__ if name not in ("thresholds", "zones")]
         columns = {name: getattr(self, name)[which] for name in names}
-        return Registers(**columns, kinds=tuple(self.kinds[n] for n in which.tolist()), zones=self.zones)
+        return Registers(**columns, thresholds=tuple(self.thresholds[n] for n in which.tolist()), zones=self.zones)
 
     def keys(self, which: Ints | None = None) -> dict[str, object]:
         """Parameters that name them, or some of them."""
@@ -71,10 +70,14 @@ class Registers:
         daily = bool((self.interval_ms == DAY_MS).any())
         return Grid(self.interval_ms, offset, self.zone, tuple(midnights(zone) for zone in self.zones if daily))
 
+    def signed(self) -> Mask:
+        """Whose values may be below 0."""
+        return np.array([one.bidirectional for one in self.thresholds], np.bool_)
+
     def shapes(self) -> list[Shape]:
         """What their gaps are shaped by when nothing else is known."""
         zones = [self.zones[zone] for zone in self.zone.tolist()]
-        return [Shape(zone, profile_of(*kind)) for zone, kind in zip(zones, self.kinds, strict=True)]
+        return [Shape(zone, one.day()) for zone, one in zip(zones, self.thresholds, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +198,8 @@ def again(registers: Registers, which: Ints, whole_before: Mask, whole_after: Ma
 
 def together(parts: Sequence[Registers]) -> Registers:
     """Several sets of registers as one, by meter and channel."""
-    names = [name for name in Registers.__dataclass_fields__ if name not in ("kinds", "zones")]
+    names = [name for name in Registers.__dataclass_fields__ if name not in ("thresholds", "zones")]
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    joined = Registers(**columns, kinds=tuple(kind for part in parts for kind in part.kinds), zones=parts[0].zones)
+    thresholds = tuple(one for part in parts for one in part.thresholds)
+    joined = Registers(**columns, thresholds=thresholds, zones=parts[0].zones)
     return joined.take(np.lexsort((joined.channel, joined.meter)))

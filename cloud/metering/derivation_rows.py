@@ -131,8 +131,14 @@ async def _shape_again(conn: Conn, registers: Registers, touched: Sequence[tuple
     which, end = which[behind], end[behind]
     if not len(which):
         return 0
-    query = {**registers.keys(which), "from": TimeColumn(high[which]), "until": TimeColumn(end + HISTORY_MS)}
-    return (await conn.execute(sql.SHAPE_AGAIN, {**query, "projects": Int8Column(registers.project[which])})).rowcount
+    query = {
+        **registers.keys(which),
+        "projects": Int8Column(registers.project[which]),
+        "from": TimeColumn(high[which]),
+        "until": TimeColumn(end + HISTORY_MS),
+        "since": TimeColumn(registers.since_ms[which]),
+    }
+    return (await conn.execute(sql.SHAPE_AGAIN, query)).rowcount
 
 
 def _spans(touched: Sequence[tuple[Rows, Ints]]) -> tuple[Ints, Ints, Ints]:

@@ -21,10 +21,11 @@ COUNT_DIRTY: LiteralString = "SELECT count(DISTINCT meter_id) AS meters FROM sto
 # Windows may reach to infinity, as the life of a register does.
 TAKE: LiteralString = """
     WITH taken AS (DELETE FROM store.dirty_window WHERE meter_id = ANY (%(ids)s)
-                   RETURNING meter_id, channel, from_at, until_at)
-    SELECT t.meter_id, t.channel, m.project_id, m.medium, m.class, m.interval_s,
+                   RETURNING meter_id, channel, from_at, until_at, created_at)
+    SELECT t.meter_id, t.channel, m.project_id, m.medium, m.interval_s,
            (extract(epoch FROM greatest(min(from_at), 'epoch')) * 1000)::bigint AS from_ms,
-           (extract(epoch FROM least(max(until_at), '2100-01-01')) * 1000)::bigint AS until_ms
+           (extract(epoch FROM least(max(until_at), '2100-01-01')) * 1000)::bigint AS until_ms,
+           (extract(epoch FROM min(t.created_at)) * 1000)::bigint AS since_ms
     FROM taken t JOIN meter m ON m.id = t.meter_id
     GROUP BY t.meter_id, t.channel, m.id ORDER BY t.meter_id, t.channel
 """
@@ -159,12 +160,13 @@ REPLACE_TURNS: LiteralString = """
     INSERT INTO store.register_turn AS t (meter_id, channel, taken_at, project_id, raised) SELECT * FROM found
     ON CONFLICT (meter_id, channel, taken_at) DO UPDATE SET raised = excluded.raised WHERE t.raised <> excluded.raised
 """
-# Gaps behind what was replaced are shaped after rows that changed: they are looked at once more.
+# Gaps behind what was replaced are shaped after rows that changed: they are looked at once more. They wait since what
+# made them wait came.
 SHAPE_AGAIN: LiteralString = """
-    INSERT INTO store.dirty_window (meter_id, channel, project_id, from_at, until_at)
-    SELECT g.meter_id, g.channel, w.project_id, g.from_at, g.until_at
-    FROM unnest(%(meters)s, %(channels)s, %(projects)s, %(from)s, %(until)s)
-         AS w (meter_id, channel, project_id, from_at, until_at)
+    INSERT INTO store.dirty_window (meter_id, channel, project_id, from_at, until_at, created_at)
+    SELECT g.meter_id, g.channel, w.project_id, g.from_at, g.until_at, w.since
+    FROM unnest(%(meters)s, %(channels)s, %(projects)s, %(from)s, %(until)s, %(since)s)
+         AS w (meter_id, channel, project_id, from_at, until_at, since)
     JOIN store.estimated_gap g ON g.meter_id = w.meter_id AND g.channel = w.channel
      AND g.from_at >= w.from_at AND g.from_at < w.until_at
 """

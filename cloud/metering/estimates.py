@@ -13,8 +13,8 @@ from cloud.kit.periods import day_start, in_ms, local_day
 from cloud.metering import repository
 from cloud.metering.estimation import HISTORY_DAYS, History, estimate_open
 from cloud.metering.local_days import Slots, slots
-from cloud.metering.profiles import profile_of
 from cloud.metering.records import Meter, UsageRow
+from cloud.metering.subjects_repository import load_thresholds
 
 _MEASURED = frozenset({0, 1, 7})
 """Methods that stand on readings at both ends of the row."""
@@ -44,11 +44,10 @@ async def estimated_usage(conn: Conn, meter: Meter, channel: int, start: datetim
     measured = sum(row.quantity for row in rows if row.method in _MEASURED and _is_inside(row, start, end))
     known = sum(_part(row, start, end) for row in rows)
     estimated, method = known - measured, max((row.method for row in rows if row.method not in _MEASURED), default=0)
+    profile = (await load_thresholds(conn, [meter.id]))[meter.id].day()
     for hole in _holes(rows, *_in_service(meter, start, end, zone)):
         before = await repository.usage(conn, meter.id, channel, hole[0] - timedelta(days=HISTORY_DAYS + 1), hole[0])
-        quantities, rung = estimate_open(
-            _slots_of(hole, meter, zone), _history(before, meter, zone), profile_of(meter.meter_class, meter.medium)
-        )
+        quantities, rung = estimate_open(_slots_of(hole, meter, zone), _history(before, meter, zone), profile)
         estimated, method = estimated + int(quantities.sum()), max(method, rung)
     return EstimatedUsage(measured + estimated, method, measured, estimated)
 

@@ -15,6 +15,7 @@ from cloud.metering.exception_models import (
     EditIn,
     EditOut,
     EditQuery,
+    EditsQuery,
     ExceptionOut,
     ExceptionQuery,
     ReopeningIn,
@@ -75,12 +76,18 @@ async def reopen(exception_id: Id, body: ReopeningIn, scope: Writing, once: Once
     return await once.answer(scope.conn, ExceptionOut, make)
 
 
+@router.get("/reading-edits")
+async def list_all_edits(scope: Reading, query: Annotated[EditsQuery, Query()]) -> Listed[EditOut]:
+    """What was decided about readings, the latest first."""
+    page = await edits.list_edits(scope.conn, query.page(), query.wanted())
+    return Listed(items=[EditOut.of(one) for one in page.items], next_cursor=page.next_cursor)
+
+
 @router.get("/meters/{meter_id}/reading-edits")
 async def list_edits(scope: Reading, meter_id: Id, query: Annotated[EditQuery, Query()]) -> Listed[EditOut]:
     """What was decided about readings of a meter, the latest first."""
     meter = await service.get_meter(scope.conn, meter_id)
-    channel = None if query.channel is None else channel_number(query.channel, meter)
-    page = await edits.list_edits(scope.conn, query.page(), meter_id, channel, query.taken_at)
+    page = await edits.list_edits(scope.conn, query.page(), query.wanted(meter))
     return Listed(items=[EditOut.of(one) for one in page.items], next_cursor=page.next_cursor)
 
 

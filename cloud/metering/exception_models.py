@@ -8,10 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.kit.errors import InvalidInput
 from cloud.kit.inputs import Id, Input, Instant, ListQuery, PageQuery
-from cloud.metering.edits import Action
+from cloud.metering.edits import Action, EditFilter
 from cloud.metering.exceptions import MOST_AT_ONCE, Decision
 from cloud.metering.exceptions_repository import ExceptionFilter
-from cloud.metering.records import ExceptionState, MeterException, ReadingEdit, Rule
+from cloud.metering.models import channel_number
+from cloud.metering.records import ExceptionState, Meter, MeterException, ReadingEdit, Rule
 from gateway.contract.quantities import BY_NUMBER, Quantity
 
 Reason = Annotated[str, Field(min_length=1, max_length=500)]
@@ -101,11 +102,32 @@ class ReopeningIn(Input):
     reason: Reason
 
 
-class EditQuery(PageQuery):
-    """Edits of one channel or of all, of one reading or of all."""
+class EditsQuery(ListQuery):
+    """Edits that were made in [from, to), of one meter or all; `actor` is a part of the name of who made them."""
 
-    channel: Annotated[str, Field(max_length=64)] | None = None
+    meter_id: Id | None = None
+    actor: Annotated[str, Field(min_length=1, max_length=100, examples=["user:manager"])] | None = None
+    from_: Annotated[Instant | None, Field(alias="from")] = None
+    to: Instant | None = None
+
+    def wanted(self) -> EditFilter:
+        """The same as the service knows it."""
+        return EditFilter(self.project_id, self.meter_id, actor=self.actor, start=self.from_, end=self.to)
+
+
+class EditQuery(PageQuery):
+    """Edits of one meter that were made in [from, to): of one channel or of all, of one reading or of all."""
+
+    channel: Annotated[str, Field(max_length=64, examples=["energy_import_total"])] | None = None
     taken_at: Instant | None = None
+    actor: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    from_: Annotated[Instant | None, Field(alias="from")] = None
+    to: Instant | None = None
+
+    def wanted(self, meter: Meter) -> EditFilter:
+        """The same as the service knows it. Raises InvalidInput."""
+        channel = None if self.channel is None else channel_number(self.channel, meter)
+        return EditFilter(None, meter.id, channel, self.taken_at, self.actor, self.from_, self.to)
 
 
 class EditIn(Input):

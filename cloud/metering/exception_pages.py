@@ -114,19 +114,3 @@ async def reopen(scope: Annotated[Scope, allow_page("readings.write")], exceptio
     """Takes a decision back."""
     await exceptions.reopen(scope.conn, exception_id, f"user:{scope.caller.login}", reason)
     return RedirectResponse(f"/meter-exceptions/{exception_id}", 303)
-
-
-@router.get("/meters/{meter_id}/edits")
-async def history(
-    request: Request,
-    scope: Annotated[Scope, allow_page("readings.read")],
-    meter_id: int,
-    cursor: str | None = None,
-) -> Response:
-    """What was decided about readings of a meter."""
-    page = await shown(request, scope)
-    return page.page(
-        "metering/edits.html",
-        meter=await service.get_meter(scope.conn, meter_id),
-        edits=await edits.list_edits(scope.conn, page_request(_SHOWN, cursor), meter_id),
-    )

@@ -16,10 +16,11 @@ from typing import Final, Literal
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import Page, PageRequest
-from cloud.metering import edits, exceptions_repository, settling
+from cloud.metering import edits, exceptions_repository
 from cloud.metering.edits import Action, NewEdit
 from cloud.metering.exceptions_repository import ExceptionFilter
 from cloud.metering.records import ExceptionState, MeterException, Rule
+from cloud.metering.subjects_repository import load_thresholds
 
 Decision = Literal["accept", "correct", "dismiss"]
 
@@ -102,8 +103,7 @@ async def open_exceptions(
 ) -> list[MeterException]:
     """What blocks bills over [start, end): open findings of these meters by rules that are not only informational."""
     found = await exceptions_repository.open_of(conn, project_id, sorted(set(meter_ids)), start, end)
-    subjects = await settling.load_subjects(conn, project_id, {one.meter_id for one in found})
-    thresholds = {one.meter_id: one.thresholds for one in subjects}
+    thresholds = await load_thresholds(conn, {one.meter_id for one in found})
     return [one for one in found if thresholds[one.meter_id].weight(one.rule) == "on"]
 
 

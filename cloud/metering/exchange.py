@@ -74,6 +74,7 @@ async def exchange(conn: Conn, wanted: Exchange, actor: str, now: datetime) -> P
         # What was due was the old meter's verification.
         await repository.set_verification_due(conn, meter.id, wanted.verification_due)
     await repository.mark_dirty(conn, meter.id, wanted.at)
+    await service.ask_for_usage(conn)
     made_id = await repository.keep_procedure(conn, meter, wanted.reason, wanted.at, details, wanted.note, actor)
     return await get_procedure(conn, meter.id, made_id)
 
@@ -103,6 +104,7 @@ async def remove(conn: Conn, wanted: Removal, actor: str, now: datetime) -> Proc
         await bindings.end_binding(conn, plan.binding.id, wanted.at)
         details["bindings"] = [plan.binding.id, None]
     await repository.mark_dirty(conn, meter.id, wanted.at)
+    await service.ask_for_usage(conn)
     made = await repository.keep_procedure(conn, meter, "removed", wanted.at, details, wanted.note, actor)
     return await get_procedure(conn, meter.id, made)
 
@@ -131,6 +133,7 @@ async def undo(conn: Conn, meter_id: int, procedure_id: int, actor: str, reason:
         await repository.set_verification_due(conn, meter.id, None if due is None else date.fromisoformat(due))
     await repository.mark_undone(conn, wanted.id, actor, reason)
     await repository.mark_dirty(conn, meter.id, wanted.at)
+    await service.ask_for_usage(conn)
     return await get_procedure(conn, meter_id, procedure_id)
 
 

@@ -1,11 +1,12 @@
 """Tables of readings as people keep them: CSV in the usual encodings and XLSX, into rows of text. Pure."""
 
+import codecs
 import csv
 import io
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Final
@@ -17,11 +18,12 @@ from openpyxl.utils.exceptions import InvalidFileException
 
 from cloud.kit.errors import InvalidInput
 
-MAX_BYTES: Final = 64 * 1024 * 1024
+MAX_BYTES: Final = 32 * 1024 * 1024
 MAX_ROWS: Final = 2_000_000
 MAX_UNPACKED: Final = 512 * 1024 * 1024
 """Of an XLSX file, which is an archive: small files can unpack to very large ones."""
 
+_PART: Final = 1024 * 1024
 _MAX_CELL: Final = 200
 _MAX_COLUMNS: Final = 64
 _MAX_DIGITS: Final = 28
@@ -33,7 +35,12 @@ _NAMES: Final = {
         "time", "date", "datetime", "taken at", "read at", "reading datetime", "timestamp", "时间", "日期", "抄表时间",
         "抄表日期", "读数时间",
     ),
-    "value": ("value", "reading", "register", "读数", "示数", "表底", "数值"),
+    "end": ("end", "until", "end time", "结束时间", "截止时间"),
+    "length": ("length s", "seconds", "interval s", "时长", "时长秒", "间隔秒"),
+    "value": (
+        "value", "reading", "register", "读数", "示数", "表底", "数值", "energy", "usage", "consumption", "volume",
+        "general supply kwh", "用量", "电量", "用电量", "水量", "用水量", "热量",
+    ),
     "unit": ("unit", "单位"),
     "channel": ("channel", "通道", "数据项"),
     "quality": ("quality", "质量", "质量标志"),
@@ -56,18 +63,31 @@ _EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One line of the table as text by column name; `line` counts from 1, the header included."""
+    """One line of the table: its cells as they are, and those of the columns we know by name.
+
+    `line` counts from 1, the header included.
+    """
 
     line: int
+    raw: tuple[str, ...]
     cells: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What a file holds: which columns it has, and its rows in their order."""
+    """What a file holds: its header, our name of each column (empty: not read), and its rows, read as they are taken.
 
-    columns: tuple[str, ...]
-    rows: list[TableRow] = field(default_factory=list)
+    Taking rows raises InvalidInput where the file turns out to be broken or too long.
+    """
+
+    header: tuple[str, ...]
+    names: tuple[str, ...]
+    rows: Iterator[TableRow]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return tuple(name for name in self.names if name)
 
 
 def read_table(content: bytes, max_rows: int = MAX_ROWS) -> Table:
@@ -77,30 +97,38 @@ def read_table(content: bytes, max_rows: int = MAX_ROWS) -> Table:
     """
     if len(content) > MAX_BYTES:
         raise InvalidInput("file-too-large", f"expected at most {MAX_BYTES} bytes", field="file")
-    lines = _xlsx_lines(content) if content.startswith(b"PK\x03\x04") else _csv_lines(content)
+    lines = _readable(_xlsx_lines(content) if content.startswith(b"PK\x03\x04") else _csv_lines(content))
+    first = next(lines, None)
+    if first is None:
+        raise InvalidInput("empty-file", "expected a header and rows, found nothing", field="file")
+    names = names_of(first[1])
+    return Table(tuple(first[1]), tuple(names), _rows(lines, names, max_rows))
+
+
+def row_of(line: int, raw: Sequence[str], names: Sequence[str]) -> TableRow:
+    """A row from its cells. What files of ours put before a cell that a spreadsheet would calculate is taken off."""
+    cells = {name: cell for name, cell in zip(names, raw, strict=False) if name}
+    plain = {name: cell[1:] if cell[:2] in ("'=", "'+", "'@") else cell for name, cell in cells.items()}
+    return TableRow(line, tuple(raw), plain)
+
+
+def _readable(lines: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+    """The lines that are not empty."""
     try:
-        return _table(lines, max_rows)
+        yield from ((line, cells) for line, cells in lines if any(cells))
     except csv.Error as error:
         raise InvalidInput("bad-table", f"expected a table with separators: {error}", field="file") from error
 
 
-def _table(lines: Iterator[tuple[int, list[str]]], max_rows: int) -> Table:
-    first = next(((line, cells) for line, cells in lines if any(cells)), None)
-    if first is None:
-        raise InvalidInput("empty-file", "expected a header and rows, found nothing", field="file")
-    names = _header(first[1])
-    table = Table(tuple(name for name in names if name))
-    for line, cells in lines:
-        if not any(cells):
-            continue
-        if len(table.rows) >= max_rows:
+def _rows(lines: Iterator[tuple[int, list[str]]], names: Sequence[str], max_rows: int) -> Iterator[TableRow]:
+    for nth, (line, cells) in enumerate(lines):
+        if nth >= max_rows:
             raise InvalidInput("too-many-rows", f"expected at most {max_rows} rows", field="file")
-        table.rows.append(TableRow(line, {name: cell for name, cell in zip(names, cells, strict=False) if name}))
-    return table
+        yield row_of(line, cells[:_MAX_COLUMNS], names)
 
 
-def _header(cells: Sequence[str]) -> list[str]:
-    """Our name of each column, empty for those that are not read."""
+def names_of(cells: Sequence[str]) -> list[str]:
+    """Our name of each column of a header, empty for those that are not read. Raises InvalidInput."""
     found = [_COLUMN_OF.get(re.sub(r"[\s_]+", " ", cell).strip().lower(), "") for cell in cells[:_MAX_COLUMNS]]
     known = [name for name in found if name]
     missing = [name for name in ("time", "value") if name not in known]
@@ -117,27 +145,35 @@ def _header(cells: Sequence[str]) -> list[str]:
     return found
 
 
-def decode(content: bytes) -> str:
-    """Text of a file in UTF-8 (with or without mark), UTF-16 with a mark, or GB18030, which holds GBK.
+def encoding_of(content: bytes) -> str:
+    """The encoding of a text file: UTF-8 (with or without mark), UTF-16 with a mark, or GB18030, which holds GBK.
 
     Raises InvalidInput.
     """
     marked = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}.get(content[:2])
     for encoding in (marked,) if marked else ("utf-8-sig", "gb18030"):
-        try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in text:
-            return text
+        if _is_text(content, encoding):
+            return encoding
     raise InvalidInput("bad-encoding", "expected text in UTF-8 or GB18030 (GBK)", field="file")
 
 
+def _is_text(content: bytes, encoding: str) -> bool:
+    """Part by part: the text of a whole file takes up to four times its room."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        return not any(
+            "\0" in decoder.decode(content[start : start + _PART], start + _PART >= len(content))
+            for start in range(0, max(len(content), 1), _PART)
+        )
+    except UnicodeDecodeError:
+        return False
+
+
 def _csv_lines(content: bytes) -> Iterator[tuple[int, list[str]]]:
-    text = decode(content)
-    head = next((line for line in text.splitlines() if line.strip()), "")
-    separator = max(",;\t", key=head.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    text = io.TextIOWrapper(io.BytesIO(content), encoding_of(content), newline="")
+    head = next((line for line in text.read(_PART).splitlines() if line.strip()), "")
+    text.seek(0)
+    reader = csv.reader(text, delimiter=max(",;\t", key=head.count))
     for cells in reader:
         yield reader.line_num, [cell.strip() for cell in cells]
 
@@ -174,7 +210,8 @@ def _cell(value: object) -> str:
     if isinstance(value, date):
         return value.isoformat()
     text = repr(value) if isinstance(value, int | float) else str(value)
-    return text.removesuffix(".0").strip()
+    # XLSX can write a NUL or half a pair of UTF-16 as an escape; no column of text can keep them.
+    return text.removesuffix(".0").replace("\0", "").encode("utf-8", "replace").decode().strip()
 
 
 def number(text: str) -> Decimal:
@@ -272,8 +309,3 @@ def _offset(text: str) -> timedelta:
         return timedelta()
     size = timedelta(hours=int(text[1:3]), minutes=int(text[-2:]))
     return -size if text[0] == "-" else size
-
-
-def missing_columns(wanted: Iterable[str], row: TableRow) -> list[str]:
-    """Those of the wanted columns that are empty in this row."""
-    return [name for name in wanted if not row.cells.get(name)]

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from cloud.devices import service as devices
 from cloud.devices.inbox import UnclaimedPlace
-from cloud.devices.records import Binding
+from cloud.devices.records import Binding, InboxFilter
 from cloud.kit.db import Conn
 from cloud.kit.periods import in_ms
+from cloud.metering import live_batches
 from cloud.metering.records import StoreResult
 from cloud.metering.storing import Ints, Rows, store_rows
+from cloud.metering.subjects_repository import load_thresholds
+from cloud.metering.validation.thresholds import CLOCK_AHEAD_S
 from gateway.contract.messages import Point, Quality
 from gateway.contract.quantities import BY_CODE
-
-FUTURE_MS = 5 * 60 * 1000
-"""How far ahead of its receipt a reading may be stamped."""
 
 _UNCLAIMED_KEY = ("gateway_code", "device_code", "channel_code", "taken_at", "value")
 
@@ -39,12 +39,12 @@ class PointColumns:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The points of one message and who sent it when."""
+    """The points of one message and who sent it when; `received_ms` for each point where they came at several times."""
 
     project_id: int
     gateway_id: int
     gateway_code: str
-    received_ms: int
+    received_ms: int | Ints
     points: PointColumns
 
 
@@ -87,6 +87,15 @@ class _Routed:
     clock: NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """How many readings were tried and how many have a place now; `place`: where to go on, None at the end."""
+
+    tried: int
+    placed: int
+    place: UnclaimedPlace | None
+
+
 async def store_points(conn: Conn, batches: Sequence[Batch], *, expect_new: bool = False) -> StoreResult:
     """Stores the points of a group of batches with one statement per table.
 
@@ -117,14 +126,13 @@ def _merge(batches: Sequence[Batch]) -> _Merged:
     for batch in batches:
         places = [series.setdefault((batch.gateway_id, *names), len(series)) for names in batch.points.series]
         which.append(np.array(places, np.int64)[batch.points.which])
-    sizes = [len(batch.points.which) for batch in batches]
     return _Merged(
         list(series),
         np.concatenate(which),
         np.concatenate([batch.points.taken_ms for batch in batches]),
         np.concatenate([batch.points.values for batch in batches]),
         np.concatenate([batch.points.qualities for batch in batches]),
-        np.repeat(np.array([batch.received_ms for batch in batches], np.int64), sizes),
+        np.concatenate([np.broadcast_to(batch.received_ms, len(batch.points.which)) for batch in batches]),
         {batch.gateway_id: (batch.project_id, batch.gateway_code) for batch in batches},
     )
 
@@ -139,13 +147,26 @@ async def _route(conn: Conn, merged: _Merged) -> _Routed:
     projects = np.array([merged.senders[gateway_id][0] for gateway_id, _, _ in merged.series], np.int64)
     channels = np.array([BY_CODE[c].number if c in BY_CODE else 0 for _, _, c in merged.series], np.int64)
     key = key_of_series[merged.which]
+    meters = _meters_at(key, merged.taken_ms, bindings)
     return _Routed(
-        meters=_meters_at(key, merged.taken_ms, bindings),
+        meters=meters,
         channels=channels[merged.which],
         devices=device_of_key[key],
         projects=projects[merged.which],
-        clock=merged.taken_ms > merged.received_ms + FUTURE_MS,
+        clock=merged.taken_ms > merged.received_ms + await _allowed_ahead_ms(conn, merged, meters),
     )
+
+
+async def _allowed_ahead_ms(conn: Conn, merged: _Merged, meters: Ints) -> Ints:
+    """How far ahead of its receipt each point may be stamped: as its meter's thresholds say (V2)."""
+    allowed = np.full(len(meters), CLOCK_AHEAD_S * 1000)
+    # Nearly no point is ahead at all: only then it matters whose it is.
+    early = np.flatnonzero((merged.taken_ms > merged.received_ms) & (meters > 0))
+    if len(early):
+        ids, where = np.unique(meters[early], return_inverse=True)
+        thresholds = await load_thresholds(conn, ids.tolist())
+        allowed[early] = np.array([thresholds[one].clock_ahead_s * 1000 for one in ids.tolist()], np.int64)[where]
+    return allowed
 
 
 def _meters_at(key: Ints, taken_ms: Ints, bindings: Sequence[Binding]) -> Ints:
@@ -182,6 +203,8 @@ async def _store(
     )
     outcome = await store_rows(conn, rows, expect_new=expect_new)
     result.stored = int(np.count_nonzero(outcome.stored))
+    if result.stored:
+        await live_batches.add(conn, rows.at(outcome.stored))
     result.revised = outcome.new_revisions
     result.repeated = len(placed) - result.stored - result.revised
 
@@ -202,30 +225,37 @@ def _astray_columns(merged: _Merged, routed: _Routed, astray: Ints) -> dict[str,
         "values": merged.values[astray].tolist(),
         "qualities": merged.qualities[astray].tolist(),
         "reasons": reasons.tolist(),
+        "received_ms": merged.received_ms[astray].tolist(),
     }
 
 
-async def claim_readings(conn: Conn, project_id: int, after: UnclaimedPlace, limit: int) -> UnclaimedPlace | None:
-    """Tries up to `limit` unclaimed readings behind `after` again, in this transaction.
+async def claim_readings(conn: Conn, wanted: InboxFilter, after: UnclaimedPlace, limit: int) -> Claimed:
+    """Tries up to `limit` unclaimed readings of a project behind `after` again, in this transaction.
 
-    Those that have a place now go into `store.reading`, the others are kept as before. Returns where to go on, None at
-    the end.
+    Those that have a place now go into `store.reading`, the others are kept as before, with the time of their first
+    receipt. Where somebody told that a clock was ahead, the time is corrected and the reading flagged.
     """
-    rows = await devices.take_unclaimed(conn, project_id, after, limit)
+    assert wanted.project_id is not None, "claiming goes project by project"
+    rows = await devices.take_unclaimed(conn, wanted, after, limit)
     if not rows:
-        return None
+        return Claimed(0, 0, None)
     rows.sort(key=lambda row: tuple(row[name] for name in _UNCLAIMED_KEY))
     codes = {row["gateway_code"] for row in rows}
-    gateways = await devices.resolve_gateways(conn, {(project_id, code) for code in codes})
+    gateways = await devices.resolve_gateways(conn, {(wanted.project_id, code) for code in codes})
     batches = []
     for code in sorted(codes):
-        mine = [_point(row) for row in rows if row["gateway_code"] == code]
-        # They were not ahead of their receipt when they came.
-        received_ms = max(point.taken_at for point in mine)
-        batches.append(Batch(project_id, gateways[project_id, code], code, received_ms, to_columns(mine)))
-    await store_points(conn, batches)
-    return UnclaimedPlace(**{name: rows[-1][name] for name in _UNCLAIMED_KEY})
+        mine = [row for row in rows if row["gateway_code"] == code]
+        points = to_columns([_point(row) for row in mine])
+        received = np.array([in_ms(row["received_at"]) for row in mine], np.int64)
+        # They were not ahead of their receipt when they came, or are not any more.
+        received = np.maximum(received, points.taken_ms)
+        batches.append(Batch(wanted.project_id, gateways[wanted.project_id, code], code, received, points))
+    kept = (await store_points(conn, batches)).unclaimed
+    return Claimed(len(rows), len(rows) - kept, UnclaimedPlace(**{name: rows[-1][name] for name in _UNCLAIMED_KEY}))
 
 
 def _point(row: dict[str, Any]) -> Point:
-    return Point(row["device_code"], row["channel_code"], in_ms(row["taken_at"]), row["value"], row["quality"])
+    ahead_ms, quality = 1000 * row["ahead_s"], row["quality"]
+    if ahead_ms:
+        quality |= Quality.ESTIMATED_CLOCK
+    return Point(row["device_code"], row["channel_code"], in_ms(row["taken_at"]) - ahead_ms, row["value"], quality)

@@ -1,10 +1,13 @@
 """Work of metering: deriving usage, claiming readings; what keeps the tables in shape is in `maintenance`."""
 
-from cloud.devices.inbox import UnclaimedPlace
+from cloud.devices.records import InboxFilter
 from cloud.devices.service import CLAIM_READINGS
 from cloud.estate import service as estate
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
-from cloud.metering import derivation, maintenance, service, validation_jobs
+from cloud.metering import derivation, live_jobs, maintenance, threshold_changes, validation_jobs
+from cloud.metering.claiming import claim_project
+from cloud.metering.import_run import run_import
+from cloud.metering.imports import IMPORT_READINGS
 from cloud.metering.service import DERIVE_USAGE
 
 CLAIM_ALL = "metering.claim-all"
@@ -12,7 +15,6 @@ CLAIM_ALL = "metering.claim-all"
 _METERS_AT_ONCE = 500
 _DAYS_AT_ONCE = 10_000
 """Days of readings of all meters of a transaction together: a month of them by the minute fits into memory."""
-_CLAIM_AT_ONCE = 5_000
 
 
 async def derive_usage(context: JobContext) -> dict[str, object]:
@@ -41,15 +43,9 @@ async def derive_usage(context: JobContext) -> dict[str, object]:
 
 async def claim_readings(context: JobContext) -> dict[str, object]:
     """Tries the unclaimed readings of a project again."""
-    project_id = int(context.payload["project_id"])
-    place: UnclaimedPlace | None = UnclaimedPlace()
-    rounds = 0
-    while place is not None:
-        async with context.db.transaction(context.asker) as conn:
-            place = await service.claim_readings(conn, project_id, place, _CLAIM_AT_ONCE)
-            await service.ask_for_usage(conn)
-        rounds += 1
-    return {"rounds": rounds}
+    wanted = InboxFilter(int(context.payload["project_id"]), state=None)
+    done = await claim_project(context.db, context.asker, wanted)
+    return {"tried": done.tried, "placed": done.placed}
 
 
 async def claim_all(context: JobContext) -> dict[str, object]:
@@ -63,12 +59,21 @@ async def claim_all(context: JobContext) -> dict[str, object]:
     return {"projects": len(projects)}
 
 
+async def import_readings(context: JobContext) -> dict[str, object]:
+    """Does an import of readings, or what a run that was broken off left of it."""
+    done = await run_import(context.db, context.asker, int(context.payload["import_id"]), context.progress)
+    return {"import_id": done.id, "state": done.state, "rows": dict(done.counts)}
+
+
 HANDLERS: dict[str, Handler] = {
+    IMPORT_READINGS: import_readings,
     DERIVE_USAGE: derive_usage,
     CLAIM_READINGS: claim_readings,
     CLAIM_ALL: claim_all,
+    **threshold_changes.HANDLERS,
     **validation_jobs.HANDLERS,
     **maintenance.HANDLERS,
+    **live_jobs.HANDLERS,
 }
 
 SCHEDULE: tuple[Scheduled, ...] = (
@@ -76,4 +81,5 @@ SCHEDULE: tuple[Scheduled, ...] = (
     Scheduled(CLAIM_ALL, "*/10 * * * *"),
     *validation_jobs.SCHEDULE,
     *maintenance.SCHEDULE,
+    *live_jobs.SCHEDULE,
 )

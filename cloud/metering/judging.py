@@ -2,8 +2,8 @@
 
 Rules, in this order, within one register in force (an *epoch*):
 
-1. A reading outside every epoch is refused (CLOCK), one below 0 (NEGATIVE) or not below the modulus (SPIKE) is no
-   reading of the register, and one that staff told to ignore (IGNORED) is left out.
+1. A reading outside every epoch is refused (CLOCK), one below 0 (NEGATIVE, unless the register is signed) or not below
+   the modulus (SPIKE) is no reading of the register, and one that staff told to ignore (IGNORED) is left out.
 2. A *forced* reading (staff's word, or the reading at an exchange) is always accepted and becomes the base.
 3. Otherwise the first base of an epoch is decided by its first OPENING readings: it is the one from which most of them
    are accepted, the earliest of equals; those before it are refused. (A bogus first reading would otherwise refuse the
@@ -93,23 +93,27 @@ class Readings:
     ignored: Mask
 
 
-def judge(readings: Readings, epochs: Epochs, known_base: Mask) -> Codes:
+def judge(readings: Readings, epochs: Epochs, known_base: Mask, signed: Mask | None = None) -> Codes:
     """The code of every reading.
 
     `known_base`: by series, whether its first possible reading was accepted before; otherwise the first readings of
     its epoch decide (rule 3). A later epoch of the series always begins with its beginning.
+    `signed`: by series, whether values below 0 are readings like others; None: nowhere.
     """
-    codes = _impossible(readings, epochs)
+    codes = _impossible(readings, epochs, signed)
     possible = np.flatnonzero(codes == ADVANCE)
     if len(possible):
         codes[possible] = _judge_possible(readings, epochs, known_base, possible)
     return codes
 
 
-def _impossible(readings: Readings, epochs: Epochs) -> Codes:
+def _impossible(readings: Readings, epochs: Epochs, signed: Mask | None) -> Codes:
     known = readings.epoch >= 0
     modulus = np.where(known, epochs.modulus[readings.epoch] if len(epochs.modulus) else 0, 2**62)
-    conditions = [readings.ignored, ~known, readings.value < 0, readings.value >= modulus]
+    negative = readings.value < 0
+    if signed is not None:
+        negative &= ~signed[readings.series]
+    conditions = [readings.ignored, ~known, negative, readings.value >= modulus]
     return np.select(conditions, [IGNORED, CLOCK, NEGATIVE, SPIKE], ADVANCE).astype(np.int8)
 
 

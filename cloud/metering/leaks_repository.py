@@ -1,6 +1,6 @@
 """SQL of night flows: only measured rows (`method` 0, 1, 7) say anything about a leak."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
@@ -23,7 +23,8 @@ _OF_NIGHTS: LiteralString = """
 """
 _RANKING: LiteralString = """
     SELECT m.id AS meter_id, m.code, m.unit_id, m.place, f.flow, f.nights
-    FROM meter m CROSS JOIN LATERAL (
+    FROM unnest(%(meters)s::bigint[], %(bounds)s::bigint[]) AS w (meter_id, bound)
+    JOIN meter m ON m.id = w.meter_id CROSS JOIN LATERAL (
         SELECT min(one.flow)::bigint AS flow, count(*) AS nights FROM (
             SELECT min(h.quantity) AS flow
             FROM unnest(%(starts)s::timestamptz[], %(stops)s::timestamptz[]) AS n (start, stop)
@@ -34,19 +35,20 @@ _RANKING: LiteralString = """
                   AND u.method IN (0, 1, 7) AND u.length_s <= 3600
                 GROUP BY date_bin('1 hour', u.start, n.start)) AS h
             GROUP BY n.start, n.stop HAVING sum(h.length_s) = extract(epoch FROM n.stop - n.start)) AS one) AS f
-    WHERE m.project_id = %(project_id)s AND m.medium = 'water' AND f.flow > 0
+    WHERE f.flow > w.bound
     ORDER BY f.flow DESC, m.id LIMIT %(limit)s
 """
-# A still hour is one in which all that is measured is nothing.
+_WATER_METERS: LiteralString = "SELECT id FROM meter WHERE project_id = %s AND medium = 'water' ORDER BY id"
+# A still hour is one in which all that is measured is at most the bound.
 _STREAKS: LiteralString = """
     SELECT w.meter_id, s.length_s
-    FROM unnest(%(meters)s::bigint[]) AS w (meter_id)
+    FROM unnest(%(meters)s::bigint[], %(bounds)s::bigint[]) AS w (meter_id, bound)
     CROSS JOIN LATERAL (
         SELECT max(hour) AS hour FROM (
             SELECT date_bin('1 hour', u.start, %(since)s) AS hour FROM usage u
             WHERE u.meter_id = w.meter_id AND u.channel = %(channel)s AND u.start >= %(since)s
               AND u.method IN (0, 1, 7) AND u.length_s <= 3600
-            GROUP BY 1 HAVING sum(u.quantity) = 0) AS hours) AS still
+            GROUP BY 1 HAVING sum(u.quantity) <= w.bound) AS hours) AS still
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(u.length_s), 0)::bigint AS length_s FROM usage u
         WHERE u.meter_id = w.meter_id AND u.channel = %(channel)s AND u.method IN (0, 1, 7) AND u.length_s <= 3600
@@ -66,12 +68,23 @@ class NightFlow:
     nights: int
 
 
+async def water_meters(conn: Conn, project_id: int) -> list[int]:
+    """Water meters of a project, by id."""
+    return [row["id"] for row in await (await conn.execute(_WATER_METERS, (project_id,))).fetchall()]
+
+
 async def night_flows(
-    conn: Conn, project_id: int, channel: int, starts: Sequence[datetime], stops: Sequence[datetime], limit: int
+    conn: Conn,
+    bounds: Mapping[int, int],
+    channel: int,
+    starts: Sequence[datetime],
+    stops: Sequence[datetime],
+    limit: int,
 ) -> list[NightFlow]:
-    """Water meters that flowed in every measured hour of the nights, by how much."""
+    """Of these meters those that flowed more than their bound in every measured hour of the nights, by how much."""
     query = {
-        "project_id": project_id,
+        "meters": list(bounds),
+        "bounds": list(bounds.values()),
         "channel": channel,
         "starts": list(starts),
         "stops": list(stops),
@@ -89,7 +102,7 @@ async def nights_of_meter(
     return [found.get(nth) for nth in range(1, len(starts) + 1)]
 
 
-async def streaks(conn: Conn, meter_ids: Sequence[int], channel: int, since: datetime) -> dict[int, int]:
-    """Seconds of measured flow since the last measured row without any, by meter."""
-    query = {"meters": list(meter_ids), "channel": channel, "since": since}
+async def streaks(conn: Conn, bounds: Mapping[int, int], channel: int, since: datetime) -> dict[int, int]:
+    """Seconds of measured flow since the last measured hour of at most the bound, by meter."""
+    query = {"meters": list(bounds), "bounds": list(bounds.values()), "channel": channel, "since": since}
     return {row["meter_id"]: row["length_s"] for row in await (await conn.execute(_STREAKS, query)).fetchall()}

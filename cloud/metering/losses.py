@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -14,10 +13,8 @@ from cloud.metering import service
 from cloud.metering.losses_repository import Balance
 from cloud.metering.period_usage_repository import usage_of_spans
 from cloud.metering.records import MAIN_CHANNEL, Medium, Meter
-
-LOWEST_PERCENT: Final = Decimal(-1)
-HIGHEST_PERCENT: Final = Decimal(15)
-"""A loss is unusual below the one (sub-meters count what the master does not) and above the other."""
+from cloud.metering.subjects_repository import load_thresholds
+from cloud.metering.validation.thresholds import Thresholds
 
 TREND_MONTHS: Final = 12
 
@@ -30,6 +27,7 @@ class Loss:
 
     balance: Balance
     level: int
+    thresholds: Thresholds
 
     @property
     def quantity(self) -> int:
@@ -39,7 +37,9 @@ class Loss:
     @property
     def finding(self) -> Finding:
         """What to think of it; nothing is said of a balance with missing readings."""
-        return judge(self.balance.master, self.balance.subs, complete=self.balance.is_complete)
+        if not self.balance.is_complete:
+            return "incomplete"
+        return judge(self.balance.master, self.balance.subs, self.thresholds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +52,22 @@ class Part:
     is_complete: bool
 
 
-def judge(master: int, subs: int, *, complete: bool = True) -> Finding:
-    """Whether a loss is usual: between -1 % and 15 % of the master, both included."""
-    if not complete:
-        return "incomplete"
+def judge(master: int, subs: int, thresholds: Thresholds) -> Finding:
+    """Whether a loss is usual: within the bounds of V18, both included.
+
+    Below the lower one the sub-meters count what the master does not.
+    """
     loss = master - subs
-    if 100 * loss < LOWEST_PERCENT * master:
+    if 1000 * loss < thresholds.loss_low_permille * master:
         return "negative"
-    return "high" if 100 * loss > HIGHEST_PERCENT * master else "usual"
+    return "high" if 1000 * loss > thresholds.loss_high_permille * master else "usual"
 
 
 async def losses(conn: Conn, project_id: int, medium: Medium, period: Period, zone: ZoneInfo) -> list[Loss]:
     """Every master meter of the project with its balance: below each master those that hang on it, by code."""
     start, end = period.instants(zone)
     found = await repository.balances(conn, project_id, medium, MAIN_CHANNEL[medium].number, start, end)
+    thresholds = await load_thresholds(conn, [one.meter_id for one in found])
     below: dict[int | None, list[Balance]] = {}
     masters = {one.meter_id for one in found}
     for one in found:
@@ -74,7 +76,7 @@ async def losses(conn: Conn, project_id: int, medium: Medium, period: Period, zo
 
     def walk(parent: int | None, level: int) -> None:
         for one in sorted(below.pop(parent, []), key=lambda balance: (balance.code, balance.meter_id)):
-            ordered.append(Loss(one, level))
+            ordered.append(Loss(one, level, thresholds[one.meter_id]))
             walk(one.meter_id, level + 1)
 
     walk(None, 0)
@@ -108,4 +110,6 @@ async def of_master(conn: Conn, master: Meter, period: Period, zone: ZoneInfo) -
     found: Sequence[Balance] = await repository.balances(
         conn, master.project_id, master.medium, master.main_channel.number, start, end, master.id
     )
-    return Loss(found[0], 0) if found else None
+    if not found:
+        return None
+    return Loss(found[0], 0, (await load_thresholds(conn, [master.id]))[master.id])

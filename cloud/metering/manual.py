@@ -2,26 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Final, LiteralString
+from typing import LiteralString
 from zoneinfo import ZoneInfo
 
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput
-from cloud.kit.jobs import enqueue
 from cloud.kit.periods import day_start, from_ms, in_ms
 from cloud.metering import edits, neighbours, neighbours_repository, photos, service
 from cloud.metering.edits import NewEdit
-from cloud.metering.import_table import number
+from cloud.metering.import_rows import FUTURE, in_base_unit
 from cloud.metering.neighbours import Candidate, Question
 from cloud.metering.neighbours_repository import Around
 from cloud.metering.records import Meter, belongs_to
-from gateway.contract.quantities import BY_NUMBER, EXPONENT_OF_PREFIXED_UNIT, Kind, Quantity
-
-FUTURE: Final = timedelta(minutes=5)
-"""How far ahead of now a reading may be stamped: clocks of people are not ours."""
+from gateway.contract.quantities import BY_NUMBER, Kind, Quantity
 
 _STORE: LiteralString = """
     SELECT stored FROM gm.store_manual_readings(
@@ -141,8 +137,7 @@ async def store(conn: Conn, looked: Looked, confirmed: Confirmation | None = Non
         await edits.add_edit(
             conn, NewEdit(meter.id, reading.channel, reading.taken_at, "use", confirmed.reason, confirmed.actor)
         )
-    # Named after the project: staff may not write a job that belongs to none.
-    await enqueue(conn, service.DERIVE_USAGE, {}, project_id=meter.project_id, dedupe_key="manual")
+    await service.ask_for_usage(conn)
     return reading
 
 
@@ -211,17 +206,10 @@ def base_value(text: str, unit: str, quantity: Quantity, meter: Meter) -> int:
     Raises InvalidInput: a channel of another medium, no number, other unit, too fine, beyond the register.
     """
     check_channel(quantity, meter)
-    base, exponent = EXPONENT_OF_PREFIXED_UNIT.get(unit or quantity.display_unit, ("", 0))
-    if base != quantity.unit:
-        raise InvalidInput("other-unit", f"expected {quantity.display_unit}, found {unit[:20]}", field="unit")
-    value = number(text).scaleb(exponent)
-    if value < 0:
-        raise InvalidInput("negative", "expected a value from 0 on", field="value")
-    if value >= (meter.modulus if quantity.kind is Kind.CUMULATIVE else 2**63):
+    value = in_base_unit(text, unit, quantity)
+    if quantity.kind is Kind.CUMULATIVE and value >= meter.modulus:
         raise InvalidInput("beyond-register", "expected a value that the register can show", field="value")
-    if value != value.to_integral_value():
-        raise InvalidInput("too-fine", f"expected whole {quantity.unit}", field="value")
-    return int(value)
+    return value
 
 
 def asked(question: Question, quantity: Quantity, zone: ZoneInfo) -> str:

@@ -18,6 +18,7 @@ from cloud.kit.periods import day_start, local_day
 from cloud.metering import asset_forms as forms
 from cloud.metering import edits, manual, photos, reading_help, service, submissions
 from cloud.metering.asset_pages import zone_of
+from cloud.metering.import_rows import FUTURE
 from cloud.metering.manual_api import picture
 from cloud.metering.manual_forms import Fit, channels_of, fit_of, photo_of, places_of
 from cloud.metering.manual_models import ManualReadingIn
@@ -156,7 +157,7 @@ async def _page(
     zone, now = await zone_of(scope.conn, meter), datetime.now(UTC)
     channel = meter.main_channel.number
     recent = await service.list_readings(
-        scope.conn, PageRequest(_RECENT), meter.id, channel, day_start(meter.installed_on, zone), now + manual.FUTURE
+        scope.conn, PageRequest(_RECENT), meter.id, channel, day_start(meter.installed_on, zone), now + FUTURE
     )
     times = [one.taken_at for one in recent.items] or [now]
     span = (scope.conn, meter.id, channel, min(times), max(times))

@@ -24,15 +24,18 @@ from cloud.metering import (
     apportionment_pages,
     asset_pages,
     comparison,
+    edit_pages,
     exception_pages,
     exchange_pages,
     export_pages,
+    import_pages,
     leaks,
     manual_pages,
     service,
     submission_pages,
     supervision_pages,
     threshold_pages,
+    unusable_pages,
     usage_pages,
 )
 from cloud.metering.comparison import Comparison
@@ -48,11 +51,14 @@ router.include_router(exchange_pages.router)
 router.include_router(apportionment_pages.router)
 router.include_router(supervision_pages.router)
 router.include_router(exception_pages.router)
+router.include_router(edit_pages.router)
 router.include_router(threshold_pages.router)
 router.include_router(manual_pages.router)
 router.include_router(submission_pages.router)
 router.include_router(usage_pages.router)
 router.include_router(export_pages.router)
+router.include_router(import_pages.router)
+router.include_router(unusable_pages.router)
 
 _READINGS_SHOWN = 25
 _QUARTER_S = 900
@@ -155,12 +161,12 @@ async def my_usage(
         view = await _view(scope.conn, chosen, step, on, _zone(page, chosen))
         context = view.context(f"/my/usage?meter_id={chosen.id}&")
     labels = {unit.id: unit.label for unit in units}
-    flowing_h = 0
+    flow = None
     if chosen is not None and chosen.medium == "water":
-        flowing_h = (await leaks.streaks_h(scope.conn, [chosen.id], datetime.now(UTC)))[chosen.id]
+        flow = (await leaks.streaks_of(scope.conn, [chosen.id], datetime.now(UTC)))[chosen.id]
     return page.page(
         "metering/mine.html", meters=meters, chosen=chosen, labels=labels,
-        flowing_h=flowing_h if flowing_h >= leaks.WARNED_AFTER_H else 0, **context,
+        flowing_h=flow.hours if flow is not None and flow.is_warned else 0, **context,
     )  # fmt: skip
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from cloud.estate.records import Project
 from cloud.kit.db import Conn
 from cloud.kit.periods import Period, in_ms, month_of, previous_month
-from cloud.metering import findings, service, settling
+from cloud.metering import findings, service
 from cloud.metering.findings import Finding, Judged
 from cloud.metering.records import Rule
+from cloud.metering.subjects_repository import load_subjects
 from cloud.metering.validation import periods
 from cloud.metering.validation.periods import Average
 from cloud.metering.validation.segments import Ints
@@ -34,7 +35,7 @@ async def judge_month(conn: Conn, project: Project, day: date) -> int:
     month = month_of(day)
     query = {"project_id": project.id, "start": month.start, "end": month.end}
     meters = await (await conn.execute(_METERS, query)).fetchall()
-    subjects = await settling.load_subjects(conn, project.id, [row["id"] for row in meters])
+    subjects = await load_subjects(conn, project.id, [row["id"] for row in meters])
     if not subjects:
         return 0
     last_year = month_of(month.start.replace(year=month.start.year - 1))

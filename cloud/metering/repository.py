@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import LiteralString
 
 import orjson
@@ -84,6 +84,7 @@ _LATEST: LiteralString = """
         ORDER BY r.taken_at DESC LIMIT 1) AS newest
     ORDER BY newest.meter_id, newest.channel
 """
+# `low` and `high` bound all of them: partitions outside are not even planned for.
 _BOUNDARIES: LiteralString = """
     SELECT wanted.meter_id, wanted.instant, found.taken_at, coalesce(edit.value, found.value) AS value, found.quality
     FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(instants)s::timestamptz[])
@@ -92,6 +93,7 @@ _BOUNDARIES: LiteralString = """
         SELECT r.taken_at, r.value, r.quality FROM reading r
         WHERE r.meter_id = wanted.meter_id AND r.channel = wanted.channel
           AND r.taken_at >= wanted.instant AND r.taken_at < wanted.instant + %(tolerance)s
+          AND r.taken_at >= %(low)s AND r.taken_at < %(high)s
           AND NOT EXISTS (SELECT FROM refused_reading e WHERE e.meter_id = r.meter_id AND e.channel = r.channel
                           AND e.taken_at = r.taken_at)
         ORDER BY r.taken_at LIMIT 1) AS found
@@ -220,11 +222,16 @@ async def boundaries(
     conn: Conn, wanted: Sequence[tuple[int, int, datetime]], tolerance_s: int
 ) -> dict[tuple[int, datetime], BoundaryReading]:
     """First accepted reading at or after each (meter, channel, instant)."""
+    if not wanted:
+        return {}
+    instants = [row[2] for row in wanted]
     query = {
         "meters": [row[0] for row in wanted],
         "channels": [row[1] for row in wanted],
-        "instants": [row[2] for row in wanted],
+        "instants": instants,
         "tolerance": f"{tolerance_s} seconds",
+        "low": min(instants),
+        "high": max(instants) + timedelta(seconds=tolerance_s),
     }
     rows = await (await conn.execute(_BOUNDARIES, query)).fetchall()
     return {

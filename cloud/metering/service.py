@@ -7,14 +7,14 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from cloud.devices.inbox import UnclaimedPlace
+from cloud.devices.records import InboxFilter
 from cloud.kit.db import Conn
 from cloud.kit.errors import NotFound
-from cloud.kit.jobs import enqueue
 from cloud.kit.paging import Page, PageRequest
 from cloud.kit.periods import Period
 from cloud.metering import advances, intake, repository, rollups, series
 from cloud.metering.advances import Counter
-from cloud.metering.intake import Batch
+from cloud.metering.intake import Batch, Claimed
 from cloud.metering.ratings import check_bounds
 from cloud.metering.records import (
     MAIN_CHANNEL,
@@ -189,11 +189,14 @@ async def store_points(conn: Conn, batches: Sequence[Batch], *, expect_new: bool
     return await intake.store_points(conn, batches, expect_new=expect_new)
 
 
-async def claim_readings(conn: Conn, project_id: int, after: UnclaimedPlace, limit: int) -> UnclaimedPlace | None:
+async def claim_readings(conn: Conn, wanted: InboxFilter, after: UnclaimedPlace, limit: int) -> Claimed:
     """Tries unclaimed readings of a project again; see `intake.claim_readings`."""
-    return await intake.claim_readings(conn, project_id, after, limit)
+    return await intake.claim_readings(conn, wanted, after, limit)
 
 
 async def ask_for_usage(conn: Conn) -> None:
-    """Asks for usage to be derived soon, unless that is asked already."""
-    await enqueue(conn, DERIVE_USAGE, {}, dedupe_key="all")
+    """Asks for usage to be derived soon, unless that is asked already. Staff may ask too.
+
+    A run that is under way may have passed a meter before it changed: then the one of the next minute takes it.
+    """
+    await conn.execute("SELECT gm.ask_for_usage()")

@@ -5,11 +5,11 @@ when its last rows come. For the rules that look back over midnight
 the day after a changed one is judged again.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -20,13 +20,15 @@ from cloud.kit.copying import columns_of
 from cloud.kit.db import Conn
 from cloud.kit.locks import try_lock
 from cloud.kit.periods import day_start, in_ms, local_day
-from cloud.metering import channel_days, findings
+from cloud.metering import channel_days, findings, register_advances, unit_checks
 from cloud.metering import settling_sql as sql
 from cloud.metering.findings import Finding, Judged
+from cloud.metering.load_checks import LOAD_CHANNEL, still_under_load
 from cloud.metering.records import ChangedSpan, Rule
+from cloud.metering.subjects_repository import load_subjects
+from cloud.metering.unit_checks import JudgedDays
 from cloud.metering.validation.segments import Found, Ints, Rows
 from cloud.metering.validation.subjects import INTERVAL_RULES, Subject, column, judge_rows
-from cloud.metering.validation.thresholds import Thresholds, class_of, merged, thresholds_of
 
 # Advisory locks of meters ("gm", 7): their changes are settled by one worker at a time.
 _LOCK_SPACE = 0x67_6D_07 << 40
@@ -68,7 +70,7 @@ async def settle(conn: Conn, spans: Sequence[ChangedSpan], now: datetime) -> int
     changed = 0
     for project_id, mine in groupby(spans, key=lambda span: span.project_id):
         project = await estate.get_project(conn, project_id)
-        changed += await judge_days(conn, project, _touched(list(mine), project, now))
+        changed += await judge_days(conn, project, _touched(list(mine), project, now), now)
     return changed
 
 
@@ -93,19 +95,29 @@ def _touched(spans: Sequence[ChangedSpan], project: Project, now: datetime) -> l
     return list(found.values())
 
 
-async def judge_days(conn: Conn, project: Project, spans: Sequence[DaySpan]) -> int:
-    """Judges usage of whole local days that are over; returns how many findings changed."""
+async def judge_days(conn: Conn, project: Project, spans: Sequence[DaySpan], now: datetime) -> int:
+    """Judges usage of whole local days that are over at `now`; returns how many findings changed."""
     changed = 0
     subjects = {one.meter_id: one for one in await load_subjects(conn, project.id, [s.meter_id for s in spans])}
     known = [span for span in spans if span.meter_id in subjects]
+    horizon_ms = in_ms(day_start(local_day(now, project.zone), project.zone))
+    sums = register_advances.Sums([], [])
     for part in _portions(known, subjects):
-        changed += await _judge_rows(conn, project, part, [subjects[span.meter_id] for span in part])
-    several = [span for span in known if span.registers]
-    if several:
-        changed += await channel_days.judge(
-            conn, project, [(subjects[span.meter_id], span.first, span.last) for span in several]
-        )
-    return changed
+        days = await _load_days(conn, project, part, [subjects[span.meter_id] for span in part], horizon_ms)
+        changed += await _judge_rows(conn, project.id, days)
+        changed += await unit_checks.judge(conn, project, days)
+        sums += await register_advances.judge(conn, days.subjects, days.rows, days.edges, days.first, days.until)
+    # Which half of V14 an open finding is of does not show: both are judged again.
+    told = {row["meter_id"] for row in await _open_sums(conn, project.id, [span.meter_id for span in known])}
+    several = [
+        (subjects[span.meter_id], span.first, span.last) for span in known if span.registers or span.meter_id in told
+    ]
+    return changed + await channel_days.judge(conn, project, several, sums)
+
+
+async def _open_sums(conn: Conn, project_id: int, meter_ids: Sequence[int]) -> list[dict[str, Any]]:
+    query = {"project_id": project_id, "ids": list(meter_ids)}
+    return await (await conn.execute(sql.OPEN_SUMS, query)).fetchall()
 
 
 def _portions(spans: Sequence[DaySpan], subjects: dict[int, Subject]) -> Iterator[list[DaySpan]]:
@@ -122,18 +134,30 @@ def _portions(spans: Sequence[DaySpan], subjects: dict[int, Subject]) -> Iterato
         yield part
 
 
-async def _judge_rows(conn: Conn, project: Project, spans: Sequence[DaySpan], subjects: Sequence[Subject]) -> int:
+async def _load_days(
+    conn: Conn, project: Project, spans: Sequence[DaySpan], subjects: Sequence[Subject], horizon_ms: int
+) -> JudgedDays:
     begin = min(span.first for span in spans) - timedelta(days=_MOST_DAYS_BACK)
     edges = _day_edges(begin, max(span.last for span in spans), project)
     first = edges[[(span.first - begin).days for span in spans]]
     until = edges[[(span.last - begin).days + 1 for span in spans]]
     low = np.maximum(first - column(subjects, _look_back_ms), edges[0])
     rows = await _load_rows(conn, subjects, low, until)
-    verdict = judge_rows(subjects, rows, edges)
-    found = [one for rule in INTERVAL_RULES for one in _findings(verdict.found[rule], rule, subjects, first, until)]
-    unsure = {one.key for rule, days in verdict.unsure.items() for one in _findings(days, rule, subjects, first, until)}
-    judged = [Judged(one.meter_id, *ends) for one, *ends in zip(subjects, first.tolist(), until.tolist(), strict=True)]
-    return await findings.keep(conn, project.id, judged, INTERVAL_RULES, found, unsure)
+    return JudgedDays(subjects, rows, edges, first, until, horizon_ms)
+
+
+async def _judge_rows(conn: Conn, project_id: int, days: JudgedDays) -> int:
+    """V8, V10 and V17."""
+    verdict = judge_rows(days.subjects, days.rows, days.edges)
+    found = [one for rule in INTERVAL_RULES for one in _findings(verdict.found[rule], rule, days)]
+    # About the load, not the register: a day may have both halves of V10.
+    still = _findings(await still_under_load(conn, days.subjects, days.rows, days.edges), "frozen", days)
+    media = {one.meter_id: one.medium for one in days.subjects}
+    found += [replace(one, channel=LOAD_CHANNEL[media[one.meter_id]].number) for one in still]
+    unsure = {one.key for rule, unknown in verdict.unsure.items() for one in _findings(unknown, rule, days)}
+    ends = zip(days.subjects, days.first.tolist(), days.until.tolist(), strict=True)
+    judged = [Judged(one.meter_id, first, until) for one, first, until in ends]
+    return await findings.keep(conn, project_id, judged, INTERVAL_RULES, found, unsure)
 
 
 def _look_back_ms(subject: Subject) -> int:
@@ -141,14 +165,16 @@ def _look_back_ms(subject: Subject) -> int:
     return max(_LOOK_BACK_MS, (subject.thresholds.frozen_intervals - 1) * subject.interval_s * 1000 + 3_600_000)
 
 
-def _findings(found: Found, rule: Rule, subjects: Sequence[Subject], first: Ints, until: Ints) -> list[Finding]:
+def _findings(found: Found, rule: Rule, days: JudgedDays) -> list[Finding]:
     """Those that begin in the days that are judged, and not in the days that the rules only look back on."""
     if not len(found):
         return []
-    inside = found.where((found.from_ms >= first[found.which]) & (found.from_ms < until[found.which]))
+    inside = found.where((found.from_ms >= days.first[found.which]) & (found.from_ms < days.until[found.which]))
     columns = (inside.which, inside.from_ms, inside.until_ms, inside.found, inside.expected)
     return [
-        Finding(subjects[which].project_id, subjects[which].meter_id, subjects[which].channel, rule, *rest)
+        Finding(
+            days.subjects[which].project_id, days.subjects[which].meter_id, days.subjects[which].channel, rule, *rest
+        )
         for which, *rest in zip(*(column.tolist() for column in columns), strict=True)
     ]
 
@@ -173,33 +199,3 @@ async def _load_rows(conn: Conn, subjects: Sequence[Subject], low: Ints, until: 
     order = np.argsort((which << _TIME_BITS) + from_wire_time(start), kind="stable")
     columns = (which, from_wire_time(start), length * 1000, quantity, method)
     return Rows.of(*(column[order] for column in columns))
-
-
-async def load_subjects(conn: Conn, project_id: int, meter_ids: Collection[int]) -> list[Subject]:
-    """The billed registers of these meters with the thresholds that count for them, by meter id."""
-    of_class = {
-        row["class"]: row["settings"]
-        for row in await (await conn.execute(sql.OF_CLASSES, {"project_id": project_id})).fetchall()
-    }
-    query = {"project_id": project_id, "ids": list(meter_ids)}
-    rows = await (await conn.execute(sql.SUBJECTS, query)).fetchall()
-    usual: dict[tuple[str, str], Thresholds] = {}
-    subjects = []
-    for row in rows:
-        key = row["medium"], row["meter_class"]
-        if key not in usual:
-            usual[key] = thresholds_of(*key, of_class.get(class_of(*key)))
-        own = row["of_meter"]
-        subjects.append(
-            Subject(
-                project_id,
-                row["id"],
-                row["medium"],
-                row["interval_s"],
-                row["unit_id"],
-                row["resolution"],
-                row["multiplier_e4"],
-                merged(usual[key], own) if own else usual[key],
-            )
-        )
-    return subjects

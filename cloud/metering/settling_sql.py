@@ -1,4 +1,4 @@
-"""SQL of settling: changed usage in, subjects and rows out."""
+"""SQL of settling: changed usage in, rows to judge out."""
 
 from typing import LiteralString
 
@@ -11,17 +11,6 @@ TAKE: LiteralString = """
     SELECT project_id, meter_id, channel, min(from_at) AS from_at, max(until_at) AS until_at
     FROM taken GROUP BY project_id, meter_id, channel ORDER BY project_id, meter_id, channel
 """
-# What the rules must know of a meter, with what is said about its class and about itself.
-SUBJECTS: LiteralString = """
-    SELECT m.id, m.medium, m.class AS meter_class, m.interval_s, m.unit_id, r.resolution,
-           (r.multiplier * 10000)::bigint AS multiplier_e4, own.settings AS of_meter
-    FROM meter m JOIN current_register r ON r.meter_id = m.id
-    LEFT JOIN validation_threshold own ON own.meter_id = m.id
-    WHERE m.project_id = %(project_id)s AND m.id = ANY (%(ids)s) ORDER BY m.id
-"""
-OF_CLASSES: LiteralString = """
-    SELECT class, settings FROM validation_threshold WHERE project_id = %(project_id)s AND class IS NOT NULL
-"""
 # `low` and `high` bound all of them: partitions outside are not even planned for. Sorted by whoever reads it.
 ROWS: LiteralString = """
     SELECT w.nth - 1, u.start, u.length_s, u.quantity, u.method
@@ -31,6 +20,10 @@ ROWS: LiteralString = """
      AND u.start >= %(low)s::timestamptz AND u.start < %(high)s::timestamptz
      AND u.start >= timestamptz 'epoch' + w.from_ms * interval '1 millisecond'
      AND u.start < timestamptz 'epoch' + w.until_ms * interval '1 millisecond'
+"""
+OPEN_SUMS: LiteralString = """
+    SELECT DISTINCT meter_id FROM meter_exception
+    WHERE project_id = %(project_id)s AND meter_id = ANY (%(ids)s) AND rule = 'register-sum' AND state = 'open'
 """
 # One row per channel and day that has usage, and for the day before. Methods 2 to 6 are no differences of readings.
 CHANNEL_DAYS: LiteralString = """

@@ -9,6 +9,7 @@ from psycopg.errors import UniqueViolation
 
 from cloud.kit.columns import Int2Column, Int8Column, TimeColumn, copy_in, to_wire_time
 from cloud.kit.db import Conn
+from cloud.metering.subjects_repository import load_thresholds
 from gateway.contract.quantities import BY_NUMBER, Kind
 
 Ints = NDArray[np.int64]
@@ -43,6 +44,7 @@ _REVISE: LiteralString = """
         INSERT INTO meter_exception (project_id, meter_id, channel, rule, from_at, until_at, found, expected)
         SELECT v.project_id, v.meter_id, v.channel, 'duplicate', v.taken_at, v.taken_at, max(v.value), r.value
         FROM revised v JOIN store.reading r USING (meter_id, channel, taken_at)
+        WHERE NOT v.meter_id = ANY (%(silent)s::bigint[])
         GROUP BY v.project_id, v.meter_id, v.channel, v.taken_at, r.value
         ORDER BY v.meter_id, v.channel, v.taken_at
         ON CONFLICT (meter_id, channel, rule, from_at) DO NOTHING)
@@ -211,11 +213,13 @@ async def _find(conn: Conn, rows: Rows) -> _Kept:
 async def _revise(conn: Conn, rows: Rows) -> int:
     # The key of a revision has the value in it.
     rows = rows.at(np.lexsort((rows.values, rows.taken_ms, rows.channels, rows.meters)))
+    thresholds = await load_thresholds(conn, np.unique(rows.meters).tolist())
     query = {
         **_keys(rows),
         "values": Int8Column(rows.values),
         "qualities": Int2Column(rows.qualities),
         "projects": Int8Column(rows.projects),
+        "silent": [meter_id for meter_id, one in thresholds.items() if one.weight("duplicate") == "off"],
     }
     return (await conn.execute(_REVISE, query)).rowcount
 

@@ -78,9 +78,9 @@ async def night_flows(scope: ReadingUsage, meter_id: Id) -> NightsOut:
         raise InvalidInput("other-meter", "only water has night flows", field="meter_id")
     zone = (await estate.get_project(scope.conn, meter.project_id)).zone
     now = datetime.now(UTC)
-    streaks = await leaks.streaks_h(scope.conn, [meter.id], now)
+    streaks = await leaks.streaks_of(scope.conn, [meter.id], now)
     nights = await leaks.nights_of(scope.conn, meter, local_day(now, zone), zone)
-    return NightsOut(meter_id=meter.id, streak_h=streaks[meter.id], items=[NightOut.of(*one) for one in nights])
+    return NightsOut(meter_id=meter.id, streak_h=streaks[meter.id].hours, items=[NightOut.of(*one) for one in nights])
 
 
 @router.get("/meter-health")

@@ -115,7 +115,7 @@ class SuspectOut(BaseModel):
         one = suspect.meter
         flow = QuantityOut.of(one.flow, _WATER)
         return cls(
-            meter_id=one.meter_id, code=one.code, unit_id=one.unit_id, nights=one.nights, streak_h=suspect.streak_h,
+            meter_id=one.meter_id, code=one.code, unit_id=one.unit_id, nights=one.nights, streak_h=suspect.streak.hours,
             night_flow=flow,
         )  # fmt: skip
 

@@ -121,9 +121,9 @@ async def leak(request: Request, scope: _ReadsUsage, meter_id: int) -> Response:
     """The nights of one water meter."""
     page = await shown(request, scope)
     meter = await service.get_meter(scope.conn, meter_id)
-    streaks = await leaks.streaks_h(scope.conn, [meter.id], datetime.now(UTC))
+    streaks = await leaks.streaks_of(scope.conn, [meter.id], datetime.now(UTC))
     return page.page(
-        "metering/leak.html", meter=meter, streak_h=streaks[meter.id], warned_after_h=leaks.WARNED_AFTER_H,
+        "metering/leak.html", meter=meter, streak=streaks[meter.id],
         places=await _places(scope.conn, [meter.unit_id]),
     )  # fmt: skip
 

@@ -1,70 +1,117 @@
-"""Pages of the bounds that rules go by: of every class in a project, and of one meter."""
+"""Pages of the bounds that rules go by: the classes of a project, one class, one meter, each with its history."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
-import orjson
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from cloud.estate.shown import shown
+from cloud.estate.shown import Shown, shown
+from cloud.identity import service as identity
 from cloud.identity.guards import Scope, allow_page
+from cloud.identity.records import AuditEntry
 from cloud.kit.errors import InvalidInput
-from cloud.metering import service, threshold_overrides
+from cloud.kit.paging import page_request
+from cloud.metering import asset_forms, service, threshold_form, threshold_overrides
+from cloud.metering.records import Meter
+from cloud.metering.threshold_form import Problem, SettingChange
+from cloud.metering.threshold_overrides import Override
+from cloud.metering.threshold_settings import medium_of
 
 router = APIRouter(include_in_schema=False)
 
-_Settings = Annotated[str, Form(max_length=10_000)]
+Configuring = Annotated[Scope, allow_page("meters.write")]
+
+_CHANGES = 20
 
 
 @router.get("/thresholds")
-async def of_project(request: Request, scope: Annotated[Scope, allow_page("meters.write")]) -> Response:
-    """Every class of meters with its bounds in the project."""
+async def of_project(request: Request, scope: Configuring) -> Response:
+    """Every class of meters, with how much the project says about it."""
     page = await shown(request, scope)
     found = await threshold_overrides.of_project(scope.conn, page.project.id)
-    return page.page("metering/thresholds.html", meter=None, overrides=found, as_text=_text)
+    classes = [(one.meter_class, medium_of(one.meter_class), threshold_form.count_said(one)) for one in found]
+    return page.page("metering/thresholds.html", classes=classes)
 
 
-@router.post("/thresholds")
-async def set_of_class(
-    request: Request,
-    scope: Annotated[Scope, allow_page("meters.write")],
-    meter_class: Annotated[str, Form(max_length=64)],
-    settings: _Settings,
-) -> Response:
-    """Says what differs for a class."""
+@router.get("/thresholds/{meter_class}")
+async def of_class(request: Request, scope: Configuring, meter_class: str, cursor: str | None = None) -> Response:
+    """The form of a class."""
     page = await shown(request, scope)
-    await threshold_overrides.set_of_class(scope.conn, page.project.id, meter_class, _read(settings))
-    return RedirectResponse("/thresholds", 303)
+    override = await threshold_overrides.of_class(scope.conn, page.project.id, meter_class)
+    return await _form(page, override, cursor=cursor)
+
+
+@router.post("/thresholds/{meter_class}")
+async def set_of_class(request: Request, scope: Configuring, meter_class: str) -> Response:
+    """Says what differs for a class; what is wrong is said beside its field."""
+    typed = await asset_forms.typed(request)
+    page = await shown(request, scope)
+    override = await threshold_overrides.of_class(scope.conn, page.project.id, meter_class)
+    try:
+        form = threshold_form.read(override, typed)
+    except InvalidInput as error:
+        return await _form(page, override, typed=typed, error=error)
+    if form.problems:
+        return await _form(page, override, typed=typed, problems=form.problems)
+    await threshold_overrides.set_of_class(scope.conn, page.project.id, meter_class, form.settings)
+    return RedirectResponse(f"/thresholds/{meter_class}?done=saved", 303)
 
 
 @router.get("/meters/{meter_id}/thresholds")
-async def of_meter(request: Request, scope: Annotated[Scope, allow_page("meters.write")], meter_id: int) -> Response:
-    """The bounds of one meter."""
+async def of_meter(request: Request, scope: Configuring, meter_id: int, cursor: str | None = None) -> Response:
+    """The form of one meter."""
     page = await shown(request, scope)
     meter = await service.get_meter(scope.conn, meter_id)
-    found = await threshold_overrides.of_meter(scope.conn, meter_id)
-    return page.page("metering/thresholds.html", meter=meter, overrides=[found], as_text=_text)
+    return await _form(page, await threshold_overrides.of_meter(scope.conn, meter_id), meter, cursor=cursor)
 
 
 @router.post("/meters/{meter_id}/thresholds")
-async def set_of_meter(
-    scope: Annotated[Scope, allow_page("meters.write")], meter_id: int, settings: _Settings
-) -> Response:
-    """Says what differs for one meter."""
-    await threshold_overrides.set_of_meter(scope.conn, meter_id, _read(settings))
-    return RedirectResponse(f"/meters/{meter_id}/thresholds", 303)
-
-
-def _text(settings: Mapping[str, Any]) -> str:
-    return orjson.dumps(dict(settings), option=orjson.OPT_INDENT_2).decode() if settings else ""
-
-
-def _read(text: str) -> dict[str, Any]:
+async def set_of_meter(request: Request, scope: Configuring, meter_id: int) -> Response:
+    """Says what differs for one meter; what is wrong is said beside its field."""
+    typed = await asset_forms.typed(request)
+    page = await shown(request, scope)
+    meter = await service.get_meter(scope.conn, meter_id)
+    override = await threshold_overrides.of_meter(scope.conn, meter_id)
     try:
-        found = orjson.loads(text) if text.strip() else {}
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput("bad-threshold", f"not JSON: {error}", field="settings") from error
-    if not isinstance(found, dict):
-        raise InvalidInput("bad-threshold", "expected an object", field="settings")
-    return found
+        form = threshold_form.read(override, typed)
+    except InvalidInput as error:
+        return await _form(page, override, meter, typed=typed, error=error)
+    if form.problems:
+        return await _form(page, override, meter, typed=typed, problems=form.problems)
+    await threshold_overrides.set_of_meter(scope.conn, meter_id, form.settings)
+    return RedirectResponse(f"/meters/{meter_id}/thresholds?done=saved", 303)
+
+
+async def _form(
+    page: Shown,
+    override: Override,
+    meter: Meter | None = None,
+    *,
+    typed: Mapping[str, str] | None = None,
+    problems: Mapping[str, Problem] | None = None,
+    error: InvalidInput | None = None,
+    cursor: str | None = None,
+) -> Response:
+    project_id = page.project.id if meter is None else meter.project_id
+    entries = await threshold_overrides.history(page.conn, page_request(_CHANGES, cursor), project_id, override)
+    users = {one.user_id for one in entries.items if one.user_id is not None}
+    return page.page(
+        "metering/threshold_form.html",
+        status=422 if problems or error else 200,
+        meter=meter,
+        tab="thresholds",
+        may_write=True,
+        override=override,
+        groups=threshold_form.groups(override, typed, problems),
+        error=error,
+        problems=problems or {},
+        entries=[(one, _changes(one, override.meter_class)) for one in entries.items],
+        next_cursor=entries.next_cursor,
+        names=await identity.user_names(page.conn, users),
+    )
+
+
+def _changes(entry: AuditEntry, meter_class: str) -> list[SettingChange]:
+    before, after = ((one or {}).get("settings") or {} for one in (entry.before, entry.after))
+    return threshold_form.changes(before, after, meter_class)

@@ -166,14 +166,15 @@ class Missing:
     slots: Ints
 
 
-def derive(readings: Readings, epochs: Epochs, grid: Grid, known_base: Mask) -> Derived:
+def derive(readings: Readings, epochs: Epochs, grid: Grid, known_base: Mask, signed: Mask | None = None) -> Derived:
     """Positions of registers at their grid instants.
 
     `readings`: by series and time, no time twice; `epochs`: by series and time. Opening and closing readings of the
-    epochs are added, whether other readings reach them or not. `known_base`: see `judging.judge`.
+    epochs are added, whether other readings reach them or not. `known_base`, `signed`: see
+    `judging.judge`.
     """
     everything, synthetic = _with_exchanges(readings, epochs)
-    codes = judge(everything, epochs, known_base)
+    codes = judge(everything, epochs, known_base, signed)
     steps = _steps(everything, synthetic, codes, epochs, grid)
     codes[steps.at] = steps.codes
     return Derived(

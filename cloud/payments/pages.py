@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from starlette.responses import RedirectResponse, Response
 
 from cloud.billing import service as billing
+from cloud.billing.documents.payment_code import as_png_uri, pay_address
 from cloud.estate import service as estate
 from cloud.estate.shown import shown
 from cloud.identity.guards import Scope, allow_page
@@ -73,10 +74,13 @@ async def _bill(request: Request, scope: Scope, bill_id: int) -> Response:
     page = await shown(request, scope)
     bill = await billing.get_bill(scope.conn, bill_id)
     account_id = bill.summary.account_id
+    pay_at = pay_address(request.app.state.settings.public_url, bill_id)
     zone = next((one.zone for one in page.projects if one.id == bill.summary.project_id), page.project.zone)
     return page.page(
         "billing/show.html",
         bill=bill,
+        explained={one.charge_id: one for one in await billing.explain(scope.conn, bill)},
+        pay_code=as_png_uri(pay_at) if pay_at and bill.summary.payable else None,
         account=(await estate.accounts_by_id(scope.conn, [account_id])).get(account_id),
         payments=await payments_of_bill(scope.conn, bill_id),
         may_take_payment=scope.caller.may("payments.write", bill.summary.project_id),

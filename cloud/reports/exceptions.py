@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, LiteralString, get_args
 from uuid import UUID
 
 from cloud.devices import service as devices
-from cloud.devices.records import DeadLetter, ReadingGap, Unclaimed
+from cloud.devices.records import DeadLetter, InboxFilter, ReadingGap, Unclaimed
 from cloud.identity.caller import Caller
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
@@ -149,12 +149,12 @@ async def _commands(conn: Conn, page: PageRequest, project_id: int) -> Page[Exce
 
 
 async def _letters(conn: Conn, page: PageRequest, project_id: int) -> Page[Exceptional]:
-    found = await devices.list_dead_letters(conn, page, project_id)
-    return Page([_letter(one) for one in found.items if one.replayed_at is None], found.next_cursor)
+    found = await devices.list_dead_letters(conn, page, InboxFilter(project_id))
+    return Page([_letter(one) for one in found.items], found.next_cursor)
 
 
 async def _unclaimed(conn: Conn, page: PageRequest, project_id: int) -> Page[Exceptional]:
-    found = await devices.list_unclaimed(conn, page, project_id)
+    found = await devices.list_unclaimed(conn, page, InboxFilter(project_id))
     return Page([_waiting(one) for one in found.items], found.next_cursor)
 
 
@@ -170,7 +170,7 @@ async def _jobs(conn: Conn, page: PageRequest, project_id: int) -> Page[Exceptio
 
 def _letter(letter: DeadLetter) -> Exceptional:
     return Exceptional(
-        "dead-letter", letter.received_at, letter.topic, code=letter.reason, detail=letter.detail, count=letter.times
+        "dead-letter", letter.last_at, letter.topic, code=letter.reason, detail=letter.detail, count=letter.times
     )
 
 

@@ -132,6 +132,12 @@ async def versions_of(conn: Conn, tariff_ids: Sequence[int]) -> list[VersionRow]
     return [VersionRow(**row) for row in rows]
 
 
+async def versions_by_id(conn: Conn, ids: Sequence[int]) -> list[VersionRow]:
+    """These versions."""
+    rows = await (await conn.execute(_VERSION + "WHERE id = ANY (%s)", (list(ids),))).fetchall()
+    return [VersionRow(**row) for row in rows]
+
+
 async def list_tariffs(conn: Conn, project_id: int | None, *, after: int, limit: int) -> list[Tariff]:
     """Tariffs in order of id."""
     values = {"project_id": project_id, "after": after, "limit": limit}

@@ -26,6 +26,7 @@ __all__ = [
     "tariff_of_code",
     "version_on",
     "versions_between",
+    "versions_by_id",
     "versions_of",
 ]
 
@@ -144,6 +145,11 @@ async def versions_between(conn: Conn, tariff_ids: Sequence[int], period: Period
 async def versions_of(conn: Conn, tariff_ids: Sequence[int]) -> dict[int, list[TariffVersion]]:
     """All versions in order of time, by tariff."""
     return _by_tariff(tariff_ids, await repository.versions_of(conn, tariff_ids))
+
+
+async def versions_by_id(conn: Conn, ids: Sequence[int]) -> dict[int, TariffVersion]:
+    """These versions by id; those that do not exist are left out."""
+    return {row.id: _version(row) for row in await repository.versions_by_id(conn, ids)}
 
 
 async def list_tariffs(conn: Conn, page: PageRequest, project_id: int | None = None) -> Page[Tariff]:

@@ -1,16 +1,16 @@
 """Pages that look across all features: overview, list of meters, audit trail, a resident's home."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate import service as estate
 from cloud.estate.records import Project
 from cloud.estate.service import EstateFilter
-from cloud.estate.shown import OptionalId, OptionalText, shown
+from cloud.estate.shown import OptionalDay, OptionalId, OptionalText, shown
 from cloud.identity import service as identity
 from cloud.identity.guards import Scope, allow_page
 from cloud.identity.records import AuditFilter
@@ -30,8 +30,6 @@ router = APIRouter(include_in_schema=False)
 
 _DUE_SOON = timedelta(days=90)
 _NoneIfBlank = BeforeValidator(lambda value: None if value == "" else value)
-# Years that every calendar of the database has, with room for the day after.
-OptionalDay = Annotated[date | None, _NoneIfBlank, Field(ge=date(1970, 1, 1), le=date(9998, 12, 31))]
 
 
 @router.get("/")

@@ -5,6 +5,7 @@ from typing import Final
 
 from cloud.kit import i18n
 from cloud.kit.i18n import marked as _
+from cloud.web import threshold_words
 
 REASONS: Final[Mapping[str, str]] = {
     # Accounts that a bill run could not bill.
@@ -66,6 +67,20 @@ REASONS: Final[Mapping[str, str]] = {
     "leak": _("Water flows in every hour: a leak?"),
     "master-balance": _("Master meter and sub-meters disagree"),
     # What a person asked for and did not get.
+    "already-undone": _("The decision was taken back before"),
+    "bad-ahead": _("The correction of the clock is not possible"),
+    "no-decision": _("There is no such decision"),
+    "no-device-named": _("The clock of one device is corrected, of one gateway"),
+    "nothing-waits": _("Nothing of that kind waits any more"),
+    "bad-url": _("The address is not one that webhooks may use"),
+    "no-delivery": _("There is no such delivery"),
+    "no-webhook": _("There is no such webhook"),
+    "still-waiting": _("It has not ended yet: it is tried again by itself"),
+    "stopping": _("This process is about to end: connect again"),
+    "too-many-streams": _("Too many live connections: close another one first"),
+    "too-many-webhooks": _("The project has as many webhooks as it may"),
+    "unknown-kind": _("There is no such kind of event"),
+    "webhook-stopped": _("The webhook is stopped: start it first"),
     "already-decided": _("It was decided meanwhile: look at it first"),
     "already-exists": _("Such an entry exists already"),
     "amount-changed": _("The amount due has changed meanwhile: load the page again"),
@@ -149,6 +164,9 @@ REASONS: Final[Mapping[str, str]] = {
     "no-session": _("There is no such stay"),
     "no-such-account": _("There is no such account"),
     "no-such-address": _("There is no such page"),
+    "archive-not-ready": _("The file is still written"),
+    "no-chinese-font": _("This server has no font with Chinese: documents cannot be written"),
+    "no-such-archive": _("There is no such file of bills"),
     "no-such-bill": _("There is no such bill"),
     "no-such-job": _("There is no such job"),
     "no-such-person": _("There is no such person"),
@@ -170,6 +188,7 @@ REASONS: Final[Mapping[str, str]] = {
     "refused": _("The database refused the change"),
     "rule-overlaps": _("Another fee rule holds at this time"),
     "run-not-in-preview": _("Only a run in preview can be changed"),
+    "run-not-settled": _("The run is still at work"),
     "run-not-approved": _("A run is issued once it is approved"),
     "no-such-draft": _("The run has no draft for this account"),
     "may-not-approve": _("Issuing without a preview needs the permission to approve"),
@@ -240,6 +259,38 @@ REASONS: Final[Mapping[str, str]] = {
     "wrong-channel": _("Meters of this medium do not measure that"),
     "photo-too-large": _("The photo is too large"),
     "too-many-waiting": _("Five readings of this meter wait already: staff look at them first"),
+    # Rows of a file, and what a person asked of an import.
+    "after-refused": _("A row of this meter before it is not stored"),
+    "bad-length": _("The interval has no possible length"),
+    "dry-run": _("A preview stores nothing: import the file"),
+    "file-imported": _("This file was imported already"),
+    "no-import": _("There is no such import"),
+    "not-cumulative": _("Only what adds up has quantities of intervals"),
+    "nothing-to-confirm": _("No such row waits for confirmation"),
+    "other-serial": _("The meter bore another serial number then"),
+    "over-an-exchange": _("The meter was exchanged within the interval"),
+}
+
+IMPORT_STATES: Final[Mapping[str, str]] = {
+    "queued": _("Waiting for its turn"),
+    "running": _("Running"),
+    "done": _("Done"),
+    "failed": _("Failed"),
+}
+
+IMPORT_OUTCOMES: Final[Mapping[str, str]] = {
+    "new": _("Not looked at yet"),
+    "waiting": _("Understood, not stored yet"),
+    "stored": _("Stored"),
+    "repeated": _("There already"),
+    "other-value": _("Another value is there"),
+    "needs-confirmation": _("To be confirmed"),
+    "refused": _("Refused"),
+}
+
+IMPORT_KINDS: Final[Mapping[str, str]] = {
+    "register": _("Register readings"),
+    "interval": _("Quantities of intervals"),
 }
 
 COMMAND_STATES: Final[Mapping[str, str]] = {
@@ -273,22 +324,36 @@ COMMANDS: Final[Mapping[str, str]] = {
     "set-clock": _("Set the clock"),
 }
 
+INBOX_STATES: Final[Mapping[str, str]] = {
+    "waiting": _("Waiting"),
+    "replayed": _("Placed after all"),
+    "discarded": _("Discarded"),
+    "corrected": _("Being placed with another time"),
+}
+
 JOBS: Final[Mapping[str, str]] = {
+    "ingest.replay": _("Trying again what could not be taken"),
     "billing.run": _("Bill run"),
     "billing.issue": _("Issuing of bills"),
+    "billing.archive": _("Writing a file of bills"),
+    "billing.forget-archives": _("Removing old files of bills"),
     "billing.late-fees": _("Late fees of the night"),
     "billing.prove-ledger": _("Proof of the ledger"),
     "identity.forget": _("Removing what has expired"),
     "metering.claim-all": _("Placing waiting readings"),
     "metering.claim-readings": _("Placing readings of a new device"),
+    "metering.derive-again": _("Usage after a change of thresholds"),
     "metering.derive-usage": _("Deriving usage"),
+    "metering.import-readings": _("Importing readings"),
     "metering.maintain": _("Upkeep of the readings"),
     "metering.settle": _("Judging changed usage"),
+    "metering.tell-stored": _("Telling webhooks of new readings"),
     "metering.validate-days": _("Asking for the judgement of yesterday"),
     "metering.validate-period": _("Judging a month"),
     "metering.validate-standing": _("Judging yesterday"),
     "metering.refresh-roll-ups": _("Adding up usage"),
     "parking.let-out-waiting": _("Letting out a paid vehicle"),
+    "webhooks.forget": _("Removing old deliveries"),
 }
 
 EXCEPTION_STATES: Final[Mapping[str, str]] = {
@@ -322,6 +387,16 @@ METER_CLASSES: Final[Mapping[str, str]] = {
     "heat": _("Heat"),
 }
 
+QUALITY: Final[Mapping[str, str]] = {
+    "1": _("gateway's clock not set"),
+    "2": _("old answer repeated"),
+    "4": _("out of range"),
+    "8": _("error of the device"),
+    "16": _("from the device's memory"),
+    "32": _("by hand"),
+}
+"""Bits of gateway.contract.messages.Quality."""
+
 CONTENTS: Final[Mapping[str, str]] = {
     "readings": _("Readings"),
     "passages": _("Passages"),
@@ -338,6 +413,7 @@ TABLES: Final[Mapping[str, str]] = {
     "apportionment_rule": _("Rule of apportionment"),
     "apportionment_run": _("Apportionment of a period"),
     "bill": _("Bill"),
+    "bill_archive": _("File of bills"),
     "calendar_day": _("Day of the calendar"),
     "bill_run": _("Bill run"),
     "tariff_draft": _("Draft of a tariff"),
@@ -349,6 +425,7 @@ TABLES: Final[Mapping[str, str]] = {
     "gateway": _("Gateway"),
     "gateway_configuration": _("Configuration of a gateway"),
     "household": _("Household filing"),
+    "inbox_decision": _("Decision about messages or waiting readings"),
     "late_fee": _("Late fee"),
     "meter": _("Meter"),
     "occupancy": _("Occupancy"),
@@ -374,10 +451,34 @@ TABLES: Final[Mapping[str, str]] = {
     "unit": _("Unit"),
     "validation_threshold": _("Bounds of the validation"),
     "vehicle": _("Vehicle"),
+    "webhook": _("Webhook"),
+}
+
+WEBHOOK_KINDS: Final[Mapping[str, str]] = {
+    "reading.stored": _("Readings were stored"),
+    "usage.changed": _("Usage changed"),
+    "exception.opened": _("A finding was opened"),
+    "exception.decided": _("A finding was decided"),
+    "webhook.test": _("Test"),
+}
+"""What webhooks are told."""
+
+DELIVERY_STATES: Final[Mapping[str, str]] = {
+    "waiting": _("waiting"),
+    "delivered": _("delivered"),
+    "dead": _("given up"),
+}
+
+WEBHOOK_STOPS: Final[Mapping[str, str]] = {
+    "person": _("stopped"),
+    "failing": _("stopped: nothing came through for days"),
+    "gone": _("stopped: the receiver wants no more"),
 }
 
 FIELDS: Final[Mapping[str, str]] = {
     "channel": _("Channel"),
+    "kinds": _("Events"),
+    "url": _("Address"),
     "decision": _("Decision"),
     "photo": _("Photo"),
     "taken_at": _("Read at"),
@@ -386,6 +487,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "settings": _("Bounds"),
     "value": _("Value"),
     "account_id": _("Account"),
+    "ahead_s": _("Seconds that the clock was ahead"),
+    "because": _("Reason"),
     "action": _("Order"),
     "amount": _("Amount"),
     "at": _("When"),
@@ -394,6 +497,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "cursor": _("Place in the list"),
     "decimals": _("Decimals"),
     "device_id": _("Device"),
+    "device_code": _("Device"),
     "digits": _("Digits before the point"),
     "final": _("Final reading"),
     "initial": _("Initial reading"),
@@ -423,6 +527,15 @@ FIELDS: Final[Mapping[str, str]] = {
     "until": _("Until"),
     "verification_due": _("Verification due"),
     "verified_on": _("Day"),
+    "time": _("Time"),
+    "length": _("Length of the interval"),
+    "end": _("End"),
+    "file": _("File"),
+    "opening": _("Register at the beginning"),
+    "interval_s": _("Length of an interval"),
+    "meter": _("Meter"),
+    "lines": _("Rows"),
+    "import_id": _("Import"),
 }
 
 METER_WARNINGS: Final[Mapping[str, str]] = {
@@ -455,14 +568,26 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "configuration-state": CONFIGURATION_STATES,
     "job": JOBS,
     "exception-state": EXCEPTION_STATES,
+    "inbox-state": INBOX_STATES,
     "edit": EDITS,
     "submission-state": SUBMISSION_STATES,
     "meter-class": METER_CLASSES,
+    "threshold": threshold_words.SETTINGS,
+    "threshold-choice": threshold_words.CHOICES,
+    "threshold-unit": threshold_words.UNITS,
+    "threshold-source": threshold_words.SOURCES,
+    "quality": QUALITY,
     "content": CONTENTS,
     "table": TABLES,
     "field": FIELDS,
     "meter-warning": METER_WARNINGS,
     "channel": CHANNELS,
+    "import-state": IMPORT_STATES,
+    "import-outcome": IMPORT_OUTCOMES,
+    "import-kind": IMPORT_KINDS,
+    "webhook-kind": WEBHOOK_KINDS,
+    "delivery-state": DELIVERY_STATES,
+    "webhook-stop": WEBHOOK_STOPS,
 }
 
 
@@ -470,6 +595,11 @@ def word(code: str, family: str, otherwise: str = "") -> str:
     """What `code` of a family means, in the language in use; `otherwise` (or the code) when it is not known here."""
     message = _FAMILIES[family].get(code)
     return otherwise or code if message is None else i18n.gettext(message)
+
+
+def flags(quality: int) -> list[str]:
+    """What is known against a reading, one sentence a flag; a flag of a newer gateway by its number."""
+    return [word(str(1 << bit), "quality") for bit in range(quality.bit_length()) if quality >> bit & 1]
 
 
 def choices(family: str) -> list[tuple[str, str]]:

@@ -41,8 +41,11 @@ def test_every_page_of_staff_renders_without_complaint(
         "findings": "/meter-exceptions?state=",
         "finding": f"/meter-exceptions/{site.finding(estate.meters[0].id)}",
         "edits": f"/meters/{estate.meters[0].id}/edits",
+        "all-edits": "/reading-edits",
+        "readings": f"/meters/{estate.meters[0].id}/readings",
         "thresholds": f"/meters/{estate.meters[0].id}/thresholds",
         "class-thresholds": "/thresholds",
+        "thresholds-of-class": "/thresholds/water-residential",
         "audit": "/audit",
     }
     with visiting(browser, site, STAFF, width, height) as visitor:

@@ -61,6 +61,8 @@ class Request:
     url: str
     headers: dict[str, str] = field(default_factory=dict)
     body: Any = None
+    form: dict[str, bytes] | None = None
+    """Parts of a multipart form instead of a body."""
 
 
 def operations(document: dict[str, Any]) -> list[Operation]:
@@ -91,8 +93,13 @@ def requests(draw: st.DrawFn, document: dict[str, Any], operation: Operation) ->
             headers[name] = "".join(char for char in value if " " <= char < "\x7f")
     request = Request(operation.method.upper(), f"{url}?{'&'.join(query)}" if query else url, headers)
     if "requestBody" in operation.description:
-        schema = operation.description["requestBody"]["content"]["application/json"]["schema"]
-        request.body = draw(_values(document, schema, "body"))
+        kind, content = next(iter(operation.description["requestBody"]["content"].items()))
+        drawn = draw(_values(document, content["schema"], "body"))
+        if kind == "multipart/form-data":
+            parts = drawn if isinstance(drawn, dict) else {"file": drawn}
+            request.form = {name: _as_text(value).encode() for name, value in parts.items()}
+        else:
+            request.body = drawn
     return request
 
 

@@ -145,7 +145,12 @@ TARGETS: Final = {
         _modbus("modbus-ascii", Ascii(), f":{_ANSWER.hex()}{FramerAscii.compute_LRC(_ANSWER):02X}\r\n".encode()),
         Target("dlt645", dlt645.parse, (MalformedReply,), _frames("dlt645")),
         Target("cjt188", cjt188.parse, (MalformedReply,), _frames("cjt188")),
-        Target("import-table", read_table, (InvalidInput,), _texts("meter,time,value\nE1,2026-01-31 8:00,1.5\n")),
+        Target(
+            "import-table",
+            lambda data: list(read_table(data).rows),
+            (InvalidInput,),
+            _texts("meter,time,value\nE1,2026-01-31 8:00,1.5\n"),
+        ),
         Target("configuration", codec.decode_configuration, (ContractError,), _vectors("configuration-")),
         Target("template-file", _as_file(load_meter_file), (ConfigError,), _files("meters/*.yaml")),
         Target("site-file", _as_file(load_site), (ConfigError,), _files("sites/*.yaml")),

@@ -57,9 +57,14 @@ class Served:
         """What the application says."""
         # As broken clients do: NaN, lone surrogates and all.
         content = json.dumps(request.body).encode() if request.body is not None else None
-        headers = {"Content-Type": "application/json", **request.headers, **self.askers[asker]}
+        headers = {**request.headers, **self.askers[asker]}
+        files = None
+        if request.form is None:
+            headers = {"Content-Type": "application/json", **headers}
+        else:
+            files = {name: ("file.csv" if name == "file" else None, value) for name, value in request.form.items()}
         return self.portal.call(
-            lambda: self.client.request(request.method, request.url, content=content, headers=headers)
+            lambda: self.client.request(request.method, request.url, content=content, files=files, headers=headers)
         )
 
 
@@ -130,6 +135,12 @@ def _check(operation: Operation, request: Request, answer: httpx.Response) -> No
         assert str(answer.status_code) in operation.description["responses"], said
 
 
+def _never_ends(operation: Operation) -> bool:
+    """A stream of events answers as long as somebody listens; tests/integration has it on a real socket."""
+    answers = operation.description["responses"].get("200", {}).get("content", {})
+    return "text/event-stream" in answers
+
+
 def _storm(served: Served, operation: Operation) -> Iterator[str]:
     """Sends requests to the operation; what went wrong."""
 
@@ -153,5 +164,10 @@ def _storm(served: Served, operation: Operation) -> Iterator[str]:
 
 
 def test_nothing_that_is_sent_makes_the_api_crash(served: Served) -> None:
-    failed = [wrong for operation in operations(served.document) for wrong in _storm(served, operation)]
+    failed = [
+        wrong
+        for operation in operations(served.document)
+        if not _never_ends(operation)
+        for wrong in _storm(served, operation)
+    ]
     assert not failed, "\n\n".join(failed)

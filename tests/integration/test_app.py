@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from cloud.identity.guards import public
+from cloud.kit.db import SYSTEM, Database
 from cloud.kit.security import Keys
 from tests.integration.app import Auth, People, once
 
@@ -15,6 +16,21 @@ from tests.integration.app import Auth, People, once
 async def test_health_needs_the_database(app_client: httpx.AsyncClient) -> None:
     answer = await app_client.get("/healthz")
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+
+
+async def test_metrics_tell_what_waits(app: FastAPI, app_client: httpx.AsyncClient, owner_db: Database) -> None:
+    async with owner_db.transaction(SYSTEM) as conn:
+        await conn.execute(
+            """INSERT INTO store.dirty_window (meter_id, channel, project_id, from_at, until_at, created_at)
+               SELECT n, 1, 1, now(), now(), now() - n * interval '1 hour' FROM generate_series(1, 3) AS n"""
+        )
+    found = dict(line.rsplit(" ", 1) for line in (await app_client.get("/metrics")).text.splitlines())
+    assert found["gatemeter_dirty_windows"] == "3.0"
+    assert 10_800 <= float(found["gatemeter_dirty_window_oldest_seconds"]) < 11_000
+    assert found["gatemeter_unclaimed_readings"] == "0.0"
+    await app.state.db.close()
+    found = dict(line.rsplit(" ", 1) for line in (await app_client.get("/metrics")).text.splitlines())
+    assert found["gatemeter_dirty_windows"] == "NaN"
 
 
 async def test_metrics_are_for_this_machine_only(app: FastAPI, app_client: httpx.AsyncClient) -> None:

@@ -17,8 +17,21 @@ from cloud.metering import service as metering
 from cloud.parking import service as parking
 from tests.integration.app import Auth, People, once
 
-NO_LISTS = {"calendar-days", "tariff-schema", "me", "usage", "usage/comparison", "usage/ranking"}
-"""Nothing that lists everything one may see: usage is asked for one place and time (tests/integration/metering)."""
+NO_LISTS = {
+    *(
+        "calendar-days",
+        "live/readings",
+        "me",
+        "readings",
+        "readings/export",
+        "tariff-schema",
+        "usage",
+        "usage/comparison",
+        "usage/export",
+        "usage/ranking",
+    ),
+}
+"""Nothing that lists everything one may see: these are asked for one place and time (tests/integration/metering)."""
 MOVED = date(2026, 3, 1)
 PLATE = "京A12345"
 
@@ -244,6 +257,7 @@ async def test_what_a_role_may_write(
         "commands": {"admin", "manager"},
         "meters": {"admin", "manager"},
         "device-bindings": {"admin", "manager"},
+        "reading-imports": {"admin", "manager"},
         "tariff-versions": {"admin", "manager"},
         "bill-runs": {"admin", "manager"},
         "service-agreements": {"admin", "manager"},

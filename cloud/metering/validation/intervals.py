@@ -57,7 +57,7 @@ def frozen(rows: Rows, day_edges: Ints, intervals: Ints, smallest: Ints) -> Foun
     """V10: the same usage in at least `intervals` intervals running, and at least `smallest` in each: no real load does
     that. One finding per local day in which such a run goes on; found: the usage per interval, expected: `intervals`.
     """
-    run = _run_lengths(rows, rows.quantity)
+    run = run_lengths(rows, rows.quantity)
     stuck = rows.real & (run >= intervals[rows.which]) & (rows.quantity >= np.maximum(smallest[rows.which], 1))
     days = by_day(rows, day_edges)
     repeated = day_maxima(np.where(stuck, rows.quantity, -1), days)
@@ -68,17 +68,17 @@ def still_under_load(rows: Rows, day_edges: Ints, power: Ints, smallest: Ints, i
     """V10: no movement in at least `intervals` intervals running while the power was at least `smallest` in each.
 
     `power`: smallest power seen in each row (W, or flow in mL/h), 0 where none was read. found: the largest of them in
-    the stretch of the day, expected: `smallest`.
+    the day since the stretch is so long, expected: `smallest`.
     """
     still = (rows.quantity == 0) & (power >= np.maximum(smallest[rows.which], 1))
-    run = _run_lengths(rows, still.astype(np.int64))
+    run = run_lengths(rows, still.astype(np.int64))
     stuck = rows.real & still & (run >= intervals[rows.which])
     days = by_day(rows, day_edges)
     found = day_maxima(np.where(stuck, power, -1), days)
     return of_days(days, found >= 0, day_edges, found, smallest[days.which])
 
 
-def _run_lengths(rows: Rows, values: Ints) -> Ints:
+def run_lengths(rows: Rows, values: Ints) -> Ints:
     """How many real, adjoining rows with the same value end at each row, itself among them."""
     breaks = np.ones(len(values), np.bool_)
     breaks[1:] = (

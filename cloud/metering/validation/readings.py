@@ -1,4 +1,4 @@
-"""V3 configuration: what is seen of a device against the register in force. Pure numpy int64.
+"""V3 configuration: what is read of a device against what its meter is said to be. Pure numpy int64.
 
 The other rules about single readings need the base of the register, which moves only on accepted readings, or what is
 stored already. They are where that is known: V1 in `storing.py`, V2, V5, V6, V7 and V13 in `judging.py`, V4 in
@@ -10,24 +10,21 @@ import numpy as np
 from cloud.metering.validation.segments import Ints, Mask
 
 
-def configuration(
-    unit: Ints,
-    expected_unit: Ints,
-    multiplier_e4: Ints,
-    expected_multiplier_e4: Ints,
-    interval_s: Ints,
-    expected_s: Ints,
-) -> Mask:
-    """V3: what a device declares, or is seen to do, differs from the register in force.
+def coarse(interval_s: Ints, expected_s: Ints) -> Mask:
+    """V3: read more seldom than expected; oftener is no fault. 0: not known how often."""
+    mask: Mask = (interval_s > 0) & (interval_s > expected_s)
+    return mask
 
-    Units are numbers of units, equal when the units are. Multipliers in 1/10000. `interval_s`: how often it is read;
-    oftener than expected is no fault. 0 in any of them: not known.
+
+def foreign(which: Ints, unit: Ints, expected_unit: Ints) -> Mask:
+    """V3: registers of another unit than their meter's, where no register of that unit is read.
+
+    `which`: meter of each register that was read; `unit`: number of its unit; `expected_unit`: by meter.
     """
-    mask: Mask = (
-        ((unit > 0) & (unit != expected_unit))
-        | ((multiplier_e4 > 0) & (multiplier_e4 != expected_multiplier_e4))
-        | ((interval_s > 0) & (interval_s > expected_s))
-    )
+    own = np.zeros(len(expected_unit), np.bool_)
+    right = unit == expected_unit[which]
+    own[which[right]] = True
+    mask: Mask = ~right & ~own[which]
     return mask
 
 

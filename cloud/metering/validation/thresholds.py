@@ -7,22 +7,23 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from cloud.kit.errors import InvalidInput
 from cloud.kit.inputs import Input
+from cloud.metering.estimation import Profile
+from cloud.metering.profiles import PROFILES
 from cloud.metering.records import Medium, Rule
 
 Weight = Literal["on", "info", "off"]
 """`info`: findings are shown, but nothing waits for a decision about them."""
+
+CLOCK_AHEAD_S: Final = 300
+"""How far ahead of its receipt a reading may be stamped where nobody says otherwise, or no meter takes it."""
 
 _Permille = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
 _Count = Annotated[int, Field(ge=1, le=10_000)]
 _Days = Annotated[int, Field(ge=1, le=400)]
 _Amount = Annotated[int, Field(ge=0, le=10**12)]
 
-_FLAT: Final = (1,) * 24
-_HOME: Final = (5, 4, 3, 3, 3, 4, 6, 9, 9, 7, 6, 7, 9, 8, 6, 6, 7, 10, 14, 16, 16, 14, 11, 7)
-_SHOP: Final = (3, 3, 3, 3, 3, 3, 4, 6, 10, 14, 16, 16, 16, 16, 16, 16, 16, 16, 16, 15, 14, 10, 6, 4)
-_WORKS: Final = (6, 6, 6, 6, 6, 6, 8, 12, 15, 16, 16, 15, 12, 14, 16, 16, 15, 14, 11, 9, 8, 7, 7, 6)
-_LIGHTS: Final = (14, 14, 14, 14, 14, 12, 8, 5, 4, 4, 4, 4, 4, 4, 4, 4, 5, 9, 14, 16, 16, 16, 15, 14)
-_TAPS: Final = (2, 1, 1, 1, 1, 3, 9, 14, 12, 8, 7, 8, 10, 7, 5, 5, 6, 9, 13, 15, 15, 13, 9, 5)
+_Weights = Annotated[tuple[Annotated[int, Field(ge=0, le=10_000)], ...], Field(min_length=24, max_length=24)]
+_EVEN: Final = (1,) * 24
 
 INFORMATIONAL: Final[Mapping[Rule, Weight]] = {"gap": "info", "duplicate": "info", "frozen": "info", "sibling": "info"}
 
@@ -30,13 +31,14 @@ INFORMATIONAL: Final[Mapping[Rule, Weight]] = {"gap": "info", "duplicate": "info
 class Thresholds(Input):
     """All settings of the rules. Amounts are in the base unit of the register (Wh, mL), the multiplier applied."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # The docstrings of the fields are their descriptions: a form groups and explains settings by them.
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     rules: dict[Rule, Weight] = Field(default_factory=lambda: dict(INFORMATIONAL))
     """Rules that are not simply on."""
     bidirectional: bool = False
-    """V13: values below 0 are what the meter is for."""
-    clock_ahead_s: Annotated[int, Field(ge=0, le=86_400)] = 300
+    """V13: values below 0 are readings like others. Steps back are judged as of every register (V5)."""
+    clock_ahead_s: Annotated[int, Field(ge=0, le=86_400)] = CLOCK_AHEAD_S
     """V2: how far a reading may be stamped ahead of its receipt."""
     gap_slots: Annotated[int, Field(ge=0, le=10_000)] = 0
     """V4: so many slots in a row may be missing."""
@@ -64,58 +66,69 @@ class Thresholds(Input):
     """V16: longest time without real usage."""
     leak_per_hour: _Amount = 5_000
     """V17: flow that must stop in some hour of a day."""
+    night_flow: _Amount = 0
+    """Of water in an hour: up to this an hour is still, for the smallest flow of nights and for how long it flows."""
+    flow_hours: Annotated[int, Field(ge=1, le=720)] = 24
+    """Of water: flow without a still hour for so long is shown as a leak."""
     loss_low_permille: _Permille = -10
     """V18: of the master's usage."""
     loss_high_permille: _Permille = 150
     """V18: of the master's usage."""
-    profile: Annotated[tuple[Annotated[int, Field(ge=0, le=10_000)], ...], Field(min_length=24, max_length=24)] = _FLAT
-    """Weight of each local hour of a day: the shape of an estimate when nothing better is known."""
+    profile: _Weights = _EVEN
+    """Weight of each local hour of a working day: the shape of an estimate when nothing better is known."""
+    rest_profile: _Weights = _EVEN
+    """The same for days of rest."""
+    profile_per_day: _Amount = 0
+    """What is used in a day, for a bill that cannot wait when nothing better is known."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.high_low_low_permille > self.high_low_high_permille or self.loss_low_permille > self.loss_high_permille:
             raise ValueError("the lower bound is above the upper one")
-        if not any(self.profile):
-            raise ValueError("the profile needs an hour with a weight")
+        if not any(self.profile) or not any(self.rest_profile):
+            raise ValueError("a profile needs an hour with a weight")
         return self
 
     def weight(self, rule: Rule) -> Weight:
         """Whether a rule is on, informational or off."""
         return self.rules.get(rule, "on")
 
+    def day(self) -> Profile:
+        """The typical day that estimates fall back on."""
+        return Profile(self.profile, self.rest_profile, self.profile_per_day)
 
-def _of(off: tuple[Rule, ...] = (), **settings: Any) -> Thresholds:
+
+def _of(meter_class: str, off: tuple[Rule, ...] = (), **settings: Any) -> Thresholds:
     rules: dict[Rule, Weight] = {**INFORMATIONAL, **dict.fromkeys(off, "off")}
-    return Thresholds(rules=rules, **settings)
+    day = PROFILES[meter_class]
+    return Thresholds(rules=rules, profile=day.work, rest_profile=day.rest, profile_per_day=day.per_day, **settings)
 
 
-CLASSES: Final[Mapping[str, Thresholds]] = {
-    "electricity-residential": _of(off=("leak",), profile=_HOME),
-    "electricity-commercial": _of(
-        off=("leak",), profile=_SHOP, spike_tolerance_permille=3_000, spike_floor=10_000, high_low_floor=2_000
-    ),
-    "electricity-industrial": _of(
-        off=("leak",), profile=_WORKS, spike_tolerance_permille=2_000, spike_floor=50_000, high_low_floor=10_000
-    ),
+_SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "electricity-residential": {"off": ("leak",)},
+    "electricity-commercial": {
+        "off": ("leak",), "spike_tolerance_permille": 3_000, "spike_floor": 10_000, "high_low_floor": 2_000,
+    },
+    "electricity-industrial": {
+        "off": ("leak",), "spike_tolerance_permille": 2_000, "spike_floor": 50_000, "high_low_floor": 10_000,
+    },
     # Lights and lifts: the same load every night, on purpose.
-    "electricity-public": _of(off=("leak", "frozen", "zero", "inactive"), profile=_LIGHTS, spike_floor=10_000),
-    "water-residential": _of(
-        profile=_TAPS, spike_floor=500_000, high_low_floor=50_000, inactive_floor=20_000, frozen_load=20_000
-    ),
-    "water-commercial": _of(
-        profile=_SHOP,
-        spike_floor=2_000_000,
-        high_low_floor=200_000,
-        inactive_floor=50_000,
-        frozen_load=50_000,
-        leak_per_hour=50_000,
-    ),
+    "electricity-public": {"off": ("leak", "frozen", "zero", "inactive"), "spike_floor": 10_000},
+    "water-residential": {
+        "spike_floor": 500_000, "high_low_floor": 50_000, "inactive_floor": 20_000, "frozen_load": 20_000,
+    },
+    "water-commercial": {
+        "spike_floor": 2_000_000, "high_low_floor": 200_000, "inactive_floor": 50_000, "frozen_load": 50_000,
+        "leak_per_hour": 50_000,
+    },
     # Mains flow in every hour; what is lost there shows in the balance.
-    "water-network": _of(off=("leak", "zero", "inactive"), profile=_TAPS, spike_floor=5_000_000, frozen_load=200_000),
-    "heat": _of(
-        off=("leak", "zero", "high-low"), profile=_FLAT, spike_floor=20_000, inactive_floor=10_000, frozen_load=2_000
-    ),
-}
+    "water-network": {"off": ("leak", "zero", "inactive"), "spike_floor": 5_000_000, "frozen_load": 200_000},
+    "heat": {
+        "off": ("leak", "zero", "high-low"), "spike_floor": 20_000, "inactive_floor": 10_000, "frozen_load": 2_000,
+    },
+}  # fmt: skip
+
+CLASSES: Final[Mapping[str, Thresholds]] = {name: _of(name, **said) for name, said in _SETTINGS.items()}
 """Defaults by class of meter."""
 
 USUAL_CLASS: Final[Mapping[Medium, str]] = {

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cloud.billing import service as billing
+from cloud.billing.explanation_models import ExplanationOut
 from cloud.estate.calendar import CalendarDay, set_calendar_days
 from cloud.kit.calendars import day_type
 from cloud.kit.db import SYSTEM, Database
@@ -15,6 +16,7 @@ from cloud.kit.periods import day_start, month_of
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.models import TariffContent
 from tests.integration.billing.site import Site, make_site
+from tests.unit.cloud.billing.by_hand import add_up
 
 JANUARY = date(2026, 1, 1)
 HOLIDAYS = [
@@ -100,11 +102,14 @@ def _code(slot: int) -> str:
 
 
 async def _bill(site: Site) -> billing.Bill:
+    """The bill of January; what it says of itself adds up by hand."""
     run = await site.run(JANUARY)
     async with site.db.transaction(SYSTEM) as conn:
         failures = await billing.run_failures(conn, run.id)
         assert failures == []
-        return await billing.get_bill(conn, (await site.bills())[0].id)
+        bill = await billing.get_bill(conn, (await site.bills())[0].id)
+        add_up(ExplanationOut.of(bill, await billing.explain(conn, bill)).model_dump(mode="json"))
+    return bill
 
 
 async def test_every_quarter_of_an_hour_is_in_its_period(worker_db: Database) -> None:

@@ -5,6 +5,7 @@ import secrets
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -113,7 +114,38 @@ def test_the_doctor_finds_what_is_missing(
         monkeypatch.setenv("GATEMETER_DATABASE_DSN", owner_dsn)
         code, found = _examined()
         assert (code, found["keys"], found["schema"], found["database"]) == (0, "fine", "fine", "fine")
+        with psycopg.connect(owner_dsn, autocommit=True) as conn:
+            assert _waiting(conn) == {"ingest": "note"}
+            conn.execute(
+                "INSERT INTO store.dirty_window (meter_id, channel, project_id, from_at, until_at)"
+                " VALUES (1, 1, 1, now(), now())"
+            )
+            assert _waiting(conn) == {"ingest": "note"}
+            conn.execute("UPDATE store.dirty_window SET created_at = now() - interval '11 minutes'")
+            conn.execute(
+                "INSERT INTO store.changed_usage (meter_id, channel, project_id, from_at, until_at, created_at)"
+                " VALUES (1, 1, 1, now(), now(), now() - interval '1 hour')"
+            )
+            conn.execute(
+                "INSERT INTO dead_letter (topic, payload, payload_hash, reason, detail)"
+                " VALUES ('t', '', '', 'empty', '')"
+            )
+            conn.execute("INSERT INTO job (kind, state, finished_at) VALUES ('x', 'failed', now())")
+            assert _waiting(conn) == {
+                "ingest": "note", "usage to derive": "late", "usage to judge": "late", "dead letters": "late",
+                "failed jobs": "late",
+            }  # fmt: skip
+            conn.execute("UPDATE dead_letter SET replayed_at = now()")
+            assert "dead letters" not in _waiting(conn)
+        code, found = _examined()
+        assert (code, found["usage to derive"]) == (3, "late")
+    assert _examined()[0] == 1
     assert _examined()[1]["broker"] == "failed"
+
+
+def _waiting(conn: psycopg.Connection[Any]) -> dict[str, str]:
+    """Everything that is not fine."""
+    return {finding.check: finding.state for finding in doctor.waiting(conn) if finding.state != "fine"}
 
 
 def _examined() -> tuple[int, dict[str, str]]:

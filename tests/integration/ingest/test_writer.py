@@ -13,9 +13,10 @@ import pytest
 from prometheus_client import REGISTRY
 
 from cloud.devices import service as devices
-from cloud.ingest.claim import claim_everything
+from cloud.devices.records import InboxFilter, InboxSubject
+from cloud.devices.replays import replay_of
+from cloud.ingest import replay
 from cloud.ingest.messages import Incoming, Refused, read
-from cloud.ingest.replay import replay_dead_letters
 from cloud.ingest.writer import INTERNAL_ERROR, NOT_STORABLE, Writer
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.paging import PageRequest
@@ -69,6 +70,10 @@ async def readings(db: Database) -> list[tuple[int, int, int]]:
            ORDER BY meter_id, channel, taken_at""",
     )
     return [(row["meter_id"], row["at"], row["value"]) for row in found]
+
+
+async def replayed(db: Database, subject: InboxSubject = "dead-letters") -> replay.Replayed:
+    return await replay.run(db, replay_of(subject, InboxFilter()))
 
 
 def accepted(answers: Any) -> list[int]:
@@ -169,7 +174,7 @@ async def test_what_breaks_the_contract_is_kept_with_its_reason(
     assert rejected(answers) == ({} if seq is None else {seq: reason})
     await writer.store(group)
     async with ingest_db.transaction(SYSTEM) as conn:
-        letters = (await devices.list_dead_letters(conn, PageRequest(), site.project_id)).items
+        letters = (await devices.list_dead_letters(conn, PageRequest(), InboxFilter(site.project_id))).items
     assert [(letter.reason, letter.times, letter.topic) for letter in letters] == [(reason, 2, READINGS)]
 
 
@@ -225,7 +230,7 @@ async def test_readings_wait_for_their_meter_and_are_claimed_once(
         assert accepted(await writer.store([message(seq, early + future + strange)])) == [seq]
     assert await readings(ingest_db) == []
     async with worker_db.transaction(SYSTEM) as conn:
-        waiting = (await devices.list_unclaimed(conn, PageRequest(), site.project_id)).items
+        waiting = (await devices.list_unclaimed(conn, PageRequest(), InboxFilter(site.project_id))).items
     assert {(one.device_code, one.reason, one.readings) for one in waiting} == {
         ("spare", "unbound", 10), ("newcomer", "unknown-device", 5), ("m1", "clock", 1), ("m1", "unknown-channel", 1),
     }  # fmt: skip
@@ -237,7 +242,7 @@ async def test_readings_wait_for_their_meter_and_are_claimed_once(
         await devices.bind(conn, site.spare, meter.id, datetime.fromtimestamp((START_MS + 4 * HOUR_MS) / 1000, UTC))
     assert [row["kind"] for row in await rows(worker_db, "SELECT kind FROM job")] == [devices.CLAIM_READINGS]
     for _ in range(2):
-        await claim_everything(ingest_db, lambda done, total: None)
+        await replayed(ingest_db, "unclaimed-readings")
     assert [value for _, _, value in await readings(ingest_db)] == [4, 5, 6, 7, 8, 9]
     assert (await rows(ingest_db, "SELECT count(*) AS n FROM unclaimed_reading"))[0]["n"] == 4 + 5 + 1 + 1
     assert (await rows(ingest_db, "SELECT count(*) AS n FROM store.dirty_window"))[0]["n"] == 1
@@ -302,9 +307,9 @@ async def test_dead_letters_are_replayed_once(ingest_db: Database, worker_db: Da
     async with worker_db.transaction(SYSTEM) as conn:
         gateway = await devices.create_gateway(conn, site.project_id, "gw-9", "New")
         assert gateway.code == "gw-9"
-    done = await replay_dead_letters(ingest_db)
+    done = await replayed(ingest_db)
     assert (done.stored, done.kept) == (1, 1)
-    again = await replay_dead_letters(ingest_db)
+    again = await replayed(ingest_db)
     assert (again.stored, again.kept) == (0, 1)
 
 
@@ -348,7 +353,7 @@ async def test_an_error_of_ours_stops_neither_the_group_nor_what_comes_after(
     assert [value for _, _, value in await readings(ingest_db)] == [5, 6]
     assert (REGISTRY.get_sample_value("gatemeter_ingest_internal_errors_total") or 0.0) - before == len(reasons)
     monkeypatch.setattr(parking, "apply_passages", apply)
-    assert (await replay_dead_letters(ingest_db)).stored == len(reasons)
+    assert (await replayed(ingest_db)).stored == len(reasons)
     assert len(await rows(ingest_db, "SELECT id FROM unclaimed_passage")) == 1
 
 

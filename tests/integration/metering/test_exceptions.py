@@ -275,7 +275,3 @@ async def test_pages_show_findings_and_take_decisions(
     assert "typed" in shown.text
     again = await app_client.post(f"/meter-exceptions/{case.refused}/reopen", data={"reason": "no"}, headers=cookies)
     assert again.status_code == 303
-    settings = {"settings": '{"zero_days": 3}'}
-    answer = await app_client.post(f"/meters/{case.meter_id}/thresholds", data=settings, headers=cookies)
-    assert answer.status_code == 303
-    assert "zero_days" in (await app_client.get(f"/meters/{case.meter_id}/thresholds", headers=auth)).text

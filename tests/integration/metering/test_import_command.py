@@ -58,6 +58,17 @@ def test_a_good_file_twice(dsn: str, tmp_path: Path) -> None:
     assert stored(dsn) == [(1_500, 32)]
 
 
+def test_intervals_become_a_register_and_the_import_is_kept(dsn: str, tmp_path: Path) -> None:
+    file = tmp_path / "halfhours.csv"
+    file.write_text("meter,time,energy\nE1,2026-01-31 08:30,0.4\nE1,2026-01-31 09:00,0.6\n")
+    done = run(dsn, file, "--kind", "interval", "--interval", "1800", "--stamped", "end", "--opening", "12.5")
+    assert done.exit_code == 0, done.output
+    assert stored(dsn) == [(12_500, 32), (12_900, 32), (13_500, 32)]
+    with psycopg.connect(dsn) as conn:
+        kept = conn.execute("SELECT file_name, kind, stamped, opening, state, actor FROM reading_import").fetchall()
+    assert kept == [("halfhours.csv", "interval", "end", "12.5", "done", "command-line")]
+
+
 @pytest.mark.parametrize(("content", "said"), [("a,b\n1,2\n", "a"), (None, "readable file")])
 def test_a_file_that_cannot_be_read(dsn: str, tmp_path: Path, content: str | None, said: str) -> None:
     file = tmp_path / "readings.csv"

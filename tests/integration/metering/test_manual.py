@@ -43,7 +43,7 @@ async def test_stored_once_and_never_over_another_value(worker_db: Database, web
         ("1.00000000000000000000000001", "kWh", AT, "too-fine"),
         ("1.0000000000000000000000000001", "kWh", AT, "bad-value"),
         ("1", "", datetime(2024, 12, 31, tzinfo=UTC), "before-installation"),
-        ("1", "", datetime.now(UTC) + timedelta(minutes=10), "in-future"),
+        ("1", "", datetime.now(UTC) + timedelta(days=1), "in-future"),
     ],
 )
 async def test_refused(worker_db: Database, web_db: Database, text: str, unit: str, at: datetime, code: str) -> None:

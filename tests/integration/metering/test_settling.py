@@ -158,6 +158,8 @@ async def test_days_of_25_hours_are_whole(worker_db: Database) -> None:
         )
         project = await estate.get_project(conn, site.project_id)
         day = date(2026, 10, 25)
-        await settling.judge_days(conn, project, [settling.DaySpan(site.meters[0], day, day, registers=False)])
+        await settling.judge_days(
+            conn, project, [settling.DaySpan(site.meters[0], day, day, registers=False)], NOW + timedelta(days=365)
+        )
         rows = await (await conn.execute("SELECT rule, until_at - from_at AS length FROM meter_exception")).fetchall()
     assert [(row["rule"], row["length"]) for row in rows] == [("spike", timedelta(hours=25))]

@@ -10,6 +10,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import Period
 from tests.integration.app import Auth, People
 from tests.integration.metering.house import House, local, make_house, use, use_month
+from tests.integration.metering.test_supervision import refreshed
 
 
 async def _signed_in(client: httpx.AsyncClient, db: Database, auth: Auth) -> None:
@@ -94,6 +95,7 @@ async def test_losses_flows_and_health(
         start, end = Period(today - timedelta(days=31), today + timedelta(days=1)).instants(water.project.zone)
         await use(conn, water, water.subs[1], start, [250] * ((end - start) // timedelta(hours=1)))
         await use(conn, house, house.subs[0], local(house, today - timedelta(days=2)), [5] * 5, method=4)
+    await refreshed(worker_db, house.project.id)
     await _signed_in(app_client, owner_db, await people.staff("viewer", house.project.id))
     tree = await _page(app_client, "/losses?month=2026-03")
     assert "High" in tree

@@ -5,7 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from cloud.web.shell import STATIC, TEMPLATES, WEB, environment, show_percent, show_plain, show_register, show_usage
+from cloud.kit import i18n
+from cloud.web.shell import STATIC, TEMPLATES, WEB, environment, show_percent, show_usage
 
 _ICONS = set((WEB / "icons.txt").read_text("utf-8").split())
 _TEMPLATES = sorted(path.relative_to(TEMPLATES).as_posix() for path in TEMPLATES.rglob("*.html"))
@@ -35,14 +36,14 @@ def test_own_scripts_load_nothing_from_elsewhere() -> None:
 
 
 def test_registers_show_every_digit_and_usages_are_rounded() -> None:
-    assert show_register(98_353_479, "energy_import_total") == "98,353.479 kWh"
-    assert show_register(1, 70) == "0.000001 m³"
+    assert i18n.show_register(98_353_479, "energy_import_total") == "98,353.479 kWh"
+    assert i18n.show_register(1, 70) == "0.000001 m³"
     assert show_usage(1_250, "energy_import_total") == "1.2 kWh"
 
 
 def test_prices_lose_only_their_zeros() -> None:
-    assert show_plain(Decimal("0.48830000")) == "0.4883"
-    assert show_plain(Decimal("240.000000")) == "240"
+    assert i18n.show_plain(Decimal("0.48830000")) == "0.4883"
+    assert i18n.show_plain(Decimal("240.000000")) == "240"
 
 
 def test_percentage_of_nothing_is_unknown() -> None:

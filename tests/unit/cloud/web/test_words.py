@@ -15,7 +15,7 @@ from cloud.kit.jobs import Handler
 from cloud.web import words
 from cloud.worker import all_handlers
 from gateway.contract.errors import Reason
-from gateway.contract.messages import Action, GapReason
+from gateway.contract.messages import Action, GapReason, Quality
 from gateway.contract.topics import Up
 
 _CLOUD = Path(words.__file__).resolve().parents[1]
@@ -58,6 +58,7 @@ def test_the_scan_finds_the_errors() -> None:
         ("reason", {*get_args(UnclaimedReason), *_allowed("unclaimed_passage", "reason")}),
         ("reason", set(_allowed("meter_exception", "rule"))),
         ("reason", {*GapReason, *_allowed("reading_gap", "reason")}),
+        ("quality", {str(flag.value) for flag in Quality}),
         ("content", {*Up, *_allowed("reading_gap", "content")}),
         ("reason", {*problems._CODES.values(), "invalid-input", "internal"}),
         ("command-state", set(_allowed("command", "state"))),
@@ -84,3 +85,9 @@ def test_a_code_is_said_in_the_language_in_use() -> None:
 def test_an_unknown_code_falls_back_to_its_detail() -> None:
     assert words.word("from-the-future", "reason", "Something new happened") == "Something new happened"
     assert words.word("from-the-future", "reason") == "from-the-future"
+
+
+def test_flags_are_said_one_by_one() -> None:
+    with i18n.speaking(i18n.load_catalogues()["en"]):
+        assert words.flags(0) == []
+        assert words.flags(Quality.STALE | Quality.MANUAL | 128) == ["old answer repeated", "by hand", "128"]

@@ -31,20 +31,14 @@ def rows(quantities: list[int], length: int = HOUR, start: int = 0, methods: lis
     )
 
 
-@pytest.mark.parametrize(
-    ("unit", "multiplier", "interval", "wrong"),
-    [
-        (1, 10_000, 900, False),
-        (2, 10_000, 900, True),
-        (1, 10_001, 900, True),
-        (1, 10_000, 901, True),
-        (1, 10_000, 60, False),
-        (0, 0, 0, False),
-    ],
-)
-def test_v3_configuration(unit: int, multiplier: int, interval: int, wrong: bool) -> None:
-    found = readings.configuration(ints(unit), ints(1), ints(multiplier), ints(10_000), ints(interval), ints(900))
-    assert found.tolist() == [wrong]
+def test_v3_a_coarse_interval() -> None:
+    assert readings.coarse(ints(900, 901, 60, 0), ints(900, 900, 900, 900)).tolist() == [False, True, False, False]
+
+
+def test_v3_only_foreign_registers() -> None:
+    which, unit = ints(0, 1, 1, 2, 2), ints(2, 2, 1, 2, 3)
+    assert readings.foreign(which, unit, ints(1, 1, 1)).tolist() == [True, False, False, True, True]
+    assert readings.foreign(ints(), ints(), ints(1)).tolist() == []
 
 
 def test_v3_the_interval_is_what_most_readings_keep() -> None:

@@ -3,6 +3,8 @@
 import pytest
 
 from cloud.kit.errors import InvalidInput
+from cloud.metering.estimation import Profile
+from cloud.metering.profiles import PROFILES
 from cloud.metering.validation.thresholds import CLASSES, USUAL_CLASS, class_of, merged, thresholds_of
 
 
@@ -30,6 +32,7 @@ def test_an_unknown_class_is_the_usual_one() -> None:
         {"rules": 7},
         {"profile": [1] * 23},
         {"profile": [0] * 24},
+        {"rest_profile": [0] * 24},
         {"high_low_low_permille": 3_000},
         {"loss_low_permille": 200},
     ],
@@ -40,5 +43,9 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, object]) ->
     assert refused.value.code == "bad-threshold"
 
 
-def test_every_class_has_a_profile_of_a_day() -> None:
-    assert all(len(one.profile) == 24 for one in CLASSES.values())
+def test_every_class_has_a_typical_day_that_can_be_said_otherwise() -> None:
+    assert set(CLASSES) == set(PROFILES)
+    assert all(CLASSES[name].day() == day for name, day in PROFILES.items())
+    night = (1, *(0,) * 23)
+    found = thresholds_of("water", "", {"profile": night, "profile_per_day": 7}, {"rest_profile": night}).day()
+    assert found == Profile(night, night, 7)

@@ -1,0 +1,27 @@
+"""Documents as HTML that needs nothing else: styles at their elements, pictures inside, no script; fit for e-mail."""
+
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from cloud.billing.documents.model import BillDocument
+from cloud.billing.documents.payment_code import as_png_uri
+
+
+def as_html(document: BillDocument) -> str:
+    """The document as one HTML text."""
+    address = document.pay.address if document.pay else None
+    return _template().render(bill=document, code=as_png_uri(address) if address else None)
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("bill.html")

@@ -1,0 +1,131 @@
+"""Adds a bill up again from nothing but its explanation in JSON, with Decimals, as a person with a calculator would."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
+from typing import Any
+
+Document = dict[str, Any]
+
+_SHARES = ("power_factor", "surcharge", "tax")
+_ALONE = ("rounding", "minimum", "cap")
+
+
+def add_up(explanation: Document) -> None:
+    """Works out every line, tier and sum of the bill. Raises AssertionError for the first that is not as shown."""
+    bill, told = explanation["bill"], {one["charge_id"]: one for one in explanation["charges"]}
+    for charge in bill["charges"]:
+        lines = charge["lines"]
+        for line in lines:
+            _check_line(line)
+        assert _sum(line["amount"]["amount"] for line in lines) == Decimal(charge["amount"]["amount"])
+        _check_charge(lines, told[charge["id"]])
+    assert _sum(charge["amount"]["amount"] for charge in bill["charges"]) == Decimal(bill["total"]["amount"])
+
+
+def _check_line(line: Document) -> None:
+    """quantity × price, rounded half up, is the amount."""
+    if line["kind"] in _ALONE:
+        assert line["quantity"] is None
+        assert line["price"] is None
+        return
+    assert _cents(Decimal(line["quantity"]["quantity"]) * Decimal(line["price"])) == Decimal(line["amount"]["amount"])
+
+
+def _check_charge(lines: list[Document], told: Document) -> None:
+    usage = [line for line in lines if line["kind"] == "usage"]
+    if told["metering"] is not None:
+        _check_metering(told)
+    if told["tiers"] is not None:
+        _check_steps(told["tiers"])
+        for component in {line["component"] for line in usage}:
+            of_it = [line for line in usage if line["component"] == component]
+            _check_tiers(of_it, told["tiers"], Decimal(told["factors"].get(component, "1")))
+            _check_hours(of_it, told)
+    _check_rounding(lines, told["rounding"])
+    for tax in told["contained_taxes"]:
+        share = Decimal(tax["share"])
+        assert _cents(Decimal(tax["base"]["amount"]) * share / (1 + share)) == Decimal(tax["amount"]["amount"])
+
+
+def _check_metering(told: Document) -> None:
+    one = {name: Decimal(told["metering"][name]) for name in ("opening", "closing", "multiplier", "quantity")}
+    if told["metering"]["plain"]:
+        assert (one["closing"] - one["opening"]) * one["multiplier"] == one["quantity"]
+    assert one["quantity"] == Decimal(told["tiers"]["used_here"])
+
+
+def _check_steps(tiers: Document) -> None:
+    """The steps follow from the bounds and from what was used before."""
+    before, here = Decimal(tiers["used_before"]), Decimal(tiers["used_here"])
+    assert before + here == Decimal(tiers["used_after"])
+    steps = tiers["steps"]
+    if not steps:
+        return
+    assert steps[0]["above"] == "0"
+    assert steps[-1]["upper"] is None
+    assert [step["upper"] for step in steps[:-1]] == [step["above"] for step in steps[1:]]
+    for step in steps:
+        above, upper = Decimal(step["above"]), Decimal(step["upper"] or "Infinity")
+        if tiers["mode"] == "volume":
+            # The first tier has also the usage of nothing at all.
+            reached = (above < here <= upper) or (here == 0 and above == 0)
+            assert Decimal(step["used_here"]) == (here if reached else 0)
+            continue
+        then, now = (max(min(position, upper) - above, Decimal(0)) for position in (before, before + here))
+        assert Decimal(step["used_before"]) == then
+        assert Decimal(step["used_here"]) == now - then
+    assert _sum(step["used_here"] for step in steps) == here
+
+
+def _check_tiers(lines: list[Document], tiers: Document, factor: Decimal) -> None:
+    """The lines of a component charge what lies in each tier."""
+    charged: dict[int | None, Decimal] = defaultdict(Decimal)
+    for line in lines:
+        charged[line["tier"]] += Decimal(line["quantity"]["quantity"])
+    if not tiers["steps"]:
+        assert charged[None] == Decimal(tiers["used_here"]) * factor
+        return
+    for step in tiers["steps"]:
+        wanted = Decimal(step["used_here"]) * factor
+        if tiers["mode"] == "package":
+            size, before = Decimal(tiers["package"]), Decimal(step["used_before"])
+            wanted = _begun((before + Decimal(step["used_here"])) / size) - _begun(before / size)
+        assert charged[step["number"]] == wanted
+
+
+def _check_hours(lines: list[Document], told: Document) -> None:
+    for used in told["hours"]:
+        in_period = [line for line in lines if line["time_period"] == used["time_period"]]
+        factor = Decimal(told["factors"].get(lines[0]["component"], "1"))
+        assert _sum(line["quantity"]["quantity"] for line in in_period) == Decimal(used["quantity"]) * factor
+
+
+def _check_rounding(lines: list[Document], rounding: Document) -> None:
+    """What the line "rounding" says is what is missing between rounded lines and the rounded whole."""
+    direct = [line for line in lines if line["kind"] not in (*_ALONE, *_SHARES)]
+    exact: dict[str, Decimal] = defaultdict(Decimal)
+    for line in direct:
+        exact[line["component"]] += Decimal(line["quantity"]["quantity"]) * Decimal(line["price"])
+    carry = Decimal(rounding["carry"])
+    rounded = _sum(line["amount"]["amount"] for line in direct)
+    whole = {
+        "line": rounded,
+        "component": sum((_cents(one) for one in exact.values()), Decimal(0)),
+        "bill": _cents(sum(exact.values(), Decimal(0))),
+    }[rounding["level"]]
+    if rounding["cumulative"]:
+        whole = _cents(carry + sum(exact.values(), Decimal(0))) - _cents(carry)
+    assert _sum(line["amount"]["amount"] for line in lines if line["kind"] == "rounding") == whole - rounded
+
+
+def _sum(numbers: Iterable[str]) -> Decimal:
+    return sum(map(Decimal, numbers), Decimal(0))
+
+
+def _cents(amount: Decimal) -> Decimal:
+    return amount.quantize(Decimal("0.01"), ROUND_HALF_UP)
+
+
+def _begun(packages: Decimal) -> Decimal:
+    return packages.to_integral_value(ROUND_CEILING)

@@ -1,0 +1,133 @@
+"""Whatever people are called, their bill can be written; and what it says of payments and late fees."""
+
+import io
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from html.parser import HTMLParser
+
+import pypdf
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cloud.billing.documents.composing import Material, compose
+from cloud.billing.documents.html import as_html
+from cloud.billing.documents.model import BillDocument
+from cloud.billing.documents.payment_code import as_png_uri, as_svg, pay_address
+from cloud.billing.documents.pdf import typeset
+from cloud.billing.records import Bill, BillLine, BillRow, Charge, LateFeeRow
+from cloud.estate.records import Account, Project, Validity
+from cloud.kit.i18n import load_catalogues
+from cloud.kit.periods import Period
+
+_ENGLISH = load_catalogues()["en"]
+_PROJECT = Project(1, "demo", "Sun Garden", "Asia/Shanghai", "CNY", "1 Garden Road")
+_ACCOUNT = Account(1, 1, "A-1", 1, 1, "Ada", "Tower 1 0101", "Tower 1", Validity(date(2025, 1, 1)))
+_PERIOD = Period(date(2026, 1, 1), date(2026, 2, 1))
+_LINE = BillLine(
+    1, "area", "property", "property_fee", None, None, Decimal("89.50"), "m2", Decimal("2.35"), Decimal("210.33"), {},
+    1, None,
+)  # fmt: skip
+_CHARGE = Charge(1, 1, "property", _PERIOD, 1, None, None, None, None, None, None, None, Decimal("210.33"), (_LINE,))
+_NOTHING = Decimal(0)
+_SUMMARY = BillRow(
+    17, 1, 1, "2026-000017", _PERIOD, "CNY", Decimal("210.33"), _NOTHING, _NOTHING, _NOTHING, date(2026, 2, 1),
+    date(2026, 2, 16), "issued", None,
+)  # fmt: skip
+
+
+def _document(
+    summary: BillRow = _SUMMARY,
+    *,
+    late_fee: LateFeeRow | None = None,
+    project: Project = _PROJECT,
+    account: Account = _ACCOUNT,
+    lines: tuple[BillLine, ...] = (_LINE,),
+) -> BillDocument:
+    bill = Bill(summary, (replace(_CHARGE, lines=lines),), late_fee, "1", {})
+    pay_at = pay_address("https://pay.example.com", summary.id)
+    return compose(Material(bill, {}, project, account, {}, pay_at), "en", _ENGLISH)
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+def _tags(html: str) -> _Tags:
+    found = _Tags()
+    found.feed(html)
+    return found
+
+
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=300) | st.text(
+    st.sampled_from("#$*_`<>@[]{}()\\/\"'=~^&;%\n\t\u202e\u200d👨‍👩‍👧é́ﷺW欧"), max_size=300
+)
+
+
+@settings(max_examples=25)
+@given(project=names, address=names, person=names, unit=names, component=names)
+def test_any_text_can_be_written(project: str, address: str, person: str, unit: str, component: str) -> None:
+    document = _document(
+        project=replace(_PROJECT, name=project, address=address),
+        account=replace(_ACCOUNT, person_name=person, unit_label=unit),
+        lines=(replace(_LINE, kind=component, component=component),),
+    )
+    written = typeset(document)
+    assert written == typeset(document)
+    assert len(pypdf.PdfReader(io.BytesIO(written)).pages) >= 1
+    plain, found = _tags(as_html(_document())), _tags(as_html(document))
+    assert set(found.tags) <= set(plain.tags)
+    assert found.attributes == plain.attributes
+
+
+def test_payments_and_late_fees_are_told() -> None:
+    late = LateFeeRow(date(2026, 3, 1), Decimal("3.50"), Decimal("0.50"), [])
+    paid = replace(_SUMMARY, paid=Decimal("100.00"), late_fee=Decimal("3.00"), late_fee_paid=Decimal("1.00"))
+    document = _document(paid, late_fee=late)
+    assert [(one.name, one.amount) for one in document.sums] == [
+        ("Total", "¥210.33"),
+        ("Paid", "-¥100.00"),
+        ("Unpaid", "¥110.33"),
+        ("Late fee until Mar 1, 2026", "¥3.00"),
+        ("Late fee paid", "-¥1.00"),
+        ("To pay", "¥112.33"),
+    ]
+    assert document.pay is not None
+
+
+@pytest.mark.parametrize(
+    ("state", "watermark", "asks"), [("draft", "DRAFT", False), ("void", "VOID", False), ("disputed", "", True)]
+)
+def test_states(state: str, watermark: str, asks: bool) -> None:
+    summary = replace(_SUMMARY, state=state)  # type: ignore[arg-type]  # parameters are plain texts
+    document = _document(summary)
+    assert (document.watermark, document.pay is not None) == (watermark, asks)
+
+
+def test_a_paid_bill_asks_for_nothing() -> None:
+    assert _document(replace(_SUMMARY, state="paid", paid=Decimal("210.33"))).pay is None
+
+
+def test_the_date_of_the_file_is_the_day_of_issue_in_the_project() -> None:
+    assert _document().made_at == datetime(2026, 1, 31, 16, tzinfo=UTC)
+    information = pypdf.PdfReader(io.BytesIO(typeset(_document()))).metadata
+    assert information is not None
+    assert information.creation_date == datetime(2026, 1, 31, 16, tzinfo=UTC)
+
+
+def test_the_code_holds_the_address_of_the_bill() -> None:
+    """A code of 29 modules and its quiet zone; another address is another picture."""
+    address = pay_address("https://pay.example.com", 17)
+    assert address == "https://pay.example.com/my/bills/17"
+    assert pay_address(None, 17) is None
+    assert 'width="33" height="33"' in as_svg(address)
+    assert as_png_uri(address).startswith("data:image/png;base64,")
+    assert as_svg(address) != as_svg(f"{address}1")
