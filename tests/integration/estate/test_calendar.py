@@ -45,7 +45,8 @@ def test_files() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "day,kind\n", "date,what\n2026-01-01,holiday\n", "day,kind\n2026-02-30,holiday\n", "day,kind\n2026-01-01,off\n",
+    ["", "day,kind\n", "date,what\n2026-01-01,holiday\n", "day,kind\n2026-02-30,holiday\n",
+     "day,kind\n2026-01-01,off\n",
      "day,kind\n2026-01-01,work\n2026-01-01,rest\n",
      "BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART:20260101\nRRULE:FREQ=YEARLY\nEND:VEVENT\n"],
 )  # fmt: skip
