@@ -44,6 +44,7 @@ PARTS = (
     Part("usage", "cloud.metering.commands:usage_app", "cloud", "Usage: export files of it."),
     Part("users", "cloud.identity.commands:app", "cloud", "Users."),
     Part("tariffs", "cloud.tariffs.commands:app", "cloud", "Tariff files: check them, rate usage by them."),
+    Part("billing", "cloud.billing.commands:app", "cloud", "Billing: vouchers for accounting software."),
     Part("parking", "cloud.parking.commands:app", "cloud", "Parking rules: check them, price a stay."),
 )
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from cloud.billing import document_api, service, what_if_api
+from cloud.billing import document_api, ledger_api, service, what_if_api
 from cloud.billing.explanation_models import ExplanationOut
 from cloud.billing.models import (
     AgreementIn,
@@ -27,6 +27,7 @@ from cloud.kit.periods import Period
 
 router = APIRouter(prefix="/api/v1", tags=["billing"])
 router.include_router(what_if_api.router)
+router.include_router(ledger_api.router, tags=["ledger"])
 router.include_router(document_api.router)
 
 Reader = Annotated[Scope, allow("bills.read")]

@@ -54,9 +54,13 @@ async def late_fees(context: JobContext) -> dict[str, object]:
 
 
 async def prove_ledger(context: JobContext) -> dict[str, object]:
-    """Proves that journals, bills and receivables agree. Raises LedgerDoesNotBalance naming what does not."""
+    """Proves that journals, bills and payments agree and keeps the results. Raises LedgerDoesNotBalance."""
     async with context.db.transaction(context.asker) as conn:
-        found = {project.code: await service.discrepancies(conn, project.id) for project in await estate.projects(conn)}
+        projects = await estate.projects(conn)
+    found = {}
+    for project in projects:
+        async with context.db.transaction(context.asker) as conn:
+            _, found[project.code] = await service.prove(conn, project.id)
     for code, wrong in found.items():
         _DISCREPANCIES.labels(code).set(len(wrong))
         if wrong:

@@ -1,4 +1,4 @@
-"""The double-entry ledger: journals that sum to zero, and the proof that it agrees with the bills."""
+"""The double-entry ledger: journals that sum to zero, written once, on a day whose month is open."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,10 @@ from typing import LiteralString
 
 from psycopg.types.json import Jsonb
 
+from cloud.billing.accounting_months import open_from
 from cloud.kit.db import Conn
+from cloud.kit.errors import InvalidInput
+from cloud.kit.money import minor_digits, round_half_up
 
 RECEIVABLE = "receivable"
 PREPAID = "liability:prepaid"
@@ -26,7 +29,10 @@ class Posting:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """What happened, on which day, because of which row of which table. Its postings sum to zero."""
+    """What happened, on which day, because of which row of which table. Its postings sum to zero.
+
+    `booked_on` is the day of the event; `book` moves it to the first open day where its month is closed.
+    """
 
     project_id: int
     kind: str
@@ -38,10 +44,10 @@ class Journal:
 
 
 _INSERT: LiteralString = """
-    INSERT INTO journal (project_id, kind, booked_on, source, source_id, currency)
-    SELECT project_id, kind, booked_on, source, source_id, currency
-    FROM jsonb_to_recordset(%s) AS new (project_id bigint, kind text, booked_on date, source text, source_id bigint,
-                                        currency text)
+    INSERT INTO journal (project_id, kind, booked_on, occurred_on, source, source_id, currency)
+    SELECT project_id, kind, booked_on, occurred_on, source, source_id, currency
+    FROM jsonb_to_recordset(%s) AS new (project_id bigint, kind text, booked_on date, occurred_on date, source text,
+                                        source_id bigint, currency text)
     RETURNING id, project_id, kind, source, source_id
 """
 _INSERT_POSTINGS: LiteralString = """
@@ -53,45 +59,18 @@ _INSERT_POSTINGS: LiteralString = """
 _BALANCE: LiteralString = """
     SELECT coalesce(sum(amount), 0) AS balance FROM posting WHERE account_id = %s AND ledger_account = %s
 """
-_PROOF: LiteralString = """
-    SELECT 'journal' AS what, journal_id AS id, 0::numeric AS expected, sum(amount) AS found
-    FROM posting WHERE project_id = %(project_id)s GROUP BY journal_id HAVING sum(amount) <> 0
-    UNION ALL
-    SELECT 'bill', b.id, b.total, coalesce((SELECT sum(l.amount) FROM bill_line l WHERE l.bill_id = b.id), 0)
-    FROM bill b WHERE b.project_id = %(project_id)s
-      AND b.total <> coalesce((SELECT sum(l.amount) FROM bill_line l WHERE l.bill_id = b.id), 0)
-    UNION ALL
-    SELECT 'receivable', coalesce(open.account_id, booked.account_id), coalesce(open.amount, 0),
-           coalesce(booked.amount, 0)
-    FROM (SELECT b.account_id, sum(b.total - coalesce((SELECT sum(a.principal) FROM payment_allocation a
-                                                       WHERE a.bill_id = b.id), 0)) AS amount
-          FROM bill b WHERE b.project_id = %(project_id)s AND b.state NOT IN ('draft', 'void')
-          GROUP BY b.account_id) AS open
-    FULL JOIN (SELECT account_id, sum(amount) AS amount FROM posting
-               WHERE project_id = %(project_id)s AND ledger_account = 'receivable' GROUP BY account_id) AS booked
-      ON booked.account_id = open.account_id
-    WHERE coalesce(open.amount, 0) <> coalesce(booked.amount, 0)
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Discrepancy:
-    """Two sums that should be equal and are not: of a journal, of a bill, of an account's receivable."""
-
-    what: str
-    id: int
-    expected: Decimal
-    found: Decimal
-
-    def __str__(self) -> str:
-        return f"{self.what} {self.id}: expected {self.expected}, found {self.found}"
 
 
 async def book(conn: Conn, journals: Sequence[Journal]) -> None:
     """Writes journals and their postings; nothing is booked twice for the same source (psycopg UniqueViolation).
 
-    Postings of 0 are left out, and so are journals without postings.
+    Postings of 0 are left out, and so are journals without postings. What happened in a closed month is booked on the
+    first open day and keeps its own day beside. Raises InvalidInput for an amount finer than its currency; what does
+    not balance the database refuses when the transaction commits (psycopg IntegrityConstraintViolation).
     """
+    for journal in journals:
+        _check_decimals(journal)
+    first = await open_from(conn, {journal.project_id for journal in journals})
     wanted = {
         (journal.project_id, journal.kind, journal.source, journal.source_id): journal
         for journal in journals
@@ -101,7 +80,8 @@ async def book(conn: Conn, journals: Sequence[Journal]) -> None:
         {
             "project_id": journal.project_id,
             "kind": journal.kind,
-            "booked_on": journal.booked_on,
+            "booked_on": max(journal.booked_on, first.get(journal.project_id, journal.booked_on)),
+            "occurred_on": journal.booked_on,
             "source": journal.source,
             "source_id": journal.source_id,
             "currency": journal.currency,
@@ -124,15 +104,20 @@ async def book(conn: Conn, journals: Sequence[Journal]) -> None:
     await conn.execute(_INSERT_POSTINGS, (Jsonb(postings),))
 
 
+def _check_decimals(journal: Journal) -> None:
+    digits = minor_digits(journal.currency)
+    for posting in journal.postings:
+        if posting.amount != round_half_up(posting.amount, digits):
+            raise InvalidInput(
+                "bad-decimals",
+                f"{posting.ledger_account}: {journal.currency} has {digits} decimals, got {posting.amount}",
+                field="amount",
+            )
+
+
 async def balance(conn: Conn, account_id: int, ledger_account: str) -> Decimal:
     """Debit minus credit of one account in one ledger account."""
     row = await (await conn.execute(_BALANCE, (account_id, ledger_account))).fetchone()
     assert row is not None
     amount: Decimal = row["balance"]
     return amount
-
-
-async def discrepancies(conn: Conn, project_id: int) -> list[Discrepancy]:
-    """Everything in a project that does not add up; empty when all is well."""
-    rows = await (await conn.execute(_PROOF, {"project_id": project_id})).fetchall()
-    return [Discrepancy(**row) for row in rows]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from cloud.billing import archives, service, what_if_pages
+from cloud.billing import archives, ledger_pages, service, what_if_pages
 from cloud.billing.documents.model import Language
 from cloud.billing.documents.service import LANGUAGES
 from cloud.billing.records import BillFilter
@@ -20,6 +20,7 @@ from cloud.kit.periods import local_day, month_of, previous_month
 
 router = APIRouter(include_in_schema=False)
 router.include_router(what_if_pages.router)
+router.include_router(ledger_pages.router)
 
 _STATES = Literal["", "draft", "issued", "paid", "disputed", "void"]
 

@@ -10,7 +10,8 @@ import psycopg
 from cloud.billing import ledger, repository, run_repository
 from cloud.billing.explaining import Explained, explain_bill
 from cloud.billing.gauge import tier_gauge
-from cloud.billing.ledger import Discrepancy, Journal, Posting, book, discrepancies
+from cloud.billing.ledger import Journal, Posting, book
+from cloud.billing.proof import Discrepancy, discrepancies, prove
 from cloud.billing.records import (
     Agreement,
     Bill,
@@ -79,6 +80,7 @@ __all__ = [
     "month_totals",
     "policy_on",
     "prepaid_balance",
+    "prove",
     "refresh_late_fees",
     "run_failures",
     "run_of_job",

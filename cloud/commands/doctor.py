@@ -23,6 +23,7 @@ app = typer.Typer()
 
 State = Literal["fine", "note", "late", "failed"]
 _TIMEOUT_S = 5
+_PROOF_LATE_S = 2 * 86_400
 _SIGN = {"fine": "✓", "note": "·", "late": "!", "failed": "✗"}
 _WAITS_TOO_LONG_S: Final = 600
 """Usage is derived and judged every minute, and due jobs start at once: after ten minutes something stands still."""
@@ -121,6 +122,17 @@ def _migrations(conn: psycopg.Connection[tuple[object, ...]]) -> Finding:
     return Finding("schema", "fine", "up to date")
 
 
+def _ledger(conn: psycopg.Connection[Any]) -> Finding:
+    row = conn.execute("SELECT projects, wrong, oldest_s FROM gm.ledger_proved()").fetchone()
+    assert row is not None
+    projects, wrong, oldest_s = row
+    if wrong:
+        return Finding("ledger", "late", f"does not balance in {wrong} of {projects} projects: see its proofs")
+    if oldest_s > _PROOF_LATE_S:
+        return Finding("ledger", "late", f"last proved {_long(int(oldest_s))} ago: is a worker running?")
+    return Finding("ledger", "fine", f"proved in {projects} projects")
+
+
 def waiting(conn: psycopg.Connection[Any]) -> Iterator[Finding]:
     """What waits, and whether that is too long."""
     with conn.cursor(row_factory=class_row(Backlog)) as cursor:
@@ -131,6 +143,7 @@ def waiting(conn: psycopg.Connection[Any]) -> Iterator[Finding]:
     yield _aged("usage to judge", found.unsettled, found.unsettled_age_s, "is a worker running?")
     yield _aged("due jobs", found.jobs_due, found.job_age_s, "is a worker running?")
     yield _none_of("failed jobs", found.jobs_failed, "failed for good in the last 24 hours, see the exceptions page")
+    yield _ledger(conn)
     yield _none_of(
         "dead letters",
         found.dead_letters,

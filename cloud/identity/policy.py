@@ -8,7 +8,18 @@ Kind = Literal["staff", "resident"]
 
 _READ = frozenset(
     f"{thing}.read"
-    for thing in ("estate", "devices", "meters", "readings", "usage", "tariffs", "bills", "payments", "parking")
+    for thing in (
+        "estate",
+        "devices",
+        "meters",
+        "readings",
+        "usage",
+        "tariffs",
+        "bills",
+        "ledger",
+        "payments",
+        "parking",
+    )
 )
 _SELF = frozenset({"self.read"})
 
@@ -30,6 +41,8 @@ PERMISSIONS = (
         "tariffs.approve",
         "bills.run",
         "bills.approve",
+        "ledger.write",
+        "ledger.close",
         "payments.write",
         "parking.write",
         "parking.collect",
@@ -50,6 +63,7 @@ ROLES: dict[str, frozenset[str]] = {
         "people.read",
         "usage.read",
         "bills.read",
+        "ledger.read",
         "payments.read",
         "payments.write",
         "parking.read",

@@ -6,7 +6,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -33,6 +33,7 @@ _PRECISION: Final = 19
 """Digits of a bigint."""
 _EXCEL_DIGITS: Final = 15
 """More than these a cell of a spreadsheet does not keep of a number."""
+_WRITTEN: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _PART_BYTES: Final = 256 * 1024
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?")
 
@@ -175,6 +176,8 @@ class _Xlsx:
         self._folder = tempfile.TemporaryDirectory(prefix="gatemeter-export-")
         self._path = Path(self._folder.name) / "table.xlsx"
         self._book: Any = xlsxwriter.Workbook(self._path, {"constant_memory": True, "tmpdir": self._folder.name})
+        # The same table is the same file, whenever it is written.
+        self._book.set_properties({"created": _WRITTEN})
         self._sheet: Any = self._book.add_worksheet()
         self._sheet.freeze_panes(1, 0)
         self._formats = [

@@ -229,8 +229,6 @@ async def test_what_is_issued_and_booked_never_changes(site: Site) -> None:
         "UPDATE bill_line SET amount = amount + 1",
         "DELETE FROM bill_line",
         "UPDATE charge SET quantity = 0",
-        "UPDATE posting SET amount = amount + 1 RETURNING id",
-        "DELETE FROM journal",
     )
     for change in changes:
         with pytest.raises(psycopg.IntegrityError):

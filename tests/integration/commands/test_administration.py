@@ -135,6 +135,11 @@ def test_the_doctor_finds_what_is_missing(
                 "ingest": "note", "usage to derive": "late", "usage to judge": "late", "dead letters": "late",
                 "failed jobs": "late",
             }  # fmt: skip
+            proof = "INSERT INTO ledger_proof (project_id, proved_at, journals, bills, accounts, discrepancies, found)"
+            conn.execute("INSERT INTO project (code, name, time_zone) VALUES ('p', 'P', 'Asia/Shanghai')")
+            for ago, wrong, state in (("1 hour", 1, "late"), ("3 days", 0, "late"), ("1 hour", 0, None)):
+                conn.execute(f"{proof} VALUES (1, now() - %s::interval, 1, 1, 1, %s, '[]')", (ago, wrong))
+                assert _waiting(conn).get("ledger") == state
             conn.execute("UPDATE dead_letter SET replayed_at = now()")
             assert "dead letters" not in _waiting(conn)
         code, found = _examined()
