@@ -38,6 +38,7 @@ PARTS = (
     Part("db", "cloud.commands.db:app", "cloud", "The database: schema and logins."),
     Part("keys", "cloud.commands.keys:app", "cloud", "Keys that seal personal data and sign commands."),
     Part("projects", "cloud.estate.commands:app", "cloud", "Projects."),
+    Part("estate", "cloud.estate.calendar_commands:app", "cloud", "Calendars of projects."),
     Part("gateways", "cloud.devices.commands:app", "cloud", "What gateways are to run."),
     Part("readings", "cloud.metering.commands:app", "cloud", "Readings: import and export files of them."),
     Part("usage", "cloud.metering.commands:usage_app", "cloud", "Usage: export files of it."),

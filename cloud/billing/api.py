@@ -16,6 +16,7 @@ from cloud.billing import (
     service,
     terms_api,
     waiver_api,
+    what_if_api,
 )
 from cloud.billing.explanation_models import ExplanationOut
 from cloud.billing.models import (
@@ -37,6 +38,7 @@ from cloud.kit.periods import Period
 router = APIRouter(prefix="/api/v1", tags=["billing"])
 router.include_router(agreement_api.router)
 router.include_router(concession_api.router)
+router.include_router(what_if_api.router)
 router.include_router(ledger_api.router, tags=["ledger"])
 router.include_router(terms_api.router)
 router.include_router(dispute_api.router)

@@ -14,6 +14,7 @@ from cloud.billing import (
     ledger_pages,
     service,
     terms_pages,
+    what_if_pages,
 )
 from cloud.billing.documents.model import Language
 from cloud.billing.documents.service import LANGUAGES
@@ -29,6 +30,7 @@ from cloud.kit.periods import local_day, month_of, previous_month
 router = APIRouter(include_in_schema=False)
 router.include_router(agreement_pages.router)
 router.include_router(concession_pages.router)
+router.include_router(what_if_pages.router)
 router.include_router(ledger_pages.router)
 router.include_router(terms_pages.router)
 router.include_router(arrears_pages.router)

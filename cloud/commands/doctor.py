@@ -6,7 +6,7 @@ import ssl
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 import psycopg
@@ -97,6 +97,7 @@ def _database(settings: CloudSettings) -> Iterator[Finding]:
             schema = _migrations(conn)
             yield schema
             if schema.state == "fine":
+                yield _holidays(conn, datetime.now(UTC).year)
                 yield from waiting(conn)
     except psycopg.Error as error:
         yield Finding("database", "failed", str(error).strip())
@@ -181,6 +182,21 @@ def _none_of(check: str, count: int, detail: str) -> Finding:
 
 def _long(seconds: int | None) -> str:
     return str(timedelta(seconds=seconds or 0))
+
+
+def _holidays(conn: psycopg.Connection[tuple[object, ...]], year: int) -> Finding:
+    """Tariffs by the hour take a holiday that is not set for an ordinary day."""
+    rows = conn.execute(
+        """SELECT code FROM project WHERE NOT EXISTS (
+               SELECT FROM calendar_day WHERE project_id = project.id AND kind = 'holiday'
+                                          AND extract(year FROM day) = %s)
+           ORDER BY code""",
+        (year + 1,),
+    ).fetchall()
+    if rows:
+        codes = ", ".join(str(row[0]) for row in rows[:10])
+        return Finding("holidays", "note", f"none set for {year + 1} in {len(rows)} projects: {codes}")
+    return Finding("holidays", "fine", f"set for {year + 1}")
 
 
 def _broker(settings: CloudSettings) -> Finding:

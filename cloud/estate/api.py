@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from cloud.estate import service
+from cloud.estate import calendar_api, service
 from cloud.estate.models import (
     AccountIn,
     AccountOut,
@@ -29,6 +29,7 @@ from cloud.kit.inputs import Listed
 from cloud.kit.paging import PageRequest
 
 router = APIRouter(prefix="/api/v1", tags=["estate"])
+router.include_router(calendar_api.router)
 
 SEE_PEOPLE = "people.read"
 

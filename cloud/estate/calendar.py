@@ -50,6 +50,12 @@ async def set_calendar_days(conn: Conn, project_id: int, days: list[CalendarDay]
     await conn.execute(_SET, {"project_id": project_id, "days": Jsonb(rows)})
 
 
+async def lacks_year(conn: Conn, project_id: int, year: int) -> bool:
+    """Whether no public holiday of a year is set."""
+    days = await calendar_days(conn, project_id, Period(date(year, 1, 1), date(year + 1, 1, 1)))
+    return not any(one.kind == "holiday" for one in days)
+
+
 async def clear_calendar_days(conn: Conn, project_id: int, days: list[date]) -> None:
     """These days are again what their weekday says."""
     await conn.execute(_CLEAR, (project_id, days))

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from cloud.estate import service
+from cloud.estate import calendar_pages, service
 from cloud.estate.service import EstateFilter
 from cloud.estate.shown import PROJECT_COOKIE, OptionalId, OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
@@ -15,6 +15,7 @@ from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
 
 router = APIRouter(include_in_schema=False)
+router.include_router(calendar_pages.router)
 
 
 @router.get("/estate/units")

@@ -38,6 +38,7 @@ PERMISSIONS = (
         "readings.write",
         "readings.submit",
         "tariffs.write",
+        "tariffs.approve",
         "bills.run",
         "bills.approve",
         "ledger.write",

@@ -7,10 +7,12 @@ from fastapi import APIRouter, Query
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Listed, ListQuery
-from cloud.tariffs import service
+from cloud.tariffs import drafting, service
 from cloud.tariffs.documents import TariffOut, TariffVersionIn, TariffVersionOut
+from cloud.tariffs.draft_api import router as drafts
 
 router = APIRouter(prefix="/api/v1", tags=["tariffs"])
+router.include_router(drafts)
 
 
 @router.get("/tariffs")
@@ -26,11 +28,15 @@ async def list_tariffs(
 
 @router.post("/tariff-versions", status_code=201)
 async def publish(
-    body: TariffVersionIn, scope: Annotated[Scope, allow("tariffs.write")], once: Once
+    body: TariffVersionIn, scope: Annotated[Scope, allow("tariffs.approve")], once: Once
 ) -> TariffVersionOut:
-    """Publishes a version. It never changes afterwards; the version before it ends on its first day."""
+    """Publishes a version. It never changes afterwards; the version before it ends on its first day.
+
+    For programs of projects that let people approve what they wrote; else 403: hand a draft in.
+    """
 
     async def make() -> TariffVersionOut:
+        await drafting.own_approval(scope.conn, body.project_id)
         version = await service.publish(
             scope.conn,
             body.project_id,

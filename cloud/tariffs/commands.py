@@ -11,13 +11,13 @@ from rich.table import Table
 
 from cloud.kit.errors import InvalidInput
 from cloud.kit.yaml_files import load_yaml
-from cloud.tariffs.columns import Usages
-from cloud.tariffs.explain import Line, contained_taxes, explain, total
+from cloud.tariffs.checking import check as check_document
+from cloud.tariffs.draft_yaml import to_yaml
+from cloud.tariffs.explain import Line
 from cloud.tariffs.models import TariffContent
-from cloud.tariffs.month_shares import MONTH
-from cloud.tariffs.plan import AREA_EXPONENT, LOAD_EXPONENT, MONTH_EXPONENT, Plan, plan
-from cloud.tariffs.rating import rate_batch
 from cloud.tariffs.schema import tariff_schema
+from cloud.tariffs.trial import Trial, rate_trial
+from cloud.tariffs.urdb import import_urdb, read_urdb
 
 app = typer.Typer(help="Tariff files: check them, rate usage by them.", no_args_is_help=True)
 
@@ -32,6 +32,32 @@ def check(file: File) -> None:
     content = _load(file)
     tiers = len(content.tiers.bounds) + 1
     typer.echo(f"{file}: valid: {content.service}, {len(content.components)} components, {tiers} tiers")
+
+
+@app.command("import-urdb")
+def convert_urdb(
+    file: Annotated[Path, typer.Argument(help="One rate of the OpenEI utility rate database (JSON).")],
+    out: Annotated[Path, typer.Option(help="Tariff file to write.")],
+    currency: Annotated[str, typer.Option(help="Currency of the rate.")] = "USD",
+) -> None:
+    """Makes a tariff file of a URDB rate; what a tariff cannot say is told on standard error.
+
+    Example: gatemeter tariffs import-urdb rate.json --out tariff.yaml
+    """
+    try:
+        imported = import_urdb(read_urdb(file.read_text("utf-8-sig")), currency)
+        content, problems = check_document(imported.document)
+        if content is None:
+            said = "\n".join(f"{one.where(imported.document)}: {one.sentence}" for one in problems)
+            raise InvalidInput("bad-file", said)
+        out.write_text(to_yaml(imported.document), "utf-8")
+    except InvalidInput as error:
+        _refuse(error)
+    except (OSError, UnicodeDecodeError) as error:
+        _refuse(InvalidInput("bad-file", str(error)))
+    for sentence in imported.left_out:
+        typer.echo(f"note: {sentence}", err=True)
+    typer.echo(f"{out}: {imported.name or file.stem}")
 
 
 @app.command()
@@ -61,27 +87,30 @@ def rate(
 ) -> None:
     """Rates one account and explains the amount line by line."""
     content = _load(file)
+    given = dict(text.partition("=")[::2] for text in period or [])
     try:
-        prepared = plan(content, _season(content, season))
-        usages = Usages(
-            quantity=_quantities(prepared, usage, period or []),
-            before=[_scaled("--year-to-date", year_to_date, prepared.exponent)],
-            steps=[prepared.household_steps(persons)],
-            single=[_single(content, single)],
-            area=[_scaled("--area", area, AREA_EXPONENT)],
-            demand=[_scaled("--demand", demand, LOAD_EXPONENT)],
-            capacity=[_scaled("--capacity", capacity, LOAD_EXPONENT)],
-            power_factor=[_power_factor(power_factor)],
-            days=[days],
-            months=[_scaled("--months", months, MONTH_EXPONENT)],
-            begun=[-(-_scaled("--months", months, MONTH_EXPONENT) // MONTH) * MONTH],
-            sequence=_sequence(content),
+        if len(given) != len(period or []):
+            raise InvalidInput("bad-usage", "--period: each once")
+        tried = rate_trial(
+            content,
+            Trial(
+                usage=usage,
+                by_period=given,
+                year_to_date=year_to_date,
+                persons=persons,
+                single=single,
+                season=season,
+                area=area,
+                demand=demand,
+                capacity=capacity,
+                power_factor=power_factor,
+                days=days,
+                months=months,
+            ),
         )
     except InvalidInput as error:
         _refuse(error)
-    rated = rate_batch(prepared, usages, 1)
-    lines, amount, currency = explain(rated, 0), total(rated, 0), prepared.content.currency
-    taxes = contained_taxes(rated, 0)
+    lines, amount, currency, taxes = tried.lines, tried.amount, tried.currency, tried.contained
     if as_json:
         answer = {
             "amount": str(amount),
@@ -106,60 +135,6 @@ def _load(file: Path) -> TariffContent:
 def _refuse(error: InvalidInput) -> NoReturn:
     typer.echo(error.detail, err=True)
     raise typer.Exit(BAD_INPUT)
-
-
-def _season(content: TariffContent, season: str | None) -> str | None:
-    codes = [one.code for one in content.seasons]
-    if season is not None and season not in codes:
-        wanted = f"one of {', '.join(codes)}" if codes else "none: this tariff has no seasons"
-        raise InvalidInput("bad-season", f"--season: expected {wanted}, got {season!r}")
-    return season
-
-
-def _single(content: TariffContent, single: bool) -> int:
-    if single and not all(part.single_prices(content.season_codes[0]) for part in content.energy):
-        raise InvalidInput("no-single-price", "--single: this tariff has no prices without tiers")
-    return int(single)
-
-
-def _power_factor(text: str) -> int:
-    hundredths = _scaled("--power-factor", text, 2)
-    if hundredths > 100:
-        raise InvalidInput("bad-power-factor", f"--power-factor: expected 0 to 1, got {text!r}")
-    return hundredths
-
-
-def _sequence(content: TariffContent) -> list[int] | None:
-    """Where the order of time decides, the periods are taken to follow each other as the tariff names them."""
-    if content.periods is None or content.periods.allocation.method != "chronological":
-        return None
-    return list(range(len(content.periods.codes)))
-
-
-def _quantities(prepared: Plan, usage: str | None, periods: list[str]) -> list[list[int]]:
-    content = prepared.content
-    if not content.energy:
-        if usage is not None or periods:
-            raise InvalidInput("not-metered", f"--usage: {content.service} is not metered")
-        return []
-    if content.periods is None:
-        if periods or usage is None:
-            raise InvalidInput("bad-usage", "--usage: needed, and no --period: this tariff has none")
-        return [[_scaled("--usage", usage, prepared.exponent)]]
-    given = dict(text.partition("=")[::2] for text in periods)
-    if usage is not None or len(given) != len(periods) or set(given) != set(content.period_codes):
-        wanted = " ".join(f"--period {code}=…" for code in content.period_codes)
-        raise InvalidInput("bad-usage", f"--period: this tariff needs {wanted}, each once, and no --usage")
-    return [[_scaled("--period", given[code], prepared.exponent)] for code in content.period_codes]
-
-
-def _scaled(option: str, text: str, exponent: int) -> int:
-    whole, _, decimals = text.partition(".")
-    if not (whole + decimals).isascii() or not (whole + decimals).isdigit() or not whole or len(decimals) > exponent:
-        raise InvalidInput(
-            "bad-quantity", f"{option}: expected 0 or more with at most {exponent} decimals, got {text!r}"
-        )
-    return int(Decimal(text).scaleb(exponent))
 
 
 def _text(value: Decimal | None) -> str | None:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from cloud.tariffs.problems import Wrong
 from cloud.tariffs.values import Code, Factor, Percent, Price, Strict
 
 PriceRows = dict[Code, tuple[Price, ...]]
@@ -53,15 +54,15 @@ class EnergyComponent(Strict):
     @classmethod
     def _counts(cls, value: Decimal) -> Decimal:
         if value == 0:
-            raise ValueError("a factor above 0")
+            raise Wrong("factor-zero")
         return value
 
     @model_validator(mode="after")
     def _one_price_table(self) -> Self:
         if (self.prices is None) == (self.by_season is None):
-            raise ValueError(f"{self.code}: either prices or, in a tariff with seasons, by_season")
+            raise Wrong("price-tables", component=self.code)
         if self.single is not None and self.single_by_season is not None:
-            raise ValueError(f"{self.code}: either single or single_by_season")
+            raise Wrong("single-tables", component=self.code)
         return self
 
     def rows(self, season: str | None) -> PriceRows:
@@ -75,19 +76,19 @@ class EnergyComponent(Strict):
         """Prices without tiers of a season, by period; None where every account has tiers."""
         return self.single if self.single_by_season is None else self.single_by_season[season or ""]
 
-    def tables(self) -> Iterator[tuple[str, PriceRows]]:
-        """Every table of prices with the place where the file has it."""
+    def tables(self) -> Iterator[tuple[tuple[str, ...], PriceRows]]:
+        """Every table of prices with its place inside the component."""
         if self.prices is not None:
-            yield f"{self.code}.prices", self.prices
+            yield ("prices",), self.prices
         for season, rows in (self.by_season or {}).items():
-            yield f"{self.code}.by_season.{season}", rows
+            yield ("by_season", season), rows
 
-    def single_tables(self) -> Iterator[tuple[str, Prices]]:
-        """Every table of prices without tiers with the place where the file has it."""
+    def single_tables(self) -> Iterator[tuple[tuple[str, ...], Prices]]:
+        """Every table of prices without tiers with its place inside the component."""
         if self.single is not None:
-            yield f"{self.code}.single", self.single
+            yield ("single",), self.single
         for season, prices in (self.single_by_season or {}).items():
-            yield f"{self.code}.single_by_season.{season}", prices
+            yield ("single_by_season", season), prices
 
 
 class FixedComponent(Strict):
@@ -138,7 +139,7 @@ class PowerFactorStep(Strict):
     @classmethod
     def _is_a_power_factor(cls, value: Decimal) -> Decimal:
         if value > 1 or value * 100 % 1:
-            raise ValueError(f'a power factor from "0.00" to "1.00" in hundredths, found {value}')
+            raise Wrong("power-factor", found=value)
         return value
 
 
@@ -155,7 +156,7 @@ class PowerFactorComponent(Strict):
     def _falling(cls, value: tuple[PowerFactorStep, ...]) -> tuple[PowerFactorStep, ...]:
         factors = [step.at_least for step in value]
         if factors != sorted(set(factors), reverse=True) or factors[-1] != 0:
-            raise ValueError('steps from the highest power factor down to "0.00", each once')
+            raise Wrong("power-factor-steps")
         return value
 
 
@@ -181,7 +182,7 @@ class TaxComponent(Strict):
     @classmethod
     def _not_negative(cls, value: Decimal) -> Decimal:
         if value < 0:
-            raise ValueError(f"a tax of 0 percent or more, found {value}")
+            raise Wrong("tax-negative", found=value)
         return value
 
 

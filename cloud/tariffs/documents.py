@@ -11,14 +11,14 @@ from cloud.tariffs.repository import Tariff
 from cloud.tariffs.service import TariffVersion
 from cloud.tariffs.values import Code
 
-_EXAMPLE = {
+EXAMPLE = {
     "currency": "CNY",
     "service": "electricity",
     "unit": "kWh",
     "components": [{"kind": "energy", "code": "energy", "prices": {"all": ["0.4883", "0.5383", "0.7883"]}}],
     "tiers": {"bounds": [240, 400], "window": {"kind": "month"}},
 }
-Content = Annotated[TariffContent, Field(examples=[_EXAMPLE])]
+Content = Annotated[TariffContent, Field(examples=[EXAMPLE])]
 
 
 class TariffVersionIn(Input):

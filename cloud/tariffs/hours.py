@@ -1,7 +1,7 @@
 """Seasons, day types and hours: which price period every quarter of an hour of the year belongs to."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cloud.kit.calendars import DAY_TYPES, DayType, day_type
 from cloud.kit.periods import Period
+from cloud.tariffs.problems import Wrong
 from cloud.tariffs.tiers import month_day
 from cloud.tariffs.values import Code, Strict
 
@@ -78,11 +79,11 @@ class Hours(Strict):
             for text in ranges:
                 for slot in _slots(text):
                     if found[slot] is not None:
-                        raise ValueError(f"hours: {_clock(slot)} is both {found[slot]} and {period}")
+                        raise Wrong("hours-overlap", "hours", clock=_clock(slot), one=found[slot], other=period)
                     found[slot] = period
         missing = next((slot for slot, period in enumerate(found) if period is None), None)
         if missing is not None:
-            raise ValueError(f"hours: nothing is said of {_clock(missing)}; together the ranges make 00:00-24:00")
+            raise Wrong("hours-gap", "hours", clock=_clock(missing))
         return tuple(period for period in found if period is not None)
 
     @model_validator(mode="after")
@@ -94,12 +95,12 @@ class Hours(Strict):
 def _slots(text: str) -> range:
     found = _RANGE.fullmatch(text)
     if found is None:
-        raise ValueError(f'hours: a range such as "08:00-11:30", found {text!r}')
+        raise Wrong("hours-range", "hours", found=repr(text))
     first, last = (int(found[n]) * 60 + int(found[n + 1]) for n in (1, 3))
     if first % SLOT_MINUTES or last % SLOT_MINUTES:
-        raise ValueError(f"hours: ranges begin and end on a quarter of an hour, found {text!r}")
+        raise Wrong("hours-quarter", "hours", found=repr(text))
     if not first < last <= 24 * 60:
-        raise ValueError(f"hours: a range ends after it begins and by 24:00; divide it at midnight, found {text!r}")
+        raise Wrong("hours-end", "hours", found=repr(text))
     return range(first // SLOT_MINUTES, last // SLOT_MINUTES)
 
 
@@ -133,52 +134,54 @@ class TimePeriods(Strict):
     @model_validator(mode="after")
     def _order_names_each_once(self) -> Self:
         if len(set(self.codes)) != len(self.codes) or ALL in self.codes:
-            raise ValueError(f"codes: different names, none of them {ALL!r}")
+            raise Wrong("period-codes", "codes")
         order = self.allocation.order
         if self.allocation.method == "priority" and sorted(order) != sorted(self.codes):
-            raise ValueError(f"allocation.order: each of {', '.join(self.codes)} once")
+            raise Wrong("order-codes", "allocation", "order", wanted=", ".join(self.codes))
         if self.allocation.method != "priority" and order:
-            raise ValueError("allocation.order: only with the method priority")
+            raise Wrong("order-method", "allocation", "order")
         if self.allocation.method == "chronological" and not self.schedule:
-            raise ValueError("allocation: chronological needs a schedule, since registers do not tell the time")
-        for entry in self.schedule:
+            raise Wrong("chronological", "allocation", "method")
+        for number, entry in enumerate(self.schedule):
             unknown = sorted(set(entry.hours) - set(self.codes))
             if unknown:
-                raise ValueError(f"schedule: the periods are {', '.join(self.codes)}, found {', '.join(unknown)}")
+                found = {"wanted": ", ".join(self.codes), "found": ", ".join(unknown)}
+                raise Wrong("schedule-period", "schedule", number, **found)
         return self
 
 
-def check_schedule(periods: TimePeriods, seasons: Sequence[Season]) -> None:
-    """Every season and day type has its hours exactly once. Raises ValueError naming the first that has not."""
+def schedule_problems(periods: TimePeriods, seasons: Sequence[Season]) -> Iterator[Wrong]:
+    """Unless every season and day type has its hours exactly once: each that has not."""
     if not periods.schedule:
         return
     codes: list[str | None] = [season.code for season in seasons]
-    for entry in periods.schedule:
+    for number, entry in enumerate(periods.schedule):
         unknown = [season for season in entry.seasons if season not in codes]
         if unknown:
-            raise ValueError(f"schedule: there is no season {', '.join(unknown)}")
+            yield Wrong("schedule-season", "periods", "schedule", number, found=", ".join(unknown))
     for season in codes or [None]:
         for day in DAY_TYPES:
             count = len(_entries(periods.schedule, season, day))
             if count != 1:
-                place = f"{day} days" if season is None else f"{day} days of {season}"
-                raise ValueError(f"schedule: {place} have {'no hours' if not count else f'{count} sets of hours'}")
+                code = ("many-hours" if count else "no-hours") + ("-of" if season else "")
+                yield Wrong(code, "periods", "schedule", days=day, season=season, count=count)
 
 
-def check_seasons(seasons: Sequence[Season]) -> None:
-    """The seasons make up the year, each day once. Raises ValueError naming the first day that is wrong."""
+def season_problems(seasons: Sequence[Season]) -> Iterator[Wrong]:
+    """Unless the seasons make up the year, each day once: the first day of each gap and overlap."""
     if len({season.code for season in seasons}) != len(seasons):
-        raise ValueError("seasons: each code once")
-    found: dict[str, str] = {}
-    for season in seasons:
-        for day in sorted(season.days):
-            if day in found:
-                raise ValueError(f"seasons: {day} is both {found[day]} and {season.code}")
-            found[day] = season.code
+        yield Wrong("season-twice")
+        return
+    last: object = None
     of_year = date(_COMMON_YEAR, 1, 1)
     while seasons and of_year.year == _COMMON_YEAR:
-        if f"{of_year:%m-%d}" not in found:
-            raise ValueError(f"seasons: {of_year:%m-%d} is in none; together they make the whole year")
+        day = f"{of_year:%m-%d}"
+        codes = tuple(season.code for season in seasons if day in season.days)
+        if codes != last and not codes:
+            yield Wrong("season-gap", day=day)
+        if codes != last and len(codes) > 1:
+            yield Wrong("season-overlap", day=day, one=codes[0], other=codes[1])
+        last = codes
         of_year += timedelta(days=1)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal, Self
@@ -18,7 +18,8 @@ from cloud.tariffs.components import (
     SurchargeComponent,
     TaxComponent,
 )
-from cloud.tariffs.hours import ALL, Season, TimePeriods, check_schedule, check_seasons, season_on
+from cloud.tariffs.hours import ALL, Season, TimePeriods, schedule_problems, season_on, season_problems
+from cloud.tariffs.problems import Wrong, refuse
 from cloud.tariffs.tiers import HouseholdRule, TierSet
 from cloud.tariffs.values import UNIT_EXPONENTS, Code, Price, Strict
 
@@ -38,7 +39,7 @@ class Rounding(Strict):
     @model_validator(mode="after")
     def _cumulative_is_per_bill(self) -> Self:
         if self.cumulative and self.level != "bill":
-            raise ValueError("cumulative rounding needs the level bill")
+            raise Wrong("cumulative", "cumulative")
         return self
 
 
@@ -68,7 +69,7 @@ class TariffContent(Strict):
     @field_validator("seasons")
     @classmethod
     def _make_up_the_year(cls, value: tuple[Season, ...]) -> tuple[Season, ...]:
-        check_seasons(value)
+        refuse(season_problems(value))
         return value
 
     @property
@@ -102,107 +103,115 @@ class TariffContent(Strict):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        codes = [part.code for part in self.components]
-        if len(set(codes)) != len(codes):
-            raise ValueError("components: each code once")
-        if (self.unit is None) == bool(self.energy):
-            raise ValueError("unit: needed with energy components, and only then")
-        if not self.energy and (self.tiers != TierSet() or self.periods or self.household or self.seasons):
-            raise ValueError("tiers, household, seasons and periods need an energy component")
-        for part in self.energy:
-            self._check_prices(part)
-        if len({any(True for _ in part.single_tables()) for part in self.energy}) > 1:
-            raise ValueError("single: prices without tiers for every energy component or for none")
-        if self.periods is not None:
-            check_schedule(self.periods, self.seasons)
-        self._check_order()
-        self._check_volume()
-        self._check_package()
-        self._check_household()
-        self._check_places()
-        self._check_limits()
+        refuse(self._problems())
         return self
 
-    def _check_prices(self, part: EnergyComponent) -> None:
+    def _problems(self) -> Iterator[Wrong]:
+        codes = [part.code for part in self.components]
+        for code in sorted({code for code in codes if codes.count(code) > 1}):
+            yield Wrong("component-twice", "components", found=code)
+        if (self.unit is None) == bool(self.energy):
+            yield Wrong("unit", "unit")
+        if not self.energy and (self.tiers != TierSet() or self.periods or self.household or self.seasons):
+            yield Wrong("not-energy")
+        for part in self.energy:
+            yield from self._price_problems(part)
+        if len({any(True for _ in part.single_tables()) for part in self.energy}) > 1:
+            yield Wrong("single-all", "components")
+        if self.periods is not None:
+            yield from schedule_problems(self.periods, self.seasons)
+        yield from self._order_problems()
+        yield from self._mode_problems()
+        yield from self._household_problems()
+        yield from self._decimal_problems()
+        yield from self._limit_problems()
+
+    def _price_problems(self, part: EnergyComponent) -> Iterator[Wrong]:
         tiers = len(self.tiers.bounds) + 1
         if bool(self.seasons) != (part.by_season is not None):
-            raise ValueError(f"{part.code}: {'by_season, since there are seasons' if self.seasons else 'prices'}")
-        self._check_seasons_named(f"{part.code}.by_season", part.by_season)
-        self._check_seasons_named(f"{part.code}.single_by_season", part.single_by_season)
+            yield Wrong("prices-by-season" if self.seasons else "prices-without-seasons", component=part.code)
+        yield from self._season_problems(part, "by_season", part.by_season)
+        yield from self._season_problems(part, "single_by_season", part.single_by_season)
         if self.seasons and part.single is not None:
-            raise ValueError(f"{part.code}.single: single_by_season, since there are seasons")
+            yield Wrong("single-by-season", "single", component=part.code)
         for place, table in part.tables():
-            self._check_periods_named(place, set(table))
+            yield from self._period_problems(part, place, set(table))
             for period, row in table.items():
                 if len(row) != tiers:
-                    raise ValueError(f"{place}.{period}: {tiers} prices, one per tier, found {len(row)}")
+                    yield Wrong("tier-prices", *place, period, component=part.code, wanted=tiers, found=len(row))
         for place, prices in part.single_tables():
-            self._check_periods_named(place, set(prices))
+            yield from self._period_problems(part, place, set(prices))
         if part.flat is not None and (self.tiers.mode != "volume" or len(part.flat) != tiers):
-            raise ValueError(f"{part.code}.flat: only in volume mode, one amount per tier ({tiers})")
+            yield Wrong("flat", "flat", component=part.code, wanted=tiers)
 
-    def _check_seasons_named(self, place: str, table: Mapping[str, object] | None) -> None:
+    def _season_problems(
+        self, part: EnergyComponent, place: str, table: Mapping[str, object] | None
+    ) -> Iterator[Wrong]:
         wanted = [season.code for season in self.seasons]
         if table is not None and set(table) != set(wanted):
-            raise ValueError(f"{place}: prices for each of {', '.join(wanted) or 'no season'} and no other")
+            yield Wrong("seasons-named", place, component=part.code, wanted=", ".join(wanted) or "–")
 
-    def _check_periods_named(self, place: str, found: set[str]) -> None:
+    def _period_problems(self, part: EnergyComponent, place: tuple[str, ...], found: set[str]) -> Iterator[Wrong]:
         if found != set(self.period_codes):
-            raise ValueError(f"{place}: a row for each of {', '.join(self.period_codes)} and no other")
+            yield Wrong("periods-named", *place, component=part.code, wanted=", ".join(self.period_codes))
 
-    def _check_order(self) -> None:
+    def _order_problems(self) -> Iterator[Wrong]:
         """Percentages come after what has a price, each after what it is a percentage of, and taxes come last."""
         before: list[str] = []
         reached = 0
         for part in self.components:
             rank = 2 if isinstance(part, TaxComponent) else int(isinstance(part, _RELATIVE))
             if rank < reached:
-                raise ValueError(f"{part.code}: first what has a price, then percentages, then taxes")
+                yield Wrong("order", component=part.code)
             if isinstance(part, _RELATIVE):
                 unknown = [code for code in part.of if code not in before]
                 if unknown or not before:
-                    raise ValueError(f"{part.code}.of: components before it, found {', '.join(unknown) or 'none'}")
-            reached = rank
+                    yield Wrong("of-unknown", "of", component=part.code, found=", ".join(unknown) or "–")
+            reached = max(rank, reached)
             before.append(part.code)
 
-    def _check_volume(self) -> None:
+    def _mode_problems(self) -> Iterator[Wrong]:
         if self.tiers.mode == "volume" and self.seasons:
-            raise ValueError("tiers.mode volume: looks at one bill as a whole, which seasons would divide")
-
-    def _check_package(self) -> None:
+            yield Wrong("volume-seasons", "tiers", "mode")
         if self.tiers.mode != "package":
             return
         if self.periods is not None:
-            raise ValueError("periods: packages are counted without periods")
-        if any(part.factor != 1 for part in self.energy):
-            raise ValueError("factor: packages are counted as they are used, without a factor")
+            yield Wrong("package-periods", "periods")
+        for part in self.energy:
+            if part.factor != 1:
+                yield Wrong("package-factor", "factor", component=part.code)
 
-    def _check_household(self) -> None:
+    def _household_problems(self) -> Iterator[Wrong]:
         rule = self.household
         if rule is None:
             return
         window = self.tiers.window.kind
         if window == "bill" or (window == "month" and rule.per == "year"):
-            raise ValueError(f"household.per {rule.per}: does not fit the tier window {window}")
+            yield Wrong("household-window", "household", "per", per=rule.per, window=window)
         if self.tiers.bounds and rule.tiers[-1] > len(self.tiers.bounds):
-            raise ValueError(f"household.tiers: tiers with a bound, 1 to {len(self.tiers.bounds)}")
+            yield Wrong("household-bounds", "household", "tiers", highest=len(self.tiers.bounds))
 
-    def _check_places(self) -> None:
+    def _decimal_problems(self) -> Iterator[Wrong]:
         exponent = UNIT_EXPONENTS.get(self.unit or "", 0)
-        single = (self.tiers.free, self.tiers.package, self.household.raise_bounds_by if self.household else None)
-        for quantity in (*self.tiers.bounds, *(one for one in single if one is not None)):
-            if quantity.scaleb(exponent) % 1:
-                raise ValueError(f"bounds: at most {exponent} decimals of {self.unit}, found {quantity}")
+        quantities: list[tuple[tuple[str | int, ...], Decimal | None]] = [
+            *((("tiers", "bounds", n), bound) for n, bound in enumerate(self.tiers.bounds)),
+            (("tiers", "free"), self.tiers.free),
+            (("tiers", "package"), self.tiers.package),
+            (("household", "raise_bounds_by"), self.household.raise_bounds_by if self.household else None),
+        ]
+        for place, quantity in quantities:
+            if quantity is not None and quantity.scaleb(exponent) % 1:
+                yield Wrong("decimals", *place, places=exponent, unit=self.unit, found=quantity)
 
-    def _check_limits(self) -> None:
+    def _limit_problems(self) -> Iterator[Wrong]:
         digits = minor_digits(self.currency)
         for name, limit in (("minimum", self.minimum), ("cap", self.cap)):
             if limit is not None and places(limit.amount) > digits:
-                raise ValueError(f"{name}.amount: at most {digits} decimals of {self.currency}, found {limit.amount}")
+                yield Wrong("decimals", name, "amount", places=digits, unit=self.currency, found=limit.amount)
         if self.minimum is None or self.cap is None:
             return
         if self.minimum.per != self.cap.per or self.minimum.amount > self.cap.amount:
-            raise ValueError("cap: not below the minimum, and per the same time")
+            yield Wrong("cap-minimum", "cap")
 
 
 def content_hash(content: TariffContent) -> bytes:

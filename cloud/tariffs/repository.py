@@ -93,6 +93,24 @@ async def insert_version(
     return VersionRow(**row)
 
 
+async def tariff_of_code(conn: Conn, project_id: int, code: str) -> Tariff | None:
+    """The tariff of this code."""
+    query: LiteralString = "SELECT id, project_id, code, name, service FROM tariff WHERE project_id = %s AND code = %s"
+    row = await (await conn.execute(query, (project_id, code))).fetchone()
+    return None if row is None else Tariff(**row)
+
+
+async def version(conn: Conn, version_id: int) -> tuple[Tariff, VersionRow] | None:
+    """One version and its tariff."""
+    row = await (await conn.execute(_VERSION + "WHERE id = %s", (version_id,))).fetchone()
+    if row is None:
+        return None
+    query: LiteralString = "SELECT id, project_id, code, name, service FROM tariff WHERE id = %s"
+    tariff = await (await conn.execute(query, (row["tariff_id"],))).fetchone()
+    assert tariff is not None
+    return Tariff(**tariff), VersionRow(**row)
+
+
 async def version_on(conn: Conn, tariff_id: int, day: date) -> VersionRow | None:
     """The version in force on a day."""
     query = _VERSION + "WHERE tariff_id = %s AND valid @> %s::date"

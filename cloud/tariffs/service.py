@@ -8,18 +8,22 @@ from psycopg.errors import ExclusionViolation
 
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
-from cloud.kit.errors import Conflict, InvalidInput
+from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import Page, PageRequest, after_id, cut
 from cloud.kit.periods import Period
-from cloud.tariffs import repository
+from cloud.tariffs import draft_repository, repository
 from cloud.tariffs.models import TariffContent, content_hash
 from cloud.tariffs.repository import Tariff, VersionRow
 
 __all__ = [
     "Tariff",
     "TariffVersion",
+    "check_place",
+    "check_version",
+    "get_version",
     "list_tariffs",
     "publish",
+    "tariff_of_code",
     "version_on",
     "versions_between",
     "versions_by_id",
@@ -52,18 +56,12 @@ async def publish(
 ) -> TariffVersion:
     """Publishes a version from `valid_from` on; the version open until then ends there.
 
-    Raises InvalidInput when service or currency do not fit, Conflict when a version begins on or after that day.
+    Raises InvalidInput when service or currency do not fit, and what `check_version` raises.
     """
-    project = await estate.get_project(conn, project_id)
     if content.service != service:
         raise InvalidInput("other-service", f"expected {service!r}, got {content.service!r}", field="content.service")
-    if content.currency != project.currency:
-        raise InvalidInput(
-            "other-currency", f"expected {project.currency}, got {content.currency}", field="content.currency"
-        )
+    await check_version(conn, project_id, code, content, valid_from)
     tariff = await repository.upsert_tariff(conn, project_id=project_id, code=code, name=name, service=service)
-    if tariff.service != service:
-        raise Conflict("other-service", f"tariff {code} is for {tariff.service}", field="service")
     try:
         async with conn.transaction():
             row = await repository.insert_version(
@@ -75,10 +73,61 @@ async def publish(
                 published_by=published_by,
             )
     except ExclusionViolation as error:
-        raise Conflict(
-            "versions-overlap", f"tariff {code} has a version that begins on or after {valid_from}", field="valid_from"
-        ) from error
+        raise _overlap(code, valid_from) from error
     return _version(row)
+
+
+async def check_version(conn: Conn, project_id: int, code: str, content: TariffContent, valid_from: date) -> None:
+    """Whether a version could be published from that day on.
+
+    Raises InvalidInput for another currency, Conflict for another service than the tariff is for, when bills charge
+    that day already, or when a version begins on or after it.
+    """
+    project = await estate.get_project(conn, project_id)
+    if content.currency != project.currency:
+        raise InvalidInput(
+            "other-currency", f"expected {project.currency}, got {content.currency}", field="content.currency"
+        )
+    tariff = await repository.tariff_of_code(conn, project_id, code)
+    if tariff is None:
+        return
+    if tariff.service != content.service:
+        raise Conflict("other-service", f"tariff {code} is for {tariff.service}", field="service")
+    charged = await draft_repository.charged_until(conn, project_id, code)
+    if charged is not None and valid_from <= charged:
+        raise Conflict(
+            "already-billed",
+            f"bills charge by tariff {code} up to {charged}: begin a version on a later day",
+            field="valid_from",
+            last_day=charged,
+        )
+    versions = await repository.versions_of(conn, [tariff.id])
+    if versions and valid_from <= versions[-1].valid_from:
+        raise _overlap(code, valid_from)
+
+
+def _overlap(code: str, valid_from: date) -> Conflict:
+    detail = f"tariff {code} has a version that begins on or after {valid_from}"
+    return Conflict("versions-overlap", detail, field="valid_from")
+
+
+async def check_place(conn: Conn, project_id: int) -> None:
+    """Raises NotFound unless the project is there."""
+    await estate.get_project(conn, project_id)
+
+
+async def tariff_of_code(conn: Conn, project_id: int, code: str) -> Tariff | None:
+    """The tariff of this code, or None."""
+    return await repository.tariff_of_code(conn, project_id, code)
+
+
+async def get_version(conn: Conn, version_id: int) -> tuple[Tariff, TariffVersion]:
+    """A published version and its tariff. Raises NotFound."""
+    found = await repository.version(conn, version_id)
+    if found is None:
+        raise NotFound("no-tariff-version", f"there is no tariff version {version_id}", field="version_id")
+    tariff, row = found
+    return tariff, _version(row)
 
 
 async def version_on(conn: Conn, tariff_id: int, day: date) -> TariffVersion | None:

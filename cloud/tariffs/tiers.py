@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from cloud.kit.periods import Period, month_of, months, year_window
+from cloud.tariffs.problems import Wrong
 from cloud.tariffs.values import Quantity, Strict
 
 Share = tuple[int, int]
@@ -34,9 +35,9 @@ class Window(Strict):
     @model_validator(mode="after")
     def _a_bill_is_whole(self) -> Self:
         if self.kind == "bill" and self.partial != "full":
-            raise ValueError("window.partial: a window of one bill is never partial")
+            raise Wrong("bill-partial", "partial")
         if self.kind == "month" and self.partial == "by_month":
-            raise ValueError("window.partial: a month is divided by_day or given in full")
+            raise Wrong("month-partial", "partial")
         return self
 
     def around(self, period: Period) -> Period:
@@ -76,19 +77,19 @@ class TierSet(Strict):
     @classmethod
     def _rising(cls, value: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
         if any(upper <= lower for lower, upper in zip((Decimal(0), *value), value, strict=False)):
-            raise ValueError("upper bounds above 0, each higher than the one before")
+            raise Wrong("bounds")
         return value
 
     @model_validator(mode="after")
     def _fits_its_mode(self) -> Self:
         if self.mode == "volume" and self.window.kind != "bill":
-            raise ValueError("volume tiers look at one bill: their window must be bill")
+            raise Wrong("volume-window", "window", "kind")
         if (self.mode == "package") != (self.package is not None):
-            raise ValueError("package: the size of a package in package mode, and only there")
+            raise Wrong("package-size", "package")
         if self.package is not None and self.package <= 0:
-            raise ValueError(f"package: more than 0 units, found {self.package}")
+            raise Wrong("package-zero", "package", found=self.package)
         if self.free is not None and (self.mode != "graduated" or self.free <= 0):
-            raise ValueError("free: more than 0 units, and only in graduated mode")
+            raise Wrong("free", "free")
         return self
 
 
@@ -109,7 +110,7 @@ class HouseholdRule(Strict):
     @classmethod
     def _each_once(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if any(tier < 1 for tier in value) or list(value) != sorted(set(value)):
-            raise ValueError("tiers counted from 1, rising, each once")
+            raise Wrong("household-tiers")
         return value
 
     def steps(self, persons: int) -> int:
@@ -123,5 +124,5 @@ def month_day(text: str) -> str:
     try:
         parsed = date.fromisoformat(f"2023-{text}")  # not a leap year: the day exists in every year
     except ValueError:
-        raise ValueError(f"a day MM-DD that exists in every year, found {text!r}") from None
+        raise Wrong("day", found=repr(text)) from None
     return f"{parsed:%m-%d}"

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
+from cloud.tariffs.problems import Wrong
+
 UNIT_EXPONENTS = {"kWh": 3, "m3": 6, "piece": 0}
 """Decimals of a metered unit: usage is counted in integers of 10^-exponent of it (Wh, mL, pieces)."""
 
@@ -18,14 +20,14 @@ _PERCENT = r"^-?[0-9]{1,4}(\.[0-9]{1,4})?$"
 _FACTOR = r"^[0-9]{1,4}(\.[0-9]{1,4})?$"
 
 
-def _decimal(pattern: str, expected: str) -> BeforeValidator:
+def _decimal(pattern: str, code: str) -> BeforeValidator:
     def read(value: object) -> object:
         if isinstance(value, Decimal):
             value = format(value, "f")
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         if not isinstance(value, str) or re.fullmatch(pattern, value) is None:
-            raise ValueError(f"{expected}, found {value!r}")
+            raise Wrong(code, found=repr(value))
         return Decimal(value)
 
     return BeforeValidator(read)
@@ -35,25 +37,25 @@ _AS_TEXT = PlainSerializer(lambda value: format(value, "f"), return_type=str)
 
 Price = Annotated[
     Decimal,
-    _decimal(_PRICE, 'a price of 0 or more with at most 8 decimals, in quotes, such as "0.4883"'),
+    _decimal(_PRICE, "price"),
     _AS_TEXT,
     WithJsonSchema({"type": "string", "pattern": _PRICE, "examples": ["0.4883"]}),
 ]
 Quantity = Annotated[
     Decimal,
-    _decimal(_QUANTITY, "a quantity, 0 or more, a whole number or a decimal in quotes"),
+    _decimal(_QUANTITY, "quantity"),
     _AS_TEXT,
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _QUANTITY}]}),
 ]
 Percent = Annotated[
     Decimal,
-    _decimal(_PERCENT, 'a percentage with at most 4 decimals, in quotes, such as "13" or "-0.75"'),
+    _decimal(_PERCENT, "percent"),
     _AS_TEXT,
     WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string", "pattern": _PERCENT}]}),
 ]
 Factor = Annotated[
     Decimal,
-    _decimal(_FACTOR, 'a factor of 0 or more with at most 4 decimals, in quotes, such as "0.9"'),
+    _decimal(_FACTOR, "factor"),
     _AS_TEXT,
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": _FACTOR}]}),
 ]

@@ -19,10 +19,12 @@ from tests.integration.app import Auth, People, once
 
 NO_LISTS = {
     *(
+        "calendar-days",
         "live/readings",
         "me",
         "readings",
         "readings/export",
+        "tariff-schema",
         "usage",
         "usage/comparison",
         "usage/export",

@@ -72,8 +72,15 @@ async def _do_run(client: httpx.AsyncClient, auth: Auth, site: Site) -> None:
     await HANDLERS[ISSUE_JOB](JobContext(approved["job_id"], site.project.id, job["payload"], site.db))
 
 
+async def _let_approve_own(client: httpx.AsyncClient, auth: Auth, project_id: int) -> None:
+    body = {"project_id": project_id, "allowed": True}
+    answer = await client.put("/api/v1/tariff-approval-rules", json=body, headers=auth)
+    assert answer.status_code == 200, answer.text
+
+
 async def test_from_tariff_to_payment(app_client: httpx.AsyncClient, people: People, site: Site) -> None:
     admin = await people.staff("admin")
+    await _let_approve_own(app_client, admin, site.project.id)
     version = await _post(
         app_client,
         admin,
@@ -164,6 +171,7 @@ async def test_refusals(app_client: httpx.AsyncClient, people: People, site: Sit
         },
     }
     auth = await people.staff("admin")
+    await _let_approve_own(app_client, auth, project_id)
     for what, changes, status, code in REFUSALS:
         refused = await _post(app_client, auth, what, status, **(bodies[what] | changes))
         assert code in (None, refused["code"]), (what, changes)

@@ -100,7 +100,7 @@ TWO_PERIODS = {"codes": ["peak", "valley"], "allocation": {"method": "proportion
             {"components": [*_prices(all=THREE), _tax(), SURCHARGE]},
             "first what has a price, then percentages, then taxes",
         ),
-        ({"components": [SURCHARGE, *_prices(all=THREE)]}, "surcharge.of: components before it, found none"),
+        ({"components": [SURCHARGE, *_prices(all=THREE)]}, "surcharge.of: components before it, found –"),
         ({"components": [*_prices(all=THREE), SURCHARGE | {"of": ["water"]}]}, "components before it, found water"),
         ({"components": [*_prices(all=THREE), _tax(percent="-1")]}, "a tax of 0 percent or more, found -1"),
         ({"components": [*_prices(all=THREE), _tax(percent="13%")]}, "a percentage with at most 4 decimals"),
@@ -116,7 +116,7 @@ TWO_PERIODS = {"codes": ["peak", "valley"], "allocation": {"method": "proportion
                     _prices(all=THREE)[0] | {"code": "other"},
                 ]
             },
-            "single: prices without tiers for every energy component or for none",
+            "components: prices without tiers for every energy component or for none",
         ),
         ({"components": [{"kind": "energy", "code": "energy"}]}, "energy: either prices or"),
         ({"tiers": {"bounds": [240, 400], "free": 0}}, "free: more than 0 units"),
