@@ -1,0 +1,186 @@
+"""States and kinds of things, in the reader's language."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from cloud.kit.i18n import marked as _
+
+IMPORT_STATES: Final[Mapping[str, str]] = {
+    "queued": _("Waiting for its turn"),
+    "running": _("Running"),
+    "done": _("Done"),
+    "failed": _("Failed"),
+}
+
+IMPORT_OUTCOMES: Final[Mapping[str, str]] = {
+    "new": _("Not looked at yet"),
+    "waiting": _("Understood, not stored yet"),
+    "stored": _("Stored"),
+    "repeated": _("There already"),
+    "other-value": _("Another value is there"),
+    "needs-confirmation": _("To be confirmed"),
+    "refused": _("Refused"),
+}
+
+IMPORT_KINDS: Final[Mapping[str, str]] = {
+    "register": _("Register readings"),
+    "interval": _("Quantities of intervals"),
+}
+
+COMMAND_STATES: Final[Mapping[str, str]] = {
+    "queued": _("Waiting to be sent"),
+    "delivered": _("Sent to the gateway"),
+    "executing": _("Being carried out"),
+    "done": _("Carried out"),
+    "failed": _("Failed"),
+    "expired": _("Expired"),
+    "uncertain": _("Outcome unknown"),
+}
+
+CONFIGURATION_STATES: Final[Mapping[str, str]] = {
+    "queued": _("Waiting to be sent"),
+    "superseded": _("Replaced before it was sent"),
+    "received": _("Received by the gateway"),
+    "applied": _("On trial"),
+    "refused": _("Refused"),
+    "confirmed": _("Confirmed"),
+    "rolled-back": _("Taken back"),
+}
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "open-barrier": _("Open the barrier"),
+    "close-barrier": _("Close the barrier"),
+    "read-now": _("Read now"),
+    "open-valve": _("Open the valve"),
+    "close-valve": _("Close the valve"),
+    "switch-on": _("Switch on"),
+    "switch-off": _("Switch off"),
+    "set-clock": _("Set the clock"),
+}
+
+INBOX_STATES: Final[Mapping[str, str]] = {
+    "waiting": _("Waiting"),
+    "replayed": _("Placed after all"),
+    "discarded": _("Discarded"),
+    "corrected": _("Being placed with another time"),
+}
+
+EXCEPTION_STATES: Final[Mapping[str, str]] = {
+    "open": _("Open"),
+    "accepted": _("Accepted"),
+    "corrected": _("Corrected"),
+    "dismissed": _("Dismissed"),
+}
+
+SUBMISSION_STATES: Final[Mapping[str, str]] = {
+    "waiting": _("Waiting to be looked at"),
+    "accepted": _("Accepted"),
+    "rejected": _("Rejected"),
+}
+
+DISPUTE_STATES: Final[Mapping[str, str]] = {
+    "open": _("In dispute"),
+    "upheld": _("Upheld"),
+    "rejected": _("Rejected"),
+    "withdrawn": _("Taken back"),
+}
+
+ASKED_STATES: Final[Mapping[str, str]] = {
+    "asked": _("Waits for approval"),
+    "approved": _("Approved"),
+    "rejected": _("Rejected"),
+}
+
+PLAN_STATES: Final[Mapping[str, str]] = {
+    "asked": _("Waits for approval"),
+    "active": _("Under way"),
+    "kept": _("Paid in full"),
+    "broken": _("Broken"),
+    "rejected": _("Rejected"),
+    "cancelled": _("Cancelled"),
+}
+
+HELD_KINDS: Final[Mapping[str, str]] = {
+    "payment": _("Payment"),
+    "deposit": _("Deposit taken"),
+    "set-off": _("Bills paid from it"),
+    "refund": _("Refund"),
+}
+
+EDITS: Final[Mapping[str, str]] = {
+    "set": _("Another value instead"),
+    "use": _("Believed all the same"),
+    "ignore": _("Left out"),
+    "original": _("As it was read"),
+}
+
+METER_CLASSES: Final[Mapping[str, str]] = {
+    "electricity-residential": _("Electricity, homes"),
+    "electricity-commercial": _("Electricity, shops and offices"),
+    "electricity-industrial": _("Electricity, works"),
+    "electricity-public": _("Electricity, common parts"),
+    "water-residential": _("Water, homes"),
+    "water-commercial": _("Water, shops and offices"),
+    "water-network": _("Water, mains"),
+    "heat": _("Heat"),
+}
+
+QUALITY: Final[Mapping[str, str]] = {
+    "1": _("gateway's clock not set"),
+    "2": _("old answer repeated"),
+    "4": _("out of range"),
+    "8": _("error of the device"),
+    "16": _("from the device's memory"),
+    "32": _("by hand"),
+}
+"""Bits of gateway.contract.messages.Quality."""
+
+WEBHOOK_KINDS: Final[Mapping[str, str]] = {
+    "reading.stored": _("Readings were stored"),
+    "usage.changed": _("Usage changed"),
+    "exception.opened": _("A finding was opened"),
+    "exception.decided": _("A finding was decided"),
+    "webhook.test": _("Test"),
+}
+"""What webhooks are told."""
+
+DELIVERY_STATES: Final[Mapping[str, str]] = {
+    "waiting": _("waiting"),
+    "delivered": _("delivered"),
+    "dead": _("given up"),
+}
+
+WEBHOOK_STOPS: Final[Mapping[str, str]] = {
+    "person": _("stopped"),
+    "failing": _("stopped: nothing came through for days"),
+    "gone": _("stopped: the receiver wants no more"),
+}
+
+METER_WARNINGS: Final[Mapping[str, str]] = {
+    "ends-missing": _("Without both readings usage of this register does not run on over the change"),
+    "above-maximum": _("Since the last reading the meter cannot have used that much"),
+    "next-does-not-fit": _("The first reading after the change does not fit the initial reading"),
+    "nothing-to-compare": _("There is no earlier reading to compare the final one with"),
+    "has-sub-meters": _("Sub-meters are still below this meter"),
+}
+
+AGREEMENT_KINDS: Final[Mapping[str, str]] = {
+    "tariff": _("By a tariff"),
+    "rent": _("Rent"),
+    "one_off": _("Once"),
+}
+
+CONCESSIONS: Final[Mapping[str, str]] = {
+    "vacancy": _("Vacancy"),
+    "long_lease": _("Long lease"),
+    "subsidy": _("Subsidy"),
+    "promotion": _("Promotion"),
+    "other": _("Other"),
+}
+"""Rules of concessions."""
+
+CONCESSION_KINDS: Final[Mapping[str, str]] = {
+    "factor": _("Share still owed, such as 0.70"),
+    "percent": _("Percent taken off"),
+    "amount": _("Amount taken off for a month"),
+}
