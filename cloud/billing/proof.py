@@ -42,7 +42,7 @@ _PROOF: LiteralString = """
     SELECT 'bill-journal', b.id, b.total, coalesce(p.amount, 0)
     FROM bill b LEFT JOIN (
         SELECT j.source_id, sum(p.amount) AS amount FROM journal j JOIN posting p ON p.journal_id = j.id
-        WHERE j.project_id = %(project_id)s AND j.kind = 'bill' AND j.source = 'bill'
+        WHERE j.project_id = %(project_id)s AND j.kind IN ('bill', 'credit_note', 'debit_note') AND j.source = 'bill'
           AND p.ledger_account = 'receivable'
         GROUP BY j.source_id) p ON p.source_id = b.id
     WHERE b.project_id = %(project_id)s AND b.state <> 'draft' AND b.total <> coalesce(p.amount, 0)

@@ -77,8 +77,9 @@ def test_payment_at_the_counter_is_recorded_once(browser: Browser, site: Site) -
     bill_id = site.value("SELECT id FROM bill WHERE account_id = %s", site.estate.accounts[2].id)
     with visiting(browser, site, STAFF) as visitor:
         page = visitor.open(f"/bills/{bill_id}")
-        fields = {name: page.locator(f"form [name={name}]").last.input_value() for name in ("once", "amount", "method")}
-        token = page.locator("form [name=csrf_token]").last.input_value()
+        form = page.locator("form[action$='/payments']")
+        fields = {name: form.locator(f"[name={name}]").input_value() for name in ("once", "amount", "method")}
+        token = form.locator("[name=csrf_token]").input_value()
         for _ in range(2):
             answer = page.request.post(f"{site.url}/bills/{bill_id}/payments", form={**fields, "csrf_token": token})
             assert answer.status == 200

@@ -41,7 +41,7 @@ def best(found: Scanned) -> dict[str, str]:
 
 
 async def test_units_of_a_network_line_and_their_models(tmp_path: Path) -> None:
-    _, site = site_of(tmp_path, [tcp_line(timeout_s=0.05)])
+    _, site = site_of(tmp_path, [tcp_line(timeout_s=0.2)])
     async with simulated(site):
         found = await scanned(line_named(site, "tcp"), range(1, 11))
     assert best(found) == {"unit 3": "eastron-sdm630", "unit 5": "abb-b23", "unit 9": "gatemeter-demo-water"}
