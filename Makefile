@@ -41,7 +41,7 @@ chaos: $(STAMP) system  ## the long form of the kill and cut tests
 	GATEMETER_CHAOS_ROUNDS=$${GATEMETER_CHAOS_ROUNDS:-30} $(BIN)/pytest tests/acceptance/test_every_reading_exactly_once.py tests/chaos
 
 fuzz: $(STAMP)  ## the long form of the property tests, then every parser under a coverage-guided fuzzer
-	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/unit tests/fuzz
+	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/unit tests/fuzz tests/integration/billing/test_late_data.py
 	$(BIN)/python -m tests.fuzz --seconds $${GATEMETER_FUZZ_SECONDS:-60}
 
 wheel: $(STAMP)  ## build the wheel, web assets included

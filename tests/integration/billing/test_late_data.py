@@ -1,5 +1,6 @@
 """Promise 5 under random late data: bills and their adjustments come to what a fresh rating of the right data gives."""
 
+import os
 from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
@@ -23,7 +24,7 @@ from tests.integration.billing.test_rerating import count_otherwise, late
 from tests.unit.cloud.tariffs import reference
 
 MONTHS = [date(2026, n, 1) for n in range(1, 5)]
-EXAMPLES = 25
+EXAMPLES = 100 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 10
 WINDOWS = ("year", "month", "bill")
 WH = st.one_of(st.integers(0, 3_000_000), st.sampled_from([2_880_000, 2_880_001, 4_800_000, 960_000]))
 # A month is billed; the right usage of a month becomes known; what came late is re-rated.
