@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -22,6 +23,17 @@ settings.register_profile("long", deadline=None, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
+_MEMORY = Path("/dev/shm")
+_ENOUGH = 6 * 1024**3
+
+
+def _in_memory() -> Path | None:
+    """A folder in memory where there is enough of it: making a database of a thousand files takes a tenth there."""
+    if not _MEMORY.is_dir() or shutil.disk_usage(_MEMORY).free < _ENOUGH:
+        return None
+    return _MEMORY
+
+
 @pytest.fixture(scope="session")
 def server_dsn() -> Iterator[str]:
     """DSN of a server on which databases may be made: GATEMETER_TEST_DSN, or an embedded PostgreSQL."""
@@ -31,7 +43,7 @@ def server_dsn() -> Iterator[str]:
         return
     # A short path: the server's socket lies in it, and socket paths are limited to about 100 bytes.
     with (
-        tempfile.TemporaryDirectory(prefix="gmtest", ignore_cleanup_errors=True) as folder,
+        tempfile.TemporaryDirectory(prefix="gmtest", dir=_in_memory(), ignore_cleanup_errors=True) as folder,
         EmbeddedPostgres(Path(folder), durable=False) as server,
     ):
         yield server.dsn()
