@@ -13,6 +13,7 @@ FEATURES = (
     "metering",
     "tariffs",
     "billing",
+    "prepaid",
     "payments",
     "parking",
     "reports",

@@ -18,6 +18,7 @@ _READ = frozenset(
         "bills",
         "ledger",
         "payments",
+        "prepaid",
         "parking",
     )
 )
@@ -46,6 +47,8 @@ PERMISSIONS = (
         "disputes.open",
         "arrears.write",
         "payments.write",
+        "prepaid.write",
+        "supply.disconnect",
         "parking.write",
         "parking.collect",
         "parking.operate",
@@ -70,6 +73,7 @@ ROLES: dict[str, frozenset[str]] = {
         "arrears.write",
         "payments.read",
         "payments.write",
+        "prepaid.read",
         "parking.read",
         "parking.collect",
         "jobs.read",
@@ -88,6 +92,7 @@ RESIDENT_PERMISSIONS = _SELF | {
     "bills.read",
     "disputes.open",
     "payments.read",
+    "prepaid.read",
     "parking.read",
 }
 """What a resident may do; row-level security narrows it to what is his."""
