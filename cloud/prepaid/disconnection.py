@@ -131,9 +131,9 @@ def decide(case: Case, facts: Facts, rules: Rules, local: datetime, calendar: Ma
         return _given_back(case, facts, local)
     why = ending(facts, rules)
     if why is not None:
-        return Decision("restore" if case.state in MAYBE_OFF else "cancel", why=why)
-    if case.state in MAYBE_OFF:
-        return _cut(case, facts)
+        return Decision("restore" if case.cuts else "cancel", why=why)
+    if case.cuts and (case.state in MAYBE_OFF or _came_after_all(facts)):
+        return _cut(case, facts, local)
     hold = next(iter(facts.against), None)
     if hold is not None:
         return Decision(hold=hold)
@@ -175,18 +175,21 @@ def _due(case: Case, rules: Rules, local: datetime, calendar: Mapping[date, DayT
     return Decision("cut")
 
 
-def _cut(case: Case, facts: Facts) -> Decision:
+def _cut(case: Case, facts: Facts, local: datetime) -> Decision:
     """A case whose supply is off or about to be."""
     held = next((hold for hold in NEVER_WHILE if hold in facts.against), None)
     if held is not None:
         return Decision("restore", why=held)
     if case.state == "off":
         return NOTHING
-    state = facts.cut.state if facts.cut is not None else "failed"
-    if state in ("done", "uncertain"):
+    if _came_after_all(facts):
         # An order whose answer was lost may have been carried out: whoever pays is switched on in either case.
         return Decision("note-off")
-    return Decision("note-failed") if state in ("failed", "expired") else NOTHING
+    return Decision("note-failed") if facts.cut is None or facts.cut.cannot_come(local) else NOTHING
+
+
+def _came_after_all(facts: Facts) -> bool:
+    return facts.cut is not None and facts.cut.state in ("done", "uncertain")
 
 
 def _given_back(case: Case, facts: Facts, now: datetime) -> Decision:
