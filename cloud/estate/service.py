@@ -185,6 +185,11 @@ async def people_by_id(
     return {person_id: _opened(row, sealer, full_in) for person_id, row in found.items()}
 
 
+async def emails_of(conn: Conn, ids: Collection[int]) -> dict[int, str]:
+    """E-mail addresses in full of those among `ids` who have one: to write to them, never to show."""
+    return await repository.emails(conn, list(ids))
+
+
 def _opened(row: SealedPerson, sealer: Sealer, full_in: Collection[int]) -> Person:
     phone = sealer.open(row.phone_sealed, PHONE) if row.phone_sealed else None
     if phone is not None and row.project_id not in full_in:

@@ -156,7 +156,7 @@ async def _take(conn: Conn, look: _Look, decision: Decision, by_hand: str) -> bo
         case "note-off":
             outcome = look.facts.cut.state if look.facts.cut is not None else ""
             await _change(conn, look, {"state": "off", "off_at": now}, "off", outcome)
-            await telling.tell_off(conn, look.project, case, now)
+            await telling.tell_off(conn, look.project, case)
         case "note-failed":
             outcome = look.facts.cut.state if look.facts.cut is not None else ""
             await _change(conn, look, {"state": "due"}, "cut-failed", outcome)
@@ -166,7 +166,7 @@ async def _take(conn: Conn, look: _Look, decision: Decision, by_hand: str) -> bo
             await _alarm(conn, look, "not-confirmed")
         case "note-restored":
             await _change(conn, look, {"state": "reconnected", "closed_at": now}, "reconnected", case.ending)
-            await telling.tell_back(conn, look.project, case, now)
+            await telling.tell_back(conn, look.project, case)
     return True
 
 

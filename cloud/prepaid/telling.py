@@ -2,24 +2,21 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Final, Literal
 
 from cloud.estate import service as estate
 from cloud.estate.records import Project
-from cloud.kit import i18n
 from cloud.kit.db import Conn
-from cloud.kit.i18n import gettext as _
 from cloud.kit.paging import PageRequest
 from cloud.kit.periods import local_day
 from cloud.notices import service as notices
-from cloud.notices.records import PREPAID_LOW, SUPPLY_BACK, SUPPLY_CUT, SUPPLY_WARNING, NoticeFilter, Saying, Text
+from cloud.notices.records import PREPAID_LOW, SUPPLY_BACK, SUPPLY_CUT, SUPPLY_WARNING, NoticeFilter, Saying
+from cloud.prepaid import letters
 from cloud.prepaid.disconnection import Rules
 from cloud.prepaid.records import PositionRow, SupplyCase
 
 Announcement = Literal["notice", "second-notice"]
 
-_PAGE: Final = "/my/prepaid"
 _ABOUT: Final = "supply_case"
 _LOOKED_AT: Final = 20
 """Announcements of one case that are looked at, newest first."""
@@ -34,7 +31,7 @@ async def tell_low(conn: Conn, project: Project, rows: Sequence[PositionRow], no
             accounts[row.account_id].person_id,
             PREPAID_LOW,
             f"{PREPAID_LOW}:{row.account_id}:{day}",
-            _Low(accounts[row.account_id].number, row),
+            letters.low(accounts[row.account_id].number, row),
             account_id=row.account_id,
             about=("account", row.account_id),
         )
@@ -60,25 +57,25 @@ async def announce(
     """
     number = f"{local_day(now, project.zone)}:{case.cuts}" if which == "second-notice" else "1"
     key = f"{SUPPLY_WARNING}:{case.id}:{which}:{number}"
-    write = _Warning(case.service, position, rules, which)
+    write = letters.warning(case.service, position, rules, second=which == "second-notice")
     await _say(conn, project, case, SUPPLY_WARNING, key, write)
     wanted = NoticeFilter(project_id=project.id, kind=SUPPLY_WARNING, about=_ABOUT, about_id=case.id)
     page = await notices.list_notices(conn, PageRequest(_LOOKED_AT), wanted)
     return next((one.ended_at for one in page.items if one.dedupe_key == key and one.state == "sent"), None)
 
 
-async def tell_off(conn: Conn, project: Project, case: SupplyCase, now: datetime) -> None:
+async def tell_off(conn: Conn, project: Project, case: SupplyCase) -> None:
     """The supply is off."""
-    await _say(conn, project, case, SUPPLY_CUT, f"{SUPPLY_CUT}:{case.id}:{case.cuts}", _Off(case.service))
+    await _say(conn, project, case, SUPPLY_CUT, f"{SUPPLY_CUT}:{case.id}:{case.cuts}", letters.off(case.service))
 
 
-async def tell_back(conn: Conn, project: Project, case: SupplyCase, now: datetime) -> None:
+async def tell_back(conn: Conn, project: Project, case: SupplyCase) -> None:
     """The supply is on again."""
-    await _say(conn, project, case, SUPPLY_BACK, f"{SUPPLY_BACK}:{case.id}", _Back(case.service))
+    await _say(conn, project, case, SUPPLY_BACK, f"{SUPPLY_BACK}:{case.id}", letters.back(case.service))
 
 
 async def _say(
-    conn: Conn, project: Project, case: SupplyCase, kind: str, key: str, write: "_Warning | _Off | _Back"
+    conn: Conn, project: Project, case: SupplyCase, kind: str, key: str, write: letters.Write
 ) -> None:
     account = await estate.get_account(conn, case.account_id)
     saying = Saying(account.person_id, kind, key, write, account_id=case.account_id, about=(_ABOUT, case.id))

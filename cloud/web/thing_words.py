@@ -54,6 +54,8 @@ TABLES: Final[Mapping[str, str]] = {
     "meter_register": _("Register of a meter"),
     "meter_seal": _("Seal of a meter"),
     "meter_verification": _("Verification of a meter"),
+    "notice_preference": _("Wishes about notices"),
+    "notice_setting": _("Settings of notices"),
     "role_grant": _("Role of a user"),
     "service_agreement": _("Service agreement"),
     "tariff": _("Tariff"),
@@ -86,6 +88,7 @@ JOBS: Final[Mapping[str, str]] = {
     "metering.validate-period": _("Judging a month"),
     "metering.validate-standing": _("Judging yesterday"),
     "metering.refresh-roll-ups": _("Adding up usage"),
+    "notices.forget": _("Removing old notices"),
     "parking.let-out-waiting": _("Letting out a paid vehicle"),
     "webhooks.forget": _("Removing old deliveries"),
 }

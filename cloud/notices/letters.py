@@ -1,0 +1,1 @@
+"""What a notice looks like as an e-mail. Pure."""
