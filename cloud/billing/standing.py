@@ -138,9 +138,7 @@ def _accrued(rated: Sequence[RatedPiece], through: date) -> Accrued:
     costs: dict[int, Cost] = {}
     for one in rated:
         before = costs.get(one.agreement.id, Cost(one.agreement.id, _NONE, 0))
-        costs[one.agreement.id] = replace(
-            before, amount=before.amount + one.amount, days=before.days + one.period.days
-        )
+        costs[one.agreement.id] = replace(before, amount=before.amount + one.amount, days=before.days + one.period.days)
     return Accrued(
         sum((one.amount for one in rated), _NONE),
         through,
@@ -159,7 +157,9 @@ async def _with_the_rest(
     for row in await (await conn.execute(_LAST_CHARGED, (ids,))).fetchall():
         last[row["account_id"]].append(Cost(row["agreement_id"], row["amount"], row["days"]))
     return {
-        account_id: replace(one, amount=one.amount + more.get(account_id, _NONE), costs=_rates(one.costs, last[account_id]))
+        account_id: replace(
+            one, amount=one.amount + more.get(account_id, _NONE), costs=_rates(one.costs, last[account_id])
+        )
         for account_id, one in valued.items()
     }
 

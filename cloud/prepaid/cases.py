@@ -18,7 +18,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import NotFound
 from cloud.kit.periods import Period, local_day
 from cloud.prepaid import case_repository, doubts, repository, switching, telling
-from cloud.prepaid.disconnection import OPEN, Decision, Facts, Rules, decide, order_valid_for
+from cloud.prepaid.disconnection import OPEN, Decision, Facts, Move, Rules, decide, order_valid_for
 from cloud.prepaid.records import Policy, SupplyCase
 from cloud.prepaid.valuing import Valued, value
 
@@ -39,9 +39,7 @@ class _Look:
     now: datetime
 
 
-async def open_cases(
-    conn: Conn, project: Project, policy: Policy, valued: Mapping[int, Valued], now: datetime
-) -> int:
+async def open_cases(conn: Conn, project: Project, policy: Policy, valued: Mapping[int, Valued], now: datetime) -> int:
     """Opens cases for accounts beyond their credit, one for each of their metered agreements; how many."""
     low = [account_id for account_id, one in valued.items() if one.position.below]
     if not policy.rules.disconnects or not low:
@@ -52,9 +50,7 @@ async def open_cases(
         for one in agreements:
             if one.meter_id is None:
                 continue
-            made = await case_repository.insert(
-                conn, project.id, account_id, one.agreement_id, today, now, available
-            )
+            made = await case_repository.insert(conn, project.id, account_id, one.agreement_id, today, now, available)
             if made is not None:
                 opened += 1
                 await case_repository.note(conn, await _get(conn, made), now, "opened", detail=str(available))
@@ -137,37 +133,43 @@ async def _facts(
 
 
 async def _take(conn: Conn, look: _Look, decision: Decision, by_hand: str) -> bool:
-    """Makes the step; False when there is none, or it cannot be made now."""
-    case, now = look.case, look.now
+    """Makes the step; False when there is none, it cannot be made now, or a gateway has to answer first."""
     match decision.move:
         case None:
             return False
-        case "cancel":
-            changes = {"state": "cancelled", "ending": decision.why, "closed_at": now}
-            await _change(conn, look, changes, "cancelled", decision.why or "", by_hand)
         case "tell":
             return await _tell(conn, look, "notice")
         case "tell-again":
             return await _tell(conn, look, "second-notice")
-        case "become-due":
-            await _change(conn, look, {"state": "due"}, "due")
         case "cut":
             return await _order_off(conn, look)
+        case "restore":
+            return await _order_on(conn, look, decision.why or look.case.ending, by_hand)
+        case move:
+            await _note(conn, look, move, decision.why or "", by_hand)
+    return True
+
+
+async def _note(conn: Conn, look: _Look, move: Move, why: str, by_hand: str) -> None:
+    """Steps that only say what is the case now."""
+    case, now = look.case, look.now
+    outcome = look.facts.cut.state if look.facts.cut is not None else ""
+    match move:
+        case "cancel":
+            changes = {"state": "cancelled", "ending": why, "closed_at": now}
+            await _change(conn, look, changes, "cancelled", why, by_hand)
+        case "become-due":
+            await _change(conn, look, {"state": "due"}, "due")
         case "note-off":
-            outcome = look.facts.cut.state if look.facts.cut is not None else ""
             await _change(conn, look, {"state": "off", "off_at": now}, "off", outcome)
             await telling.tell_off(conn, look.project, case)
         case "note-failed":
-            outcome = look.facts.cut.state if look.facts.cut is not None else ""
             await _change(conn, look, {"state": "due"}, "cut-failed", outcome)
-        case "restore":
-            return await _order_on(conn, look, decision.why or case.ending, by_hand)
-        case "alarm":
-            await _alarm(conn, look, "not-confirmed")
         case "note-restored":
             await _change(conn, look, {"state": "reconnected", "closed_at": now}, "reconnected", case.ending)
             await telling.tell_back(conn, look.project, case)
-    return True
+        case _:
+            await _alarm(conn, look, "not-confirmed")
 
 
 async def _tell(conn: Conn, look: _Look, step: telling.Announcement) -> bool:

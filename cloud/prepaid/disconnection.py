@@ -6,7 +6,7 @@ speaks for the supply (money, protection, a dispute) switches it on from every s
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final, Literal
@@ -62,7 +62,7 @@ class Rules:
     notice: timedelta = timedelta(days=7)
     second_notice: timedelta = timedelta(minutes=30)
     order_for: timedelta = timedelta(minutes=10)
-    hours: Hours = Hours()
+    hours: Hours = field(default_factory=Hours)
 
 
 @dataclass(frozen=True, slots=True)

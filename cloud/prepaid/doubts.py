@@ -35,9 +35,7 @@ async def against(
     return tuple(found)
 
 
-async def _verified(
-    conn: Conn, project: Project, agreement: PrepaidAgreement, valued: Valued, now: datetime
-) -> bool:
+async def _verified(conn: Conn, project: Project, agreement: PrepaidAgreement, valued: Valued, now: datetime) -> bool:
     """Whether usage is known whole up to the start of today, measured, and without open findings."""
     today = local_day(now, project.zone)
     if valued.position.flaw or valued.position.through < today or agreement.meter_id is None:

@@ -19,7 +19,7 @@ Shown = Literal["all", "low", "below", "unknown"]
 class Policy:
     """What a project wants of prepaid supply. The default warns nobody and switches nobody off."""
 
-    thresholds: Thresholds = Thresholds(None, None)
+    thresholds: Thresholds = field(default_factory=lambda: Thresholds(None, None))
     rules: Rules = field(default_factory=Rules)
 
 

@@ -97,13 +97,15 @@ async def refresh(conn: Conn, account_id: int, now: datetime) -> PositionRow | N
     Called in the transaction of a payment: whoever has paid is not switched off by an order that is still under way,
     and is switched on before the answer is sent.
     """
-    account = await estate.get_account(conn, account_id)
     waiting = [case.id for case in await case_repository.open_of(conn, [account_id])]
     # All of them before anything else is written: whoever moves a case takes it first, too.
     for case_id in waiting:
         await case_repository.locked(conn, case_id)
     for case_id in waiting:
         await cases.advance(conn, case_id, now)
+    if not await repository.agreement_ids(conn, [account_id]):
+        return None
+    account = await estate.get_account(conn, account_id)
     project = await estate.get_project(conn, account.project_id)
     found = await value(conn, project, await repository.policy(conn, project.id), [account_id], now)
     return found[account_id].position if account_id in found else None

@@ -74,9 +74,7 @@ async def tell_back(conn: Conn, project: Project, case: SupplyCase) -> None:
     await _say(conn, project, case, SUPPLY_BACK, f"{SUPPLY_BACK}:{case.id}", letters.back(case.service))
 
 
-async def _say(
-    conn: Conn, project: Project, case: SupplyCase, kind: str, key: str, write: letters.Write
-) -> None:
+async def _say(conn: Conn, project: Project, case: SupplyCase, kind: str, key: str, write: letters.Write) -> None:
     account = await estate.get_account(conn, case.account_id)
     saying = Saying(account.person_id, kind, key, write, account_id=case.account_id, about=(_ABOUT, case.id))
     await notices.say(conn, project.id, [saying])
