@@ -135,15 +135,16 @@ class Relay:
 
     def act(self, now: datetime, what: str) -> None:
         """What the gateway does with the oldest order that it has not looked at; or tells of one that it kept back."""
-        for one in self.orders:
+        # Nothing keeps what was sent in its order: the newest may come first.
+        for one in self.orders if what != "do-newest" else reversed(self.orders):
             if one.get("done") and one["state"] in ("queued", "expired") and what == "tell":
                 one.update(state="done", told=now)
             fresh = not one.get("done") and not one.get("refused") and now <= one["expires"]  # type: ignore[operator]
-            if fresh and what in ("do", "do-silently", "do-and-lose"):
+            if fresh and what.startswith("do"):
                 self.on = bool(one["on"])
                 one["done"] = True
                 if what != "do-silently":
-                    one.update(state="done" if what == "do" else "uncertain", told=now)
+                    one.update(state="uncertain" if what == "do-and-lose" else "done", told=now)
                 return
             if fresh and what == "fail":
                 one.update(refused=True, state="failed", told=now)
@@ -224,7 +225,9 @@ class World:
 
 event = st.one_of(
     st.tuples(st.just("wait"), st.sampled_from([1, 1, 1, 5, 5, 12, 31, 700, 1440])),
-    st.tuples(st.just("relay"), st.sampled_from(["do", "do-silently", "do-and-lose", "fail", "tell", "nothing"])),
+    st.tuples(
+        st.just("relay"), st.sampled_from(["do", "do-newest", "do-silently", "do-and-lose", "fail", "tell", "nothing"])
+    ),
     st.tuples(st.just("money"), st.booleans()),
     st.tuples(st.just("hold"), st.booleans()),
 )
