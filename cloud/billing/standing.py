@@ -92,27 +92,35 @@ async def standings(conn: Conn, account_ids: Sequence[int]) -> dict[int, Standin
 
 
 async def accrued(
-    conn: Conn, project: Project, agreements: Mapping[int, Collection[int]], today: date
+    conn: Conn,
+    project: Project,
+    agreements: Mapping[int, Collection[int]],
+    today: date,
+    known: Mapping[int, date] | None = None,
 ) -> dict[int, Accrued]:
     """What accounts have used of some of their agreements since their last bills: rated as a bill over it would be.
 
     `agreements`: those that count, by account. Usage is valued up to the start of `today`, or of the last day before
-    that is known whole; drafts of bill runs and corrections that wait for a bill are part of it.
+    that is known whole, at the latest that to which it was valued before (`known`); drafts of bill runs and
+    corrections that wait for a bill are part of it. What can never be valued counts as nothing, with its flaw.
     """
     valued: dict[int, Accrued] = {}
     flaws: dict[int, str] = {}
-    for back in _LOOKS_BACK:
-        left = [one for one in agreements if one not in valued]
+    tries = [(today - timedelta(days=back), set(agreements)) for back in _LOOKS_BACK]
+    for day in sorted(set((known or {}).values()), reverse=True):
+        if day < tries[-1][0]:
+            tries.append((day, {one for one, through in (known or {}).items() if through == day}))
+    for through, some in tries:
+        left = some - valued.keys()
         if not left:
-            break
-        through = today - timedelta(days=back)
-        found, failed = await _value(conn, project, {one: agreements[one] for one in left}, through)
+            continue
+        found, failed = await _value(conn, project, {one: agreements[one] for one in sorted(left)}, through)
         for account_id, one in found.items():
             valued[account_id] = replace(one, flaw=flaws.get(account_id, ""))
         for account_id, code in failed.items():
             flaws.setdefault(account_id, code)
     for account_id, code in flaws.items():
-        valued.setdefault(account_id, Accrued(_NONE, today - timedelta(days=_LOOKS_BACK[-1]), code))
+        valued.setdefault(account_id, Accrued(_NONE, tries[len(_LOOKS_BACK) - 1][0], code))
     return await _with_the_rest(conn, agreements, valued)
 
 

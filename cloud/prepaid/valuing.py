@@ -34,9 +34,10 @@ async def value(
     if not marked:
         return {}
     stands = await standings(conn, list(marked))
-    used = await accrued(conn, project, marked, today)
-    terms = await repository.terms(conn, list(marked))
     before = await repository.positions(conn, list(marked))
+    known = {account_id: one.through for account_id, one in before.items()}
+    used = await accrued(conn, project, marked, today, known)
+    terms = await repository.terms(conn, list(marked))
     found: dict[int, Valued] = {}
     newly_low: list[PositionRow] = []
     for account_id in sorted(marked):
