@@ -42,6 +42,8 @@ _CUTS: Final = 3
 """Orders to switch off that may fail before a person has to look."""
 _SURELY_OVER: Final = timedelta(minutes=1)
 """After the end of an order, for the clocks: no gateway begins it any more."""
+_AT_IT: Final = timedelta(minutes=15)
+"""So long after its end a gateway that took an order in time may still be at it, or have died over it."""
 ALARM_AFTER: Final = timedelta(minutes=5)
 _LONGEST_PAUSE: Final = timedelta(minutes=15)
 
@@ -80,8 +82,15 @@ class Order:
         return self.state in ("done", "failed", "expired", "uncertain")
 
     def cannot_come(self, now: datetime) -> bool:
-        """Whether no gateway can carry it out any more."""
-        return self.state in ("done", "failed") or now > self.expires_at + _SURELY_OVER
+        """Whether no gateway can carry it out any more, or be at it still."""
+        if self.state in ("done", "failed", "uncertain"):
+            return True
+        return now > self.expires_at + (_AT_IT if self.state in ("delivered", "executing") else _SURELY_OVER)
+
+    def may_be_done(self, now: datetime) -> bool:
+        """Whether it was carried out, for all that is known: one that a gateway took and said no more of, too."""
+        lost = self.state in ("delivered", "executing") and self.cannot_come(now)
+        return lost or self.state in ("done", "uncertain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +141,7 @@ def decide(case: Case, facts: Facts, rules: Rules, local: datetime, calendar: Ma
     why = ending(facts, rules)
     if why is not None:
         return Decision("restore" if case.cuts else "cancel", why=why)
-    if case.cuts and (case.state in MAYBE_OFF or _came_after_all(facts)):
+    if case.cuts and (case.state in MAYBE_OFF or (facts.cut is not None and facts.cut.may_be_done(local))):
         return _cut(case, facts, local)
     hold = next(iter(facts.against), None)
     if hold is not None:
@@ -182,14 +191,10 @@ def _cut(case: Case, facts: Facts, local: datetime) -> Decision:
         return Decision("restore", why=held)
     if case.state == "off":
         return NOTHING
-    if _came_after_all(facts):
+    if facts.cut is not None and facts.cut.may_be_done(local):
         # An order whose answer was lost may have been carried out: whoever pays is switched on in either case.
         return Decision("note-off")
     return Decision("note-failed") if facts.cut is None or facts.cut.cannot_come(local) else NOTHING
-
-
-def _came_after_all(facts: Facts) -> bool:
-    return facts.cut is not None and facts.cut.state in ("done", "uncertain")
 
 
 def _given_back(case: Case, facts: Facts, now: datetime) -> Decision:

@@ -89,6 +89,14 @@ def test_an_order_that_only_expired_is_waited_for_and_believed_when_it_comes_aft
     assert decide(due, replace(silent, cut=order("done", -10, 3)), RULES, at(4), {}).move == "note-off"
 
 
+def test_a_gateway_that_took_an_order_and_fell_silent_may_have_carried_it_out() -> None:
+    case = replace(DUE, state="ordered", cuts=1, second_notice_at=at(-40))
+    for state in ("delivered", "executing"):
+        taken = Facts(below=True, cut=order(state, -10))
+        assert decide(case, taken, RULES, at(14), {}).move is None
+        assert decide(case, taken, RULES, at(16), {}).move == "note-off"
+
+
 def test_an_older_order_that_is_carried_out_later_is_undone() -> None:
     case = replace(DUE, state="reconnecting", cuts=1, restores=1, restoring_since=at(0))
     late = Facts(below=False, cut=order("done", -5, 2), restore=order("done", 0, 1, 60))
