@@ -200,7 +200,7 @@ def _cut(case: Case, facts: Facts, local: datetime) -> Decision:
 def _given_back(case: Case, facts: Facts, now: datetime) -> Decision:
     """The supply is wanted on: until the meter says so, and no older order can switch it off again."""
     order = facts.restore
-    if order is None or _was_cut_after(facts.cut, order):
+    if order is None or _was_cut_after(facts.cut, order, now):
         return Decision("restore")
     if order.state == "done":
         return Decision("note-restored") if facts.cut is None or facts.cut.cannot_come(now) else NOTHING
@@ -213,9 +213,12 @@ def _given_back(case: Case, facts: Facts, now: datetime) -> Decision:
     return NOTHING
 
 
-def _was_cut_after(cut: Order | None, restore: Order) -> bool:
-    """Whether the supply was switched off later than it was switched on."""
-    return cut is not None and cut.state == "done" and restore.state == "done" and cut.told_at >= restore.told_at
+def _was_cut_after(cut: Order | None, restore: Order, now: datetime) -> bool:
+    """Whether the supply may have been switched off later than it was switched on."""
+    if cut is None or restore.state != "done" or not cut.may_be_done(now):
+        return False
+    last = cut.told_at if cut.state in ("done", "uncertain") else cut.expires_at + _AT_IT
+    return last >= restore.told_at
 
 
 def order_valid_for(rules: Rules, local: datetime) -> timedelta:

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import psycopg
 import pytest
@@ -146,10 +147,10 @@ async def test_protection_stops_a_case_and_gives_a_supply_back(home: Home) -> No
 
 async def test_emergency_credit_lifts_the_bound_for_a_while(home: Home) -> None:
     await home.value(home.at(-12))
-    await home.set_terms(home.at(-11), credit=500, credit_until=home.at(-9).date())
+    await home.set_terms(home.at(-11), credit=Decimal(500), credit_until=home.at(-9).date())
     assert (await home.case()).state == "cancelled"
     found = await home.value(home.at(-9))
-    assert (found.allowance, found.below) == (500, False)
+    assert (found.allowance, found.below) == (Decimal(500), False)
     assert (await home.value(home.at(-8))).below
 
 
@@ -204,7 +205,7 @@ async def test_by_hand_a_case_ends_and_nothing_else_can_be_done_with_it(home: Ho
         assert (await service.end_case(conn, case.id, "talked to them", home.at(-12))).ending == "by-hand"
         with pytest.raises(Conflict):
             await service.end_case(conn, case.id, "again", home.at(-12))
-    assert POLICY != Policy()
+    assert Policy() != POLICY
 
 
 async def test_the_rules_of_switching_off_are_not_for_everybody(home: Home) -> None:

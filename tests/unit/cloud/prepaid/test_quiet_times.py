@@ -50,5 +50,5 @@ def test_seasons_may_go_over_new_year() -> None:
 
 @pytest.mark.parametrize("text", ["11/15-03/15", "13-01/02-01", "02-30/03-01", "11-15", "x"])
 def test_what_is_no_season_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="expected|there is no"):
+    with pytest.raises(ValueError, match=r"expected|there is no"):
         seasons_of(text)
