@@ -67,7 +67,8 @@ _POSITION: LiteralString = """
 _LIST: LiteralString = (
     _POSITION
     + """
-    WHERE project_id = ANY (%(projects)s) AND (%(account_id)s::bigint IS NULL OR account_id = %(account_id)s)
+    WHERE (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s)
+      AND (%(account_id)s::bigint IS NULL OR account_id = %(account_id)s)
       AND (%(shown)s = 'all' OR (%(shown)s = 'low' AND warned_at IS NOT NULL)
            OR (%(shown)s = 'below' AND available < -allowance) OR (%(shown)s = 'unknown' AND flaw <> ''))
       AND (available, account_id) > (%(available)s, %(after)s)
@@ -187,7 +188,7 @@ async def positions(conn: Conn, account_ids: Sequence[int]) -> dict[int, Positio
 async def listed(
     conn: Conn,
     *,
-    projects: Sequence[int],
+    project_id: int | None,
     account_id: int | None,
     shown: Shown,
     after: tuple[Decimal, int],
@@ -195,7 +196,7 @@ async def listed(
 ) -> list[PositionRow]:
     """Accounts by what is left, the least first."""
     values = {
-        "projects": list(projects),
+        "project_id": project_id,
         "account_id": account_id,
         "shown": shown,
         "available": after[0],

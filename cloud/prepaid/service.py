@@ -11,7 +11,6 @@ from cloud.estate.records import Project
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
-from cloud.kit.periods import local_day
 from cloud.prepaid import case_repository, cases, repository
 from cloud.prepaid.records import (
     AccountTerms,
@@ -134,15 +133,15 @@ async def position(conn: Conn, account_id: int) -> PositionRow:
 async def list_positions(
     conn: Conn,
     page: PageRequest,
-    projects: Sequence[int],
     *,
+    project_id: int | None = None,
     account_id: int | None = None,
     shown: Shown = "all",
 ) -> Page[PositionRow]:
     """Prepaid accounts, those with the least left first."""
     found = await repository.listed(
         conn,
-        projects=projects,
+        project_id=project_id,
         account_id=account_id,
         shown=shown,
         after=_after(page),
@@ -236,11 +235,6 @@ async def in_hand(conn: Conn, project_id: int, *, all_open: bool) -> list[int]:
 async def advance(conn: Conn, case_id: int, now: datetime) -> SupplyCase:
     """Takes a case as far as it goes now. Raises NotFound."""
     return await cases.advance(conn, case_id, now)
-
-
-def today_of(project: Project, now: datetime) -> date:
-    """The local day."""
-    return local_day(now, project.zone)
 
 
 def _after(page: PageRequest) -> tuple[Decimal, int]:

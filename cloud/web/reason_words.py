@@ -31,6 +31,15 @@ REASONS: Final[Mapping[str, str]] = {
     "periods-not-metered": _("Tariffs by time of use are not billed from meters yet"),
     "usage-not-settled": _("Readings came that usage does not show yet; run again a little later"),
     "ledger": _("The ledger does not balance"),
+    # Prepaid supply.
+    "needs-disconnect": _("These settings need the permission to disconnect"),
+    "not-usage": _("Only agreements with a tariff can be prepaid"),
+    "not-prepaid": _("This is not prepaid"),
+    "reason-needed": _("A reason is needed"),
+    "end-needed": _("Credit needs a last day"),
+    "no-such-case": _("There is no such case"),
+    "not-due": _("Only a case whose notice has run out can be confirmed"),
+    "no-notice-wanted": _("No notice is wanted in this case now"),
     # Messages that could not be taken.
     "bad-topic": _("The topic is not one of ours"),
     "empty": _("The message is empty"),

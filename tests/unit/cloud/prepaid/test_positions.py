@@ -1,5 +1,6 @@
 """What is left, how long it lasts, and that a warning is told once per crossing."""
 
+import itertools
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -71,7 +72,7 @@ def test_the_bound_itself_is_not_low() -> None:
 def test_between_two_warnings_it_was_clear_of_every_threshold(history: list[tuple[Decimal, int | None]]) -> None:
     thresholds = Thresholds(Decimal(20), 5)
     told = _told(history, thresholds)
-    for first, second in zip(told, told[1:], strict=False):
+    for first, second in itertools.pairwise(told):
         between = history[first + 1 : second]
         assert any(available >= Decimal(25) and (days is None or days >= 7) for available, days in between), (
             "told twice without having recovered"
