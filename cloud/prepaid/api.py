@@ -114,7 +114,11 @@ async def list_cases(scope: Reader, query: Annotated[CaseQuery, Query()]) -> Lis
 @router.get("/supply-cases/{case_id}")
 async def get_case(scope: Reader, case_id: Id) -> WholeCaseOut:
     """One case with its steps."""
-    return await _whole(scope.conn, await service.get_case(scope.conn, case_id))
+    found = await _whole(scope.conn, await service.get_case(scope.conn, case_id))
+    if scope.caller.kind == "resident":
+        # What staff write down for each other stays with them.
+        return found.model_copy(update={"steps": [one.model_copy(update={"detail": ""}) for one in found.steps]})
+    return found
 
 
 @router.post("/supply-cases/{case_id}/confirmations", status_code=201)
