@@ -23,6 +23,7 @@ CREATE TABLE notice (
     message_id   uuid NOT NULL DEFAULT gen_random_uuid(),
     sent_to      text NOT NULL DEFAULT '' CHECK (length(sent_to) <= 300),
     created_at   timestamptz NOT NULL DEFAULT now(),
+    queued_at    timestamptz NOT NULL DEFAULT now(),
     ended_at     timestamptz,
     CHECK ((about = '') = (about_id IS NULL)),
     CHECK ((ended_at IS NOT NULL) = (state IN ('sent', 'given_up', 'suppressed'))),
@@ -37,6 +38,7 @@ COMMENT ON TABLE notice IS 'One thing told to one person. The address is not kep
 COMMENT ON COLUMN notice.state IS 'queued: waits for its first try; sending: a worker has it; failed: waits for another try; sent, given_up, suppressed: ended.';
 COMMENT ON COLUMN notice.reason IS 'Why it failed, was given up or suppressed, as a code; `error` is what the mail server said.';
 COMMENT ON COLUMN notice.next_try_at IS 'While it is sending: when another worker may take it for left behind.';
+COMMENT ON COLUMN notice.queued_at IS 'Since when it waits: from its beginning, or since somebody sent it again.';
 COMMENT ON COLUMN notice.message_id IS 'The Message-ID of every attempt, so that a receiver knows a repetition.';
 COMMENT ON COLUMN notice.sent_to IS 'The address it went to, masked.';
 CREATE INDEX notice_due ON notice (next_try_at, id) WHERE state IN ('queued', 'sending', 'failed');
@@ -90,7 +92,7 @@ CREATE FUNCTION gm.notices_waiting(OUT notices_due bigint, OUT notice_age_s bigi
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS
 $$
     SELECT (SELECT count(*) FROM notice WHERE state IN ('queued', 'sending', 'failed')),
-           (SELECT extract(epoch FROM now() - min(created_at))::bigint FROM notice
+           (SELECT extract(epoch FROM now() - min(queued_at))::bigint FROM notice
             WHERE state IN ('queued', 'sending', 'failed')),
            (SELECT count(*) FROM notice
             WHERE state = 'given_up' AND ended_at > now() - interval '1 day')

@@ -82,7 +82,48 @@ class Notice:
     message_id: UUID
     sent_to: str
     created_at: datetime
+    queued_at: datetime
     ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A notice that a worker has taken: `address` is where to, None without one; `attempts` counts this one."""
+
+    notice: Notice
+    address: str | None
+    project_name: str
+    settings: "Settings"
+    wanted: "Preference"
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that comes with a notice."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture inside the HTML text, which names it as `cid:<name>`."""
+
+    name: str
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Enclosure:
+    """What a kind of notice carries beside its words: an HTML text in their place, pictures of it, files."""
+
+    html: str | None = None
+    pictures: tuple[Picture, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+
+
+NOTHING: Final = Enclosure()
 
 
 @dataclass(frozen=True, slots=True)

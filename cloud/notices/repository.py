@@ -27,7 +27,8 @@ _SAID: LiteralString = """
 """
 _NOTICE: LiteralString = """
     SELECT id, project_id, person_id, account_id, kind, dedupe_key, channel, language, subject, paragraphs, link, about,
-           about_id, state, reason, error, attempts, next_try_at, message_id, sent_to, created_at, ended_at
+           about_id, state, reason, error, attempts, next_try_at, message_id, sent_to, created_at,
+           queued_at, ended_at
     FROM notice
 """
 _WANTED: LiteralString = """
@@ -49,11 +50,13 @@ _COUNTS: LiteralString = """
 _BY_STATE: LiteralString = " GROUP BY state"
 # Under way or waiting: it goes out anyway.
 _AGAIN: LiteralString = """
-    UPDATE notice SET state = 'queued', attempts = 0, next_try_at = now(), ended_at = NULL, reason = '', error = ''
+    UPDATE notice SET state = 'queued', attempts = 0, next_try_at = now(), queued_at = now(), ended_at = NULL,
+                      reason = '', error = ''
     WHERE id = %(id)s AND state IN ('failed', 'given_up', 'suppressed')
 """
 _AGAIN_ALL: LiteralString = """
-    UPDATE notice SET state = 'queued', attempts = 0, next_try_at = now(), ended_at = NULL, reason = '', error = ''
+    UPDATE notice SET state = 'queued', attempts = 0, next_try_at = now(), queued_at = now(), ended_at = NULL,
+                      reason = '', error = ''
     WHERE id IN (SELECT id FROM notice WHERE project_id = %(project_id)s AND state = 'given_up'
                    AND (%(kind)s::text IS NULL OR kind = %(kind)s) ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 """
