@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BackOff:
-    """So many tries; the pause after the first is `first_s`, each later one `factor` times longer, up to `longest_s`."""
+    """So many tries; the pause after the first is `first_s`, each later one `factor` times that, up to `longest_s`."""
 
     first_s: int
     factor: int

@@ -14,6 +14,7 @@ CREATE TABLE notice (
     link         text NOT NULL DEFAULT '' CHECK (link = '' OR link ~ '^/[^/\s][^\s]*$'),
     about        text NOT NULL DEFAULT '' CHECK (length(about) <= 40),
     about_id     bigint,
+    batch        text NOT NULL DEFAULT '' CHECK (length(batch) <= 40),
     state        text NOT NULL DEFAULT 'queued'
                  CHECK (state IN ('queued', 'sending', 'sent', 'failed', 'given_up', 'suppressed')),
     reason       text NOT NULL DEFAULT '' CHECK (length(reason) <= 40),
@@ -40,12 +41,14 @@ COMMENT ON COLUMN notice.reason IS 'Why it failed, was given up or suppressed, a
 COMMENT ON COLUMN notice.next_try_at IS 'While it is sending: when another worker may take it for left behind.';
 COMMENT ON COLUMN notice.queued_at IS 'Since when it waits: from its beginning, or since somebody sent it again.';
 COMMENT ON COLUMN notice.message_id IS 'The Message-ID of every attempt, so that a receiver knows a repetition.';
+COMMENT ON COLUMN notice.batch IS 'What many notices were said for at once, such as bill-run:7.';
 COMMENT ON COLUMN notice.sent_to IS 'The address it went to, masked.';
 CREATE INDEX notice_due ON notice (next_try_at, id) WHERE state IN ('queued', 'sending', 'failed');
 CREATE INDEX notice_of_project ON notice (project_id, id DESC);
 CREATE INDEX notice_of_person ON notice (person_id, id DESC);
 CREATE INDEX notice_of_account ON notice (account_id, id DESC) WHERE account_id IS NOT NULL;
 CREATE INDEX notice_about ON notice (project_id, about, about_id) WHERE about_id IS NOT NULL;
+CREATE INDEX notice_of_batch ON notice (project_id, batch, id DESC) WHERE batch <> '';
 CREATE INDEX notice_by_age ON notice (created_at);
 CREATE INDEX notice_given_up ON notice (ended_at) WHERE state = 'given_up';
 CALL gm.guard('notice', 'person_id = ANY ((SELECT gm.persons())::bigint[])');
@@ -86,6 +89,9 @@ COMMENT ON COLUMN notice_setting.by_email IS 'Whether the project sends e-mail a
 COMMENT ON COLUMN notice_setting.bills_on_issue IS 'Whether the bills of a run are sent as soon as they are issued.';
 CALL gm.keep_audit('notice_setting');
 CALL gm.guard('notice_setting', 'true');
+
+ALTER TABLE bill_run ADD COLUMN mail_bills boolean;
+COMMENT ON COLUMN bill_run.mail_bills IS 'Whether its bills are sent by e-mail as soon as they are issued; NULL: as the project has set it.';
 
 -- Of all projects together, for metrics and the doctor, who see no rows.
 CREATE FUNCTION gm.notices_waiting(OUT notices_due bigint, OUT notice_age_s bigint, OUT notices_given_up bigint)

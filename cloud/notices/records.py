@@ -46,7 +46,8 @@ class Saying:
     """Something to tell one person.
 
     `key` is said once in a project, however often it is asked for. `write` is called with the person's language in
-    use (`i18n.gettext`, `show_money` …). `about`: what it tells of, such as ("bill", 17).
+    use (`i18n.gettext`, `show_money` …). `about`: what it tells of, such as ("bill", 17); `batch`: what many are said
+    for at once, such as "bill-run:7".
     """
 
     person_id: int
@@ -55,6 +56,7 @@ class Saying:
     write: Callable[[], Text]
     account_id: int | None = None
     about: tuple[str, int] | None = None
+    batch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Notice:
     link: str
     about: str
     about_id: int | None
+    batch: str
     state: NoticeState
     reason: str
     error: str
@@ -135,8 +138,10 @@ class NoticeFilter:
     account_id: int | None = None
     state: NoticeState | None = None
     kind: str | None = None
+    reason: str | None = None
     about: str | None = None
     about_id: int | None = None
+    batch: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
