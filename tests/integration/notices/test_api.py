@@ -20,8 +20,8 @@ async def site(worker_db: Database) -> Site:
     await made.say(made.saying("a"), made.saying("b", person_id=made.wang), made.saying("c", subject="Again"))
     async with worker_db.transaction(SYSTEM) as conn:
         await conn.execute(
-            """UPDATE notice SET state = 'given_up', reason = 'refused', error = '550 no such mailbox', ended_at = now(),
-                                 attempts = 1 WHERE dedupe_key = 'c'"""
+            """UPDATE notice SET state = 'given_up', reason = 'refused', error = '550 no such mailbox', attempts = 1,
+                                 ended_at = now() WHERE dedupe_key = 'c'"""
         )
     return made
 
