@@ -20,8 +20,8 @@ BACKLOG: Final[LiteralString] = """
 class Backlog:
     """Counts of what waits, and the age in seconds of the oldest of each; None where nothing waits.
 
-    `jobs_failed` and `notices_given_up`: in the last 24 hours. `heard_age_s`: since any gateway was heard of; None: none
-    ever was.
+    `jobs_failed` and `notices_given_up`: in the last 24 hours. `heard_age_s`: since any gateway was heard of; None:
+    none ever was.
     """
 
     dirty_windows: int

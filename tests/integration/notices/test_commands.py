@@ -78,8 +78,8 @@ def test_the_doctor_tells_of_notices_that_wait_too_long(owner_dsn: str) -> None:
             """WITH p AS (INSERT INTO project (code, name, time_zone, currency)
                           VALUES ('a', 'A', 'Asia/Shanghai', 'CNY') RETURNING id),
                     m AS (INSERT INTO person (project_id, name) SELECT id, 'Li' FROM p RETURNING project_id, id)
-               INSERT INTO notice (project_id, person_id, kind, dedupe_key, language, subject, paragraphs, state, reason,
-                                   queued_at, ended_at)
+               INSERT INTO notice (project_id, person_id, kind, dedupe_key, language, subject, paragraphs, state,
+                                   reason, queued_at, ended_at)
                SELECT m.project_id, m.id, 'bill', n.key, 'en', 'Bill', '{text}', n.state, n.reason,
                       now() - interval '11 minutes', n.ended_at
                FROM m, (VALUES ('1', 'queued', '', NULL), ('2', 'given_up', 'refused', now()))
