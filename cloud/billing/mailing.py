@@ -83,8 +83,11 @@ async def mail_bill(conn: Conn, bill: BillRow) -> Notice:
     if before is not None and before.state != "sent":
         return await notices.send_again(conn, before.id)
     # Two who ask at once name the same notice before it: one of them is told, the other finds it said.
-    key = _key(bill.id) if before is None else f"{_key(bill.id)}:after-{before.id}"
-    await _say(conn, project, [bill], "", key)
+    if before is not None:
+        await _say(conn, project, [bill], "", f"{_key(bill.id)}:after-{before.id}")
+    else:
+        run_id = await run_repository.run_of_bill(conn, bill.id)
+        await _say(conn, project, [bill], "" if run_id is None else batch_of(run_id))
     return (await notices.last_about(conn, project.id, ABOUT, [bill.id]))[bill.id]
 
 

@@ -301,6 +301,12 @@ async def issue(conn: Conn, numbers: Mapping[int, str], issued_on: date, due_on:
     await conn.execute(_ISSUE, {"issued_on": issued_on, "due_on": due_on, "numbers": Jsonb(rows)})
 
 
+async def run_of_bill(conn: Conn, bill_id: int) -> int | None:
+    """The run that made a bill; None for a bill without one."""
+    row = await (await conn.execute("SELECT run_id FROM bill WHERE id = %s", (bill_id,))).fetchone()
+    return None if row is None else row["run_id"]
+
+
 async def issued_bills(conn: Conn, run_id: int) -> list[int]:
     """The issued bills of a run, by number."""
     rows = await (await conn.execute(_ISSUED_BILLS, (run_id,))).fetchall()

@@ -166,7 +166,7 @@ async def test_one_bill_is_sent_again_to_the_address_of_today(world: World) -> N
 
 
 async def test_two_who_send_a_bill_at_once_send_it_once(world: World) -> None:
-    await world.issued()
+    run = await world.issued()
     bill = (await world.site.bills())[0]
 
     async def send() -> Notice | None:
@@ -177,7 +177,10 @@ async def test_two_who_send_a_bill_at_once_send_it_once(world: World) -> None:
             return None
 
     await asyncio.gather(*(send() for _ in range(4)))
-    assert len(await world.notices()) == 1
+    (told,) = await world.notices()
+    async with world.site.db.transaction(SYSTEM) as conn:
+        assert await mailing.mailed(conn, told.project_id, run.id) == {"queued": 1}
+    assert await world.mail(run) == {"run_id": run.id, "notices": 3}
 
 
 async def test_a_preview_is_not_sent(world: World) -> None:
