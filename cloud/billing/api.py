@@ -12,6 +12,7 @@ from cloud.billing import (
     document_api,
     held_api,
     ledger_api,
+    mailing_api,
     plan_api,
     service,
     terms_api,
@@ -47,6 +48,7 @@ router.include_router(plan_api.router)
 router.include_router(held_api.router)
 router.include_router(correction_api.router)
 router.include_router(document_api.router)
+router.include_router(mailing_api.router)
 
 Reader = Annotated[Scope, allow("bills.read")]
 Runner = Annotated[Scope, allow("bills.run")]
@@ -87,7 +89,7 @@ async def start_run(body: RunIn, response: Response, scope: Runner, once: Once) 
     One run of a project at a time. People look at the drafts (`GET /bills?run_id=…`) and approve the run, which issues
     them, or cancel it.
     """
-    options = service.RunOptions(body.issue_at_once, body.open_exceptions)
+    options = service.RunOptions(body.issue_at_once, body.open_exceptions, mail_bills=body.mail_bills)
     if options.issue_at_once and not scope.caller.may("bills.approve", body.project_id):
         raise Forbidden("may-not-approve", "issue_at_once needs the permission bills.approve", field="issue_at_once")
 

@@ -221,6 +221,12 @@ class RunIn(Input):
         Literal["ask", "bill"],
         Field(description="Accounts whose readings have open findings: left out with that reason, or billed."),
     ] = "ask"
+    mail_bills: Annotated[
+        bool | None,
+        Field(
+            description="Whether the bills are sent by e-mail when they are issued; null: as the project has set it."
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _in_order(self) -> "RunIn":
@@ -265,6 +271,7 @@ class RunOut(BaseModel):
     approved_by: int | None
     approved_at: datetime | None
     issue_job_id: int | None
+    mail_bills: bool | None
     account_id: Annotated[int | None, Field(description="The run is the final bill of this account.")]
 
     @classmethod
@@ -287,6 +294,7 @@ class RunOut(BaseModel):
             approved_by=run.approved_by,
             approved_at=run.approved_at,
             issue_job_id=run.issue_job_id,
+            mail_bills=run.mail_bills,
             account_id=run.account_id,
         )
 

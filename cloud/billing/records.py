@@ -241,7 +241,8 @@ class BillFilter:
 class BillRun:
     """A run over a period of a project; its job has seen to `done` of `of` accounts.
 
-    With an `account_id` it is the final bill of this account alone.
+    With an `account_id` it is the final bill of this account alone. `mail_bills`: whether its bills are sent by e-mail
+    when they are issued; None: as the project has set it.
     """
 
     id: int
@@ -263,6 +264,7 @@ class BillRun:
     done: int
     of: int
     account_id: int | None = None
+    mail_bills: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from cloud.billing import adjustments_repository, agreed_repository, run_reposit
 from cloud.billing.drafting import Drafter, Progress
 from cloud.billing.facts import OpenExceptions
 from cloud.billing.issuing import issue_drafts
+from cloud.billing.mailing import mail_on_issue
 from cloud.billing.records import BillRun
 from cloud.estate import service as estate
 from cloud.kit.db import Asker, Conn, Database
@@ -25,12 +26,14 @@ class RunOptions:
     """How a run goes about it.
 
     `issue_at_once`: without a preview; `open_exceptions`: whether accounts with open findings are left out (`ask`);
-    `account_id`: only this account.
+    `account_id`: only this account; `mail_bills`: whether the bills are sent by e-mail when they are issued, None: as
+    the project has set it.
     """
 
     issue_at_once: bool = False
     open_exceptions: OpenExceptions = "ask"
     account_id: int | None = None
+    mail_bills: bool | None = None
 
 
 CAREFUL = RunOptions()
@@ -58,6 +61,8 @@ async def start_run(
             )
     except UniqueViolation as error:
         raise Conflict("run-in-progress", "another bill run of this project is running") from error
+    if options.mail_bills is not None:
+        await run_repository.set_mailing(conn, run_id, options.mail_bills)
     job_id = await enqueue(
         conn, RUN_JOB, {"run_id": run_id}, project_id=project_id, dedupe_key=f"run-{run_id}", created_by=created_by
     )
@@ -137,6 +142,7 @@ async def issue_run(
     await issue_drafts(db, asker, run, project, progress, now)
     async with db.transaction(asker) as conn:
         await run_repository.finish(conn, run_id, "issued")
+        await mail_on_issue(conn, run)
         return await get_run(conn, run_id)
 
 

@@ -20,6 +20,7 @@ _READ = frozenset(
         "payments",
         "prepaid",
         "parking",
+        "notices",
     )
 )
 _SELF = frozenset({"self.read"})
@@ -55,6 +56,8 @@ PERMISSIONS = (
         "jobs.read",
         "audit.read",
         "webhooks.write",
+        "notices.write",
+        "notices.choose",
     }
 )
 """Every permission there is. `self.read` is what everybody who is signed in may do."""
@@ -76,6 +79,8 @@ ROLES: dict[str, frozenset[str]] = {
         "prepaid.read",
         "parking.read",
         "parking.collect",
+        "notices.read",
+        "notices.choose",
         "jobs.read",
     },
     "guard": _SELF | {"estate.read", "parking.read", "parking.collect", "parking.operate"},
@@ -94,6 +99,8 @@ RESIDENT_PERMISSIONS = _SELF | {
     "payments.read",
     "prepaid.read",
     "parking.read",
+    "notices.read",
+    "notices.choose",
 }
 """What a resident may do; row-level security narrows it to what is his."""
 

@@ -14,6 +14,7 @@ CREATE TABLE notice (
     link         text NOT NULL DEFAULT '' CHECK (link = '' OR link ~ '^/[^/\s][^\s]*$'),
     about        text NOT NULL DEFAULT '' CHECK (length(about) <= 40),
     about_id     bigint,
+    batch        text NOT NULL DEFAULT '' CHECK (length(batch) <= 40),
     state        text NOT NULL DEFAULT 'queued'
                  CHECK (state IN ('queued', 'sending', 'sent', 'failed', 'given_up', 'suppressed')),
     reason       text NOT NULL DEFAULT '' CHECK (length(reason) <= 40),
@@ -23,6 +24,7 @@ CREATE TABLE notice (
     message_id   uuid NOT NULL DEFAULT gen_random_uuid(),
     sent_to      text NOT NULL DEFAULT '' CHECK (length(sent_to) <= 300),
     created_at   timestamptz NOT NULL DEFAULT now(),
+    queued_at    timestamptz NOT NULL DEFAULT now(),
     ended_at     timestamptz,
     CHECK ((about = '') = (about_id IS NULL)),
     CHECK ((ended_at IS NOT NULL) = (state IN ('sent', 'given_up', 'suppressed'))),
@@ -37,13 +39,16 @@ COMMENT ON TABLE notice IS 'One thing told to one person. The address is not kep
 COMMENT ON COLUMN notice.state IS 'queued: waits for its first try; sending: a worker has it; failed: waits for another try; sent, given_up, suppressed: ended.';
 COMMENT ON COLUMN notice.reason IS 'Why it failed, was given up or suppressed, as a code; `error` is what the mail server said.';
 COMMENT ON COLUMN notice.next_try_at IS 'While it is sending: when another worker may take it for left behind.';
+COMMENT ON COLUMN notice.queued_at IS 'Since when it waits: from its beginning, or since somebody sent it again.';
 COMMENT ON COLUMN notice.message_id IS 'The Message-ID of every attempt, so that a receiver knows a repetition.';
+COMMENT ON COLUMN notice.batch IS 'What many notices were said for at once, such as bill-run:7.';
 COMMENT ON COLUMN notice.sent_to IS 'The address it went to, masked.';
 CREATE INDEX notice_due ON notice (next_try_at, id) WHERE state IN ('queued', 'sending', 'failed');
 CREATE INDEX notice_of_project ON notice (project_id, id DESC);
 CREATE INDEX notice_of_person ON notice (person_id, id DESC);
 CREATE INDEX notice_of_account ON notice (account_id, id DESC) WHERE account_id IS NOT NULL;
 CREATE INDEX notice_about ON notice (project_id, about, about_id) WHERE about_id IS NOT NULL;
+CREATE INDEX notice_of_batch ON notice (project_id, batch, id DESC) WHERE batch <> '';
 CREATE INDEX notice_by_age ON notice (created_at);
 CREATE INDEX notice_given_up ON notice (ended_at) WHERE state = 'given_up';
 CALL gm.guard('notice', 'person_id = ANY ((SELECT gm.persons())::bigint[])');
@@ -85,12 +90,15 @@ COMMENT ON COLUMN notice_setting.bills_on_issue IS 'Whether the bills of a run a
 CALL gm.keep_audit('notice_setting');
 CALL gm.guard('notice_setting', 'true');
 
+ALTER TABLE bill_run ADD COLUMN mail_bills boolean;
+COMMENT ON COLUMN bill_run.mail_bills IS 'Whether its bills are sent by e-mail as soon as they are issued; NULL: as the project has set it.';
+
 -- Of all projects together, for metrics and the doctor, who see no rows.
 CREATE FUNCTION gm.notices_waiting(OUT notices_due bigint, OUT notice_age_s bigint, OUT notices_given_up bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS
 $$
     SELECT (SELECT count(*) FROM notice WHERE state IN ('queued', 'sending', 'failed')),
-           (SELECT extract(epoch FROM now() - min(created_at))::bigint FROM notice
+           (SELECT extract(epoch FROM now() - min(queued_at))::bigint FROM notice
             WHERE state IN ('queued', 'sending', 'failed')),
            (SELECT count(*) FROM notice
             WHERE state = 'given_up' AND ended_at > now() - interval '1 day')

@@ -46,7 +46,8 @@ class Saying:
     """Something to tell one person.
 
     `key` is said once in a project, however often it is asked for. `write` is called with the person's language in
-    use (`i18n.gettext`, `show_money` …). `about`: what it tells of, such as ("bill", 17).
+    use (`i18n.gettext`, `show_money` …). `about`: what it tells of, such as ("bill", 17); `batch`: what many are said
+    for at once, such as "bill-run:7".
     """
 
     person_id: int
@@ -55,6 +56,7 @@ class Saying:
     write: Callable[[], Text]
     account_id: int | None = None
     about: tuple[str, int] | None = None
+    batch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Notice:
     link: str
     about: str
     about_id: int | None
+    batch: str
     state: NoticeState
     reason: str
     error: str
@@ -82,7 +85,48 @@ class Notice:
     message_id: UUID
     sent_to: str
     created_at: datetime
+    queued_at: datetime
     ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A notice that a worker has taken: `address` is where to, None without one; `attempts` counts this one."""
+
+    notice: Notice
+    address: str | None
+    project_name: str
+    settings: "Settings"
+    wanted: "Preference"
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that comes with a notice."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture inside the HTML text, which names it as `cid:<name>`."""
+
+    name: str
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Enclosure:
+    """What a kind of notice carries beside its words: an HTML text in their place, pictures of it, files."""
+
+    html: str | None = None
+    pictures: tuple[Picture, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+
+
+NOTHING: Final = Enclosure()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +138,10 @@ class NoticeFilter:
     account_id: int | None = None
     state: NoticeState | None = None
     kind: str | None = None
+    reason: str | None = None
     about: str | None = None
     about_id: int | None = None
+    batch: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,14 @@ from cloud.notices.records import Notice, NoticeFilter, Preference, Settings
 # Who asks again for what was said gets nothing: the first text stands.
 _INSERT: LiteralString = """
     INSERT INTO notice (project_id, person_id, account_id, kind, dedupe_key, language, subject, paragraphs, link, about,
-                        about_id, state, reason, ended_at)
+                        about_id, batch, state, reason, ended_at)
     SELECT %(project_id)s, n.person_id, n.account_id, n.kind, n.dedupe_key, n.language, n.subject,
-           ARRAY(SELECT jsonb_array_elements_text(n.paragraphs)), n.link, n.about, n.about_id, n.state, n.reason,
+           ARRAY(SELECT jsonb_array_elements_text(n.paragraphs)), n.link, n.about, n.about_id, n.batch,
+           n.state, n.reason,
            CASE WHEN n.state = 'suppressed' THEN now() END
     FROM jsonb_to_recordset(%(rows)s) AS n (person_id bigint, account_id bigint, kind text, dedupe_key text,
-         language text, subject text, paragraphs jsonb, link text, about text, about_id bigint, state text, reason text)
+         language text, subject text, paragraphs jsonb, link text, about text, about_id bigint, batch text, state text,
+         reason text)
     ON CONFLICT (project_id, dedupe_key) DO NOTHING
     RETURNING id, dedupe_key
 """
@@ -27,7 +29,8 @@ _SAID: LiteralString = """
 """
 _NOTICE: LiteralString = """
     SELECT id, project_id, person_id, account_id, kind, dedupe_key, channel, language, subject, paragraphs, link, about,
-           about_id, state, reason, error, attempts, next_try_at, message_id, sent_to, created_at, ended_at
+           about_id, batch, state, reason, error, attempts, next_try_at, message_id, sent_to, created_at,
+           queued_at, ended_at
     FROM notice
 """
 _WANTED: LiteralString = """
@@ -35,6 +38,7 @@ _WANTED: LiteralString = """
       AND (%(person_id)s::bigint IS NULL OR person_id = %(person_id)s)
       AND (%(account_id)s::bigint IS NULL OR account_id = %(account_id)s)
       AND (%(state)s::text IS NULL OR state = %(state)s) AND (%(kind)s::text IS NULL OR kind = %(kind)s)
+      AND (%(reason)s::text IS NULL OR reason = %(reason)s) AND (%(batch)s::text IS NULL OR batch = %(batch)s)
       AND (%(about)s::text IS NULL OR about = %(about)s) AND (%(about_id)s::bigint IS NULL OR about_id = %(about_id)s)
 """
 _LISTED: LiteralString = _WANTED + " AND id < %(before)s ORDER BY id DESC LIMIT %(limit)s"
@@ -49,11 +53,13 @@ _COUNTS: LiteralString = """
 _BY_STATE: LiteralString = " GROUP BY state"
 # Under way or waiting: it goes out anyway.
 _AGAIN: LiteralString = """
-    UPDATE notice SET state = 'queued', attempts = 0, next_try_at = now(), ended_at = NULL, reason = '', error = ''
+    UPDATE notice SET state = 'queued', attempts = 0, next_try_at = now(), queued_at = now(), ended_at = NULL,
+                      reason = '', error = ''
     WHERE id = %(id)s AND state IN ('failed', 'given_up', 'suppressed')
 """
 _AGAIN_ALL: LiteralString = """
-    UPDATE notice SET state = 'queued', attempts = 0, next_try_at = now(), ended_at = NULL, reason = '', error = ''
+    UPDATE notice SET state = 'queued', attempts = 0, next_try_at = now(), queued_at = now(), ended_at = NULL,
+                      reason = '', error = ''
     WHERE id IN (SELECT id FROM notice WHERE project_id = %(project_id)s AND state = 'given_up'
                    AND (%(kind)s::text IS NULL OR kind = %(kind)s) ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 """

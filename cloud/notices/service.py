@@ -74,6 +74,7 @@ def _row(one: Saying, settings: Settings, wanted: Preference, reachable: bool) -
         "link": text.link,
         "about": about,
         "about_id": about_id,
+        "batch": one.batch,
         "state": "suppressed" if reason else "queued",
         "reason": reason,
     }

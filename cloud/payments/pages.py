@@ -18,6 +18,7 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.idempotency import OnceOnly
 from cloud.kit.paging import PageRequest
 from cloud.kit.periods import local_day
+from cloud.notices import service as notices
 from cloud.payments import held_pages, service
 from cloud.payments.of_bill import payments_of_bill
 
@@ -93,6 +94,9 @@ async def _bill(request: Request, scope: Scope, bill_id: int) -> Response:
         may=frozenset(one for one in _ARREARS if scope.caller.may(one, bill.summary.project_id)),
         may_take_payment=scope.caller.may("payments.write", bill.summary.project_id),
         methods=service.METHODS,
+        notice=(await notices.last_about(scope.conn, bill.summary.project_id, "bill", [bill_id])).get(bill_id),
+        may_mail=scope.caller.may("bills.run", bill.summary.project_id),
+        mail_is_set_up=request.app.state.settings.mail_is_set_up,
         once=secrets.token_urlsafe(16),
         zone=zone,
         today=local_day(datetime.now(UTC), zone),

@@ -108,6 +108,8 @@ REASONS: Final[Mapping[str, str]] = {
     "nothing-waits": _("Nothing of that kind waits any more"),
     "bad-url": _("The address is not one that webhooks may use"),
     "no-delivery": _("There is no such delivery"),
+    "mail-off": _("Mail is not set up on this installation"),
+    "run-not-issued": _("The run is not issued yet"),
     "already-sent": _("It was sent already"),
     "bad-address": _("This is not an e-mail address"),
     "bad-name": _("A name stands in one line"),

@@ -170,7 +170,7 @@ NOTICE_REASONS: Final[Mapping[str, str]] = {
     "mail-off": _("Mail is not set up on this installation"),
     "refused": _("The mail server refused it"),
     "not-now": _("The mail server does not take it now"),
-    "unreachable": _("The mail server cannot be reached"),
+    "unreachable": _("The mail server cannot be used now"),
     "unknown": _("It is not known whether the mail server took it"),
     "not-written": _("What it tells of could not be written"),
     "too-old": _("It waited too long to be sent"),

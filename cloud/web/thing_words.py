@@ -76,6 +76,7 @@ JOBS: Final[Mapping[str, str]] = {
     "billing.issue": _("Issuing of bills"),
     "billing.archive": _("Writing a file of bills"),
     "billing.forget-archives": _("Removing old files of bills"),
+    "billing.mail-bills": _("Sending bills by e-mail"),
     "billing.late-fees": _("Late fees of the night"),
     "billing.re-rate": _("Re-rating of late usage"),
     "billing.prove-ledger": _("Proof of the ledger"),

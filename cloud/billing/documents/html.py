@@ -9,10 +9,11 @@ from cloud.billing.documents.model import BillDocument
 from cloud.billing.documents.payment_code import as_png_uri
 
 
-def as_html(document: BillDocument) -> str:
-    """The document as one HTML text."""
+def as_html(document: BillDocument, code_at: str | None = None) -> str:
+    """The document as one HTML text. `code_at`: where the picture of the code to pay by is, if not inside it."""
     address = document.pay.address if document.pay else None
-    return _template().render(bill=document, code=as_png_uri(address) if address else None)
+    code = (code_at or as_png_uri(address)) if address else None
+    return _template().render(bill=document, code=code)
 
 
 @cache
