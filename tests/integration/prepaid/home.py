@@ -141,9 +141,9 @@ class Home:
         return await self.move(self.at(minute=40))
 
 
-async def make_home(db: Database, policy: Policy = POLICY) -> Home:
-    """A flat that has used 10 kWh every day and has not paid anything in advance."""
-    site, day = await make_site(db, 1, services=()), next_monday()
+async def make_home(db: Database, policy: Policy = POLICY, code: str = "demo") -> Home:
+    """A flat that has used 10 kWh every day and has not paid anything in advance; `code` of its project."""
+    site, day = await make_site(db, 1, services=(), code=code), next_monday()
     since, zone = day - timedelta(days=DAYS), site.project.zone
     async with db.transaction(SYSTEM) as conn:
         content = load_yaml(TARIFFS / "beijing-electricity.yaml", TariffContent)
