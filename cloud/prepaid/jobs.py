@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import psycopg
 import structlog
 from prometheus_client import Gauge
 
@@ -50,9 +51,9 @@ async def _advance(context: JobContext, *, all_open: bool) -> dict[str, object]:
             try:
                 async with context.db.transaction(context.asker) as conn:
                     case = await service.advance(conn, case_id, datetime.now(UTC))
-            except GatemeterError as error:
+            except (GatemeterError, psycopg.Error) as error:
                 failed += 1
-                _log.error("prepaid.case_failed", case=case_id, error=error.detail)
+                _log.error("prepaid.case_failed", case=case_id, error=str(error).strip())
                 continue
             moved += 1
             alarms += case.state == "reconnecting" and case.alarmed_at is not None

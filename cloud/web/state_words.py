@@ -234,7 +234,7 @@ CASE_HOLDS: Final[Mapping[str, str]] = {
     "disputed": _("A bill is in dispute"),
     "in-plan": _("Bills are paid by instalments"),
     "unverified": _(
-        "What was used is not known for sure: the meter is silent, usage is estimated, or findings are open"
+        "Usage is not known for sure: the meter is silent, usage is estimated, or findings are open"
     ),
     "no-relay": _("No gateway says that this supply can be switched"),
     "quiet-time": _("Not now: nights, days of rest and seasons are left out"),
