@@ -53,7 +53,7 @@ async def record_payment(
         receipt = Receipt(payment.id, project.id, account_id, payment.amount, payment.currency, method, paid_on)
         settlement = await billing.settle(conn, receipt)
     # In the same transaction: who has paid is not switched off by an order that is on its way.
-    await prepaid.refresh(conn, account_id, datetime.now(UTC))
+    await prepaid.money_came(conn, account_id, datetime.now(UTC))
     return RecordedPayment(payment, settlement)
 
 

@@ -5,11 +5,14 @@ from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 
+import psycopg
+import structlog
+
 from cloud.billing import service as billing
 from cloud.estate import service as estate
 from cloud.estate.records import Project
 from cloud.kit.db import Conn
-from cloud.kit.errors import Conflict, InvalidInput, NotFound
+from cloud.kit.errors import Conflict, GatemeterError, InvalidInput, NotFound
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 from cloud.prepaid import case_repository, cases, repository
 from cloud.prepaid.records import (
@@ -23,6 +26,7 @@ from cloud.prepaid.records import (
 )
 from cloud.prepaid.valuing import value
 
+_log = structlog.get_logger(__name__)
 _LEAST = Decimal(-(10**15))
 """Below every balance: where a list begins."""
 
@@ -90,12 +94,21 @@ async def set_account_terms(conn: Conn, wanted: AccountTerms, now: datetime) -> 
     return await account_terms(conn, wanted.account_id)
 
 
-async def refresh(conn: Conn, account_id: int, now: datetime) -> PositionRow | None:
-    """Values an account now and takes its open cases as far as they go; None when nothing of it is prepaid.
+async def money_came(conn: Conn, account_id: int, now: datetime) -> None:
+    """To be called in the transaction of a payment: whoever has paid is not switched off by an order under way, and
+    what is off is ordered on before the answer is sent.
 
-    Called in the transaction of a payment: whoever has paid is not switched off by an order that is still under way,
-    and is switched on before the answer is sent.
+    Never refuses the payment: when a case cannot be moved now, its job does so within a minute.
     """
+    try:
+        async with conn.transaction():
+            await refresh(conn, account_id, now)
+    except (GatemeterError, psycopg.Error) as error:
+        _log.error("prepaid.payment_not_followed", account=account_id, error=str(error).strip())
+
+
+async def refresh(conn: Conn, account_id: int, now: datetime) -> PositionRow | None:
+    """Values an account now and takes its open cases as far as they go; None when nothing of it is prepaid."""
     waiting = [case.id for case in await case_repository.open_of(conn, [account_id])]
     # All of them before anything else is written: whoever moves a case takes it first, too.
     for case_id in waiting:

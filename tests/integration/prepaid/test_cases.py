@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -154,15 +155,24 @@ async def test_emergency_credit_lifts_the_bound_for_a_while(home: Home) -> None:
     assert (await home.value(home.at(-8))).below
 
 
-async def test_doubtful_readings_never_switch_anybody_off(home: Home) -> None:
+SILENT = "DELETE FROM store.reading WHERE taken_at > %(yesterday)s RETURNING 1"
+ESTIMATED = "UPDATE store.usage SET method = 2 WHERE start = %(yesterday)s RETURNING 1"
+FINDING = """
+    INSERT INTO meter_exception (project_id, meter_id, channel, rule, from_at, until_at)
+    SELECT project_id, id, 1, 'spike', %(yesterday)s, %(yesterday)s FROM meter WHERE medium = 'electricity' RETURNING 1
+"""
+
+
+@pytest.mark.parametrize("doubt", [SILENT, ESTIMATED, FINDING], ids=["silent", "estimated", "finding"])
+async def test_doubtful_readings_never_switch_anybody_off(home: Home, doubt: LiteralString) -> None:
     await home.value(home.at(-12))
     await home.delivered(home.at(-10))
     await home.move(home.at(-7))
     await home.confirm(home.at())
     await home.delivered(home.at(minute=5))
     yesterday = day_start(home.day - timedelta(days=1), home.site.project.zone)
-    await home.site.rows("UPDATE store.usage SET method = 1 WHERE start = %s RETURNING 1", yesterday)
-    await home.site.rows("DELETE FROM store.reading WHERE taken_at > %s RETURNING 1", yesterday)
+    async with home.db.transaction(SYSTEM) as conn:
+        assert (await conn.execute(doubt, {"yesterday": yesterday})).rowcount >= 1
     case = await home.move(home.at(minute=40))
     assert (case.state, case.hold) == ("due", "unverified")
     assert await home.orders() == []

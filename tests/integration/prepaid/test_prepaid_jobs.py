@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cloud.kit.db import SYSTEM, Database
+from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.errors import Conflict
 from cloud.kit.jobs import JobContext
 from cloud.prepaid import cases, jobs, switching
@@ -45,6 +45,24 @@ async def test_a_case_that_cannot_be_moved_is_told_and_passed_over(home: Home, m
     await home.pay("500.00")
     await home.reports((await home.case()).restore_id, "failed")
     assert (await jobs.switch(context(home, jobs.SWITCH_JOB)))["not_restored"] == 1
+
+
+async def test_a_payment_is_taken_even_when_its_case_cannot_be_moved(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = await home.brought_to_order()
+    await home.reports(case.cut_id, "done")
+
+    async def refuse(conn: Conn, *_: Any, **__: Any) -> None:
+        await conn.execute("SELECT 1 / 0")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cases, "advance", refuse)
+        await home.pay("500.00")
+    assert len(await home.site.rows("SELECT 1 FROM payment")) == 1
+    assert (await home.case()).state == "ordered"
+    await jobs.switch(context(home, jobs.SWITCH_JOB))
+    assert (await home.case()).state == "reconnecting"
 
 
 async def test_a_valve_is_closed_and_opened_as_a_relay_is(home: Home) -> None:
