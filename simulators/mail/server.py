@@ -111,7 +111,7 @@ class _Handler:
         owner, manner = self._owner, self._owner.manner(address)
         owner.tries[address] += 1
         if manner == "refuses":
-            return "550 5.1.1 no such mailbox"
+            return f"550 5.1.1 <{address}>: no such mailbox"
         if manner == "busy" or (manner == "greylists" and owner.tries[address] == 1):
             return "451 4.7.1 come again later"
         if manner == "drops-early" and owner.tries[address] == 1:

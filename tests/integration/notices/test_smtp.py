@@ -83,7 +83,7 @@ async def test_does_not_talk_to_a_server_that_it_cannot_trust(authority: Authori
 @pytest.mark.parametrize(
     ("recipient", "trouble", "said"),
     [
-        ("refuses@example.com", "refused", "550 5.1.1 no such mailbox"),
+        ("refuses@example.com", "refused", "550 5.1.1 <refuses@example.com>: no such mailbox"),
         ("busy@example.com", "not-now", "451 4.7.1 come again later"),
         ("refuses-content@example.com", "refused", "554 5.7.1 this looks like spam"),
         ("drops@example.com", "unknown", ""),
