@@ -19,7 +19,7 @@ from cloud.kit.db import SYSTEM, Asker, Database
 from cloud.kit.errors import GatemeterError, InvalidInput
 from cloud.notices import outbox_repository, service
 from cloud.notices.addresses import checked, masked, without
-from cloud.notices.letters import letter
+from cloud.notices.letters import letter, one_line
 from cloud.notices.records import NOTHING, Due, Enclosure, Notice
 from cloud.notices.smtp import MailServer, NotSent, Session, Trouble
 
@@ -27,7 +27,6 @@ _log = structlog.get_logger(__name__)
 _ATTEMPTS = Counter("gatemeter_notice_attempts", "Attempts to send a notice by e-mail, by outcome.", ["outcome"])
 
 _ASKER: Final = SYSTEM.named("notices")
-_MOST_ERROR_CHARS: Final = 500
 _SWEPT: Final = 500
 
 Encloser = Callable[[Database, Asker, Notice, str | None], Awaitable[Enclosure]]
@@ -182,13 +181,11 @@ class Mailer:
             await self._end(notice, "given_up", reason, error)
             return
         async with self._db.transaction(_ASKER) as conn:
-            await outbox_repository.later(conn, notice.id, notice.attempts, reason, error[:_MOST_ERROR_CHARS], delay_s)
+            await outbox_repository.later(conn, notice.id, notice.attempts, reason, one_line(error), delay_s)
 
     async def _end(self, notice: Notice, state: str, reason: str = "", error: str = "", sent_to: str = "") -> None:
         async with self._db.transaction(_ASKER) as conn:
-            await outbox_repository.end(
-                conn, notice.id, notice.attempts, state, reason, error[:_MOST_ERROR_CHARS], sent_to
-            )
+            await outbox_repository.end(conn, notice.id, notice.attempts, state, reason, one_line(error), sent_to)
         if state == "given_up":
             _log.warning("notices.given_up", notice=notice.id, project=notice.project_id, reason=reason)
 
