@@ -16,15 +16,30 @@ from cloud.billing.corrections import (
     open_corrections,
 )
 from cloud.billing.drafts import draft
+from cloud.billing.estimating import EstimatePolicy
 from cloud.billing.pieces import Unbillable
 from cloud.billing.records import BillRun
+from cloud.billing.terms import policy_on
 from cloud.estate.records import Project
+from cloud.kit import locks
 from cloud.kit.db import Asker, Conn, Database
+from cloud.kit.periods import local_day
 from cloud.tariffs.rating import ENGINE_VERSION
 
 CHUNK = 500
 
+_LOCK_SPACE = 5_402_100_000_000_000_000
+
 Progress = Callable[[int, int], Awaitable[None]]
+
+
+async def lock_charges(conn: Conn, project_id: int) -> None:
+    """One at a time makes or revises charges of a project, until its transaction ends.
+
+    A draft builds on the charges before it, and a re-rating on the charges there are: side by side, neither would see
+    what the other makes. Taken before anything is read or locked, so that nobody waits for a lock while holding it.
+    """
+    await locks.lock(conn, _LOCK_SPACE, project_id)
 
 
 class Drafter:
@@ -59,8 +74,9 @@ class Drafter:
             await self._chunk(account_ids[middle:])
 
     async def _draft(self, conn: Conn, account_ids: Sequence[int]) -> None:
+        await lock_charges(conn, self._project.id)
         uncharged = await repository.uncharged(conn, self._project.id, self._run.period, account_ids)
-        drafts = await draft(conn, self._project, uncharged, self._run.open_exceptions)
+        drafts = await draft(conn, self._project, uncharged, await self._policy(conn))
         agreed = await draft_agreed(conn, self._project, self._run.period, account_ids)
         failures = agreed.failures | drafts.failures
         await self._note_failures(conn, failures)
@@ -71,6 +87,14 @@ class Drafter:
         corrections = await open_corrections(conn, [one for one in account_ids if one not in failures])
         if charged or corrections:
             await self._write(conn, {one: charged.get(one, []) for one in [*charged, *corrections]}, corrections)
+
+    async def _policy(self, conn: Conn) -> EstimatePolicy:
+        """What may be estimated. For a final bill a person decided it, with a reason: no limit stops that."""
+        run, limit = self._run, self._run.estimate_limit
+        if limit is None:
+            day = local_day(run.created_at, self._project.zone)
+            limit = (await policy_on(conn, self._project.id, day)).estimate_bills
+        return EstimatePolicy(run.open_exceptions, run.missing_readings, limit if run.account_id is None else None)
 
     async def _note_failures(self, conn: Conn, failures: Mapping[int, Unbillable]) -> None:
         rows = [

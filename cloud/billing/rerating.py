@@ -3,29 +3,36 @@
 Charges are never touched. What differs becomes a revision of the charge (`adjustment`), and a later re-rating starts
 from there: late data that come again and again converge to what a fresh rating gives. Facts of occupancy are those that
 the bill was rated by, unless somebody asks for those filed now. A charge without other facts than before keeps its
-amount, even where months that were billed out of order would round otherwise today.
+amount, even where months that were billed out of order would round otherwise today. An estimate keeps its quantity
+until readings bound it.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from cloud.billing import adjustments_repository
 from cloud.billing.adjustments import Cause, ChargeState, as_of, differences, differs
 from cloud.billing.charge_rows import charge_inputs, charge_row, line_rows
 from cloud.billing.drafts import RatedPiece, rate_rounds
-from cloud.billing.facts import Facts, OpenExceptions
+from cloud.billing.estimating import ABSENCES, Estimate, EstimatePolicy, OpenExceptions
+from cloud.billing.facts import Facts
 from cloud.billing.filings import Filing, WindowParts
+from cloud.billing.metered import Metered
 from cloud.billing.pieces import Piece, Unbillable
 from cloud.billing.records import Charged, Cited
 from cloud.estate.records import Project
 from cloud.kit.db import Conn, as_json
 from cloud.kit.periods import Period
+from cloud.metering.records import BoundaryReading, Meter, MeterException
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.rating import ENGINE_VERSION
 from cloud.tariffs.service import TariffVersion
+
+_STANDING = ("opening", "closing", "estimate")
+"""Inputs that a charge may change without another amount."""
 
 Place = tuple[int, date]
 """Agreement and first day."""
@@ -45,7 +52,8 @@ class RevisedFacts(Facts):
     def __init__(
         self, conn: Conn, project: Project, open_findings: OpenExceptions, states: Sequence[ChargeState], cause: Cause
     ) -> None:
-        super().__init__(conn, project, open_findings)
+        super().__init__(conn, project, EstimatePolicy(open_findings))
+        self._estimated = {_place(one): one for one in states if one.estimated}
         self._mine = {(one.agreement.id, one.period) for one in states}
         self._cited_by = {(one.meter_id, one.agreement.service, one.period) for one in states}
         self._persons_then: dict[Place, int] = {}
@@ -61,6 +69,27 @@ class RevisedFacts(Facts):
         """Neighbours that are not rated again."""
         if (cited.meter_id, cited.service, cited.period) not in self._cited_by:
             super().cite(cited)
+
+    def doubts(self, piece: Piece) -> list[MeterException]:
+        """Of an estimate: that its meter is silent is no doubt about what was read since."""
+        found = super().doubts(piece)
+        estimated = _place_of(piece) in self._estimated
+        return [doubt for doubt in found if doubt.rule not in ABSENCES] if estimated else found
+
+    def may_estimate(self, piece: Piece, reason: str) -> bool:
+        """What was estimated may be estimated again, everything else not."""
+        return _place_of(piece) in self._estimated
+
+    def as_billed(self, piece: Piece, meter: Meter) -> Metered | None:
+        """An estimate stays as it was billed until readings bound it; what builds on it may be rated again meanwhile."""
+        state, found = self._estimated.get(_place_of(piece)), self.estimate(piece)
+        if state is None or found is None or not (found.open_s or self.doubts(piece)):
+            return None
+        inputs = state.inputs
+        ends = [_reading(inputs[end]) if end in inputs else None for end in ("opening", "closing")]
+        runs = tuple((code, int(quantity)) for code, quantity in inputs.get("runs", ()))
+        before = self.used_before(piece)
+        return Metered(meter, *ends, inputs["quantity"], before, runs, Estimate.kept(inputs["estimate"]))
 
     def filings(self, piece: Piece) -> list[Filing]:
         """Persons that the bill was rated by, or those filed by now."""
@@ -143,9 +172,10 @@ def _revisions(
             found = [difference.row(state) for difference in differences(state.lines, lines)]
             amounts = {"amount": one.amount, "exact_amount": one.exact_amount, "lines": lines, "differences": found}
             revised.append(state.period)
-        elif _readings(state.inputs) != _readings(inputs):
-            # Both ends moved by the same: nothing to pay, but neighbours go on from the readings of now.
-            inputs = {**state.inputs, "opening": inputs["opening"], "closing": inputs["closing"]}
+        elif _stands_on(state.inputs) != _stands_on(inputs):
+            # Both ends moved by the same, or an estimate was right: nothing to pay, but neighbours go on from here.
+            kept = {name: value for name, value in state.inputs.items() if name not in _STANDING}
+            inputs = kept | {name: inputs[name] for name in _STANDING if name in inputs}
             amounts = {"amount": state.amount, "exact_amount": state.exact_amount, "lines": state.lines}
         else:
             continue
@@ -159,10 +189,14 @@ def _comes_out_otherwise(state: ChargeState, one: RatedPiece, lines: Sequence[Ma
     return changed or bool(differences(state.lines, lines))
 
 
-def _readings(inputs: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """The boundary readings that a charge cites, whatever their quality."""
-    cited = (inputs[end] for end in ("opening", "closing") if end in inputs)
-    return [(one["taken_at"], one["value"]) for one in cited]
+def _stands_on(inputs: Mapping[str, Any]) -> list[object]:
+    """The boundary readings that a charge cites, whatever their quality, and how far it is estimated."""
+    cited = [inputs.get(end) and (inputs[end]["taken_at"], inputs[end]["value"]) for end in ("opening", "closing")]
+    return [*cited, inputs.get("estimate")]
+
+
+def _reading(inputs: Mapping[str, Any]) -> BoundaryReading:
+    return BoundaryReading(datetime.fromisoformat(inputs["taken_at"]), inputs["value"], inputs["quality"])
 
 
 def _revision(state: ChargeState, cause: Cause) -> dict[str, object]:
@@ -179,7 +213,9 @@ def _revision(state: ChargeState, cause: Cause) -> dict[str, object]:
 
 
 def _metered_columns(charge: Mapping[str, object]) -> dict[str, object]:
-    names = ("quantity", "opening_at", "opening_value", "closing_at", "closing_value")
+    names = (
+        "quantity", "opening_at", "opening_value", "closing_at", "closing_value", "estimate", "estimated_days"
+    )  # fmt: skip
     return {name: charge.get(name) for name in names}
 
 
