@@ -13,8 +13,8 @@ Cause = Literal["usage", "facts"]
 """`usage`: what the meter counted became known otherwise; `facts`: persons, areas or dates were corrected."""
 
 _CARRIED = frozenset({"carry", "opening", "closing", "agreed", "contained_taxes", "estimate"})
-"""Inputs that say nothing by themselves: boundary readings and estimates are in the quantity, what is carried comes from before,
-and a contained tax follows from the amount."""
+"""Inputs that say nothing by themselves: boundary readings and estimates are in the quantity, what is carried comes
+from before, and a contained tax follows from the amount."""
 
 _KEY = ("kind", "component", "tier", "time_period", "season", "unit", "price")
 

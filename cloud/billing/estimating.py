@@ -93,9 +93,7 @@ def why_not_measured(piece: Piece, facts: "Facts") -> Unbillable | None:
         return Unbillable("open-exceptions", f"{service}: meter {meter.code} has an open finding: {doubt.rule}")
     for day, found in zip((piece.period.start, piece.period.end), facts.ends(piece), strict=True):
         if found is None:
-            return Unbillable(
-                "missing-reading", f"{service}: meter {meter.code} has no reading at the start of {day}"
-            )
+            return Unbillable("missing-reading", f"{service}: meter {meter.code} has no reading at the start of {day}")
     if not facts.usage(piece).complete:
         return Unbillable(
             "incomplete-usage", f"{service}: usage of meter {meter.code} is not complete in {piece.period}"

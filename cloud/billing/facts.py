@@ -1,10 +1,10 @@
 """What the bills of a chunk follow from, read in bulk: readings, usage, households, earlier charges, findings."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import Any
 
 from cloud.billing import conceding, repository
 from cloud.billing.conceding import Concessions
@@ -36,9 +36,6 @@ from cloud.metering.service import UsageKey
 from cloud.metering.stretches import Stretches, usage_by_stretch
 from cloud.tariffs.hours import Run, runs
 
-if TYPE_CHECKING:
-    from cloud.billing.metered import Metered
-
 
 class Facts:
     """Everything that is asked of the database for some pieces, once; grows only by what is rated meanwhile."""
@@ -66,6 +63,8 @@ class Facts:
         is billed twice or never."""
         self._open_ends: set[tuple[int, str, date]] = set()
         """Likewise, where the neighbour was estimated and cites none."""
+        self.billed: dict[tuple[int, date], Mapping[str, Any]] = {}
+        """By agreement and first day: inputs of charges by estimate that are rated again."""
         self._estimates: dict[tuple[int, date], EstimatedUsage] = {}
         self._recent: dict[int, list[Recent]] = {}
 
@@ -177,7 +176,12 @@ class Facts:
             )
 
     def may_estimate(self, piece: Piece, reason: str) -> bool:
-        """Whether the quantity of the piece may be estimated, which for this reason cannot be billed by readings."""
+        """Whether the quantity of the piece may be estimated, which for this reason cannot be billed by readings.
+
+        What was estimated once may be again.
+        """
+        if (piece.agreement.id, piece.period.start) in self.billed:
+            return True
         if reason == "open-exceptions":
             return self.policy.open_exceptions == "estimate"
         return self.policy.missing_readings == "estimate" or self.goes_on(piece)
@@ -199,9 +203,10 @@ class Facts:
         """The estimate that was made of its usage, if it may be."""
         return self._estimates.get((piece.agreement.id, piece.period.start))
 
-    def as_billed(self, piece: Piece, meter: Meter) -> "Metered | None":
-        """The estimate that a bill goes on standing on; of what is billed for the first time there is none."""
-        return None
+    def as_billed(self, piece: Piece) -> Mapping[str, Any] | None:
+        """What a bill by estimate goes on standing on until readings bound it: the inputs of its charge."""
+        found, inputs = self.estimate(piece), self.billed.get((piece.agreement.id, piece.period.start))
+        return inputs if found is not None and (found.open_s or self.doubts(piece)) else None
 
     def estimated_before(self, piece: Piece) -> int:
         """How many bills in a row directly before it rest on open estimates."""
@@ -230,13 +235,14 @@ class Facts:
     def doubts(self, piece: Piece) -> list[MeterException]:
         """Open findings about the readings of its meter that stop it from being billed by them.
 
-        Where missing readings are estimated, a finding that tells of them is no doubt; where doubts are, only those
-        about what is billed count.
+        Where missing readings are or were estimated, a finding that tells of them is no doubt; where doubts are, only
+        those about what is billed count.
         """
         meter = self.meters[piece.agreement.meter_id or 0]
         start, end = piece.period.instants(self.project.zone)
         found = [doubt for doubt in self._doubtful[meter.id] if doubt.from_at <= end and doubt.until_at >= start]
-        if self.policy.missing_readings == "estimate":
+        was_estimated = (piece.agreement.id, piece.period.start) in self.billed
+        if was_estimated or self.policy.missing_readings == "estimate":
             found = [doubt for doubt in found if doubt.rule not in ABSENCES]
         if self.policy.open_exceptions == "estimate":
             found = [doubt for doubt in found if doubt.channel == meter.main_channel.number]

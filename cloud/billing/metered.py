@@ -1,7 +1,9 @@
 """What the meter of a piece counted, with the readings that a bill cites; or why it cannot be billed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from cloud.billing.estimating import Estimate, too_often, why_not_measured
 from cloud.billing.facts import Facts
@@ -64,12 +66,14 @@ def _estimated(piece: Piece, facts: Facts, meter: Meter, reason: Unbillable) -> 
     found = facts.estimate(piece)
     if found is None:
         raise reason
-    as_billed = facts.as_billed(piece, meter)
+    as_billed = facts.as_billed(piece)
     if as_billed is not None:
-        return as_billed
+        return _as_billed(as_billed, meter, facts.used_before(piece))
     doubts = facts.doubts(piece)
     estimate = Estimate.of(found, reason, sorted({doubt.rule for doubt in doubts}))
-    refused = None if estimate.kind == "between" else too_often(piece, facts.estimated_before(piece), facts.policy.limit)
+    refused = (
+        None if estimate.kind == "between" else too_often(piece, facts.estimated_before(piece), facts.policy.limit)
+    )
     if refused is not None:
         raise refused
     ends = [None if end is not None and _in_doubt(end, doubts) else end for end in facts.ends(piece)]
@@ -84,6 +88,17 @@ def _estimated(piece: Piece, facts: Facts, meter: Meter, reason: Unbillable) -> 
     if piece.version.content.periods is not None:
         runs = _by_run(piece, facts, meter, found.parts, quantity)
     return Metered(meter, *cited, quantity, facts.used_before(piece), runs, estimate)
+
+
+def _as_billed(inputs: Mapping[str, Any], meter: Meter, before: int) -> Metered:
+    """The same estimate as before, on what was used before it by now."""
+    opening, closing = (
+        BoundaryReading(datetime.fromisoformat(one["taken_at"]), one["value"], one["quality"]) if one else None
+        for one in (inputs.get("opening"), inputs.get("closing"))
+    )
+    runs = tuple((code, int(quantity)) for code, quantity in inputs.get("runs", ()))
+    estimate = Estimate.kept(inputs["estimate"])
+    return Metered(meter, opening, closing, int(inputs["quantity"]), before, runs, estimate)
 
 
 def _in_doubt(reading: BoundaryReading, doubts: Sequence[MeterException]) -> bool:

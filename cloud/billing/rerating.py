@@ -10,23 +10,21 @@ until readings bound it.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 from cloud.billing import adjustments_repository
 from cloud.billing.adjustments import Cause, ChargeState, as_of, differences, differs
 from cloud.billing.charge_rows import charge_inputs, charge_row, line_rows
 from cloud.billing.drafts import RatedPiece, rate_rounds
-from cloud.billing.estimating import ABSENCES, Estimate, EstimatePolicy, OpenExceptions
+from cloud.billing.estimating import EstimatePolicy, OpenExceptions
 from cloud.billing.facts import Facts
 from cloud.billing.filings import Filing, WindowParts
-from cloud.billing.metered import Metered
 from cloud.billing.pieces import Piece, Unbillable
 from cloud.billing.records import Charged, Cited
 from cloud.estate.records import Project
 from cloud.kit.db import Conn, as_json
 from cloud.kit.periods import Period
-from cloud.metering.records import BoundaryReading, Meter, MeterException
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.rating import ENGINE_VERSION
 from cloud.tariffs.service import TariffVersion
@@ -53,7 +51,7 @@ class RevisedFacts(Facts):
         self, conn: Conn, project: Project, open_findings: OpenExceptions, states: Sequence[ChargeState], cause: Cause
     ) -> None:
         super().__init__(conn, project, EstimatePolicy(open_findings))
-        self._estimated = {_place(one): one for one in states if one.estimated}
+        self.billed = {_place(one): one.inputs for one in states if one.estimated}
         self._mine = {(one.agreement.id, one.period) for one in states}
         self._cited_by = {(one.meter_id, one.agreement.service, one.period) for one in states}
         self._persons_then: dict[Place, int] = {}
@@ -69,27 +67,6 @@ class RevisedFacts(Facts):
         """Neighbours that are not rated again."""
         if (cited.meter_id, cited.service, cited.period) not in self._cited_by:
             super().cite(cited)
-
-    def doubts(self, piece: Piece) -> list[MeterException]:
-        """Of an estimate: that its meter is silent is no doubt about what was read since."""
-        found = super().doubts(piece)
-        estimated = _place_of(piece) in self._estimated
-        return [doubt for doubt in found if doubt.rule not in ABSENCES] if estimated else found
-
-    def may_estimate(self, piece: Piece, reason: str) -> bool:
-        """What was estimated may be estimated again, everything else not."""
-        return _place_of(piece) in self._estimated
-
-    def as_billed(self, piece: Piece, meter: Meter) -> Metered | None:
-        """An estimate stays as it was billed until readings bound it; what builds on it may be rated again meanwhile."""
-        state, found = self._estimated.get(_place_of(piece)), self.estimate(piece)
-        if state is None or found is None or not (found.open_s or self.doubts(piece)):
-            return None
-        inputs = state.inputs
-        ends = [_reading(inputs[end]) if end in inputs else None for end in ("opening", "closing")]
-        runs = tuple((code, int(quantity)) for code, quantity in inputs.get("runs", ()))
-        before = self.used_before(piece)
-        return Metered(meter, *ends, inputs["quantity"], before, runs, Estimate.kept(inputs["estimate"]))
 
     def filings(self, piece: Piece) -> list[Filing]:
         """Persons that the bill was rated by, or those filed by now."""
@@ -193,10 +170,6 @@ def _stands_on(inputs: Mapping[str, Any]) -> list[object]:
     """The boundary readings that a charge cites, whatever their quality, and how far it is estimated."""
     cited = [inputs.get(end) and (inputs[end]["taken_at"], inputs[end]["value"]) for end in ("opening", "closing")]
     return [*cited, inputs.get("estimate")]
-
-
-def _reading(inputs: Mapping[str, Any]) -> BoundaryReading:
-    return BoundaryReading(datetime.fromisoformat(inputs["taken_at"]), inputs["value"], inputs["quality"])
 
 
 def _revision(state: ChargeState, cause: Cause) -> dict[str, object]:

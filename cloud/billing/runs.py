@@ -24,9 +24,9 @@ ISSUE_JOB = "billing.issue"
 class RunOptions:
     """How a run goes about it.
 
-    `issue_at_once`: without a preview. `open_exceptions` and `missing_readings`: whether accounts with open findings, or
-    without readings, are left out (`ask`) or billed by `estimate`, at most `estimate_limit` bills in a row (None: as the
-    terms say). `account_id`: only this account, its final bill; `estimate_reason`: why that is estimated.
+    `issue_at_once`: without a preview. `open_exceptions` and `missing_readings`: whether accounts with open findings,
+    or without readings, are left out (`ask`) or billed by `estimate`, at most `estimate_limit` bills in a row (None: as
+    the terms say). `account_id`: only this account, its final bill; `estimate_reason`: why that is estimated.
     """
 
     issue_at_once: bool = False

@@ -17,6 +17,7 @@ REASONS: Final[Mapping[str, str]] = {
     "bill-not-issued": _("The bill is not issued"),
     # Accounts that a bill run could not bill.
     "bills-overlap": _("Neighbouring bills of this meter cover these days already"),
+    "estimated-too-often": _("Estimated too often in a row: read the meter"),
     "incomplete-usage": _("Usage of the meter is not complete in this period"),
     "missing-capacity": _("The agreement names no contracted capacity"),
     "missing-load": _("Loads need intervals of an hour or less"),
