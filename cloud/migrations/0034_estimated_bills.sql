@@ -61,13 +61,18 @@ $$;
 CREATE FUNCTION gm.finding_was_decided() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS
 $$
 BEGIN
+    PERFORM pg_advisory_xact_lock_shared(gm.usage_note_lock());
     INSERT INTO late_usage (project_id, meter_id, from_at)
-    SELECT OLD.project_id, OLD.meter_id, min(lower(c.period)::timestamp AT TIME ZONE p.time_zone)
-    FROM charge c JOIN project p ON p.id = c.project_id
-    WHERE c.meter_id = OLD.meter_id AND c.estimate IS NOT NULL
-      AND (upper(c.period)::timestamp AT TIME ZONE p.time_zone) >= OLD.from_at
-      AND (lower(c.period)::timestamp AT TIME ZONE p.time_zone) <= OLD.until_at
-    HAVING count(*) > 0;
+    SELECT p.id, OLD.meter_id, least(OLD.from_at, e.from_at)
+    FROM project p,
+         LATERAL (SELECT min(lower(c.period)::timestamp AT TIME ZONE p.time_zone) AS from_at FROM charge c
+                  WHERE c.meter_id = OLD.meter_id AND c.estimate IS NOT NULL
+                    AND (upper(c.period)::timestamp AT TIME ZONE p.time_zone) >= OLD.from_at
+                    AND (lower(c.period)::timestamp AT TIME ZONE p.time_zone) <= OLD.until_at) AS e
+    WHERE p.id = OLD.project_id
+      AND (e.from_at IS NOT NULL
+           OR EXISTS (SELECT FROM bill_run r WHERE r.project_id = p.id AND r.state = 'running'
+                      AND (upper(r.period)::timestamp AT TIME ZONE p.time_zone) >= OLD.from_at));
     RETURN NULL;
 END
 $$;

@@ -9,6 +9,7 @@ import pytest
 from cloud.billing import drafting, rerating
 from cloud.billing import service as billing
 from cloud.billing.drafts import Drafts
+from cloud.billing.estimating import OpenExceptions
 from cloud.billing.service import RunOptions
 from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.periods import Period, day_start, next_month
@@ -28,10 +29,10 @@ async def site(worker_db: Database) -> Site:
     return made
 
 
-async def _started(site: Site, month: date) -> int:
+async def _started(site: Site, month: date, open_exceptions: OpenExceptions = "ask") -> int:
     async with site.db.transaction(SYSTEM) as conn:
         period = Period(month, next_month(month))
-        options = RunOptions(issue_at_once=True)
+        options = RunOptions(issue_at_once=True, open_exceptions=open_exceptions)
         return (
             await billing.run_of_job(conn, await billing.start_run(conn, site.project.id, period, options=options))
         ).id
@@ -137,3 +138,25 @@ async def test_who_changes_usage_of_later_days_notes_nothing(site: Site) -> None
                     site.flats[0].meters["electricity"], site.project.id, at, at)  # fmt: skip
     assert await site.rows("SELECT FROM late_usage") == []
     await billing.execute_run(site.db, SYSTEM, run_id, now=noon(MARCH))
+
+
+async def test_a_finding_that_is_decided_while_its_draft_is_made_is_not_forgotten(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flat, meter = site.flats[0], site.flats[0].meters["electricity"]
+    start, end = Period(FEBRUARY, MARCH).instants(site.project.zone)
+    await site.rows("""INSERT INTO meter_exception (project_id, meter_id, channel, rule, from_at, until_at)
+                       VALUES (%s, %s, 1, 'high-low', %s, %s) RETURNING 1""",
+                    site.project.id, meter, start, end)  # fmt: skip
+    run_id = await _started(site, FEBRUARY, open_exceptions="estimate")
+    draft = drafting.draft
+
+    async def draft_while_it_is_decided(*of: object) -> Drafts:
+        made = await draft(*of)  # type: ignore[arg-type]
+        await site.rows("UPDATE meter_exception SET state = 'accepted', reason = 'is so' RETURNING 1")
+        return made
+
+    monkeypatch.setattr(drafting, "draft", draft_while_it_is_decided)
+    assert (await billing.execute_run(site.db, SYSTEM, run_id, now=noon(MARCH))).estimated == 1
+    assert (await late(site)).adjusted == 1
+    assert await charged_in_all(site, flat) == yearly(Decimal("3050"))
