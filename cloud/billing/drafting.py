@@ -1,6 +1,7 @@
 """Drafts of a bill run: accounts charged in chunks that commit or fail by themselves."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import date
 
 import psycopg
 
@@ -23,7 +24,6 @@ from cloud.billing.terms import policy_on
 from cloud.estate.records import Project
 from cloud.kit import locks
 from cloud.kit.db import Asker, Conn, Database
-from cloud.kit.periods import local_day
 from cloud.tariffs.rating import ENGINE_VERSION
 
 CHUNK = 500
@@ -43,13 +43,14 @@ async def lock_charges(conn: Conn, project_id: int) -> None:
 
 
 class Drafter:
-    """Makes the drafts of one run."""
+    """Makes the drafts of one run; nothing of `today` or later is estimated."""
 
-    def __init__(self, db: Database, asker: Asker, run: BillRun, project: Project) -> None:
+    def __init__(self, db: Database, asker: Asker, run: BillRun, project: Project, today: date) -> None:
         self._db = db
         self._asker = asker
         self._run = run
         self._project = project
+        self._today = today
 
     async def accounts(self, account_ids: Sequence[int], progress: Progress | None) -> None:
         """Drafts or failures for all of these accounts, chunk by chunk."""
@@ -91,10 +92,11 @@ class Drafter:
     async def _policy(self, conn: Conn) -> EstimatePolicy:
         """What may be estimated. For a final bill a person decided it, with a reason: no limit stops that."""
         run, limit = self._run, self._run.estimate_limit
-        if limit is None:
-            day = local_day(run.created_at, self._project.zone)
-            limit = (await policy_on(conn, self._project.id, day)).estimate_bills
-        return EstimatePolicy(run.open_exceptions, run.missing_readings, limit if run.account_id is None else None)
+        if run.account_id is not None:
+            limit = None
+        elif limit is None:
+            limit = (await policy_on(conn, self._project.id, self._today)).estimate_bills
+        return EstimatePolicy(run.open_exceptions, run.missing_readings, limit, self._today)
 
     async def _note_failures(self, conn: Conn, failures: Mapping[int, Unbillable]) -> None:
         rows = [

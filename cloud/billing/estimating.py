@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any, Final, Literal, LiteralString
 
 from cloud.billing.pieces import Piece, Unbillable
@@ -37,11 +38,19 @@ _RECENT: LiteralString = """
 
 @dataclass(frozen=True, slots=True)
 class EstimatePolicy:
-    """What may be estimated. `limit`: so many bills in a row at most; None: any number."""
+    """What may be estimated. `limit`: so many bills in a row at most; None: any number.
+
+    `today`: nothing of this day or later is estimated for want of readings; None: of any day.
+    """
 
     open_exceptions: OpenExceptions = "ask"
     missing_readings: MissingReadings = "ask"
     limit: int | None = None
+    today: date | None = None
+
+    def is_ahead(self, piece: Piece) -> bool:
+        """Whether the piece is not over: what will be used is nothing to bill."""
+        return self.today is not None and piece.period.end > self.today
 
 
 CAUTIOUS: Final = EstimatePolicy()
@@ -99,6 +108,11 @@ def why_not_measured(piece: Piece, facts: "Facts") -> Unbillable | None:
             "incomplete-usage", f"{service}: usage of meter {meter.code} is not complete in {piece.period}"
         )
     return None
+
+
+def not_over(piece: Piece) -> Unbillable:
+    """Why a piece may not be estimated of which not all days are over."""
+    return Unbillable("not-over", f"{piece.agreement.service}: {piece.period} is not over: nothing is estimated ahead")
 
 
 def too_often(piece: Piece, estimated_before: int, limit: int | None) -> Unbillable | None:

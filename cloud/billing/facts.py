@@ -184,6 +184,8 @@ class Facts:
             return True
         if reason == "open-exceptions":
             return self.policy.open_exceptions == "estimate"
+        if self.policy.is_ahead(piece):
+            return False
         return self.policy.missing_readings == "estimate" or self.goes_on(piece)
 
     def goes_on(self, piece: Piece) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cloud.billing.estimating import Estimate, too_often, why_not_measured
+from cloud.billing.estimating import Estimate, not_over, too_often, why_not_measured
 from cloud.billing.facts import Facts
 from cloud.billing.pieces import Piece, Unbillable
 from cloud.metering.records import BoundaryReading, Meter, MeterException
@@ -65,7 +65,8 @@ def _estimated(piece: Piece, facts: Facts, meter: Meter, reason: Unbillable) -> 
     """What is estimated where readings cannot tell. Raises `reason` where that is not allowed."""
     found = facts.estimate(piece)
     if found is None:
-        raise reason
+        asked = reason.code != "open-exceptions" and facts.policy.missing_readings == "estimate"
+        raise not_over(piece) if asked and facts.policy.is_ahead(piece) else reason
     as_billed = facts.as_billed(piece)
     if as_billed is not None:
         return _as_billed(as_billed, meter, facts.used_before(piece))

@@ -1,7 +1,7 @@
 """Bill runs: started, looked at, approved, issued or cancelled. A run may be repeated and charges nothing twice."""
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from psycopg.errors import UniqueViolation
 
@@ -14,7 +14,7 @@ from cloud.estate import service as estate
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.jobs import enqueue
-from cloud.kit.periods import Period
+from cloud.kit.periods import Period, local_day
 
 RUN_JOB = "billing.run"
 ISSUE_JOB = "billing.issue"
@@ -86,7 +86,8 @@ async def execute_run(
             accounts = [one for one in accounts if one == run.account_id]
     state = "failed"
     try:
-        await Drafter(db, asker, run, project).accounts(accounts, progress)
+        today = local_day(now or datetime.now(UTC), project.zone)
+        await Drafter(db, asker, run, project, today).accounts(accounts, progress)
         state = "approved" if run.issue_at_once else "preview"
     finally:
         async with db.transaction(asker) as conn:

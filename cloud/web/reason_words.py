@@ -24,6 +24,7 @@ REASONS: Final[Mapping[str, str]] = {
     "missing-reactive": _("No reactive energy was counted"),
     "intervals-too-long": _("The intervals of the meter do not fit the hours of the tariff"),
     "left-out": _("Left out by hand"),
+    "not-over": _("The period is not over: nothing is estimated ahead"),
     "open-exceptions": _("Findings about the readings are open"),
     "missing-area": _("The unit has no billed area"),
     "missing-meter": _("The agreement names no meter"),

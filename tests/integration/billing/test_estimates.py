@@ -89,6 +89,17 @@ async def test_without_being_asked_for_nothing_is_estimated(site: Site) -> None:
     assert (done.billed, done.estimated, why) == (1, 0, {site.flats[0].account_id: "missing-reading"})
 
 
+async def test_nothing_is_estimated_ahead(site: Site) -> None:
+    period = Period(FEBRUARY, MARCH)
+    async with site.db.transaction(SYSTEM) as conn:
+        job_id = await billing.start_run(conn, site.project.id, period, options=ESTIMATE)
+        made = await billing.run_of_job(conn, job_id)
+    done = await billing.execute_run(site.db, SYSTEM, made.id, now=noon(date(2026, 2, 28)))
+    async with site.db.transaction(SYSTEM) as conn:
+        (failure,) = await billing.run_failures(conn, made.id)
+    assert (done.billed, failure.account_id, failure.code) == (1, site.flats[0].account_id, "not-over")
+
+
 async def test_a_silent_meter_is_billed_by_estimate_and_trued_up(site: Site) -> None:
     flat, other = site.flats
     done, why = await run(site, JANUARY)
