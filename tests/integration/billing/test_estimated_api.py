@@ -137,6 +137,6 @@ async def test_terms_of_payment_have_the_limits(app_client: httpx.AsyncClient, p
         "valid_from": "2099-01-01", "due_days": "15", "daily_rate": "0", "grace_days": "0", "minimum": "0",
         "plan_days": "5", "plan_break": "break", "estimate_bills": "2", "estimate_days": "45",
     }  # fmt: skip
-    await anna.send("/payment-terms", **terms)
+    await anna.send("/payment-terms", 303, **terms)
     (row,) = await site.rows("SELECT estimate_bills, estimate_days FROM billing_policy")
     assert row == {"estimate_bills": 2, "estimate_days": 45}

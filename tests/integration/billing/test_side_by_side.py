@@ -8,7 +8,7 @@ import pytest
 
 from cloud.billing import drafting, rerating
 from cloud.billing import service as billing
-from cloud.billing.drafts import Drafts
+from cloud.billing.drafts import Drafts, draft, rate_rounds
 from cloud.billing.estimating import OpenExceptions
 from cloud.billing.service import RunOptions
 from cloud.kit.db import SYSTEM, Conn, Database
@@ -50,13 +50,12 @@ async def test_a_draft_waits_for_the_re_rating_that_it_builds_on(site: Site, mon
     await count_otherwise(site, flat, JANUARY, 200_000)
     run_id = await _started(site, FEBRUARY)
     drafted: list[asyncio.Task[billing.BillRun]] = []
-    rate = rerating.rate_rounds
 
     async def rate_while_a_draft_is_made(*of: object) -> Drafts:
         # The charges are read: what is drafted now they do not know of.
         drafted.append(asyncio.create_task(billing.execute_run(site.db, SYSTEM, run_id, now=noon(MARCH))))
         await _waits_for_a_lock(site)
-        return await rate(*of)  # type: ignore[arg-type]
+        return await rate_rounds(*of)  # type: ignore[arg-type]
 
     monkeypatch.setattr(rerating, "rate_rounds", rate_while_a_draft_is_made)
     assert (await late(site)).adjusted == 1
@@ -72,7 +71,6 @@ async def test_re_rating_waits_for_the_draft_and_takes_it_along(site: Site, monk
     await count_otherwise(site, flat, JANUARY, 200_000)
     run_id = await _started(site, FEBRUARY)
     revised: list[asyncio.Task[billing.Outcome]] = []
-    draft = drafting.draft
 
     async def draft_while_it_is_re_rated(*of: object) -> Drafts:
         made = await draft(*of)  # type: ignore[arg-type]
@@ -94,7 +92,6 @@ async def test_usage_that_changes_while_its_draft_is_made_is_not_forgotten(
     """No charge of February is to be seen yet when its usage changes, and the draft has read it already."""
     flat = site.flats[0]
     run_id = await _started(site, FEBRUARY)
-    draft = drafting.draft
 
     async def draft_while_usage_changes(*of: object) -> Drafts:
         made = await draft(*of)  # type: ignore[arg-type]
@@ -149,7 +146,6 @@ async def test_a_finding_that_is_decided_while_its_draft_is_made_is_not_forgotte
                        VALUES (%s, %s, 1, 'high-low', %s, %s) RETURNING 1""",
                     site.project.id, meter, start, end)  # fmt: skip
     run_id = await _started(site, FEBRUARY, open_exceptions="estimate")
-    draft = drafting.draft
 
     async def draft_while_it_is_decided(*of: object) -> Drafts:
         made = await draft(*of)  # type: ignore[arg-type]
