@@ -135,9 +135,9 @@ class Recent:
     estimate: EstimateKind | None
 
 
-def in_a_row(recent: Sequence[Recent], piece: Piece) -> int:
-    """How many bills directly before the piece rest on open estimates. `recent`: of its agreement, latest first."""
-    bills, reached = set(), piece.period.start
+def in_a_row(recent: Sequence[Recent], day: date) -> int:
+    """How many bills directly before `day` rest on open estimates. `recent`: of one agreement, latest first."""
+    bills, reached = set(), day
     for one in recent:
         if one.period.start >= reached:
             continue

@@ -18,7 +18,7 @@ from cloud.billing.estimating import (
     why_not_measured,
 )
 from cloud.billing.filings import Filing
-from cloud.billing.pieces import Piece
+from cloud.billing.pieces import Piece, Place, Unbillable
 from cloud.billing.records import Charged, Cited
 from cloud.estate import service as estate
 from cloud.estate.calendar import calendar
@@ -63,9 +63,10 @@ class Facts:
         is billed twice or never."""
         self._open_ends: set[tuple[int, str, date]] = set()
         """Likewise, where the neighbour was estimated and cites none."""
-        self.billed: dict[tuple[int, date], Mapping[str, Any]] = {}
+        self.billed: dict[Place, Mapping[str, Any]] = {}
         """By agreement and first day: inputs of charges by estimate that are rated again."""
-        self._estimates: dict[tuple[int, date], EstimatedUsage] = {}
+        self._lacking: dict[Place, Unbillable] = {}
+        self._estimates: dict[Place, EstimatedUsage] = {}
         self._recent: dict[int, list[Recent]] = {}
 
     async def load(self, everything: Sequence[Piece]) -> None:
@@ -153,19 +154,21 @@ class Facts:
 
     async def _load_estimates(self, everything: Sequence[Piece]) -> None:
         """Estimates of what readings cannot tell, one by one: they are the exception."""
+        for piece in everything:
+            if piece.metered and piece.agreement.meter_id in self.meters:
+                reason = why_not_measured(piece, self)
+                if reason is not None:
+                    self._lacking[piece.place] = reason
         wanted = [
             piece
             for piece in everything
-            if piece.metered
-            and piece.agreement.meter_id in self.meters
-            and (reason := why_not_measured(piece, self)) is not None
-            and self.may_estimate(piece, reason.code)
+            if (found := self.why_not_measured(piece)) is not None and self.may_estimate(piece, found.code)
         ]
         self._recent = await recent_charges(self._conn, sorted({piece.agreement.id for piece in wanted}))
         for piece in wanted:
             meter = self.meters[piece.agreement.meter_id or 0]
             start, end = piece.period.instants(self.project.zone)
-            self._estimates[piece.agreement.id, piece.period.start] = await estimated_usage(
+            self._estimates[piece.place] = await estimated_usage(
                 self._conn,
                 meter,
                 meter.main_channel.number,
@@ -175,12 +178,16 @@ class Facts:
                 doubted=[(doubt.from_at, doubt.until_at) for doubt in self.doubts(piece)],
             )
 
+    def why_not_measured(self, piece: Piece) -> Unbillable | None:
+        """Why its usage cannot be billed by readings; None where it can."""
+        return self._lacking.get(piece.place)
+
     def may_estimate(self, piece: Piece, reason: str) -> bool:
         """Whether the quantity of the piece may be estimated, which for this reason cannot be billed by readings.
 
         What was estimated once may be again.
         """
-        if (piece.agreement.id, piece.period.start) in self.billed:
+        if piece.place in self.billed:
             return True
         if reason == "open-exceptions":
             return self.policy.open_exceptions == "estimate"
@@ -203,16 +210,16 @@ class Facts:
 
     def estimate(self, piece: Piece) -> EstimatedUsage | None:
         """The estimate that was made of its usage, if it may be."""
-        return self._estimates.get((piece.agreement.id, piece.period.start))
+        return self._estimates.get(piece.place)
 
     def as_billed(self, piece: Piece) -> Mapping[str, Any] | None:
         """What a bill by estimate goes on standing on until readings bound it: the inputs of its charge."""
-        found, inputs = self.estimate(piece), self.billed.get((piece.agreement.id, piece.period.start))
+        found, inputs = self.estimate(piece), self.billed.get(piece.place)
         return inputs if found is not None and (found.open_s or self.doubts(piece)) else None
 
     def estimated_before(self, piece: Piece) -> int:
         """How many bills in a row directly before it rest on open estimates."""
-        return in_a_row(self._recent.get(piece.agreement.id, ()), piece)
+        return in_a_row(self._recent.get(piece.agreement.id, ()), piece.period.start)
 
     def cite(self, cited: Cited) -> None:
         """What a neighbouring charge cites."""
@@ -241,9 +248,11 @@ class Facts:
         those about what is billed count.
         """
         meter = self.meters[piece.agreement.meter_id or 0]
+        if not self._doubtful[meter.id]:
+            return []
         start, end = piece.period.instants(self.project.zone)
         found = [doubt for doubt in self._doubtful[meter.id] if doubt.from_at <= end and doubt.until_at >= start]
-        was_estimated = (piece.agreement.id, piece.period.start) in self.billed
+        was_estimated = piece.place in self.billed
         if was_estimated or self.policy.missing_readings == "estimate":
             found = [doubt for doubt in found if doubt.rule not in ABSENCES]
         if self.policy.open_exceptions == "estimate":

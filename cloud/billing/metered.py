@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cloud.billing.estimating import Estimate, not_over, too_often, why_not_measured
+from cloud.billing.estimating import Estimate, not_over, too_often
 from cloud.billing.facts import Facts
 from cloud.billing.pieces import Piece, Unbillable
 from cloud.metering.records import BoundaryReading, Meter, MeterException
@@ -42,7 +42,7 @@ def metered(piece: Piece, facts: Facts) -> Metered:
     periods = piece.version.content.periods
     if periods is not None and not periods.schedule:
         raise Unbillable("periods-not-metered", f"{service}: registers by period are not billed yet")
-    reason = why_not_measured(piece, facts)
+    reason = facts.why_not_measured(piece)
     if reason is not None:
         return _estimated(piece, facts, meter, reason)
     opening, closing = facts.ends(piece)

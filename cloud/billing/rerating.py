@@ -20,7 +20,7 @@ from cloud.billing.drafts import RatedPiece, rate_rounds
 from cloud.billing.estimating import EstimatePolicy, OpenExceptions
 from cloud.billing.facts import Facts
 from cloud.billing.filings import Filing, WindowParts
-from cloud.billing.pieces import Piece, Unbillable
+from cloud.billing.pieces import Piece, Place, Unbillable
 from cloud.billing.records import Charged, Cited
 from cloud.estate.records import Project
 from cloud.kit.db import Conn, as_json
@@ -31,9 +31,6 @@ from cloud.tariffs.service import TariffVersion
 
 _STANDING = ("opening", "closing", "estimate")
 """Inputs that a charge may change without another amount."""
-
-Place = tuple[int, date]
-"""Agreement and first day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,7 @@ class RevisedFacts(Facts):
 
     def filings(self, piece: Piece) -> list[Filing]:
         """Persons that the bill was rated by, or those filed by now."""
-        then = self._persons_then.get((piece.agreement.id, piece.period.start))
+        then = self._persons_then.get(piece.place)
         return super().filings(piece) if then is None else [Filing(date.min, None, then)]
 
 
@@ -104,7 +101,7 @@ async def rerate(
     rounds = await _rounds(conn, issued, cause)
     facts = RevisedFacts(conn, project, open_findings, issued, cause)
     drafts = await rate_rounds(conn, facts, rounds)
-    rated = {_place_of(one.piece): one for found in drafts.rated.values() for one in found}
+    rated = {one.piece.place: one for found in drafts.rated.values() for one in found}
     rows = [row for mine in _by_agreement(issued).values() for row in _revisions(mine, rated, cause, project.currency)]
     await adjustments_repository.insert(conn, [{"project_id": project.id, **row} for row in rows])
     return Rerated(sum(row["amount"] != row["old_amount"] for row in rows), drafts.failures)
@@ -201,7 +198,3 @@ def _by_agreement(states: Sequence[ChargeState]) -> dict[int, list[ChargeState]]
 
 def _place(state: ChargeState) -> Place:
     return state.agreement.id, state.period.start
-
-
-def _place_of(piece: Piece) -> Place:
-    return piece.agreement.id, piece.period.start
