@@ -90,6 +90,7 @@ class Difference:
                 "period": str(state.period),
                 "was": {"quantity": was, "amount": self.amount[0]},
                 "now": {"quantity": now, "amount": self.amount[1]},
+                **({"of_estimate": state.inputs["estimate"]["kind"]} if state.estimated else {}),
             },
         }
 

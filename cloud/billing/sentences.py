@@ -30,6 +30,8 @@ def line_title(line: BillLine) -> str:
         parts.append(names.time_period_name(line.time_period))
     if "estimated" in line.detail:
         parts.append(_estimated_name(line.detail["estimated"]["kind"]))
+    if "of_estimate" in line.detail:
+        parts.append(_("trues up an estimate"))
     return " · ".join(parts)
 
 

@@ -116,6 +116,7 @@ async def test_a_silent_meter_is_billed_by_estimate_and_trued_up(site: Site) -> 
     (adjustment,) = await site.rows("SELECT differences FROM adjustment WHERE difference <> 0")
     assert adjustment["differences"][0]["detail"]["period"] == "2026-01-01/2026-02-01"
     assert adjustment["differences"][0]["detail"]["bill"] == "2026-000001"
+    assert adjustment["differences"][0]["detail"]["of_estimate"] == "open"
     assert Decimal(adjustment["differences"][0]["quantity"]) == Decimal(-11 * 24 * 200) / 1000
     await run(site, FEBRUARY)
     used = 20 * 24 * 400 + 11 * 24 * 200 + 28 * 24 * 200
