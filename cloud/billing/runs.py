@@ -1,13 +1,13 @@
 """Bill runs: started, looked at, approved, issued or cancelled. A run may be repeated and charges nothing twice."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
 from psycopg.errors import UniqueViolation
 
 from cloud.billing import adjustments_repository, agreed_repository, run_repository
 from cloud.billing.drafting import Drafter, Progress
-from cloud.billing.facts import OpenExceptions
+from cloud.billing.estimating import MissingReadings, OpenExceptions
 from cloud.billing.issuing import issue_drafts
 from cloud.billing.mailing import mail_on_issue
 from cloud.billing.records import BillRun
@@ -15,7 +15,7 @@ from cloud.estate import service as estate
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.jobs import enqueue
-from cloud.kit.periods import Period
+from cloud.kit.periods import Period, local_day
 
 RUN_JOB = "billing.run"
 ISSUE_JOB = "billing.issue"
@@ -25,13 +25,17 @@ ISSUE_JOB = "billing.issue"
 class RunOptions:
     """How a run goes about it.
 
-    `issue_at_once`: without a preview; `open_exceptions`: whether accounts with open findings are left out (`ask`);
-    `account_id`: only this account; `mail_bills`: whether the bills are sent by e-mail when they are issued, None: as
-    the project has set it.
+    `issue_at_once`: without a preview. `open_exceptions` and `missing_readings`: whether accounts with open findings,
+    or without readings, are left out (`ask`) or billed by `estimate`, at most `estimate_limit` bills in a row (None: as
+    the terms say). `account_id`: only this account, its final bill; `estimate_reason`: why that is estimated.
+    `mail_bills`: whether the bills are sent by e-mail when they are issued; None: as the project has set it.
     """
 
     issue_at_once: bool = False
     open_exceptions: OpenExceptions = "ask"
+    missing_readings: MissingReadings = "ask"
+    estimate_limit: int | None = None
+    estimate_reason: str = ""
     account_id: int | None = None
     mail_bills: bool | None = None
 
@@ -50,19 +54,9 @@ async def start_run(
     await run_repository.release_abandoned(conn, project_id)
     try:
         async with conn.transaction():
-            run_id = await run_repository.insert_run(
-                conn,
-                project_id,
-                period,
-                created_by,
-                options.issue_at_once,
-                options.open_exceptions,
-                options.account_id,
-            )
+            run_id = await run_repository.insert_run(conn, project_id, period, created_by, asdict(options))
     except UniqueViolation as error:
         raise Conflict("run-in-progress", "another bill run of this project is running") from error
-    if options.mail_bills is not None:
-        await run_repository.set_mailing(conn, run_id, options.mail_bills)
     job_id = await enqueue(
         conn, RUN_JOB, {"run_id": run_id}, project_id=project_id, dedupe_key=f"run-{run_id}", created_by=created_by
     )
@@ -95,7 +89,8 @@ async def execute_run(
             accounts = [one for one in accounts if one == run.account_id]
     state = "failed"
     try:
-        await Drafter(db, asker, run, project).accounts(accounts, progress)
+        today = local_day(now or datetime.now(UTC), project.zone)
+        await Drafter(db, asker, run, project, today).accounts(accounts, progress)
         state = "approved" if run.issue_at_once else "preview"
     finally:
         async with db.transaction(asker) as conn:
@@ -191,6 +186,8 @@ async def _locked(conn: Conn, run_id: int) -> BillRun:
 
 
 async def _resume(conn: Conn, run: BillRun) -> None:
+    """The run is running, for everybody who changes usage while drafts are made. Raises Conflict."""
+    await run_repository.hold_usage_notes(conn)
     try:
         async with conn.transaction():
             await run_repository.set_state(conn, run.id, "running")

@@ -42,6 +42,11 @@ def _ascii(domain: str) -> str:
         return ""
 
 
+def without(address: str, text: str) -> str:
+    """What a server said, with the address masked: it likes to repeat whom it does not know."""
+    return re.sub(re.escape(address), lambda _found: masked(address), text, flags=re.IGNORECASE)
+
+
 def masked(address: str) -> str:
     """The address as it is kept and shown: l***@example.com."""
     local, _, domain = address.rpartition("@")

@@ -1,5 +1,6 @@
 """What a notice looks like as an e-mail: plain text, HTML and files, and headers that nobody can add to. Pure."""
 
+import unicodedata
 from datetime import datetime
 from email import policy
 from email.headerregistry import Address
@@ -14,6 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from cloud.kit.i18n import gettext as _
 from cloud.notices.records import KINDS, NOTHING, Due, Enclosure
 
+_LONGEST_LINE: Final = 300
+
 WISHES: Final = "/my/notices"
 """The page on which a person says what he wants; it asks who he is."""
 
@@ -27,14 +30,13 @@ def letter(
     """
     notice, settings = due.notice, due.settings
     message = EmailMessage(policy=policy.SMTP)
-    message["From"] = Address(settings.sender_name or _one_line(due.project_name), addr_spec=sender)
+    message["From"] = Address(settings.sender_name or one_line(due.project_name), addr_spec=sender)
     message["To"] = Address(addr_spec=address)
     if settings.reply_to:
         message["Reply-To"] = Address(addr_spec=settings.reply_to)
     message["Subject"] = notice.subject
     message["Date"] = format_datetime(now)
     message["Message-ID"] = f"<{notice.message_id}@{sender.partition('@')[2]}>"
-    message["Content-Language"] = notice.language
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no machine answers
     footer = _footer(due, public_url)
     if not KINDS[notice.kind] and (wishes := _unsubscribe(settings.reply_to, public_url)):
@@ -57,11 +59,14 @@ def letter(
     for file in enclosure.attachments:
         kind, _slash, subtype = file.media_type.partition("/")
         message.add_attachment(file.content, maintype=kind, subtype=subtype, filename=file.name)
+    message["Content-Language"] = notice.language  # last: whoever sets content drops such headers
     return message
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def one_line(text: str) -> str:
+    """A text without what would break a header or steer the text around it (categories Cc, Cf, Zl, Zp …), cut."""
+    kept = (" " if unicodedata.category(char)[0] in "CZ" else char for char in text)
+    return " ".join("".join(kept).split())[:_LONGEST_LINE]
 
 
 def _footer(due: Due, public_url: str | None) -> list[str]:

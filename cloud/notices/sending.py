@@ -18,16 +18,15 @@ from cloud.kit.backoff import BackOff
 from cloud.kit.db import SYSTEM, Asker, Database
 from cloud.kit.errors import GatemeterError, InvalidInput
 from cloud.notices import outbox_repository, service
-from cloud.notices.addresses import checked, masked
-from cloud.notices.letters import letter
+from cloud.notices.addresses import checked, masked, without
+from cloud.notices.letters import letter, one_line
 from cloud.notices.records import NOTHING, Due, Enclosure, Notice
-from cloud.notices.smtp import MailServer, NotSent, Session
+from cloud.notices.smtp import MailServer, NotSent, Session, Trouble
 
 _log = structlog.get_logger(__name__)
 _ATTEMPTS = Counter("gatemeter_notice_attempts", "Attempts to send a notice by e-mail, by outcome.", ["outcome"])
 
 _ASKER: Final = SYSTEM.named("notices")
-_MOST_ERROR_CHARS: Final = 500
 _SWEPT: Final = 500
 
 Encloser = Callable[[Database, Asker, Notice, str | None], Awaitable[Enclosure]]
@@ -108,7 +107,7 @@ class Mailer:
         try:
             await line.session.send(message, address)
         except NotSent as error:
-            return await self._not_sent(due, error, line)
+            return await self._not_sent(due, error.trouble, without(address, str(error)), line)
         line.failures = 0
         _ATTEMPTS.labels("sent").inc()
         # A worker that dies between the server's answer and this commit sends it once more, with the same Message-ID.
@@ -157,14 +156,14 @@ class Mailer:
         encloser = self._enclosers.get(notice.kind)
         return NOTHING if encloser is None else await encloser(self._db, _ASKER, notice, self._public_url)
 
-    async def _not_sent(self, due: Due, error: NotSent, line: "_Line") -> float:
-        notice, detail = due.notice, str(error)
-        _ATTEMPTS.labels(error.trouble).inc()
-        if error.trouble == "refused":
+    async def _not_sent(self, due: Due, trouble: Trouble, detail: str, line: "_Line") -> float:
+        notice = due.notice
+        _ATTEMPTS.labels(trouble).inc()
+        if trouble == "refused":
             await self._end(notice, "given_up", "refused", detail)
             return 0
-        if error.trouble != "unreachable":
-            await self._later(notice, error.trouble, detail)
+        if trouble != "unreachable":
+            await self._later(notice, trouble, detail)
             return 0
         line.failures += 1
         _log.warning("notices.server_unreachable", host=line.server.host, error=detail, failures=line.failures)
@@ -182,13 +181,11 @@ class Mailer:
             await self._end(notice, "given_up", reason, error)
             return
         async with self._db.transaction(_ASKER) as conn:
-            await outbox_repository.later(conn, notice.id, notice.attempts, reason, error[:_MOST_ERROR_CHARS], delay_s)
+            await outbox_repository.later(conn, notice.id, notice.attempts, reason, one_line(error), delay_s)
 
     async def _end(self, notice: Notice, state: str, reason: str = "", error: str = "", sent_to: str = "") -> None:
         async with self._db.transaction(_ASKER) as conn:
-            await outbox_repository.end(
-                conn, notice.id, notice.attempts, state, reason, error[:_MOST_ERROR_CHARS], sent_to
-            )
+            await outbox_repository.end(conn, notice.id, notice.attempts, state, reason, one_line(error), sent_to)
         if state == "given_up":
             _log.warning("notices.given_up", notice=notice.id, project=notice.project_id, reason=reason)
 

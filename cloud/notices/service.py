@@ -1,6 +1,5 @@
 """Rules of notices: what is told to whom in which language, once. Callers own the transaction."""
 
-import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -13,6 +12,7 @@ from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import Page, PageRequest
 from cloud.notices import repository
 from cloud.notices.addresses import checked
+from cloud.notices.letters import one_line
 from cloud.notices.records import (
     ENDED,
     KINDS,
@@ -26,7 +26,6 @@ from cloud.notices.records import (
 
 MOST_AT_ONCE: Final = 1000
 """Sayings in one call, and notices that one request sends again."""
-_LONGEST_SUBJECT: Final = 300
 
 
 async def say(conn: Conn, project_id: int, sayings: Sequence[Saying]) -> dict[str, int]:
@@ -69,7 +68,7 @@ def _row(one: Saying, settings: Settings, wanted: Preference, reachable: bool) -
         "kind": one.kind,
         "dedupe_key": one.key,
         "language": language,
-        "subject": _one_line(text.subject),
+        "subject": one_line(text.subject),
         "paragraphs": list(text.paragraphs),
         "link": text.link,
         "about": about,
@@ -87,12 +86,6 @@ def why_not(kind: str, settings: Settings, wanted: Preference, reachable: bool) 
     if kind in wanted.declined and not KINDS[kind]:
         return "declined"
     return "" if reachable else "no-address"
-
-
-def _one_line(subject: str) -> str:
-    """Without what would break a header or steer the text around it (categories Cc, Cf, Zl, Zp …)."""
-    kept = (" " if unicodedata.category(char)[0] in "CZ" else char for char in subject)
-    return " ".join("".join(kept).split())[:_LONGEST_SUBJECT]
 
 
 @contextmanager
@@ -183,7 +176,7 @@ async def set_settings(conn: Conn, wanted: Settings) -> Settings:
         raise InvalidInput("unknown-language", f"expected one of {', '.join(languages())}", field="language")
     if wanted.reply_to:
         checked(wanted.reply_to)
-    if wanted.sender_name != _one_line(wanted.sender_name):
+    if wanted.sender_name != one_line(wanted.sender_name):
         raise InvalidInput("bad-name", "expected a name in one line", field="sender_name")
     await repository.set_settings(conn, wanted)
     return wanted

@@ -13,10 +13,10 @@ from aiosmtplib.errors import SMTPException, SMTPResponseException
 
 from cloud.kit.errors import InvalidInput
 from cloud.notices.addresses import checked
+from cloud.notices.letters import one_line
 from cloud.settings import PREFIX, CloudSettings, SettingsError
 
 _WIRE: Final = policy.SMTP.clone(cte_type="7bit", raise_on_defect=True)
-_MOST_ERROR_CHARS: Final = 300
 _PERMANENT: Final = 500
 
 Trouble = Literal["refused", "not-now", "unknown", "unreachable"]
@@ -156,4 +156,4 @@ def _said(error: Exception) -> str:
         text = f"{error.code} {error.message}"
     else:
         text = str(error) or type(error).__name__
-    return " ".join(text.split())[:_MOST_ERROR_CHARS]
+    return one_line(text)  # whatever bytes it sends: this is stored, logged and shown

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import warnings
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -83,6 +84,10 @@ class MailServer:
     def _session(self) -> SMTP:
         self.sessions += 1
         must_sign_in = self.credentials is not None
+        with warnings.catch_warnings(category=UserWarning, action="ignore"):  # passwords without TLS: only on request
+            return self._made(must_sign_in)
+
+    def _made(self, must_sign_in: bool) -> SMTP:
         return SMTP(
             _Handler(self),
             hostname="mail.example.com",
@@ -111,7 +116,7 @@ class _Handler:
         owner, manner = self._owner, self._owner.manner(address)
         owner.tries[address] += 1
         if manner == "refuses":
-            return "550 5.1.1 no such mailbox"
+            return f"550 5.1.1 <{address}>: no such mailbox"
         if manner == "busy" or (manner == "greylists" and owner.tries[address] == 1):
             return "451 4.7.1 come again later"
         if manner == "drops-early" and owner.tries[address] == 1:

@@ -51,6 +51,7 @@ def test_staff_see_what_arrived_and_send_the_rest_again(browser: Browser, site: 
             ("settings", "/notices/settings"),
             ("run", f"/bill-runs/{run_id}"),
             ("bill", f"/bills/{bill_id}"),
+            ("runs", "/bill-runs"),
         ):
             visitor.open(path)
             _looks_well(visitor, f"staff-notices-{name}-zh-{width}")

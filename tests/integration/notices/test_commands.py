@@ -40,7 +40,7 @@ async def test_a_test_mail_says_what_the_server_answered(environment: pytest.Mon
         code, told = await _test_mail("li@example.com")
         assert (code, "took the message for li@example.com" in told) == (0, True)
         code, told = await _test_mail("refuses@example.com")
-        assert (code, "550 5.1.1 no such mailbox" in told) == (4, True)
+        assert (code, "550 5.1.1 <refuses@example.com>: no such mailbox" in told) == (4, True)
         assert (await _test_mail("li"))[0] == 2
     assert (await _test_mail("li@example.com"))[0] == 1
     environment.setenv("GATEMETER_MAIL_FROM", "nobody")

@@ -101,7 +101,7 @@ async def test_many_workers_send_each_notice_once(world: World) -> None:
 @pytest.mark.parametrize(
     ("address", "state", "reason", "error", "attempts"),
     [
-        ("refuses@example.com", "given_up", "refused", "550 5.1.1 no such mailbox", 1),
+        ("refuses@example.com", "given_up", "refused", "550 5.1.1 <r***@example.com>: no such mailbox", 1),
         ("busy@example.com", "given_up", "not-now", "451 4.7.1 come again later", 3),
         ("li@@example", "given_up", "bad-address", "", 1),
         ("li@example.com>\r\nRCPT TO:<all@example.com", "given_up", "bad-address", "", 1),

@@ -1,5 +1,6 @@
 """The client against a real SMTP server, with TLS and sign-in, and with everything that goes wrong."""
 
+import asyncio
 import ssl
 from email.message import EmailMessage
 from pathlib import Path
@@ -83,7 +84,7 @@ async def test_does_not_talk_to_a_server_that_it_cannot_trust(authority: Authori
 @pytest.mark.parametrize(
     ("recipient", "trouble", "said"),
     [
-        ("refuses@example.com", "refused", "550 5.1.1 no such mailbox"),
+        ("refuses@example.com", "refused", "550 5.1.1 <refuses@example.com>: no such mailbox"),
         ("busy@example.com", "not-now", "451 4.7.1 come again later"),
         ("refuses-content@example.com", "refused", "554 5.7.1 this looks like spam"),
         ("drops@example.com", "unknown", ""),
@@ -101,6 +102,22 @@ async def test_tells_what_went_wrong_and_goes_on(recipient: str, trouble: str, s
     assert caught.value.trouble == trouble
     assert said in str(caught.value)
     assert peer.taken[-1].recipients == ("li@example.com",)
+
+
+async def test_whatever_bytes_a_server_answers_can_be_kept() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail\r\n")
+        while line := await reader.readline():
+            writer.write(b"550 \xff\xfe\0 \x1b[31mno\r\n" if line.startswith(b"RCPT") else b"250 OK\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Session(MailServer("127.0.0.1", port, _ME, "off", timeout_s=5)) as session:
+            with pytest.raises(NotSent, match=r"^550 \[31mno$") as caught:
+                await session.send(_message(), "li@example.com")
+    assert caught.value.trouble == "refused"
+    str(caught.value).encode()
 
 
 async def test_a_server_that_is_not_there_is_unreachable() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.kit.errors import InvalidInput
-from cloud.notices.addresses import checked, masked
+from cloud.notices.addresses import checked, masked, without
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,10 @@ def test_whatever_passes_is_one_ascii_word_with_one_at_and_stays_what_it_is(text
 
 def test_an_address_is_kept_masked() -> None:
     assert masked("li.wang@example.com") == "l***@example.com"
+
+
+def test_what_a_server_repeats_is_masked() -> None:
+    told = "550 <LI.Wang@example.com>: li.wang@example.com is no mailbox of b@example.com"
+    assert without("li.wang@example.com", told) == (
+        "550 <l***@example.com>: l***@example.com is no mailbox of b@example.com"
+    )
