@@ -9,6 +9,7 @@ from typing import Final, LiteralString
 
 from cloud.billing import repository
 from cloud.billing.drafts import RatedPiece, draft
+from cloud.billing.estimating import EstimatePolicy
 from cloud.estate.records import Project
 from cloud.kit.db import Conn
 from cloud.kit.periods import Period
@@ -55,7 +56,7 @@ class Cost:
 class Accrued:
     """What an account has used up to, not including, `through` that no issued bill charges, at its tariffs.
 
-    `flaw`: why nothing later could be valued, a code of bill runs. `costs`: what the present rate follows from.
+    `flaw`: why nothing later could be valued, a code of bill runs, or that some of it is estimated. `costs`: what the present rate follows from.
     """
 
     amount: Decimal
@@ -116,7 +117,7 @@ async def accrued(
             continue
         found, failed = await _value(conn, project, {one: agreements[one] for one in sorted(left)}, through)
         for account_id, one in found.items():
-            valued[account_id] = replace(one, flaw=flaws.get(account_id, ""))
+            valued[account_id] = replace(one, flaw=flaws.get(account_id, one.flaw))
         for account_id, code in failed.items():
             flaws.setdefault(account_id, code)
     for account_id, code in flaws.items():
@@ -133,7 +134,7 @@ async def _value(
         for one in await repository.uncharged(conn, project.id, Period(_BEGINNING, through), list(agreements))
         if one.agreement.id in agreements[one.agreement.account_id]
     ]
-    drafts = await draft(conn, project, uncharged, "bill")
+    drafts = await draft(conn, project, uncharged, EstimatePolicy("bill"))
     found = {
         account_id: _accrued(drafts.rated.get(account_id, ()), through)
         for account_id in agreements
@@ -150,6 +151,7 @@ def _accrued(rated: Sequence[RatedPiece], through: date) -> Accrued:
     return Accrued(
         sum((one.amount for one in rated), _NONE),
         through,
+        "estimated-usage" if any(one.metered is not None and one.metered.estimate for one in rated) else "",
         costs=tuple(costs.values()),
     )
 

@@ -35,6 +35,7 @@ REASONS: Final[Mapping[str, str]] = {
     "ledger": _("The ledger does not balance"),
     # Prepaid supply.
     "needs-disconnect": _("These settings need the permission to disconnect"),
+    "estimated-usage": _("Some of it is estimated"),
     "not-usage": _("Only agreements with a tariff can be prepaid"),
     "not-prepaid": _("This is not prepaid"),
     "reason-needed": _("A reason is needed"),

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from cloud.devices import service as devices
 from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.errors import Conflict
 from cloud.kit.jobs import JobContext
@@ -71,13 +72,13 @@ async def test_a_valve_is_closed_and_opened_as_a_relay_is(home: Home) -> None:
     from_now = int(now.timestamp() * 1000)
     meter_id = home.flat.meters["electricity"]
     async with home.db.transaction(SYSTEM) as conn:
-        await switching.devices.apply_health(conn, home.gateway_id, Health(from_now, "0", 1, 0, 0, 0, 0, (valve,)))
+        await devices.apply_health(conn, home.gateway_id, Health(from_now, "0", 1, 0, 0, 0, 0, (valve,)))
         found = await switching.relay_of(conn, meter_id, now)
         assert found is not None
         assert (found.device_id, found.off) == (home.device_id, Action.CLOSE_VALVE)
         # Half a pair is nothing: what cannot be opened again is not closed.
         half = DeviceHealth("e-1", 0, 1, 0, 0, 0, 0, ("close-valve", "switch-off"))
-        await switching.devices.apply_health(conn, home.gateway_id, Health(from_now, "0", 1, 0, 0, 0, 0, (half,)))
+        await devices.apply_health(conn, home.gateway_id, Health(from_now, "0", 1, 0, 0, 0, 0, (half,)))
         assert await switching.relay_of(conn, meter_id, now) is None
         assert await switching.relay_of(conn, None, now) is None
         assert await switching.relay_of(conn, meter_id, now - timedelta(days=400)) is None
