@@ -83,14 +83,22 @@ class Order:
 
     def cannot_come(self, now: datetime) -> bool:
         """Whether no gateway can carry it out any more, or be at it still."""
-        if self.state in ("done", "failed", "uncertain"):
-            return True
-        return now > self.expires_at + (_AT_IT if self.state in ("delivered", "executing") else _SURELY_OVER)
+        return self.last_possible is None or now > self.last_possible
+
+    @property
+    def last_possible(self) -> datetime | None:
+        """The last moment at which it can have been carried out, for all that is known; None when it never was."""
+        if self.state == "failed":
+            return None
+        if self.state in ("done", "uncertain"):
+            return self.told_at
+        return self.expires_at + (_AT_IT if self.state in ("delivered", "executing") else _SURELY_OVER)
 
     def may_be_done(self, now: datetime) -> bool:
         """Whether it was carried out, for all that is known: one that a gateway took and said no more of, too."""
-        lost = self.state in ("delivered", "executing") and self.cannot_come(now)
-        return lost or self.state in ("done", "uncertain")
+        if self.state in ("delivered", "executing"):
+            return self.cannot_come(now)
+        return self.state in ("done", "uncertain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +206,16 @@ def _cut(case: Case, facts: Facts, local: datetime) -> Decision:
 
 
 def _given_back(case: Case, facts: Facts, now: datetime) -> Decision:
-    """The supply is wanted on: until the meter says so, and no older order can switch it off again."""
+    """The supply is wanted on: until the meter says so, later than any older order can have switched it off."""
     order = facts.restore
-    if order is None or _was_cut_after(facts.cut, order, now):
+    if order is None:
         return Decision("restore")
     if order.state == "done":
-        return Decision("note-restored") if facts.cut is None or facts.cut.cannot_come(now) else NOTHING
+        last = None if facts.cut is None else facts.cut.last_possible
+        if last is None or order.told_at > last:
+            return Decision("note-restored")
+        # It was on, and an order that nobody reports of may have cut it since: once that is over it is read back again.
+        return Decision("restore") if now > last else NOTHING
     since = case.restoring_since or order.at
     if not case.alarmed and (now - since >= ALARM_AFTER or order.state in ("failed", "uncertain")):
         return Decision("alarm")
@@ -211,14 +223,6 @@ def _given_back(case: Case, facts: Facts, now: datetime) -> Decision:
     if order.ended and now - order.at >= pause:
         return Decision("restore")
     return NOTHING
-
-
-def _was_cut_after(cut: Order | None, restore: Order, now: datetime) -> bool:
-    """Whether the supply may have been switched off later than it was switched on."""
-    if cut is None or restore.state != "done" or not cut.may_be_done(now):
-        return False
-    last = cut.told_at if cut.state in ("done", "uncertain") else cut.expires_at + _AT_IT
-    return last >= restore.told_at
 
 
 def order_valid_for(rules: Rules, local: datetime) -> timedelta:

@@ -121,5 +121,11 @@ async def test_an_order_that_waited_while_the_money_came_is_never_carried_out(
         assert 0 not in await relay(home)
         states = {one.action: one.state for one in await home.orders()}
         assert states == {"switch-off": "expired", "switch-on": "done"}
+        # As if its ten minutes were over: before that nobody says that the supply is on for good.
+        await system_rows(
+            home.db,
+            """UPDATE command SET issued_at = issued_at - interval '1 hour', expires_at = expires_at - interval '1 hour'
+               WHERE action = 'switch-off' RETURNING id""",
+        )
         await becomes(home, "reconnected", home.at(minute=55))
         system.stop("gateway")

@@ -101,10 +101,12 @@ def test_an_older_order_that_is_carried_out_later_is_undone() -> None:
     case = replace(DUE, state="reconnecting", cuts=1, restores=1, restoring_since=at(0))
     late = Facts(below=False, cut=order("done", -5, 2), restore=order("done", 0, 1, 60))
     assert decide(case, late, RULES, at(3), {}).move == "restore"
-    # As long as it may still come, nobody says that the supply is back for good.
+    # As long as it may still come, nobody says that the supply is back for good; then it is read back once more.
     open_ = replace(late, cut=order("expired", -5))
     assert decide(case, open_, RULES, at(3), {}).move is None
-    assert decide(case, open_, RULES, at(7), {}).move == "note-restored"
+    assert decide(case, open_, RULES, at(7), {}).move == "restore"
+    again = replace(open_, restore=order("done", 7, 7.1, 60))
+    assert decide(case, again, RULES, at(8), {}).move == "note-restored"
 
 
 def test_a_supply_that_is_not_confirmed_is_tried_again_and_somebody_is_alarmed() -> None:
