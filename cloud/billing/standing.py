@@ -56,7 +56,8 @@ class Cost:
 class Accrued:
     """What an account has used up to, not including, `through` that no issued bill charges, at its tariffs.
 
-    `flaw`: why nothing later could be valued, a code of bill runs, or that some of it is estimated. `costs`: what the present rate follows from.
+    `flaw`: why nothing later could be valued, a code of bill runs, or that some of it is estimated. `costs`: what the
+    present rate follows from.
     """
 
     amount: Decimal
