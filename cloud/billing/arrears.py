@@ -38,7 +38,13 @@ class Dispute:
     note: str
     upheld: Decimal | None
     credited_on: date | None
+    credited: Decimal
     created_at: datetime
+
+    @property
+    def uncredited(self) -> Decimal:
+        """What was upheld and still waits for a credit note."""
+        return Decimal(0) if self.upheld is None or self.credited_on is not None else self.upheld - self.credited
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,7 @@ class Plan:
     decided_by: int | None
     decided_at: datetime | None
     note: str
+    reinstated_on: date | None
     bills: tuple[PlanBill, ...]
     instalments: tuple[Instalment, ...]
     paid: tuple[tuple[date, Decimal], ...]

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from typing import LiteralString
 
 from cloud.billing import disputes, ledger, repository
 from cloud.billing.ledger import Journal, Posting
@@ -11,10 +10,6 @@ from cloud.billing.run_repository import Draft
 from cloud.billing.settlement import Allocation, Settlement, Source, share, write
 from cloud.estate.records import Project
 from cloud.kit.db import Conn
-
-_UPHELD: LiteralString = """
-    SELECT id FROM bill_dispute WHERE bill_id = %s AND state = 'upheld' AND credited_on IS NULL ORDER BY id
-"""
 
 
 async def allocate(conn: Conn, project: Project, notes: Sequence[Draft], today: date) -> None:
@@ -45,8 +40,7 @@ async def _of_its_bill(conn: Conn, project: Project, note: Draft, bill_id: int, 
         one = Allocation(bill_id, amount, Decimal(0), settled=amount == bill.open)
         source = Source(project.id, today, credit_note_id=note.bill_id)
         await write(conn, [(source, Settlement((one,), Decimal(0)))])
-    for row in await (await conn.execute(_UPHELD, (bill_id,))).fetchall():
-        await disputes.dispute_credited(conn, row["id"], today)
+    await disputes.credit_disputes(conn, bill_id, note.bill_id, -note.total, today)
     return amount
 
 

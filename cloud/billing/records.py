@@ -146,9 +146,14 @@ class BillRow:
         return self.late_fee - self.late_fee_paid
 
     @property
+    def payable(self) -> Decimal:
+        """What is asked for now: a disputed amount is not, nor the late fee of a bill in dispute."""
+        return self.undisputed + (self.late_fee_open if self.state != "disputed" else 0)
+
+    @property
     def owing(self) -> bool:
-        """Whether somebody owes something of it."""
-        return self.state in ("issued", "disputed") and self.open + self.late_fee_open > 0
+        """Whether somebody has to pay something of it now."""
+        return self.state in ("issued", "disputed", "paid") and self.payable > 0
 
     def overdue(self, today: date) -> bool:
         """Whether principal is open after the due date; not while it is disputed, or paid by instalments."""

@@ -92,10 +92,12 @@ _BILL: LiteralString = """
     FROM bill b
     LEFT JOIN LATERAL (SELECT sum(principal) AS principal, sum(late_fee) AS late_fee
                        FROM payment_allocation WHERE bill_id = b.id) p ON true
-    LEFT JOIN LATERAL (SELECT sum(CASE state WHEN 'open' THEN coalesce(amount, b.total) ELSE upheld END) AS amount
-                       FROM bill_dispute
-                       WHERE bill_id = b.id
-                         AND (state = 'open' OR (state = 'upheld' AND credited_on IS NULL))) d ON true
+    LEFT JOIN LATERAL (SELECT sum(CASE q.state WHEN 'open' THEN coalesce(q.amount, b.total)
+                                        ELSE q.upheld - coalesce((SELECT sum(c.amount) FROM dispute_credit c
+                                                                  WHERE c.dispute_id = q.id), 0) END) AS amount
+                       FROM bill_dispute q
+                       WHERE q.bill_id = b.id
+                         AND (q.state = 'open' OR (q.state = 'upheld' AND q.credited_on IS NULL))) d ON true
     LEFT JOIN late_fee f ON f.bill_id = b.id
 """
 _BILLS: LiteralString = (

@@ -58,6 +58,7 @@ from cloud.billing.plans import (
     end_broken_plans,
     get_plan,
     list_plans,
+    reinstate_plan,
     reject_plan,
 )
 from cloud.billing.proof import Discrepancy, discrepancies, prove
@@ -180,6 +181,7 @@ __all__ = [
     "prepaid_balance",
     "prove",
     "refresh_late_fees",
+    "reinstate_plan",
     "reject_dispute",
     "reject_plan",
     "reject_waiver",

@@ -7,7 +7,7 @@ from psycopg.errors import UniqueViolation
 
 from cloud.billing import repository
 from cloud.billing.arrears import AskedState, Waiver, must_be_another, must_wait, stated
-from cloud.billing.records import Policy
+from cloud.billing.records import BillRow, Policy
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.money import minor_digits
@@ -41,12 +41,14 @@ _WAIVE: LiteralString = "UPDATE late_fee SET waived = waived + %s WHERE bill_id 
 async def ask_waiver(conn: Conn, bill_id: int, amount: Decimal, reason: str, *, by: int | None) -> Waiver:
     """Asks not to collect an amount of the late fee of a bill.
 
-    Raises NotFound; InvalidInput without a reason or for more than is open; Conflict while another waits.
+    What is paid of a late fee is not waived any more: it is revenue of a closed matter. Raises NotFound; InvalidInput
+    without a reason or for more than is open; Conflict where all of it is paid, or while another request waits.
     """
     reason = stated(reason)
     bill = await repository.bill(conn, bill_id)
     if bill is None:
         raise NotFound("no-such-bill", f"there is no bill {bill_id}", field="bill_id")
+    _must_be_open(bill)
     if not 0 < amount <= bill.late_fee_open or amount != round(amount, minor_digits(bill.currency)):
         raise InvalidInput("bad-amount", f"expected more than 0 and at most {bill.late_fee_open}", field="amount")
     values = {"project_id": bill.project_id, "bill_id": bill_id, "amount": amount, "reason": reason, "by": by}
@@ -59,6 +61,11 @@ async def ask_waiver(conn: Conn, bill_id: int, amount: Decimal, reason: str, *, 
     return await get_waiver(conn, row["id"])
 
 
+def _must_be_open(bill: BillRow) -> None:
+    if bill.late_fee_open <= 0 < bill.late_fee_paid:
+        raise Conflict("late-fee-paid", f"the late fee of bill {bill.number} is paid: what is paid is not waived")
+
+
 async def approve_waiver(conn: Conn, waiver_id: int, policy: Policy, note: str = "", *, by: int | None) -> Waiver:
     """Waives what was asked for.
 
@@ -68,6 +75,7 @@ async def approve_waiver(conn: Conn, waiver_id: int, policy: Policy, note: str =
     found = await _waiting(conn, waiver_id)
     must_be_another(found.asked_by, by, policy)
     (bill,) = await repository.lock_bills(conn, [found.bill_id])
+    _must_be_open(bill)
     if bill.late_fee_open < found.amount:
         raise Conflict("amount-changed", f"only {bill.late_fee_open} of the late fee is open by now")
     await conn.execute(_WAIVE, (found.amount, found.bill_id))
