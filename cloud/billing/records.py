@@ -225,6 +225,17 @@ class Bill:
     """Lines that correct charges of earlier bills."""
 
     @property
+    def final(self) -> bool:
+        """Whether it is the bill with which an account ends."""
+        return "final" in self.inputs
+
+    @property
+    def note(self) -> dict[str, Any]:
+        """What a credit or debit note that somebody made says of itself: `reason`, and `bill` if it is of one."""
+        note: dict[str, Any] = self.inputs.get("note", {})
+        return note
+
+    @property
     def lines(self) -> tuple[BillLine, ...]:
         """All lines in the order of the bill."""
         return (*(line for charge in self.charges for line in charge.lines), *self.corrections)

@@ -126,6 +126,9 @@ _LOCK_OVERDUE: LiteralString = """
 """
 _LOCK: LiteralString = "SELECT id FROM bill WHERE id = ANY (%s) ORDER BY id FOR UPDATE"
 _BILLS_BY_ID: LiteralString = _BILL + "WHERE b.id = ANY (%s) ORDER BY b.due_on, b.id"
+_UNPAID_OF: LiteralString = (
+    _BILL + "WHERE b.account_id = %s AND b.state IN ('issued', 'disputed') ORDER BY b.due_on, b.id"
+)
 _BILL_INPUTS: LiteralString = "SELECT engine_version, inputs FROM bill WHERE id = %s"
 _CHARGES: LiteralString = """
     SELECT id, agreement_id, service, lower(period) AS start, upper(period) AS end, tariff_version_id, meter_id,
@@ -247,6 +250,11 @@ async def lock_bills_of(conn: Conn, account_ids: Sequence[int], *, paid: bool) -
     """
     query = _LOCK_OF_ACCOUNTS if paid else _LOCK_UNPAID
     return await bills_by_id(conn, [row["id"] for row in await _rows(conn, query, (list(account_ids),))])
+
+
+async def unpaid_bills_of(conn: Conn, account_id: int) -> list[BillRow]:
+    """Issued bills of an account of which principal is open, oldest due first; not locked."""
+    return [_bill(row) for row in await _rows(conn, _UNPAID_OF, (account_id,))]
 
 
 async def lock_bills(conn: Conn, bill_ids: Sequence[int]) -> list[BillRow]:

@@ -21,6 +21,8 @@ from cloud.billing.agreements import (
     withdraw_agreement,
 )
 from cloud.billing.arrears import Dispute, Plan, Waiver, must_be_another, must_wait, stated
+from cloud.billing.crediting import Given, GivenPart, preview_note
+from cloud.billing.crediting import given as _given
 from cloud.billing.disputes import (
     dispute_credited,
     get_dispute,
@@ -109,6 +111,8 @@ __all__ = [
     "Dispute",
     "Ending",
     "Explained",
+    "Given",
+    "GivenPart",
     "Held",
     "HeldEntry",
     "Journal",
@@ -178,6 +182,7 @@ __all__ = [
     "open_dispute",
     "policy_on",
     "policy_versions",
+    "preview_note",
     "prepaid_balance",
     "prove",
     "refresh_late_fees",
@@ -242,6 +247,13 @@ async def list_adjustments(
         limit=page.limit + 1,
     )
     return cut(found, page, lambda one: (one.id,))
+
+
+async def given(conn: Conn, bill: Bill) -> Given | None:
+    """What became of an issued credit note; None of what is none."""
+    if bill.summary.kind != "credit_note" or bill.summary.number is None:
+        return None
+    return await _given(conn, bill.summary)
 
 
 async def explain(conn: Conn, bill: Bill) -> tuple[Explained, ...]:

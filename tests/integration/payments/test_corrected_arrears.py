@@ -80,7 +80,7 @@ async def test_a_dispute_waits_until_notes_have_taken_all_of_it_off(owing: Owing
     first, *_ = await owing.bills()
     assert (first.state, first.open, first.disputed) == ("issued", 100, 0)
     assert {step["principal"] for step in (await owing.fee()).steps} == {"100.00"}
-    assert sum(step["days"] for step in (await owing.fee()).steps) == 32
+    assert sum(step["days"] for step in (await owing.fee()).steps) == 31
     assert await owing.site.proof() == []
 
 
