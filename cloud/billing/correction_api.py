@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Response
 
 from cloud.billing import service
 from cloud.billing.correction_models import (
+    AdjustmentHistoryOut,
     AdjustmentNoteIn,
     AdjustmentOut,
     AdjustmentQuery,
@@ -29,10 +30,14 @@ Approver = Annotated[Scope, allow("bills.approve")]
 @router.get("/adjustments")
 async def list_adjustments(scope: Reader, query: Annotated[AdjustmentQuery, Query()]) -> Listed[AdjustmentOut]:
     """Charges that late data made others, newest first; residents see their own."""
-    page = await service.list_adjustments(
-        scope.conn, query.page(), project_id=query.project_id, account_id=query.account_id, only_open=query.open
-    )
+    page = await service.list_adjustments(scope.conn, query.page(), query.wanted())
     return Listed(items=[AdjustmentOut.of(one) for one in page.items], next_cursor=page.next_cursor)
+
+
+@router.get("/adjustments/{adjustment_id}")
+async def get_adjustment(scope: Reader, adjustment_id: Id) -> AdjustmentHistoryOut:
+    """An adjustment beside what it corrects: all lines and boundary readings as they were and as they are."""
+    return AdjustmentHistoryOut.whole(await service.adjustment_history(scope.conn, adjustment_id))
 
 
 @router.post("/accounts/{account_id}/re-ratings", status_code=202)

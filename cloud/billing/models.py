@@ -33,7 +33,8 @@ class BillQuery(ListQuery):
 
     def wanted(self) -> BillFilter:
         """The same as the services know it."""
-        return BillFilter(self.project_id, self.account_id, self.run_id, self.state, kind=self.kind)
+        kinds = None if self.kind is None else (self.kind,)
+        return BillFilter(self.project_id, self.account_id, self.run_id, self.state, kinds=kinds)
 
 
 class PeriodOut(BaseModel):

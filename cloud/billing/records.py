@@ -250,7 +250,7 @@ class BillFilter:
     run_id: int | None = None
     state: BillState | None = None
     account_ids: tuple[int, ...] | None = None
-    kind: BillKind | None = None
+    kinds: tuple[BillKind, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

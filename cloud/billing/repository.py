@@ -108,7 +108,7 @@ _BILLS: LiteralString = (
       AND (%(account_ids)s::bigint[] IS NULL OR b.account_id = ANY (%(account_ids)s))
       AND (%(run_id)s::bigint IS NULL OR b.run_id = %(run_id)s)
       AND (%(state)s::text IS NULL OR b.state = %(state)s)
-      AND (%(kind)s::text IS NULL OR b.kind = %(kind)s)
+      AND (%(kinds)s::text[] IS NULL OR b.kind = ANY (%(kinds)s))
       AND (%(before)s::bigint IS NULL OR b.id < %(before)s)
     ORDER BY b.id DESC LIMIT %(limit)s
 """
@@ -230,7 +230,7 @@ async def bills(conn: Conn, wanted: BillFilter, *, before: int | None, limit: in
         "account_ids": None if wanted.account_ids is None else list(wanted.account_ids),
         "run_id": wanted.run_id,
         "state": wanted.state,
-        "kind": wanted.kind,
+        "kinds": None if wanted.kinds is None else list(wanted.kinds),
         "before": before,
         "limit": limit,
     }

@@ -5,7 +5,14 @@ from decimal import Decimal
 
 from cloud.billing import adjustments_repository, repository, run_repository
 from cloud.billing.accrual import refresh_late_fees
-from cloud.billing.adjustments_repository import Adjustment
+from cloud.billing.adjustment_history import (
+    ChargingBill,
+    History,
+    adjustment_history,
+    charging_bills,
+    open_adjustments,
+)
+from cloud.billing.adjustments_repository import Adjustment, AdjustmentFilter, AdjustmentState
 from cloud.billing.agreements import (
     NewAgreement,
     NewRent,
@@ -33,7 +40,7 @@ from cloud.billing.disputes import (
     withdraw_dispute,
 )
 from cloud.billing.explaining import Explained, explain_bill
-from cloud.billing.final_bills import Ending, start_final_bill
+from cloud.billing.final_bills import Ending, Leaving, look_ahead, start_final_bill
 from cloud.billing.gauge import tier_gauge
 from cloud.billing.held import (
     LEDGER_ACCOUNTS,
@@ -49,9 +56,19 @@ from cloud.billing.held import (
     set_off_deposit,
     statement,
 )
-from cloud.billing.late_usage import Outcome, ask_to_rerate, rerate_account, rerate_late
+from cloud.billing.late_usage import Outcome, ReRating, ask_to_rerate, re_rating, rerate_account, rerate_late
 from cloud.billing.ledger import Journal, Posting, book
-from cloud.billing.notes import approve_note, cancel_note, note_of_adjustments, note_of_bill
+from cloud.billing.notes import (
+    Creditable,
+    NoteKind,
+    Part,
+    approve_note,
+    cancel_note,
+    creditable,
+    note_of_adjustments,
+    note_of_bill,
+    waiting_notes,
+)
 from cloud.billing.plans import (
     Monthly,
     approve_plan,
@@ -101,12 +118,16 @@ __all__ = [
     "CAREFUL",
     "LEDGER_ACCOUNTS",
     "Adjustment",
+    "AdjustmentFilter",
+    "AdjustmentState",
     "Agreement",
     "Bill",
     "BillFilter",
     "BillRow",
     "BillRun",
     "BillingTotals",
+    "ChargingBill",
+    "Creditable",
     "Discrepancy",
     "Dispute",
     "Ending",
@@ -115,15 +136,20 @@ __all__ = [
     "GivenPart",
     "Held",
     "HeldEntry",
+    "History",
     "Journal",
+    "Leaving",
     "Monthly",
     "NewAgreement",
     "NewRent",
+    "NoteKind",
     "Outcome",
+    "Part",
     "Plan",
     "Policy",
     "PolicyVersion",
     "Posting",
+    "ReRating",
     "Receipt",
     "Rise",
     "RunFailure",
@@ -132,6 +158,7 @@ __all__ = [
     "Settlement",
     "TierGauge",
     "Waiver",
+    "adjustment_history",
     "announce_policy",
     "apply_balance",
     "approve_note",
@@ -146,10 +173,12 @@ __all__ = [
     "cancel_note",
     "cancel_plan",
     "cancel_run",
+    "charging_bills",
     "create_agreement",
     "create_agreements",
     "create_one_off",
     "create_rent",
+    "creditable",
     "deduct",
     "discrepancies",
     "dispute_credited",
@@ -174,17 +203,20 @@ __all__ = [
     "list_runs",
     "list_waivers",
     "lock_held",
+    "look_ahead",
     "month_totals",
     "must_be_another",
     "must_wait",
     "note_of_adjustments",
     "note_of_bill",
+    "open_adjustments",
     "open_dispute",
     "policy_on",
     "policy_versions",
-    "preview_note",
     "prepaid_balance",
+    "preview_note",
     "prove",
+    "re_rating",
     "refresh_late_fees",
     "reinstate_plan",
     "reject_dispute",
@@ -206,9 +238,13 @@ __all__ = [
     "terms_today",
     "tier_gauge",
     "uphold_dispute",
+    "waiting_notes",
     "withdraw_agreement",
     "withdraw_dispute",
 ]
+
+
+EVERY_ADJUSTMENT = AdjustmentFilter()
 
 
 async def list_bills(conn: Conn, page: PageRequest, filters: BillFilter | None = None) -> Page[BillRow]:
@@ -230,22 +266,10 @@ async def get_bill(conn: Conn, bill_id: int) -> Bill:
 
 
 async def list_adjustments(
-    conn: Conn,
-    page: PageRequest,
-    *,
-    project_id: int | None = None,
-    account_id: int | None = None,
-    only_open: bool = False,
+    conn: Conn, page: PageRequest, wanted: AdjustmentFilter = EVERY_ADJUSTMENT
 ) -> Page[Adjustment]:
-    """What late data made of charges, newest first; `only_open`: what no bill or note has taken up yet."""
-    found = await adjustments_repository.adjustments(
-        conn,
-        project_id=project_id,
-        account_id=account_id,
-        only_open=only_open,
-        before=after_id(page, MAX_ID),
-        limit=page.limit + 1,
-    )
+    """What late data made of charges, newest first."""
+    found = await adjustments_repository.adjustments(conn, wanted, before=after_id(page, MAX_ID), limit=page.limit + 1)
     return cut(found, page, lambda one: (one.id,))
 
 
