@@ -74,6 +74,16 @@ class Difference:
         """What makes the line the same one before and after: kind, component, tier, hours, season, unit, price."""
         return dict(zip(_KEY, self.key, strict=True))
 
+    @property
+    def kind(self) -> str:
+        """Kind of the line."""
+        return str(self.named["kind"])
+
+    @property
+    def component(self) -> str:
+        """Code of the component in its tariff."""
+        return str(self.named["component"])
+
     def row(self, state: ChargeState) -> dict[str, Any]:
         """The line of a bill that corrects it, naming the original bill, line and period."""
         named = self.named

@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime
@@ -129,7 +129,7 @@ async def charges_of_meter(
     return page.page("parts/charging_bills.html", found=found)
 
 
-async def _list(page: Shown, wanted: AdjustmentFilter, cursor: str | None, **context: object) -> Response:
+async def _list(page: Shown, wanted: AdjustmentFilter, cursor: str | None, **context: Any) -> Response:
     found = await service.list_adjustments(page.conn, page_request(_SHOWN, cursor), wanted)
     return page.page(
         "billing/adjustments.html",

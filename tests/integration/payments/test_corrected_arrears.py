@@ -49,7 +49,7 @@ async def test_a_bill_in_dispute_asks_for_nothing(owing: Owing) -> None:
     await owing.night(FIRST_OF_MARCH)
     first, *_ = await owing.bills()
     assert first.late_fee_open > 0
-    assert (first.payable, first.owing) == (0, False)
+    assert (first.payable, first.owing) == (Decimal(0), False)
     async with owing.db.transaction(SYSTEM) as conn:
         await billing.uphold_dispute(conn, opened.id, "yes", Decimal(10), by=None, today=FIRST_OF_MARCH)
     first, *_ = await owing.bills()
@@ -68,9 +68,14 @@ async def test_a_dispute_waits_until_notes_have_taken_all_of_it_off(owing: Owing
     dispute = await _upheld(owing, first, Decimal("110.33"))
     await _credit(owing, first, "10.33", date(2026, 3, 5))
     dispute = await _again(owing, dispute)
-    assert (dispute.credited_on, dispute.credited, dispute.uncredited) == (None, Decimal("10.33"), 100)
+    assert (dispute.credited_on, dispute.credited, dispute.uncredited) == (None, Decimal("10.33"), Decimal(100))
     first, *_ = await owing.bills()
-    assert (first.state, first.open, first.disputed, first.undisputed) == ("disputed", 200, 100, 100)
+    assert (first.state, first.open, first.disputed, first.undisputed) == (
+        "disputed",
+        Decimal(200),
+        Decimal(100),
+        Decimal(100),
+    )
     await owing.night(date(2026, 3, 10))
     # What bears a fee is the same before and after the note.
     assert {step["principal"] for step in (await owing.fee()).steps} == {"100.00"}
@@ -78,7 +83,7 @@ async def test_a_dispute_waits_until_notes_have_taken_all_of_it_off(owing: Owing
     assert (await _again(owing, dispute)).credited_on == date(2026, 3, 12)
     await owing.night(date(2026, 3, 20))
     first, *_ = await owing.bills()
-    assert (first.state, first.open, first.disputed) == ("issued", 100, 0)
+    assert (first.state, first.open, first.disputed) == ("issued", Decimal(100), Decimal(0))
     assert {step["principal"] for step in (await owing.fee()).steps} == {"100.00"}
     assert sum(step["days"] for step in (await owing.fee()).steps) == 31
     assert await owing.site.proof() == []
@@ -92,7 +97,7 @@ async def test_one_note_closes_the_disputes_that_it_covers_and_no_other(owing: O
     assert (await _again(owing, older)).credited_on == date(2026, 3, 5)
     assert (await _again(owing, newer)).uncredited == 30
     (bill, *_) = await owing.bills()
-    assert (bill.state, bill.disputed, bill.open) == ("disputed", 30, FEE - 70)
+    assert (bill.state, bill.disputed, bill.open) == ("disputed", Decimal(30), FEE - 70)
 
 
 async def test_a_paid_bill_that_was_too_high_gives_its_money_back(owing: Owing) -> None:
