@@ -108,6 +108,7 @@ REASONS: Final[Mapping[str, str]] = {
     "webhook-stopped": _("The webhook is stopped: start it first"),
     "already-decided": _("It was decided meanwhile: look at it first"),
     "already-exists": _("Such an entry exists already"),
+    "no-such-adjustment": _("There is no such adjustment"),
     "instalments-missing": _("What was missed of the plan is not paid yet"),
     "nothing-to-reinstate": _("Its bills are paid, or one is in dispute"),
     "late-fee-paid": _("This late fee is paid: what is paid is not waived any more"),

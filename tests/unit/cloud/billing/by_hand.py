@@ -41,7 +41,7 @@ def add_up_document(document: BillDocument) -> None:
         return
     so_far = _printed(total.amount)
     for one in rest:
-        if one.strong or one.name in ("Unpaid", "未付"):
+        if one.strong or one.name in ("Unpaid", "未缴"):
             assert _printed(one.amount) == so_far, one
         else:
             so_far += _printed(one.amount)
