@@ -2,20 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, LiteralString
+from zoneinfo import ZoneInfo
 
 from cloud.billing import adjustments_repository, repository
 from cloud.billing.adjustments import Difference, compared
 from cloud.billing.adjustments_repository import Adjustment
 from cloud.kit.db import Conn
 from cloud.kit.errors import NotFound
+from cloud.kit.paging import MAX_LIMIT, PageRequest
 from cloud.kit.periods import Period
+from cloud.metering.reading_list import ListedReading, ReadingFilter, list_readings
 
 # What held before is the revision before, or the charge as it was billed.
 _HISTORY: LiteralString = """
     SELECT c.meter_id, a.lines, a.inputs, p.lines AS old_lines,
+           coalesce(p.created_at, b.issued_on::timestamp AT TIME ZONE j.time_zone) AS since,
            coalesce(p.inputs, (SELECT one FROM jsonb_array_elements(b.inputs -> 'charges') AS one
                                WHERE (one ->> 'agreement')::bigint = c.agreement_id
                                  AND one ->> 'period' = lower(c.period) || '/' || upper(c.period) LIMIT 1),
@@ -26,6 +30,7 @@ _HISTORY: LiteralString = """
            CASE WHEN p.id IS NULL THEN c.closing_at ELSE p.closing_at END AS old_closing_at,
            CASE WHEN p.id IS NULL THEN c.closing_value ELSE p.closing_value END AS old_closing_value
     FROM adjustment a JOIN charge c ON c.id = a.charge_id JOIN bill b ON b.id = c.bill_id
+    JOIN project j ON j.id = a.project_id
     LEFT JOIN adjustment p ON p.charge_id = a.charge_id AND p.revision = a.revision - 1
     WHERE a.id = %s
 """
@@ -41,6 +46,8 @@ _OPEN_SUM: LiteralString = """
       AND NOT EXISTS (SELECT FROM billed_adjustment d WHERE d.adjustment_id = a.id)
 """
 _MOST_BILLS = 20
+_AROUND = timedelta(hours=1)
+"""A boundary reading may be taken a little before or after the boundary."""
 _FACTS = (("persons", "persons"), ("area", "basis.area"), ("capacity_va", "basis.capacity_va"))
 
 
@@ -63,10 +70,14 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """An adjustment and what it came from. `lines` are all of the charge; `opening` and `closing` were and are."""
+    """An adjustment and what it came from. `lines` are all of the charge; `opening` and `closing` were and are.
+
+    `since`: when what held before was made; of a bill the day of its issue.
+    """
 
     adjustment: Adjustment
     meter_id: int | None
+    since: datetime
     lines: tuple[Difference, ...]
     opening: tuple[Boundary, Boundary]
     closing: tuple[Boundary, Boundary]
@@ -109,11 +120,29 @@ async def adjustment_history(conn: Conn, adjustment_id: int) -> History:
     return History(
         adjustment,
         row["meter_id"],
+        row["since"],
         tuple(compared(before, row["lines"])),
         _boundaries(row, "opening"),
         _boundaries(row, "closing"),
         tuple(_facts(row["old_inputs"], row["inputs"])),
     )
+
+
+async def changed_readings(conn: Conn, history: History, zone: ZoneInfo) -> list[ListedReading]:
+    """Readings in the time of the charge that came or were edited after it, newest first: of the last 500 at most."""
+    adjustment = history.adjustment
+    if history.meter_id is None or adjustment.channel is None:
+        return []
+    start, end = adjustment.period.instants(zone)
+    wanted = ReadingFilter(history.meter_id, adjustment.channel, start - _AROUND, end + _AROUND)
+    found = (await list_readings(conn, PageRequest(MAX_LIMIT), wanted)).items
+    return [one for one in found if _is_new(one, history.since, adjustment.created_at)]
+
+
+def _is_new(one: ListedReading, since: datetime, until: datetime) -> bool:
+    """Whether it came, or was edited, between these instants."""
+    edited_at = one.edit.created_at if one.edit is not None else None
+    return since <= one.reading.received_at <= until or (edited_at is not None and since <= edited_at <= until)
 
 
 async def _billed_lines(conn: Conn, adjustment: Adjustment) -> Sequence[Mapping[str, Any]]:

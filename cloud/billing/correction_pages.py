@@ -20,6 +20,7 @@ from cloud.kit.forms import read, typed
 from cloud.kit.paging import page_request
 from cloud.kit.periods import local_day, month_of
 from cloud.metering import service as metering
+from gateway.contract.quantities import BY_NUMBER
 
 router = APIRouter(include_in_schema=False)
 
@@ -154,14 +155,18 @@ async def _one(request: Request, scope: Scope, adjustment_id: int) -> Response:
     page = await shown(request, scope)
     history = await service.adjustment_history(scope.conn, adjustment_id)
     one = history.adjustment
+    zone = next((each.zone for each in page.projects if each.id == one.project_id), page.project.zone)
     meters = await metering.meters_by_id(scope.conn, [history.meter_id] if history.meter_id else [])
+    looks = scope.caller.kind == "staff" and scope.caller.may("readings.read", one.project_id)
     return page.page(
         "billing/adjustment.html",
         history=history,
         one=one,
         account=(await estate.accounts_by_id(scope.conn, [one.account_id])).get(one.account_id),
         meter=meters.get(history.meter_id or _NOBODY),
-        zone=next((each.zone for each in page.projects if each.id == one.project_id), page.project.zone),
+        readings=await service.changed_readings(scope.conn, history, zone) if looks else [],
+        codes=BY_NUMBER,
+        zone=zone,
         may_run=scope.caller.may("bills.run", one.project_id),
     )
 

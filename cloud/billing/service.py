@@ -9,6 +9,7 @@ from cloud.billing.adjustment_history import (
     ChargingBill,
     History,
     adjustment_history,
+    changed_readings,
     charging_bills,
     open_adjustments,
 )
@@ -173,6 +174,7 @@ __all__ = [
     "cancel_note",
     "cancel_plan",
     "cancel_run",
+    "changed_readings",
     "charging_bills",
     "create_agreement",
     "create_agreements",

@@ -65,7 +65,10 @@ async def test_an_adjustment_is_shown_beside_what_it_corrects(
     one = await anna.see(f"/adjustments/{row['id']}")
     for said in ("300.5 kWh", "400.5 kWh", "5,300.500 kWh", "Usage became known otherwise", 'id="difference"'):
         assert said in one
-    for said in ("Rate again", "Edits of readings"):
+    # By the clock of today all readings came after the bill of January: the one at its end, and those before.
+    assert "Readings that came or were edited after the charge" in one
+    assert "received" in one
+    for said in ("Rate again", "Edits of readings", "Readings that came"):
         assert said not in await resident.see("/my/adjustments")
         assert said not in await resident.see(f"/my/adjustments/{row['id']}")
     assert "+¥48.83" in await resident.see("/my/adjustments")
