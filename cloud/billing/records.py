@@ -107,7 +107,8 @@ class Cited:
 class BillRow:
     """A bill and what is open of it.
 
-    `late_fee` is the fee until `late_fee_through` without what was waived; `disputed` is what nobody has to pay as
+    `paid` is what payments, held money and credit notes took off, `credited` the part of the notes; `late_fee` is the
+    fee until `late_fee_through` without what was waived; `disputed` is what nobody has to pay as
     long as it is in dispute; `in_plan` says that instalments pay it.
     """
 
@@ -129,6 +130,7 @@ class BillRow:
     disputed: Decimal = Decimal(0)
     in_plan: bool = False
     kind: BillKind = "bill"
+    credited: Decimal = Decimal(0)
 
     @property
     def open(self) -> Decimal:

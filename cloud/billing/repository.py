@@ -84,13 +84,15 @@ _CITED: LiteralString = """
 _BILL: LiteralString = """
     SELECT b.id, b.project_id, b.account_id, b.number, lower(b.period) AS start, upper(b.period) AS end, b.currency,
            b.total, b.issued_on, b.due_on, b.state, b.settled_on, b.kind,
-           coalesce(p.principal, 0) AS paid, coalesce(p.late_fee, 0) AS late_fee_paid,
+           coalesce(p.principal, 0) AS paid, coalesce(p.credited, 0) AS credited,
+           coalesce(p.late_fee, 0) AS late_fee_paid,
            coalesce(f.amount - f.waived, 0) AS late_fee, f.through AS late_fee_through,
            coalesce(d.amount, 0) AS disputed,
            EXISTS (SELECT FROM instalment_plan_bill i JOIN instalment_plan t ON t.id = i.plan_id
                    WHERE i.bill_id = b.id AND t.state = 'active') AS in_plan
     FROM bill b
-    LEFT JOIN LATERAL (SELECT sum(principal) AS principal, sum(late_fee) AS late_fee
+    LEFT JOIN LATERAL (SELECT sum(principal) AS principal, sum(late_fee) AS late_fee,
+                              sum(principal) FILTER (WHERE credit_note_id IS NOT NULL) AS credited
                        FROM payment_allocation WHERE bill_id = b.id) p ON true
     LEFT JOIN LATERAL (SELECT sum(CASE q.state WHEN 'open' THEN coalesce(q.amount, b.total)
                                         ELSE q.upheld - coalesce((SELECT sum(c.amount) FROM dispute_credit c

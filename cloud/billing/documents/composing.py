@@ -157,8 +157,11 @@ class _Composing:
         if summary.kind == "credit_note":
             yield from self._given()
             return
+        if summary.credited:
+            yield Sum(_("Taken off by credit notes"), self._money(-summary.credited))
+        if summary.paid != summary.credited:
+            yield Sum(_("Paid"), self._money(summary.credited - summary.paid))
         if summary.paid:
-            yield Sum(_("Paid"), self._money(-summary.paid))
             yield Sum(_("Unpaid"), self._money(summary.open))
         if late_fee is not None and summary.late_fee:
             yield Sum(_("Late fee until %(day)s") % {"day": show_date(late_fee.through)}, self._money(summary.late_fee))

@@ -107,6 +107,20 @@ def test_payments_and_late_fees_are_told() -> None:
     add_up_document(document)
 
 
+def test_what_was_credited_was_not_paid() -> None:
+    credited = replace(_SUMMARY, paid=Decimal("110.33"), credited=Decimal("10.33"))
+    document = _document(credited)
+    assert [(one.name, one.amount) for one in document.sums[1:]] == [
+        ("Taken off by credit notes", "-¥10.33"),
+        ("Paid", "-¥100.00"),
+        ("Unpaid", "¥100.00"),
+        ("To pay", "¥100.00"),
+    ]
+    add_up_document(document)
+    whole = _document(replace(credited, credited=Decimal("110.33")))
+    assert "Paid" not in [one.name for one in whole.sums]
+
+
 def test_what_is_in_dispute_is_not_asked_for() -> None:
     late = LateFeeRow(date(2026, 3, 1), Decimal("3.00"), _NOTHING, [])
     owed = replace(_SUMMARY, state="disputed", late_fee=Decimal("3.00"), paid=Decimal("10.00"))
