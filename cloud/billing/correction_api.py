@@ -14,9 +14,11 @@ from cloud.billing.correction_models import (
     NoteIn,
     ReRatingIn,
     ReRatingOut,
+    SettlementOut,
 )
 from cloud.billing.models import BillOut, RunStartedOut
 from cloud.identity.guards import Scope, allow
+from cloud.kit.errors import NotFound
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
 
@@ -84,6 +86,20 @@ async def note_of_bill(bill_id: Id, body: NoteIn, scope: Runner, once: Once) -> 
         return BillOut.of(note)
 
     return await once.answer(scope.conn, BillOut, make)
+
+
+@router.get("/notes/{note_id}/settlement")
+async def settlement_of_note(scope: Reader, note_id: Id) -> SettlementOut:
+    """What an issued credit note has settled, or what one that waits for approval would settle today."""
+    bill = await service.get_bill(scope.conn, note_id)
+    note = bill.summary
+    if note.kind != "credit_note":
+        raise NotFound("no-such-note", f"there is no credit note {note_id}", field="note_id")
+    given = await service.given(scope.conn, bill)
+    if given is None:
+        today, _ = await service.terms_today(scope.conn, note.project_id)
+        given = await service.preview_note(scope.conn, note.account_id, bill.note.get("bill"), -note.total, today)
+    return SettlementOut.of(given, note.currency, issued=note.number is not None)
 
 
 @router.post("/notes/{note_id}/approvals", status_code=201)

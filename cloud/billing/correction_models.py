@@ -10,6 +10,7 @@ from cloud.billing.adjustment_history import History
 from cloud.billing.adjustments import Cause, Difference
 from cloud.billing.adjustments_repository import Adjustment, AdjustmentFilter, AdjustmentState
 from cloud.billing.arrears_models import Reason
+from cloud.billing.crediting import Given
 from cloud.billing.models import PeriodOut, ReadingOut
 from cloud.billing.notes import NoteKind, Part
 from cloud.billing.terms_models import Amount
@@ -234,6 +235,31 @@ class NoteIn(Input):
     def parts(self) -> list[Part]:
         """The same as the services know it."""
         return [Part(one.position, Decimal(one.amount)) for one in self.lines]
+
+
+class SettledPartOut(BaseModel):
+    """By how much a credit note lowers a bill."""
+
+    bill_id: int
+    number: str
+    amount: MoneyOut
+
+
+class SettlementOut(BaseModel):
+    """What becomes of a credit note: parts and `kept`, the prepaid balance, are together what it gives."""
+
+    issued: Annotated[bool, Field(description="Whether it is done; else what would be done today.")]
+    parts: list[SettledPartOut]
+    kept: MoneyOut
+
+    @classmethod
+    def of(cls, given: Given, currency: str, *, issued: bool) -> "SettlementOut":
+        """From our records."""
+        parts = [
+            SettledPartOut(bill_id=one.bill_id, number=one.number, amount=MoneyOut.of(one.amount, currency))
+            for one in given.parts
+        ]
+        return cls(issued=issued, parts=parts, kept=MoneyOut.of(given.kept, currency))
 
 
 class FinalBillIn(Input):

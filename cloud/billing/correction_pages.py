@@ -26,7 +26,7 @@ router = APIRouter(include_in_schema=False)
 
 Reading = Annotated[Scope, allow_page("bills.read")]
 Running = Annotated[Scope, allow_page("bills.run")]
-Month = Annotated[str, Query(pattern=r"^(\d{4}-(0[1-9]|1[0-2]))?$")]
+Month = Annotated[str, Query(pattern=r"^((19|20|21)[0-9]{2}-(0[1-9]|1[0-2]))?$")]
 
 _SHOWN: Final = 30
 _STATES = Literal["", "open", "drafted", "billed", "none"]

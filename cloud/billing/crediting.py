@@ -51,7 +51,7 @@ async def preview_note(conn: Conn, account_id: int, bill_id: int | None, amount:
     bills = await repository.unpaid_bills_of(conn, account_id)
     left, parts = amount, []
     for bill in bills:
-        if bill.id == bill_id:
+        if bill.id == bill_id and bill.open > 0:
             own = min(left, bill.open)
             parts.append(GivenPart(bill.id, str(bill.number), own))
             left -= own

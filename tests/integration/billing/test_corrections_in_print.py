@@ -86,6 +86,12 @@ async def test_a_credit_note_prints_what_becomes_of_it(
         note = await billing.approve_note(conn, draft.id, by=2, now=noon(MARCH))
         got = await billing.given(conn, await billing.get_bill(conn, note.id))
     assert wanted == got
+    settled = await app_client.get(f"/api/v1/notes/{note.id}/settlement", headers=await people.staff("viewer"))
+    assert settled.json() == {
+        "issued": True,
+        "parts": [{"bill_id": january.id, "number": january.number, "amount": {"amount": "146.73", "currency": "CNY"}}],
+        "kept": {"amount": "0.00", "currency": "CNY"},
+    }
     document = await _add_up(site, note, app_client, people)
     assert document.title == "Credit note"
     facts = {fact.name: fact.value for fact in document.facts}
