@@ -49,7 +49,7 @@ _UPSERT: LiteralString = """
                                         steps jsonb)
     ON CONFLICT (bill_id) DO UPDATE
     SET through = excluded.through, rule = excluded.rule, steps = excluded.steps,
-        amount = greatest(excluded.amount, late_fee.waived + coalesce(
+        amount = greatest(excluded.amount, late_fee.waived - late_fee.returned + coalesce(
             (SELECT sum(a.late_fee) FROM payment_allocation a WHERE a.bill_id = excluded.bill_id), 0))
 """
 

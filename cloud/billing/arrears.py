@@ -49,7 +49,7 @@ class Dispute:
 
 @dataclass(frozen=True, slots=True)
 class Waiver:
-    """Late fee that somebody asks not to be collected."""
+    """Late fee that somebody asks not to be collected; `returned` is the part of it that is paid, and given back."""
 
     id: int
     project_id: int
@@ -58,6 +58,7 @@ class Waiver:
     account_id: int
     currency: str
     amount: Decimal
+    returned: Decimal
     reason: str
     state: AskedState
     asked_by: int | None

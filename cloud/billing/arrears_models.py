@@ -114,6 +114,7 @@ class WaiverOut(BaseModel):
     bill_id: int
     account_id: int
     amount: MoneyOut
+    returned: Annotated[MoneyOut, Field(description="The part of it that is paid, and given back as prepaid balance.")]
     reason: str
     state: AskedState
     asked_by: int | None
@@ -131,6 +132,7 @@ class WaiverOut(BaseModel):
             bill_id=one.bill_id,
             account_id=one.account_id,
             amount=MoneyOut.of(one.amount, one.currency),
+            returned=MoneyOut.of(one.returned, one.currency),
             reason=one.reason,
             state=one.state,
             asked_by=one.asked_by,

@@ -85,7 +85,7 @@ _BILL: LiteralString = """
     SELECT b.id, b.project_id, b.account_id, b.number, lower(b.period) AS start, upper(b.period) AS end, b.currency,
            b.total, b.issued_on, b.due_on, b.state, b.settled_on, b.kind,
            coalesce(p.principal, 0) AS paid, coalesce(p.credited, 0) AS credited,
-           coalesce(p.late_fee, 0) AS late_fee_paid,
+           coalesce(p.late_fee, 0) - coalesce(f.returned, 0) AS late_fee_paid,
            coalesce(f.amount - f.waived, 0) AS late_fee, f.through AS late_fee_through,
            coalesce(d.amount, 0) AS disputed,
            EXISTS (SELECT FROM instalment_plan_bill i JOIN instalment_plan t ON t.id = i.plan_id

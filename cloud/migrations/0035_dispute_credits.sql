@@ -1,4 +1,5 @@
--- What credit notes have taken off of upheld disputes, and instalment plans that hold again after they were broken.
+-- What credit notes have taken off of upheld disputes, plans that hold again after they were broken, and late fees that
+-- are given back.
 
 -- A credit note may be smaller than what was upheld: the dispute waits until notes have taken all of it off.
 CREATE TABLE dispute_credit (
@@ -19,3 +20,10 @@ CALL gm.guard('dispute_credit', 'dispute_id IN (SELECT id FROM bill_dispute)');
 ALTER TABLE instalment_plan ADD COLUMN reinstated_on date
     CHECK (reinstated_on IS NULL OR starts_on IS NOT NULL);
 COMMENT ON COLUMN instalment_plan.reinstated_on IS 'The plan was broken and holds again since; what was late before this day is forgiven.';
+
+-- A waiver of a late fee that is paid gives it back as prepaid balance.
+ALTER TABLE late_fee_waiver ADD COLUMN returned money_amount NOT NULL DEFAULT 0
+    CHECK (returned >= 0 AND returned <= amount);
+COMMENT ON COLUMN late_fee_waiver.returned IS 'The part of the amount that was paid already when it was asked for.';
+ALTER TABLE late_fee ADD COLUMN returned money_amount NOT NULL DEFAULT 0 CHECK (returned >= 0 AND returned <= waived);
+COMMENT ON COLUMN late_fee.returned IS 'What was paid of it, waived afterwards, and given back as prepaid balance.';

@@ -111,7 +111,6 @@ REASONS: Final[Mapping[str, str]] = {
     "no-such-adjustment": _("There is no such adjustment"),
     "instalments-missing": _("What was missed of the plan is not paid yet"),
     "nothing-to-reinstate": _("Its bills are paid, or one is in dispute"),
-    "late-fee-paid": _("This late fee is paid: what is paid is not waived any more"),
     "amount-changed": _("The amount due has changed meanwhile: load the page again"),
     "bad-arguments": _("The order has an argument that it does not know"),
     "bad-amount": _("The amount does not fit what is due"),

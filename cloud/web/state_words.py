@@ -118,6 +118,7 @@ HELD_KINDS: Final[Mapping[str, str]] = {
     "set-off": _("Bills paid from it"),
     "refund": _("Refund"),
     "credit_held": _("Credit note"),
+    "late_fee_returned": _("Late fee given back"),
 }
 
 EDITS: Final[Mapping[str, str]] = {
