@@ -182,7 +182,7 @@ async def test_a_late_fee_that_is_paid_is_given_back(owing: Owing) -> None:
         assert asked.returned == Decimal("0.40")
         await billing.approve_waiver(conn, asked.id, ALONE, by=None)
     first, *_ = await owing.bills()
-    assert (first.late_fee, first.late_fee_paid, first.late_fee_open) == (Decimal("0.60"), Decimal("0.60"), 0)
+    assert (first.late_fee, first.late_fee_paid, first.late_fee_open) == (Decimal("0.60"), Decimal("0.60"), Decimal(0))
     assert (await owing.held(), first.owing) == (Decimal("0.40"), False)
     await owing.night(date(2026, 3, 20))
     async with owing.db.transaction(SYSTEM) as conn:
