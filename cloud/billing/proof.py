@@ -106,8 +106,8 @@ class Discrepancy:
 
     `what`: journal (sums to zero), empty-journal, ledger (all together), bill (its lines), bill-journal (what was
     booked of it), receivable (of an account, against its open bills), payment (what it left over after bills, against
-    what was booked as paid in advance), prepaid (of an account: never less than nothing), series (bills numbered in
-    it, against numbers given).
+    what was booked as paid in advance), late-fee (given back, against what was booked of it), prepaid (of an account:
+    never less than nothing), series (bills numbered in it, against numbers given).
     """
 
     what: str

@@ -1,7 +1,7 @@
 """Says a bill in one language: from records to the texts of its document."""
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -9,9 +9,9 @@ from decimal import Decimal
 from cloud.billing import correction_sentences, names, sentences
 from cloud.billing.correction_sentences import Corrected, as_charged, corrected
 from cloud.billing.crediting import Given
-from cloud.billing.documents.model import BillDocument, Block, Fact, Language, Pay, Sum
+from cloud.billing.documents.model import BillDocument, Block, Cells, Fact, Language, Pay, Sum
 from cloud.billing.explaining import Explained
-from cloud.billing.records import Bill, Charge
+from cloud.billing.records import Bill, BillLine, Charge
 from cloud.estate.records import Account, Project
 from cloud.kit import i18n
 from cloud.kit.i18n import gettext as _
@@ -109,17 +109,20 @@ class _Composing:
             title=_readable(names.service_name(charge.service)),
             period=show_period(charge.period),
             readings=readings,
-            lines=tuple(
-                (
-                    _readable(sentences.line_title(line)),
-                    sentences.line_quantity(line),
-                    sentences.line_price(line),
-                    self._money(line.amount),
-                )
-                for line in charge.lines
-            ),
+            lines=self._cells(charge.lines),
             subtotal=Sum(_("Subtotal"), self._money(charge.amount)),
             notes=(*notes, *(sentences.tax_sentence(tax, currency) for tax in taxes)),
+        )
+
+    def _cells(self, lines: Iterable[BillLine]) -> tuple[Cells, ...]:
+        return tuple(
+            (
+                _readable(sentences.line_title(line)),
+                sentences.line_quantity(line),
+                sentences.line_price(line),
+                self._money(line.amount),
+            )
+            for line in lines
         )
 
     def _corrected(self, one: Corrected) -> Block:
@@ -128,15 +131,7 @@ class _Composing:
             title=_readable(correction_sentences.correction_title(one)),
             period=show_period(one.period),
             readings="",
-            lines=tuple(
-                (
-                    _readable(sentences.line_title(line)),
-                    sentences.line_quantity(line),
-                    sentences.line_price(line),
-                    self._money(line.amount),
-                )
-                for line in map(as_charged, one.lines)
-            ),
+            lines=self._cells(map(as_charged, one.lines)),
             subtotal=Sum(_("Subtotal"), self._money(one.amount)),
             notes=tuple(_readable(correction_sentences.correction_sentence(line, currency)) for line in one.lines),
         )
