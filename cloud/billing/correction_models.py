@@ -11,8 +11,10 @@ from cloud.billing.adjustments import Cause, Difference
 from cloud.billing.adjustments_repository import Adjustment, AdjustmentFilter, AdjustmentState
 from cloud.billing.arrears_models import Reason
 from cloud.billing.crediting import Given
+from cloud.billing.estimating import MissingReadings, OpenExceptions
 from cloud.billing.models import PeriodOut, ReadingOut
 from cloud.billing.notes import NoteKind, Part
+from cloud.billing.runs import RunOptions
 from cloud.billing.terms_models import Amount
 from cloud.kit.amounts import MoneyOut, QuantityOut, plain
 from cloud.kit.inputs import Day, Id, Input, ListQuery
@@ -269,4 +271,19 @@ class FinalBillIn(Input):
     charged_beyond: Annotated[
         bool, Field(description="Whether days after the end that are charged already stay charged.")
     ] = False
-    open_exceptions: Literal["ask", "bill"] = "ask"
+    open_exceptions: OpenExceptions = "ask"
+    missing_readings: Annotated[
+        MissingReadings, Field(description="`estimate` where no final reading can be had: needs `estimate_reason`.")
+    ] = "ask"
+    estimate_reason: Annotated[
+        str,
+        Field(max_length=300, examples=["meter burnt, no reading can be taken"], description="Why it is estimated."),
+    ] = ""
+
+    def options(self) -> RunOptions:
+        """How the run goes about it."""
+        return RunOptions(
+            open_exceptions=self.open_exceptions,
+            missing_readings=self.missing_readings,
+            estimate_reason=self.estimate_reason,
+        )

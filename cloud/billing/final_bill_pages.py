@@ -51,9 +51,8 @@ async def start(request: Request, scope: Running, account_id: int) -> Response:
         body = read(FinalBillIn, values)
         ends_on = body.ends_on
         ending = Ending(account_id, ends_on, body.charged_beyond)
-        options = service.RunOptions(open_exceptions=body.open_exceptions)
         async with scope.conn.transaction():
-            job_id = await service.start_final_bill(scope.conn, ending, scope.caller.user_id, options)
+            job_id = await service.start_final_bill(scope.conn, ending, scope.caller.user_id, body.options())
             run = await service.run_of_job(scope.conn, job_id)
     except GatemeterError as error:
         return await _page(request, scope, account_id, ends_on, "charged_beyond" in values, None, error)

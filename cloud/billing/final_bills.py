@@ -68,12 +68,15 @@ async def start_final_bill(
 ) -> int:
     """Ends the account and its agreements and starts the run of its final bill; returns the id of the job.
 
-    It may be asked again after a cancelled run. A missing closing reading is listed by the run like any other. Raises
-    NotFound; InvalidInput for a day before the account or an agreement began; Conflict where days after the end are
-    charged already (a credit note gives them back) or another run of the project is running.
+    It may be asked again after a cancelled run. A missing closing reading is listed by the run like any other, unless
+    somebody decides, with a reason, that it is estimated: no limit on estimates in a row stops that. Raises NotFound;
+    InvalidInput without that reason, or for a day before the account or an agreement began; Conflict where days after
+    the end are charged already (a credit note gives them back) or another run of the project is running.
     """
+    if "estimate" in (options.missing_readings, options.open_exceptions) and not options.estimate_reason.strip():
+        raise InvalidInput("no-reason", "expected why no final reading can be had", field="estimate_reason")
     project_id, period = await _end(conn, ending)
-    only = replace(options, account_id=ending.account_id)
+    only = replace(options, account_id=ending.account_id, estimate_reason=options.estimate_reason.strip())
     return await start_run(conn, project_id, period, created_by, only)
 
 

@@ -40,6 +40,7 @@ from cloud.billing.disputes import (
     uphold_dispute,
     withdraw_dispute,
 )
+from cloud.billing.estimated_services import EstimatedService, estimated_services
 from cloud.billing.explaining import Explained, explain_bill
 from cloud.billing.final_bills import Ending, Leaving, look_ahead, start_final_bill
 from cloud.billing.gauge import tier_gauge
@@ -132,6 +133,7 @@ __all__ = [
     "Discrepancy",
     "Dispute",
     "Ending",
+    "EstimatedService",
     "Explained",
     "Given",
     "GivenPart",
@@ -186,6 +188,7 @@ __all__ = [
     "dispute_credited",
     "end_agreement",
     "end_broken_plans",
+    "estimated_services",
     "execute_run",
     "explain",
     "get_agreement",
