@@ -101,7 +101,7 @@ PLAN_STATES: Final[Mapping[str, str]] = {
 }
 
 ADJUSTMENT_STATES: Final[Mapping[str, str]] = {
-    "none": _("Nothing to pay"),
+    "none": _("No difference"),
     "open": _("For the next bill"),
     "drafted": _("On a draft"),
     "billed": _("Billed"),
