@@ -1,5 +1,5 @@
-"""Promise 2: "Same inputs and versions → byte-identical bill. A bill stores reading ids, tariff version, occupancy facts
-and engine version."
+"""Promise 2: "Same inputs and versions → byte-identical bill. A bill stores reading ids, tariff version, occupancy
+facts and engine version."
 """
 
 import json

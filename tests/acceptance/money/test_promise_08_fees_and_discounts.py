@@ -1,5 +1,5 @@
-"""Promise 8: "Area fee `89.50 m² × 2.35 = 210.33` exactly. Discounts (vacancy, long lease, subsidy) are separate negative
-lines that name their rule, in a fixed order."
+"""Promise 8: "Area fee `89.50 m² × 2.35 = 210.33` exactly. Discounts (vacancy, long lease, subsidy) are separate
+negative lines that name their rule, in a fixed order."
 """
 
 from datetime import date

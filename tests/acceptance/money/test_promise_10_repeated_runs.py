@@ -1,5 +1,5 @@
-"""Promise 10: "A run over a period may be repeated: no duplicates; one bad account fails alone, with its reason, and the
-rest are billed."
+"""Promise 10: "A run over a period may be repeated: no duplicates; one bad account fails alone, with its reason, and
+the rest are billed."
 """
 
 from datetime import date
