@@ -1,4 +1,4 @@
-"""A project in which everything about money has happened at least once: what is looked at for floats and for changes."""
+"""A project in which everything about money has happened at least once: what is searched for floats and changes."""
 
 from dataclasses import dataclass
 from datetime import date

@@ -6,13 +6,14 @@ from typing import Any
 
 import httpx
 
-from cloud.billing.jobs import HANDLERS
 from cloud.kit.jobs import JobContext
 from cloud.kit.periods import next_month
+from cloud.worker import all_handlers
 from tests.integration.app import Auth, once
 from tests.integration.billing.site import Flat, Site
 
 Document = dict[str, Any]
+_HANDLERS = all_handlers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,11 @@ class Office:
     async def work(self, job_id: int) -> None:
         """Does a job as the worker does it."""
         (job,) = await self.site.rows("SELECT kind, payload FROM job WHERE id = %s", job_id)
-        await HANDLERS[job["kind"]](JobContext(job_id, self.site.project.id, job["payload"], self.site.db))
+        await _HANDLERS[job["kind"]](JobContext(job_id, self.site.project.id, job["payload"], self.site.db))
 
     async def nightly(self, kind: str) -> dict[str, object] | None:
         """Does what is scheduled every night."""
-        return await HANDLERS[kind](JobContext(1, None, {}, self.site.db))
+        return await _HANDLERS[kind](JobContext(1, None, {}, self.site.db))
 
     async def preview(self, month: date, **options: Any) -> Document:
         """A run over the month whose drafts are made."""

@@ -1,5 +1,5 @@
-"""Promise 3: "Issued bills are immutable in the database itself; corrections are adjustment lines that name the original
-line and period."
+"""Promise 3: "Issued bills are immutable in the database itself; corrections are adjustment lines that name the
+original line and period."
 """
 
 from collections.abc import AsyncIterator
