@@ -4,6 +4,7 @@ with unchanged data yields no line."
 
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
@@ -71,7 +72,7 @@ def _year(kwh: Decimal) -> Decimal:
 def _months(usage: list[Decimal]) -> list[Decimal]:
     """What each month costs: how much its usage adds to the year."""
     sums = [sum(usage[:n], Decimal(0)) for n in range(len(usage) + 1)]
-    return [_year(after) - _year(before) for before, after in zip(sums, sums[1:], strict=False)]
+    return [_year(after) - _year(before) for before, after in pairwise(sums)]
 
 
 async def test_a_late_reading_re_rates_its_period_and_every_later_bill_of_the_tier_window(office: Office) -> None:

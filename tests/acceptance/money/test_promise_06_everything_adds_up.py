@@ -128,8 +128,8 @@ async def test_a_bill_that_is_not_the_sum_of_its_lines_cannot_be_issued(office: 
     run = await office.preview(JANUARY)
     wrong, right = office.site.flats
     await office.site.rows(
-        """UPDATE bill_line SET amount = amount + 0.01 WHERE id = (
-               SELECT min(l.id) FROM bill_line l JOIN bill b ON b.id = l.bill_id WHERE b.account_id = %s) RETURNING 1""",
+        """UPDATE bill_line l SET amount = l.amount + 0.01 FROM bill b
+           WHERE b.id = l.bill_id AND b.account_id = %s AND l.position = 1 RETURNING 1""",
         wrong.account_id,
     )
     run = await office.approve(run)

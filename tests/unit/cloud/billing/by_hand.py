@@ -7,7 +7,7 @@ from typing import Any
 
 Document = dict[str, Any]
 
-_SHARES = ("power_factor", "surcharge", "tax")
+_SHARES = ("power_factor", "surcharge", "tax", "discount")
 _ALONE = ("rounding", "minimum", "cap")
 
 
@@ -20,7 +20,10 @@ def add_up(explanation: Document) -> None:
             _check_line(line)
         assert _sum(line["amount"]["amount"] for line in lines) == Decimal(charge["amount"]["amount"])
         _check_charge(lines, told[charge["id"]])
-    assert _sum(charge["amount"]["amount"] for charge in bill["charges"]) == Decimal(bill["total"]["amount"])
+    for line in bill["corrections"]:
+        _check_correction(line)
+    parts = [*bill["charges"], *bill["corrections"]]
+    assert _sum(part["amount"]["amount"] for part in parts) == Decimal(bill["total"]["amount"])
 
 
 def _check_line(line: Document) -> None:
@@ -29,7 +32,15 @@ def _check_line(line: Document) -> None:
         assert line["quantity"] is None
         assert line["price"] is None
         return
+    if line["kind"] == "discount" and line["price"] is None:
+        return  # of some days only, or an amount of money: it says which
     assert _cents(Decimal(line["quantity"]["quantity"]) * Decimal(line["price"])) == Decimal(line["amount"]["amount"])
+
+
+def _check_correction(line: Document) -> None:
+    """What was charged, and this, is what should have been charged."""
+    was, now = (Decimal(line["detail"][name]["amount"]) for name in ("was", "now"))
+    assert was + Decimal(line["amount"]["amount"]) == now
 
 
 def _check_charge(lines: list[Document], told: Document) -> None:
