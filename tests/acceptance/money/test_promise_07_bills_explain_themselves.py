@@ -229,7 +229,11 @@ async def test_the_explanation_names_what_the_tiers_follow_from(office: Office) 
     used = [Decimal(one["charges"][0]["tiers"]["used_here"]) for one in (january, february)]
     assert used[0] < 2880 < 4800 < sum(used)
     tiers = february["charges"][0]["tiers"]
-    assert [(step["above"], step["upper"]) for step in tiers["steps"]] == [("0", "2880"), ("2880", "4800"), ("4800", None)]
+    assert [(step["above"], step["upper"]) for step in tiers["steps"]] == [
+        ("0", "2880"),
+        ("2880", "4800"),
+        ("4800", None),
+    ]
     assert (Decimal(tiers["used_before"]), tiers["window"]) == (used[0], {"start": "2026-01-01", "end": "2027-01-01"})
     assert [Decimal(step["used_here"]) for step in tiers["steps"]] == [2880 - used[0], Decimal(1920), sum(used) - 4800]
     metering = february["charges"][0]["metering"]
