@@ -1,6 +1,6 @@
-"""Boundaries of bills: "Boundaries are in the project's time zone, never UTC. Beware: year roll-over inside an interval,
-move-in/out in mid-window, person-count change, multiplier change without a boundary reading, sharing out before
-sub-meter estimates settle, a vacancy discount without filed dates." (The last one is with the other discounts.)
+"""Boundaries of bills: "Boundaries are in the project's time zone, never UTC. Beware: year roll-over inside an
+interval, move-in/out in mid-window, person-count change, multiplier change without a boundary reading, sharing out
+before sub-meter estimates settle, a vacancy discount without filed dates." (The last one is with the discounts.)
 """
 
 from collections import Counter
@@ -242,9 +242,10 @@ async def test_another_multiplier_needs_the_reading_at_which_it_begins(office: O
     await meter.counted(start, end - start, [200_000])
     await meter.site.rows(
         """WITH old AS (UPDATE meter_register SET valid = tstzrange(lower(valid), %s) WHERE meter_id = %s RETURNING *)
-           INSERT INTO meter_register (project_id, meter_id, valid, reason, multiplier, modulus, resolution, max_per_hour)
-           SELECT project_id, meter_id, tstzrange(%s, NULL), 'multiplier', 60, modulus, resolution, max_per_hour FROM old
-           RETURNING 1""",
+           INSERT INTO meter_register (project_id, meter_id, valid, reason, multiplier, modulus, resolution,
+                                       max_per_hour)
+           SELECT project_id, meter_id, tstzrange(%s, NULL), 'multiplier', 60, modulus, resolution, max_per_hour
+           FROM old RETURNING 1""",
         at, meter.flat.meters["electricity"], at,
     )  # fmt: skip
     await meter.site.rows("DELETE FROM service_agreement WHERE account_id <> %s RETURNING 1", meter.flat.account_id)
