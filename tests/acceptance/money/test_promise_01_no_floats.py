@@ -148,6 +148,8 @@ def _floats(file: Path) -> Iterator[str]:
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     seconds = {id(word.value) for call in calls for word in call.keywords if (word.arg or "").endswith("_s")}
     for node in ast.walk(tree):
+        if not isinstance(node, ast.expr):
+            continue
         literal = isinstance(node, ast.Constant) and isinstance(node.value, float) and id(node) not in seconds
         named = isinstance(node, ast.Name) and node.id == "float"
         if literal or named or (isinstance(node, ast.Attribute) and node.attr.startswith("float")):

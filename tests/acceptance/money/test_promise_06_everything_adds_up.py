@@ -15,10 +15,11 @@ from prometheus_client import REGISTRY
 
 from cloud.billing.jobs import PROOF_JOB, SCHEDULE, LedgerDoesNotBalance
 from cloud.kit.db import SYSTEM, Database
-from tests.acceptance.money.history import JANUARY, everything_happens
+from tests.acceptance.money.history import everything_happens
 from tests.acceptance.money.office import Office
 from tests.integration.app import People
 from tests.integration.metering.house import House, make_house, use_month
+from tests.integration.payments.owing import JANUARY
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,11 +44,11 @@ async def test_a_late_fee_that_is_left_over_bears_none_itself(worker_db: Databas
     for day in (date(2026, 2, 27), date(2026, 12, 31), date(2028, 12, 31)):
         await owing.night(day)
         (bill,) = await owing.bills()
-        assert (bill.open, bill.late_fee_open) == (0, Decimal("2.10"))
+        assert (bill.open, bill.late_fee_open) == (Decimal(0), Decimal("2.10"))
     # And what he pays for a later bill goes into that first: fees are never paid before principal.
     await owing.site.run(date(2026, 2, 1))
     done = await owing.pay(FEE, date(2026, 3, 10))
-    assert [(part.principal, part.late_fee) for part in done.settlement.allocations] == [(FEE, 0)]
+    assert [(part.principal, part.late_fee) for part in done.settlement.allocations] == [(FEE, Decimal(0))]
 
 
 async def test_grace_days_are_free(worker_db: Database) -> None:
