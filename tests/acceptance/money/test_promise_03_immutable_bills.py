@@ -53,7 +53,7 @@ class Asking:
         async with db.transaction(asker) as conn:
             yield conn
 
-    async def try_to(self, role: str, change: sql.Composed) -> str | None:
+    async def try_to(self, role: str, change: sql.SQL | sql.Composed) -> str | None:
         """How the role changed something: what was done; None where the database refused or showed it nothing."""
         try:
             async with self.as_role(role) as conn:
