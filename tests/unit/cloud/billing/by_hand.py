@@ -22,8 +22,8 @@ def add_up(explanation: Document) -> None:
         _check_charge(lines, told[charge["id"]])
     for line in bill["corrections"]:
         _check_correction(line)
-    parts = [*bill["charges"], *bill["corrections"]]
-    assert _sum(part["amount"]["amount"] for part in parts) == Decimal(bill["total"]["amount"])
+    parts = (one["amount"]["amount"] for one in [*bill["charges"], *bill["corrections"]])
+    assert _sum(parts) == Decimal(bill["total"]["amount"])
 
 
 def _check_line(line: Document) -> None:
@@ -38,9 +38,15 @@ def _check_line(line: Document) -> None:
 
 
 def _check_correction(line: Document) -> None:
-    """What was charged, and this, is what should have been charged."""
-    was, now = (Decimal(line["detail"][name]["amount"]) for name in ("was", "now"))
-    assert was + Decimal(line["amount"]["amount"]) == now
+    """What was and the difference are what is now; a line without them is a note that somebody made, with a reason."""
+    was, now = (line["detail"].get(name) for name in ("was", "now"))
+    if was is None:
+        assert line["reason"]
+        return
+    assert Decimal(was["amount"]) + Decimal(line["amount"]["amount"]) == Decimal(now["amount"])
+    if line["quantity"] is not None:
+        more = Decimal(line["quantity"]["quantity"])
+        assert Decimal(was["quantity"] or 0) + more == Decimal(now["quantity"] or 0)
 
 
 def _check_charge(lines: list[Document], told: Document) -> None:
