@@ -27,13 +27,13 @@ def add_up(explanation: Document) -> None:
 
 
 def _check_line(line: Document) -> None:
-    """quantity × price, rounded half up, is the amount."""
+    """quantity × price, rounded half up, is the amount; a discount of some days, or of an amount, says which it is."""
+    if line["kind"] == "discount" and line["price"] is None:
+        return
     if line["kind"] in _ALONE:
         assert line["quantity"] is None
         assert line["price"] is None
         return
-    if line["kind"] == "discount" and line["price"] is None:
-        return  # of some days only, or an amount of money: it says which
     assert _cents(Decimal(line["quantity"]["quantity"]) * Decimal(line["price"])) == Decimal(line["amount"]["amount"])
 
 
