@@ -1,7 +1,6 @@
 """What the API of agreements, rents and one-off charges takes and gives."""
 
 from datetime import date
-from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, WithJsonSchema
@@ -18,6 +17,11 @@ Amount = Annotated[
     Price,
     Field(gt=0, decimal_places=2),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,2})?$", "examples": ["8000.00"]}),
+]
+Area = Annotated[
+    Price,
+    Field(gt=0, decimal_places=2),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,2})?$", "examples": ["89.50"]}),
 ]
 ServiceCode = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$", examples=["electricity"])]
 
@@ -44,10 +48,7 @@ class AgreementIn(Input):
     capacity_va: Annotated[
         int | None, Field(gt=0, le=10**12, description="Contracted capacity in VA.", examples=[315000])
     ] = None
-    area: Annotated[
-        Decimal | None,
-        Field(gt=0, max_digits=12, decimal_places=2, description="m² where it is not that of the unit."),
-    ] = None
+    area: Annotated[Area | None, Field(description="m² where it is not that of the unit.")] = None
     single: Annotated[bool, Field(description="Billed by the prices without tiers.")] = False
 
 

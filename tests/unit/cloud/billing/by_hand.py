@@ -10,7 +10,7 @@ from cloud.billing.documents.model import BillDocument
 
 Document = dict[str, Any]
 
-_SHARES = ("power_factor", "surcharge", "tax")
+_SHARES = ("power_factor", "surcharge", "tax", "discount")
 _ALONE = ("rounding", "minimum", "cap")
 
 
@@ -54,7 +54,9 @@ def _printed(amount: str) -> Decimal:
 
 
 def _check_line(line: Document) -> None:
-    """quantity × price, rounded half up, is the amount."""
+    """quantity × price, rounded half up, is the amount; a discount of some days, or of an amount, says which it is."""
+    if line["kind"] == "discount" and line["price"] is None:
+        return
     if line["kind"] in _ALONE:
         assert line["quantity"] is None
         assert line["price"] is None
