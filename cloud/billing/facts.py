@@ -9,6 +9,7 @@ from typing import Literal
 from cloud.billing import conceding, repository
 from cloud.billing.conceding import Concessions
 from cloud.billing.filings import Filing
+from cloud.billing.period_registers import RegisterFacts, beside
 from cloud.billing.pieces import Piece
 from cloud.billing.records import Charged, Cited
 from cloud.estate import service as estate
@@ -46,6 +47,7 @@ class Facts:
         self._runs: dict[tuple[int, Period], list[Run]] = {}
         self._stretches: dict[tuple[int, Period, int], Stretches] = {}
         self._loads: dict[tuple[Period, int], Loads] = {}
+        self.registers = RegisterFacts()
         self.meters: dict[int, Meter] = {}
         self.boundaries: dict[tuple[int, datetime], BoundaryReading] = {}
         self.counters: dict[int, Counter] = {}
@@ -79,6 +81,7 @@ class Facts:
         for charged in await repository.charged(conn, sorted({piece.agreement.id for piece in everything}), span):
             self.remember(charged)
         await self._load_usage(everything, meter_ids)
+        await self.registers.load(conn, zone, everything, self.cite)
         await self._load_time_of_use(everything)
         await self._load_loads(everything)
 
@@ -89,9 +92,10 @@ class Facts:
         for piece in metered:
             planned[piece.agreement.id].append(piece.period)
         keys = [
-            self._usage_key(piece, stretch)
+            self._usage_key(piece, stretch, channel)
             for piece in metered
             for stretch in [piece.period, *self._unbilled_before(piece, planned[piece.agreement.id])]
+            for channel in (None, *beside(piece))
         ]
         self._usage = await metering.usage_between_many(self._conn, keys)
         span = Period(min(piece.period.start for piece in everything), max(piece.period.end for piece in everything))
@@ -108,7 +112,8 @@ class Facts:
         groups: dict[tuple[int, Period], list[Piece]] = defaultdict(list)
         for piece in everything:
             periods = piece.version.content.periods
-            if periods is not None and periods.schedule and piece.agreement.meter_id in self.meters:
+            by_intervals = piece.time_of_use == "intervals" and periods is not None and periods.schedule
+            if by_intervals and piece.agreement.meter_id in self.meters:
                 groups[piece.version.id, piece.period].append(piece)
         for (version_id, period), pieces in groups.items():
             periods = pieces[0].version.content.periods
@@ -141,6 +146,12 @@ class Facts:
         place = cited.meter_id, cited.service
         self.cited[(*place, cited.period.start)] = BoundaryReading(cited.opening_at, cited.opening_value, 0)
         self.cited[(*place, cited.period.end)] = BoundaryReading(cited.closing_at, cited.closing_value, 0)
+        self.registers.cite(cited)
+
+    @property
+    def asks(self) -> bool:
+        """Whether somebody has to look at doubtful readings before they are billed."""
+        return self._open_findings == "ask"
 
     def remember(self, charged: Charged) -> None:
         """What the database holds of earlier charges."""
@@ -174,7 +185,9 @@ class Facts:
         """Usage of the window before the piece: what was billed, and of the rest what was metered."""
         billed = sum(charged.quantity for charged in self.earlier(piece))
         return billed + sum(
-            self._usage[self._usage_key(piece, stretch)].quantity for stretch in self._unbilled_before(piece)
+            self._usage[self._usage_key(piece, stretch, channel)].quantity
+            for stretch in self._unbilled_before(piece)
+            for channel in (None, *beside(piece))
         )
 
     def earlier(self, piece: Piece) -> list[Charged]:
@@ -196,9 +209,10 @@ class Facts:
             start = max(start, period.end)
         return stretches
 
-    def _usage_key(self, piece: Piece, stretch: Period) -> UsageKey:
+    def _usage_key(self, piece: Piece, stretch: Period, channel: int | None = None) -> UsageKey:
+        """`channel`: the main channel of the meter unless another is named."""
         meter = self.meters[piece.agreement.meter_id or 0]
-        return (meter.id, meter.main_channel.number, *stretch.instants(self.project.zone))
+        return (meter.id, channel or meter.main_channel.number, *stretch.instants(self.project.zone))
 
     def unit_id(self, piece: Piece) -> int | None:
         """The unit that a piece is for: that of the agreement, else that of the account."""

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from cloud.billing.facts import Facts
+from cloud.billing.period_registers import Registers, counted_by_registers, map_of
 from cloud.billing.pieces import Piece, Unbillable
-from cloud.metering.records import BoundaryReading, Meter
+from cloud.metering.records import BoundaryReading, Meter, MeterException
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,10 @@ class Metered:
     before: int
     """Usage of the tier window before the piece, as far as this agreement has to answer for it."""
     runs: tuple[tuple[str, int], ...] = ()
-    """Price period and quantity in the order of time; empty in a tariff without periods. Adds up to `quantity`."""
+    """Price period and quantity, by intervals in the order of time; empty in a tariff without periods. Adds up to
+    `quantity`."""
+    registers: Registers | None = None
+    """What the registers of the periods say, where they are billed by."""
 
     def of_period(self, code: str) -> int:
         """Quantity in one price period."""
@@ -31,10 +35,8 @@ def metered(piece: Piece, facts: Facts) -> Metered:
     meter = facts.meters.get(piece.agreement.meter_id or 0)
     if meter is None:
         raise Unbillable("missing-meter", f"{service}: the agreement names no meter")
-    periods = piece.version.content.periods
-    if periods is not None and not periods.schedule:
-        raise Unbillable("periods-not-metered", f"{service}: registers by period are not billed yet")
-    for doubt in facts.doubts(meter, *piece.period.instants(facts.project.zone)):
+    _check_source(piece)
+    for doubt in _doubts(piece, facts, meter):
         raise Unbillable("open-exceptions", f"{service}: meter {meter.code} has an open finding: {doubt.rule}")
     opening, closing = _boundaries(piece, facts, meter)
     usage, counter = facts.usage(piece), facts.counters[meter.id]
@@ -55,8 +57,36 @@ def metered(piece: Piece, facts: Facts) -> Metered:
         raise Unbillable(
             "bills-overlap", f"{service}: neighbouring bills of meter {meter.code} cover {piece.period} already"
         )
-    runs = () if periods is None else _runs(piece, facts, meter, quantity)
-    return Metered(meter, first, last, quantity, facts.used_before(piece), runs)
+    before = facts.used_before(piece)
+    if piece.time_of_use == "registers":
+        tolerance = counter.tolerance(first, last) if facts.asks else None
+        found = counted_by_registers(piece, facts.registers, meter, facts.project.zone, quantity, tolerance)
+        return Metered(meter, first, last, found.quantity, before, found.runs, found)
+    runs = () if piece.time_of_use is None else _runs(piece, facts, meter, quantity)
+    return Metered(meter, first, last, quantity, before, runs)
+
+
+def _check_source(piece: Piece) -> None:
+    """Raises Unbillable where usage by price period cannot be told in the way that is agreed."""
+    periods = piece.version.content.periods
+    if piece.time_of_use == "registers":
+        map_of(piece)
+    elif periods is not None and not periods.schedule:
+        raise Unbillable(
+            "intervals-no-hours", f"{piece.agreement.service}: the tariff has no hours by which intervals could be told"
+        )
+
+
+def _doubts(piece: Piece, facts: Facts, meter: Meter) -> list[MeterException]:
+    """Open findings that stop the bill.
+
+    Validation takes it for granted that all registers of periods together make the total. Where the agreement knows
+    better, what it says is checked here, over the whole piece.
+    """
+    found = facts.doubts(meter, *piece.period.instants(facts.project.zone))
+    if piece.time_of_use == "registers" and not map_of(piece).plain:
+        return [doubt for doubt in found if doubt.rule != "register-sum"]
+    return found
 
 
 def _boundaries(piece: Piece, facts: Facts, meter: Meter) -> tuple[BoundaryReading, BoundaryReading]:

@@ -1,5 +1,6 @@
 """What the billing feature hands out and passes between its rooms."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -7,6 +8,7 @@ from typing import Any, Literal
 
 from cloud.billing.late_fees import LateFeeRule
 from cloud.kit.periods import Period
+from cloud.tariffs.registers import Source
 
 AgreementKind = Literal["tariff", "rent", "one_off"]
 BillState = Literal["draft", "issued", "paid", "disputed", "void"]
@@ -46,7 +48,9 @@ class Agreement:
     """What an account is charged for; valid from `valid_from` up to, not including, `valid_until`.
 
     `capacity_va`: contracted capacity; `area`: m² where it is not that of the unit; `single`: billed without tiers.
-    Only those of kind `tariff` have one; `amount` and `description` are of a one-off charge.
+    Only those of kind `tariff` have one; `amount` and `description` are of a one-off charge. `time_of_use`: where usage
+    by price period comes from, and `registers` (a RegisterMap as JSON): which registers count it; None: as the tariff
+    says.
     """
 
     id: int
@@ -64,6 +68,8 @@ class Agreement:
     kind: AgreementKind = "tariff"
     amount: Decimal | None = None
     description: str = ""
+    time_of_use: Source | None = None
+    registers: Mapping[str, Any] | None = None
 
     @property
     def tariff(self) -> int:
@@ -92,7 +98,10 @@ class Charged:
 
 @dataclass(frozen=True, slots=True)
 class Cited:
-    """The boundary readings that a charge of a meter cites, whoever was charged."""
+    """The boundary readings that a charge of a meter cites, whoever was charged.
+
+    `registers`: those of the registers of price periods, as the inputs of the charge keep them; empty unless asked for.
+    """
 
     meter_id: int
     service: str
@@ -101,6 +110,7 @@ class Cited:
     opening_value: int
     closing_at: datetime
     closing_value: int
+    registers: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from cloud.billing.charge_rows import charge_inputs, charge_row, line_rows
 from cloud.billing.drafts import RatedPiece, rate_rounds
 from cloud.billing.facts import Facts, OpenExceptions
 from cloud.billing.filings import Filing, WindowParts
+from cloud.billing.period_registers import register_readings
 from cloud.billing.pieces import Piece, Unbillable
 from cloud.billing.records import Charged, Cited
 from cloud.estate.records import Project
@@ -145,7 +146,7 @@ def _revisions(
             revised.append(state.period)
         elif _readings(state.inputs) != _readings(inputs):
             # Both ends moved by the same: nothing to pay, but neighbours go on from the readings of now.
-            inputs = {**state.inputs, "opening": inputs["opening"], "closing": inputs["closing"]}
+            inputs = {**state.inputs, **{key: inputs[key] for key in _CITED if key in inputs}}
             amounts = {"amount": state.amount, "exact_amount": state.exact_amount, "lines": state.lines}
         else:
             continue
@@ -162,7 +163,10 @@ def _comes_out_otherwise(state: ChargeState, one: RatedPiece, lines: Sequence[Ma
 def _readings(inputs: Mapping[str, Any]) -> list[tuple[str, int]]:
     """The boundary readings that a charge cites, whatever their quality."""
     cited = (inputs[end] for end in ("opening", "closing") if end in inputs)
-    return [(one["taken_at"], one["value"]) for one in cited]
+    return [*((one["taken_at"], one["value"]) for one in cited), *register_readings(inputs)]
+
+
+_CITED = ("opening", "closing", "registers")
 
 
 def _revision(state: ChargeState, cause: Cause) -> dict[str, object]:

@@ -52,6 +52,8 @@ KEYS: Final[Mapping[str, str]] = {
     "schedule": _("Hours"),
     "hours": _("Hours"),
     "days": _("Kinds of days"),
+    "registers": _("Registers"),
+    "beside_total": _("Registers that the total leaves out"),
     "minimum": _("Least amount"),
     "cap": _("Highest amount"),
     "amount": _("Amount"),
