@@ -150,7 +150,9 @@ def counted_by_registers(
     reads = tuple(_read(piece, facts, meter, zone, name) for name in wanted.names)
     advances = {one.name: one.advance for one in reads} | {"total": total}
     quantity = total + sum(advances[name] for name in wanted.beside_total)
-    quantities = by_period(wanted, advances)
+    said = by_period(wanted, advances)
+    # In the order of the tariff: of equal periods the first takes the remainder, whatever order the map was kept in.
+    quantities = {code: said[code] for code in piece.version.content.period_codes}
     _check(piece, meter, quantities, _Total(quantity, tolerance))
     try:
         found = spread(quantities, quantity)
