@@ -36,7 +36,8 @@ def read_fields(fields: Sequence[tuple[str, str]]) -> Shape:
         if last.endswith("[]"):
             node.setdefault(last.removesuffix("[]"), {})[str(len(node[last.removesuffix("[]")]))] = value.strip()
         else:
-            node[last] = value.strip()
+            # Blanks around a value are shown as the mistake that they are in a file; only blanks are nothing.
+            node[last] = value if value.strip() else ""
     read = _listed(root)
     assert isinstance(read, dict)
     return read

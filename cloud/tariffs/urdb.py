@@ -213,15 +213,11 @@ class _Import:
             self._one_demand("flatdemandstructure", self._months(), rate.get("flatdemandunit"))
         if rate.get("demandratestructure"):
             periods = len(_list(rate["demandratestructure"], "demandratestructure"))
-            rows = [
-                row
-                for day in _DAYS
-                for row in (
-                    _schedule(rate, f"demand{day}schedule", periods) if rate.get(f"demand{day}schedule") else [[]]
-                )
-            ]
+            names = [f"demand{day}schedule" for day in _DAYS]
+            used: set[int] = set()
             # A schedule that is missing says nothing of its days: then no period holds on all of them.
-            used = {number for row in rows for number in row} if all(rows) else set()
+            if all(rate.get(name) for name in names):
+                used = {number for name in names for row in _schedule(rate, name, periods) for number in row}
             self._one_demand("demandratestructure", used, rate.get("demandrateunit"))
 
     def _months(self) -> set[int]:
