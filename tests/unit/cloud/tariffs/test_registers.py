@@ -173,6 +173,10 @@ def test_a_map_that_counts_wrongly_is_refused_at_its_field(registers: dict[str, 
     assert content is None
     assert words in problem.sentence
     assert field_name(problem.place, document) == field
+    assert problem.where(document).startswith("Periods of the day › Registers")
+    assert problem.where(document).count("Periods") == 1
+    if field.endswith(".1"):
+        assert "period peak" in problem.where(document)
 
 
 @pytest.mark.parametrize(
