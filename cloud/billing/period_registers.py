@@ -125,6 +125,18 @@ def map_of(piece: Piece) -> RegisterMap:
     return found
 
 
+def is_plain(piece: Piece) -> bool:
+    """Whether nothing is agreed but that the registers of the periods together make the total."""
+    wanted = _map(piece)
+    return wanted is None or wanted.plain
+
+
+def channels(piece: Piece) -> tuple[int, ...]:
+    """Channels of the registers that a piece is billed by beside the main one."""
+    wanted = _map(piece)
+    return () if wanted is None else tuple(CHANNELS[name] for name in wanted.names)
+
+
 def beside(piece: Piece) -> tuple[int, ...]:
     """Channels whose usage the main channel of the meter leaves out."""
     wanted = _map(piece)

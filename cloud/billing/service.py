@@ -30,6 +30,7 @@ from cloud.billing.disputes import (
     uphold_dispute,
     withdraw_dispute,
 )
+from cloud.billing.estimated_services import EstimatedService, estimated_services
 from cloud.billing.explaining import Explained, explain_bill
 from cloud.billing.final_bills import Ending, start_final_bill
 from cloud.billing.gauge import tier_gauge
@@ -107,6 +108,7 @@ __all__ = [
     "Discrepancy",
     "Dispute",
     "Ending",
+    "EstimatedService",
     "Explained",
     "Held",
     "HeldEntry",
@@ -150,6 +152,7 @@ __all__ = [
     "dispute_credited",
     "end_agreement",
     "end_broken_plans",
+    "estimated_services",
     "execute_run",
     "explain",
     "get_agreement",

@@ -236,7 +236,7 @@ async def test_the_tolerance_follows_multiplier_and_resolution(worker_db: Databa
     bill = await _bill(site)
     assert _quantities(bill) == {code: 40 * used for code, used in USED.items()} | {"flat": 40 * (USED["flat"] + 20)}
     (kept,) = bill.inputs["charges"]
-    assert (Decimal(kept["multiplier"]), kept["remainder"]["quantity"]) == (40, 800)
+    assert (Decimal(kept["multiplier"]), kept["remainder"]["quantity"]) == (Decimal(40), 800)
 
 
 async def test_a_register_that_was_not_read_is_named_with_its_day(worker_db: Database) -> None:
