@@ -252,6 +252,29 @@ async def test_a_register_that_was_not_read_is_named_with_its_day(worker_db: Dat
     )
 
 
+async def test_registers_are_not_estimated(worker_db: Database) -> None:
+    """Where missing readings are estimated, an account by registers is listed: nothing tells how to divide them."""
+    site = await _site(worker_db, _tariff())
+    values = _after(USED)
+    await _reads(site, {JANUARY: values[JANUARY]})
+    code, detail = await _refused(site, missing_readings="estimate")
+    assert (code, "no reading at the start of 2026-02-01" in detail) == ("missing-reading", True)
+
+
+async def test_a_doubt_about_a_register_of_a_period_stops_the_bill_even_where_doubts_are_estimated(
+    worker_db: Database,
+) -> None:
+    site = await _site(worker_db, _tariff())
+    await _reads(site, _after(USED))
+    await site.rows(
+        """INSERT INTO meter_exception (project_id, meter_id, channel, rule, from_at, until_at, found, expected)
+           VALUES (%s, %s, 3, 'maximum', '2026-01-05', '2026-01-05', 2, 1) RETURNING 1""",
+        site.project.id,
+        site.flats[0].meters["electricity"],
+    )
+    assert (await _refused(site, open_exceptions="estimate"))[0] == "open-exceptions"
+
+
 async def test_sharp_hours_that_the_peak_register_counts_too_are_taken_off_it(worker_db: Database) -> None:
     registers = {"sharp": ["sharp"], "peak": ["peak", "-sharp"], "flat": ["flat"], "valley": ["valley"]}
     site = await _site(worker_db, _tariff(("sharp", *HOURS), registers={"periods": registers}))
