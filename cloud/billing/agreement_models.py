@@ -10,6 +10,7 @@ from cloud.billing.records import Agreement, AgreementKind
 from cloud.billing.rents import Rent, RentStep
 from cloud.kit.amounts import MoneyOut, plain
 from cloud.kit.inputs import Day, Id, Input, ListQuery
+from cloud.tariffs.registers import RegisterMap, Source
 from cloud.tariffs.values import Percent, Price
 
 Months = Annotated[Literal[1, 3, 6, 12], Field(examples=[3])]
@@ -50,6 +51,14 @@ class AgreementIn(Input):
     ] = None
     area: Annotated[Area | None, Field(description="m² where it is not that of the unit.")] = None
     single: Annotated[bool, Field(description="Billed by the prices without tiers.")] = False
+    time_of_use: Annotated[
+        Source | None,
+        Field(description="Where usage by price period comes from; null: as the tariff says.", examples=["registers"]),
+    ] = None
+    registers: Annotated[
+        RegisterMap | None,
+        Field(description="Which registers of the meter count each price period; null: as the tariff says."),
+    ] = None
 
 
 class RentStepIn(Input):
@@ -141,6 +150,8 @@ class AgreementOut(BaseModel):
     single: bool
     amount: MoneyOut | None
     description: str
+    time_of_use: Source | None
+    registers: RegisterMap | None
 
     @classmethod
     def of(cls, agreement: Agreement, currency: str) -> "AgreementOut":
@@ -161,6 +172,8 @@ class AgreementOut(BaseModel):
             single=agreement.single,
             amount=None if agreement.amount is None else MoneyOut.of(agreement.amount, currency),
             description=agreement.description,
+            time_of_use=agreement.time_of_use,
+            registers=None if agreement.registers is None else RegisterMap.model_validate(agreement.registers),
         )
 
 
