@@ -37,8 +37,9 @@ class BillQuery(ListQuery):
 
     def wanted(self) -> BillFilter:
         """The same as the services know it."""
+        kinds = None if self.kind is None else (self.kind,)
         return BillFilter(
-            self.project_id, self.account_id, self.run_id, self.state, kind=self.kind, estimated=self.estimated
+            self.project_id, self.account_id, self.run_id, self.state, kinds=kinds, estimated=self.estimated
         )
 
 
@@ -215,6 +216,9 @@ class CorrectionOut(LineOut):
 class BillDetailOut(BillOut):
     """A bill with its charges and lines, and the lines that correct charges of earlier bills."""
 
+    final: Annotated[bool, Field(description="The bill with which an account ends.")]
+    reason: Annotated[str | None, Field(description="Why somebody made this note.")]
+    corrects_bill_id: Annotated[int | None, Field(description="The bill that a note is of; null: of adjustments.")]
     charges: list[ChargeOut]
     corrections: list[CorrectionOut]
 
@@ -224,7 +228,14 @@ class BillDetailOut(BillOut):
         currency = bill.summary.currency
         charges = [ChargeOut.of(charge, currency) for charge in bill.charges]
         corrections = [CorrectionOut.correcting(line, currency) for line in bill.corrections]
-        return cls(**dict(BillOut.of(bill.summary)), charges=charges, corrections=corrections)
+        return cls(
+            **dict(BillOut.of(bill.summary)),
+            final=bill.final,
+            reason=bill.note.get("reason"),
+            corrects_bill_id=bill.note.get("bill"),
+            charges=charges,
+            corrections=corrections,
+        )
 
 
 class RunIn(Input):

@@ -11,10 +11,13 @@ from cloud.billing import (
     archives,
     arrears_pages,
     concession_pages,
+    correction_pages,
     estimated_pages,
+    final_bill_pages,
     ledger_pages,
     mailing,
     mailing_pages,
+    note_pages,
     service,
     terms_pages,
     what_if_pages,
@@ -40,6 +43,9 @@ router.include_router(ledger_pages.router)
 router.include_router(terms_pages.router)
 router.include_router(arrears_pages.router)
 router.include_router(mailing_pages.router)
+router.include_router(correction_pages.router)
+router.include_router(note_pages.router)
+router.include_router(final_bill_pages.router)
 router.include_router(estimated_pages.router)
 
 _STATES = Literal["", "draft", "issued", "paid", "disputed", "void"]

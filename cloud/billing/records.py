@@ -1,5 +1,6 @@
 """What the billing feature hands out and passes between its rooms."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -7,6 +8,7 @@ from typing import Any, Literal
 
 from cloud.billing.late_fees import LateFeeRule
 from cloud.kit.periods import Period
+from cloud.tariffs.registers import Source
 
 AgreementKind = Literal["tariff", "rent", "one_off"]
 BillState = Literal["draft", "issued", "paid", "disputed", "void"]
@@ -53,7 +55,9 @@ class Agreement:
     """What an account is charged for; valid from `valid_from` up to, not including, `valid_until`.
 
     `capacity_va`: contracted capacity; `area`: m² where it is not that of the unit; `single`: billed without tiers.
-    Only those of kind `tariff` have one; `amount` and `description` are of a one-off charge.
+    Only those of kind `tariff` have one; `amount` and `description` are of a one-off charge. `time_of_use`: where usage
+    by price period comes from, and `registers` (a RegisterMap as JSON): which registers count it; None: as the tariff
+    says.
     """
 
     id: int
@@ -71,6 +75,8 @@ class Agreement:
     kind: AgreementKind = "tariff"
     amount: Decimal | None = None
     description: str = ""
+    time_of_use: Source | None = None
+    registers: Mapping[str, Any] | None = None
 
     @property
     def tariff(self) -> int:
@@ -99,7 +105,10 @@ class Charged:
 
 @dataclass(frozen=True, slots=True)
 class Cited:
-    """The boundary readings that a charge of a meter cites, whoever was charged; an estimated one may have none."""
+    """The boundary readings that a charge of a meter cites, whoever was charged; an estimated one may have none.
+
+    `registers`: those of the registers of price periods, as the inputs of the charge keep them; empty unless asked for.
+    """
 
     meter_id: int
     service: str
@@ -109,13 +118,15 @@ class Cited:
     closing_at: datetime | None
     closing_value: int | None
     estimated: bool = False
+    registers: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class BillRow:
     """A bill and what is open of it.
 
-    `late_fee` is the fee until `late_fee_through` without what was waived; `disputed` is what nobody has to pay as
+    `paid` is what payments, held money and credit notes took off, `credited` the part of the notes; `late_fee` is the
+    fee until `late_fee_through` without what was waived; `disputed` is what nobody has to pay as
     long as it is in dispute; `in_plan` says that instalments pay it.
     """
 
@@ -137,6 +148,7 @@ class BillRow:
     disputed: Decimal = Decimal(0)
     in_plan: bool = False
     kind: BillKind = "bill"
+    credited: Decimal = Decimal(0)
     estimated: bool = False
     """Whether a charge of it was billed by estimate, whatever became known since."""
 
@@ -156,9 +168,14 @@ class BillRow:
         return self.late_fee - self.late_fee_paid
 
     @property
+    def payable(self) -> Decimal:
+        """What is asked for now: a disputed amount is not, nor the late fee of a bill in dispute."""
+        return self.undisputed + (self.late_fee_open if self.state != "disputed" else 0)
+
+    @property
     def owing(self) -> bool:
-        """Whether somebody owes something of it."""
-        return self.state in ("issued", "disputed") and self.open + self.late_fee_open > 0
+        """Whether somebody has to pay something of it now."""
+        return self.state in ("issued", "disputed", "paid") and self.payable > 0
 
     def overdue(self, today: date) -> bool:
         """Whether principal is open after the due date; not while it is disputed, or paid by instalments."""
@@ -232,6 +249,17 @@ class Bill:
     """Lines that correct charges of earlier bills."""
 
     @property
+    def final(self) -> bool:
+        """Whether it is the bill with which an account ends."""
+        return "final" in self.inputs
+
+    @property
+    def note(self) -> dict[str, Any]:
+        """What a credit or debit note that somebody made says of itself: `reason`, and `bill` if it is of one."""
+        note: dict[str, Any] = self.inputs.get("note", {})
+        return note
+
+    @property
     def lines(self) -> tuple[BillLine, ...]:
         """All lines in the order of the bill."""
         return (*(line for charge in self.charges for line in charge.lines), *self.corrections)
@@ -246,7 +274,7 @@ class BillFilter:
     run_id: int | None = None
     state: BillState | None = None
     account_ids: tuple[int, ...] | None = None
-    kind: BillKind | None = None
+    kinds: tuple[BillKind, ...] | None = None
     estimated: bool | None = None
 
 

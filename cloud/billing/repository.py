@@ -24,18 +24,18 @@ from cloud.kit.periods import Period
 AGREEMENT_COLUMNS: LiteralString = """
     a.id, a.project_id, a.account_id, a.service, a.tariff_id, a.meter_id, a.unit_id,
     lower(a.valid) AS valid_from, upper(a.valid) AS valid_until, a.capacity_va, a.area, a.single,
-    a.kind, a.amount, a.description
+    a.kind, a.amount, a.description, a.time_of_use, a.registers
 """
 _AGREEMENT: LiteralString = "SELECT {columns} FROM service_agreement a".replace("{columns}", AGREEMENT_COLUMNS)
 _INSERT_AGREEMENT: LiteralString = """
     INSERT INTO service_agreement AS a (project_id, account_id, service, tariff_id, meter_id, unit_id, valid,
-                                        capacity_va, area, single, kind, amount, description)
+                                        capacity_va, area, single, kind, amount, description, time_of_use, registers)
     SELECT project_id, account_id, service, tariff_id, meter_id, unit_id, daterange(valid_from, valid_until),
-           capacity_va, area, single, kind, amount, description
+           capacity_va, area, single, kind, amount, description, time_of_use, registers
     FROM jsonb_to_recordset(%s) AS new (project_id bigint, account_id bigint, service text, tariff_id bigint,
                                         meter_id bigint, unit_id bigint, valid_from date, valid_until date,
                                         capacity_va bigint, area numeric, single boolean, kind text, amount numeric,
-                                        description text)
+                                        description text, time_of_use text, registers jsonb)
     RETURNING {columns}
 """.replace("{columns}", AGREEMENT_COLUMNS)
 _AGREEMENTS: LiteralString = (
@@ -82,22 +82,44 @@ _CITED: LiteralString = """
     WHERE c.meter_id = ANY (%(meter_ids)s)
       AND c.period && daterange(%(start)s::date - 1, %(end)s::date + 1)
 """
+# The same of charges by registers of price periods: what they cite is in their inputs.
+_CITED_REGISTERS: LiteralString = """
+    SELECT c.meter_id, c.service, lower(c.period) AS start, upper(c.period) AS end,
+           coalesce(r.opening_at, c.opening_at) AS opening_at,
+           coalesce(r.opening_value, c.opening_value) AS opening_value,
+           coalesce(r.closing_at, c.closing_at) AS closing_at,
+           coalesce(r.closing_value, c.closing_value) AS closing_value,
+           coalesce(r.inputs, kept.inputs) -> 'registers' AS registers
+    FROM charge c
+    JOIN bill b ON b.id = c.bill_id
+    LEFT JOIN LATERAL (SELECT * FROM adjustment WHERE charge_id = c.id ORDER BY revision DESC LIMIT 1) r ON true
+    LEFT JOIN LATERAL (SELECT one AS inputs FROM jsonb_array_elements(b.inputs -> 'charges') AS one
+                       WHERE one -> 'agreement' = to_jsonb(c.agreement_id)
+                         AND one ->> 'period' = lower(c.period) || '/' || upper(c.period)) kept ON true
+    WHERE c.meter_id = ANY (%(meter_ids)s) AND c.opening_at IS NOT NULL
+      AND c.period && daterange(%(start)s::date - 1, %(end)s::date + 1)
+      AND jsonb_typeof(coalesce(r.inputs, kept.inputs) -> 'registers') = 'array'
+"""
 _BILL: LiteralString = """
     SELECT b.id, b.project_id, b.account_id, b.number, lower(b.period) AS start, upper(b.period) AS end, b.currency,
            b.total, b.issued_on, b.due_on, b.state, b.settled_on, b.kind,
-           coalesce(p.principal, 0) AS paid, coalesce(p.late_fee, 0) AS late_fee_paid,
+           coalesce(p.principal, 0) AS paid, coalesce(p.credited, 0) AS credited,
+           coalesce(p.late_fee, 0) - coalesce(f.returned, 0) AS late_fee_paid,
            coalesce(f.amount - f.waived, 0) AS late_fee, f.through AS late_fee_through,
            coalesce(d.amount, 0) AS disputed,
            EXISTS (SELECT FROM instalment_plan_bill i JOIN instalment_plan t ON t.id = i.plan_id
                    WHERE i.bill_id = b.id AND t.state = 'active') AS in_plan,
            EXISTS (SELECT FROM charge e WHERE e.bill_id = b.id AND e.estimate IS NOT NULL) AS estimated
     FROM bill b
-    LEFT JOIN LATERAL (SELECT sum(principal) AS principal, sum(late_fee) AS late_fee
+    LEFT JOIN LATERAL (SELECT sum(principal) AS principal, sum(late_fee) AS late_fee,
+                              sum(principal) FILTER (WHERE credit_note_id IS NOT NULL) AS credited
                        FROM payment_allocation WHERE bill_id = b.id) p ON true
-    LEFT JOIN LATERAL (SELECT sum(CASE state WHEN 'open' THEN coalesce(amount, b.total) ELSE upheld END) AS amount
-                       FROM bill_dispute
-                       WHERE bill_id = b.id
-                         AND (state = 'open' OR (state = 'upheld' AND credited_on IS NULL))) d ON true
+    LEFT JOIN LATERAL (SELECT sum(CASE q.state WHEN 'open' THEN coalesce(q.amount, b.total)
+                                        ELSE q.upheld - coalesce((SELECT sum(c.amount) FROM dispute_credit c
+                                                                  WHERE c.dispute_id = q.id), 0) END) AS amount
+                       FROM bill_dispute q
+                       WHERE q.bill_id = b.id
+                         AND (q.state = 'open' OR (q.state = 'upheld' AND q.credited_on IS NULL))) d ON true
     LEFT JOIN late_fee f ON f.bill_id = b.id
 """
 _BILLS: LiteralString = (
@@ -108,7 +130,7 @@ _BILLS: LiteralString = (
       AND (%(account_ids)s::bigint[] IS NULL OR b.account_id = ANY (%(account_ids)s))
       AND (%(run_id)s::bigint IS NULL OR b.run_id = %(run_id)s)
       AND (%(state)s::text IS NULL OR b.state = %(state)s)
-      AND (%(kind)s::text IS NULL OR b.kind = %(kind)s)
+      AND (%(kinds)s::text[] IS NULL OR b.kind = ANY (%(kinds)s))
       AND (%(estimated)s::boolean IS NULL
            OR EXISTS (SELECT FROM charge e WHERE e.bill_id = b.id AND e.estimate IS NOT NULL) = %(estimated)s)
       AND (%(before)s::bigint IS NULL OR b.id < %(before)s)
@@ -128,6 +150,9 @@ _LOCK_OVERDUE: LiteralString = """
 """
 _LOCK: LiteralString = "SELECT id FROM bill WHERE id = ANY (%s) ORDER BY id FOR UPDATE"
 _BILLS_BY_ID: LiteralString = _BILL + "WHERE b.id = ANY (%s) ORDER BY b.due_on, b.id"
+_UNPAID_OF: LiteralString = (
+    _BILL + "WHERE b.account_id = %s AND b.state IN ('issued', 'disputed') ORDER BY b.due_on, b.id"
+)
 _BILL_INPUTS: LiteralString = "SELECT engine_version, inputs FROM bill WHERE id = %s"
 _CHARGES: LiteralString = """
     SELECT id, agreement_id, service, lower(period) AS start, upper(period) AS end, tariff_version_id, meter_id,
@@ -222,6 +247,12 @@ async def cited(conn: Conn, meter_ids: Sequence[int], period: Period) -> list[Ci
     return [Cited(period=_period(row), **row) for row in await _rows(conn, _CITED, values)]
 
 
+async def cited_registers(conn: Conn, meter_ids: Sequence[int], period: Period) -> list[Cited]:
+    """The same of charges by registers of price periods, with those."""
+    values = {"meter_ids": list(meter_ids), "start": period.start, "end": period.end}
+    return [Cited(period=_period(row), **row) for row in await _rows(conn, _CITED_REGISTERS, values)]
+
+
 async def bills(conn: Conn, wanted: BillFilter, *, before: int | None, limit: int) -> list[BillRow]:
     """Bills, newest first."""
     values = {
@@ -230,7 +261,7 @@ async def bills(conn: Conn, wanted: BillFilter, *, before: int | None, limit: in
         "account_ids": None if wanted.account_ids is None else list(wanted.account_ids),
         "run_id": wanted.run_id,
         "state": wanted.state,
-        "kind": wanted.kind,
+        "kinds": None if wanted.kinds is None else list(wanted.kinds),
         "estimated": wanted.estimated,
         "before": before,
         "limit": limit,
@@ -251,6 +282,11 @@ async def lock_bills_of(conn: Conn, account_ids: Sequence[int], *, paid: bool) -
     """
     query = _LOCK_OF_ACCOUNTS if paid else _LOCK_UNPAID
     return await bills_by_id(conn, [row["id"] for row in await _rows(conn, query, (list(account_ids),))])
+
+
+async def unpaid_bills_of(conn: Conn, account_id: int) -> list[BillRow]:
+    """Issued bills of an account of which principal is open, oldest due first; not locked."""
+    return [_bill(row) for row in await _rows(conn, _UNPAID_OF, (account_id,))]
 
 
 async def lock_bills(conn: Conn, bill_ids: Sequence[int]) -> list[BillRow]:

@@ -7,12 +7,12 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
 from functools import cache
-from pathlib import Path
 from typing import Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from cloud.kit.i18n import gettext as _
+from cloud.kit.templates import template_beside
 from cloud.notices.records import KINDS, NOTHING, Due, Enclosure
 
 _LONGEST_LINE: Final = 300
@@ -88,11 +88,4 @@ def _unsubscribe(reply_to: str, public_url: str | None) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("letter.html")
+    return template_beside(__file__, "letter.html")

@@ -100,11 +100,25 @@ PLAN_STATES: Final[Mapping[str, str]] = {
     "cancelled": _("Cancelled"),
 }
 
+ADJUSTMENT_STATES: Final[Mapping[str, str]] = {
+    "none": _("No difference"),
+    "open": _("For the next bill"),
+    "drafted": _("On a draft"),
+    "billed": _("Billed"),
+}
+
+ADJUSTMENT_CAUSES: Final[Mapping[str, str]] = {
+    "usage": _("Usage became known otherwise"),
+    "facts": _("Persons, areas or dates were corrected"),
+}
+
 HELD_KINDS: Final[Mapping[str, str]] = {
     "payment": _("Payment"),
     "deposit": _("Deposit taken"),
     "set-off": _("Bills paid from it"),
     "refund": _("Refund"),
+    "credit_held": _("Credit note"),
+    "late_fee_returned": _("Late fee given back"),
 }
 
 EDITS: Final[Mapping[str, str]] = {

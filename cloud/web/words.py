@@ -16,6 +16,8 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "dispute-state": state_words.DISPUTE_STATES,
     "asked-state": state_words.ASKED_STATES,
     "plan-state": state_words.PLAN_STATES,
+    "adjustment-state": state_words.ADJUSTMENT_STATES,
+    "adjustment-cause": state_words.ADJUSTMENT_CAUSES,
     "held-kind": state_words.HELD_KINDS,
     "inbox-state": state_words.INBOX_STATES,
     "edit": state_words.EDITS,

@@ -1,12 +1,12 @@
 """Documents as HTML that needs nothing else: styles at their elements, pictures inside, no script; fit for e-mail."""
 
 from functools import cache
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from cloud.billing.documents.model import BillDocument
 from cloud.billing.documents.payment_code import as_png_uri
+from cloud.kit.templates import template_beside
 
 
 def as_html(document: BillDocument, code_at: str | None = None) -> str:
@@ -18,11 +18,4 @@ def as_html(document: BillDocument, code_at: str | None = None) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("bill.html")
+    return template_beside(__file__, "bill.html")

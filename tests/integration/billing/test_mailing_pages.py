@@ -66,7 +66,7 @@ async def test_buttons_send_bills(app_client: httpx.AsyncClient, people: People,
     await anna.send(f"/bills/{bill.id}/mailings", 409)
     assert "Send by e-mail" not in await li.see(f"/my/bills/{bill.id}")
     assert "Bill for" in await li.see("/my/notices")
-    assert "When they are issued" in await anna.see("/bill-runs")
+    assert "When the bills are issued" in await anna.see("/bill-runs")
 
 
 async def test_without_mail_pages_say_so(app_client: httpx.AsyncClient, people: People, site: Site) -> None:

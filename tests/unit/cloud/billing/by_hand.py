@@ -1,13 +1,16 @@
-"""Adds a bill up again from nothing but its explanation in JSON, with Decimals, as a person with a calculator would."""
+"""Adds a bill up again from nothing but its explanation in JSON, or what is printed, as a person with a calculator."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 from typing import Any
 
+from cloud.billing.documents.model import BillDocument
+
 Document = dict[str, Any]
 
-_SHARES = ("power_factor", "surcharge", "tax")
+_SHARES = ("power_factor", "surcharge", "tax", "discount")
 _ALONE = ("rounding", "minimum", "cap")
 
 
@@ -20,16 +23,57 @@ def add_up(explanation: Document) -> None:
             _check_line(line)
         assert _sum(line["amount"]["amount"] for line in lines) == Decimal(charge["amount"]["amount"])
         _check_charge(lines, told[charge["id"]])
-    assert _sum(charge["amount"]["amount"] for charge in bill["charges"]) == Decimal(bill["total"]["amount"])
+    for line in bill["corrections"]:
+        _check_correction(line)
+    parts = (one["amount"]["amount"] for one in [*bill["charges"], *bill["corrections"]])
+    assert _sum(parts) == Decimal(bill["total"]["amount"])
+
+
+def add_up_document(document: BillDocument) -> None:
+    """Works out the sums that are printed; what is taken off is printed with its sign."""
+    for block in document.blocks:
+        assert sum((_printed(amount) for *_, amount in block.lines), Decimal(0)) == _printed(block.subtotal.amount)
+    total, *rest = document.sums
+    assert sum((_printed(block.subtotal.amount) for block in document.blocks), Decimal(0)) == _printed(total.amount)
+    if _printed(total.amount) < 0:
+        # A credit note: what became of it.
+        assert not rest or sum((_printed(one.amount) for one in rest), Decimal(0)) == -_printed(total.amount)
+        return
+    so_far = _printed(total.amount)
+    for one in rest:
+        if one.strong or one.name in ("Unpaid", "未缴"):
+            assert _printed(one.amount) == so_far, one
+        else:
+            so_far += _printed(one.amount)
+
+
+def _printed(amount: str) -> Decimal:
+    """An amount as it is shown: -¥1,234.50."""
+    digits = re.sub(r"[^0-9.]", "", amount)
+    return -Decimal(digits) if amount.startswith(("-", "\u2212")) else Decimal(digits)
 
 
 def _check_line(line: Document) -> None:
-    """quantity × price, rounded half up, is the amount."""
+    """quantity × price, rounded half up, is the amount; a discount of some days, or of an amount, says which it is."""
+    if line["kind"] == "discount" and line["price"] is None:
+        return
     if line["kind"] in _ALONE:
         assert line["quantity"] is None
         assert line["price"] is None
         return
     assert _cents(Decimal(line["quantity"]["quantity"]) * Decimal(line["price"])) == Decimal(line["amount"]["amount"])
+
+
+def _check_correction(line: Document) -> None:
+    """What was and the difference are what is now; a line without them is a note that somebody made, with a reason."""
+    was, now = (line["detail"].get(name) for name in ("was", "now"))
+    if was is None:
+        assert line["reason"]
+        return
+    assert Decimal(was["amount"]) + Decimal(line["amount"]["amount"]) == Decimal(now["amount"])
+    if line["quantity"] is not None:
+        more = Decimal(line["quantity"]["quantity"])
+        assert Decimal(was["quantity"] or 0) + more == Decimal(now["quantity"] or 0)
 
 
 def _check_charge(lines: list[Document], told: Document) -> None:
@@ -52,7 +96,28 @@ def _check_metering(told: Document) -> None:
     one = {name: Decimal(told["metering"][name]) for name in ("opening", "closing", "multiplier", "quantity")}
     if told["metering"]["plain"]:
         assert (one["closing"] - one["opening"]) * one["multiplier"] == one["quantity"]
-    assert one["quantity"] == Decimal(told["tiers"]["used_here"])
+    assert one["quantity"] + Decimal(told["metering"]["beside"]) == Decimal(told["tiers"]["used_here"])
+    if told["by_register"] is not None:
+        _check_registers(told["by_register"], told)
+
+
+def _check_registers(by_register: Document, told: Document) -> None:
+    """Each period is what its registers say, the remainder of the total added in one of them."""
+    used = {"total": Decimal(told["metering"]["quantity"])}
+    for register in by_register["registers"]:
+        one = {name: Decimal(register[name]) for name in ("opening", "closing", "multiplier", "quantity")}
+        if register["plain"]:
+            assert (one["closing"] - one["opening"]) * one["multiplier"] == one["quantity"]
+        used[register["name"]] = one["quantity"]
+    assert sum((used[name] for name in by_register["beside_total"]), Decimal(0)) == Decimal(told["metering"]["beside"])
+    for period in told["hours"]:
+        wanted = Decimal(0)
+        for term in by_register["terms"][period["time_period"]]:
+            wanted += -used[term[1:]] if term.startswith("-") else used[term]
+        if period["time_period"] == by_register["remainder_in"]:
+            wanted += Decimal(by_register["remainder"])
+        assert Decimal(period["quantity"]) == wanted
+    assert _sum(period["quantity"] for period in told["hours"]) == Decimal(told["tiers"]["used_here"])
 
 
 def _check_steps(tiers: Document) -> None:
