@@ -247,9 +247,7 @@ CASE_HOLDS: Final[Mapping[str, str]] = {
     "protected": _("The account is protected"),
     "disputed": _("A bill is in dispute"),
     "in-plan": _("Bills are paid by instalments"),
-    "unverified": _(
-        "Usage is not known for sure: the meter is silent, usage is estimated, or findings are open"
-    ),
+    "unverified": _("Usage is not known for sure: the meter is silent, usage is estimated, or findings are open"),
     "no-relay": _("No gateway says that this supply can be switched"),
     "quiet-time": _("Not now: nights, days of rest and seasons are left out"),
     "not-confirmed": _("Somebody has to confirm it"),
