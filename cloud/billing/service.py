@@ -21,6 +21,7 @@ from cloud.billing.agreements import (
     withdraw_agreement,
 )
 from cloud.billing.arrears import Dispute, Plan, Waiver, must_be_another, must_wait, stated
+from cloud.billing.balances import Entry, statement
 from cloud.billing.disputes import (
     dispute_credited,
     get_dispute,
@@ -36,7 +37,6 @@ from cloud.billing.gauge import tier_gauge
 from cloud.billing.held import (
     LEDGER_ACCOUNTS,
     Held,
-    HeldEntry,
     SetOff,
     apply_balance,
     auto_deduct,
@@ -45,7 +45,6 @@ from cloud.billing.held import (
     lock_held,
     set_auto_deduct,
     set_off_deposit,
-    statement,
 )
 from cloud.billing.late_usage import Outcome, ask_to_rerate, rerate_account, rerate_late
 from cloud.billing.ledger import Journal, Posting, book
@@ -107,9 +106,9 @@ __all__ = [
     "Discrepancy",
     "Dispute",
     "Ending",
+    "Entry",
     "Explained",
     "Held",
-    "HeldEntry",
     "Journal",
     "Monthly",
     "NewAgreement",

@@ -58,6 +58,9 @@ class Voucher:
 
 SUMMARIES: Mapping[str, str] = {
     "bill": "应收费用",
+    "credit_note": "冲减应收费用",
+    "debit_note": "补收费用",
+    "credit_held": "冲减余额转预存款",
     "payment": "收款",
     "parking": "停车收费",
     "deposit": "收押金",

@@ -127,6 +127,8 @@ REASONS: Final[Mapping[str, str]] = {
     "no-such-concession": _("There is no such concession"),
     "one-subject": _("It is for an account, an agreement or a unit: one of them"),
     "bad-currency": _("The currency is not that of the project"),
+    "unknown-currency": _("A currency is a code of three capital letters, such as CNY"),
+    "currency-not-kept": _("Amounts in this currency have more than two decimals: it cannot be kept"),
     "bad-cursor": _("This place in the list is no longer known: start at the first page"),
     "bad-date": _("The day is not possible"),
     "bad-dates": _("The end must be after the beginning"),

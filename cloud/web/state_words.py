@@ -102,10 +102,47 @@ PLAN_STATES: Final[Mapping[str, str]] = {
 
 HELD_KINDS: Final[Mapping[str, str]] = {
     "payment": _("Payment"),
+    "credit_held": _("Left of a credit note"),
     "deposit": _("Deposit taken"),
     "set-off": _("Bills paid from it"),
     "refund": _("Refund"),
 }
+"""What moves money that is held for an account."""
+
+JOURNAL_KINDS: Final[Mapping[str, str]] = {
+    "bill": _("Bill"),
+    "credit_note": _("Credit note"),
+    "debit_note": _("Debit note"),
+    "credit_held": _("Left of a credit note"),
+    "payment": _("Payment"),
+    "parking": _("Parking"),
+    "deposit": _("Deposit"),
+    "set-off": _("Paid from money held"),
+    "refund": _("Refund"),
+}
+
+FINDINGS: Final[Mapping[str, str]] = {
+    "journal": _("A journal does not balance"),
+    "empty-journal": _("A journal has no postings"),
+    "ledger": _("The whole ledger does not balance"),
+    "bill": _("A bill and its lines differ"),
+    "bill-journal": _("A bill and what was booked of it differ"),
+    "receivable": _("Receivables of an account and its open bills differ"),
+    "payment": _("A payment and what was booked of it differ"),
+    "prepaid": _("More was taken from money paid in advance than there was"),
+    "series": _("A series of numbers has holes"),
+    "held-balance": _("The prepaid balance of an account and what moved it differ"),
+    "held-deposit": _("The deposits of an account and what moved them differ"),
+    "cash": _("A payment and what was booked as received differ"),
+    "deposit": _("A deposit and its payment differ"),
+    "set-off": _("Money held that paid bills and what it paid of them differ"),
+    "set-off-journal": _("Money held that paid bills and what was booked of it differ"),
+    "refund": _("A refund and what was booked of it differ"),
+    "release": _("A released deposit and what it paid differ"),
+    "late-fee": _("Late fees paid and late fees booked differ"),
+    "month-balance": _("The stored balances of a closed month and its journals differ"),
+}
+"""What a proof finds, by cloud.billing.proof.Discrepancy.what."""
 
 EDITS: Final[Mapping[str, str]] = {
     "set": _("Another value instead"),

@@ -17,6 +17,8 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "asked-state": state_words.ASKED_STATES,
     "plan-state": state_words.PLAN_STATES,
     "held-kind": state_words.HELD_KINDS,
+    "finding": state_words.FINDINGS,
+    "journal-kind": state_words.JOURNAL_KINDS,
     "inbox-state": state_words.INBOX_STATES,
     "edit": state_words.EDITS,
     "submission-state": state_words.SUBMISSION_STATES,
