@@ -93,22 +93,18 @@ HELD_MONEY: LiteralString = """
         SELECT account_id, ledger_account, -sum(amount) AS amount FROM posting
         WHERE project_id = %(project_id)s AND ledger_account IN ('liability:prepaid', 'liability:deposit')
         GROUP BY account_id, ledger_account
-    ), posted AS (
-        SELECT j.source, j.source_id,
-               sum(p.amount) FILTER (WHERE p.ledger_account LIKE 'cash:%%') AS cash,
-               sum(p.amount) FILTER (WHERE p.ledger_account LIKE 'liability:%%') AS held
-        FROM journal j JOIN posting p ON p.journal_id = j.id
-        WHERE j.project_id = %(project_id)s AND j.source IN ('payment', 'set_off', 'release')
-        GROUP BY j.source, j.source_id
     )
     SELECT CASE ledger_account WHEN 'liability:prepaid' THEN 'held-balance' ELSE 'held-deposit' END AS what,
            account_id AS id, coalesce(e.amount, 0) AS expected, coalesce(b.amount, 0) AS found
     FROM expected e FULL JOIN booked b USING (account_id, ledger_account)
     WHERE coalesce(e.amount, 0) <> coalesce(b.amount, 0)
     UNION ALL
-    SELECT 'cash', p.id, p.amount, coalesce(k.cash, 0)
-    FROM payment p LEFT JOIN posted k ON k.source = 'payment' AND k.source_id = p.id
-    WHERE p.project_id = %(project_id)s AND p.state = 'settled' AND p.amount <> coalesce(k.cash, 0)
+    SELECT 'cash', p.id, p.amount, coalesce(k.amount, 0)
+    FROM payment p
+    LEFT JOIN (SELECT j.source_id, sum(o.amount) AS amount FROM journal j JOIN posting o ON o.journal_id = j.id
+               WHERE j.project_id = %(project_id)s AND j.source = 'payment' AND o.ledger_account LIKE 'cash:%%'
+               GROUP BY j.source_id) k ON k.source_id = p.id
+    WHERE p.project_id = %(project_id)s AND p.state = 'settled' AND p.amount <> coalesce(k.amount, 0)
     UNION ALL
     SELECT 'deposit', d.id, p.amount, d.amount
     FROM deposit d JOIN payment p ON p.id = d.payment_id
@@ -120,14 +116,20 @@ HELD_MONEY: LiteralString = """
                WHERE project_id = %(project_id)s GROUP BY set_off_id) a ON a.set_off_id = s.id
     WHERE s.project_id = %(project_id)s AND s.amount <> coalesce(a.amount, 0)
     UNION ALL
-    SELECT 'set-off-journal', s.id, s.amount, coalesce(k.held, 0)
-    FROM set_off s LEFT JOIN posted k ON k.source = 'set_off' AND k.source_id = s.id
-    WHERE s.project_id = %(project_id)s AND s.amount <> coalesce(k.held, 0)
+    SELECT 'set-off-journal', s.id, s.amount, coalesce(k.amount, 0)
+    FROM set_off s
+    LEFT JOIN (SELECT j.source_id, sum(o.amount) AS amount FROM journal j JOIN posting o ON o.journal_id = j.id
+               WHERE j.project_id = %(project_id)s AND j.source = 'set_off' AND o.ledger_account LIKE 'liability:%%'
+               GROUP BY j.source_id) k ON k.source_id = s.id
+    WHERE s.project_id = %(project_id)s AND s.amount <> coalesce(k.amount, 0)
     UNION ALL
-    SELECT 'refund', r.id, r.amount, coalesce(-k.cash, 0)
-    FROM release r LEFT JOIN posted k ON k.source = 'release' AND k.source_id = r.id
+    SELECT 'refund', r.id, r.amount, coalesce(-k.amount, 0)
+    FROM release r
+    LEFT JOIN (SELECT j.source_id, sum(o.amount) AS amount FROM journal j JOIN posting o ON o.journal_id = j.id
+               WHERE j.project_id = %(project_id)s AND j.source = 'release' AND o.ledger_account LIKE 'cash:%%'
+               GROUP BY j.source_id) k ON k.source_id = r.id
     WHERE r.project_id = %(project_id)s AND r.state = 'approved' AND r.action = 'refund'
-      AND r.amount <> coalesce(-k.cash, 0)
+      AND r.amount <> coalesce(-k.amount, 0)
     UNION ALL
     SELECT 'release', r.id, r.amount, coalesce(s.amount, 0)
     FROM release r LEFT JOIN set_off s ON s.id = r.set_off_id AND s.source = 'deposit'
