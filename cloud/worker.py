@@ -15,6 +15,8 @@ from cloud.features import rooms
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.jobs import Handler, JobRunner, Scheduled, enqueue
 from cloud.kit.security import Keys, Sealer
+from cloud.payments.channels.configuration import new_client, open_channels
+from cloud.payments.collecting import Collector
 from cloud.settings import CloudSettings
 from cloud.webhooks.delivering import Deliverer, DeliveryRules
 
@@ -46,7 +48,10 @@ def all_schedules() -> list[Scheduled]:
 
 
 async def serve(settings: CloudSettings) -> None:
-    """Works and sends webhooks until SIGTERM or SIGINT. Raises KeysError."""
+    """Works, sends webhooks and collects payments until SIGTERM or SIGINT.
+
+    Raises KeysError; BadKeyFile and InvalidFile for providers of payments.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -54,10 +59,13 @@ async def serve(settings: CloudSettings) -> None:
     sealer = Sealer(Keys.load(settings.keys_file))
     async with (
         Database(settings.dsn(), "gatemeter_worker", max_size=settings.database_pool) as db,
+        new_client() as client,
         asyncio.TaskGroup() as group,
     ):
+        channels = open_channels(settings.payments_file, settings.public_url, client)
         group.create_task(work(db, stop, concurrency=settings.worker_concurrency))
         group.create_task(Deliverer(db, sealer, DeliveryRules(private=settings.webhooks_private)).run(stop))
+        group.create_task(Collector(db, channels).run(stop))
 
 
 async def work(db: Database, stop: asyncio.Event, *, concurrency: int = 2) -> None:

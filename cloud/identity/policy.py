@@ -45,6 +45,7 @@ PERMISSIONS = (
         "ledger.close",
         "disputes.open",
         "arrears.write",
+        "payments.pay",
         "payments.write",
         "parking.write",
         "parking.collect",
@@ -69,6 +70,7 @@ ROLES: dict[str, frozenset[str]] = {
         "disputes.open",
         "arrears.write",
         "payments.read",
+        "payments.pay",
         "payments.write",
         "parking.read",
         "parking.collect",
@@ -88,6 +90,7 @@ RESIDENT_PERMISSIONS = _SELF | {
     "bills.read",
     "disputes.open",
     "payments.read",
+    "payments.pay",
     "parking.read",
 }
 """What a resident may do; row-level security narrows it to what is his."""
