@@ -100,7 +100,7 @@ def payable(bill: BillRow) -> IntentBill | None:
 
 
 async def cancel_intent(conn: Conn, intent_id: int) -> Intent:
-    """Nobody wants to pay it any more; what was paid meanwhile stays paid. Raises NotFound, Conflict when it is over."""
+    """Nobody wants to pay it any more; what was paid meanwhile stays paid. Raises NotFound, Conflict once over."""
     found = await get_intent(conn, intent_id)
     if not found.open:
         raise Conflict("payment-over", f"the payment is {found.state}")

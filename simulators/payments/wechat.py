@@ -1,6 +1,6 @@
-"""A peer of WeChat Pay API v3: verifies requests, signs answers, seals and signs callbacks. Written from its documents.
+"""A peer of WeChat Pay API v3: verifies requests, signs answers, seals and signs callbacks, after its documents.
 
-It shares no code with the adapter it is a peer of. Time and identifiers come from outside, so that a test is repeatable.
+It shares no code with the adapter it is a peer of. Its clock is whoever makes it's.
 """
 
 import base64

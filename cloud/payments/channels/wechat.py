@@ -206,6 +206,8 @@ class WechatPay:
 def _content(place: str, answer: httpx.Response) -> dict[str, Any]:
     if answer.is_success and not answer.content:
         return {}
+    if answer.is_server_error or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+        raise ProviderUnavailable("wechat-unavailable", f"{place}: status {answer.status_code}")
     try:
         found = answer.json()
     except ValueError:
@@ -215,8 +217,8 @@ def _content(place: str, answer: httpx.Response) -> dict[str, Any]:
     if answer.is_success:
         return found
     code, message = str(found.get("code", "")), str(found.get("message", ""))[:200]
-    if answer.is_server_error or answer.status_code == httpx.codes.TOO_MANY_REQUESTS or not code:
-        raise ProviderUnavailable("wechat-unavailable", f"{place}: status {answer.status_code} {code}")
+    if not code:
+        raise ProviderUnavailable("wechat-unreadable", f"{place}: status {answer.status_code}")
     raise ProviderRefused(code, message)
 
 

@@ -18,9 +18,9 @@ Outcome = dict[str, list[tuple[object, ...]]]
 
 
 async def _various(owing: Owing, random: Random, conn: Conn) -> None:
-    """Bills that are paid in part, disputed in whole or part, in a plan, late; balances of any size, or switched off."""
+    """Bills that are paid in part, disputed in whole or part, late; balances of any size, or switched off."""
     for flat in owing.site.flats:
-        bills = [bill for bill in await owing.site.bills(account_id=flat.account_id)]
+        bills = await owing.site.bills(account_id=flat.account_id)
         if random.random() < 0.3:
             await payments.record_payment(conn, flat.account_id, Decimal(random.randrange(1, 30_000)) / 100, "cash",
                                           date(2026, 3, 2))  # fmt: skip
