@@ -22,6 +22,7 @@ from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
 from cloud.payments import deposits, receiving, releases
 from cloud.payments import service as payments
+from cloud.payments.intent_api import channels_of
 from cloud.payments.releases import Wanted
 
 router = APIRouter(include_in_schema=False)
@@ -222,6 +223,7 @@ async def _page(
         releases=asked.items,
         plans=plans.items,
         methods=receiving.METHODS,
+        pay_channels=sorted(channels_of(request)) if scope.caller.may("payments.pay", account.project_id) else [],
         may_write=scope.caller.may("payments.write", account.project_id),
         may_plan=scope.caller.may("arrears.write", account.project_id),
         once=secrets.token_urlsafe(16),

@@ -106,7 +106,7 @@ async def settle_callback(callback_id: Id, body: CallbackSettledIn, scope: Write
     return await once.answer(scope.conn, CallbackOut, make)
 
 
-@router.post("/payment-callbacks/{channel}", include_in_schema=False, dependencies=[public()])
+@router.post("/payment-callbacks/{channel}", dependencies=[public()])
 async def called_back(request: Request, channel: ChannelName) -> Response:
     """What a provider tells us: kept once it is proved to be the provider's; the worker books it."""
     adapter = channels_of(request).get(channel)

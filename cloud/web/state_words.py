@@ -121,6 +121,36 @@ JOURNAL_KINDS: Final[Mapping[str, str]] = {
     "refund": _("Refund"),
 }
 
+INTENT_STATES: Final[Mapping[str, str]] = {
+    "created": _("Being made"),
+    "pending": _("Waits for payment"),
+    "paid": _("Paid"),
+    "failed": _("Failed"),
+    "expired": _("Time is over"),
+    "cancelled": _("Cancelled"),
+}
+"""States of attempts to pay by a provider."""
+
+ASIDE_REASONS: Final[Mapping[str, str]] = {
+    "unknown-order": _("We have no such order"),
+    "amount-differs": _("The amount is not that of the order"),
+    "order-over": _("The order was over already"),
+    "paid-already": _("The order was paid already"),
+}
+"""Why money that a provider says was paid is kept aside."""
+
+PAYMENT_FAILURES: Final[Mapping[str, str]] = {
+    "amount-differs": _("The amount that was paid is not that of the order; staff look at it."),
+    "closed-by-provider": _("The provider closed the order. Nothing was taken."),
+    "wechat-unavailable": _("The provider does not answer"),
+    "wechat-unsigned": _("The provider's answer cannot be verified"),
+    "wechat-unreadable": _("The provider's answer cannot be read"),
+    "alipay-unavailable": _("The provider does not answer"),
+    "alipay-unsigned": _("The provider's answer cannot be verified"),
+    "alipay-unreadable": _("The provider's answer cannot be read"),
+}
+"""Why nothing came of an attempt to pay; codes of the providers themselves are shown as they are."""
+
 FINDINGS: Final[Mapping[str, str]] = {
     "journal": _("A journal does not balance"),
     "empty-journal": _("A journal has no postings"),

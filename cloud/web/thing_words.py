@@ -23,6 +23,8 @@ TABLES: Final[Mapping[str, str]] = {
     "instalment_plan": _("Instalment plan"),
     "late_fee_waiver": _("Waiver of a late fee"),
     "release": _("Refund or set-off"),
+    "payment_intent": _("Payment by a provider"),
+    "payment_callback": _("Message of a payment provider"),
     "building": _("Building"),
     "command": _("Command"),
     "concession": _("Concession"),
