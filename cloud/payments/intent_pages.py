@@ -28,7 +28,6 @@ Reading = Annotated[Scope, allow_page("payments.read")]
 Paying = Annotated[Scope, allow_page("payments.pay")]
 Writing = Annotated[Scope, allow_page("payments.write")]
 FormChannel = Annotated[ChannelName, Form()]
-FormMode = Annotated[Mode, Form()]
 
 _SHOWN: Final = 30
 _STATES: Final[tuple[IntentState, ...]] = ("created", "pending", "paid", "failed", "expired", "cancelled")
@@ -63,7 +62,7 @@ async def pay(
     channel: FormChannel,
     bill_ids: Annotated[list[int] | None, Form()] = None,
     amount: Annotated[Decimal | None, Form()] = None,
-    mode: FormMode = "code",
+    mode: Mode = "code",
 ) -> Response:
     """Asks for an order over bills, or an amount for the balance; the page of the payment shows its code."""
     if amount is None and not bill_ids:

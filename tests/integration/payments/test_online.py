@@ -341,7 +341,7 @@ async def test_what_is_to_be_paid_never_changes(desk: Desk, web_db: Database, ow
     for change in ("amount = amount - 1", "account_id = 2", "expires_at = now()", "reference = 'another1'"):
         async with owner_db.transaction(SYSTEM) as conn:
             with pytest.raises(psycopg.IntegrityError, match="fixed"):
-                await conn.execute(f"UPDATE payment_intent SET {change} WHERE id = {intent['id']}")  # type: ignore[call-overload]
+                await conn.execute(f"UPDATE payment_intent SET {change} WHERE id = {intent['id']}")
     async with web_db.transaction(SYSTEM) as conn:
         assert await (await conn.execute("SELECT id FROM payment_intent")).fetchall() == []
 

@@ -111,7 +111,7 @@ async def test_all_that_is_open_at_once_and_changing_ones_mind(counter: Counter,
 async def test_a_top_up_on_the_phone(counter: Counter) -> None:
     assert 'id="top-up"' in await counter.resident.see("/my/balance")
     sent = await counter.resident.send(
-        "/my/pay", account_id=counter.owing.account_id, amount="100.00", channel="wechat", mode="phone"
+        "/my/pay?mode=phone", account_id=counter.owing.account_id, amount="100.00", channel="wechat"
     )
     await counter.collector.step()
     page = await counter.resident.see(sent.headers["location"])
