@@ -12,9 +12,9 @@ from cloud.kit.periods import Period
 Cause = Literal["usage", "facts"]
 """`usage`: what the meter counted became known otherwise; `facts`: persons, areas or dates were corrected."""
 
-_CARRIED = frozenset({"carry", "opening", "closing", "agreed", "contained_taxes"})
-"""Inputs that say nothing by themselves: boundary readings are in the quantity, what is carried comes from before,
-and a contained tax follows from the amount."""
+_CARRIED = frozenset({"carry", "opening", "closing", "agreed", "contained_taxes", "estimate"})
+"""Inputs that say nothing by themselves: boundary readings and estimates are in the quantity, what is carried comes
+from before, and a contained tax follows from the amount."""
 
 _KEY = ("kind", "component", "tier", "time_period", "season", "unit", "price")
 
@@ -48,6 +48,11 @@ class ChargeState:
     def issued(self) -> bool:
         """Whether its bill is: what is a draft is no fact yet."""
         return self.bill_number is not None
+
+    @property
+    def estimated(self) -> bool:
+        """Whether its quantity is an estimate, as it stands."""
+        return "estimate" in self.inputs
 
 
 def differs(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
@@ -85,6 +90,7 @@ class Difference:
                 "period": str(state.period),
                 "was": {"quantity": was, "amount": self.amount[0]},
                 "now": {"quantity": now, "amount": self.amount[1]},
+                **({"of_estimate": state.inputs["estimate"]["kind"]} if state.estimated else {}),
             },
         }
 

@@ -70,14 +70,16 @@ _LINES: LiteralString = """
 _INSERT: LiteralString = """
     INSERT INTO adjustment (project_id, account_id, charge_id, revision, cause, old_quantity, quantity, old_amount,
                             amount, exact_amount, opening_at, opening_value, closing_at, closing_value, engine_version,
-                            inputs, lines, differences)
+                            inputs, lines, differences, estimate, estimated_days)
     SELECT project_id, account_id, charge_id, revision, cause, old_quantity, quantity, old_amount, amount, exact_amount,
-           opening_at, opening_value, closing_at, closing_value, engine_version, inputs, lines, differences
+           opening_at, opening_value, closing_at, closing_value, engine_version, inputs, lines, differences,
+           estimate, estimated_days
     FROM jsonb_to_recordset(%s) AS new (project_id bigint, account_id bigint, charge_id bigint, revision int,
                                         cause text, old_quantity bigint, quantity bigint, old_amount numeric,
                                         amount numeric, exact_amount numeric, opening_at timestamptz,
                                         opening_value bigint, closing_at timestamptz, closing_value bigint,
-                                        engine_version text, inputs jsonb, lines jsonb, differences jsonb)
+                                        engine_version text, inputs jsonb, lines jsonb, differences jsonb,
+                                        estimate text, estimated_days int)
     ORDER BY charge_id
 """
 _ADJUSTMENT: LiteralString = """

@@ -3,7 +3,8 @@
 Charges are never touched. What differs becomes a revision of the charge (`adjustment`), and a later re-rating starts
 from there: late data that come again and again converge to what a fresh rating gives. Facts of occupancy are those that
 the bill was rated by, unless somebody asks for those filed now. A charge without other facts than before keeps its
-amount, even where months that were billed out of order would round otherwise today.
+amount, even where months that were billed out of order would round otherwise today. An estimate keeps its quantity
+until readings bound it.
 """
 
 from collections import defaultdict
@@ -16,9 +17,10 @@ from cloud.billing import adjustments_repository
 from cloud.billing.adjustments import Cause, ChargeState, as_of, differences, differs
 from cloud.billing.charge_rows import charge_inputs, charge_row, line_rows
 from cloud.billing.drafts import RatedPiece, rate_rounds
-from cloud.billing.facts import Facts, OpenExceptions
+from cloud.billing.estimating import EstimatePolicy, OpenExceptions
+from cloud.billing.facts import Facts
 from cloud.billing.filings import Filing, WindowParts
-from cloud.billing.pieces import Piece, Unbillable
+from cloud.billing.pieces import Piece, Place, Unbillable
 from cloud.billing.records import Charged, Cited
 from cloud.estate.records import Project
 from cloud.kit.db import Conn, as_json
@@ -27,8 +29,8 @@ from cloud.tariffs import service as tariffs
 from cloud.tariffs.rating import ENGINE_VERSION
 from cloud.tariffs.service import TariffVersion
 
-Place = tuple[int, date]
-"""Agreement and first day."""
+_STANDING = ("opening", "closing", "estimate")
+"""Inputs that a charge may change without another amount."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class RevisedFacts(Facts):
     def __init__(
         self, conn: Conn, project: Project, open_findings: OpenExceptions, states: Sequence[ChargeState], cause: Cause
     ) -> None:
-        super().__init__(conn, project, open_findings)
+        super().__init__(conn, project, EstimatePolicy(open_findings))
+        self.billed = {_place(one): one.inputs for one in states if one.estimated}
         self._mine = {(one.agreement.id, one.period) for one in states}
         self._cited_by = {(one.meter_id, one.agreement.service, one.period) for one in states}
         self._persons_then: dict[Place, int] = {}
@@ -64,7 +67,7 @@ class RevisedFacts(Facts):
 
     def filings(self, piece: Piece) -> list[Filing]:
         """Persons that the bill was rated by, or those filed by now."""
-        then = self._persons_then.get((piece.agreement.id, piece.period.start))
+        then = self._persons_then.get(piece.place)
         return super().filings(piece) if then is None else [Filing(date.min, None, then)]
 
 
@@ -98,7 +101,7 @@ async def rerate(
     rounds = await _rounds(conn, issued, cause)
     facts = RevisedFacts(conn, project, open_findings, issued, cause)
     drafts = await rate_rounds(conn, facts, rounds)
-    rated = {_place_of(one.piece): one for found in drafts.rated.values() for one in found}
+    rated = {one.piece.place: one for found in drafts.rated.values() for one in found}
     rows = [row for mine in _by_agreement(issued).values() for row in _revisions(mine, rated, cause, project.currency)]
     await adjustments_repository.insert(conn, [{"project_id": project.id, **row} for row in rows])
     return Rerated(sum(row["amount"] != row["old_amount"] for row in rows), drafts.failures)
@@ -143,9 +146,10 @@ def _revisions(
             found = [difference.row(state) for difference in differences(state.lines, lines)]
             amounts = {"amount": one.amount, "exact_amount": one.exact_amount, "lines": lines, "differences": found}
             revised.append(state.period)
-        elif _readings(state.inputs) != _readings(inputs):
-            # Both ends moved by the same: nothing to pay, but neighbours go on from the readings of now.
-            inputs = {**state.inputs, "opening": inputs["opening"], "closing": inputs["closing"]}
+        elif _stands_on(state.inputs) != _stands_on(inputs):
+            # Both ends moved by the same, or an estimate was right: nothing to pay, but neighbours go on from here.
+            kept = {name: value for name, value in state.inputs.items() if name not in _STANDING}
+            inputs = kept | {name: inputs[name] for name in _STANDING if name in inputs}
             amounts = {"amount": state.amount, "exact_amount": state.exact_amount, "lines": state.lines}
         else:
             continue
@@ -159,10 +163,10 @@ def _comes_out_otherwise(state: ChargeState, one: RatedPiece, lines: Sequence[Ma
     return changed or bool(differences(state.lines, lines))
 
 
-def _readings(inputs: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """The boundary readings that a charge cites, whatever their quality."""
-    cited = (inputs[end] for end in ("opening", "closing") if end in inputs)
-    return [(one["taken_at"], one["value"]) for one in cited]
+def _stands_on(inputs: Mapping[str, Any]) -> list[object]:
+    """The boundary readings that a charge cites, whatever their quality, and how far it is estimated."""
+    cited = [inputs.get(end) and (inputs[end]["taken_at"], inputs[end]["value"]) for end in ("opening", "closing")]
+    return [*cited, inputs.get("estimate")]
 
 
 def _revision(state: ChargeState, cause: Cause) -> dict[str, object]:
@@ -179,7 +183,9 @@ def _revision(state: ChargeState, cause: Cause) -> dict[str, object]:
 
 
 def _metered_columns(charge: Mapping[str, object]) -> dict[str, object]:
-    names = ("quantity", "opening_at", "opening_value", "closing_at", "closing_value")
+    names = (
+        "quantity", "opening_at", "opening_value", "closing_at", "closing_value", "estimate", "estimated_days"
+    )  # fmt: skip
     return {name: charge.get(name) for name in names}
 
 
@@ -192,7 +198,3 @@ def _by_agreement(states: Sequence[ChargeState]) -> dict[int, list[ChargeState]]
 
 def _place(state: ChargeState) -> Place:
     return state.agreement.id, state.period.start
-
-
-def _place_of(piece: Piece) -> Place:
-    return piece.agreement.id, piece.period.start

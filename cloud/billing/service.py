@@ -31,6 +31,7 @@ from cloud.billing.disputes import (
     uphold_dispute,
     withdraw_dispute,
 )
+from cloud.billing.estimated_services import EstimatedService, estimated_services
 from cloud.billing.explaining import Explained, explain_bill
 from cloud.billing.final_bills import Ending, start_final_bill
 from cloud.billing.gauge import tier_gauge
@@ -107,6 +108,7 @@ __all__ = [
     "Dispute",
     "Ending",
     "Entry",
+    "EstimatedService",
     "Explained",
     "Held",
     "Journal",
@@ -149,6 +151,7 @@ __all__ = [
     "dispute_credited",
     "end_agreement",
     "end_broken_plans",
+    "estimated_services",
     "execute_run",
     "explain",
     "get_agreement",
