@@ -107,7 +107,7 @@ class Collector:
         await self._write(lambda conn: repository.keep_callback(conn, intent.channel, event_id, paid))
         await self._take_callbacks()
         # Where it did not fit, somebody has to look; the provider has nothing more to say.
-        await self._write(lambda conn: repository.end(conn, intent.id, "failed", "amount-differs"))
+        await self._write(lambda conn: repository.end_unfit(conn, intent.id))
 
     async def _take_callbacks(self) -> None:
         last = 0

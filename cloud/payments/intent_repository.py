@@ -69,6 +69,13 @@ _END: LiteralString = """
     UPDATE payment_intent SET state = %(state)s, failure = %(failure)s
     WHERE id = %(id)s AND state IN ('created', 'pending')
 """
+# Only what was seen to: another worker may be booking it just now.
+_END_UNFIT: LiteralString = """
+    UPDATE payment_intent i SET state = 'failed', failure = 'amount-differs'
+    WHERE id = %s AND state IN ('created', 'pending')
+      AND EXISTS (SELECT FROM payment_callback c
+                  WHERE c.intent_id = i.id AND c.state IN ('aside', 'settled') AND c.reason = 'amount-differs')
+"""
 _PAID: LiteralString = """
     UPDATE payment_intent SET state = 'paid', provider_id = %(provider_id)s, paid_at = %(paid_at)s,
                               payment_id = %(payment_id)s, failure = NULL
@@ -163,6 +170,11 @@ async def later(conn: Conn, intent_id: int, look_at: datetime, failure: str | No
 async def end(conn: Conn, intent_id: int, state: IntentState, failure: str | None = None) -> None:
     """Nothing more comes of it."""
     await conn.execute(_END, {"id": intent_id, "state": state, "failure": failure})
+
+
+async def end_unfit(conn: Conn, intent_id: int) -> None:
+    """Nothing more comes of an intent that the provider holds for paid with another amount."""
+    await conn.execute(_END_UNFIT, (intent_id,))
 
 
 async def mark_paid(conn: Conn, intent_id: int, paid: Paid, payment_id: int) -> None:
