@@ -19,7 +19,16 @@ DEPOSIT = "liability:deposit"
 LATE_FEE_REVENUE = "revenue:late_fee"
 
 JournalKind = Literal[
-    "bill", "credit_note", "debit_note", "credit_held", "payment", "parking", "deposit", "set-off", "refund"
+    "bill",
+    "credit_note",
+    "debit_note",
+    "credit_held",
+    "payment",
+    "parking",
+    "deposit",
+    "set-off",
+    "refund",
+    "late_fee_returned",
 ]
 KINDS: Final[tuple[JournalKind, ...]] = get_args(JournalKind)
 """Why something is booked: each has a name for people (words) and a summary on vouchers."""

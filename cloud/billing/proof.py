@@ -40,8 +40,9 @@ class Discrepancy:
     what was booked as paid in advance), prepaid (of an account: never less than nothing), series (bills numbered in
     it, against numbers given); held-balance and held-deposit (of an account: what came in and went out, against the
     ledger), cash (of a payment: what was booked as received), deposit (its payment), set-off (what it paid of bills),
-    set-off-journal, refund (what was booked as paid out), release (its set-off), late-fee (all that was paid);
-    month-balance (what was stored of a closed month, against its journals).
+    set-off-journal, refund (what was booked as paid out), release (its set-off), late-fee (given back, against what
+    was booked of it), late-fees (all that were paid and not given back); month-balance (what was stored of a closed
+    month, against its journals).
     """
 
     what: str

@@ -55,6 +55,14 @@ BILLS_AND_PAYMENTS: LiteralString = """
     WHERE p.project_id = %(project_id)s AND p.purpose IN ('bill', 'balance') AND p.state = 'settled'
       AND p.amount - coalesce(a.amount, 0) <> coalesce(k.amount, 0)
     UNION ALL
+    SELECT 'late-fee', w.id, w.returned, coalesce(k.amount, 0)
+    FROM late_fee_waiver w
+    LEFT JOIN (SELECT j.source_id, -sum(o.amount) AS amount FROM journal j JOIN posting o ON o.journal_id = j.id
+               WHERE j.project_id = %(project_id)s AND j.source = 'late_fee_waiver'
+                 AND o.ledger_account = 'liability:prepaid'
+               GROUP BY j.source_id) k ON k.source_id = w.id
+    WHERE w.project_id = %(project_id)s AND w.state = 'approved' AND w.returned <> coalesce(k.amount, 0)
+    UNION ALL
     SELECT 'prepaid', account_id, 0, -amount FROM booked WHERE ledger_account = 'liability:prepaid' AND amount > 0
     UNION ALL
     SELECT 'series', s.id, s.next - 1, n.given
@@ -82,6 +90,10 @@ HELD_MONEY: LiteralString = """
         UNION ALL
         SELECT account_id, CASE source WHEN 'balance' THEN 'liability:prepaid' ELSE 'liability:deposit' END, -amount
         FROM set_off WHERE project_id = %(project_id)s
+        UNION ALL
+        SELECT b.account_id, 'liability:prepaid', w.returned
+        FROM late_fee_waiver w JOIN bill b ON b.id = w.bill_id
+        WHERE w.project_id = %(project_id)s AND w.state = 'approved'
         UNION ALL
         SELECT account_id, 'liability:deposit', amount FROM deposit WHERE project_id = %(project_id)s
         UNION ALL
@@ -136,9 +148,12 @@ HELD_MONEY: LiteralString = """
     WHERE r.project_id = %(project_id)s AND r.state = 'approved' AND r.action = 'set-off'
       AND r.amount <> coalesce(s.amount, 0)
     UNION ALL
-    SELECT 'late-fee', %(project_id)s, paid.amount, booked.amount
-    FROM (SELECT coalesce(sum(late_fee), 0) AS amount FROM payment_allocation
-          WHERE project_id = %(project_id)s) AS paid,
+    SELECT 'late-fees', %(project_id)s, paid.amount, booked.amount
+    FROM (SELECT coalesce(sum(amount), 0) AS amount
+          FROM (SELECT late_fee AS amount FROM payment_allocation WHERE project_id = %(project_id)s
+                UNION ALL
+                SELECT -returned FROM late_fee_waiver
+                WHERE project_id = %(project_id)s AND state = 'approved') AS part) AS paid,
          (SELECT coalesce(-sum(amount), 0) AS amount FROM posting
           WHERE project_id = %(project_id)s AND ledger_account = 'revenue:late_fee') AS booked
     WHERE paid.amount <> booked.amount

@@ -5,7 +5,15 @@ from decimal import Decimal
 
 from cloud.billing import adjustments_repository, repository, run_repository
 from cloud.billing.accrual import refresh_late_fees
-from cloud.billing.adjustments_repository import Adjustment
+from cloud.billing.adjustment_history import (
+    ChargingBill,
+    History,
+    adjustment_history,
+    changed_readings,
+    charging_bills,
+    open_adjustments,
+)
+from cloud.billing.adjustments_repository import Adjustment, AdjustmentFilter, AdjustmentState
 from cloud.billing.agreements import (
     NewAgreement,
     NewRent,
@@ -22,6 +30,8 @@ from cloud.billing.agreements import (
 )
 from cloud.billing.arrears import Dispute, Plan, Waiver, must_be_another, must_wait, stated
 from cloud.billing.balances import Entry, statement
+from cloud.billing.crediting import Given, GivenPart, preview_note
+from cloud.billing.crediting import given as _given
 from cloud.billing.disputes import (
     dispute_credited,
     get_dispute,
@@ -33,7 +43,7 @@ from cloud.billing.disputes import (
 )
 from cloud.billing.estimated_services import EstimatedService, estimated_services
 from cloud.billing.explaining import Explained, explain_bill
-from cloud.billing.final_bills import Ending, start_final_bill
+from cloud.billing.final_bills import Ending, Leaving, look_ahead, start_final_bill
 from cloud.billing.gauge import tier_gauge
 from cloud.billing.held import (
     LEDGER_ACCOUNTS,
@@ -47,9 +57,19 @@ from cloud.billing.held import (
     set_auto_deduct,
     set_off_deposit,
 )
-from cloud.billing.late_usage import Outcome, ask_to_rerate, rerate_account, rerate_late
+from cloud.billing.late_usage import Outcome, ReRating, ask_to_rerate, re_rating, rerate_account, rerate_late
 from cloud.billing.ledger import Journal, Posting, book
-from cloud.billing.notes import approve_note, cancel_note, note_of_adjustments, note_of_bill
+from cloud.billing.notes import (
+    Creditable,
+    NoteKind,
+    Part,
+    approve_note,
+    cancel_note,
+    creditable,
+    note_of_adjustments,
+    note_of_bill,
+    waiting_notes,
+)
 from cloud.billing.plans import (
     Monthly,
     approve_plan,
@@ -58,6 +78,7 @@ from cloud.billing.plans import (
     end_broken_plans,
     get_plan,
     list_plans,
+    reinstate_plan,
     reject_plan,
 )
 from cloud.billing.proof import Discrepancy, discrepancies, prove
@@ -98,28 +119,39 @@ __all__ = [
     "CAREFUL",
     "LEDGER_ACCOUNTS",
     "Adjustment",
+    "AdjustmentFilter",
+    "AdjustmentState",
     "Agreement",
     "Bill",
     "BillFilter",
     "BillRow",
     "BillRun",
     "BillingTotals",
+    "ChargingBill",
+    "Creditable",
     "Discrepancy",
     "Dispute",
     "Ending",
     "Entry",
     "EstimatedService",
     "Explained",
+    "Given",
+    "GivenPart",
     "Held",
+    "History",
     "Journal",
+    "Leaving",
     "Monthly",
     "NewAgreement",
     "NewRent",
+    "NoteKind",
     "Outcome",
+    "Part",
     "Plan",
     "Policy",
     "PolicyVersion",
     "Posting",
+    "ReRating",
     "Receipt",
     "Rise",
     "RunFailure",
@@ -128,6 +160,7 @@ __all__ = [
     "Settlement",
     "TierGauge",
     "Waiver",
+    "adjustment_history",
     "announce_policy",
     "apply_balance",
     "approve_note",
@@ -142,10 +175,13 @@ __all__ = [
     "cancel_note",
     "cancel_plan",
     "cancel_run",
+    "changed_readings",
+    "charging_bills",
     "create_agreement",
     "create_agreements",
     "create_one_off",
     "create_rent",
+    "creditable",
     "deduct",
     "discrepancies",
     "dispute_credited",
@@ -171,17 +207,22 @@ __all__ = [
     "list_runs",
     "list_waivers",
     "lock_held",
+    "look_ahead",
     "month_totals",
     "must_be_another",
     "must_wait",
     "note_of_adjustments",
     "note_of_bill",
+    "open_adjustments",
     "open_dispute",
     "policy_on",
     "policy_versions",
     "prepaid_balance",
+    "preview_note",
     "prove",
+    "re_rating",
     "refresh_late_fees",
+    "reinstate_plan",
     "reject_dispute",
     "reject_plan",
     "reject_waiver",
@@ -201,9 +242,13 @@ __all__ = [
     "terms_today",
     "tier_gauge",
     "uphold_dispute",
+    "waiting_notes",
     "withdraw_agreement",
     "withdraw_dispute",
 ]
+
+
+EVERY_ADJUSTMENT = AdjustmentFilter()
 
 
 async def list_bills(conn: Conn, page: PageRequest, filters: BillFilter | None = None) -> Page[BillRow]:
@@ -225,23 +270,18 @@ async def get_bill(conn: Conn, bill_id: int) -> Bill:
 
 
 async def list_adjustments(
-    conn: Conn,
-    page: PageRequest,
-    *,
-    project_id: int | None = None,
-    account_id: int | None = None,
-    only_open: bool = False,
+    conn: Conn, page: PageRequest, wanted: AdjustmentFilter = EVERY_ADJUSTMENT
 ) -> Page[Adjustment]:
-    """What late data made of charges, newest first; `only_open`: what no bill or note has taken up yet."""
-    found = await adjustments_repository.adjustments(
-        conn,
-        project_id=project_id,
-        account_id=account_id,
-        only_open=only_open,
-        before=after_id(page, MAX_ID),
-        limit=page.limit + 1,
-    )
+    """What late data made of charges, newest first."""
+    found = await adjustments_repository.adjustments(conn, wanted, before=after_id(page, MAX_ID), limit=page.limit + 1)
     return cut(found, page, lambda one: (one.id,))
+
+
+async def given(conn: Conn, bill: Bill) -> Given | None:
+    """What became of an issued credit note; None of what is none."""
+    if bill.summary.kind != "credit_note" or bill.summary.number is None:
+        return None
+    return await _given(conn, bill.summary)
 
 
 async def explain(conn: Conn, bill: Bill) -> tuple[Explained, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cloud.billing import names, sentences
+from cloud.billing import correction_sentences, names, sentences
 from cloud.kit import i18n
 from cloud.kit.pages import prepare
 from cloud.web.words import choices, flags, word
@@ -52,6 +52,11 @@ def environment() -> Environment:
         sentences=sentences.sentences,
         tax_sentence=sentences.tax_sentence,
         flags=flags,
+        document_title=correction_sentences.document_title,
+        corrected=correction_sentences.corrected,
+        correction_title=correction_sentences.correction_title,
+        correction_sentence=correction_sentences.correction_sentence,
+        as_charged=correction_sentences.as_charged,
     )
     made.globals.update(static=static_url, choices=choices)
     return made

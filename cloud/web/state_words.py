@@ -100,12 +100,25 @@ PLAN_STATES: Final[Mapping[str, str]] = {
     "cancelled": _("Cancelled"),
 }
 
+ADJUSTMENT_STATES: Final[Mapping[str, str]] = {
+    "none": _("No difference"),
+    "open": _("For the next bill"),
+    "drafted": _("On a draft"),
+    "billed": _("Billed"),
+}
+
+ADJUSTMENT_CAUSES: Final[Mapping[str, str]] = {
+    "usage": _("Usage became known otherwise"),
+    "facts": _("Persons, areas or dates were corrected"),
+}
+
 HELD_KINDS: Final[Mapping[str, str]] = {
     "payment": _("Payment"),
-    "credit_held": _("Left of a credit note"),
     "deposit": _("Deposit taken"),
     "set-off": _("Bills paid from it"),
     "refund": _("Refund"),
+    "credit_held": _("Credit note"),
+    "late_fee_returned": _("Late fee given back"),
 }
 """What moves money that is held for an account."""
 
@@ -119,6 +132,7 @@ JOURNAL_KINDS: Final[Mapping[str, str]] = {
     "deposit": _("Deposit"),
     "set-off": _("Paid from money held"),
     "refund": _("Refund"),
+    "late_fee_returned": _("Late fee given back"),
 }
 
 INTENT_STATES: Final[Mapping[str, str]] = {
@@ -169,7 +183,8 @@ FINDINGS: Final[Mapping[str, str]] = {
     "set-off-journal": _("Money held that paid bills and what was booked of it differ"),
     "refund": _("A refund and what was booked of it differ"),
     "release": _("A released deposit and what it paid differ"),
-    "late-fee": _("Late fees paid and late fees booked differ"),
+    "late-fee": _("A late fee that was given back and what was booked of it differ"),
+    "late-fees": _("Late fees paid and late fees booked differ"),
     "month-balance": _("The stored balances of a closed month and its journals differ"),
 }
 """What a proof finds, by cloud.billing.proof.Discrepancy.what."""
@@ -210,6 +225,39 @@ WEBHOOK_KINDS: Final[Mapping[str, str]] = {
     "webhook.test": _("Test"),
 }
 """What webhooks are told."""
+
+NOTICE_KINDS: Final[Mapping[str, str]] = {
+    "bill": _("Bill"),
+    "prepaid.low": _("Low balance"),
+    "supply.warning": _("Supply about to be cut"),
+    "supply.cut": _("Supply cut"),
+    "supply.back": _("Supply on again"),
+}
+"""What people are told."""
+
+NOTICE_STATES: Final[Mapping[str, str]] = {
+    "queued": _("waiting to be sent"),
+    "sending": _("being sent"),
+    "sent": _("sent"),
+    "failed": _("tried again later"),
+    "given_up": _("not delivered"),
+    "suppressed": _("not sent"),
+}
+
+NOTICE_REASONS: Final[Mapping[str, str]] = {
+    "no-address": _("No e-mail address is known"),
+    "bad-address": _("The e-mail address is not one"),
+    "declined": _("The person does not want it by e-mail"),
+    "project-off": _("The project sends no e-mail"),
+    "mail-off": _("Mail is not set up on this installation"),
+    "refused": _("The mail server refused it"),
+    "not-now": _("The mail server does not take it now"),
+    "unreachable": _("The mail server cannot be used now"),
+    "unknown": _("It is not known whether the mail server took it"),
+    "not-written": _("What it tells of could not be written"),
+    "too-old": _("It waited too long to be sent"),
+}
+"""Why a notice was not sent, or not yet."""
 
 DELIVERY_STATES: Final[Mapping[str, str]] = {
     "waiting": _("waiting"),

@@ -100,7 +100,7 @@ PLANTED: list[tuple[LiteralString, set[tuple[str, str]]]] = [
     ("UPDATE release SET set_off_id = NULL", {("release", "-213.06")}),
     (
         "UPDATE payment_allocation SET late_fee = late_fee - 1 WHERE late_fee > 0",
-        {("late-fee", "1.00"), ("set-off", "-1.00")},
+        {("late-fees", "1.00"), ("set-off", "-1.00")},
     ),
     (
         "UPDATE payment_allocation SET principal = principal - 1 WHERE credit_note_id IS NOT NULL AND principal < 0",
@@ -131,7 +131,7 @@ async def test_every_planted_error_is_found(planting: Conn, owing: Owing) -> Non
     # Those that test_ledger.py plants, and those that a database without triggers could hold.
     assert seen >= {
         "held-balance", "held-deposit", "cash", "deposit", "set-off", "set-off-journal", "refund", "release",
-        "late-fee", "month-balance", "series",
+        "late-fees", "month-balance", "series",
     }  # fmt: skip
 
 

@@ -65,6 +65,7 @@ def test_roles_use_known_permissions_and_residents_only_hand_in_dispute_and_pay(
         "readings.submit",
         "disputes.open",
         "payments.pay",
+        "notices.choose",
     }
 
 
