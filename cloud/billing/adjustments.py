@@ -12,8 +12,8 @@ from cloud.kit.periods import Period
 Cause = Literal["usage", "facts"]
 """`usage`: what the meter counted became known otherwise; `facts`: persons, areas or dates were corrected."""
 
-_CARRIED = frozenset({"carry", "opening", "closing", "agreed", "contained_taxes", "estimate"})
-"""Inputs that say nothing by themselves: boundary readings and estimates are in the quantity, what is carried comes
+_CARRIED = frozenset({"carry", "opening", "closing", "registers", "agreed", "contained_taxes", "estimate"})
+"""Inputs that say nothing by themselves: boundary readings and estimates are in the quantities, what is carried comes
 from before, and a contained tax follows from the amount."""
 
 _KEY = ("kind", "component", "tier", "time_period", "season", "unit", "price")
@@ -178,6 +178,8 @@ def as_of(agreement: Agreement, inputs: Mapping[str, Any]) -> Agreement:
         capacity_va=capacity or None,
         area=area or None,
         single=bool(inputs.get("single", False)),
+        time_of_use="registers" if "registers" in inputs else "intervals",
+        registers=inputs.get("register_map"),
     )
 
 

@@ -1,7 +1,6 @@
 """What the API of agreements, rents and one-off charges takes and gives."""
 
 from datetime import date
-from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, WithJsonSchema
@@ -11,6 +10,7 @@ from cloud.billing.records import Agreement, AgreementKind
 from cloud.billing.rents import Rent, RentStep
 from cloud.kit.amounts import MoneyOut, plain
 from cloud.kit.inputs import Day, Id, Input, ListQuery
+from cloud.tariffs.registers import RegisterMap, Source
 from cloud.tariffs.values import Percent, Price
 
 Months = Annotated[Literal[1, 3, 6, 12], Field(examples=[3])]
@@ -18,6 +18,11 @@ Amount = Annotated[
     Price,
     Field(gt=0, decimal_places=2),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,2})?$", "examples": ["8000.00"]}),
+]
+Area = Annotated[
+    Price,
+    Field(gt=0, decimal_places=2),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,2})?$", "examples": ["89.50"]}),
 ]
 ServiceCode = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$", examples=["electricity"])]
 
@@ -44,11 +49,16 @@ class AgreementIn(Input):
     capacity_va: Annotated[
         int | None, Field(gt=0, le=10**12, description="Contracted capacity in VA.", examples=[315000])
     ] = None
-    area: Annotated[
-        Decimal | None,
-        Field(gt=0, max_digits=12, decimal_places=2, description="m² where it is not that of the unit."),
-    ] = None
+    area: Annotated[Area | None, Field(description="m² where it is not that of the unit.")] = None
     single: Annotated[bool, Field(description="Billed by the prices without tiers.")] = False
+    time_of_use: Annotated[
+        Source | None,
+        Field(description="Where usage by price period comes from; null: as the tariff says.", examples=["registers"]),
+    ] = None
+    registers: Annotated[
+        RegisterMap | None,
+        Field(description="Which registers of the meter count each price period; null: as the tariff says."),
+    ] = None
 
 
 class RentStepIn(Input):
@@ -140,6 +150,8 @@ class AgreementOut(BaseModel):
     single: bool
     amount: MoneyOut | None
     description: str
+    time_of_use: Source | None
+    registers: RegisterMap | None
 
     @classmethod
     def of(cls, agreement: Agreement, currency: str) -> "AgreementOut":
@@ -160,6 +172,8 @@ class AgreementOut(BaseModel):
             single=agreement.single,
             amount=None if agreement.amount is None else MoneyOut.of(agreement.amount, currency),
             description=agreement.description,
+            time_of_use=agreement.time_of_use,
+            registers=None if agreement.registers is None else RegisterMap.model_validate(agreement.registers),
         )
 
 

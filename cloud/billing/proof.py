@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from cloud.billing import proof_sql
 from cloud.kit.db import Conn
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
+from cloud.metering import apportioning
 
 _KEPT = 50
 """So many discrepancies a stored proof names; it counts them all."""
@@ -42,7 +43,8 @@ class Discrepancy:
     ledger), cash (of a payment: what was booked as received), deposit (its payment), set-off (what it paid of bills),
     set-off-journal, refund (what was booked as paid out), release (its set-off), late-fee (given back, against what
     was booked of it), late-fees (all that were paid and not given back); month-balance (what was stored of a closed
-    month, against its journals).
+    month, against its journals); shares (of an apportionment run, in its base unit, against what was to be shared
+    out).
     """
 
     what: str
@@ -71,10 +73,19 @@ class Proof:
 async def discrepancies(conn: Conn, project_id: int) -> list[Discrepancy]:
     """Everything in a project that does not add up; empty when all is well."""
     values = {"project_id": project_id}
-    return [
+    found = [
         Discrepancy(**row)
         for query in (proof_sql.BILLS_AND_PAYMENTS, proof_sql.HELD_MONEY, proof_sql.MONTHS)
         for row in await (await conn.execute(query, values)).fetchall()
+    ]
+    return [*found, *await _shares(conn, project_id)]
+
+
+async def _shares(conn: Conn, project_id: int) -> list[Discrepancy]:
+    """What is shared out among units is charged to them: the shares of a loss are the loss."""
+    return [
+        Discrepancy("shares", one.run_id, Decimal(one.expected), Decimal(one.shared))
+        for one in await apportioning.unshared(conn, project_id)
     ]
 
 

@@ -185,6 +185,7 @@ FINDINGS: Final[Mapping[str, str]] = {
     "release": _("A released deposit and what it paid differ"),
     "late-fee": _("A late fee that was given back and what was booked of it differ"),
     "late-fees": _("Late fees paid and late fees booked differ"),
+    "shares": _("Shares do not add up to what was shared out"),
     "month-balance": _("The stored balances of a closed month and its journals differ"),
 }
 """What a proof finds, by cloud.billing.proof.Discrepancy.what."""
