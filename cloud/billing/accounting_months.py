@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import LiteralString
 
-from cloud.billing import proof
+from cloud.billing import month_balances, proof
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
@@ -108,6 +108,7 @@ async def close_month(
         raise Conflict("ledger-disagrees", f"{len(wrong)} sums disagree, first {wrong[0]}: clear them before closing")
     row = await (await conn.execute(_CLOSE, (project_id, month, closed_by))).fetchone()
     assert row is not None
+    await month_balances.store(conn, project_id, row["id"], month)
     return await get_month(conn, row["id"])
 
 

@@ -5,19 +5,36 @@ from datetime import date
 from decimal import Decimal
 from typing import LiteralString
 
+from cloud.billing.month_balances import closed_months, sources
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 from cloud.kit.periods import Period
 
+# Closed months from their stored sums; from the journals only the days that no stored month covers.
 _TRIAL: LiteralString = """
-    SELECT p.ledger_account,
-           coalesce(sum(p.amount) FILTER (WHERE j.booked_on < %(start)s), 0) AS opening,
-           coalesce(sum(p.amount) FILTER (WHERE j.booked_on >= %(start)s AND p.amount > 0), 0) AS debit,
-           coalesce(-sum(p.amount) FILTER (WHERE j.booked_on >= %(start)s AND p.amount < 0), 0) AS credit
-    FROM posting p JOIN journal j ON j.id = p.journal_id
-    WHERE j.project_id = %(project_id)s AND j.booked_on < %(end)s
-    GROUP BY p.ledger_account ORDER BY p.ledger_account
+    SELECT ledger_account, sum(opening) AS opening, sum(debit) AS debit, sum(credit) AS credit
+    FROM (
+        SELECT ledger_account, opening + debit - credit AS opening, 0 AS debit, 0 AS credit
+        FROM ledger_month_balance WHERE closing_id = %(before)s
+        UNION ALL
+        SELECT ledger_account, 0, debit, credit FROM ledger_month_balance WHERE closing_id = ANY (%(whole)s)
+        UNION ALL
+        SELECT p.ledger_account, sum(p.amount), 0, 0
+        FROM journal j JOIN posting p ON p.journal_id = j.id
+        WHERE j.project_id = %(project_id)s AND j.booked_on >= %(since)s AND j.booked_on < %(start)s
+        GROUP BY p.ledger_account
+        UNION ALL
+        SELECT p.ledger_account, 0, coalesce(sum(p.amount) FILTER (WHERE p.amount > 0), 0),
+               coalesce(-sum(p.amount) FILTER (WHERE p.amount < 0), 0)
+        FROM (SELECT id FROM journal WHERE project_id = %(project_id)s
+                AND booked_on >= %(start)s AND booked_on < %(covered_from)s
+              UNION ALL
+              SELECT id FROM journal WHERE project_id = %(project_id)s
+                AND booked_on >= %(covered_to)s AND booked_on < %(end)s) AS j
+        JOIN posting p ON p.journal_id = j.id
+        GROUP BY p.ledger_account) AS part
+    GROUP BY ledger_account ORDER BY ledger_account
 """
 # The balance runs over everything that was posted before, also before the days and the page that are shown.
 _STATEMENT: LiteralString = """
@@ -30,9 +47,21 @@ _STATEMENT: LiteralString = """
         WHERE p.account_id = %(account_id)s
           AND (%(ledger_account)s::text IS NULL OR p.ledger_account = %(ledger_account)s)) AS entry
     WHERE (%(start)s::date IS NULL OR booked_on >= %(start)s) AND (%(end)s::date IS NULL OR booked_on < %(end)s)
+"""
+_OLDEST_FIRST: LiteralString = (
+    _STATEMENT
+    + """
       AND (booked_on, id) > (%(after_day)s::date, %(after_id)s::bigint)
     ORDER BY booked_on, id LIMIT %(limit)s
 """
+)
+_NEWEST_FIRST: LiteralString = (
+    _STATEMENT
+    + """
+      AND (booked_on, id) < (%(after_day)s::date, %(after_id)s::bigint)
+    ORDER BY booked_on DESC, id DESC LIMIT %(limit)s
+"""
+)
 _OPEN: LiteralString = """
     SELECT b.account_id, %(as_of)s::date - b.due_on AS days,
            b.total - coalesce((SELECT sum(a.principal) FROM payment_allocation a
@@ -57,7 +86,7 @@ _AGED: LiteralString = (
     GROUP BY account_id ORDER BY account_id LIMIT %(limit)s"""
 )
 _AGED_TOTAL: LiteralString = "SELECT 0 AS account_id," + _BUCKETS + "FROM (" + _OPEN + ") AS open"
-_BEGINNING = date(1, 1, 1)
+_BEGINNING, _END = (date(1, 1, 1), 0), (date(9999, 12, 31), MAX_ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +158,21 @@ AGES = tuple(field.name for field in fields(Aged))[1:]
 
 
 async def trial_balance(conn: Conn, project_id: int, period: Period) -> TrialBalance:
-    """Every ledger account that was posted to until the end of `period`."""
-    values = {"project_id": project_id, "start": period.start, "end": period.end}
+    """Every ledger account that was posted to until the end of `period`.
+
+    Reads the stored sums of closed months and the postings of the other days.
+    """
+    found = sources(period, await closed_months(conn, project_id))
+    values = {
+        "project_id": project_id,
+        "start": period.start,
+        "end": period.end,
+        "before": found.before,
+        "since": found.since,
+        "whole": list(found.whole),
+        "covered_from": found.covered_from,
+        "covered_to": found.covered_to,
+    }
     rows = await (await conn.execute(_TRIAL, values)).fetchall()
     return TrialBalance(period, tuple(AccountBalance(**row) for row in rows))
 
@@ -143,12 +185,13 @@ async def statement(
     ledger_account: str | None = None,
     start: date | None = None,
     end: date | None = None,
+    newest_first: bool = False,
 ) -> Page[Entry]:
-    """Postings of a customer's account from `start` up to, not including, `end`, oldest first, with running balance.
+    """Postings of a customer's account from `start` up to, not including, `end`, in order, with running balance.
 
     Of one ledger account, or of all: then the balance is what the customer owes less what he has paid in advance.
     """
-    after_day, after = _place(page)
+    after_day, after = _place(page, _END if newest_first else _BEGINNING)
     values = {
         "account_id": account_id,
         "ledger_account": ledger_account,
@@ -158,13 +201,14 @@ async def statement(
         "after_id": after,
         "limit": page.limit + 1,
     }
-    rows = await (await conn.execute(_STATEMENT, values)).fetchall()
+    query = _NEWEST_FIRST if newest_first else _OLDEST_FIRST
+    rows = await (await conn.execute(query, values)).fetchall()
     return cut([Entry(**row) for row in rows], page, lambda entry: (entry.booked_on.isoformat(), entry.id))
 
 
-def _place(page: PageRequest) -> tuple[date, int]:
+def _place(page: PageRequest, first: tuple[date, int]) -> tuple[date, int]:
     if page.after is None:
-        return _BEGINNING, 0
+        return first
     try:
         day = date.fromisoformat(str(page.after[0]))
     except ValueError as error:

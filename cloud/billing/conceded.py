@@ -9,9 +9,11 @@ import psycopg
 from cloud.billing import concession_repository as repository
 from cloud.billing.concession_repository import ConcessionFilter, ConcessionRow
 from cloud.billing.concessions import POSITIONS, Kind, Rule
+from cloud.estate import service as estate
 from cloud.kit.constraints import meaning_of
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
+from cloud.kit.money import minor_digits
 from cloud.kit.paging import Page, PageRequest, after_id, cut
 
 __all__ = [
@@ -54,7 +56,7 @@ async def file_concession(
     Raises InvalidInput without the days it is filed for, or for a value that does not fit its kind; NotFound for an
     unknown account, agreement or unit.
     """
-    _check(new)
+    _check(new, minor_digits((await estate.get_project(conn, project_id)).currency))
     position = POSITIONS[new.rule] if new.position is None else new.position
     values = asdict(new) | {
         "project_id": project_id,
@@ -129,7 +131,7 @@ def _found(row: ConcessionRow | None, concession_id: int) -> ConcessionRow:
     return row
 
 
-def _check(new: NewConcession) -> None:
+def _check(new: NewConcession, digits: int) -> None:
     subjects = [one for one in (new.account_id, new.agreement_id, new.unit_id) if one is not None]
     if len(subjects) != 1:
         raise InvalidInput(
@@ -143,14 +145,14 @@ def _check(new: NewConcession) -> None:
         raise InvalidInput("bad-dates", "expected a day after valid_from", field="valid_until")
     if new.kind == "amount" and new.agreement_id is None:
         raise InvalidInput("amount-needs-agreement", "an amount is taken off one agreement", field="agreement_id")
-    _check_value(new.kind, new.value)
+    _check_value(new.kind, new.value, digits)
 
 
-def _check_value(kind: Kind, value: Decimal) -> None:
+def _check_value(kind: Kind, value: Decimal, digits: int) -> None:
     expected = {
         "percent": (0 < value <= 100, "more than 0, at most 100 percent"),
         "factor": (0 <= value < 1, "the share still owed: from 0 up to, not including, 1"),
-        "amount": (value > 0 and value == round(value, 2), "an amount above 0 with at most 2 decimals"),
+        "amount": (value > 0 and value == round(value, digits), f"an amount above 0 with at most {digits} decimals"),
     }
     fits, what = expected[kind]
     if not fits:

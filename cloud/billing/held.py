@@ -14,7 +14,6 @@ from cloud.billing.settlement import Settlement, Source, paid_postings, share, w
 from cloud.estate.records import Project
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
-from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 
 Held = Literal["balance", "deposit"]
 
@@ -36,32 +35,11 @@ _INSERT: LiteralString = """
     FROM jsonb_to_recordset(%(rows)s) AS new (account_id bigint, amount numeric)
     RETURNING id, account_id
 """
-_STATEMENT: LiteralString = """
-    SELECT id, booked_on, kind, source, source_id, amount, balance
-    FROM (SELECT p.id, j.booked_on, j.kind, j.source, j.source_id, -p.amount AS amount,
-                 -sum(p.amount) OVER (ORDER BY p.id) AS balance
-          FROM posting p JOIN journal j ON j.id = p.journal_id
-          WHERE p.account_id = %(account_id)s AND p.ledger_account = %(ledger_account)s) AS entry
-    WHERE id < %(before)s ORDER BY id DESC LIMIT %(limit)s
-"""
 _TERMS: LiteralString = "SELECT auto_deduct FROM account_terms WHERE account_id = %s"
 _SET_TERMS: LiteralString = """
     INSERT INTO account_terms (project_id, account_id, auto_deduct) VALUES (%s, %s, %s)
     ON CONFLICT (account_id) DO UPDATE SET auto_deduct = excluded.auto_deduct
 """
-
-
-@dataclass(frozen=True, slots=True)
-class HeldEntry:
-    """One movement of what is held for an account: `amount` is positive when it grows; `balance` is after it."""
-
-    id: int
-    booked_on: date
-    kind: str
-    source: str
-    source_id: int
-    amount: Decimal
-    balance: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +92,6 @@ async def lock_held(conn: Conn, account_ids: Sequence[int]) -> None:
 async def held(conn: Conn, account_id: int, what: Held) -> Decimal:
     """What is held for an account."""
     return -await ledger.balance(conn, account_id, LEDGER_ACCOUNTS[what])
-
-
-async def statement(conn: Conn, account_id: int, what: Held, page: PageRequest) -> Page[HeldEntry]:
-    """Movements of what is held, newest first, each with the balance after it, straight from the journals."""
-    values = {
-        "account_id": account_id,
-        "ledger_account": LEDGER_ACCOUNTS[what],
-        "before": after_id(page, MAX_ID),
-        "limit": page.limit + 1,
-    }
-    rows = await (await conn.execute(_STATEMENT, values)).fetchall()
-    return cut([HeldEntry(**row) for row in rows], page, lambda entry: (entry.id,))
 
 
 async def auto_deduct(conn: Conn, account_id: int) -> bool:

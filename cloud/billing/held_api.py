@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from cloud.billing import service
-from cloud.billing.service import HeldEntry
+from cloud.billing.service import LEDGER_ACCOUNTS, Entry
 from cloud.estate import service as estate
 from cloud.estate.records import Account, Project
 from cloud.identity.guards import Scope, allow
@@ -43,7 +43,7 @@ class EntryQuery(PageQuery):
     of: Literal["balance", "deposit"] = "balance"
 
 
-class EntryOut(BaseModel):
+class HeldEntryOut(BaseModel):
     """A movement: `amount` is positive when money is added; `balance` is after it. `source` names its row."""
 
     id: int
@@ -55,16 +55,16 @@ class EntryOut(BaseModel):
     balance: MoneyOut
 
     @classmethod
-    def of(cls, entry: HeldEntry, currency: str) -> "EntryOut":
-        """From our records."""
+    def of(cls, entry: Entry, currency: str) -> "HeldEntryOut":
+        """From our records: what is held is a liability, which grows by credit."""
         return cls(
             id=entry.id,
             booked_on=entry.booked_on,
             kind=entry.kind,
             source=entry.source,
             source_id=entry.source_id,
-            amount=MoneyOut.of(entry.amount, currency),
-            balance=MoneyOut.of(entry.balance, currency),
+            amount=MoneyOut.of(-entry.amount, currency),
+            balance=MoneyOut.of(-entry.balance, currency),
         )
 
 
@@ -92,11 +92,13 @@ async def set_held_terms(account_id: Id, body: HeldTermsIn, scope: Writer) -> He
 
 
 @router.get("/accounts/{account_id}/held-money/entries")
-async def list_entries(scope: Reader, account_id: Id, query: Annotated[EntryQuery, Query()]) -> Listed[EntryOut]:
+async def list_entries(scope: Reader, account_id: Id, query: Annotated[EntryQuery, Query()]) -> Listed[HeldEntryOut]:
     """The statement of the balance or of the deposits, newest first, from the journals."""
     _, project = await _account(scope, account_id)
-    page = await service.statement(scope.conn, account_id, query.of, query.page())
-    entries = [EntryOut.of(entry, project.currency) for entry in page.items]
+    page = await service.statement(
+        scope.conn, query.page(2), account_id, ledger_account=LEDGER_ACCOUNTS[query.of], newest_first=True
+    )
+    entries = [HeldEntryOut.of(entry, project.currency) for entry in page.items]
     return Listed(items=entries, next_cursor=page.next_cursor)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import LiteralString
+from typing import Final, Literal, LiteralString, get_args
 
 from psycopg.types.json import Jsonb
 
@@ -17,6 +17,21 @@ RECEIVABLE = "receivable"
 PREPAID = "liability:prepaid"
 DEPOSIT = "liability:deposit"
 LATE_FEE_REVENUE = "revenue:late_fee"
+
+JournalKind = Literal[
+    "bill",
+    "credit_note",
+    "debit_note",
+    "credit_held",
+    "payment",
+    "parking",
+    "deposit",
+    "set-off",
+    "refund",
+    "late_fee_returned",
+]
+KINDS: Final[tuple[JournalKind, ...]] = get_args(JournalKind)
+"""Why something is booked: each has a name for people (words) and a summary on vouchers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +51,7 @@ class Journal:
     """
 
     project_id: int
-    kind: str
+    kind: JournalKind
     booked_on: date
     source: str
     source_id: int

@@ -8,6 +8,7 @@ from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
+from cloud.billing import proof_sql
 from cloud.kit.db import Conn
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 from cloud.metering import apportioning
@@ -15,76 +16,6 @@ from cloud.metering import apportioning
 _KEPT = 50
 """So many discrepancies a stored proof names; it counts them all."""
 
-# Each part lists what should be equal and is not. `payment` and its allocations are read here as evidence only:
-# a proof that asked the code that booked them would prove nothing.
-_PROOF: LiteralString = """
-    WITH parts AS (
-        SELECT bill_id, sum(principal) AS principal
-        FROM payment_allocation WHERE project_id = %(project_id)s GROUP BY bill_id
-    ), booked AS (
-        SELECT account_id, ledger_account, sum(amount) AS amount
-        FROM posting WHERE project_id = %(project_id)s AND ledger_account IN ('receivable', 'liability:prepaid')
-        GROUP BY account_id, ledger_account
-    )
-    SELECT 'journal' AS what, journal_id AS id, 0::numeric AS expected, sum(amount) AS found
-    FROM posting WHERE project_id = %(project_id)s GROUP BY journal_id HAVING sum(amount) <> 0
-    UNION ALL
-    SELECT 'empty-journal', j.id, 1, 0 FROM journal j
-    WHERE j.project_id = %(project_id)s AND NOT EXISTS (SELECT FROM posting p WHERE p.journal_id = j.id)
-    UNION ALL
-    SELECT 'ledger', %(project_id)s, 0, sum(amount) FROM posting WHERE project_id = %(project_id)s
-    HAVING sum(amount) <> 0
-    UNION ALL
-    SELECT 'bill', b.id, b.total, coalesce(l.amount, 0)
-    FROM bill b LEFT JOIN (SELECT bill_id, sum(amount) AS amount FROM bill_line
-                           WHERE project_id = %(project_id)s GROUP BY bill_id) l ON l.bill_id = b.id
-    WHERE b.project_id = %(project_id)s AND b.total <> coalesce(l.amount, 0)
-    UNION ALL
-    SELECT 'bill-journal', b.id, b.total, coalesce(p.amount, 0)
-    FROM bill b LEFT JOIN (
-        SELECT j.source_id, sum(p.amount) AS amount FROM journal j JOIN posting p ON p.journal_id = j.id
-        WHERE j.project_id = %(project_id)s AND j.kind IN ('bill', 'credit_note', 'debit_note') AND j.source = 'bill'
-          AND p.ledger_account = 'receivable'
-        GROUP BY j.source_id) p ON p.source_id = b.id
-    WHERE b.project_id = %(project_id)s AND b.state <> 'draft' AND b.total <> coalesce(p.amount, 0)
-    UNION ALL
-    SELECT 'receivable', coalesce(open.account_id, booked.account_id), coalesce(open.amount, 0),
-           coalesce(booked.amount, 0)
-    FROM (SELECT b.account_id, sum(b.total - coalesce(parts.principal, 0)) AS amount
-          FROM bill b LEFT JOIN parts ON parts.bill_id = b.id
-          WHERE b.project_id = %(project_id)s AND b.state NOT IN ('draft', 'void')
-          GROUP BY b.account_id) AS open
-    FULL JOIN (SELECT * FROM booked WHERE ledger_account = 'receivable') AS booked
-      ON booked.account_id = open.account_id
-    WHERE coalesce(open.amount, 0) <> coalesce(booked.amount, 0)
-    UNION ALL
-    SELECT 'payment', p.id, p.amount - coalesce(a.amount, 0), coalesce(k.amount, 0)
-    FROM payment p
-    LEFT JOIN (SELECT payment_id, sum(principal + late_fee) AS amount FROM payment_allocation
-               WHERE project_id = %(project_id)s GROUP BY payment_id) a ON a.payment_id = p.id
-    LEFT JOIN (SELECT j.source_id, -sum(o.amount) AS amount FROM journal j JOIN posting o ON o.journal_id = j.id
-               WHERE j.project_id = %(project_id)s AND j.source = 'payment' AND o.ledger_account = 'liability:prepaid'
-               GROUP BY j.source_id) k ON k.source_id = p.id
-    WHERE p.project_id = %(project_id)s AND p.purpose IN ('bill', 'balance') AND p.state = 'settled'
-      AND p.amount - coalesce(a.amount, 0) <> coalesce(k.amount, 0)
-    UNION ALL
-    SELECT 'late-fee', w.id, w.returned, coalesce(k.amount, 0)
-    FROM late_fee_waiver w
-    LEFT JOIN (SELECT j.source_id, -sum(o.amount) AS amount FROM journal j JOIN posting o ON o.journal_id = j.id
-               WHERE j.project_id = %(project_id)s AND j.source = 'late_fee_waiver'
-                 AND o.ledger_account = 'liability:prepaid'
-               GROUP BY j.source_id) k ON k.source_id = w.id
-    WHERE w.project_id = %(project_id)s AND w.state = 'approved' AND w.returned <> coalesce(k.amount, 0)
-    UNION ALL
-    SELECT 'prepaid', account_id, 0, -amount FROM booked WHERE ledger_account = 'liability:prepaid' AND amount > 0
-    UNION ALL
-    SELECT 'series', s.id, s.next - 1, (SELECT count(*) FROM bill b WHERE b.project_id = s.project_id
-                                        AND b.number ~ ('^' || substr(s.series, 6) || '-\\d{6,}$'))
-    FROM number_series s
-    WHERE s.project_id = %(project_id)s AND s.series ~ '^bill-\\d{4}$'
-      AND s.next - 1 <> (SELECT count(*) FROM bill b WHERE b.project_id = s.project_id
-                         AND b.number ~ ('^' || substr(s.series, 6) || '-\\d{6,}$'))
-"""
 _SIZES: LiteralString = """
     SELECT (SELECT count(*) FROM journal WHERE project_id = %(project_id)s) AS journals,
            (SELECT count(*) FROM bill WHERE project_id = %(project_id)s AND state <> 'draft') AS bills,
@@ -107,9 +38,13 @@ class Discrepancy:
 
     `what`: journal (sums to zero), empty-journal, ledger (all together), bill (its lines), bill-journal (what was
     booked of it), receivable (of an account, against its open bills), payment (what it left over after bills, against
-    what was booked as paid in advance), late-fee (given back, against what was booked of it), prepaid (of an account:
-    never less than nothing), series (bills numbered in it, against numbers given), shares (of an apportionment run, in
-    its base unit, against what was to be shared out).
+    what was booked as paid in advance), prepaid (of an account: never less than nothing), series (bills numbered in
+    it, against numbers given); held-balance and held-deposit (of an account: what came in and went out, against the
+    ledger), cash (of a payment: what was booked as received), deposit (its payment), set-off (what it paid of bills),
+    set-off-journal, refund (what was booked as paid out), release (its set-off), late-fee (given back, against what
+    was booked of it), late-fees (all that were paid and not given back); month-balance (what was stored of a closed
+    month, against its journals); shares (of an apportionment run, in its base unit, against what was to be shared
+    out).
     """
 
     what: str
@@ -137,8 +72,13 @@ class Proof:
 
 async def discrepancies(conn: Conn, project_id: int) -> list[Discrepancy]:
     """Everything in a project that does not add up; empty when all is well."""
-    rows = await (await conn.execute(_PROOF, {"project_id": project_id})).fetchall()
-    return [*(Discrepancy(**row) for row in rows), *await _shares(conn, project_id)]
+    values = {"project_id": project_id}
+    found = [
+        Discrepancy(**row)
+        for query in (proof_sql.BILLS_AND_PAYMENTS, proof_sql.HELD_MONEY, proof_sql.MONTHS)
+        for row in await (await conn.execute(query, values)).fetchall()
+    ]
+    return [*found, *await _shares(conn, project_id)]
 
 
 async def _shares(conn: Conn, project_id: int) -> list[Discrepancy]:

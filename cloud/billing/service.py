@@ -29,6 +29,7 @@ from cloud.billing.agreements import (
     withdraw_agreement,
 )
 from cloud.billing.arrears import Dispute, Plan, Waiver, must_be_another, must_wait, stated
+from cloud.billing.balances import Entry, statement
 from cloud.billing.crediting import Given, GivenPart, preview_note
 from cloud.billing.crediting import given as _given
 from cloud.billing.disputes import (
@@ -47,7 +48,6 @@ from cloud.billing.gauge import tier_gauge
 from cloud.billing.held import (
     LEDGER_ACCOUNTS,
     Held,
-    HeldEntry,
     SetOff,
     apply_balance,
     auto_deduct,
@@ -56,7 +56,6 @@ from cloud.billing.held import (
     lock_held,
     set_auto_deduct,
     set_off_deposit,
-    statement,
 )
 from cloud.billing.late_usage import Outcome, ReRating, ask_to_rerate, re_rating, rerate_account, rerate_late
 from cloud.billing.ledger import Journal, Posting, book
@@ -133,12 +132,12 @@ __all__ = [
     "Discrepancy",
     "Dispute",
     "Ending",
+    "Entry",
     "EstimatedService",
     "Explained",
     "Given",
     "GivenPart",
     "Held",
-    "HeldEntry",
     "History",
     "Journal",
     "Leaving",

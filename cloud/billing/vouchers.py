@@ -58,11 +58,15 @@ class Voucher:
 
 SUMMARIES: Mapping[str, str] = {
     "bill": "应收费用",
+    "credit_note": "冲减应收费用",
+    "debit_note": "补收费用",
+    "credit_held": "冲减余额转预存款",
     "payment": "收款",
     "parking": "停车收费",
     "deposit": "收押金",
     "set-off": "预存款或押金抵扣",
     "refund": "退款",
+    "late_fee_returned": "退回滞纳金转预存款",
 }
 """What a voucher says of a kind of journal; other kinds are said by their code."""
 

@@ -120,6 +120,75 @@ HELD_KINDS: Final[Mapping[str, str]] = {
     "credit_held": _("Credit note"),
     "late_fee_returned": _("Late fee given back"),
 }
+"""What moves money that is held for an account."""
+
+JOURNAL_KINDS: Final[Mapping[str, str]] = {
+    "bill": _("Bill"),
+    "credit_note": _("Credit note"),
+    "debit_note": _("Debit note"),
+    "credit_held": _("Left of a credit note"),
+    "payment": _("Payment"),
+    "parking": _("Parking"),
+    "deposit": _("Deposit"),
+    "set-off": _("Paid from money held"),
+    "refund": _("Refund"),
+    "late_fee_returned": _("Late fee given back"),
+}
+
+INTENT_STATES: Final[Mapping[str, str]] = {
+    "created": _("Being made"),
+    "pending": _("Waits for payment"),
+    "paid": _("Paid"),
+    "failed": _("Failed"),
+    "expired": _("Time is over"),
+    "cancelled": _("Cancelled"),
+}
+"""States of attempts to pay by a provider."""
+
+ASIDE_REASONS: Final[Mapping[str, str]] = {
+    "unknown-order": _("We have no such order"),
+    "amount-differs": _("The amount is not that of the order"),
+    "order-over": _("The order was over already"),
+    "paid-already": _("The order was paid already"),
+}
+"""Why money that a provider says was paid is kept aside."""
+
+PAYMENT_FAILURES: Final[Mapping[str, str]] = {
+    "amount-differs": _("The amount that was paid is not that of the order; staff look at it."),
+    "closed-by-provider": _("The provider closed the order. Nothing was taken."),
+    "wechat-unavailable": _("The provider does not answer"),
+    "wechat-unsigned": _("The provider's answer cannot be verified"),
+    "wechat-unreadable": _("The provider's answer cannot be read"),
+    "alipay-unavailable": _("The provider does not answer"),
+    "alipay-unsigned": _("The provider's answer cannot be verified"),
+    "alipay-unreadable": _("The provider's answer cannot be read"),
+}
+"""Why nothing came of an attempt to pay; codes of the providers themselves are shown as they are."""
+
+FINDINGS: Final[Mapping[str, str]] = {
+    "journal": _("A journal does not balance"),
+    "empty-journal": _("A journal has no postings"),
+    "ledger": _("The whole ledger does not balance"),
+    "bill": _("A bill and its lines differ"),
+    "bill-journal": _("A bill and what was booked of it differ"),
+    "receivable": _("Receivables of an account and its open bills differ"),
+    "payment": _("A payment and what was booked of it differ"),
+    "prepaid": _("More was taken from money paid in advance than there was"),
+    "series": _("A series of numbers has holes"),
+    "held-balance": _("The prepaid balance of an account and what moved it differ"),
+    "held-deposit": _("The deposits of an account and what moved them differ"),
+    "cash": _("A payment and what was booked as received differ"),
+    "deposit": _("A deposit and its payment differ"),
+    "set-off": _("Money held that paid bills and what it paid of them differ"),
+    "set-off-journal": _("Money held that paid bills and what was booked of it differ"),
+    "refund": _("A refund and what was booked of it differ"),
+    "release": _("A released deposit and what it paid differ"),
+    "late-fee": _("A late fee that was given back and what was booked of it differ"),
+    "late-fees": _("Late fees paid and late fees booked differ"),
+    "shares": _("Shares do not add up to what was shared out"),
+    "month-balance": _("The stored balances of a closed month and its journals differ"),
+}
+"""What a proof finds, by cloud.billing.proof.Discrepancy.what."""
 
 EDITS: Final[Mapping[str, str]] = {
     "set": _("Another value instead"),

@@ -27,6 +27,8 @@ TABLES: Final[Mapping[str, str]] = {
     "prepaid_protection": _("Protection and credit"),
     "supply_case": _("Disconnection"),
     "release": _("Refund or set-off"),
+    "payment_intent": _("Payment by a provider"),
+    "payment_callback": _("Message of a payment provider"),
     "building": _("Building"),
     "command": _("Command"),
     "concession": _("Concession"),
