@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 
 from cloud.billing.concessions import Reduction
 from cloud.kit.money import from_minor, round_half_up, to_minor
@@ -56,7 +57,7 @@ def taxed(
 
 def _stretches(period: Period, steps: Sequence[TaxStep]) -> Iterator[tuple[Period, TaxStep | None]]:
     days = [period.start, *(step.from_day for step in steps if period.start < step.from_day < period.end), period.end]
-    for start, end in zip(days, days[1:], strict=False):
+    for start, end in pairwise(days):
         yield Period(start, end), next((step for step in reversed(steps) if step.from_day <= start), None)
 
 

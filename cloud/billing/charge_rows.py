@@ -13,13 +13,19 @@ def charge_inputs(one: Drafted) -> dict[str, object]:
     """All that the amount of a charge follows from, for JSON."""
     inputs: dict[str, object] = {"agreement": one.agreement.id, "period": str(one.period)}
     inputs |= _agreed_inputs(one) if isinstance(one, AgreedPiece) else _rated_inputs(one)
-    if one.reductions:
-        inputs["concessions"] = [concession_inputs(taken) for taken in one.reductions]
+    if one.concessions:
+        inputs["concessions"] = [concession_inputs(there) for there in one.concessions]
+    if one.contained_taxes:
+        inputs["contained_taxes"] = [asdict(tax) for tax in one.contained_taxes]
     return inputs
 
 
 def _agreed_inputs(one: AgreedPiece) -> dict[str, object]:
-    return {"amount": one.agreement.amount} if one.rent is None else {"rent": asdict(one.rent)}
+    inputs: dict[str, object] = {
+        "agreed": [one.agreement.valid_from, one.agreement.valid_until],
+        "taxes": [asdict(step) for step in one.taxes],
+    }
+    return inputs | ({"amount": one.agreement.amount} if one.rent is None else {"rent": asdict(one.rent)})
 
 
 def _rated_inputs(one: RatedPiece) -> dict[str, object]:
@@ -49,8 +55,8 @@ def _rated_inputs(one: RatedPiece) -> dict[str, object]:
             inputs["runs"] = [[code, quantity] for code, quantity in metered.runs]
     if piece.season is not None:
         inputs["season"] = piece.season
-    if one.contained_taxes:
-        inputs["contained_taxes"] = [asdict(tax) for tax in one.contained_taxes]
+    if len(one.areas) > 1:
+        inputs["areas"] = [asdict(step) for step in one.areas]
     return inputs
 
 
@@ -62,6 +68,7 @@ def charge_row(one: Drafted) -> dict[str, object]:
         "period_start": one.period.start,
         "period_end": one.period.end,
         "amount": one.amount,
+        "taxes": one.taxes_within,
     }
     if isinstance(one, AgreedPiece):
         return row | {"exact_amount": one.amount}
@@ -82,7 +89,8 @@ def charge_row(one: Drafted) -> dict[str, object]:
 
 def line_rows(one: Drafted, currency: str) -> list[dict[str, object]]:
     """Its lines, then what concessions take off."""
-    note = {"description": one.agreement.description} if one.agreement.kind == "one_off" else {}
+    named = one.agreement.kind in ("one_off", "package")
+    note = {"description": one.agreement.description} if named else {}
     lines: list[dict[str, object]] = [
         {
             "kind": line.kind,
@@ -94,7 +102,7 @@ def line_rows(one: Drafted, currency: str) -> list[dict[str, object]]:
             "price": line.price,
             "amount": line.amount,
             "season": line.season,
-            "detail": note,
+            "detail": note if line.kind == "fixed" else {},
         }
         for line in one.lines
     ]

@@ -9,10 +9,12 @@ import psycopg
 from cloud.billing import concession_repository as repository
 from cloud.billing.concession_repository import ConcessionFilter, ConcessionRow
 from cloud.billing.concessions import POSITIONS, Kind, Rule
+from cloud.billing.late_usage import ReRating, ask_to_rerate
 from cloud.kit.constraints import meaning_of
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import Page, PageRequest, after_id, cut
+from cloud.kit.periods import Period
 
 __all__ = [
     "ConcessionFilter",
@@ -23,6 +25,7 @@ __all__ = [
     "file_concession",
     "get_concession",
     "list_concessions",
+    "rerate_conceded",
     "withdraw_concession",
 ]
 
@@ -87,14 +90,35 @@ async def get_concession(conn: Conn, concession_id: int) -> ConcessionRow:
 async def approve_concession(conn: Conn, concession_id: int, by: int | None, approval: str) -> ConcessionRow:
     """Approves a concession, and why: runs take it off from now on. Asked again, the first approval stays.
 
-    Raises NotFound, InvalidInput without a reason.
+    What bills charged already of its days is rated again by a job for each account, and becomes adjustments. Raises
+    NotFound, InvalidInput without a reason.
     """
     if not approval.strip():
         raise InvalidInput("no-reason", "expected why it is approved", field="reason")
     row = _found(await repository.locked(conn, concession_id), concession_id)
     if row.approved_at is None:
         await repository.approve(conn, concession_id, by, approval.strip())
+        subject = {"account_id": row.account_id, "agreement_id": row.agreement_id, "unit_id": row.unit_id}
+        await rerate_conceded(conn, row.project_id, row.terms.valid, by=by, **subject)
     return await get_concession(conn, concession_id)
+
+
+async def rerate_conceded(
+    conn: Conn,
+    project_id: int,
+    valid: Period,
+    *,
+    by: int | None = None,
+    account_id: int | None = None,
+    agreement_id: int | None = None,
+    unit_id: int | None = None,
+) -> None:
+    """Asks for a re-rating of all that bills charged already for days of `valid`, by the concessions of now."""
+    charged = await repository.charged_already(
+        conn, project_id, valid, account_id=account_id, agreement_id=agreement_id, unit_id=unit_id
+    )
+    for account, since in charged.items():
+        await ask_to_rerate(conn, ReRating(account, since, "concession"), by=by)
 
 
 async def end_concession(conn: Conn, concession_id: int, day: date) -> ConcessionRow:

@@ -89,9 +89,7 @@ def reductions(
 
 def applies(concession: Concession, service: str, period: Period) -> bool:
     """Whether a concession may take something off a charge of `service` over `period`."""
-    return period.overlap(concession.valid) is not None and (
-        not concession.services or service in concession.services
-    )
+    return period.overlap(concession.valid) is not None and (not concession.services or service in concession.services)
 
 
 def _share(concession: Concession) -> Decimal | None:

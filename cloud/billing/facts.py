@@ -6,11 +6,13 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
 
-from cloud.billing import conceding, repository
+from cloud.billing import area_repository, conceding, repository
 from cloud.billing.conceding import Concessions
+from cloud.billing.concessions import Concession
 from cloud.billing.filings import Filing
 from cloud.billing.pieces import Piece
 from cloud.billing.records import Charged, Cited
+from cloud.billing.rents import AreaStep
 from cloud.estate import service as estate
 from cloud.estate.calendar import calendar
 from cloud.estate.records import Account, Project, Unit
@@ -40,7 +42,8 @@ class Facts:
         self._units: dict[int, Unit] = {}
         self._filings: dict[int, list[Filing]] = defaultdict(list)
         self._usage: dict[UsageKey, UsageTotal] = {}
-        self.concessions = Concessions()
+        self._areas: dict[int, tuple[AreaStep, ...]] = {}
+        self._concessions = Concessions()
         self._history: dict[int, list[Charged]] = defaultdict(list)
         self._doubtful: dict[int, list[MeterException]] = defaultdict(list)
         self._runs: dict[tuple[int, Period], list[Run]] = {}
@@ -75,7 +78,8 @@ class Facts:
         for filed in await estate.households_between(conn, list(self._units), span):
             self._filings[filed.unit_id].append(Filing(filed.valid.start, filed.valid.end, filed.persons))
         agreements = {piece.agreement.id: piece.agreement for piece in everything}
-        self.concessions = await conceding.load(conn, agreements.values(), self._units, span)
+        self._areas = await area_repository.of_agreements(conn, sorted(agreements))
+        self._concessions = await conceding.load(conn, agreements.values(), self._units, span)
         for charged in await repository.charged(conn, sorted({piece.agreement.id for piece in everything}), span):
             self.remember(charged)
         await self._load_usage(everything, meter_ids)
@@ -210,8 +214,11 @@ class Facts:
         return self._filings.get(self.unit_id(piece) or 0, [])
 
     def area(self, piece: Piece) -> Decimal:
-        """Billed area in square metres: that of the agreement, else that of the unit; 0 where none is known."""
+        """Billed area in square metres on the first day of the piece; 0 where none is known."""
         if piece.agreement.area is not None:
             return piece.agreement.area
-        unit = self._units.get(self.unit_id(piece) or 0)
-        return unit.area if unit is not None and unit.area is not None else Decimal(0)
+        return area_repository.on(self._areas.get(piece.agreement.id, ()), piece.period.start)
+
+    def concessions_for(self, piece: Piece) -> tuple[Concession, ...]:
+        """Concessions that may take something off the piece, in their order."""
+        return self._concessions.of(piece.agreement, self.unit_id(piece), piece.period)

@@ -1,6 +1,8 @@
 """The final bill of an account: its agreements end on a day; all that is not charged up to it is one run of its own.
 
-The run is previewed, approved and issued like any other; open adjustments and one-off charges are on it. Whoever pays
+A rent or a package that was paid in advance is given back for the days after the last, by its own rule, as an
+adjustment that the final bill takes up. The run is previewed, approved and issued like any other; open adjustments and
+one-off charges are on it. Whoever pays
 for the meters next begins exactly where this bill ends: it cites the reading of that day, and so does the next.
 """
 
@@ -8,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import LiteralString
 
+from cloud.billing.agreed_rerating import rerate_agreement
 from cloud.billing.runs import CAREFUL, RunOptions, start_run
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
@@ -25,8 +28,13 @@ _END: LiteralString = """
 _CHARGED_BEYOND: LiteralString = """
     SELECT c.service, max(upper(c.period)) AS until
     FROM charge c JOIN service_agreement a ON a.id = c.agreement_id
-    WHERE a.account_id = %(account_id)s AND a.kind <> 'one_off' AND upper(c.period) > %(ends_on)s
+    WHERE a.account_id = %(account_id)s AND a.kind = 'tariff' AND upper(c.period) > %(ends_on)s
     GROUP BY c.service ORDER BY c.service
+"""
+_PAID_BEYOND: LiteralString = """
+    SELECT DISTINCT a.id FROM charge c JOIN service_agreement a ON a.id = c.agreement_id
+    WHERE a.account_id = %(account_id)s AND a.kind IN ('rent', 'package') AND upper(c.period) > %(ends_on)s
+    ORDER BY a.id
 """
 _FIRST_UNCHARGED: LiteralString = """
     SELECT min(lower(part)) AS first
@@ -46,7 +54,8 @@ class Ending:
     account_id: int
     ends_on: date
     charged_beyond: bool = False
-    """Whether days after the end that are charged already stay charged."""
+    """Whether days after the end that are charged already stay charged; else rents and packages are given back for
+    them, and anything else is refused."""
 
 
 async def start_final_bill(
@@ -56,7 +65,8 @@ async def start_final_bill(
 
     It may be asked again after a cancelled run. A missing closing reading is listed by the run like any other. Raises
     NotFound; InvalidInput for a day before the account or an agreement began; Conflict where days after the end are
-    charged already (a credit note gives them back) or another run of the project is running.
+    charged already by a tariff (a credit note gives them back), a draft charges them, or another run of the project is
+    running.
     """
     account_id, ends_on = ending.account_id, ending.ends_on
     account = (await estate.accounts_by_id(conn, [account_id])).get(account_id)
@@ -72,9 +82,12 @@ async def start_final_bill(
         named = ", ".join(f"{row['service']} up to {row['until']}" for row in beyond)
         raise Conflict("charged-beyond", f"charged already: {named}", field="ends_on")
     await conn.execute(_END, query)
+    if not ending.charged_beyond:
+        for row in await (await conn.execute(_PAID_BEYOND, query)).fetchall():
+            await rerate_agreement(conn, account.project_id, row["id"], ends_on)
     await estate.end_account(conn, account_id, ends_on)
-    row = await (await conn.execute(_FIRST_UNCHARGED, (account_id,))).fetchone()
-    first = row["first"] if row is not None else None
+    uncharged = await (await conn.execute(_FIRST_UNCHARGED, (account_id,))).fetchone()
+    first = uncharged["first"] if uncharged is not None else None
     start = first if first is not None and first < ends_on else ends_on - timedelta(days=1)
     only = replace(options, account_id=account_id)
     return await start_run(conn, account.project_id, Period(start, ends_on), created_by, only)

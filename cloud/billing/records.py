@@ -8,7 +8,7 @@ from typing import Any, Literal
 from cloud.billing.late_fees import LateFeeRule
 from cloud.kit.periods import Period
 
-AgreementKind = Literal["tariff", "rent", "one_off"]
+AgreementKind = Literal["tariff", "rent", "one_off", "package"]
 BillState = Literal["draft", "issued", "paid", "disputed", "void"]
 BillKind = Literal["bill", "credit_note", "debit_note"]
 PlanBreak = Literal["due-date", "break"]
@@ -46,7 +46,8 @@ class Agreement:
     """What an account is charged for; valid from `valid_from` up to, not including, `valid_until`.
 
     `capacity_va`: contracted capacity; `area`: m² where it is not that of the unit; `single`: billed without tiers.
-    Only those of kind `tariff` have one; `amount` and `description` are of a one-off charge.
+    Only those of kind `tariff` have one; `amount` is of a one-off charge, `description` is what that or a package is
+    called on the bill. `taken_back`: a one-off charge that was charged and is given back.
     """
 
     id: int
@@ -64,6 +65,7 @@ class Agreement:
     kind: AgreementKind = "tariff"
     amount: Decimal | None = None
     description: str = ""
+    taken_back: bool = False
 
     @property
     def tariff(self) -> int:

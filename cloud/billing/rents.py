@@ -84,9 +84,7 @@ def rises(amount: Decimal, percent: Decimal, every_months: int, lease: Period, d
     return tuple(steps)
 
 
-def instalment(
-    rent: Rent, lease_start: date, period: Period, digits: int, component: str = "rent"
-) -> tuple[Line, ...]:
+def instalment(rent: Rent, lease_start: date, period: Period, digits: int, component: str = "rent") -> tuple[Line, ...]:
     """The lines of the rent over `period`: months × amount for each step in it, and what rounding leaves.
 
     Amounts are cumulative from the beginning of a step, so that the instalments of a year add up to the rent of a year.
@@ -118,9 +116,7 @@ def _stretches(rent: Rent, lease_start: date, period: Period) -> Iterator[_Stret
             yield _Stretch(max(since, filed, lease_start), inside, price, area)
 
 
-def _steps(
-    steps: Sequence[tuple[date, Decimal]], period: Period, what: str
-) -> Iterator[tuple[date, Decimal, Period]]:
+def _steps(steps: Sequence[tuple[date, Decimal]], period: Period, what: str) -> Iterator[tuple[date, Decimal, Period]]:
     if not steps or steps[0][0] > period.start:
         raise ValueError(f"there is no {what} on {period.start}")
     ends = [*(day for day, _ in steps[1:]), date.max]

@@ -74,14 +74,14 @@ _INSERT_BILLS: LiteralString = """
 """
 _INSERT_CHARGES: LiteralString = """
     INSERT INTO charge (project_id, bill_id, agreement_id, service, period, tariff_version_id, meter_id, channel,
-                        opening_at, opening_value, closing_at, closing_value, quantity, amount, exact_amount)
+                        opening_at, opening_value, closing_at, closing_value, quantity, amount, exact_amount, taxes)
     SELECT project_id, bill_id, agreement_id, service, daterange(period_start, period_end), tariff_version_id, meter_id,
-           channel, opening_at, opening_value, closing_at, closing_value, quantity, amount, exact_amount
+           channel, opening_at, opening_value, closing_at, closing_value, quantity, amount, exact_amount, taxes
     FROM jsonb_to_recordset(%s) AS new (project_id bigint, bill_id bigint, agreement_id bigint, service text,
                                         period_start date, period_end date, tariff_version_id bigint, meter_id bigint,
                                         channel smallint, opening_at timestamptz, opening_value bigint,
                                         closing_at timestamptz, closing_value bigint, quantity bigint, amount numeric,
-                                        exact_amount numeric)
+                                        exact_amount numeric, taxes jsonb)
     RETURNING id, agreement_id, lower(period) AS start
 """
 _INSERT_LINES: LiteralString = """

@@ -6,20 +6,31 @@ from decimal import Decimal
 from cloud.billing import adjustments_repository, repository, run_repository
 from cloud.billing.accrual import refresh_late_fees
 from cloud.billing.adjustments_repository import Adjustment
+from cloud.billing.agreed_taxes import TaxStep
+from cloud.billing.agreement_changes import (
+    change_rent,
+    change_tax,
+    end_agreement,
+    file_area,
+    list_areas,
+    take_back,
+)
 from cloud.billing.agreements import (
     NewAgreement,
     NewRent,
     Rise,
+    Tax,
     create_agreement,
     create_agreements,
     create_one_off,
     create_rent,
-    end_agreement,
     get_agreement,
     list_agreements,
     rents_of,
+    taxes_of,
     withdraw_agreement,
 )
+from cloud.billing.area_repository import BilledArea
 from cloud.billing.arrears import Dispute, Plan, Waiver, must_be_another, must_wait, stated
 from cloud.billing.disputes import (
     dispute_credited,
@@ -47,7 +58,7 @@ from cloud.billing.held import (
     set_off_deposit,
     statement,
 )
-from cloud.billing.late_usage import Outcome, ask_to_rerate, rerate_account, rerate_late
+from cloud.billing.late_usage import Outcome, ReRating, ask_to_rerate, rerate_account, rerate_late
 from cloud.billing.ledger import Journal, Posting, book
 from cloud.billing.notes import approve_note, cancel_note, note_of_adjustments, note_of_bill
 from cloud.billing.plans import (
@@ -103,6 +114,7 @@ __all__ = [
     "BillFilter",
     "BillRow",
     "BillRun",
+    "BilledArea",
     "BillingTotals",
     "Discrepancy",
     "Dispute",
@@ -119,12 +131,15 @@ __all__ = [
     "Policy",
     "PolicyVersion",
     "Posting",
+    "ReRating",
     "Receipt",
     "Rise",
     "RunFailure",
     "RunOptions",
     "SetOff",
     "Settlement",
+    "Tax",
+    "TaxStep",
     "TierGauge",
     "Waiver",
     "announce_policy",
@@ -141,6 +156,8 @@ __all__ = [
     "cancel_note",
     "cancel_plan",
     "cancel_run",
+    "change_rent",
+    "change_tax",
     "create_agreement",
     "create_agreements",
     "create_one_off",
@@ -152,6 +169,7 @@ __all__ = [
     "end_broken_plans",
     "execute_run",
     "explain",
+    "file_area",
     "get_agreement",
     "get_bill",
     "get_dispute",
@@ -163,6 +181,7 @@ __all__ = [
     "leave_out",
     "list_adjustments",
     "list_agreements",
+    "list_areas",
     "list_bills",
     "list_disputes",
     "list_plans",
@@ -196,6 +215,8 @@ __all__ = [
     "start_run",
     "stated",
     "statement",
+    "take_back",
+    "taxes_of",
     "terms_today",
     "tier_gauge",
     "uphold_dispute",

@@ -70,5 +70,5 @@ ALTER TABLE adjustment
     ADD COLUMN taxes jsonb NOT NULL DEFAULT '{}',
     ADD COLUMN old_taxes jsonb NOT NULL DEFAULT '{}',
     DROP CONSTRAINT adjustment_cause_check,
-    ADD CONSTRAINT adjustment_cause_check CHECK (cause IN ('usage', 'facts', 'terms', 'concession'));
+    ADD CONSTRAINT adjustment_cause_check CHECK (cause IN ('usage', 'facts', 'area', 'terms', 'concession'));
 COMMENT ON COLUMN adjustment.taxes IS 'As charge.taxes, by this revision; old_taxes: by what held before.';
