@@ -5,13 +5,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Literal
 
 from cloud.kit.money import from_minor, round_half_up, to_minor
 from cloud.kit.periods import Period
 from cloud.tariffs.explain import Line, shortest
 from cloud.tariffs.month_shares import MONTH
 
-UNITS = {1: "month", 3: "quarter", 6: "half_year", 12: "year"}
+Unit = Literal["month", "quarter", "half_year", "year"]
+UNITS: dict[int, Unit] = {
+    1: "month",
+    3: "quarter",
+    6: "half_year",
+    12: "year",
+}
 """What a rent may be agreed for, and how often it may be paid, by its months."""
 
 _PLACES = 6

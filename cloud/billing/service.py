@@ -42,6 +42,7 @@ from cloud.billing.disputes import (
     withdraw_dispute,
 )
 from cloud.billing.explaining import Explained, explain_bill
+from cloud.billing.explaining_agreed import explain_agreed
 from cloud.billing.final_bills import Ending, start_final_bill
 from cloud.billing.gauge import tier_gauge
 from cloud.billing.held import (
@@ -84,6 +85,7 @@ from cloud.billing.records import (
     RunFailure,
     TierGauge,
 )
+from cloud.billing.rents import RentStep
 from cloud.billing.runs import (
     CAREFUL,
     RunOptions,
@@ -133,6 +135,7 @@ __all__ = [
     "Posting",
     "ReRating",
     "Receipt",
+    "RentStep",
     "Rise",
     "RunFailure",
     "RunOptions",
@@ -169,6 +172,7 @@ __all__ = [
     "end_broken_plans",
     "execute_run",
     "explain",
+    "explain_agreed",
     "file_area",
     "get_agreement",
     "get_bill",
