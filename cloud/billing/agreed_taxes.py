@@ -1,6 +1,6 @@
 """Taxes on what is agreed without a tariff, by date, and what of any charge is tax after concessions: pure."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -91,9 +91,3 @@ def taxes_within(
         kept = round_half_up(tax.amount * left / whole, digits) if whole else Decimal(0)
         found[tax.component] = found.get(tax.component, Decimal(0)) + kept
     return {component: amount for component, amount in found.items() if amount}
-
-
-def more_tax(before: Mapping[str, Decimal | str], after: Mapping[str, Decimal | str]) -> dict[str, Decimal]:
-    """By how much the taxes of a charge grew, by component; only what is not 0."""
-    changed = {one: Decimal(after.get(one, 0)) - Decimal(before.get(one, 0)) for one in {**before, **after}}
-    return {component: amount for component, amount in changed.items() if amount}
