@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cloud.billing import names, sentences
+from cloud.billing import explaining_agreed, names, sentences
 from cloud.kit import i18n
 from cloud.kit.pages import prepare
 from cloud.web.words import choices, flags, word
@@ -51,6 +51,8 @@ def environment() -> Environment:
         readings_sentence=sentences.readings_sentence,
         sentences=sentences.sentences,
         tax_sentence=sentences.tax_sentence,
+        agreed_sentences=explaining_agreed.agreed_sentences,
+        correction_sentence=explaining_agreed.correction_sentence,
         flags=flags,
     )
     made.globals.update(static=static_url, choices=choices)

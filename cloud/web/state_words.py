@@ -167,6 +167,7 @@ METER_WARNINGS: Final[Mapping[str, str]] = {
 AGREEMENT_KINDS: Final[Mapping[str, str]] = {
     "tariff": _("By a tariff"),
     "rent": _("Rent"),
+    "package": _("Package"),
     "one_off": _("Once"),
 }
 
