@@ -12,7 +12,7 @@ from cloud.billing.conceding import Concessions, taken_off
 from cloud.billing.concessions import Concession, Reduction
 from cloud.billing.pieces import Unbillable
 from cloud.billing.records import Agreement
-from cloud.billing.rents import Rent, instalment
+from cloud.billing.rents import NoArea, Rent, instalment
 from cloud.estate import service as estate
 from cloud.estate.records import Project
 from cloud.kit.db import Conn
@@ -82,7 +82,7 @@ class AgreedTerms:
         return self._concessions.of(agreement, self._units.get(agreement.id), period)
 
     def piece(self, agreement: Agreement, period: Period, conceded: tuple[Concession, ...]) -> AgreedPiece:
-        """The charge of `period`, as far as the agreement goes. Raises ValueError for days without terms."""
+        """The charge of `period`, as far as the agreement goes. Raises ValueError without terms for it."""
         taxes, rent = self._taxes.get(agreement.id, ()), self._rents.get(agreement.id)
         there = period.overlap(Period(agreement.valid_from, agreement.valid_until or period.end))
         found = Taxed((), ())
@@ -127,7 +127,8 @@ async def draft_agreed(conn: Conn, project: Project, period: Period, account_ids
         try:
             made = _drafted(terms, one)
         except ValueError as error:
-            reason = Unbillable("missing-rent", f"{one.agreement.service}: {error}")
+            code = "missing-area" if isinstance(error, NoArea) else "missing-rent"
+            reason = Unbillable(code, f"{one.agreement.service}: {error}")
             failures.setdefault(one.agreement.account_id, reason)
         else:
             pieces[one.agreement.account_id].append(made)

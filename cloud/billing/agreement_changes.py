@@ -15,9 +15,8 @@ from cloud.billing.agreed_rerating import rerate_agreement
 from cloud.billing.agreed_taxes import TaxStep
 from cloud.billing.agreements import get_agreement, locked_agreement
 from cloud.billing.area_repository import BilledArea
-from cloud.billing.conceded import rerate_conceded
+from cloud.billing.conceded import ask_for_all, rerate_conceded
 from cloud.billing.concession_repository import charged_already
-from cloud.billing.late_usage import ReRating, ask_to_rerate
 from cloud.billing.records import Agreement
 from cloud.billing.rents import RentStep
 from cloud.kit.constraints import meaning_of
@@ -104,7 +103,7 @@ async def file_area(
     """Files the billed floor area of a unit from a day on, which may be past.
 
     Bills that charge days from then on are rated again by a job for each account. Raises NotFound for an unknown unit,
-    Conflict where an area is filed from that day already.
+    Conflict where an area is filed from that day already, or a draft charges these days.
     """
     values = {
         "project_id": project_id,
@@ -122,10 +121,8 @@ async def file_area(
         if meaning is None:
             raise
         raise meaning from error
-    since = await charged_already(conn, project_id, Period(from_day, _LAST), unit_id=unit_id)
-    for account_id in since:
-        # From the day of the filing: what lies wholly before it is not looked at again.
-        await ask_to_rerate(conn, ReRating(account_id, from_day, "area"), by=by)
+    charged = await charged_already(conn, project_id, Period(from_day, _LAST), unit_id=unit_id)
+    await ask_for_all(conn, charged, "area", since=from_day, by=by)
     return filed
 
 

@@ -1,5 +1,6 @@
 """Concessions as people file, approve and end them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from decimal import Decimal
@@ -7,7 +8,8 @@ from decimal import Decimal
 import psycopg
 
 from cloud.billing import concession_repository as repository
-from cloud.billing.concession_repository import ConcessionFilter, ConcessionRow
+from cloud.billing.adjustments import Cause
+from cloud.billing.concession_repository import ChargedAlready, ConcessionFilter, ConcessionRow
 from cloud.billing.concessions import POSITIONS, Kind, Rule
 from cloud.billing.late_usage import ReRating, ask_to_rerate
 from cloud.kit.constraints import meaning_of
@@ -21,6 +23,7 @@ __all__ = [
     "ConcessionRow",
     "NewConcession",
     "approve_concession",
+    "ask_for_all",
     "end_concession",
     "file_concession",
     "get_concession",
@@ -91,7 +94,7 @@ async def approve_concession(conn: Conn, concession_id: int, by: int | None, app
     """Approves a concession, and why: runs take it off from now on. Asked again, the first approval stays.
 
     What bills charged already of its days is rated again by a job for each account, and becomes adjustments. Raises
-    NotFound, InvalidInput without a reason.
+    NotFound, InvalidInput without a reason, Conflict while a draft charges some of its days.
     """
     if not approval.strip():
         raise InvalidInput("no-reason", "expected why it is approved", field="reason")
@@ -113,12 +116,24 @@ async def rerate_conceded(
     agreement_id: int | None = None,
     unit_id: int | None = None,
 ) -> None:
-    """Asks for a re-rating of all that bills charged already for days of `valid`, by the concessions of now."""
+    """Asks for a re-rating of all that bills charged already for days of `valid`, by the concessions of now.
+
+    Raises Conflict while a draft charges some of these days.
+    """
     charged = await repository.charged_already(
         conn, project_id, valid, account_id=account_id, agreement_id=agreement_id, unit_id=unit_id
     )
-    for account, since in charged.items():
-        await ask_to_rerate(conn, ReRating(account, since, "concession"), by=by)
+    await ask_for_all(conn, charged, "concession", by=by)
+
+
+async def ask_for_all(
+    conn: Conn, charged: Sequence[ChargedAlready], cause: Cause, *, since: date = date.min, by: int | None = None
+) -> None:
+    """Asks for a re-rating of accounts, at the earliest from `since` on. Raises Conflict while one has a draft."""
+    if any(one.drafted for one in charged):
+        raise Conflict("draft-waits", "a draft charges these days: issue or cancel that run first")
+    for one in charged:
+        await ask_to_rerate(conn, ReRating(one.account_id, max(one.since, since), cause), by=by)
 
 
 async def end_concession(conn: Conn, concession_id: int, day: date) -> ConcessionRow:

@@ -43,6 +43,15 @@ class ConcessionFilter:
     open_only: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ChargedAlready:
+    """An account that is charged for some days; `since`: its first such charge begins; `drafted`: by a draft too."""
+
+    account_id: int
+    since: date
+    drafted: bool
+
+
 _COLUMNS: LiteralString = """
     c.id, c.project_id, c.account_id, c.agreement_id, c.unit_id, c.rule, c.name, c.kind, c.value, c.services,
     c.components, lower(c.valid) AS valid_from, upper(c.valid) AS valid_until, c.position, c.reason, c.approved_by,
@@ -88,10 +97,10 @@ _PACKAGES: LiteralString = """
     WHERE a.kind = 'package' AND a.account_id = ANY (%(account_ids)s) AND a.valid && daterange(%(start)s, %(end)s)
     ORDER BY a.id
 """
-# Accounts whose issued bills charge days for which a concession holds, and the first of these days.
+# Accounts whose bills and drafts charge days for which a concession holds, and the first of these days.
 _CHARGED_ALREADY: LiteralString = """
-    SELECT b.account_id, min(lower(c.period)) AS since
-    FROM charge c JOIN bill b ON b.id = c.bill_id AND b.state NOT IN ('draft', 'void')
+    SELECT b.account_id, min(lower(c.period)) AS since, bool_or(b.state = 'draft') AS drafted
+    FROM charge c JOIN bill b ON b.id = c.bill_id AND b.state <> 'void'
     JOIN service_agreement s ON s.id = c.agreement_id JOIN account a ON a.id = s.account_id
     WHERE c.period && daterange(%(valid_from)s, %(valid_until)s)
       AND (s.id = %(agreement_id)s OR s.account_id = %(account_id)s OR coalesce(s.unit_id, a.unit_id) = %(unit_id)s)
@@ -189,8 +198,8 @@ async def charged_already(
     account_id: int | None = None,
     agreement_id: int | None = None,
     unit_id: int | None = None,
-) -> dict[int, date]:
-    """Accounts with issued bills over days of `valid` for the account, agreement or unit, and the first such charge."""
+) -> list[ChargedAlready]:
+    """Accounts that are charged for days of `valid`, for the account, agreement or unit."""
     values = {
         "project_id": project_id,
         "valid_from": valid.start,
@@ -199,7 +208,7 @@ async def charged_already(
         "agreement_id": agreement_id,
         "unit_id": unit_id,
     }
-    return {row["account_id"]: row["since"] for row in await _rows(conn, _CHARGED_ALREADY, values)}
+    return [ChargedAlready(**row) for row in await _rows(conn, _CHARGED_ALREADY, values)]
 
 
 async def approve(conn: Conn, concession_id: int, by: int | None, approval: str) -> None:

@@ -2,8 +2,8 @@
 
 A rent or a package that was paid in advance is given back for the days after the last, by its own rule, as an
 adjustment that the final bill takes up. The run is previewed, approved and issued like any other; open adjustments and
-one-off charges are on it. Whoever pays
-for the meters next begins exactly where this bill ends: it cites the reading of that day, and so does the next.
+one-off charges are on it. Whoever pays for the meters next begins exactly where this bill ends: it cites the reading of
+that day, and so does the next.
 """
 
 from dataclasses import dataclass, replace

@@ -25,6 +25,10 @@ _PLACES = 6
 _AREA_PLACES = 2
 
 
+class NoArea(ValueError):
+    """A rent by floor area has none for some day."""
+
+
 @dataclass(frozen=True, slots=True)
 class RentStep:
     """From this day on the rent is `amount`."""
@@ -95,7 +99,8 @@ def instalment(rent: Rent, lease_start: date, period: Period, digits: int, compo
     """The lines of the rent over `period`: months × amount for each step in it, and what rounding leaves.
 
     Amounts are cumulative from the beginning of a step, so that the instalments of a year add up to the rent of a year.
-    A part of a month counts by the days of that month of the lease. Raises ValueError for days before the first step.
+    A part of a month counts by the days of that month of the lease. Raises ValueError for days before the first step,
+    NoArea for days without a floor area.
     """
     lines: list[Line] = []
     total = 0
@@ -118,14 +123,16 @@ def instalment(rent: Rent, lease_start: date, period: Period, digits: int, compo
 
 def _stretches(rent: Rent, lease_start: date, period: Period) -> Iterator[_Stretch]:
     areas = rent.areas if rent.per_area else (AreaStep(date.min, Decimal(1)),)
-    for since, price, there in _steps([(step.from_day, step.amount) for step in rent.steps], period, "rent"):
-        for filed, area, inside in _steps([(step.from_day, step.area) for step in areas], there, "floor area"):
+    if not areas or areas[0].from_day > period.start:
+        raise NoArea(f"there is no floor area on {period.start}")
+    for since, price, there in _steps([(step.from_day, step.amount) for step in rent.steps], period):
+        for filed, area, inside in _steps([(step.from_day, step.area) for step in areas], there):
             yield _Stretch(max(since, filed, lease_start), inside, price, area)
 
 
-def _steps(steps: Sequence[tuple[date, Decimal]], period: Period, what: str) -> Iterator[tuple[date, Decimal, Period]]:
+def _steps(steps: Sequence[tuple[date, Decimal]], period: Period) -> Iterator[tuple[date, Decimal, Period]]:
     if not steps or steps[0][0] > period.start:
-        raise ValueError(f"there is no {what} on {period.start}")
+        raise ValueError(f"there is no rent on {period.start}")
     ends = [*(day for day, _ in steps[1:]), date.max]
     for (day, value), end in zip(steps, ends, strict=True):
         there = period.overlap(Period(day, end))

@@ -3,8 +3,8 @@
 Charges are never touched. What differs becomes a revision of the charge (`adjustment`), and a later re-rating starts
 from there: late data that come again and again converge to what a fresh rating gives. Facts of occupancy are those that
 the bill was rated by, and concessions those that it knew, unless the cause is that one of them was filed for days
-before. A charge without other facts than before keeps its
-amount, even where months that were billed out of order would round otherwise today.
+before. A charge without other facts than before keeps its amount, even where months that were billed out of order would
+round otherwise today.
 """
 
 from collections import defaultdict
@@ -213,18 +213,30 @@ def _revisions(
         charge, lines = charge_row(one), line_rows(one, currency)
         if _comes_out_otherwise(state, one, lines) and (builds_on or differs(state.inputs, inputs)):
             found = [difference.row(state) for difference in differences(state.lines, lines)]
-            amounts = {"amount": one.amount, "exact_amount": one.exact_amount, "lines": lines, "differences": found}
-            amounts["taxes"] = one.taxes_within
+            amounts = _same(state) | {"amount": one.amount, "exact_amount": one.exact_amount, "lines": lines}
+            amounts |= {"taxes": one.taxes_within, "differences": found}
             revised.append(state.period)
         elif _readings(state.inputs) != _readings(inputs):
             # Both ends moved by the same: nothing to pay, but neighbours go on from the readings of now.
             inputs = {**state.inputs, "opening": inputs["opening"], "closing": inputs["closing"]}
-            amounts = {"amount": state.amount, "exact_amount": state.exact_amount, "lines": state.lines}
-            amounts["taxes"] = state.taxes
+            amounts = _same(state)
+        elif cause == "concession" and state.inputs.get("concessions") != inputs.get("concessions"):
+            # Nothing to take off now; what the meter counts late will bear it.
+            inputs = {**state.inputs, "concessions": inputs.get("concessions", [])}
+            amounts = _same(state)
         else:
             continue
         rows.append(revision(state, cause) | _metered_columns(charge) | {"inputs": inputs} | amounts)
     return rows
+
+
+def _same(state: ChargeState) -> dict[str, object]:
+    return {
+        "amount": state.amount,
+        "exact_amount": state.exact_amount,
+        "lines": state.lines,
+        "taxes": state.taxes,
+    }
 
 
 def _comes_out_otherwise(state: ChargeState, one: RatedPiece, lines: Sequence[Mapping[str, Any]]) -> bool:

@@ -67,6 +67,18 @@ async def test_a_draft_that_charges_it_comes_first(shop: Shop) -> None:
             await billing.end_agreement(conn, lease, date(2026, 2, 10))
         with pytest.raises(Conflict, match="a draft charges it"):
             await billing.change_rent(conn, lease, [RentStep(JANUARY, Decimal(9000))])
+    with pytest.raises(Conflict, match="a draft charges these days"):
+        await shop.concede(replace(SUBSIDY, account_id=shop.account_id))
+    with pytest.raises(Conflict, match="a draft charges these days"):
+        await file_area(shop, JANUARY, "90")
+
+
+async def test_a_rent_by_area_without_an_area_is_listed(shop: Shop) -> None:
+    await shop.site.rows("UPDATE unit SET area = NULL RETURNING 1")
+    await shop.rent("80", per_area=True)
+    run = await shop.site.run(JANUARY)
+    async with shop.site.db.transaction(SYSTEM) as conn:
+        assert {one.code for one in await billing.run_failures(conn, run.id)} == {"missing-area"}
 
 
 async def test_days_beyond_the_end_stay_charged_where_that_is_said(shop: Shop) -> None:
@@ -240,16 +252,38 @@ async def test_concessions_count_as_of_the_bill_when_something_is_rated_again(sh
     assert await shop.site.proof() == []
 
 
-async def test_late_usage_bears_the_concession_of_then(shop: Shop) -> None:
-    await shop.concede(replace(SUBSIDY, account_id=shop.account_id, valid_until=FEBRUARY))
+async def test_a_concession_that_had_nothing_to_take_off_bears_on_late_usage(worker_db: Database) -> None:
+    shop = await make_shop(worker_db)
+    for medium in ("electricity", "water"):
+        await shop.read(medium, [(JANUARY, FEBRUARY, 0)])  # type: ignore[arg-type]
     await shop.site.run(JANUARY)
+    aid = replace(SUBSIDY, account_id=shop.account_id, services=("electricity",), valid_until=FEBRUARY)
+    await shop.concede(aid)
+    assert await shop.work() == 1
+    assert await shop.adjustments() == []
+    await use_more(shop)
+    async with shop.site.db.transaction(SYSTEM) as conn:
+        await billing.rerate_account(conn, shop.account_id, JANUARY)
+    rows = await shop.site.rows("SELECT difference FROM adjustment WHERE difference <> 0")
+    assert rows == [{"difference": Decimal("7.69")}]  # 10 kWh: 8.50 + 1.11, less 20 %: 7.688
+
+
+async def use_more(shop: Shop) -> None:
+    """10 kWh more in January, as a late reading would have it."""
     meter = shop.site.flats[0].meters["electricity"]
     await shop.site.rows(
-        """WITH readings AS (UPDATE store.reading SET value = value + 10000 WHERE meter_id = %s AND value > 5000000)
+        """WITH readings AS (UPDATE store.reading SET value = value + 10000
+                             WHERE meter_id = %s AND taken_at > '2026-01-15' RETURNING 1)
            UPDATE store.usage SET quantity = quantity + 10000
            WHERE meter_id = %s AND start < '2026-01-15' RETURNING 1""",
         meter, meter,
     )  # fmt: skip
+
+
+async def test_late_usage_bears_the_concession_of_then(shop: Shop) -> None:
+    await shop.concede(replace(SUBSIDY, account_id=shop.account_id, valid_until=FEBRUARY))
+    await shop.site.run(JANUARY)
+    await use_more(shop)
     async with shop.site.db.transaction(SYSTEM) as conn:
         await billing.rerate_account(conn, shop.account_id, JANUARY)
     # 60 kWh: 51.00 + 6.63 less 20 %: 46.10; it was 42.50 + 5.53 less 20 %: 38.42.
