@@ -1,4 +1,4 @@
-"""What the lines of a rent, a package or a one-off charge follow from, and what corrections correct, in sentences."""
+"""What the lines of a rent, a package or a one-off charge follow from, in numbers and in sentences."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from cloud.billing.records import Bill, BillLine
+from cloud.billing.records import Bill
 from cloud.billing.rents import UNITS, AreaStep, RentStep, Unit
 from cloud.kit.i18n import gettext as _
-from cloud.kit.i18n import show_date, show_money, show_period, show_plain
+from cloud.kit.i18n import show_date, show_money, show_plain
 from cloud.kit.periods import Period
 from cloud.tariffs.explain import ContainedTax
 
@@ -89,27 +89,3 @@ def _sentences(one: AgreedExplained, currency: str) -> Iterator[str]:
             yield _("Billed area %(area)s m² from %(day)s on") % told
     if one.steps:
         yield _("A part of a month counts by the days of that month; instalments add up to the whole exactly")
-
-
-def correction_sentence(line: BillLine, currency: str) -> str:
-    """Which bill, line and period a line corrects, and what was and is; empty where the line does not tell."""
-    told = line.detail
-    if "bill" not in told or "period" not in told:
-        return ""
-    start, _sign, end = str(told["period"]).partition("/")
-    values = {
-        "bill": told["bill"],
-        "line": told.get("line"),
-        "period": show_period(Period(date.fromisoformat(start), date.fromisoformat(end))),
-        "was": _amount(told.get("was"), currency),
-        "now": _amount(told.get("now"), currency),
-    }
-    if "now" not in told:
-        return _("Corrects bill %(bill)s, line %(line)s, %(period)s") % values
-    if values["line"] is None:
-        return _("Corrects bill %(bill)s, %(period)s: %(now)s instead of %(was)s") % values
-    return _("Corrects bill %(bill)s, line %(line)s, %(period)s: %(now)s instead of %(was)s") % values
-
-
-def _amount(kept: Mapping[str, Any] | None, currency: str) -> str:
-    return "" if kept is None else show_money(Decimal(kept["amount"]), currency)

@@ -52,7 +52,6 @@ def environment() -> Environment:
         sentences=sentences.sentences,
         tax_sentence=sentences.tax_sentence,
         agreed_sentences=explaining_agreed.agreed_sentences,
-        correction_sentence=explaining_agreed.correction_sentence,
         flags=flags,
     )
     made.globals.update(static=static_url, choices=choices)

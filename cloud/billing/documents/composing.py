@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import groupby
 
 from cloud.billing import names, sentences
-from cloud.billing.documents.model import BillDocument, Block, Cells, Fact, Language, Pay, Sum
+from cloud.billing.documents.model import BillDocument, Block, Fact, Language, Pay, Sum
 from cloud.billing.explaining import Explained
-from cloud.billing.explaining_agreed import agreed_sentences, correction_sentence, explain_agreed
-from cloud.billing.records import Bill, BillLine, Charge
+from cloud.billing.explaining_agreed import agreed_sentences, explain_agreed
+from cloud.billing.records import Bill, Charge
 from cloud.estate.records import Account, Project
 from cloud.kit import i18n
 from cloud.kit.i18n import gettext as _
@@ -59,7 +58,7 @@ class _Composing:
             address=_readable(project.address),
             facts=tuple(self._facts()),
             columns=(_("What for"), _("Quantity"), _("Price"), _("Amount")),
-            blocks=(*(self._block(charge) for charge in self._of.bill.charges), *self._corrections()),
+            blocks=tuple(self._block(charge) for charge in self._of.bill.charges),
             sums=tuple(self._sums()),
             pay=self._pay(),
             footer=" · ".join(part for part in (_readable(project.name), number or "") if part),
@@ -102,29 +101,18 @@ class _Composing:
             title=_readable(names.service_name(charge.service)),
             period=show_period(charge.period),
             readings=readings,
-            lines=tuple(self._cells(line) for line in charge.lines),
+            lines=tuple(
+                (
+                    _readable(sentences.line_title(line)),
+                    sentences.line_quantity(line),
+                    sentences.line_price(line),
+                    self._money(line.amount),
+                )
+                for line in charge.lines
+            ),
             subtotal=Sum(_("Subtotal"), self._money(charge.amount)),
             notes=(*notes, *(sentences.tax_sentence(tax, currency) for tax in taxes)),
         )
-
-    def _cells(self, line: BillLine) -> Cells:
-        title, money = _readable(sentences.line_title(line)), self._money(line.amount)
-        return title, sentences.line_quantity(line), sentences.line_price(line), money
-
-    def _corrections(self) -> Iterator[Block]:
-        """What corrects charges of earlier bills, by service."""
-        for service, lines in groupby(self._of.bill.corrections, key=lambda line: line.service):
-            mine = list(lines)
-            told = (correction_sentence(line, self._summary.currency) for line in mine)
-            total = sum((line.amount for line in mine), Decimal(0))
-            yield Block(
-                title=_readable(names.service_name(service)),
-                period=_("Corrections of earlier bills"),
-                readings="",
-                lines=tuple(self._cells(line) for line in mine),
-                subtotal=Sum(_("Subtotal"), self._money(total)),
-                notes=tuple(_readable(note) for note in dict.fromkeys(told) if note),
-            )
 
     def _sums(self) -> Iterator[Sum]:
         summary, late_fee = self._summary, self._of.bill.late_fee

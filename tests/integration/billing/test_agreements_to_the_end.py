@@ -255,7 +255,7 @@ async def test_concessions_count_as_of_the_bill_when_something_is_rated_again(sh
 async def test_a_concession_that_had_nothing_to_take_off_bears_on_late_usage(worker_db: Database) -> None:
     shop = await make_shop(worker_db)
     for medium in ("electricity", "water"):
-        await shop.read(medium, [(JANUARY, FEBRUARY, 0)])  # type: ignore[arg-type]
+        await shop.read(medium, [(JANUARY, FEBRUARY, 0)])
     await shop.site.run(JANUARY)
     aid = replace(SUBSIDY, account_id=shop.account_id, services=("electricity",), valid_until=FEBRUARY)
     await shop.concede(aid)
