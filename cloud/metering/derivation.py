@@ -197,9 +197,9 @@ class _Outcome:
         accepted = (readings.series << KEY_SHIFT) + readings.time_ms
         accepted = accepted[(derived.codes < BACKWARD) & ~derived.synthetic]
         instants = (derived.positions.series << KEY_SHIFT) + derived.positions.instant_ms
-        agrees = np.isin((every << KEY_SHIFT) + bounds.agree_ms, accepted)
-        begins = np.isin((every << KEY_SHIFT) + bounds.replace_from, instants)
-        ends = np.isin((every << KEY_SHIFT) + bounds.replace_until, instants)
+        agrees = _are_among((every << KEY_SHIFT) + bounds.agree_ms, accepted)
+        begins = _are_among((every << KEY_SHIFT) + bounds.replace_from, instants)
+        ends = _are_among((every << KEY_SHIFT) + bounds.replace_until, instants)
         return begins | (bounds.replace_from == BEGINNING), (agrees & ends) | (bounds.read_until == END)
 
     async def write(self, conn: Conn, kept_from_ms: int) -> Changes:
@@ -252,6 +252,15 @@ class _Outcome:
             "raised": Int8Column(turns.raised[mine]),
         }
         await conn.execute(sql.REPLACE_TURNS, {**looked, **named})
+
+
+def _are_among(wanted: Ints, ascending: Ints) -> Mask:
+    """Which of the wanted numbers are there. Readings and rows are in order: looking up is all that is needed."""
+    if not len(ascending):
+        return np.zeros(len(wanted), np.bool_)
+    at = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
+    found: Mask = ascending[at] == wanted
+    return found
 
 
 def _some(rows: Rows, which: Ints | Mask) -> Rows:

@@ -112,9 +112,9 @@ async def _set_up(dsn: str, meters: int) -> list[int]:
         ]
 
 
-def copy_rate(dsn: str, meters: list[int], start: datetime) -> float:
+def copy_rate(dsn: str, meters: list[int], start: datetime, points: int = POINTS) -> float:
     """Rows per second of one COPY: one minute a row for each meter, in the order in which readings come: by time."""
-    rows = [(meter, 1, start + timedelta(minutes=n), n, 0, 1) for n in range(POINTS // len(meters)) for meter in meters]
+    rows = [(meter, 1, start + timedelta(minutes=n), n, 0, 1) for n in range(points // len(meters)) for meter in meters]
     began = time.perf_counter()
     with psycopg.connect(dsn) as conn, conn.cursor() as cursor:
         columns = "(meter_id, channel, taken_at, value, quality, project_id)"

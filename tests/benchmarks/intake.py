@@ -24,9 +24,11 @@ from gateway.contract import codec, topics
 from gateway.contract.messages import Point
 from gateway.contract.topics import Down, Up
 from tests.acceptance.system import GATEWAY, PASSWORDS, PROJECT, running_system
-from tests.benchmarks.ingest import METERS, POINTS, copy_rate, fresh_database, listen, set_up
+from tests.benchmarks.ingest import METERS, copy_rate, fresh_database, listen, set_up
 from tests.benchmarks.measure import Measure
 
+POINTS: Final = 1_000_000
+"""Fewer are stored within a second, and then one checkpoint more or less is half of the result."""
 _BATCH: Final = 200
 _WINDOW: Final = 512
 _LIMIT_S: Final = 300.0
@@ -48,7 +50,7 @@ def _measure(folder: Path, dsn: str) -> list[Measure]:
     start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=20)
     with running_system(folder, dsn, {}) as system:
         meters = set_up(dsn, METERS)
-        copies = [copy_rate(dsn, meters, start - timedelta(days=60))]
+        copies = [copy_rate(dsn, meters, start - timedelta(days=60), POINTS)]
         listen(folder, system)
         port = system.broker.port
         new = _publish(port, start)
@@ -56,7 +58,7 @@ def _measure(folder: Path, dsn: str) -> list[Measure]:
         again = _publish(port, start)
         _prove(dsn, start)
         system.stop("ingest")
-        later = start + timedelta(days=5)
+        later = start + timedelta(days=9)
         ready = folder / "fleet"
         environment = {"GATEMETER_INGEST_READY_FILE": str(ready)}
         system.start("fleet", "ingest", "run", "--workers", "2", environment=environment)
@@ -67,7 +69,7 @@ def _measure(folder: Path, dsn: str) -> list[Measure]:
         two = _publish(port, later)
         _prove(dsn, later)
         system.stop("fleet")
-        copies.append(copy_rate(dsn, meters, start - timedelta(days=90)))
+        copies.append(copy_rate(dsn, meters, start - timedelta(days=90), POINTS))
     reference = max(copies)
     copy, one = "binary COPY, same table", f"broker to COMMIT and ack, {POINTS:,} readings, one worker"
     return [
