@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from cloud.billing.records import Bill
@@ -58,8 +59,7 @@ def _explained(charge_id: int, period: Period, inputs: Mapping[str, Any]) -> Agr
 
 def _in_force(steps: list[tuple[date, Decimal]], period: Period) -> Iterator[tuple[date, Decimal]]:
     """Those that hold on some day of the period, in order."""
-    ends = [*(day for day, _ in steps[1:]), date.max]
-    for (day, value), end in zip(steps, ends, strict=True):
+    for (day, value), (end, _value) in pairwise([*steps, (date.max, Decimal(0))]):
         if day < period.end and period.start < end:
             yield day, value
 
