@@ -85,6 +85,8 @@ def taxes_within(
         for component, part in one.parts:
             if component in found:
                 found[component] += part
+    if not contained:
+        return {component: amount for component, amount in found.items() if amount}
     whole = sum((line.amount for line in lines), Decimal(0))
     left = whole + sum((one.amount for one in reductions), Decimal(0))
     for tax in contained:

@@ -123,9 +123,16 @@ async def show(page: Shown, agreement_id: int, problem: GatemeterError | None = 
 async def _areas(conn: Conn, agreement: Agreement) -> Sequence[service.BilledArea] | None:
     """The floor areas filed of its unit; None where it goes by an area of its own, by none, or has no unit."""
     unit_id = await unit_of(conn, agreement)
-    if agreement.area is not None or agreement.kind in ("one_off", "package") or unit_id is None:
+    if agreement.area is not None or unit_id is None or not await _goes_by_area(conn, agreement):
         return None
     return (await service.list_areas(conn, PageRequest(MAX_LIMIT), unit_id=unit_id)).items
+
+
+async def _goes_by_area(conn: Conn, agreement: Agreement) -> bool:
+    if agreement.tariff_id is None:
+        return any(rent.per_area for rent in (await service.rents_of(conn, [agreement])).values())
+    versions = (await tariffs.versions_of(conn, [agreement.tariff_id])).get(agreement.tariff_id, ())
+    return any(part.kind == "area" for version in versions for part in version.content.components)
 
 
 async def unit_of(conn: Conn, agreement: Agreement) -> int | None:

@@ -6,8 +6,10 @@ from decimal import Decimal
 from cloud.billing import service as billing
 from cloud.billing.documents.service import bill_document
 from cloud.billing.sentences import line_title
+from cloud.billing.voucher_exports import month_vouchers
 from cloud.kit import i18n
 from cloud.kit.db import SYSTEM, Database
+from cloud.kit.periods import Period
 from tests.integration.billing.shop import VAT, Shop, lines, make_shop, named
 
 ENGLISH = i18n.load_catalogues()["en"]
@@ -85,7 +87,11 @@ async def test_a_shop_from_moving_in_to_moving_out(worker_db: Database) -> None:
     assert await shop.site.proof() == []
 
     async with shop.site.db.transaction(SYSTEM) as conn:
+        issued = await month_vouchers(conn, shop.site.project.id, Period(FEBRUARY, MARCH), "day")
         said = await bill_document(conn, january.summary.id, "en", ENGLISH, None)
+    credited = {line.ledger_account: (line.account.code, str(line.credit)) for line in issued[0].lines}
+    assert credited["tax:vat"] == ("2221", "1107.22")
+    assert credited["revenue:rent"] == ("6001", "12129.03")
     assert [block.title for block in said.blocks] == ["Electricity", "Water", "Property fee", "Rent", "Rent"]
     assert [row[0] for row in said.blocks[3].lines] == ["Rent", "VAT"]
     assert said.blocks[3].subtotal.amount.endswith("4,500.64")
