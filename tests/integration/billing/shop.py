@@ -6,12 +6,13 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from cloud.billing import conceded
+from cloud.billing import conceded, jobs
 from cloud.billing import service as billing
 from cloud.billing.conceded import NewConcession
 from cloud.billing.records import Bill, BillLine
 from cloud.billing.service import Ending, RunOptions, TaxStep
 from cloud.kit.db import SYSTEM, Database
+from cloud.kit.jobs import JobContext
 from cloud.kit.periods import day_start
 from cloud.metering.records import MAIN_CHANNEL, Medium
 from cloud.tariffs import service as tariffs
@@ -109,15 +110,10 @@ class Shop:
 
     async def work(self) -> int:
         """Does the re-ratings that were asked for; how many jobs there were."""
-        jobs = await self.site.rows(
-            "DELETE FROM job WHERE kind = 'billing.re-rate' RETURNING payload",
-        )
-        for job in jobs:
-            async with self.site.db.transaction(SYSTEM) as conn:
-                told = job["payload"]
-                since = date.fromisoformat(told["since"])
-                await billing.rerate_account(conn, told["account_id"], since, cause=told["cause"])
-        return len(jobs)
+        asked = await self.site.rows("DELETE FROM job WHERE kind = 'billing.re-rate' RETURNING payload")
+        for job in asked:
+            await jobs.re_rate(JobContext(1, self.site.project.id, job["payload"], self.site.db))
+        return len(asked)
 
     async def adjustments(self) -> list[dict[str, Any]]:
         """Differences of all adjustments, in the order of bills and lines."""
