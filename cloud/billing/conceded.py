@@ -11,7 +11,7 @@ from cloud.billing import concession_repository as repository
 from cloud.billing.adjustments import Cause
 from cloud.billing.concession_repository import ChargedAlready, ConcessionFilter, ConcessionRow
 from cloud.billing.concessions import POSITIONS, Kind, Rule
-from cloud.billing.late_usage import ReRating, ask_to_rerate
+from cloud.billing.late_usage import WantedReRating, ask_to_rerate
 from cloud.kit.constraints import meaning_of
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
@@ -133,7 +133,7 @@ async def ask_for_all(
     if any(one.drafted for one in charged):
         raise Conflict("draft-waits", "a draft charges these days: issue or cancel that run first")
     for one in charged:
-        await ask_to_rerate(conn, ReRating(one.account_id, max(one.since, since), cause), by=by)
+        await ask_to_rerate(conn, WantedReRating(one.account_id, max(one.since, since), cause), by=by)
 
 
 async def end_concession(conn: Conn, concession_id: int, day: date) -> ConcessionRow:

@@ -43,7 +43,7 @@ async def rerate(account_id: Id, body: ReRatingIn, response: Response, scope: Ru
     """
 
     async def make() -> ReRatingOut:
-        wanted = service.ReRating(account_id, body.since, body.cause(), body.open_exceptions)
+        wanted = service.WantedReRating(account_id, body.since, body.cause(), body.open_exceptions)
         job_id = await service.ask_to_rerate(scope.conn, wanted, by=scope.caller.user_id)
         return ReRatingOut(job_id=job_id, job=f"/api/v1/jobs/{job_id}")
 

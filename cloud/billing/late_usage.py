@@ -128,7 +128,7 @@ async def rerate_account(
 
 
 @dataclass(frozen=True, slots=True)
-class ReRating:
+class WantedReRating:
     """What is rated again of an account, and why: see `rerate_account`."""
 
     account_id: int
@@ -137,7 +137,7 @@ class ReRating:
     open_findings: OpenExceptions = "ask"
 
 
-async def ask_to_rerate(conn: Conn, wanted: ReRating, *, by: int | None) -> int:
+async def ask_to_rerate(conn: Conn, wanted: WantedReRating, *, by: int | None) -> int:
     """Writes a job that re-rates an account, and returns its id. Raises NotFound."""
     account = (await estate.accounts_by_id(conn, [wanted.account_id])).get(wanted.account_id)
     if account is None:

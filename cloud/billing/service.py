@@ -59,7 +59,7 @@ from cloud.billing.held import (
     set_off_deposit,
     statement,
 )
-from cloud.billing.late_usage import Outcome, ReRating, ask_to_rerate, rerate_account, rerate_late
+from cloud.billing.late_usage import Outcome, WantedReRating, ask_to_rerate, rerate_account, rerate_late
 from cloud.billing.ledger import Journal, Posting, book
 from cloud.billing.notes import approve_note, cancel_note, note_of_adjustments, note_of_bill
 from cloud.billing.plans import (
@@ -133,7 +133,6 @@ __all__ = [
     "Policy",
     "PolicyVersion",
     "Posting",
-    "ReRating",
     "Receipt",
     "RentStep",
     "Rise",
@@ -145,6 +144,7 @@ __all__ = [
     "TaxStep",
     "TierGauge",
     "Waiver",
+    "WantedReRating",
     "announce_policy",
     "apply_balance",
     "approve_note",
