@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from cloud.billing import area_repository
 from cloud.billing.agreed_taxes import taxes_within
 from cloud.billing.basis import Basis, basis
 from cloud.billing.conceding import off, taken_off
@@ -128,11 +127,11 @@ class _Drafting:
         whole = Period(min(one.period.start for one in uncharged), max(one.period.end for one in uncharged))
         tariff_ids = sorted({one.agreement.tariff for one in uncharged})
         versions = await tariffs.versions_between(self._conn, tariff_ids, whole)
-        areas = await area_repository.of_agreements(self._conn, sorted({one.agreement.id for one in uncharged}))
+        areas = await self._facts.areas(one.agreement.id for one in uncharged)
         by_agreement: dict[int, list[Piece]] = defaultdict(list)
         for one in uncharged:
             try:
-                days = [step.from_day for step in areas.get(one.agreement.id, ())]
+                days = [step.from_day for step in areas[one.agreement.id] or ()]
                 by_agreement[one.agreement.id] += pieces(one, versions[one.agreement.tariff], days)
             except Unbillable as reason:
                 self._failures.setdefault(one.agreement.account_id, reason)

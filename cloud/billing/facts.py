@@ -1,7 +1,7 @@
 """What the bills of a chunk follow from, read in bulk: readings, usage, households, earlier charges, findings."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
@@ -42,7 +42,7 @@ class Facts:
         self._units: dict[int, Unit] = {}
         self._filings: dict[int, list[Filing]] = defaultdict(list)
         self._usage: dict[UsageKey, UsageTotal] = {}
-        self._areas: dict[int, tuple[AreaStep, ...]] = {}
+        self._areas: dict[int, tuple[AreaStep, ...] | None] = {}
         self._concessions = Concessions()
         self._history: dict[int, list[Charged]] = defaultdict(list)
         self._doubtful: dict[int, list[MeterException]] = defaultdict(list)
@@ -78,13 +78,20 @@ class Facts:
         for filed in await estate.households_between(conn, list(self._units), span):
             self._filings[filed.unit_id].append(Filing(filed.valid.start, filed.valid.end, filed.persons))
         agreements = {piece.agreement.id: piece.agreement for piece in everything}
-        self._areas = await area_repository.of_agreements(conn, sorted(agreements))
+        await self.areas(agreements)
         self._concessions = await conceding.load(conn, agreements.values(), self._units, span)
         for charged in await repository.charged(conn, sorted({piece.agreement.id for piece in everything}), span):
             self.remember(charged)
         await self._load_usage(everything, meter_ids)
         await self._load_time_of_use(everything)
         await self._load_loads(everything)
+
+    async def areas(self, agreement_ids: Iterable[int]) -> Mapping[int, tuple[AreaStep, ...] | None]:
+        """The floor areas that agreements go by, read once; None where none is known."""
+        missing = sorted(set(agreement_ids) - self._areas.keys())
+        if missing:
+            self._areas |= dict.fromkeys(missing) | await area_repository.of_agreements(self._conn, missing)
+        return self._areas
 
     async def _load_usage(self, everything: Sequence[Piece], meter_ids: Sequence[int]) -> None:
         """Usage of the pieces and of what lies unbilled before them, and the readings that other charges cite."""
@@ -217,7 +224,7 @@ class Facts:
         """Billed area in square metres on the first day of the piece; 0 where none is known."""
         if piece.agreement.area is not None:
             return piece.agreement.area
-        return area_repository.on(self._areas.get(piece.agreement.id, ()), piece.period.start)
+        return area_repository.on(self._areas.get(piece.agreement.id) or (), piece.period.start)
 
     def concessions_for(self, piece: Piece) -> tuple[Concession, ...]:
         """Concessions that may take something off the piece, in their order."""
