@@ -14,9 +14,9 @@ Cause = Literal["usage", "facts", "area", "terms", "concession"]
 the floor area was; `terms`: a rent, its tax or its end was agreed otherwise, or a charge taken back; `concession`: one
 was granted for days before."""
 
-_CARRIED = frozenset({"carry", "opening", "closing", "agreed", "contained_taxes"})
-"""Inputs that say nothing by themselves: boundary readings are in the quantity, what is carried comes from before,
-and a contained tax follows from the amount."""
+_CARRIED = frozenset({"carry", "opening", "closing", "agreed", "contained_taxes", "estimate"})
+"""Inputs that say nothing by themselves: boundary readings and estimates are in the quantity, what is carried comes
+from before, and a contained tax follows from the amount."""
 
 _KEY = ("kind", "component", "tier", "time_period", "season", "unit", "price")
 _CONCEDED = ("concession", "package")
@@ -54,6 +54,11 @@ class ChargeState:
     def issued(self) -> bool:
         """Whether its bill is: what is a draft is no fact yet."""
         return self.bill_number is not None
+
+    @property
+    def estimated(self) -> bool:
+        """Whether its quantity is an estimate, as it stands."""
+        return "estimate" in self.inputs
 
 
 def differs(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
@@ -93,6 +98,7 @@ class Difference:
                 "period": str(state.period),
                 "was": {"quantity": was, "amount": self.amount[0]},
                 "now": {"quantity": now, "amount": self.amount[1]},
+                **({"of_estimate": state.inputs["estimate"]["kind"]} if state.estimated else {}),
             },
         }
 

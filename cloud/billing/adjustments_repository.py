@@ -80,16 +80,16 @@ _LINES: LiteralString = """
 _INSERT: LiteralString = """
     INSERT INTO adjustment (project_id, account_id, charge_id, revision, cause, old_quantity, quantity, old_amount,
                             amount, exact_amount, opening_at, opening_value, closing_at, closing_value, engine_version,
-                            inputs, lines, differences, taxes, old_taxes)
+                            inputs, lines, differences, taxes, old_taxes, estimate, estimated_days)
     SELECT project_id, account_id, charge_id, revision, cause, old_quantity, quantity, old_amount, amount, exact_amount,
            opening_at, opening_value, closing_at, closing_value, engine_version, inputs, lines, differences, taxes,
-           old_taxes
+           old_taxes, estimate, estimated_days
     FROM jsonb_to_recordset(%s) AS new (project_id bigint, account_id bigint, charge_id bigint, revision int,
                                         cause text, old_quantity bigint, quantity bigint, old_amount numeric,
                                         amount numeric, exact_amount numeric, opening_at timestamptz,
                                         opening_value bigint, closing_at timestamptz, closing_value bigint,
                                         engine_version text, inputs jsonb, lines jsonb, differences jsonb,
-                                        taxes jsonb, old_taxes jsonb)
+                                        taxes jsonb, old_taxes jsonb, estimate text, estimated_days int)
     ORDER BY charge_id
 """
 _ADJUSTMENT: LiteralString = """

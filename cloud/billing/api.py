@@ -10,6 +10,7 @@ from cloud.billing import (
     correction_api,
     dispute_api,
     document_api,
+    estimated_api,
     held_api,
     ledger_api,
     plan_api,
@@ -47,6 +48,7 @@ router.include_router(plan_api.router)
 router.include_router(held_api.router)
 router.include_router(correction_api.router)
 router.include_router(document_api.router)
+router.include_router(estimated_api.router)
 
 Reader = Annotated[Scope, allow("bills.read")]
 Runner = Annotated[Scope, allow("bills.run")]
@@ -87,7 +89,7 @@ async def start_run(body: RunIn, response: Response, scope: Runner, once: Once) 
     One run of a project at a time. People look at the drafts (`GET /bills?run_id=…`) and approve the run, which issues
     them, or cancel it.
     """
-    options = service.RunOptions(body.issue_at_once, body.open_exceptions)
+    options = body.options()
     if options.issue_at_once and not scope.caller.may("bills.approve", body.project_id):
         raise Forbidden("may-not-approve", "issue_at_once needs the permission bills.approve", field="issue_at_once")
 

@@ -46,11 +46,13 @@ def _rated_inputs(one: RatedPiece) -> dict[str, object]:
             "meter": metered.meter.id,
             "channel": metered.meter.main_channel.number,
             "multiplier": metered.meter.multiplier,
-            "opening": reading_inputs(metered.opening),
-            "closing": reading_inputs(metered.closing),
             "quantity": metered.quantity,
             "used_before": metered.before,
         }
+        ends = {"opening": metered.opening, "closing": metered.closing}
+        inputs |= {end: reading_inputs(found) for end, found in ends.items() if found is not None}
+        if metered.estimate is not None:
+            inputs["estimate"] = metered.estimate.inputs()
         if metered.runs:
             inputs["runs"] = [[code, quantity] for code, quantity in metered.runs]
     if piece.season is not None:
@@ -78,19 +80,22 @@ def charge_row(one: Drafted) -> dict[str, object]:
         row |= {
             "meter_id": metered.meter.id,
             "channel": metered.meter.main_channel.number,
-            "opening_at": metered.opening.taken_at,
-            "opening_value": metered.opening.value,
-            "closing_at": metered.closing.taken_at,
-            "closing_value": metered.closing.value,
             "quantity": metered.quantity,
         }
+        for end, found in (("opening", metered.opening), ("closing", metered.closing)):
+            if found is not None:
+                row |= {f"{end}_at": found.taken_at, f"{end}_value": found.value}
+        if metered.estimate is not None:
+            row |= {"estimate": metered.estimate.kind, "estimated_days": metered.estimate.days}
     return row
 
 
 def line_rows(one: Drafted, currency: str) -> list[dict[str, object]]:
-    """Its lines, then what concessions take off."""
+    """Its lines, then what concessions take off; lines of estimated usage say so."""
     named = one.agreement.kind in ("one_off", "package")
     note = {"description": one.agreement.description} if named else {}
+    counted = one.metered if isinstance(one, RatedPiece) else None
+    estimated = {} if counted is None or counted.estimate is None else {"estimated": counted.estimate.told()}
     lines: list[dict[str, object]] = [
         {
             "kind": line.kind,
@@ -102,7 +107,7 @@ def line_rows(one: Drafted, currency: str) -> list[dict[str, object]]:
             "price": line.price,
             "amount": line.amount,
             "season": line.season,
-            "detail": note if line.kind == "fixed" else {},
+            "detail": (note if line.kind == "fixed" else {}) | (estimated if line.kind == "usage" else {}),
         }
         for line in one.lines
     ]

@@ -102,13 +102,12 @@ async def final_bill(account_id: Id, body: FinalBillIn, response: Response, scop
     """Ends an account and its agreements, and drafts the bill of all that is not charged yet.
 
     The run is looked at and approved like any other. Without a reading on the last day it lists the account as failed:
-    take the reading, and ask again.
+    take the reading, and ask again; or have it estimated, with the reason why none can be had.
     """
 
     async def make() -> RunStartedOut:
         ending = service.Ending(account_id, body.ends_on, body.charged_beyond)
-        options = service.RunOptions(open_exceptions=body.open_exceptions)
-        job_id = await service.start_final_bill(scope.conn, ending, scope.caller.user_id, options)
+        job_id = await service.start_final_bill(scope.conn, ending, scope.caller.user_id, body.options())
         run = await service.run_of_job(scope.conn, job_id)
         return RunStartedOut(
             run_id=run.id, job_id=job_id, run=f"/api/v1/bill-runs/{run.id}", job=f"/api/v1/jobs/{job_id}"

@@ -9,8 +9,10 @@ from pydantic import BaseModel, Field, model_validator
 from cloud.billing.adjustments import Cause
 from cloud.billing.adjustments_repository import Adjustment
 from cloud.billing.arrears_models import Reason
+from cloud.billing.estimating import MissingReadings, OpenExceptions
 from cloud.billing.models import PeriodOut
 from cloud.billing.notes import NoteKind, Part
+from cloud.billing.runs import RunOptions
 from cloud.billing.terms_models import Amount
 from cloud.kit.amounts import MoneyOut, QuantityOut, plain
 from cloud.kit.inputs import Day, Id, Input, ListQuery
@@ -173,4 +175,19 @@ class FinalBillIn(Input):
     charged_beyond: Annotated[
         bool, Field(description="Whether days after the end that are charged already stay charged.")
     ] = False
-    open_exceptions: Literal["ask", "bill"] = "ask"
+    open_exceptions: OpenExceptions = "ask"
+    missing_readings: Annotated[
+        MissingReadings, Field(description="`estimate` where no final reading can be had: needs `estimate_reason`.")
+    ] = "ask"
+    estimate_reason: Annotated[
+        str,
+        Field(max_length=300, examples=["meter burnt, no reading can be taken"], description="Why it is estimated."),
+    ] = ""
+
+    def options(self) -> RunOptions:
+        """How the run goes about it."""
+        return RunOptions(
+            open_exceptions=self.open_exceptions,
+            missing_readings=self.missing_readings,
+            estimate_reason=self.estimate_reason,
+        )

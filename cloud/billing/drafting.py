@@ -1,6 +1,7 @@
 """Drafts of a bill run: accounts charged in chunks that commit or fail by themselves."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import date
 
 import psycopg
 
@@ -16,25 +17,40 @@ from cloud.billing.corrections import (
     open_corrections,
 )
 from cloud.billing.drafts import draft
+from cloud.billing.estimating import EstimatePolicy
 from cloud.billing.pieces import Unbillable
 from cloud.billing.records import BillRun
+from cloud.billing.terms import policy_on
 from cloud.estate.records import Project
+from cloud.kit import locks
 from cloud.kit.db import Asker, Conn, Database
 from cloud.tariffs.rating import ENGINE_VERSION
 
 CHUNK = 500
 
+_LOCK_SPACE = 5_402_100_000_000_000_000
+
 Progress = Callable[[int, int], Awaitable[None]]
 
 
-class Drafter:
-    """Makes the drafts of one run."""
+async def lock_charges(conn: Conn, project_id: int) -> None:
+    """One at a time makes or revises charges of a project, until its transaction ends.
 
-    def __init__(self, db: Database, asker: Asker, run: BillRun, project: Project) -> None:
+    A draft builds on the charges before it, and a re-rating on the charges there are: side by side, neither would see
+    what the other makes. Taken before anything is read or locked, so that nobody waits for a lock while holding it.
+    """
+    await locks.lock(conn, _LOCK_SPACE, project_id)
+
+
+class Drafter:
+    """Makes the drafts of one run; nothing of `today` or later is estimated."""
+
+    def __init__(self, db: Database, asker: Asker, run: BillRun, project: Project, today: date) -> None:
         self._db = db
         self._asker = asker
         self._run = run
         self._project = project
+        self._today = today
 
     async def accounts(self, account_ids: Sequence[int], progress: Progress | None) -> None:
         """Drafts or failures for all of these accounts, chunk by chunk."""
@@ -59,8 +75,9 @@ class Drafter:
             await self._chunk(account_ids[middle:])
 
     async def _draft(self, conn: Conn, account_ids: Sequence[int]) -> None:
+        await lock_charges(conn, self._project.id)
         uncharged = await repository.uncharged(conn, self._project.id, self._run.period, account_ids)
-        drafts = await draft(conn, self._project, uncharged, self._run.open_exceptions)
+        drafts = await draft(conn, self._project, uncharged, await self._policy(conn))
         agreed = await draft_agreed(conn, self._project, self._run.period, account_ids)
         failures = agreed.failures | drafts.failures
         await self._note_failures(conn, failures)
@@ -71,6 +88,15 @@ class Drafter:
         corrections = await open_corrections(conn, [one for one in account_ids if one not in failures])
         if charged or corrections:
             await self._write(conn, {one: charged.get(one, []) for one in [*charged, *corrections]}, corrections)
+
+    async def _policy(self, conn: Conn) -> EstimatePolicy:
+        """What may be estimated. For a final bill a person decided it, with a reason: no limit stops that."""
+        run, limit = self._run, self._run.estimate_limit
+        if run.account_id is not None:
+            limit = None
+        elif limit is None:
+            limit = (await policy_on(conn, self._project.id, self._today)).estimate_bills
+        return EstimatePolicy(run.open_exceptions, run.missing_readings, limit, self._today)
 
     async def _note_failures(self, conn: Conn, failures: Mapping[int, Unbillable]) -> None:
         rows = [

@@ -10,7 +10,8 @@ from cloud.billing.agreed_taxes import taxes_within
 from cloud.billing.basis import Basis, basis
 from cloud.billing.conceding import off, taken_off
 from cloud.billing.concessions import Concession, Reduction
-from cloud.billing.facts import Facts, OpenExceptions
+from cloud.billing.estimating import CAUTIOUS, EstimatePolicy
+from cloud.billing.facts import Facts
 from cloud.billing.filings import WindowParts, persons_on
 from cloud.billing.metered import Metered, metered
 from cloud.billing.pieces import Piece, Unbillable, pieces
@@ -88,13 +89,13 @@ class Drafts:
 
 
 async def draft(
-    conn: Conn, project: Project, uncharged: Sequence[Uncharged], open_findings: OpenExceptions = "ask"
+    conn: Conn, project: Project, uncharged: Sequence[Uncharged], policy: EstimatePolicy = CAUTIOUS
 ) -> Drafts:
     """Rates everything in `uncharged`. An account fails as a whole: half a bill is no bill.
 
-    `open_findings`: whether accounts whose readings have open findings are listed instead (`ask`).
+    `policy`: what is done where readings are missing or in doubt.
     """
-    return await _Drafting(conn, project, Facts(conn, project, open_findings)).run(uncharged)
+    return await _Drafting(conn, project, Facts(conn, project, policy)).run(uncharged)
 
 
 async def rate_rounds(conn: Conn, facts: Facts, rounds: Sequence[Sequence[Piece]]) -> Drafts:

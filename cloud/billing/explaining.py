@@ -6,8 +6,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Literal
 
+from cloud.billing.estimating import Estimate
 from cloud.billing.filings import WindowParts
-from cloud.billing.records import Bill, Charge
+from cloud.billing.records import Bill, Charge, EstimateKind
 from cloud.kit.money import from_minor, round_half_up
 from cloud.kit.periods import Period
 from cloud.tariffs.explain import ContainedTax, shortest
@@ -85,6 +86,24 @@ class Metering:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimated:
+    """How far `quantity` is an estimate: `measured` + `estimated` = what was used, in the unit of the tariff.
+
+    `kind`, `reason`, `rules`, `method` and `days` as in `estimating.Estimate`. Where a neighbouring bill cites another
+    reading of a boundary, `quantity` differs by what lies between the two.
+    """
+
+    kind: EstimateKind
+    reason: str
+    rules: tuple[str, ...]
+    method: int
+    days: int
+    measured: Decimal
+    estimated: Decimal
+    quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Basis:
     """What standing charges go by: square metres, kW, kVA, power factor; None where nothing goes by it."""
 
@@ -103,6 +122,7 @@ class Explained:
     tariff_since: date
     unit: str | None
     metering: Metering | None
+    estimated: Estimated | None
     tiers: Tiers | None
     household: Household | None
     season: str | None
@@ -150,6 +170,7 @@ class _Charge:
             tariff_since=self._version.valid_from,
             unit=content.unit,
             metering=self._metering() if counted else None,
+            estimated=self._estimated() if counted else None,
             tiers=self._tiers() if counted else None,
             household=self._household() if counted else None,
             season=inputs.get("season"),
@@ -172,11 +193,29 @@ class _Charge:
 
     def _metering(self) -> Metering | None:
         charge, multiplier = self._charge, Decimal(self._inputs.get("multiplier", 1))
+        if "estimate" in self._inputs:
+            return None
         if charge.opening_value is None or charge.closing_value is None or charge.quantity is None:
             return None
         opening, closing = self._in_unit(charge.opening_value), self._in_unit(charge.closing_value)
         quantity = self._in_unit(charge.quantity)
         return Metering(opening, closing, multiplier, quantity, (closing - opening) * multiplier == quantity)
+
+    def _estimated(self) -> Estimated | None:
+        kept = self._inputs.get("estimate")
+        if kept is None:
+            return None
+        one = Estimate.kept(kept)
+        return Estimated(
+            kind=one.kind,
+            reason=one.reason,
+            rules=one.rules,
+            method=one.method,
+            days=one.days,
+            measured=self._in_unit(one.measured),
+            estimated=self._in_unit(one.estimated),
+            quantity=self._in_unit(int(self._inputs["quantity"])),
+        )
 
     def _tiers(self) -> Tiers:
         here, before = int(self._inputs["quantity"]), int(self._inputs.get("used_before", 0))

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from cloud.billing.explaining import Basis, Explained, HoursUsed, Household, Metering, Tiers, TierStep
+from cloud.billing.explaining import Basis, Estimated, Explained, HoursUsed, Household, Metering, Tiers, TierStep
 from cloud.billing.explaining_agreed import AgreedExplained, explain_agreed
 from cloud.billing.models import BillDetailOut, PeriodOut
-from cloud.billing.records import Bill
+from cloud.billing.records import Bill, EstimateKind
 from cloud.billing.rents import Unit
 from cloud.kit.amounts import MoneyOut, QuantityOut, plain
 from cloud.tariffs.explain import ContainedTax
@@ -47,6 +47,41 @@ class MeteringOut(BaseModel):
             multiplier=plain(one.multiplier),
             quantity=plain(one.quantity),
             plain=one.plain,
+        )
+
+
+class EstimatedOut(BaseModel):
+    """measured + estimated = quantity; `between`: a share of what was counted between two readings.
+
+    Where a neighbouring bill cites another reading of a boundary, what lies between the two is added or taken off.
+    """
+
+    kind: EstimateKind
+    reason: Annotated[str, Field(description="Why it could not be billed by readings.", examples=["missing-reading"])]
+    rules: Annotated[list[str], Field(description="Of the open findings about its readings.")]
+    method: Annotated[
+        int,
+        Field(
+            description="0 measured, 2 by time, 3 evenly, 4 after like days, 5 after the average day, 6 after the class"
+        ),
+    ]
+    days: Annotated[int, Field(description="Days without measured usage; a begun one counts.")]
+    measured: Text
+    estimated: Text
+    quantity: Text
+
+    @classmethod
+    def of(cls, one: Estimated) -> "EstimatedOut":
+        """From our records."""
+        return cls(
+            kind=one.kind,
+            reason=one.reason,
+            rules=list(one.rules),
+            method=one.method,
+            days=one.days,
+            measured=plain(one.measured),
+            estimated=plain(one.estimated),
+            quantity=plain(one.quantity),
         )
 
 
@@ -201,6 +236,7 @@ class ChargeExplanationOut(BaseModel):
     tariff_since: date
     unit: Annotated[str | None, Field(examples=["kWh"])]
     metering: MeteringOut | None
+    estimated: EstimatedOut | None
     tiers: TiersOut | None
     household: HouseholdOut | None
     season: str | None
@@ -222,6 +258,7 @@ class ChargeExplanationOut(BaseModel):
             tariff_since=one.tariff_since,
             unit=one.unit,
             metering=None if one.metering is None else MeteringOut.of(one.metering),
+            estimated=None if one.estimated is None else EstimatedOut.of(one.estimated),
             tiers=None if one.tiers is None else TiersOut.of(one.tiers),
             household=None if one.household is None else HouseholdOut.of(one.household),
             season=one.season,

@@ -4,13 +4,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Any
 
 from cloud.billing import area_repository, conceding, repository
 from cloud.billing.conceding import Concessions
 from cloud.billing.concessions import Concession
+from cloud.billing.estimating import (
+    ABSENCES,
+    CAUTIOUS,
+    EstimatePolicy,
+    Recent,
+    in_a_row,
+    recent_charges,
+    why_not_measured,
+)
 from cloud.billing.filings import Filing
-from cloud.billing.pieces import Piece
+from cloud.billing.pieces import Piece, Place, Unbillable
 from cloud.billing.records import Charged, Cited
 from cloud.billing.rents import AreaStep
 from cloud.estate import service as estate
@@ -21,6 +30,7 @@ from cloud.kit.db import Conn
 from cloud.kit.periods import Period, day_start
 from cloud.metering import service as metering
 from cloud.metering.advances import Counter
+from cloud.metering.estimates import EstimatedUsage, estimated_usage
 from cloud.metering.exceptions import open_exceptions
 from cloud.metering.loads import Loads, loads
 from cloud.metering.records import BoundaryReading, Meter, MeterException, UsageTotal
@@ -28,16 +38,14 @@ from cloud.metering.service import UsageKey
 from cloud.metering.stretches import Stretches, usage_by_stretch
 from cloud.tariffs.hours import Run, runs
 
-OpenExceptions = Literal["ask", "bill"]
-
 
 class Facts:
     """Everything that is asked of the database for some pieces, once; grows only by what is rated meanwhile."""
 
-    def __init__(self, conn: Conn, project: Project, open_findings: OpenExceptions) -> None:
+    def __init__(self, conn: Conn, project: Project, policy: EstimatePolicy = CAUTIOUS) -> None:
         self._conn = conn
         self.project = project
-        self._open_findings = open_findings
+        self.policy = policy
         self._accounts: dict[int, Account] = {}
         self._units: dict[int, Unit] = {}
         self._filings: dict[int, list[Filing]] = defaultdict(list)
@@ -56,6 +64,13 @@ class Facts:
         """By meter, service and day: a charge begins with the reading that its neighbour ended with, and ends with
         the one that its neighbour begins with, even where a better one came since. So nothing between two readings
         is billed twice or never."""
+        self._open_ends: set[tuple[int, str, date]] = set()
+        """Likewise, where the neighbour was estimated and cites none."""
+        self.billed: dict[Place, Mapping[str, Any]] = {}
+        """By agreement and first day: inputs of charges by estimate that are rated again."""
+        self._lacking: dict[Place, Unbillable] = {}
+        self._estimates: dict[Place, EstimatedUsage] = {}
+        self._recent: dict[int, list[Recent]] = {}
 
     async def load(self, everything: Sequence[Piece]) -> None:
         """Reads what all these pieces need."""
@@ -85,6 +100,7 @@ class Facts:
         await self._load_usage(everything, meter_ids)
         await self._load_time_of_use(everything)
         await self._load_loads(everything)
+        await self._load_estimates(everything)
 
     async def areas(self, agreement_ids: Iterable[int]) -> Mapping[int, tuple[AreaStep, ...] | None]:
         """The floor areas that agreements go by, read once; None where none is known."""
@@ -108,7 +124,7 @@ class Facts:
         span = Period(min(piece.period.start for piece in everything), max(piece.period.end for piece in everything))
         instants = span.instants(self.project.zone)
         self.counters = await metering.counters(self._conn, meter_ids, *instants)
-        if self._open_findings == "ask":
+        if self.policy.open_exceptions != "bill":
             for found in await open_exceptions(self._conn, self.project.id, meter_ids, *instants):
                 self._doubtful[found.meter_id].append(found)
         for cited in await repository.cited(self._conn, meter_ids, span):
@@ -147,11 +163,86 @@ class Facts:
             for meter_id, found in (await loads(self._conn, meter_ids, *period.instants(self.project.zone))).items():
                 self._loads[period, meter_id] = found
 
+    async def _load_estimates(self, everything: Sequence[Piece]) -> None:
+        """Estimates of what readings cannot tell, one by one: they are the exception."""
+        for piece in everything:
+            if piece.metered and piece.agreement.meter_id in self.meters:
+                reason = why_not_measured(piece, self)
+                if reason is not None:
+                    self._lacking[piece.place] = reason
+        wanted = [
+            piece
+            for piece in everything
+            if (found := self.why_not_measured(piece)) is not None and self.may_estimate(piece, found.code)
+        ]
+        self._recent = await recent_charges(self._conn, sorted({piece.agreement.id for piece in wanted}))
+        for piece in wanted:
+            meter = self.meters[piece.agreement.meter_id or 0]
+            start, end = piece.period.instants(self.project.zone)
+            self._estimates[piece.place] = await estimated_usage(
+                self._conn,
+                meter,
+                meter.main_channel.number,
+                start,
+                end,
+                edges=[run.start for run in self._runs.get((piece.version.id, piece.period), ())[1:]],
+                doubted=[(doubt.from_at, doubt.until_at) for doubt in self.doubts(piece)],
+            )
+
+    def why_not_measured(self, piece: Piece) -> Unbillable | None:
+        """Why its usage cannot be billed by readings; None where it can."""
+        return self._lacking.get(piece.place)
+
+    def may_estimate(self, piece: Piece, reason: str) -> bool:
+        """Whether the quantity of the piece may be estimated, which for this reason cannot be billed by readings.
+
+        What was estimated once may be again.
+        """
+        if piece.place in self.billed:
+            return True
+        if reason == "open-exceptions":
+            return self.policy.open_exceptions == "estimate"
+        if self.policy.is_ahead(piece):
+            return False
+        return self.policy.missing_readings == "estimate" or self.goes_on(piece)
+
+    def goes_on(self, piece: Piece) -> bool:
+        """Whether it only lacks readings where a neighbour was estimated, which none will ever come for.
+
+        What was counted across that day is shared out between the two, so that nothing is billed twice or never.
+        """
+        meter, service = piece.agreement.meter_id or 0, piece.agreement.service
+        lacks = [
+            day
+            for day, found in zip((piece.period.start, piece.period.end), self.ends(piece), strict=True)
+            if found is None
+        ]
+        return self.usage(piece).complete and all((meter, service, day) in self._open_ends for day in lacks)
+
+    def estimate(self, piece: Piece) -> EstimatedUsage | None:
+        """The estimate that was made of its usage, if it may be."""
+        return self._estimates.get(piece.place)
+
+    def as_billed(self, piece: Piece) -> Mapping[str, Any] | None:
+        """What a bill by estimate goes on standing on until readings bound it: the inputs of its charge."""
+        found, inputs = self.estimate(piece), self.billed.get(piece.place)
+        return inputs if found is not None and (found.open_s or self.doubts(piece)) else None
+
+    def estimated_before(self, piece: Piece) -> int:
+        """How many bills in a row directly before it rest on open estimates."""
+        return in_a_row(self._recent.get(piece.agreement.id, ()), piece.period.start)
+
     def cite(self, cited: Cited) -> None:
         """What a neighbouring charge cites."""
         place = cited.meter_id, cited.service
-        self.cited[(*place, cited.period.start)] = BoundaryReading(cited.opening_at, cited.opening_value, 0)
-        self.cited[(*place, cited.period.end)] = BoundaryReading(cited.closing_at, cited.closing_value, 0)
+        for day, at, value in (
+            (cited.period.start, cited.opening_at, cited.opening_value),
+            (cited.period.end, cited.closing_at, cited.closing_value),
+        ):
+            if at is not None and value is not None:
+                self.cited[(*place, day)] = BoundaryReading(at, value, 0)
+            elif cited.estimated:
+                self._open_ends.add((*place, day))
 
     def remember(self, charged: Charged) -> None:
         """What the database holds of earlier charges."""
@@ -161,9 +252,29 @@ class Facts:
         """What was charged, now or earlier: later pieces of the window build on it."""
         self._history[charged.agreement_id].append(charged)
 
-    def doubts(self, meter: Meter, start: datetime, end: datetime) -> list[MeterException]:
-        """Open findings about the readings of a meter that stop a bill over [start, end]."""
-        return [doubt for doubt in self._doubtful[meter.id] if doubt.from_at <= end and doubt.until_at >= start]
+    def doubts(self, piece: Piece) -> list[MeterException]:
+        """Open findings about the readings of its meter that stop it from being billed by them.
+
+        Where missing readings are or were estimated, a finding that tells of them is no doubt; where doubts are, only
+        those about what is billed count.
+        """
+        meter = self.meters[piece.agreement.meter_id or 0]
+        if not self._doubtful[meter.id]:
+            return []
+        start, end = piece.period.instants(self.project.zone)
+        found = [doubt for doubt in self._doubtful[meter.id] if doubt.from_at <= end and doubt.until_at >= start]
+        was_estimated = piece.place in self.billed
+        if was_estimated or self.policy.missing_readings == "estimate":
+            found = [doubt for doubt in found if doubt.rule not in ABSENCES]
+        if self.policy.open_exceptions == "estimate":
+            found = [doubt for doubt in found if doubt.channel == meter.main_channel.number]
+        return found
+
+    def ends(self, piece: Piece) -> tuple[BoundaryReading | None, BoundaryReading | None]:
+        """The readings at both ends of a metered piece, as far as there are any."""
+        meter_id = piece.agreement.meter_id or 0
+        start, end = piece.period.instants(self.project.zone)
+        return self.boundaries.get((meter_id, start)), self.boundaries.get((meter_id, end))
 
     def usage(self, piece: Piece) -> UsageTotal:
         """What usage shows of the piece."""

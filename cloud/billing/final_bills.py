@@ -63,12 +63,15 @@ async def start_final_bill(
 ) -> int:
     """Ends the account and its agreements and starts the run of its final bill; returns the id of the job.
 
-    It may be asked again after a cancelled run. A missing closing reading is listed by the run like any other. Raises
-    NotFound; InvalidInput for a day before the account or an agreement began; Conflict where days after the end are
-    charged already by a tariff (a credit note gives them back), a draft charges them, or another run of the project is
-    running.
+    It may be asked again after a cancelled run. A missing closing reading is listed by the run like any other, unless
+    somebody decides, with a reason, that it is estimated: no limit on estimates in a row stops that. Raises NotFound;
+    InvalidInput without that reason, or for a day before the account or an agreement began; Conflict where days after
+    the end are charged already by a tariff (a credit note gives them back), a draft charges them, or another run of
+    the project is running.
     """
     account_id, ends_on = ending.account_id, ending.ends_on
+    if "estimate" in (options.missing_readings, options.open_exceptions) and not options.estimate_reason.strip():
+        raise InvalidInput("no-reason", "expected why no final reading can be had", field="estimate_reason")
     account = (await estate.accounts_by_id(conn, [account_id])).get(account_id)
     if account is None:
         raise NotFound("no-such-account", f"there is no account {account_id}", field="account_id")
@@ -89,5 +92,5 @@ async def start_final_bill(
     uncharged = await (await conn.execute(_FIRST_UNCHARGED, (account_id,))).fetchone()
     first = uncharged["first"] if uncharged is not None else None
     start = first if first is not None and first < ends_on else ends_on - timedelta(days=1)
-    only = replace(options, account_id=account_id)
+    only = replace(options, account_id=account_id, estimate_reason=options.estimate_reason.strip())
     return await start_run(conn, account.project_id, Period(start, ends_on), created_by, only)

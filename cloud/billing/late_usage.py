@@ -11,8 +11,8 @@ from cloud.billing import adjustments_repository
 from cloud.billing.adjustments import Cause, ChargeState
 from cloud.billing.adjustments_repository import LateUsage
 from cloud.billing.agreed_rerating import rerate_agreed
-from cloud.billing.drafting import Progress
-from cloud.billing.facts import OpenExceptions
+from cloud.billing.drafting import Progress, lock_charges
+from cloud.billing.estimating import OpenExceptions
 from cloud.billing.rerating import rerate
 from cloud.estate import service as estate
 from cloud.estate.records import Project
@@ -71,6 +71,7 @@ async def _meters(db: Database, asker: Asker, project: Project, meters: Sequence
 
 
 async def _take(conn: Conn, project: Project, meters: Sequence[int]) -> Outcome:
+    await lock_charges(conn, project.id)
     late: dict[int, list[LateUsage]] = defaultdict(list)
     for one in await adjustments_repository.take_late(conn, meters):
         late[one.meter_id].append(one)
@@ -116,6 +117,7 @@ async def rerate_account(
     if account is None:
         raise NotFound("no-such-account", f"there is no account {account_id}", field="account_id")
     project = await estate.get_project(conn, account.project_id)
+    await lock_charges(conn, project.id)
     states = await adjustments_repository.states_of_account(conn, account_id, since)
     rerated = await rerate(conn, project, states, cause=cause, open_findings=open_findings)
     for reason in rerated.failures.values():

@@ -2,10 +2,11 @@
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, model_validator
 
+from cloud.billing.estimating import MissingReadings, OpenExceptions
 from cloud.billing.records import (
     Bill,
     BillFilter,
@@ -15,8 +16,10 @@ from cloud.billing.records import (
     BillRun,
     BillState,
     Charge,
+    EstimateKind,
     RunFailure,
 )
+from cloud.billing.runs import RunOptions
 from cloud.kit.amounts import MoneyOut, QuantityOut, plain
 from cloud.kit.inputs import Day, Id, Input, ListQuery
 from cloud.kit.periods import Period
@@ -30,10 +33,13 @@ class BillQuery(ListQuery):
     run_id: Id | None = None
     state: BillState | None = None
     kind: BillKind | None = None
+    estimated: Annotated[bool | None, Field(description="Whether some charge was billed by estimate.")] = None
 
     def wanted(self) -> BillFilter:
         """The same as the services know it."""
-        return BillFilter(self.project_id, self.account_id, self.run_id, self.state, kind=self.kind)
+        return BillFilter(
+            self.project_id, self.account_id, self.run_id, self.state, kind=self.kind, estimated=self.estimated
+        )
 
 
 class PeriodOut(BaseModel):
@@ -64,6 +70,7 @@ class BillOut(BaseModel):
     issued_on: date | None
     due_on: date | None
     settled_on: date | None
+    estimated: Annotated[bool, Field(description="Whether some charge was billed by estimate.")]
 
     @classmethod
     def of(cls, bill: BillRow) -> "BillOut":
@@ -82,6 +89,7 @@ class BillOut(BaseModel):
             issued_on=bill.issued_on,
             due_on=bill.due_on,
             settled_on=bill.settled_on,
+            estimated=bill.estimated,
         )
 
 
@@ -98,7 +106,11 @@ class LineOut(BaseModel):
     price: Annotated[str | None, Field(examples=["0.4883"])]
     amount: MoneyOut
     detail: Annotated[
-        dict[str, Any], Field(description="Of a discount the concession it follows from; what a one-off charge is for.")
+        dict[str, Any],
+        Field(
+            description="Of a discount the concession it follows from; what a one-off charge is for; how far usage "
+            "is estimated."
+        ),
     ]
 
     @classmethod
@@ -147,6 +159,11 @@ class ChargeOut(BaseModel):
     meter_id: int | None
     opening: ReadingOut | None
     closing: ReadingOut | None
+    estimate: Annotated[
+        EstimateKind | None,
+        Field(description="`open`: estimated; `between`: a share of what two readings tell; null: read at both ends."),
+    ]
+    estimated_days: int | None
     amount: MoneyOut
     lines: list[LineOut]
 
@@ -162,6 +179,8 @@ class ChargeOut(BaseModel):
             meter_id=charge.meter_id,
             opening=ReadingOut.of(charge.channel, charge.opening_at, charge.opening_value),
             closing=ReadingOut.of(charge.channel, charge.closing_at, charge.closing_value),
+            estimate=charge.estimate,
+            estimated_days=charge.estimated_days,
             amount=MoneyOut.of(charge.amount, currency),
             lines=[LineOut.of(line, currency) for line in charge.lines],
         )
@@ -218,15 +237,30 @@ class RunIn(Input):
         bool, Field(description="Without a preview; needs the permission to approve.", examples=[False])
     ] = False
     open_exceptions: Annotated[
-        Literal["ask", "bill"],
-        Field(description="Accounts whose readings have open findings: left out with that reason, or billed."),
+        OpenExceptions,
+        Field(
+            description="Accounts whose readings have open findings: left out with that reason, billed all the same, "
+            "or billed with an estimate of what is in doubt."
+        ),
     ] = "ask"
+    missing_readings: Annotated[
+        MissingReadings,
+        Field(description="Accounts without readings at both ends: left out with that reason, or billed by estimate."),
+    ] = "ask"
+    estimate_limit: Annotated[
+        int | None,
+        Field(ge=0, le=120, description="So many bills in a row may be estimated; null: as many as the terms say."),
+    ] = None
 
     @model_validator(mode="after")
     def _in_order(self) -> "RunIn":
         if self.end <= self.start:
             raise ValueError("end: expected a day after start")
         return self
+
+    def options(self) -> RunOptions:
+        """The same as the services know it."""
+        return RunOptions(self.issue_at_once, self.open_exceptions, self.missing_readings, self.estimate_limit)
 
 
 class RunStartedOut(BaseModel):
@@ -261,7 +295,11 @@ class RunOut(BaseModel):
     created_at: datetime
     finished_at: datetime | None
     issue_at_once: bool
-    open_exceptions: str
+    open_exceptions: OpenExceptions
+    missing_readings: MissingReadings
+    estimate_limit: int | None
+    estimate_reason: Annotated[str, Field(description="Why a final bill is estimated.")]
+    estimated: Annotated[int, Field(description="Of `billed`, by estimate: `GET /bills?run_id=…&estimated=true`.")]
     approved_by: int | None
     approved_at: datetime | None
     issue_job_id: int | None
@@ -284,6 +322,10 @@ class RunOut(BaseModel):
             finished_at=run.finished_at,
             issue_at_once=run.issue_at_once,
             open_exceptions=run.open_exceptions,
+            missing_readings=run.missing_readings,
+            estimate_limit=run.estimate_limit,
+            estimate_reason=run.estimate_reason,
+            estimated=run.estimated,
             approved_by=run.approved_by,
             approved_at=run.approved_at,
             issue_job_id=run.issue_job_id,

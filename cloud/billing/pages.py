@@ -12,6 +12,7 @@ from cloud.billing import (
     archives,
     arrears_pages,
     concession_pages,
+    estimated_pages,
     ledger_pages,
     service,
     terms_pages,
@@ -19,6 +20,7 @@ from cloud.billing import (
 )
 from cloud.billing.documents.model import Language
 from cloud.billing.documents.service import LANGUAGES
+from cloud.billing.estimating import MissingReadings, OpenExceptions
 from cloud.billing.records import BillFilter
 from cloud.estate import service as estate
 from cloud.estate.service import EstateFilter
@@ -36,6 +38,7 @@ router.include_router(what_if_pages.router)
 router.include_router(ledger_pages.router)
 router.include_router(terms_pages.router)
 router.include_router(arrears_pages.router)
+router.include_router(estimated_pages.router)
 
 _STATES = Literal["", "draft", "issued", "paid", "disputed", "void"]
 
@@ -48,9 +51,10 @@ async def bills(
     run_id: int | None = None,
     account_id: int | None = None,
     unit_id: int | None = None,
+    estimated: bool = False,
     cursor: str | None = None,
 ) -> Response:
-    """Bills of the project, newest first."""
+    """Bills of the project, newest first, or those that are `estimated`."""
     if scope.caller.kind == "resident":
         return RedirectResponse("/my/bills", 303)
     page = await shown(request, scope)
@@ -59,7 +63,7 @@ async def bills(
         of_unit = EstateFilter(project_id=page.project.id, unit_id=unit_id)
         found_accounts = await estate.list_accounts(scope.conn, PageRequest(MAX_LIMIT), of_unit)
         account_ids = tuple(account.id for account in found_accounts.items)
-    wanted = BillFilter(page.project.id, account_id, run_id, state or None, account_ids)
+    wanted = BillFilter(page.project.id, account_id, run_id, state or None, account_ids, estimated=estimated or None)
     found = await service.list_bills(scope.conn, page_request(None, cursor), wanted)
     return page.page(
         "billing/list.html",
@@ -104,7 +108,8 @@ async def start_run(
     request: Request,
     scope: Annotated[Scope, allow_page("bills.run")],
     month: Annotated[str, Form(pattern=r"^\d{4}-\d{2}$")],
-    open_exceptions: Annotated[Literal["ask", "bill"], Form()] = "ask",
+    open_exceptions: Annotated[OpenExceptions, Form()] = "ask",
+    missing_readings: Annotated[MissingReadings, Form()] = "ask",
 ) -> Response:
     """Starts a run over a calendar month; its work is done by the worker."""
     page = await shown(request, scope)
@@ -112,7 +117,7 @@ async def start_run(
         first = date.fromisoformat(f"{month}-01")
     except ValueError as error:
         raise InvalidInput("bad-month", "expected a month such as 2026-01", field="month") from error
-    options = service.RunOptions(open_exceptions=open_exceptions)
+    options = service.RunOptions(open_exceptions=open_exceptions, missing_readings=missing_readings)
     job_id = await service.start_run(scope.conn, page.project.id, month_of(first), scope.caller.user_id, options)
     run = await service.run_of_job(scope.conn, job_id)
     return RedirectResponse(f"/bill-runs/{run.id}?done=run-started", 303)
@@ -123,18 +128,20 @@ async def bill_run(
     request: Request,
     scope: Annotated[Scope, allow_page("bills.run")],
     run_id: int,
+    estimated: bool = False,
     cursor: str | None = None,
 ) -> Response:
-    """A run: how far it is, its drafts or bills, and which accounts it could not bill."""
+    """A run: how far it is, its drafts or bills, or those that are `estimated`, and whom it could not bill."""
     page = await shown(request, scope)
     run = await service.get_run(scope.conn, run_id)
     failures = await service.run_failures(scope.conn, run_id)
-    wanted = BillFilter(run.project_id, run_id=run_id)
+    wanted = BillFilter(run.project_id, run_id=run_id, estimated=estimated or None)
     bills = await service.list_bills(scope.conn, page_request(None, cursor), wanted)
     accounts = {failure.account_id for failure in failures} | {bill.account_id for bill in bills.items}
     return page.page(
         "billing/run.html",
         run=run,
+        estimated=estimated,
         failures=failures,
         bills=bills,
         accounts=await estate.accounts_by_id(scope.conn, accounts),

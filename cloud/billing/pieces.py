@@ -12,6 +12,9 @@ from cloud.tariffs import month_shares
 from cloud.tariffs.models import TariffContent
 from cloud.tariffs.service import TariffVersion
 
+Place = tuple[int, date]
+"""Agreement and first day of a piece."""
+
 
 class Unbillable(Exception):
     """One account cannot be billed; the others can. `code` is stable, `detail` is for people."""
@@ -34,6 +37,11 @@ class Piece:
     period: Period
     version: TariffVersion
     bill: Period
+
+    @property
+    def place(self) -> Place:
+        """What tells it from every other piece: no day of an agreement is charged twice."""
+        return self.agreement.id, self.period.start
 
     @property
     def window(self) -> Period:

@@ -11,6 +11,8 @@ from cloud.kit.periods import Period
 AgreementKind = Literal["tariff", "rent", "one_off", "package"]
 BillState = Literal["draft", "issued", "paid", "disputed", "void"]
 BillKind = Literal["bill", "credit_note", "debit_note"]
+EstimateKind = Literal["open", "between"]
+"""`open`: no reading bounds the usage yet; `between`: a share of what was counted between two readings."""
 PlanBreak = Literal["due-date", "break"]
 
 
@@ -21,6 +23,9 @@ class Policy:
     An instalment that is not paid `plan_days` after its date breaks its plan; late fees then count from the due date
     of the bills again, or only from the break (`plan_break`). `own_approval`: whether one person is enough for what
     otherwise takes two.
+
+    At most `estimate_bills` bills of a service in a row may be estimated; more estimated days than `estimate_days` are
+    too many.
     """
 
     due_days: int = 15
@@ -28,6 +33,8 @@ class Policy:
     plan_days: int = 5
     plan_break: PlanBreak = "due-date"
     own_approval: bool = False
+    estimate_bills: int = 3
+    estimate_days: int = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +101,16 @@ class Charged:
 
 @dataclass(frozen=True, slots=True)
 class Cited:
-    """The boundary readings that a charge of a meter cites, whoever was charged."""
+    """The boundary readings that a charge of a meter cites, whoever was charged; an estimated one may have none."""
 
     meter_id: int
     service: str
     period: Period
-    opening_at: datetime
-    opening_value: int
-    closing_at: datetime
-    closing_value: int
+    opening_at: datetime | None
+    opening_value: int | None
+    closing_at: datetime | None
+    closing_value: int | None
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,8 @@ class BillRow:
     disputed: Decimal = Decimal(0)
     in_plan: bool = False
     kind: BillKind = "bill"
+    estimated: bool = False
+    """Whether a charge of it was billed by estimate, whatever became known since."""
 
     @property
     def open(self) -> Decimal:
@@ -197,6 +207,8 @@ class Charge:
     quantity: int | None
     amount: Decimal
     lines: tuple[BillLine, ...]
+    estimate: EstimateKind | None = None
+    estimated_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,13 +249,15 @@ class BillFilter:
     state: BillState | None = None
     account_ids: tuple[int, ...] | None = None
     kind: BillKind | None = None
+    estimated: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BillRun:
     """A run over a period of a project; its job has seen to `done` of `of` accounts.
 
-    With an `account_id` it is the final bill of this account alone.
+    With an `account_id` it is the final bill of this account alone. `estimated` of the billed accounts are billed by
+    estimate, as `missing_readings`, `open_exceptions` and `estimate_limit` (None: that of the terms) allow.
     """
 
     id: int
@@ -258,12 +272,16 @@ class BillRun:
     created_at: datetime
     finished_at: datetime | None
     issue_at_once: bool
-    open_exceptions: Literal["ask", "bill"]
+    open_exceptions: Literal["ask", "bill", "estimate"]
+    missing_readings: Literal["ask", "estimate"]
+    estimate_limit: int | None
+    estimate_reason: str
     approved_by: int | None
     approved_at: datetime | None
     issue_job_id: int | None
     done: int
     of: int
+    estimated: int
     account_id: int | None = None
 
 

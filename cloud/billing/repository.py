@@ -72,13 +72,14 @@ _CHARGED: LiteralString = """
 """
 _CITED: LiteralString = """
     SELECT c.meter_id, c.service, lower(c.period) AS start, upper(c.period) AS end,
-           coalesce(r.opening_at, c.opening_at) AS opening_at,
-           coalesce(r.opening_value, c.opening_value) AS opening_value,
-           coalesce(r.closing_at, c.closing_at) AS closing_at,
-           coalesce(r.closing_value, c.closing_value) AS closing_value
+           CASE WHEN r.id IS NULL THEN c.opening_at ELSE r.opening_at END AS opening_at,
+           CASE WHEN r.id IS NULL THEN c.opening_value ELSE r.opening_value END AS opening_value,
+           CASE WHEN r.id IS NULL THEN c.closing_at ELSE r.closing_at END AS closing_at,
+           CASE WHEN r.id IS NULL THEN c.closing_value ELSE r.closing_value END AS closing_value,
+           CASE WHEN r.id IS NULL THEN c.estimate ELSE r.estimate END IS NOT NULL AS estimated
     FROM charge c
     LEFT JOIN LATERAL (SELECT * FROM adjustment WHERE charge_id = c.id ORDER BY revision DESC LIMIT 1) r ON true
-    WHERE c.meter_id = ANY (%(meter_ids)s) AND c.opening_at IS NOT NULL
+    WHERE c.meter_id = ANY (%(meter_ids)s)
       AND c.period && daterange(%(start)s::date - 1, %(end)s::date + 1)
 """
 _BILL: LiteralString = """
@@ -88,7 +89,8 @@ _BILL: LiteralString = """
            coalesce(f.amount - f.waived, 0) AS late_fee, f.through AS late_fee_through,
            coalesce(d.amount, 0) AS disputed,
            EXISTS (SELECT FROM instalment_plan_bill i JOIN instalment_plan t ON t.id = i.plan_id
-                   WHERE i.bill_id = b.id AND t.state = 'active') AS in_plan
+                   WHERE i.bill_id = b.id AND t.state = 'active') AS in_plan,
+           EXISTS (SELECT FROM charge e WHERE e.bill_id = b.id AND e.estimate IS NOT NULL) AS estimated
     FROM bill b
     LEFT JOIN LATERAL (SELECT sum(principal) AS principal, sum(late_fee) AS late_fee
                        FROM payment_allocation WHERE bill_id = b.id) p ON true
@@ -107,6 +109,8 @@ _BILLS: LiteralString = (
       AND (%(run_id)s::bigint IS NULL OR b.run_id = %(run_id)s)
       AND (%(state)s::text IS NULL OR b.state = %(state)s)
       AND (%(kind)s::text IS NULL OR b.kind = %(kind)s)
+      AND (%(estimated)s::boolean IS NULL
+           OR EXISTS (SELECT FROM charge e WHERE e.bill_id = b.id AND e.estimate IS NOT NULL) = %(estimated)s)
       AND (%(before)s::bigint IS NULL OR b.id < %(before)s)
     ORDER BY b.id DESC LIMIT %(limit)s
 """
@@ -127,7 +131,8 @@ _BILLS_BY_ID: LiteralString = _BILL + "WHERE b.id = ANY (%s) ORDER BY b.due_on, 
 _BILL_INPUTS: LiteralString = "SELECT engine_version, inputs FROM bill WHERE id = %s"
 _CHARGES: LiteralString = """
     SELECT id, agreement_id, service, lower(period) AS start, upper(period) AS end, tariff_version_id, meter_id,
-           channel, opening_at, opening_value, closing_at, closing_value, quantity, amount
+           channel, opening_at, opening_value, closing_at, closing_value, quantity, amount, estimate,
+           estimated_days
     FROM charge WHERE bill_id = %s ORDER BY id
 """
 _LINES: LiteralString = """
@@ -226,6 +231,7 @@ async def bills(conn: Conn, wanted: BillFilter, *, before: int | None, limit: in
         "run_id": wanted.run_id,
         "state": wanted.state,
         "kind": wanted.kind,
+        "estimated": wanted.estimated,
         "before": before,
         "limit": limit,
     }

@@ -4,7 +4,7 @@ Charges are never touched. What differs becomes a revision of the charge (`adjus
 from there: late data that come again and again converge to what a fresh rating gives. Facts of occupancy are those that
 the bill was rated by, and concessions those that it knew, unless the cause is that one of them was filed for days
 before. A charge without other facts than before keeps its amount, even where months that were billed out of order would
-round otherwise today.
+round otherwise today. An estimate keeps its quantity until readings bound it.
 """
 
 from collections import defaultdict
@@ -20,9 +20,10 @@ from cloud.billing.charge_rows import charge_inputs, charge_row, line_rows
 from cloud.billing.conceding import concession_kept
 from cloud.billing.concessions import Concession, applies
 from cloud.billing.drafts import RatedPiece, rate_rounds
-from cloud.billing.facts import Facts, OpenExceptions
+from cloud.billing.estimating import EstimatePolicy, OpenExceptions
+from cloud.billing.facts import Facts
 from cloud.billing.filings import Filing, WindowParts
-from cloud.billing.pieces import Piece, Unbillable, by_area
+from cloud.billing.pieces import Piece, Place, Unbillable, by_area
 from cloud.billing.records import Charged, Cited
 from cloud.billing.rents import AreaStep
 from cloud.estate.records import Project
@@ -32,8 +33,8 @@ from cloud.tariffs import service as tariffs
 from cloud.tariffs.rating import ENGINE_VERSION
 from cloud.tariffs.service import TariffVersion
 
-Place = tuple[int, date]
-"""Agreement and first day."""
+_STANDING = ("opening", "closing", "estimate")
+"""Inputs that a charge may change without another amount."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class RevisedFacts(Facts):
     def __init__(
         self, conn: Conn, project: Project, open_findings: OpenExceptions, states: Sequence[ChargeState], cause: Cause
     ) -> None:
-        super().__init__(conn, project, open_findings)
+        super().__init__(conn, project, EstimatePolicy(open_findings))
+        self.billed = {_place(one): one.inputs for one in states if one.estimated}
         self._mine = {(one.agreement.id, one.period) for one in states}
         self._cited_by = {(one.meter_id, one.agreement.service, one.period) for one in states}
         self._persons_then: dict[Place, int] = {}
@@ -75,7 +77,7 @@ class RevisedFacts(Facts):
 
     def filings(self, piece: Piece) -> list[Filing]:
         """Persons that the bill was rated by, or those filed by now."""
-        then = self._persons_then.get((piece.agreement.id, piece.period.start))
+        then = self._persons_then.get(piece.place)
         return super().filings(piece) if then is None else [Filing(date.min, None, then)]
 
     def concessions_for(self, piece: Piece) -> tuple[Concession, ...]:
@@ -216,9 +218,10 @@ def _revisions(
             amounts = _same(state) | {"amount": one.amount, "exact_amount": one.exact_amount, "lines": lines}
             amounts |= {"taxes": one.taxes_within, "differences": found}
             revised.append(state.period)
-        elif _readings(state.inputs) != _readings(inputs):
-            # Both ends moved by the same: nothing to pay, but neighbours go on from the readings of now.
-            inputs = {**state.inputs, "opening": inputs["opening"], "closing": inputs["closing"]}
+        elif _stands_on(state.inputs) != _stands_on(inputs):
+            # Both ends moved by the same, or an estimate was right: nothing to pay, but neighbours go on from here.
+            kept = {name: value for name, value in state.inputs.items() if name not in _STANDING}
+            inputs = kept | {name: inputs[name] for name in _STANDING if name in inputs}
             amounts = _same(state)
         elif cause == "concession" and state.inputs.get("concessions") != inputs.get("concessions"):
             # Nothing to take off now; what the meter counts late will bear it.
@@ -245,10 +248,10 @@ def _comes_out_otherwise(state: ChargeState, one: RatedPiece, lines: Sequence[Ma
     return changed or bool(differences(state.lines, lines))
 
 
-def _readings(inputs: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """The boundary readings that a charge cites, whatever their quality."""
-    cited = (inputs[end] for end in ("opening", "closing") if end in inputs)
-    return [(one["taken_at"], one["value"]) for one in cited]
+def _stands_on(inputs: Mapping[str, Any]) -> list[object]:
+    """The boundary readings that a charge cites, whatever their quality, and how far it is estimated."""
+    cited = [inputs.get(end) and (inputs[end]["taken_at"], inputs[end]["value"]) for end in ("opening", "closing")]
+    return [*cited, inputs.get("estimate")]
 
 
 def revision(state: ChargeState, cause: Cause) -> dict[str, object]:
@@ -267,7 +270,9 @@ def revision(state: ChargeState, cause: Cause) -> dict[str, object]:
 
 
 def _metered_columns(charge: Mapping[str, object]) -> dict[str, object]:
-    names = ("quantity", "opening_at", "opening_value", "closing_at", "closing_value")
+    names = (
+        "quantity", "opening_at", "opening_value", "closing_at", "closing_value", "estimate", "estimated_days"
+    )  # fmt: skip
     return {name: charge.get(name) for name in names}
 
 

@@ -13,9 +13,10 @@ from cloud.kit.db import Conn
 from cloud.kit.periods import Period
 
 _INSERT_RUN: LiteralString = """
-    INSERT INTO bill_run (project_id, period, created_by, issue_at_once, open_exceptions, account_id)
+    INSERT INTO bill_run (project_id, period, created_by, issue_at_once, open_exceptions, missing_readings,
+                          estimate_limit, estimate_reason, account_id)
     VALUES (%(project_id)s, daterange(%(start)s, %(end)s), %(created_by)s, %(issue_at_once)s, %(open_exceptions)s,
-            %(account_id)s)
+            %(missing_readings)s, %(estimate_limit)s, %(estimate_reason)s, %(account_id)s)
     RETURNING id
 """
 # Accounts of whose agreements some day of the period is charged by no bill yet.
@@ -38,6 +39,7 @@ _RELEASE_ABANDONED: LiteralString = """
 _RUN: LiteralString = """
     SELECT r.id, r.project_id, lower(r.period) AS start, upper(r.period) AS end, r.state, r.accounts, r.billed,
            r.failed, r.total, r.job_id, r.created_at, r.finished_at, r.issue_at_once, r.open_exceptions,
+           r.missing_readings, r.estimate_limit, r.estimate_reason, r.estimated,
            r.approved_by, r.approved_at, r.issue_job_id, r.account_id, coalesce(j.progress, 0) AS done,
            coalesce(j.total, 0) AS of
     FROM bill_run r LEFT JOIN job j ON j.id = coalesce(r.issue_job_id, r.job_id)
@@ -52,8 +54,11 @@ _RUNS: LiteralString = (
 )
 _FINISH: LiteralString = """
     UPDATE bill_run r SET state = %(state)s, finished_at = now(), accounts = b.billed + f.failed, billed = b.billed,
-                          failed = f.failed, total = b.total
-    FROM (SELECT count(*) AS billed, coalesce(sum(total), 0) AS total FROM bill WHERE run_id = %(id)s) AS b,
+                          failed = f.failed, total = b.total, estimated = b.estimated
+    FROM (SELECT count(*) AS billed, coalesce(sum(total), 0) AS total,
+                 count(*) FILTER (WHERE EXISTS (SELECT FROM charge c
+                                                WHERE c.bill_id = bill.id AND c.estimate IS NOT NULL)) AS estimated
+          FROM bill WHERE run_id = %(id)s) AS b,
          (SELECT count(*) AS failed FROM bill_run_failure WHERE run_id = %(id)s) AS f
     WHERE r.id = %(id)s
 """
@@ -74,14 +79,16 @@ _INSERT_BILLS: LiteralString = """
 """
 _INSERT_CHARGES: LiteralString = """
     INSERT INTO charge (project_id, bill_id, agreement_id, service, period, tariff_version_id, meter_id, channel,
-                        opening_at, opening_value, closing_at, closing_value, quantity, amount, exact_amount, taxes)
+                        opening_at, opening_value, closing_at, closing_value, quantity, amount, exact_amount, taxes,
+                        estimate, estimated_days)
     SELECT project_id, bill_id, agreement_id, service, daterange(period_start, period_end), tariff_version_id, meter_id,
-           channel, opening_at, opening_value, closing_at, closing_value, quantity, amount, exact_amount, taxes
+           channel, opening_at, opening_value, closing_at, closing_value, quantity, amount, exact_amount, taxes,
+           estimate, estimated_days
     FROM jsonb_to_recordset(%s) AS new (project_id bigint, bill_id bigint, agreement_id bigint, service text,
                                         period_start date, period_end date, tariff_version_id bigint, meter_id bigint,
                                         channel smallint, opening_at timestamptz, opening_value bigint,
                                         closing_at timestamptz, closing_value bigint, quantity bigint, amount numeric,
-                                        exact_amount numeric, taxes jsonb)
+                                        exact_amount numeric, taxes jsonb, estimate text, estimated_days int)
     RETURNING id, agreement_id, lower(period) AS start
 """
 _INSERT_LINES: LiteralString = """
@@ -166,19 +173,15 @@ async def insert_run(
     project_id: int,
     period: Period,
     created_by: int | None,
-    issue_at_once: bool,
-    open_exceptions: str,
-    account_id: int | None,
+    options: Mapping[str, object],
 ) -> int:
-    """A running run. Raises psycopg UniqueViolation while the project has another."""
+    """A running run; `options` as the columns are named. Raises UniqueViolation while the project has another."""
     values = {
         "project_id": project_id,
         "start": period.start,
         "end": period.end,
         "created_by": created_by,
-        "issue_at_once": issue_at_once,
-        "open_exceptions": open_exceptions,
-        "account_id": account_id,
+        **options,
     }
     row = await (await conn.execute(_INSERT_RUN, values)).fetchone()
     assert row is not None
@@ -193,6 +196,11 @@ async def release_abandoned(conn: Conn, project_id: int) -> None:
 async def set_job(conn: Conn, run_id: int, job_id: int) -> None:
     """Which job does the run."""
     await conn.execute("UPDATE bill_run SET job_id = %s WHERE id = %s", (job_id, run_id))
+
+
+async def hold_usage_notes(conn: Conn) -> None:
+    """Waits for everybody who is changing usage; whoever changes it after this transaction sees its run running."""
+    await conn.execute("SELECT pg_advisory_xact_lock(gm.usage_note_lock())")
 
 
 async def set_state(conn: Conn, run_id: int, state: str) -> None:

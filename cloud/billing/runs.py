@@ -1,20 +1,20 @@
 """Bill runs: started, looked at, approved, issued or cancelled. A run may be repeated and charges nothing twice."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
 from psycopg.errors import UniqueViolation
 
 from cloud.billing import adjustments_repository, agreed_repository, run_repository
 from cloud.billing.drafting import Drafter, Progress
-from cloud.billing.facts import OpenExceptions
+from cloud.billing.estimating import MissingReadings, OpenExceptions
 from cloud.billing.issuing import issue_drafts
 from cloud.billing.records import BillRun
 from cloud.estate import service as estate
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.jobs import enqueue
-from cloud.kit.periods import Period
+from cloud.kit.periods import Period, local_day
 
 RUN_JOB = "billing.run"
 ISSUE_JOB = "billing.issue"
@@ -24,12 +24,16 @@ ISSUE_JOB = "billing.issue"
 class RunOptions:
     """How a run goes about it.
 
-    `issue_at_once`: without a preview; `open_exceptions`: whether accounts with open findings are left out (`ask`);
-    `account_id`: only this account.
+    `issue_at_once`: without a preview. `open_exceptions` and `missing_readings`: whether accounts with open findings,
+    or without readings, are left out (`ask`) or billed by `estimate`, at most `estimate_limit` bills in a row (None: as
+    the terms say). `account_id`: only this account, its final bill; `estimate_reason`: why that is estimated.
     """
 
     issue_at_once: bool = False
     open_exceptions: OpenExceptions = "ask"
+    missing_readings: MissingReadings = "ask"
+    estimate_limit: int | None = None
+    estimate_reason: str = ""
     account_id: int | None = None
 
 
@@ -47,15 +51,7 @@ async def start_run(
     await run_repository.release_abandoned(conn, project_id)
     try:
         async with conn.transaction():
-            run_id = await run_repository.insert_run(
-                conn,
-                project_id,
-                period,
-                created_by,
-                options.issue_at_once,
-                options.open_exceptions,
-                options.account_id,
-            )
+            run_id = await run_repository.insert_run(conn, project_id, period, created_by, asdict(options))
     except UniqueViolation as error:
         raise Conflict("run-in-progress", "another bill run of this project is running") from error
     job_id = await enqueue(
@@ -90,7 +86,8 @@ async def execute_run(
             accounts = [one for one in accounts if one == run.account_id]
     state = "failed"
     try:
-        await Drafter(db, asker, run, project).accounts(accounts, progress)
+        today = local_day(now or datetime.now(UTC), project.zone)
+        await Drafter(db, asker, run, project, today).accounts(accounts, progress)
         state = "approved" if run.issue_at_once else "preview"
     finally:
         async with db.transaction(asker) as conn:
@@ -185,6 +182,8 @@ async def _locked(conn: Conn, run_id: int) -> BillRun:
 
 
 async def _resume(conn: Conn, run: BillRun) -> None:
+    """The run is running, for everybody who changes usage while drafts are made. Raises Conflict."""
+    await run_repository.hold_usage_notes(conn)
     try:
         async with conn.transaction():
             await run_repository.set_state(conn, run.id, "running")

@@ -5,7 +5,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from cloud.billing import names
-from cloud.billing.explaining import Basis, Explained, Household, Metering, Tiers, TierStep
+from cloud.billing.explaining import Basis, Estimated, Explained, Household, Metering, Tiers, TierStep
 from cloud.billing.records import BillLine, Charge
 from cloud.kit.i18n import gettext as _
 from cloud.kit.i18n import show_date, show_money, show_period, show_plain, show_register, show_time
@@ -28,6 +28,10 @@ def line_title(line: BillLine) -> str:
         parts.append(names.season_name(line.season))
     if line.time_period:
         parts.append(names.time_period_name(line.time_period))
+    if "estimated" in line.detail:
+        parts.append(_estimated_name(line.detail["estimated"]["kind"]))
+    if "of_estimate" in line.detail:
+        parts.append(_("trues up an estimate"))
     return " · ".join(parts)
 
 
@@ -44,7 +48,9 @@ def line_price(line: BillLine) -> str:
 
 
 def readings_sentence(charge: Charge, zone: ZoneInfo) -> str:
-    """Both boundary readings with their times; empty where nothing was metered."""
+    """Both boundary readings with their times, or what is there of them; empty where nothing was metered."""
+    if charge.estimate is not None:
+        return " · ".join(_estimated_ends(charge, zone))
     if (
         charge.channel is None
         or charge.opening_at is None
@@ -59,6 +65,21 @@ def readings_sentence(charge: Charge, zone: ZoneInfo) -> str:
         "opening": show_register(charge.opening_value, charge.channel),
         "opening_at": show_time(charge.opening_at, zone),
     }
+
+
+def _estimated_ends(charge: Charge, zone: ZoneInfo) -> Iterator[str]:
+    """How long no reading came, and the readings that there are at the ends."""
+    yield _("Estimated for %(days)s days") % {"days": charge.estimated_days}
+    for said, at, value in (
+        (_("Reading at the beginning %(value)s (%(at)s)"), charge.opening_at, charge.opening_value),
+        (_("Reading at the end %(value)s (%(at)s)"), charge.closing_at, charge.closing_value),
+    ):
+        if charge.channel is not None and at is not None and value is not None:
+            yield said % {"value": show_register(value, charge.channel), "at": show_time(at, zone)}
+
+
+def _estimated_name(kind: str) -> str:
+    return _("estimated") if kind == "open" else _("shared out between two readings")
 
 
 def tax_sentence(tax: ContainedTax, currency: str) -> str:
@@ -84,6 +105,8 @@ def _sentences(explained: Explained, currency: str) -> Iterator[str]:
     }
     if explained.metering is not None:
         yield _metering(explained.metering, unit)
+    if explained.estimated is not None:
+        yield from _estimated(explained.estimated, unit)
     if explained.tiers is not None:
         yield from _tiers(explained.tiers, unit)
     if explained.household is not None:
@@ -112,6 +135,35 @@ def _metering(metering: Metering, unit: str) -> str:
     if metering.multiplier == 1:
         return _("Difference of the readings: %(quantity)s %(unit)s") % values
     return _("Difference %(advance)s × multiplier %(multiplier)s = %(quantity)s %(unit)s") % values
+
+
+def _estimated(one: Estimated, unit: str) -> Iterator[str]:
+    """What is estimated of the usage, why, by which rung of the ladder, and what becomes of it."""
+    values = {
+        "measured": show_plain(one.measured),
+        "estimated": show_plain(one.estimated),
+        "quantity": show_plain(one.quantity),
+        "days": one.days,
+        "unit": unit,
+    }
+    yield _("%(measured)s measured + %(estimated)s estimated for %(days)s days: %(quantity)s %(unit)s charged") % values
+    why = {
+        "missing-reading": _("Estimated because the meter has no reading at the start or end of the period"),
+        "incomplete-usage": _("Estimated because readings within the period are missing"),
+        "open-exceptions": _("Estimated because findings about the readings are open"),
+    }
+    how = {
+        2: _("by the share of time between two readings"),
+        3: _("evenly over time"),
+        4: _("after the last days of the same kind"),
+        5: _("after the average day"),
+        6: _("after the typical day of such a meter"),
+    }
+    yield ", ".join(part for part in (why[one.reason], how.get(one.method, "")) if part)
+    if one.kind == "open":
+        yield _("Corrected on a later bill once the meter is read")
+    else:
+        yield _("The meter was read before and after: what it counted in between is shared out over the days")
 
 
 def _tiers(tiers: Tiers, unit: str) -> Iterator[str]:

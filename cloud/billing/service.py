@@ -41,6 +41,7 @@ from cloud.billing.disputes import (
     uphold_dispute,
     withdraw_dispute,
 )
+from cloud.billing.estimated_services import EstimatedService, estimated_services
 from cloud.billing.explaining import Explained, explain_bill
 from cloud.billing.explaining_agreed import explain_agreed
 from cloud.billing.final_bills import Ending, start_final_bill
@@ -121,6 +122,7 @@ __all__ = [
     "Discrepancy",
     "Dispute",
     "Ending",
+    "EstimatedService",
     "Explained",
     "Held",
     "HeldEntry",
@@ -170,6 +172,7 @@ __all__ = [
     "dispute_credited",
     "end_agreement",
     "end_broken_plans",
+    "estimated_services",
     "execute_run",
     "explain",
     "explain_agreed",

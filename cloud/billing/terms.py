@@ -19,7 +19,7 @@ from cloud.kit.periods import local_day
 
 _SELECT: LiteralString = """
     SELECT id, project_id, lower(valid) AS valid_from, upper(valid) AS valid_until, due_days, daily_rate, grace_days,
-           minimum, cap_share, later_rate, plan_days, plan_break, own_approval
+           minimum, cap_share, later_rate, plan_days, plan_break, own_approval, estimate_bills, estimate_days
     FROM billing_policy
 """
 _POLICY: LiteralString = _SELECT + "WHERE project_id = %s AND valid @> %s::date"
@@ -36,9 +36,10 @@ _END_POLICY: LiteralString = """
 """
 _INSERT_POLICY: LiteralString = """
     INSERT INTO billing_policy (project_id, valid, due_days, daily_rate, grace_days, minimum, cap_share, later_rate,
-                                plan_days, plan_break, own_approval)
+                                plan_days, plan_break, own_approval, estimate_bills, estimate_days)
     VALUES (%(project_id)s, daterange(%(valid_from)s, NULL), %(due_days)s, %(daily_rate)s, %(grace_days)s,
-            %(minimum)s, %(cap_share)s, %(later_rate)s, %(plan_days)s, %(plan_break)s, %(own_approval)s)
+            %(minimum)s, %(cap_share)s, %(later_rate)s, %(plan_days)s, %(plan_break)s, %(own_approval)s,
+            %(estimate_bills)s, %(estimate_days)s)
 """
 
 
@@ -98,4 +99,5 @@ def _policy(row: dict[str, Any]) -> Policy:
         # As people write it: the column pads it with zeros, and so would every step of a fee.
         rates[name] = None if rates[name] is None else Decimal(plain(rates[name]))
     rule = LateFeeRule(**rates)
-    return Policy(row["due_days"], rule, row["plan_days"], row["plan_break"], row["own_approval"])
+    plain_terms = ("due_days", "plan_days", "plan_break", "own_approval", "estimate_bills", "estimate_days")
+    return Policy(late_fee=rule, **{name: row[name] for name in plain_terms})

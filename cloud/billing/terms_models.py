@@ -40,10 +40,24 @@ class TermsIn(Input):
     own_approval: Annotated[bool, Field(description="Whether one may approve what he asked for.", examples=[False])] = (
         False
     )
+    estimate_bills: Annotated[
+        int, Field(ge=0, le=120, description="So many bills of a service in a row may be estimated at most.")
+    ] = 3
+    estimate_days: Annotated[
+        int, Field(ge=1, le=3660, description="More estimated days of a service are shown to staff as too many.")
+    ] = 60
 
     def policy(self) -> Policy:
         """The same as the services know it."""
-        return Policy(self.due_days, self.rule(), self.plan_days, self.plan_break, self.own_approval)
+        return Policy(
+            self.due_days,
+            self.rule(),
+            self.plan_days,
+            self.plan_break,
+            self.own_approval,
+            self.estimate_bills,
+            self.estimate_days,
+        )
 
     def rule(self) -> LateFeeRule:
         """The part about late fees."""
@@ -95,6 +109,8 @@ class TermsOut(BaseModel):
     plan_days: int
     plan_break: str
     own_approval: bool
+    estimate_bills: int
+    estimate_days: int
 
     @classmethod
     def of(cls, version: PolicyVersion) -> "TermsOut":
@@ -114,6 +130,8 @@ class TermsOut(BaseModel):
             plan_days=policy.plan_days,
             plan_break=policy.plan_break,
             own_approval=policy.own_approval,
+            estimate_bills=policy.estimate_bills,
+            estimate_days=policy.estimate_days,
         )
 
 

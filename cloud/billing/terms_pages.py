@@ -105,5 +105,7 @@ def _typed_as(policy: Policy) -> dict[str, str]:
         "cap_share": "" if rule.cap_share is None else plain(rule.cap_share),
         "plan_days": str(policy.plan_days),
         "plan_break": policy.plan_break,
+        "estimate_bills": str(policy.estimate_bills),
+        "estimate_days": str(policy.estimate_days),
     }
     return fields | ({"own_approval": "true"} if policy.own_approval else {})

@@ -9,6 +9,7 @@ from itertools import zip_longest
 
 from cloud.billing import repository
 from cloud.billing.drafts import rate_rounds
+from cloud.billing.estimating import EstimatePolicy
 from cloud.billing.facts import Facts
 from cloud.billing.pieces import Unbillable, pieces
 from cloud.billing.records import Agreement, Bill, BillFilter, BillLine, Charge, Uncharged
@@ -74,7 +75,7 @@ async def what_if(conn: Conn, account_id: int, content: TariffContent) -> WhatIf
     except Unbillable as reason:
         raise Conflict(reason.code, reason.detail) from reason
     rounds = [[one[n] for one in cut if len(one) > n] for n in range(max(map(len, cut)))]
-    drafts = await rate_rounds(conn, Facts(conn, project, "bill"), rounds)
+    drafts = await rate_rounds(conn, Facts(conn, project, EstimatePolicy("bill")), rounds)
     for failure in drafts.failures.values():
         raise Conflict(failure.code, failure.detail) from failure
     rated = drafts.rated.get(account_id, [])

@@ -8,6 +8,12 @@ from cloud.kit.db import Conn
 _TRY: LiteralString = """
     SELECT id FROM unnest(%(ids)s::bigint[]) AS id WHERE pg_try_advisory_xact_lock(%(space)s + id)
 """
+_LOCK: LiteralString = "SELECT pg_advisory_xact_lock(%(space)s + %(id)s::bigint)"
+
+
+async def lock(conn: Conn, space: int, number: int) -> None:
+    """Waits until nobody else holds this number in this space; ours until the transaction ends."""
+    await conn.execute(_LOCK, {"space": space, "id": number})
 
 
 async def try_lock(conn: Conn, space: int, ids: Sequence[int]) -> list[int]:

@@ -110,6 +110,10 @@ _USAGE: LiteralString = """
       AND start + length_s * interval '1 second' > %(start)s
     ORDER BY start
 """
+_USAGE_END: LiteralString = """
+    SELECT start + length_s * interval '1 second' AS until FROM usage
+    WHERE meter_id = %(meter_id)s AND channel = %(channel)s AND start < %(at)s ORDER BY start DESC LIMIT 1
+"""
 _TOTALS: LiteralString = """
     SELECT w.nth - 1 AS nth, found.* FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[],
         %(starts)s::timestamptz[], %(ends)s::timestamptz[]) WITH ORDINALITY AS w (meter_id, channel, start, stop, nth)
@@ -245,6 +249,12 @@ async def usage(conn: Conn, meter_id: int, channel: int, start: datetime, end: d
     query = {"meter_id": meter_id, "channel": channel, "start": start, "end": end}
     rows = await (await conn.execute(_USAGE, query)).fetchall()
     return [UsageRow(**row) for row in rows]
+
+
+async def usage_end(conn: Conn, meter_id: int, channel: int, at: datetime) -> datetime | None:
+    """Where the last row ends that begins before `at`."""
+    row = await (await conn.execute(_USAGE_END, {"meter_id": meter_id, "channel": channel, "at": at})).fetchone()
+    return None if row is None else row["until"]
 
 
 async def totals(conn: Conn, wanted: Sequence[tuple[int, int, datetime, datetime]]) -> list[UsageTotal]:

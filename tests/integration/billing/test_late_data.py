@@ -53,7 +53,7 @@ def content_of(window: str, *, cumulative: bool) -> TariffContent:
     return TariffContent.model_validate(content)
 
 
-async def _flat(site: Site, number: int, content: TariffContent) -> Flat:
+async def flat_of(site: Site, number: int, content: TariffContent) -> Flat:
     """A flat that pays for electricity by a tariff of its own."""
     first, code, project_id = site.flats[0], f"X-{number}", site.project.id
     async with site.db.transaction(SYSTEM) as conn:
@@ -65,7 +65,7 @@ async def _flat(site: Site, number: int, content: TariffContent) -> Flat:
     return Flat(first.unit_id, account.id, first.person_id, {"electricity": made.id})
 
 
-def _fresh(content: TariffContent, usage: Sequence[int]) -> list[Decimal]:
+def fresh(content: TariffContent, usage: Sequence[int]) -> list[Decimal]:
     """What each month costs when the right usage is rated in order, by the Decimal reference."""
     amounts, before, carry = [], 0, Decimal(0)
     whole = content.tiers.window.kind == "year"
@@ -83,7 +83,7 @@ def _fresh(content: TariffContent, usage: Sequence[int]) -> list[Decimal]:
     return amounts
 
 
-async def _standing(site: Site, flat: Flat) -> list[dict[str, Any]]:
+async def standing_of(site: Site, flat: Flat) -> list[dict[str, Any]]:
     """Every charge with its adjustments, and the sum of the lines by which bills charged and corrected it, or will."""
     return await site.rows(
         """SELECT c.amount + coalesce(sum(a.difference), 0) AS amount,
@@ -106,7 +106,7 @@ async def test_bills_and_adjustments_are_what_a_fresh_rating_gives(
     site: Site, numbers: Iterator[int], window: str, cumulative: bool, usage: list[int], steps: list[Any]
 ) -> None:
     content = content_of(window, cumulative=cumulative)
-    flat = await _flat(site, next(numbers), content)
+    flat = await flat_of(site, next(numbers), content)
     await site.read(flat, "electricity", usage)
     now, months = list(usage), iter(MONTHS)
     for step in [*steps, "rate"]:
@@ -124,7 +124,7 @@ async def test_bills_and_adjustments_are_what_a_fresh_rating_gives(
     for month in MONTHS:
         await site.run(month, noon(date(2026, 5, 1)))
     await late(site)
-    standing = await _standing(site, flat)
-    assert [row["amount"] for row in standing] == [row["lines"] for row in standing] == _fresh(content, now)
+    standing = await standing_of(site, flat)
+    assert [row["amount"] for row in standing] == [row["lines"] for row in standing] == fresh(content, now)
     assert (await late(site)).adjusted == 0
     assert await site.proof() == []

@@ -29,7 +29,7 @@ WORK = {"peak": ["08:00-12:00"], "flat": ["12:00-24:00"], "valley": ["00:00-08:0
 REST: dict[str, list[str]] = {"peak": [], "flat": ["08:00-24:00"], "valley": ["00:00-08:00"]}
 
 
-def _tariff(allocation: dict[str, Any], **changes: Any) -> TariffContent:
+def tariff_of(allocation: dict[str, Any], **changes: Any) -> TariffContent:
     return TariffContent.model_validate(
         {
             "currency": "CNY",
@@ -55,7 +55,7 @@ def used(slot: int) -> int:
     return 20 + slot * 7 % 113
 
 
-async def _site(db: Database, content: TariffContent, minutes: int = 15) -> Site:
+async def metered_site(db: Database, content: TariffContent, minutes: int = 15) -> Site:
     """One flat whose meter counted every quarter of an hour of January, billed by `content`."""
     site = await make_site(db, flats=1, services=("electricity",))
     meter_id, start = site.flats[0].meters["electricity"], day_start(JANUARY, site.project.zone)
@@ -113,7 +113,7 @@ async def _bill(site: Site) -> billing.Bill:
 
 
 async def test_every_quarter_of_an_hour_is_in_its_period(worker_db: Database) -> None:
-    site = await _site(worker_db, _tariff({"method": "proportional"}))
+    site = await metered_site(worker_db, tariff_of({"method": "proportional"}))
     bill = await _bill(site)
     wanted: dict[str | None, int] = {}
     for slot in range(31 * 96):
@@ -129,7 +129,7 @@ async def test_every_quarter_of_an_hour_is_in_its_period(worker_db: Database) ->
 
 
 async def test_in_the_order_of_time_the_first_hundred_kilowatt_hours_are_tier_one(worker_db: Database) -> None:
-    bill = await _bill(await _site(worker_db, _tariff({"method": "chronological"})))
+    bill = await _bill(await metered_site(worker_db, tariff_of({"method": "chronological"})))
     position, wanted = 0, dict.fromkeys([(code, tier) for code in PRICES for tier in (1, 2)], 0)
     for slot in range(31 * 96):
         first = min(used(slot), max(100_000 - position, 0))
@@ -145,7 +145,7 @@ async def test_in_the_order_of_time_the_first_hundred_kilowatt_hours_are_tier_on
 
 
 async def test_the_three_ways_to_the_tiers_give_different_bills(worker_db: Database) -> None:
-    site = await _site(worker_db, _tariff({"method": "proportional"}))
+    site = await metered_site(worker_db, tariff_of({"method": "proportional"}))
     totals = set()
     ways: list[dict[str, Any]] = [
         {"method": "proportional"},
@@ -154,7 +154,7 @@ async def test_the_three_ways_to_the_tiers_give_different_bills(worker_db: Datab
     ]
     for number, allocation in enumerate(ways):
         prices = PRICES | {"peak": ["0.9", "2.1"]}
-        content = _tariff(allocation, components=[{"kind": "energy", "code": "energy", "prices": prices}])
+        content = tariff_of(allocation, components=[{"kind": "energy", "code": "energy", "prices": prices}])
         async with site.db.transaction(SYSTEM) as conn:
             version = await tariffs.publish(conn, site.project.id, f"t{number}", "T", "electricity", content, JANUARY)
             await conn.execute("UPDATE service_agreement SET tariff_id = %s", (version.tariff_id,))
@@ -168,12 +168,12 @@ async def test_the_three_ways_to_the_tiers_give_different_bills(worker_db: Datab
 
 
 async def test_hourly_intervals_do_when_the_hours_are_whole(worker_db: Database) -> None:
-    bill = await _bill(await _site(worker_db, _tariff({"method": "proportional"}), minutes=60))
+    bill = await _bill(await metered_site(worker_db, tariff_of({"method": "proportional"}), minutes=60))
     assert {line.time_period for line in bill.lines if line.kind == "usage"} == {"peak", "flat", "valley"}
 
 
 async def test_daily_usage_cannot_be_billed_by_the_hour(worker_db: Database) -> None:
-    site = await _site(worker_db, _tariff({"method": "proportional"}), minutes=24 * 60)
+    site = await metered_site(worker_db, tariff_of({"method": "proportional"}), minutes=24 * 60)
     run = await site.run(JANUARY)
     async with site.db.transaction(SYSTEM) as conn:
         (failure,) = await billing.run_failures(conn, run.id)
@@ -196,8 +196,8 @@ INDUSTRIAL: list[dict[str, Any]] = [
 
 async def test_load_capacity_and_power_factor_of_an_industrial_user(worker_db: Database) -> None:
     """The highest quarter of an hour makes the load; 0.8 of active to apparent energy costs 5 percent."""
-    content = _tariff({}, periods=None, tiers={}, components=INDUSTRIAL)
-    site = await _site(worker_db, content)
+    content = tariff_of({}, periods=None, tiers={}, components=INDUSTRIAL)
+    site = await metered_site(worker_db, content)
     total = sum(used(slot) for slot in range(31 * 96))
     await site.rows("UPDATE service_agreement SET capacity_va = 30000 RETURNING 1")
     await site.rows(
@@ -227,7 +227,7 @@ async def test_load_capacity_and_power_factor_of_an_industrial_user(worker_db: D
 async def test_what_a_tariff_goes_by_must_be_known(
     worker_db: Database, components: list[dict[str, Any]], code: str
 ) -> None:
-    site = await _site(worker_db, _tariff({}, periods=None, tiers={}, components=components))
+    site = await metered_site(worker_db, tariff_of({}, periods=None, tiers={}, components=components))
     run = await site.run(JANUARY)
     async with site.db.transaction(SYSTEM) as conn:
         (failure,) = await billing.run_failures(conn, run.id)
@@ -235,7 +235,9 @@ async def test_what_a_tariff_goes_by_must_be_known(
 
 
 async def test_a_load_needs_short_intervals(worker_db: Database) -> None:
-    site = await _site(worker_db, _tariff({}, periods=None, tiers={}, components=INDUSTRIAL[:2]), minutes=24 * 60)
+    site = await metered_site(
+        worker_db, tariff_of({}, periods=None, tiers={}, components=INDUSTRIAL[:2]), minutes=24 * 60
+    )
     run = await site.run(JANUARY)
     async with site.db.transaction(SYSTEM) as conn:
         (failure,) = await billing.run_failures(conn, run.id)
@@ -244,7 +246,7 @@ async def test_a_load_needs_short_intervals(worker_db: Database) -> None:
 
 async def test_accounts_without_tiers_pay_the_single_price(worker_db: Database) -> None:
     part = {"kind": "energy", "code": "energy", "prices": {"all": ["0.5", "0.9"]}, "single": {"all": "0.55"}}
-    site = await _site(worker_db, _tariff({}, periods=None, components=[part]))
+    site = await metered_site(worker_db, tariff_of({}, periods=None, components=[part]))
     await site.rows("UPDATE service_agreement SET single = true RETURNING 1")
     (line,) = (await _bill(site)).lines
     assert (line.tier, line.price) == (None, Decimal("0.55"))
@@ -258,8 +260,8 @@ async def test_a_bill_is_cut_where_the_season_changes_and_the_tiers_go_on(worker
     ]
     rows = {"first": {"all": ["0.1", "0.2"]}, "other": {"all": ["1", "2"]}}
     component = {"kind": "energy", "code": "energy", "by_season": rows}
-    content = _tariff({}, periods=None, seasons=seasons, components=[component])
-    bill = await _bill(await _site(worker_db, content))
+    content = tariff_of({}, periods=None, seasons=seasons, components=[component])
+    bill = await _bill(await metered_site(worker_db, content))
     first = sum(used(slot) for slot in range(15 * 96))
     second = sum(used(slot) for slot in range(15 * 96, 31 * 96))
     assert first > 100_000
