@@ -25,6 +25,7 @@ from cloud.kit.periods import Period
 async def rerate_agreement(conn: Conn, project_id: int, agreement_id: int, since: date) -> int:
     """Rates the charges of an agreement over days from `since` on again by its terms of now; how many then differ.
 
+    Whoever asks holds `drafting.lock_charges` since before he read the terms.
     Raises Conflict while a draft charges it; InvalidInput for days without terms.
     """
     states = await adjustments_repository.agreed_states(conn, since, agreement_id=agreement_id)

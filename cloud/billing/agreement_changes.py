@@ -17,6 +17,7 @@ from cloud.billing.agreements import get_agreement, locked_agreement
 from cloud.billing.area_repository import BilledArea
 from cloud.billing.conceded import ask_for_all, rerate_conceded
 from cloud.billing.concession_repository import charged_already
+from cloud.billing.drafting import lock_charges
 from cloud.billing.records import Agreement
 from cloud.billing.rents import RentStep
 from cloud.kit.constraints import meaning_of
@@ -29,6 +30,12 @@ _RENTS = ("rent", "package")
 _LAST = date(9999, 12, 31)
 
 
+async def _held(conn: Conn, agreement_id: int) -> Agreement:
+    """The agreement, locked, after nobody makes or revises charges of its project any more. Raises NotFound."""
+    await lock_charges(conn, (await get_agreement(conn, agreement_id)).project_id)
+    return await locked_agreement(conn, agreement_id)
+
+
 async def end_agreement(conn: Conn, agreement_id: int, day: date) -> Agreement:
     """Ends an agreement: `day` is the first day without it.
 
@@ -36,7 +43,7 @@ async def end_agreement(conn: Conn, agreement_id: int, day: date) -> Agreement:
     InvalidInput unless the day is within the agreement; Conflict where a draft charges days after it, or a bill does by
     a tariff: those are corrected first.
     """
-    agreement = await locked_agreement(conn, agreement_id)
+    agreement = await _held(conn, agreement_id)
     last = agreement.valid_until or date.max
     if agreement.kind == "one_off" or not agreement.valid_from < day <= last:
         raise InvalidInput("bad-dates", f"expected a day after {agreement.valid_from}, not after its end", field="day")
@@ -58,7 +65,7 @@ async def change_rent(conn: Conn, agreement_id: int, steps: Sequence[RentStep]) 
     Raises NotFound; InvalidInput for another kind, for steps that are not in order or lie outside the agreement;
     Conflict while a draft charges these days.
     """
-    agreement = await locked_agreement(conn, agreement_id)
+    agreement = await _held(conn, agreement_id)
     if agreement.kind not in _RENTS:
         raise InvalidInput("not-a-rent", "only a rent or a package has amounts by date", field="agreement_id")
     days = [step.from_day for step in steps]
@@ -72,7 +79,7 @@ async def change_rent(conn: Conn, agreement_id: int, steps: Sequence[RentStep]) 
 
 async def change_tax(conn: Conn, agreement_id: int, step: TaxStep) -> Agreement:
     """Agrees on another tax from a day on. Raises like `change_rent`; InvalidInput where a tariff says the tax."""
-    agreement = await locked_agreement(conn, agreement_id)
+    agreement = await _held(conn, agreement_id)
     if agreement.kind == "tariff":
         raise InvalidInput("tariff-says-it", "the tax of this agreement is in its tariff", field="agreement_id")
     await agreed_repository.put_tax(conn, agreement, step)
@@ -85,7 +92,7 @@ async def take_back(conn: Conn, agreement_id: int, reason: str) -> Agreement:
 
     Raises NotFound; InvalidInput for another kind or without a reason; Conflict while a draft charges it.
     """
-    agreement = await locked_agreement(conn, agreement_id)
+    agreement = await _held(conn, agreement_id)
     if agreement.kind != "one_off":
         raise InvalidInput("not-a-one-off", "only a one-off charge is taken back: end it instead", field="agreement_id")
     if not reason.strip():
@@ -113,6 +120,7 @@ async def file_area(
         "reason": reason,
         "created_by": by,
     }
+    await lock_charges(conn, project_id)
     try:
         async with conn.transaction():
             filed = await area_repository.insert(conn, values)

@@ -10,6 +10,7 @@ import psycopg
 from cloud.billing import agreed_repository, repository
 from cloud.billing.agreed_taxes import TaxStep
 from cloud.billing.conceded import rerate_conceded
+from cloud.billing.drafting import lock_charges
 from cloud.billing.records import Agreement, AgreementKind
 from cloud.billing.rents import Rent, RentStep, rises
 from cloud.estate import service as estate
@@ -131,6 +132,8 @@ async def create_rent(conn: Conn, project_id: int, new: NewRent) -> tuple[Agreem
     What a package contains and bills charged already is rated again by a job.
     """
     _check_package(new)
+    if new.contains:
+        await lock_charges(conn, project_id)
     project = await estate.get_project(conn, project_id)
     rent = _rent(new, minor_digits(project.currency))
     agreement = NewAgreement(

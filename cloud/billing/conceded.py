@@ -11,6 +11,7 @@ from cloud.billing import concession_repository as repository
 from cloud.billing.adjustments import Cause
 from cloud.billing.concession_repository import ChargedAlready, ConcessionFilter, ConcessionRow
 from cloud.billing.concessions import POSITIONS, Kind, Rule
+from cloud.billing.drafting import lock_charges
 from cloud.billing.late_usage import WantedReRating, ask_to_rerate
 from cloud.kit.constraints import meaning_of
 from cloud.kit.db import Conn
@@ -98,6 +99,7 @@ async def approve_concession(conn: Conn, concession_id: int, by: int | None, app
     """
     if not approval.strip():
         raise InvalidInput("no-reason", "expected why it is approved", field="reason")
+    await lock_charges(conn, (await get_concession(conn, concession_id)).project_id)
     row = _found(await repository.locked(conn, concession_id), concession_id)
     if row.approved_at is None:
         await repository.approve(conn, concession_id, by, approval.strip())

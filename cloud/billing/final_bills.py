@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from typing import LiteralString
 
 from cloud.billing.agreed_rerating import rerate_agreement
+from cloud.billing.drafting import lock_charges
 from cloud.billing.runs import CAREFUL, RunOptions, start_run
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
@@ -75,6 +76,7 @@ async def start_final_bill(
     account = (await estate.accounts_by_id(conn, [account_id])).get(account_id)
     if account is None:
         raise NotFound("no-such-account", f"there is no account {account_id}", field="account_id")
+    await lock_charges(conn, account.project_id)
     agreements = await (await conn.execute(_LOCK, (account_id,))).fetchall()
     later = [row["service"] for row in agreements if row["start"] >= ends_on]
     if later or account.valid.start >= ends_on:
