@@ -8,6 +8,7 @@ from types import ModuleType
 FEATURES = (
     "identity",
     "estate",
+    "notices",
     "webhooks",
     "devices",
     "metering",

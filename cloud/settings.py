@@ -8,6 +8,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "GATEMETER_"
 
+_OWN_MACHINE = ("localhost", "127.0.0.1", "::1")
+
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
@@ -46,6 +48,19 @@ class CloudSettings(BaseSettings):
     webhooks_private: bool = False
     """Whether webhooks may use plain http and addresses of one's own network."""
 
+    smtp_host: str | None = None
+    """The server that takes e-mail; None: mail is not set up."""
+    smtp_port: Port = 587
+    smtp_tls: Literal["starttls", "tls", "off"] = "starttls"
+    smtp_ca_file: Path | None = None
+    """Certificates to trust instead of the system's, for a server of one's own."""
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_password_file: Path | None = None
+    smtp_timeout_s: Annotated[int, Field(ge=1, le=600)] = 60
+    mail_from: str | None = None
+    """The address that e-mail comes from."""
+
     worker_concurrency: Annotated[int, Field(ge=1, le=64)] = 2
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -57,19 +72,45 @@ class CloudSettings(BaseSettings):
             raise ValueError(f"expected {PREFIX}BROKER_PASSWORD or {PREFIX}BROKER_PASSWORD_FILE, not both")
         return self
 
+    @model_validator(mode="after")
+    def _mail_is_whole(self) -> Self:
+        if self.smtp_password is not None and self.smtp_password_file is not None:
+            raise ValueError(f"expected {PREFIX}SMTP_PASSWORD or {PREFIX}SMTP_PASSWORD_FILE, not both")
+        if self.smtp_host is not None and self.mail_from is None:
+            raise ValueError(f"{PREFIX}MAIL_FROM is not set: expected the address that e-mail comes from")
+        secret = self.smtp_password is not None or self.smtp_password_file is not None
+        if secret != (self.smtp_username is not None):
+            raise ValueError(f"expected {PREFIX}SMTP_USERNAME and its password, or neither")
+        if secret and self.smtp_tls == "off" and self.smtp_host not in _OWN_MACHINE:
+            raise ValueError(f"{PREFIX}SMTP_TLS=off would send the password in clear: expected starttls or tls")
+        return self
+
+    @property
+    def mail_is_set_up(self) -> bool:
+        """Whether e-mail can be sent."""
+        return self.smtp_host is not None
+
+    def smtp_secret(self) -> str | None:
+        """The mail server's password in clear. Raises SettingsError when its file cannot be read."""
+        return _secret(self.smtp_password, self.smtp_password_file, "SMTP_PASSWORD_FILE")
+
     def dsn(self) -> str:
         """The connection string in clear."""
         return self.database_dsn.get_secret_value()
 
     def broker_secret(self) -> str | None:
         """The broker's password in clear. Raises SettingsError when its file cannot be read."""
-        if self.broker_password_file is not None:
-            try:
-                return self.broker_password_file.read_text("utf-8").strip()
-            except OSError as error:
-                name = f"{PREFIX}BROKER_PASSWORD_FILE"
-                raise SettingsError(f"{name}: expected a readable file ({error.strerror})") from error
-        return None if self.broker_password is None else self.broker_password.get_secret_value()
+        return _secret(self.broker_password, self.broker_password_file, "BROKER_PASSWORD_FILE")
+
+
+def _secret(given: SecretStr | None, file: Path | None, variable: str) -> str | None:
+    """A secret that was given, or lies in a file. Raises SettingsError when the file cannot be read."""
+    if file is not None:
+        try:
+            return file.read_text("utf-8").strip()
+        except OSError as error:
+            raise SettingsError(f"{PREFIX}{variable}: expected a readable file ({error.strerror})") from error
+    return None if given is None else given.get_secret_value()
 
 
 def load_settings(**given: object) -> CloudSettings:

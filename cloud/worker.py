@@ -15,6 +15,8 @@ from cloud.features import rooms
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.jobs import Handler, JobRunner, Scheduled, enqueue
 from cloud.kit.security import Keys, Sealer
+from cloud.notices.sending import Encloser, Mailer
+from cloud.notices.smtp import mail_server
 from cloud.settings import CloudSettings
 from cloud.webhooks.delivering import Deliverer, DeliveryRules
 
@@ -45,19 +47,25 @@ def all_schedules() -> list[Scheduled]:
     return [scheduled for module in rooms("jobs") for scheduled in getattr(module, "SCHEDULE", ())]
 
 
+def all_enclosers() -> dict[str, Encloser]:
+    """What notices of a kind carry beside their words, of all features."""
+    return {kind: encloser for module in rooms("enclosures") for kind, encloser in module.ENCLOSERS.items()}
+
+
 async def serve(settings: CloudSettings) -> None:
-    """Works and sends webhooks until SIGTERM or SIGINT. Raises KeysError."""
+    """Works, sends webhooks and notices until SIGTERM or SIGINT. Raises KeysError, SettingsError."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    sealer = Sealer(Keys.load(settings.keys_file))
+    sealer, server = Sealer(Keys.load(settings.keys_file)), mail_server(settings)
     async with (
         Database(settings.dsn(), "gatemeter_worker", max_size=settings.database_pool) as db,
         asyncio.TaskGroup() as group,
     ):
         group.create_task(work(db, stop, concurrency=settings.worker_concurrency))
         group.create_task(Deliverer(db, sealer, DeliveryRules(private=settings.webhooks_private)).run(stop))
+        group.create_task(Mailer(db, server, all_enclosers(), settings.public_url).run(stop))
 
 
 async def work(db: Database, stop: asyncio.Event, *, concurrency: int = 2) -> None:

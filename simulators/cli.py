@@ -7,7 +7,11 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-_MODULES: Final = {"barriers": "simulators.barrier.cli", "meters": "simulators.modbus.cli"}
+_MODULES: Final = {
+    "barriers": "simulators.barrier.cli",
+    "mail": "simulators.mail.cli",
+    "meters": "simulators.modbus.cli",
+}
 
 
 class _Lazy(TyperGroup):

@@ -26,9 +26,14 @@ _PAUSES: LiteralString = """
     SELECT bill_id, opened_on AS first, closed_on AS last, amount - coalesce(upheld, 0) AS amount
     FROM bill_dispute WHERE bill_id = ANY (%(bill_ids)s)
     UNION ALL
-    SELECT d.bill_id, b.issued_on, d.credited_on, d.upheld
+    SELECT d.bill_id, b.issued_on, d.credited_on,
+           d.upheld - coalesce((SELECT sum(c.amount) FROM dispute_credit c WHERE c.dispute_id = d.id), 0)
     FROM bill_dispute d JOIN bill b ON b.id = d.bill_id
     WHERE d.bill_id = ANY (%(bill_ids)s) AND d.state = 'upheld'
+    UNION ALL
+    SELECT d.bill_id, b.issued_on, c.credited_on, c.amount
+    FROM dispute_credit c JOIN bill_dispute d ON d.id = c.dispute_id JOIN bill b ON b.id = d.bill_id
+    WHERE d.bill_id = ANY (%(bill_ids)s)
     UNION ALL
     SELECT i.bill_id, p.starts_on, CASE WHEN p.state IN ('broken', 'cancelled') THEN p.ended_on - 1 ELSE p.ended_on END,
            NULL
@@ -44,7 +49,7 @@ _UPSERT: LiteralString = """
                                         steps jsonb)
     ON CONFLICT (bill_id) DO UPDATE
     SET through = excluded.through, rule = excluded.rule, steps = excluded.steps,
-        amount = greatest(excluded.amount, late_fee.waived + coalesce(
+        amount = greatest(excluded.amount, late_fee.waived - late_fee.returned + coalesce(
             (SELECT sum(a.late_fee) FROM payment_allocation a WHERE a.bill_id = excluded.bill_id), 0))
 """
 

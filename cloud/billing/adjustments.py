@@ -75,9 +75,30 @@ class Difference:
     amount: tuple[Decimal, Decimal]
     said: Mapping[str, object] = field(default_factory=dict)
 
+    @property
+    def changed(self) -> bool:
+        """Whether quantity or amount is another one."""
+        was, now = self.quantity
+        return (was or 0) != (now or 0) or self.amount[0] != self.amount[1]
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """What makes the line the same one before and after: kind, component, tier, hours, unit, price, concession."""
+        return dict(zip((*_KEY, *_CONCEDED), self.key, strict=True))
+
+    @property
+    def kind(self) -> str:
+        """Kind of the line."""
+        return str(self.named["kind"])
+
+    @property
+    def component(self) -> str:
+        """Code of the component in its tariff."""
+        return str(self.named["component"])
+
     def row(self, state: ChargeState) -> dict[str, Any]:
         """The line of a bill that corrects it, naming the original bill, line and period."""
-        named = dict(zip((*_KEY, *_CONCEDED), self.key, strict=True))
+        named = self.named
         was, now = self.quantity
         more = None if was is None and now is None else (now or Decimal(0)) - (was or Decimal(0))
         return {
@@ -113,14 +134,18 @@ def line_key(line: Mapping[str, Any]) -> tuple[object, ...]:
 
 def differences(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> list[Difference]:
     """The lines that changed, in the order of the charge; their amounts add up to the difference of the charge."""
+    return [one for one in compared(before, after) if one.changed]
+
+
+def compared(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> list[Difference]:
+    """All lines of a charge as they were and are, those that are the same too."""
     old, new = _by_key(before), _by_key(after)
     said = {line_key(line): _said(line) for line in (*before, *after)}
     nothing: tuple[Decimal | None, Decimal] = (None, Decimal(0))
     found = []
     for key in dict.fromkeys([*old, *new]):
         (was, was_amount), (now, now_amount) = old.get(key, nothing), new.get(key, nothing)
-        if (was or 0) != (now or 0) or was_amount != now_amount:
-            found.append(Difference(key, (was, now), (was_amount, now_amount), said[key]))
+        found.append(Difference(key, (was, now), (was_amount, now_amount), said[key]))
     return found
 
 

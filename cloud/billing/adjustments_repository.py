@@ -108,7 +108,11 @@ _LIST: LiteralString = (
     + """
     WHERE (%(project_id)s::bigint IS NULL OR a.project_id = %(project_id)s)
       AND (%(account_id)s::bigint IS NULL OR a.account_id = %(account_id)s)
-      AND (NOT %(open)s OR (d.bill_id IS NULL AND a.difference <> 0))
+      AND (%(service)s::text IS NULL OR c.service = %(service)s)
+      AND (%(days)s::daterange IS NULL OR c.period && %(days)s::daterange)
+      AND (%(state)s::text IS NULL
+           OR %(state)s = CASE WHEN a.difference = 0 THEN 'none' WHEN n.id IS NULL THEN 'open'
+                               WHEN n.state = 'draft' THEN 'drafted' ELSE 'billed' END)
       AND (%(before)s::bigint IS NULL OR a.id < %(before)s)
     ORDER BY a.id DESC LIMIT %(limit)s
 """
@@ -131,6 +135,20 @@ _BILL: LiteralString = """
     SELECT adjustment_id, project_id, bill_id
     FROM jsonb_to_recordset(%s) AS new (adjustment_id bigint, project_id bigint, bill_id bigint)
 """
+
+
+AdjustmentState = Literal["none", "open", "drafted", "billed"]
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustmentFilter:
+    """Which adjustments are wanted; None: any. `days`: of charges of some of these local days."""
+
+    project_id: int | None = None
+    account_id: int | None = None
+    service: str | None = None
+    days: Period | None = None
+    state: AdjustmentState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +188,7 @@ class Adjustment:
     bill_state: str | None
 
     @property
-    def state(self) -> Literal["none", "open", "drafted", "billed"]:
+    def state(self) -> AdjustmentState:
         """`none`: nothing to pay or credit; `open`: for the next bill; `drafted`; `billed`."""
         if not self.difference:
             return "none"
@@ -291,20 +309,21 @@ async def insert(conn: Conn, rows: Sequence[Mapping[str, object]]) -> None:
         await conn.execute(_INSERT, (Jsonb(list(rows)),))
 
 
-async def adjustments(
-    conn: Conn,
-    *,
-    project_id: int | None,
-    account_id: int | None,
-    only_open: bool,
-    before: int | None,
-    limit: int,
-) -> list[Adjustment]:
+async def adjustment(conn: Conn, adjustment_id: int) -> Adjustment | None:
+    """One adjustment."""
+    row = await (await conn.execute(_ADJUSTMENT + "WHERE a.id = %s", (adjustment_id,))).fetchone()
+    return None if row is None else _adjustment(row)
+
+
+async def adjustments(conn: Conn, wanted: AdjustmentFilter, *, before: int | None, limit: int) -> list[Adjustment]:
     """Adjustments, newest first."""
+    days = None if wanted.days is None else f"[{wanted.days.start},{wanted.days.end})"
     query = {
-        "project_id": project_id,
-        "account_id": account_id,
-        "open": only_open,
+        "project_id": wanted.project_id,
+        "account_id": wanted.account_id,
+        "service": wanted.service,
+        "days": days,
+        "state": wanted.state,
         "before": before,
         "limit": limit,
     }

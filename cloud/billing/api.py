@@ -13,6 +13,7 @@ from cloud.billing import (
     estimated_api,
     held_api,
     ledger_api,
+    mailing_api,
     plan_api,
     service,
     terms_api,
@@ -48,6 +49,7 @@ router.include_router(plan_api.router)
 router.include_router(held_api.router)
 router.include_router(correction_api.router)
 router.include_router(document_api.router)
+router.include_router(mailing_api.router)
 router.include_router(estimated_api.router)
 
 Reader = Annotated[Scope, allow("bills.read")]

@@ -38,12 +38,18 @@ class Dispute:
     note: str
     upheld: Decimal | None
     credited_on: date | None
+    credited: Decimal
     created_at: datetime
+
+    @property
+    def uncredited(self) -> Decimal:
+        """What was upheld and still waits for a credit note."""
+        return Decimal(0) if self.upheld is None or self.credited_on is not None else self.upheld - self.credited
 
 
 @dataclass(frozen=True, slots=True)
 class Waiver:
-    """Late fee that somebody asks not to be collected."""
+    """Late fee that somebody asks not to be collected; `returned` is the part of it that is paid, and given back."""
 
     id: int
     project_id: int
@@ -52,6 +58,7 @@ class Waiver:
     account_id: int
     currency: str
     amount: Decimal
+    returned: Decimal
     reason: str
     state: AskedState
     asked_by: int | None
@@ -91,6 +98,7 @@ class Plan:
     decided_by: int | None
     decided_at: datetime | None
     note: str
+    reinstated_on: date | None
     bills: tuple[PlanBill, ...]
     instalments: tuple[Instalment, ...]
     paid: tuple[tuple[date, Decimal], ...]

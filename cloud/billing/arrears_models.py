@@ -51,7 +51,10 @@ class DisputeDecisionIn(Input):
 
 
 class DisputeOut(BaseModel):
-    """A dispute. `amount` null: all of the bill; `upheld` waits for a credit note until `credited_on`."""
+    """A dispute. `amount` null: all of the bill; `upheld` waits until credit notes have taken all of it off.
+
+    `credited` is what they have so far; `credited_on` the day on which nothing was left.
+    """
 
     id: int
     project_id: int
@@ -65,6 +68,7 @@ class DisputeOut(BaseModel):
     closed_on: date | None
     note: str
     upheld: MoneyOut | None
+    credited: MoneyOut
     credited_on: date | None
 
     @classmethod
@@ -83,6 +87,7 @@ class DisputeOut(BaseModel):
             closed_on=one.closed_on,
             note=one.note,
             upheld=None if one.upheld is None else MoneyOut.of(one.upheld, one.currency),
+            credited=MoneyOut.of(one.credited, one.currency),
             credited_on=one.credited_on,
         )
 
@@ -109,6 +114,7 @@ class WaiverOut(BaseModel):
     bill_id: int
     account_id: int
     amount: MoneyOut
+    returned: Annotated[MoneyOut, Field(description="The part of it that is paid, and given back as prepaid balance.")]
     reason: str
     state: AskedState
     asked_by: int | None
@@ -126,6 +132,7 @@ class WaiverOut(BaseModel):
             bill_id=one.bill_id,
             account_id=one.account_id,
             amount=MoneyOut.of(one.amount, one.currency),
+            returned=MoneyOut.of(one.returned, one.currency),
             reason=one.reason,
             state=one.state,
             asked_by=one.asked_by,
@@ -220,6 +227,7 @@ class PlanOut(BaseModel):
     on_break: str
     starts_on: date | None
     ended_on: date | None
+    reinstated_on: Annotated[date | None, Field(description="It was broken, and holds again since.")]
     asked_by: int | None
     decided_by: int | None
     note: str
@@ -242,6 +250,7 @@ class PlanOut(BaseModel):
             on_break=plan.on_break,
             starts_on=plan.starts_on,
             ended_on=plan.ended_on,
+            reinstated_on=plan.reinstated_on,
             asked_by=plan.asked_by,
             decided_by=plan.decided_by,
             note=plan.note,

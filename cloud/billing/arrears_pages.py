@@ -182,6 +182,15 @@ async def decide_plan(scope: Approving, plan_id: int, decision: Decision, note: 
     return RedirectResponse(f"/instalment-plans/{plan_id}?done=saved", 303)
 
 
+@router.post("/instalment-plans/{plan_id}/reinstate")
+async def reinstate_plan(scope: Approving, plan_id: int, note: Note) -> Response:
+    """Makes a broken plan hold again."""
+    found = await service.get_plan(scope.conn, plan_id)
+    today, policy = await service.terms_today(scope.conn, found.project_id)
+    await service.reinstate_plan(scope.conn, plan_id, policy, note, by=scope.caller.user_id, today=today)
+    return RedirectResponse(f"/instalment-plans/{plan_id}?done=saved", 303)
+
+
 @router.post("/instalment-plans/{plan_id}/cancel")
 async def cancel_plan(scope: Approving, plan_id: int, note: Note) -> Response:
     """Ends an active plan."""

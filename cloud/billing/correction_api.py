@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Response
 
 from cloud.billing import service
 from cloud.billing.correction_models import (
+    AdjustmentHistoryOut,
     AdjustmentNoteIn,
     AdjustmentOut,
     AdjustmentQuery,
@@ -13,9 +14,11 @@ from cloud.billing.correction_models import (
     NoteIn,
     ReRatingIn,
     ReRatingOut,
+    SettlementOut,
 )
 from cloud.billing.models import BillOut, RunStartedOut
 from cloud.identity.guards import Scope, allow
+from cloud.kit.errors import NotFound
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
 
@@ -29,10 +32,14 @@ Approver = Annotated[Scope, allow("bills.approve")]
 @router.get("/adjustments")
 async def list_adjustments(scope: Reader, query: Annotated[AdjustmentQuery, Query()]) -> Listed[AdjustmentOut]:
     """Charges that late data made others, newest first; residents see their own."""
-    page = await service.list_adjustments(
-        scope.conn, query.page(), project_id=query.project_id, account_id=query.account_id, only_open=query.open
-    )
+    page = await service.list_adjustments(scope.conn, query.page(), query.wanted())
     return Listed(items=[AdjustmentOut.of(one) for one in page.items], next_cursor=page.next_cursor)
+
+
+@router.get("/adjustments/{adjustment_id}")
+async def get_adjustment(scope: Reader, adjustment_id: Id) -> AdjustmentHistoryOut:
+    """An adjustment beside what it corrects: all lines and boundary readings as they were and as they are."""
+    return AdjustmentHistoryOut.whole(await service.adjustment_history(scope.conn, adjustment_id))
 
 
 @router.post("/accounts/{account_id}/re-ratings", status_code=202)
@@ -73,6 +80,20 @@ async def note_of_bill(bill_id: Id, body: NoteIn, scope: Runner, once: Once) -> 
         return BillOut.of(note)
 
     return await once.answer(scope.conn, BillOut, make)
+
+
+@router.get("/notes/{note_id}/settlement")
+async def settlement_of_note(scope: Reader, note_id: Id) -> SettlementOut:
+    """What an issued credit note has settled, or what one that waits for approval would settle today."""
+    bill = await service.get_bill(scope.conn, note_id)
+    note = bill.summary
+    if note.kind != "credit_note":
+        raise NotFound("no-such-note", f"there is no credit note {note_id}", field="note_id")
+    given = await service.given(scope.conn, bill)
+    if given is None:
+        today, _ = await service.terms_today(scope.conn, note.project_id)
+        given = await service.preview_note(scope.conn, note.account_id, bill.note.get("bill"), -note.total, today)
+    return SettlementOut.of(given, note.currency, issued=note.number is not None)
 
 
 @router.post("/notes/{note_id}/approvals", status_code=201)

@@ -6,16 +6,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from cloud.billing.adjustments import Cause
-from cloud.billing.adjustments_repository import Adjustment
+from cloud.billing.adjustment_history import History
+from cloud.billing.adjustments import Cause, Difference
+from cloud.billing.adjustments_repository import Adjustment, AdjustmentFilter, AdjustmentState
 from cloud.billing.arrears_models import Reason
+from cloud.billing.crediting import Given
 from cloud.billing.estimating import MissingReadings, OpenExceptions
-from cloud.billing.models import PeriodOut
+from cloud.billing.models import PeriodOut, ReadingOut
 from cloud.billing.notes import NoteKind, Part
 from cloud.billing.runs import RunOptions
 from cloud.billing.terms_models import Amount
 from cloud.kit.amounts import MoneyOut, QuantityOut, plain
 from cloud.kit.inputs import Day, Id, Input, ListQuery
+from cloud.kit.periods import Period
 from gateway.contract.quantities import BY_NUMBER
 
 
@@ -23,7 +26,28 @@ class AdjustmentQuery(ListQuery):
     """Which adjustments are wanted."""
 
     account_id: Id | None = None
-    open: Annotated[bool, Field(description="Only what no bill or note has taken up yet.")] = False
+    service: Annotated[str | None, Field(max_length=100, examples=["electricity"])] = None
+    start: Annotated[Day | None, Field(description="Of charges of days from here on.")] = None
+    end: Annotated[Day | None, Field(description="Of charges of days before this one.")] = None
+    state: AdjustmentState | None = None
+    open: Annotated[bool, Field(description="The same as state=open: what no bill or note has taken up yet.")] = False
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "AdjustmentQuery":
+        if self.start is not None and self.end is not None and self.end <= self.start:
+            raise ValueError("end: expected a day after start")
+        return self
+
+    def wanted(self) -> AdjustmentFilter:
+        """The same as the services know it."""
+        days = Period(self.start or date(1970, 1, 1), self.end or date(9999, 12, 31))
+        return AdjustmentFilter(
+            self.project_id,
+            self.account_id,
+            self.service,
+            days if self.start or self.end else None,
+            "open" if self.open else self.state,
+        )
 
 
 class DifferenceOut(BaseModel):
@@ -68,7 +92,7 @@ class AdjustmentOut(BaseModel):
     service: str
     period: PeriodOut
     cause: Cause
-    state: Literal["none", "open", "drafted", "billed"]
+    state: AdjustmentState
     old_quantity: QuantityOut | None
     quantity: QuantityOut | None
     old_amount: MoneyOut
@@ -109,6 +133,68 @@ def _used(channel: int | None, quantity: int | None) -> QuantityOut | None:
         return None
     known = BY_NUMBER[channel]
     return QuantityOut.of(Decimal(quantity).scaleb(known.display_exponent), known.display_unit)
+
+
+class ComparedLineOut(BaseModel):
+    """A line of the charge as it was and as it is; `changed` where it is another one."""
+
+    kind: str
+    component: str
+    tier: int | None
+    time_period: str | None
+    season: str | None
+    price: str | None
+    old_quantity: QuantityOut | None
+    quantity: QuantityOut | None
+    old_amount: MoneyOut
+    amount: MoneyOut
+    changed: bool
+
+    @classmethod
+    def of(cls, one: Difference, currency: str) -> "ComparedLineOut":
+        """From our records."""
+        named = one.named
+        before, after = (None if each is None else QuantityOut.of(each, named["unit"] or "") for each in one.quantity)
+        return cls(
+            kind=named["kind"],
+            component=named["component"],
+            tier=named["tier"],
+            time_period=named["time_period"],
+            season=named["season"],
+            price=named["price"],
+            old_quantity=before,
+            quantity=after,
+            old_amount=MoneyOut.of(one.amount[0], currency),
+            amount=MoneyOut.of(one.amount[1], currency),
+            changed=one.changed,
+        )
+
+
+class AdjustmentHistoryOut(AdjustmentOut):
+    """An adjustment with all lines of the charge, and the boundary readings that it cited and cites."""
+
+    lines: list[ComparedLineOut]
+    old_opening: ReadingOut | None
+    opening: ReadingOut | None
+    old_closing: ReadingOut | None
+    closing: ReadingOut | None
+
+    @classmethod
+    def whole(cls, one: History) -> "AdjustmentHistoryOut":
+        """From our records."""
+        known = one.adjustment
+        before, after = (
+            [ReadingOut.of(known.channel, boundary.taken_at, boundary.value) for boundary in of_end]
+            for of_end in zip(one.opening, one.closing, strict=True)
+        )
+        return cls(
+            **dict(AdjustmentOut.of(known)),
+            lines=[ComparedLineOut.of(line, known.currency) for line in one.lines],
+            old_opening=before[0],
+            opening=after[0],
+            old_closing=before[1],
+            closing=after[1],
+        )
 
 
 class ReRatingIn(Input):
@@ -166,6 +252,31 @@ class NoteIn(Input):
     def parts(self) -> list[Part]:
         """The same as the services know it."""
         return [Part(one.position, Decimal(one.amount)) for one in self.lines]
+
+
+class SettledPartOut(BaseModel):
+    """By how much a credit note lowers a bill."""
+
+    bill_id: int
+    number: str
+    amount: MoneyOut
+
+
+class SettlementOut(BaseModel):
+    """What becomes of a credit note: parts and `kept`, the prepaid balance, are together what it gives."""
+
+    issued: Annotated[bool, Field(description="Whether it is done; else what would be done today.")]
+    parts: list[SettledPartOut]
+    kept: MoneyOut
+
+    @classmethod
+    def of(cls, given: Given, currency: str, *, issued: bool) -> "SettlementOut":
+        """From our records."""
+        parts = [
+            SettledPartOut(bill_id=one.bill_id, number=one.number, amount=MoneyOut.of(one.amount, currency))
+            for one in given.parts
+        ]
+        return cls(issued=issued, parts=parts, kept=MoneyOut.of(given.kept, currency))
 
 
 class FinalBillIn(Input):

@@ -1,20 +1,64 @@
 """What a credit note gives: it lowers what is open of its bill, then of the oldest bills; the rest is held."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import LiteralString
 
 from cloud.billing import disputes, ledger, repository
 from cloud.billing.ledger import Journal, Posting
+from cloud.billing.records import BillRow
 from cloud.billing.run_repository import Draft
-from cloud.billing.settlement import Allocation, Settlement, Source, share, write
+from cloud.billing.settlement import Allocation, Settlement, Source, principal_shares, share, write
 from cloud.estate.records import Project
 from cloud.kit.db import Conn
 
-_UPHELD: LiteralString = """
-    SELECT id FROM bill_dispute WHERE bill_id = %s AND state = 'upheld' AND credited_on IS NULL ORDER BY id
+# A note has at most one part of each bill, and one of its own that takes them together.
+_GIVEN: LiteralString = """
+    SELECT b.id AS bill_id, b.number, a.principal AS amount
+    FROM payment_allocation a JOIN bill b ON b.id = a.bill_id
+    WHERE a.credit_note_id = %(note_id)s AND a.bill_id <> %(note_id)s ORDER BY a.id
 """
+
+
+@dataclass(frozen=True, slots=True)
+class GivenPart:
+    """By how much a credit note lowers a bill."""
+
+    bill_id: int
+    number: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What becomes of a credit note: parts of bills, and what is kept as balance. Together they are the note."""
+
+    parts: tuple[GivenPart, ...]
+    kept: Decimal
+
+
+async def given(conn: Conn, note: BillRow) -> Given:
+    """What became of an issued credit note."""
+    rows = await (await conn.execute(_GIVEN, {"note_id": note.id})).fetchall()
+    parts = tuple(GivenPart(**row) for row in rows)
+    return Given(parts, -note.total - sum((part.amount for part in parts), Decimal(0)))
+
+
+async def preview_note(conn: Conn, account_id: int, bill_id: int | None, amount: Decimal, today: date) -> Given:
+    """What would become of a credit note of `amount` if it were issued now; nothing is locked or written."""
+    bills = await repository.unpaid_bills_of(conn, account_id)
+    left, parts = amount, []
+    for bill in bills:
+        if bill.id == bill_id and bill.open > 0:
+            own = min(left, bill.open)
+            parts.append(GivenPart(bill.id, str(bill.number), own))
+            left -= own
+    others = [bill for bill in bills if bill.id != bill_id]
+    shares = await principal_shares(conn, account_id, others, left, today) if left else {}
+    parts += [GivenPart(bill.id, str(bill.number), shares[bill.id]) for bill in others if bill.id in shares]
+    return Given(tuple(parts), amount - sum((part.amount for part in parts), Decimal(0)))
 
 
 async def allocate(conn: Conn, project: Project, notes: Sequence[Draft], today: date) -> None:
@@ -45,8 +89,7 @@ async def _of_its_bill(conn: Conn, project: Project, note: Draft, bill_id: int, 
         one = Allocation(bill_id, amount, Decimal(0), settled=amount == bill.open)
         source = Source(project.id, today, credit_note_id=note.bill_id)
         await write(conn, [(source, Settlement((one,), Decimal(0)))])
-    for row in await (await conn.execute(_UPHELD, (bill_id,))).fetchall():
-        await disputes.dispute_credited(conn, row["id"], today)
+    await disputes.credit_disputes(conn, bill_id, note.bill_id, -note.total, today)
     return amount
 
 

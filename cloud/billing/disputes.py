@@ -18,6 +18,7 @@ from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 _DISPUTE: LiteralString = """
     SELECT d.id, d.project_id, d.bill_id, b.number AS bill_number, b.account_id, b.currency, d.amount, d.reason,
            d.state, d.opened_on, d.opened_by, d.by_resident, d.closed_on, d.closed_by, d.note, d.upheld, d.credited_on,
+           coalesce((SELECT sum(c.amount) FROM dispute_credit c WHERE c.dispute_id = d.id), 0) AS credited,
            d.created_at
     FROM bill_dispute d JOIN bill b ON b.id = d.bill_id
 """
@@ -38,6 +39,13 @@ _CLOSE: LiteralString = """
     UPDATE bill_dispute SET state = %(state)s, closed_on = greatest(%(on)s, opened_on), closed_by = %(by)s,
                             note = %(note)s, upheld = %(upheld)s
     WHERE id = %(id)s AND state = 'open'
+"""
+_UPHELD: LiteralString = """
+    SELECT id FROM bill_dispute WHERE bill_id = %s AND state = 'upheld' AND credited_on IS NULL ORDER BY id FOR UPDATE
+"""
+_CREDIT_PART: LiteralString = """
+    INSERT INTO dispute_credit (project_id, dispute_id, credit_note_id, credited_on, amount)
+    VALUES (%(project_id)s, %(dispute_id)s, %(note_id)s, %(on)s, %(amount)s)
 """
 _CREDIT: LiteralString = """
     UPDATE bill_dispute SET credited_on = greatest(%s, closed_on)
@@ -117,11 +125,29 @@ async def uphold_dispute(
     return closed
 
 
-async def dispute_credited(conn: Conn, dispute_id: int, on: date) -> None:
-    """A credit note has lowered the principal of the bill by what was upheld. Raises Conflict when it has before.
+async def credit_disputes(conn: Conn, bill_id: int, note_id: int, amount: Decimal, on: date) -> None:
+    """A credit note of this amount has corrected a bill: what was upheld of it is credited, oldest dispute first.
 
-    To be called by whoever writes the credit note, in the same transaction, after its allocation.
+    A dispute that the note does not cover waits for the rest. To be called in the transaction that issues the note,
+    after its allocation.
     """
+    left = amount
+    for row in await (await conn.execute(_UPHELD, (bill_id,))).fetchall():
+        found = await get_dispute(conn, row["id"])
+        part = min(left, found.uncredited)
+        if part <= 0:
+            continue
+        values = {"project_id": found.project_id, "dispute_id": found.id, "note_id": note_id, "on": on, "amount": part}
+        await conn.execute(_CREDIT_PART, values)
+        left -= part
+        if part == found.uncredited:
+            await dispute_credited(conn, found.id, on)
+        else:
+            await accrual.derive_again(conn, [bill_id])
+
+
+async def dispute_credited(conn: Conn, dispute_id: int, on: date) -> None:
+    """The principal of the bill is lowered by all that was upheld. Raises Conflict when it was before."""
     if (await conn.execute(_CREDIT, (on, dispute_id))).rowcount == 0:
         raise Conflict("already-decided", f"dispute {dispute_id} waits for no credit note")
     found = await get_dispute(conn, dispute_id)

@@ -89,6 +89,10 @@ class Drafter:
         if charged or corrections:
             await self._write(conn, {one: charged.get(one, []) for one in [*charged, *corrections]}, corrections)
 
+    def _final(self) -> dict[str, object]:
+        """A run over one account is its end."""
+        return {} if self._run.account_id is None else {"final": self._run.period.end.isoformat()}
+
     async def _policy(self, conn: Conn) -> EstimatePolicy:
         """What may be estimated. For a final bill a person decided it, with a reason: no limit stops that."""
         run, limit = self._run, self._run.estimate_limit
@@ -127,7 +131,7 @@ class Drafter:
                     "currency": project.currency,
                     "total": sum((one.amount for one in pieces), correction_total(corrections.get(account_id, ()))),
                     "engine_version": ENGINE_VERSION,
-                    "inputs": _bill_inputs(pieces, corrections.get(account_id, ())),
+                    "inputs": _bill_inputs(pieces, corrections.get(account_id, ())) | self._final(),
                 }
                 for account_id, pieces in charged.items()
             ],

@@ -10,8 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import LiteralString
 
+from cloud.billing import agreed_repository, repository
+from cloud.billing.adjustments_repository import Adjustment
 from cloud.billing.agreed_rerating import rerate_agreement
+from cloud.billing.corrections import open_corrections
 from cloud.billing.drafting import lock_charges
+from cloud.billing.records import Agreement, Uncharged
 from cloud.billing.runs import CAREFUL, RunOptions, start_run
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
@@ -59,6 +63,16 @@ class Ending:
     them, and anything else is refused."""
 
 
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """What the end of an account means: agreements that end, stretches and adjustments that its final bill charges."""
+
+    period: Period
+    agreements: tuple[Agreement, ...]
+    uncharged: tuple[Uncharged, ...]
+    adjustments: tuple[Adjustment, ...]
+
+
 async def start_final_bill(
     conn: Conn, ending: Ending, created_by: int | None = None, options: RunOptions = CAREFUL
 ) -> int:
@@ -70,9 +84,33 @@ async def start_final_bill(
     the end are charged already by a tariff (a credit note gives them back), a draft charges them, or another run of
     the project is running.
     """
-    account_id, ends_on = ending.account_id, ending.ends_on
     if "estimate" in (options.missing_readings, options.open_exceptions) and not options.estimate_reason.strip():
         raise InvalidInput("no-reason", "expected why no final reading can be had", field="estimate_reason")
+    project_id, period = await _end(conn, ending)
+    only = replace(options, account_id=ending.account_id, estimate_reason=options.estimate_reason.strip())
+    return await start_run(conn, project_id, period, created_by, only)
+
+
+async def look_ahead(conn: Conn, ending: Ending) -> Leaving:
+    """What would end and be charged if the account ended on this day; nothing is kept.
+
+    Raises what `start_final_bill` does, a run that is going on aside.
+    """
+    async with conn.transaction(force_rollback=True):
+        project_id, period = await _end(conn, ending)
+        agreements = await repository.agreements(conn, account_id=ending.account_id)
+        tariffs = await repository.uncharged(conn, project_id, period, [ending.account_id])
+        agreed = await agreed_repository.due(conn, project_id, period.end, [ending.account_id])
+        adjustments = (await open_corrections(conn, [ending.account_id])).get(ending.account_id, [])
+    ends = [one for one in agreements if one.kind != "one_off" and one.valid_until == ending.ends_on]
+    left = [Uncharged(one.agreement, one.period) for one in tariffs]
+    left += [Uncharged(one.agreement, one.period) for one in agreed]
+    return Leaving(period, tuple(ends), tuple(left), tuple(adjustments))
+
+
+async def _end(conn: Conn, ending: Ending) -> tuple[int, Period]:
+    """Ends the account and its agreements; returns the project and what the run is over."""
+    account_id, ends_on = ending.account_id, ending.ends_on
     account = (await estate.accounts_by_id(conn, [account_id])).get(account_id)
     if account is None:
         raise NotFound("no-such-account", f"there is no account {account_id}", field="account_id")
@@ -94,5 +132,4 @@ async def start_final_bill(
     uncharged = await (await conn.execute(_FIRST_UNCHARGED, (account_id,))).fetchone()
     first = uncharged["first"] if uncharged is not None else None
     start = first if first is not None and first < ends_on else ends_on - timedelta(days=1)
-    only = replace(options, account_id=account_id, estimate_reason=options.estimate_reason.strip())
-    return await start_run(conn, account.project_id, Period(start, ends_on), created_by, only)
+    return account.project_id, Period(start, ends_on)

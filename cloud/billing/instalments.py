@@ -50,14 +50,20 @@ def progress(instalments: Sequence[Instalment], paid: Sequence[tuple[date, Decim
 
 
 def broken_on(
-    instalments: Sequence[Instalment], paid: Sequence[tuple[date, Decimal]], late_days: int, today: date
+    instalments: Sequence[Instalment],
+    paid: Sequence[tuple[date, Decimal]],
+    late_days: int,
+    today: date,
+    forgiven: date | None = None,
 ) -> date | None:
     """The first day on which an instalment had not been paid `late_days` days after its date, if that day is over.
 
-    A payment on the last of these days is in time.
+    A payment on the last of these days is in time. What was late before the day `forgiven` does not count.
     """
     for one in progress(instalments, paid):
         last = one.instalment.due_on + timedelta(days=late_days)
+        if forgiven is not None and last < forgiven:
+            continue
         if (one.settled_on is None and last < today) or (one.settled_on is not None and one.settled_on > last):
             return last + timedelta(days=1)
     return None

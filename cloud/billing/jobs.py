@@ -8,6 +8,7 @@ from prometheus_client import Gauge
 from cloud.billing import service
 from cloud.billing.archives import ARCHIVE_JOB, forget_archives, write_archive
 from cloud.billing.late_usage import RE_RATE_JOB
+from cloud.billing.mailing import MAIL_JOB, mail_run
 from cloud.billing.runs import ISSUE_JOB, RUN_JOB
 from cloud.estate import service as estate
 from cloud.kit.errors import GatemeterError
@@ -104,6 +105,13 @@ async def archive(context: JobContext) -> dict[str, object]:
     return {"archive_id": done.id, "bills": done.bills, "bytes": done.bytes}
 
 
+async def mail(context: JobContext) -> dict[str, object]:
+    """Writes notices of the bills of the payload's run; sending them is the work of notices."""
+    async with context.db.transaction(context.asker) as conn:
+        found = await service.get_run(conn, int(context.payload["run_id"]))
+    return {"run_id": found.id, "notices": await mail_run(context.db, context.asker, found, context.progress)}
+
+
 async def forget(context: JobContext) -> dict[str, object]:
     """Deletes archives that nobody fetches any more."""
     async with context.db.transaction(context.asker) as conn:
@@ -117,6 +125,7 @@ HANDLERS: dict[str, Handler] = {
     LATE_FEES_JOB: late_fees,
     PROOF_JOB: prove_ledger,
     ARCHIVE_JOB: archive,
+    MAIL_JOB: mail,
     FORGET_JOB: forget,
 }
 

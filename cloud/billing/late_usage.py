@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Literal, LiteralString
 
 import psycopg
 
@@ -25,6 +26,30 @@ RE_RATE_JOB = "billing.re-rate"
 CHUNK = 200
 
 DRAFT = ("draft-waits", "a draft charges this agreement: re-rated once it is issued or cancelled")
+
+
+_RE_RATING: LiteralString = """
+    SELECT id AS job_id, (payload ->> 'account_id')::bigint AS account_id, (payload ->> 'since')::date AS since, state,
+           error, (result ->> 'adjusted')::int AS adjusted
+    FROM job WHERE id = %s AND kind = %s AND payload ? 'account_id'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ReRating:
+    """Re-rating of an account that somebody asked for. `adjusted`: charges that came to another amount, once done."""
+
+    job_id: int
+    account_id: int
+    since: date
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    error: str | None
+    adjusted: int | None
+
+    @property
+    def working(self) -> bool:
+        """Whether it goes on."""
+        return self.state in ("queued", "running")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +152,14 @@ async def rerate_account(
         found = await adjustments_repository.agreed_states(conn, since, account_id=account_id)
         agreed = await rerate_agreed(conn, project, found, cause)
     return Outcome(rerated.adjusted + agreed)
+
+
+async def re_rating(conn: Conn, job_id: int) -> ReRating:
+    """How far the re-rating of an account is, and what came of it. Raises NotFound."""
+    row = await (await conn.execute(_RE_RATING, (job_id, RE_RATE_JOB))).fetchone()
+    if row is None:
+        raise NotFound("no-such-job", f"job {job_id} re-rates no account", field="job_id")
+    return ReRating(**row)
 
 
 @dataclass(frozen=True, slots=True)

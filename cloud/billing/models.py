@@ -37,8 +37,9 @@ class BillQuery(ListQuery):
 
     def wanted(self) -> BillFilter:
         """The same as the services know it."""
+        kinds = None if self.kind is None else (self.kind,)
         return BillFilter(
-            self.project_id, self.account_id, self.run_id, self.state, kind=self.kind, estimated=self.estimated
+            self.project_id, self.account_id, self.run_id, self.state, kinds=kinds, estimated=self.estimated
         )
 
 
@@ -215,6 +216,9 @@ class CorrectionOut(LineOut):
 class BillDetailOut(BillOut):
     """A bill with its charges and lines, and the lines that correct charges of earlier bills."""
 
+    final: Annotated[bool, Field(description="The bill with which an account ends.")]
+    reason: Annotated[str | None, Field(description="Why somebody made this note.")]
+    corrects_bill_id: Annotated[int | None, Field(description="The bill that a note is of; null: of adjustments.")]
     charges: list[ChargeOut]
     corrections: list[CorrectionOut]
 
@@ -224,7 +228,14 @@ class BillDetailOut(BillOut):
         currency = bill.summary.currency
         charges = [ChargeOut.of(charge, currency) for charge in bill.charges]
         corrections = [CorrectionOut.correcting(line, currency) for line in bill.corrections]
-        return cls(**dict(BillOut.of(bill.summary)), charges=charges, corrections=corrections)
+        return cls(
+            **dict(BillOut.of(bill.summary)),
+            final=bill.final,
+            reason=bill.note.get("reason"),
+            corrects_bill_id=bill.note.get("bill"),
+            charges=charges,
+            corrections=corrections,
+        )
 
 
 class RunIn(Input):
@@ -243,6 +254,12 @@ class RunIn(Input):
             "or billed with an estimate of what is in doubt."
         ),
     ] = "ask"
+    mail_bills: Annotated[
+        bool | None,
+        Field(
+            description="Whether the bills are sent by e-mail when they are issued; null: as the project has set it."
+        ),
+    ] = None
     missing_readings: Annotated[
         MissingReadings,
         Field(description="Accounts without readings at both ends: left out with that reason, or billed by estimate."),
@@ -260,7 +277,13 @@ class RunIn(Input):
 
     def options(self) -> RunOptions:
         """The same as the services know it."""
-        return RunOptions(self.issue_at_once, self.open_exceptions, self.missing_readings, self.estimate_limit)
+        return RunOptions(
+            self.issue_at_once,
+            self.open_exceptions,
+            self.missing_readings,
+            self.estimate_limit,
+            mail_bills=self.mail_bills,
+        )
 
 
 class RunStartedOut(BaseModel):
@@ -303,6 +326,7 @@ class RunOut(BaseModel):
     approved_by: int | None
     approved_at: datetime | None
     issue_job_id: int | None
+    mail_bills: bool | None
     account_id: Annotated[int | None, Field(description="The run is the final bill of this account.")]
 
     @classmethod
@@ -329,6 +353,7 @@ class RunOut(BaseModel):
             approved_by=run.approved_by,
             approved_at=run.approved_at,
             issue_job_id=run.issue_job_id,
+            mail_bills=run.mail_bills,
             account_id=run.account_id,
         )
 

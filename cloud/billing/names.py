@@ -139,8 +139,10 @@ def season_name(code: str) -> str:
     return _named(SEASONS, code)
 
 
-def bill_state_name(state: str) -> str:
-    """State of a bill."""
+def bill_state_name(state: str, kind: str = "bill") -> str:
+    """State of a bill or note: an issued credit note is owed to the account, not paid by it."""
+    if kind == "credit_note" and state == "paid":
+        return i18n.gettext("Credited")
     return _named(BILL_STATES, state)
 
 

@@ -28,6 +28,10 @@ _CREDITED: LiteralString = """
     WHERE b.kind = 'credit_note' AND b.state <> 'void' AND (b.inputs -> 'note' ->> 'bill')::bigint = %s
     GROUP BY 1
 """
+_WAITING: LiteralString = """
+    SELECT id FROM bill
+    WHERE state = 'draft' AND kind <> 'bill' AND (inputs -> 'note' ->> 'bill')::bigint = %s ORDER BY id
+"""
 _ASKED_BY: LiteralString = "SELECT (inputs -> 'note' ->> 'asked_by')::bigint AS by FROM bill WHERE id = %s"
 _APPROVED: LiteralString = """
     UPDATE bill SET inputs = jsonb_set(inputs, '{note,approved_by}', to_jsonb(%s::bigint)) WHERE id = %s
@@ -62,6 +66,28 @@ async def note_of_adjustments(conn: Conn, account_id: int, reason: str, *, by: i
     made = await _draft(conn, account.project_id, account_id, period, total, inputs, lines)
     await adjustments_repository.mark_billed(conn, {one.id: made.id for one in adjustments}, account.project_id)
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class Creditable:
+    """A line of a bill and what credit notes, also those that wait for approval, have left of it."""
+
+    line: BillLine
+    left: Decimal
+
+
+async def creditable(conn: Conn, bill_id: int) -> list[Creditable]:
+    """The lines of a bill, and what may be taken off each of them still."""
+    taken = {row["position"]: row["amount"] for row in await (await conn.execute(_CREDITED, (bill_id,))).fetchall()}
+    return [
+        Creditable(line, max(line.amount + taken.get(line.position, Decimal(0)), Decimal(0)))
+        for line in await repository.lines(conn, bill_id)
+    ]
+
+
+async def waiting_notes(conn: Conn, bill_id: int) -> list[int]:
+    """Notes of a bill that wait for approval, by id."""
+    return [row["id"] for row in await (await conn.execute(_WAITING, (bill_id,))).fetchall()]
 
 
 async def note_of_bill(

@@ -12,8 +12,13 @@ from cloud.billing import (
     archives,
     arrears_pages,
     concession_pages,
+    correction_pages,
     estimated_pages,
+    final_bill_pages,
     ledger_pages,
+    mailing,
+    mailing_pages,
+    note_pages,
     service,
     terms_pages,
     what_if_pages,
@@ -29,6 +34,7 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import InvalidInput
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day, month_of, previous_month
+from cloud.notices import service as notices
 
 router = APIRouter(include_in_schema=False)
 router.include_router(agreement_pages.router)
@@ -38,6 +44,10 @@ router.include_router(what_if_pages.router)
 router.include_router(ledger_pages.router)
 router.include_router(terms_pages.router)
 router.include_router(arrears_pages.router)
+router.include_router(mailing_pages.router)
+router.include_router(correction_pages.router)
+router.include_router(note_pages.router)
+router.include_router(final_bill_pages.router)
 router.include_router(estimated_pages.router)
 
 _STATES = Literal["", "draft", "issued", "paid", "disputed", "void"]
@@ -100,6 +110,8 @@ async def bill_runs(
         runs=await service.list_runs(scope.conn, page_request(None, cursor), page.project.id),
         proposed=previous_month(today).start,
         latest=month_of(today).start,
+        mails_on_issue=(await notices.get_settings(scope.conn, page.project.id)).bills_on_issue,
+        mail_is_set_up=request.app.state.settings.mail_is_set_up,
     )
 
 
@@ -110,6 +122,7 @@ async def start_run(
     month: Annotated[str, Form(pattern=r"^\d{4}-\d{2}$")],
     open_exceptions: Annotated[OpenExceptions, Form()] = "ask",
     missing_readings: Annotated[MissingReadings, Form()] = "ask",
+    mail_bills: Annotated[Literal["", "yes", "no"], Form()] = "",
 ) -> Response:
     """Starts a run over a calendar month; its work is done by the worker."""
     page = await shown(request, scope)
@@ -117,7 +130,11 @@ async def start_run(
         first = date.fromisoformat(f"{month}-01")
     except ValueError as error:
         raise InvalidInput("bad-month", "expected a month such as 2026-01", field="month") from error
-    options = service.RunOptions(open_exceptions=open_exceptions, missing_readings=missing_readings)
+    options = service.RunOptions(
+        open_exceptions=open_exceptions,
+        missing_readings=missing_readings,
+        mail_bills={"yes": True, "no": False}.get(mail_bills),
+    )
     job_id = await service.start_run(scope.conn, page.project.id, month_of(first), scope.caller.user_id, options)
     run = await service.run_of_job(scope.conn, job_id)
     return RedirectResponse(f"/bill-runs/{run.id}?done=run-started", 303)
@@ -147,6 +164,8 @@ async def bill_run(
         accounts=await estate.accounts_by_id(scope.conn, accounts),
         archives=await archives.archives_of(scope.conn, run_id),
         languages=LANGUAGES,
+        mailed=await mailing.mailed(scope.conn, run.project_id, run_id),
+        mail_is_set_up=request.app.state.settings.mail_is_set_up,
     )
 
 

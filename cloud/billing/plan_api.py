@@ -63,6 +63,19 @@ async def decide(plan_id: Id, body: DecisionIn, scope: Approver, once: Once) -> 
     return await once.answer(scope.conn, PlanOut, make)
 
 
+@router.post("/instalment-plans/{plan_id}/reinstatements", status_code=201)
+async def reinstate(plan_id: Id, body: CancellationIn, scope: Approver, once: Once) -> PlanOut:
+    """A broken plan holds again, once what was missed is paid; its bills bear no late fee."""
+
+    async def make() -> PlanOut:
+        found = await service.get_plan(scope.conn, plan_id)
+        today, policy = await service.terms_today(scope.conn, found.project_id)
+        by = scope.caller.user_id
+        return PlanOut.of(await service.reinstate_plan(scope.conn, plan_id, policy, body.note, by=by, today=today))
+
+    return await once.answer(scope.conn, PlanOut, make)
+
+
 @router.post("/instalment-plans/{plan_id}/cancellations", status_code=201)
 async def cancel(plan_id: Id, body: CancellationIn, scope: Approver, once: Once) -> PlanOut:
     """Ends an active plan; late fees count again from today on."""

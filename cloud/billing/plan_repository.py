@@ -15,7 +15,7 @@ from cloud.kit.db import Conn
 
 _PLAN: LiteralString = """
     SELECT id, project_id, account_id, currency, state, reason, total, late_days, on_break, starts_on, ended_on,
-           asked_by, asked_at, decided_by, decided_at, note
+           asked_by, asked_at, decided_by, decided_at, note, reinstated_on
     FROM instalment_plan
 """
 _PLANS: LiteralString = (
@@ -73,6 +73,10 @@ _END: LiteralString = """
     SET state = %(state)s, ended_on = %(on)s, note = CASE WHEN %(note)s = '' THEN note ELSE %(note)s END
     WHERE id = %(id)s
 """
+_REINSTATE: LiteralString = """
+    UPDATE instalment_plan SET state = 'active', ended_on = NULL, reinstated_on = %(on)s, note = %(note)s
+    WHERE id = %(id)s
+"""
 # An active plan is kept once nothing of the principal of its bills is open.
 _END_KEPT: LiteralString = """
     UPDATE instalment_plan p SET state = 'kept', ended_on = (SELECT max(b.settled_on) FROM instalment_plan_bill i
@@ -117,6 +121,11 @@ async def reject(conn: Conn, plan_id: int, by: int | None, note: str) -> None:
 async def end(conn: Conn, plan_id: int, state: str, on: date, note: str = "") -> None:
     """An active plan ends: kept, broken or cancelled."""
     await conn.execute(_END, {"id": plan_id, "state": state, "on": on, "note": note})
+
+
+async def reinstate(conn: Conn, plan_id: int, on: date, note: str) -> None:
+    """A broken plan holds again. Raises psycopg UniqueViolation where the account has another one by now."""
+    await conn.execute(_REINSTATE, {"id": plan_id, "on": on, "note": note})
 
 
 async def end_kept(conn: Conn, bill_ids: Sequence[int]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from itertools import pairwise
 
@@ -104,11 +104,46 @@ async def cancel_plan(conn: Conn, plan_id: int, note: str, *, today: date) -> Pl
     return await get_plan(conn, plan_id)
 
 
+async def reinstate_plan(conn: Conn, plan_id: int, policy: Policy, note: str, *, by: int | None, today: date) -> Plan:
+    """A broken plan holds again from today on, as if it had never been broken: its bills bear no late fee.
+
+    A payment after the break does not do that by itself: somebody answers for it, with a reason. Raises NotFound;
+    InvalidInput without a reason; Conflict when the plan is not broken, when what was to be paid by now is not, when
+    nothing of its bills is open or one is in dispute, when the account has another plan by now, and when whoever asked
+    for the plan does it himself and `policy` wants two.
+    """
+    note = stated(note)
+    found = await _locked(conn, plan_id)
+    if found.state != "broken":
+        raise Conflict("already-decided", f"plan {plan_id} is {found.state}")
+    must_be_another(found.asked_by, by, policy)
+    bills = await repository.lock_bills(conn, [bill.bill_id for bill in found.bills])
+    if any(bill.state == "disputed" for bill in bills) or all(bill.state == "paid" for bill in bills):
+        raise Conflict("nothing-to-reinstate", "its bills are paid, or one is in dispute")
+    missing = _missing(found, today)
+    if missing:
+        raise Conflict("instalments-missing", f"of the instalments up to today {missing} are not paid")
+    try:
+        async with conn.transaction():
+            await plan_repository.reinstate(conn, plan_id, today, note)
+    except UniqueViolation as error:
+        raise Conflict("plan-exists", "the account has another plan that is asked for or active") from error
+    await accrual.derive_again(conn, [bill.id for bill in bills])
+    return await get_plan(conn, plan_id)
+
+
+def _missing(plan: Plan, today: date) -> Decimal:
+    """What is not paid of the instalments that may not be later than today."""
+    last = today - timedelta(days=plan.late_days)
+    due = (one for one in plan.progress if one.instalment.due_on < last)
+    return sum((one.instalment.amount - one.paid for one in due), Decimal(0))
+
+
 async def end_broken_plans(conn: Conn, project_id: int, today: date) -> int:
     """Ends active plans of which an instalment was not paid in time; returns how many. Late fees count again."""
     broken = 0
     for plan in await plan_repository.lock_active(conn, project_id):
-        day = broken_on(plan.instalments, plan.paid, plan.late_days, today)
+        day = broken_on(plan.instalments, plan.paid, plan.late_days, today, plan.reinstated_on)
         if day is not None:
             await plan_repository.end(conn, plan.id, "broken", day)
             await accrual.derive_again(conn, [bill.bill_id for bill in plan.bills])

@@ -67,6 +67,14 @@ _PROOF: LiteralString = """
     WHERE p.project_id = %(project_id)s AND p.purpose IN ('bill', 'balance') AND p.state = 'settled'
       AND p.amount - coalesce(a.amount, 0) <> coalesce(k.amount, 0)
     UNION ALL
+    SELECT 'late-fee', w.id, w.returned, coalesce(k.amount, 0)
+    FROM late_fee_waiver w
+    LEFT JOIN (SELECT j.source_id, -sum(o.amount) AS amount FROM journal j JOIN posting o ON o.journal_id = j.id
+               WHERE j.project_id = %(project_id)s AND j.source = 'late_fee_waiver'
+                 AND o.ledger_account = 'liability:prepaid'
+               GROUP BY j.source_id) k ON k.source_id = w.id
+    WHERE w.project_id = %(project_id)s AND w.state = 'approved' AND w.returned <> coalesce(k.amount, 0)
+    UNION ALL
     SELECT 'prepaid', account_id, 0, -amount FROM booked WHERE ledger_account = 'liability:prepaid' AND amount > 0
     UNION ALL
     SELECT 'series', s.id, s.next - 1, (SELECT count(*) FROM bill b WHERE b.project_id = s.project_id
@@ -98,8 +106,8 @@ class Discrepancy:
 
     `what`: journal (sums to zero), empty-journal, ledger (all together), bill (its lines), bill-journal (what was
     booked of it), receivable (of an account, against its open bills), payment (what it left over after bills, against
-    what was booked as paid in advance), prepaid (of an account: never less than nothing), series (bills numbered in
-    it, against numbers given).
+    what was booked as paid in advance), late-fee (given back, against what was booked of it), prepaid (of an account:
+    never less than nothing), series (bills numbered in it, against numbers given).
     """
 
     what: str

@@ -117,7 +117,8 @@ class Cited:
 class BillRow:
     """A bill and what is open of it.
 
-    `late_fee` is the fee until `late_fee_through` without what was waived; `disputed` is what nobody has to pay as
+    `paid` is what payments, held money and credit notes took off, `credited` the part of the notes; `late_fee` is the
+    fee until `late_fee_through` without what was waived; `disputed` is what nobody has to pay as
     long as it is in dispute; `in_plan` says that instalments pay it.
     """
 
@@ -139,6 +140,7 @@ class BillRow:
     disputed: Decimal = Decimal(0)
     in_plan: bool = False
     kind: BillKind = "bill"
+    credited: Decimal = Decimal(0)
     estimated: bool = False
     """Whether a charge of it was billed by estimate, whatever became known since."""
 
@@ -158,9 +160,14 @@ class BillRow:
         return self.late_fee - self.late_fee_paid
 
     @property
+    def payable(self) -> Decimal:
+        """What is asked for now: a disputed amount is not, nor the late fee of a bill in dispute."""
+        return self.undisputed + (self.late_fee_open if self.state != "disputed" else 0)
+
+    @property
     def owing(self) -> bool:
-        """Whether somebody owes something of it."""
-        return self.state in ("issued", "disputed") and self.open + self.late_fee_open > 0
+        """Whether somebody has to pay something of it now."""
+        return self.state in ("issued", "disputed", "paid") and self.payable > 0
 
     def overdue(self, today: date) -> bool:
         """Whether principal is open after the due date; not while it is disputed, or paid by instalments."""
@@ -234,6 +241,17 @@ class Bill:
     """Lines that correct charges of earlier bills."""
 
     @property
+    def final(self) -> bool:
+        """Whether it is the bill with which an account ends."""
+        return "final" in self.inputs
+
+    @property
+    def note(self) -> dict[str, Any]:
+        """What a credit or debit note that somebody made says of itself: `reason`, and `bill` if it is of one."""
+        note: dict[str, Any] = self.inputs.get("note", {})
+        return note
+
+    @property
     def lines(self) -> tuple[BillLine, ...]:
         """All lines in the order of the bill."""
         return (*(line for charge in self.charges for line in charge.lines), *self.corrections)
@@ -248,7 +266,7 @@ class BillFilter:
     run_id: int | None = None
     state: BillState | None = None
     account_ids: tuple[int, ...] | None = None
-    kind: BillKind | None = None
+    kinds: tuple[BillKind, ...] | None = None
     estimated: bool | None = None
 
 
@@ -258,6 +276,7 @@ class BillRun:
 
     With an `account_id` it is the final bill of this account alone. `estimated` of the billed accounts are billed by
     estimate, as `missing_readings`, `open_exceptions` and `estimate_limit` (None: that of the terms) allow.
+    `mail_bills`: whether its bills are sent by e-mail when they are issued; None: as the project has set it.
     """
 
     id: int
@@ -283,6 +302,7 @@ class BillRun:
     of: int
     estimated: int
     account_id: int | None = None
+    mail_bills: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

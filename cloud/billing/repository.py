@@ -85,19 +85,23 @@ _CITED: LiteralString = """
 _BILL: LiteralString = """
     SELECT b.id, b.project_id, b.account_id, b.number, lower(b.period) AS start, upper(b.period) AS end, b.currency,
            b.total, b.issued_on, b.due_on, b.state, b.settled_on, b.kind,
-           coalesce(p.principal, 0) AS paid, coalesce(p.late_fee, 0) AS late_fee_paid,
+           coalesce(p.principal, 0) AS paid, coalesce(p.credited, 0) AS credited,
+           coalesce(p.late_fee, 0) - coalesce(f.returned, 0) AS late_fee_paid,
            coalesce(f.amount - f.waived, 0) AS late_fee, f.through AS late_fee_through,
            coalesce(d.amount, 0) AS disputed,
            EXISTS (SELECT FROM instalment_plan_bill i JOIN instalment_plan t ON t.id = i.plan_id
                    WHERE i.bill_id = b.id AND t.state = 'active') AS in_plan,
            EXISTS (SELECT FROM charge e WHERE e.bill_id = b.id AND e.estimate IS NOT NULL) AS estimated
     FROM bill b
-    LEFT JOIN LATERAL (SELECT sum(principal) AS principal, sum(late_fee) AS late_fee
+    LEFT JOIN LATERAL (SELECT sum(principal) AS principal, sum(late_fee) AS late_fee,
+                              sum(principal) FILTER (WHERE credit_note_id IS NOT NULL) AS credited
                        FROM payment_allocation WHERE bill_id = b.id) p ON true
-    LEFT JOIN LATERAL (SELECT sum(CASE state WHEN 'open' THEN coalesce(amount, b.total) ELSE upheld END) AS amount
-                       FROM bill_dispute
-                       WHERE bill_id = b.id
-                         AND (state = 'open' OR (state = 'upheld' AND credited_on IS NULL))) d ON true
+    LEFT JOIN LATERAL (SELECT sum(CASE q.state WHEN 'open' THEN coalesce(q.amount, b.total)
+                                        ELSE q.upheld - coalesce((SELECT sum(c.amount) FROM dispute_credit c
+                                                                  WHERE c.dispute_id = q.id), 0) END) AS amount
+                       FROM bill_dispute q
+                       WHERE q.bill_id = b.id
+                         AND (q.state = 'open' OR (q.state = 'upheld' AND q.credited_on IS NULL))) d ON true
     LEFT JOIN late_fee f ON f.bill_id = b.id
 """
 _BILLS: LiteralString = (
@@ -108,7 +112,7 @@ _BILLS: LiteralString = (
       AND (%(account_ids)s::bigint[] IS NULL OR b.account_id = ANY (%(account_ids)s))
       AND (%(run_id)s::bigint IS NULL OR b.run_id = %(run_id)s)
       AND (%(state)s::text IS NULL OR b.state = %(state)s)
-      AND (%(kind)s::text IS NULL OR b.kind = %(kind)s)
+      AND (%(kinds)s::text[] IS NULL OR b.kind = ANY (%(kinds)s))
       AND (%(estimated)s::boolean IS NULL
            OR EXISTS (SELECT FROM charge e WHERE e.bill_id = b.id AND e.estimate IS NOT NULL) = %(estimated)s)
       AND (%(before)s::bigint IS NULL OR b.id < %(before)s)
@@ -128,6 +132,9 @@ _LOCK_OVERDUE: LiteralString = """
 """
 _LOCK: LiteralString = "SELECT id FROM bill WHERE id = ANY (%s) ORDER BY id FOR UPDATE"
 _BILLS_BY_ID: LiteralString = _BILL + "WHERE b.id = ANY (%s) ORDER BY b.due_on, b.id"
+_UNPAID_OF: LiteralString = (
+    _BILL + "WHERE b.account_id = %s AND b.state IN ('issued', 'disputed') ORDER BY b.due_on, b.id"
+)
 _BILL_INPUTS: LiteralString = "SELECT engine_version, inputs FROM bill WHERE id = %s"
 _CHARGES: LiteralString = """
     SELECT id, agreement_id, service, lower(period) AS start, upper(period) AS end, tariff_version_id, meter_id,
@@ -230,7 +237,7 @@ async def bills(conn: Conn, wanted: BillFilter, *, before: int | None, limit: in
         "account_ids": None if wanted.account_ids is None else list(wanted.account_ids),
         "run_id": wanted.run_id,
         "state": wanted.state,
-        "kind": wanted.kind,
+        "kinds": None if wanted.kinds is None else list(wanted.kinds),
         "estimated": wanted.estimated,
         "before": before,
         "limit": limit,
@@ -251,6 +258,11 @@ async def lock_bills_of(conn: Conn, account_ids: Sequence[int], *, paid: bool) -
     """
     query = _LOCK_OF_ACCOUNTS if paid else _LOCK_UNPAID
     return await bills_by_id(conn, [row["id"] for row in await _rows(conn, query, (list(account_ids),))])
+
+
+async def unpaid_bills_of(conn: Conn, account_id: int) -> list[BillRow]:
+    """Issued bills of an account of which principal is open, oldest due first; not locked."""
+    return [_bill(row) for row in await _rows(conn, _UNPAID_OF, (account_id,))]
 
 
 async def lock_bills(conn: Conn, bill_ids: Sequence[int]) -> list[BillRow]:

@@ -14,9 +14,10 @@ from cloud.kit.periods import Period
 
 _INSERT_RUN: LiteralString = """
     INSERT INTO bill_run (project_id, period, created_by, issue_at_once, open_exceptions, missing_readings,
-                          estimate_limit, estimate_reason, account_id)
+                          estimate_limit, estimate_reason, account_id, mail_bills)
     VALUES (%(project_id)s, daterange(%(start)s, %(end)s), %(created_by)s, %(issue_at_once)s, %(open_exceptions)s,
-            %(missing_readings)s, %(estimate_limit)s, %(estimate_reason)s, %(account_id)s)
+            %(missing_readings)s, %(estimate_limit)s, %(estimate_reason)s, %(account_id)s,
+            %(mail_bills)s)
     RETURNING id
 """
 # Accounts of whose agreements some day of the period is charged by no bill yet.
@@ -40,8 +41,8 @@ _RUN: LiteralString = """
     SELECT r.id, r.project_id, lower(r.period) AS start, upper(r.period) AS end, r.state, r.accounts, r.billed,
            r.failed, r.total, r.job_id, r.created_at, r.finished_at, r.issue_at_once, r.open_exceptions,
            r.missing_readings, r.estimate_limit, r.estimate_reason, r.estimated,
-           r.approved_by, r.approved_at, r.issue_job_id, r.account_id, coalesce(j.progress, 0) AS done,
-           coalesce(j.total, 0) AS of
+           r.approved_by, r.approved_at, r.issue_job_id, r.account_id, r.mail_bills,
+           coalesce(j.progress, 0) AS done, coalesce(j.total, 0) AS of
     FROM bill_run r LEFT JOIN job j ON j.id = coalesce(r.issue_job_id, r.job_id)
 """
 _RUNS: LiteralString = (
@@ -113,6 +114,7 @@ _ISSUE: LiteralString = """
     FROM jsonb_to_recordset(%(numbers)s) AS new (id bigint, number text)
     WHERE bill.id = new.id
 """
+_ISSUED_BILLS: LiteralString = "SELECT id FROM bill WHERE run_id = %s AND state <> 'draft' ORDER BY number, id"
 _APPROVE: LiteralString = """
     UPDATE bill_run SET state = 'approved', approved_by = %(by)s, approved_at = now(), issue_job_id = %(job_id)s
     WHERE id = %(id)s
@@ -328,6 +330,18 @@ async def issue(conn: Conn, numbers: Mapping[int, str], issued_on: date, due_on:
     """Issues drafts under their numbers; a bill of 0 is settled at once, and so is a credit note."""
     rows = [{"id": bill_id, "number": number} for bill_id, number in numbers.items()]
     await conn.execute(_ISSUE, {"issued_on": issued_on, "due_on": due_on, "numbers": Jsonb(rows)})
+
+
+async def run_of_bill(conn: Conn, bill_id: int) -> int | None:
+    """The run that made a bill; None for a bill without one."""
+    row = await (await conn.execute("SELECT run_id FROM bill WHERE id = %s", (bill_id,))).fetchone()
+    return None if row is None else row["run_id"]
+
+
+async def issued_bills(conn: Conn, run_id: int) -> list[int]:
+    """The issued bills of a run, by number."""
+    rows = await (await conn.execute(_ISSUED_BILLS, (run_id,))).fetchall()
+    return [row["id"] for row in rows]
 
 
 def _run(row: dict[str, Any]) -> BillRun:

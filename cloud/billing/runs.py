@@ -9,6 +9,7 @@ from cloud.billing import adjustments_repository, agreed_repository, run_reposit
 from cloud.billing.drafting import Drafter, Progress
 from cloud.billing.estimating import MissingReadings, OpenExceptions
 from cloud.billing.issuing import issue_drafts
+from cloud.billing.mailing import mail_on_issue
 from cloud.billing.records import BillRun
 from cloud.estate import service as estate
 from cloud.kit.db import Asker, Conn, Database
@@ -27,6 +28,7 @@ class RunOptions:
     `issue_at_once`: without a preview. `open_exceptions` and `missing_readings`: whether accounts with open findings,
     or without readings, are left out (`ask`) or billed by `estimate`, at most `estimate_limit` bills in a row (None: as
     the terms say). `account_id`: only this account, its final bill; `estimate_reason`: why that is estimated.
+    `mail_bills`: whether the bills are sent by e-mail when they are issued; None: as the project has set it.
     """
 
     issue_at_once: bool = False
@@ -35,6 +37,7 @@ class RunOptions:
     estimate_limit: int | None = None
     estimate_reason: str = ""
     account_id: int | None = None
+    mail_bills: bool | None = None
 
 
 CAREFUL = RunOptions()
@@ -134,6 +137,7 @@ async def issue_run(
     await issue_drafts(db, asker, run, project, progress, now)
     async with db.transaction(asker) as conn:
         await run_repository.finish(conn, run_id, "issued")
+        await mail_on_issue(conn, run)
         return await get_run(conn, run_id)
 
 

@@ -5,7 +5,15 @@ from decimal import Decimal
 
 from cloud.billing import adjustments_repository, repository, run_repository
 from cloud.billing.accrual import refresh_late_fees
-from cloud.billing.adjustments_repository import Adjustment
+from cloud.billing.adjustment_history import (
+    ChargingBill,
+    History,
+    adjustment_history,
+    changed_readings,
+    charging_bills,
+    open_adjustments,
+)
+from cloud.billing.adjustments_repository import Adjustment, AdjustmentFilter, AdjustmentState
 from cloud.billing.agreed_taxes import TaxStep
 from cloud.billing.agreement_changes import (
     change_rent,
@@ -32,6 +40,8 @@ from cloud.billing.agreements import (
 )
 from cloud.billing.area_repository import BilledArea
 from cloud.billing.arrears import Dispute, Plan, Waiver, must_be_another, must_wait, stated
+from cloud.billing.crediting import Given, GivenPart, preview_note
+from cloud.billing.crediting import given as _given
 from cloud.billing.disputes import (
     dispute_credited,
     get_dispute,
@@ -44,7 +54,7 @@ from cloud.billing.disputes import (
 from cloud.billing.estimated_services import EstimatedService, estimated_services
 from cloud.billing.explaining import Explained, explain_bill
 from cloud.billing.explaining_agreed import explain_agreed
-from cloud.billing.final_bills import Ending, start_final_bill
+from cloud.billing.final_bills import Ending, Leaving, look_ahead, start_final_bill
 from cloud.billing.gauge import tier_gauge
 from cloud.billing.held import (
     LEDGER_ACCOUNTS,
@@ -60,9 +70,27 @@ from cloud.billing.held import (
     set_off_deposit,
     statement,
 )
-from cloud.billing.late_usage import Outcome, WantedReRating, ask_to_rerate, rerate_account, rerate_late
+from cloud.billing.late_usage import (
+    Outcome,
+    ReRating,
+    WantedReRating,
+    ask_to_rerate,
+    re_rating,
+    rerate_account,
+    rerate_late,
+)
 from cloud.billing.ledger import Journal, Posting, book
-from cloud.billing.notes import approve_note, cancel_note, note_of_adjustments, note_of_bill
+from cloud.billing.notes import (
+    Creditable,
+    NoteKind,
+    Part,
+    approve_note,
+    cancel_note,
+    creditable,
+    note_of_adjustments,
+    note_of_bill,
+    waiting_notes,
+)
 from cloud.billing.plans import (
     Monthly,
     approve_plan,
@@ -71,6 +99,7 @@ from cloud.billing.plans import (
     end_broken_plans,
     get_plan,
     list_plans,
+    reinstate_plan,
     reject_plan,
 )
 from cloud.billing.proof import Discrepancy, discrepancies, prove
@@ -112,6 +141,8 @@ __all__ = [
     "CAREFUL",
     "LEDGER_ACCOUNTS",
     "Adjustment",
+    "AdjustmentFilter",
+    "AdjustmentState",
     "Agreement",
     "Bill",
     "BillFilter",
@@ -119,22 +150,31 @@ __all__ = [
     "BillRun",
     "BilledArea",
     "BillingTotals",
+    "ChargingBill",
+    "Creditable",
     "Discrepancy",
     "Dispute",
     "Ending",
     "EstimatedService",
     "Explained",
+    "Given",
+    "GivenPart",
     "Held",
     "HeldEntry",
+    "History",
     "Journal",
+    "Leaving",
     "Monthly",
     "NewAgreement",
     "NewRent",
+    "NoteKind",
     "Outcome",
+    "Part",
     "Plan",
     "Policy",
     "PolicyVersion",
     "Posting",
+    "ReRating",
     "Receipt",
     "RentStep",
     "Rise",
@@ -147,6 +187,7 @@ __all__ = [
     "TierGauge",
     "Waiver",
     "WantedReRating",
+    "adjustment_history",
     "announce_policy",
     "apply_balance",
     "approve_note",
@@ -163,10 +204,13 @@ __all__ = [
     "cancel_run",
     "change_rent",
     "change_tax",
+    "changed_readings",
+    "charging_bills",
     "create_agreement",
     "create_agreements",
     "create_one_off",
     "create_rent",
+    "creditable",
     "deduct",
     "discrepancies",
     "dispute_credited",
@@ -195,17 +239,22 @@ __all__ = [
     "list_runs",
     "list_waivers",
     "lock_held",
+    "look_ahead",
     "month_totals",
     "must_be_another",
     "must_wait",
     "note_of_adjustments",
     "note_of_bill",
+    "open_adjustments",
     "open_dispute",
     "policy_on",
     "policy_versions",
     "prepaid_balance",
+    "preview_note",
     "prove",
+    "re_rating",
     "refresh_late_fees",
+    "reinstate_plan",
     "reject_dispute",
     "reject_plan",
     "reject_waiver",
@@ -227,9 +276,13 @@ __all__ = [
     "terms_today",
     "tier_gauge",
     "uphold_dispute",
+    "waiting_notes",
     "withdraw_agreement",
     "withdraw_dispute",
 ]
+
+
+EVERY_ADJUSTMENT = AdjustmentFilter()
 
 
 async def list_bills(conn: Conn, page: PageRequest, filters: BillFilter | None = None) -> Page[BillRow]:
@@ -251,23 +304,18 @@ async def get_bill(conn: Conn, bill_id: int) -> Bill:
 
 
 async def list_adjustments(
-    conn: Conn,
-    page: PageRequest,
-    *,
-    project_id: int | None = None,
-    account_id: int | None = None,
-    only_open: bool = False,
+    conn: Conn, page: PageRequest, wanted: AdjustmentFilter = EVERY_ADJUSTMENT
 ) -> Page[Adjustment]:
-    """What late data made of charges, newest first; `only_open`: what no bill or note has taken up yet."""
-    found = await adjustments_repository.adjustments(
-        conn,
-        project_id=project_id,
-        account_id=account_id,
-        only_open=only_open,
-        before=after_id(page, MAX_ID),
-        limit=page.limit + 1,
-    )
+    """What late data made of charges, newest first."""
+    found = await adjustments_repository.adjustments(conn, wanted, before=after_id(page, MAX_ID), limit=page.limit + 1)
     return cut(found, page, lambda one: (one.id,))
+
+
+async def given(conn: Conn, bill: Bill) -> Given | None:
+    """What became of an issued credit note; None of what is none."""
+    if bill.summary.kind != "credit_note" or bill.summary.number is None:
+        return None
+    return await _given(conn, bill.summary)
 
 
 async def explain(conn: Conn, bill: Bill) -> tuple[Explained, ...]:

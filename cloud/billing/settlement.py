@@ -128,6 +128,14 @@ async def share(conn: Conn, money: Mapping[int, Decimal], on: date, *, fees: boo
     }
 
 
+async def principal_shares(
+    conn: Conn, account_id: int, bills: Sequence[BillRow], money: Decimal, on: date
+) -> dict[int, Decimal]:
+    """What money of an account would pay of the principal of its bills on this day; nothing is locked or written."""
+    schedules = await plan_repository.schedules(conn, [account_id])
+    return share_of_principal(money, _debts(bills), on, schedules.get(account_id))
+
+
 async def write(conn: Conn, found: Sequence[tuple[Source, Settlement]]) -> None:
     """Writes allocations, settles bills, and ends plans that are kept. What is booked is the caller's."""
     rows = [

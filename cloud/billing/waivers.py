@@ -1,20 +1,24 @@
-"""Waivers of late fees: one person asks, another approves; what is waived is not owed any more."""
+"""Waivers of late fees: one person asks, another approves; what is waived is not owed, or given back if it is paid."""
 
+from datetime import date
 from decimal import Decimal
 from typing import LiteralString
 
 from psycopg.errors import UniqueViolation
 
-from cloud.billing import repository
+from cloud.billing import ledger, repository
 from cloud.billing.arrears import AskedState, Waiver, must_be_another, must_wait, stated
+from cloud.billing.ledger import Journal, Posting
 from cloud.billing.records import Policy
+from cloud.billing.terms import terms_today
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.money import minor_digits
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 
 _WAIVER: LiteralString = """
-    SELECT w.id, w.project_id, w.bill_id, b.number AS bill_number, b.account_id, b.currency, w.amount, w.reason,
+    SELECT w.id, w.project_id, w.bill_id, b.number AS bill_number, b.account_id, b.currency, w.amount, w.returned,
+           w.reason,
            w.state, w.asked_by, w.asked_at, w.decided_by, w.decided_at, w.note
     FROM late_fee_waiver w JOIN bill b ON b.id = w.bill_id
 """
@@ -28,28 +32,38 @@ _WAIVERS: LiteralString = (
 """
 )
 _ASK: LiteralString = """
-    INSERT INTO late_fee_waiver (project_id, bill_id, amount, reason, asked_by)
-    VALUES (%(project_id)s, %(bill_id)s, %(amount)s, %(reason)s, %(by)s) RETURNING id
+    INSERT INTO late_fee_waiver (project_id, bill_id, amount, returned, reason, asked_by)
+    VALUES (%(project_id)s, %(bill_id)s, %(amount)s, %(returned)s, %(reason)s, %(by)s) RETURNING id
 """
 _DECIDE: LiteralString = """
     UPDATE late_fee_waiver SET state = %(state)s, decided_by = %(by)s, decided_at = now(), note = %(note)s
     WHERE id = %(id)s
 """
-_WAIVE: LiteralString = "UPDATE late_fee SET waived = waived + %s WHERE bill_id = %s"
+_WAIVE: LiteralString = """
+    UPDATE late_fee SET waived = waived + %s, returned = returned + %s WHERE bill_id = %s
+"""
 
 
 async def ask_waiver(conn: Conn, bill_id: int, amount: Decimal, reason: str, *, by: int | None) -> Waiver:
     """Asks not to collect an amount of the late fee of a bill.
 
-    Raises NotFound; InvalidInput without a reason or for more than is open; Conflict while another waits.
+    Of what is paid already the rest is given back as prepaid balance. Raises NotFound; InvalidInput without a reason or
+    for more than the fee; Conflict while another request waits.
     """
     reason = stated(reason)
     bill = await repository.bill(conn, bill_id)
     if bill is None:
         raise NotFound("no-such-bill", f"there is no bill {bill_id}", field="bill_id")
-    if not 0 < amount <= bill.late_fee_open or amount != round(amount, minor_digits(bill.currency)):
-        raise InvalidInput("bad-amount", f"expected more than 0 and at most {bill.late_fee_open}", field="amount")
-    values = {"project_id": bill.project_id, "bill_id": bill_id, "amount": amount, "reason": reason, "by": by}
+    if not 0 < amount <= bill.late_fee or amount != round(amount, minor_digits(bill.currency)):
+        raise InvalidInput("bad-amount", f"expected more than 0 and at most {bill.late_fee}", field="amount")
+    values = {
+        "project_id": bill.project_id,
+        "bill_id": bill_id,
+        "amount": amount,
+        "returned": max(amount - bill.late_fee_open, Decimal(0)),
+        "reason": reason,
+        "by": by,
+    }
     try:
         async with conn.transaction():
             row = await (await conn.execute(_ASK, values)).fetchone()
@@ -62,16 +76,33 @@ async def ask_waiver(conn: Conn, bill_id: int, amount: Decimal, reason: str, *, 
 async def approve_waiver(conn: Conn, waiver_id: int, policy: Policy, note: str = "", *, by: int | None) -> Waiver:
     """Waives what was asked for.
 
-    Nothing is booked: a late fee is revenue when it is paid. Raises NotFound; Conflict when it was decided, when the
+    Of what is still open nothing is booked: a late fee is revenue when it is paid. What is paid goes from revenue to
+    the prepaid balance of the account. Raises NotFound; Conflict when it was decided, when the
     approver asked for it himself and `policy` wants two, or when less is open by now.
     """
     found = await _waiting(conn, waiver_id)
     must_be_another(found.asked_by, by, policy)
     (bill,) = await repository.lock_bills(conn, [found.bill_id])
-    if bill.late_fee_open < found.amount:
+    if bill.late_fee_open < found.amount - found.returned or bill.late_fee_paid < found.returned:
         raise Conflict("amount-changed", f"only {bill.late_fee_open} of the late fee is open by now")
-    await conn.execute(_WAIVE, (found.amount, found.bill_id))
+    await conn.execute(_WAIVE, (found.amount, found.returned, found.bill_id))
+    await ledger.book(conn, [_returned(found, await _today(conn, found.project_id))])
     return await _decide(conn, waiver_id, "approved", note, by)
+
+
+def _returned(waiver: Waiver, today: date) -> Journal:
+    postings = (
+        Posting(ledger.LATE_FEE_REVENUE, waiver.returned),
+        Posting(ledger.PREPAID, -waiver.returned, waiver.account_id),
+    )
+    return Journal(
+        waiver.project_id, "late_fee_returned", today, "late_fee_waiver", waiver.id, waiver.currency, postings
+    )
+
+
+async def _today(conn: Conn, project_id: int) -> date:
+    today, _ = await terms_today(conn, project_id)
+    return today
 
 
 async def reject_waiver(conn: Conn, waiver_id: int, note: str, *, by: int | None) -> Waiver:

@@ -1,11 +1,12 @@
 """`gatemeter doctor`: what this machine and its settings lack for the service to run, and what waits too long."""
 
+import asyncio
 import json
 import socket
 import ssl
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
@@ -17,6 +18,7 @@ from cloud.billing.documents.pdf import NO_CHINESE_FONT, chinese_font, installed
 from cloud.kit.backlog import BACKLOG, Backlog
 from cloud.kit.migrate import read_migrations
 from cloud.kit.security import Keys, KeysError
+from cloud.notices.smtp import MailServer, NotSent, Session, mail_server
 from cloud.settings import CloudSettings, SettingsError, load_settings
 
 app = typer.Typer()
@@ -42,7 +44,7 @@ class Finding:
 
 @app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
-    """Looks at Python, settings, keys, database, backlog, broker and fonts.
+    """Looks at Python, settings, keys, database, backlog, broker, mail and fonts.
 
     Exit codes: 0 all is well, 1 something would not work, 2 wrong usage, 3 all works but something waits too long or
     for somebody to decide.
@@ -75,6 +77,7 @@ def examine() -> Iterator[Finding]:
         yield _keys(settings)
         yield from _database(settings)
         yield _broker(settings)
+        yield _mail(settings)
         yield _public_url(settings)
     yield _fonts()
 
@@ -143,6 +146,8 @@ def waiting(conn: psycopg.Connection[Any]) -> Iterator[Finding]:
     yield _aged("usage to judge", found.unsettled, found.unsettled_age_s, "is a worker running?")
     yield _aged("due jobs", found.jobs_due, found.job_age_s, "is a worker running?")
     yield _none_of("failed jobs", found.jobs_failed, "failed for good in the last 24 hours, see the exceptions page")
+    yield _aged("notices to send", found.notices_due, found.notice_age_s, "is a worker running, does mail go out?")
+    yield _none_of("notices given up", found.notices_given_up, "in the last 24 hours: see the page of notices")
     yield _ledger(conn)
     yield _none_of(
         "dead letters",
@@ -209,6 +214,23 @@ def _broker(settings: CloudSettings) -> Finding:
     except OSError as error:
         return Finding("broker", "failed", f"{where}: {error}")
     return Finding("broker", "fine", f"{where} answers")
+
+
+def _mail(settings: CloudSettings) -> Finding:
+    """Whether the mail server lets us in: with TLS and password as they are set, without sending anything."""
+    try:
+        server = mail_server(settings)
+        if server is None:
+            return Finding("mail", "note", "GATEMETER_SMTP_HOST is not set: nothing is sent by e-mail")
+        asyncio.run(_signs_in(replace(server, timeout_s=_TIMEOUT_S)))
+    except (SettingsError, NotSent) as error:
+        return Finding("mail", "failed", str(error))
+    return Finding("mail", "fine", f"{server.host}:{server.port} lets us in, mail comes from {server.sender}")
+
+
+async def _signs_in(server: MailServer) -> None:
+    async with Session(server) as session:
+        await session.open()
 
 
 def _public_url(settings: CloudSettings) -> Finding:

@@ -50,7 +50,7 @@ def run_worker() -> None:
 
     try:
         asyncio.run(serve(_settings()))
-    except KeysError as error:
+    except (KeysError, SettingsError) as error:
         fail(str(error))
 
 

@@ -17,6 +17,7 @@ from cloud.estate.models import (
     OccupancyOut,
     PeopleQuery,
     PeopleSearchIn,
+    PersonChange,
     PersonIn,
     PersonOut,
     ProjectOut,
@@ -25,7 +26,7 @@ from cloud.estate.models import (
 )
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
-from cloud.kit.inputs import Listed
+from cloud.kit.inputs import Id, Listed
 from cloud.kit.paging import PageRequest
 
 router = APIRouter(prefix="/api/v1", tags=["estate"])
@@ -115,6 +116,15 @@ async def create_person(request: Request, body: PersonIn, scope: WritingPeople, 
         return PersonOut.model_validate(made)
 
     return await once.answer(scope.conn, PersonOut, make)
+
+
+@router.patch("/people/{person_id}")
+async def change_person(request: Request, person_id: Id, body: PersonChange, scope: WritingPeople) -> PersonOut:
+    """Another e-mail address."""
+    await service.change_email(scope.conn, person_id, body.email)
+    full_in = scope.caller.access.projects(SEE_PEOPLE)
+    found = await service.people_by_id(scope.conn, request.app.state.sealer, [person_id], full_in=full_in)
+    return PersonOut.model_validate(found[person_id])
 
 
 @router.get("/occupancies")

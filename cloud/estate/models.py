@@ -119,6 +119,9 @@ class UnitOut(_Out):
     area: Decimal | None
 
 
+Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$", examples=["li.na@example.com"])]
+
+
 class PersonIn(Input):
     """A new person. Phone and ID number are stored sealed."""
 
@@ -126,9 +129,13 @@ class PersonIn(Input):
     name: Name
     phone: Phone | None = None
     id_number: IdNumber | None = None
-    email: (
-        Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$", examples=["li.na@example.com"])] | None
-    ) = None
+    email: Email | None = None
+
+
+class PersonChange(Input):
+    """What is to be different of a person; null: no e-mail address."""
+
+    email: Email | None
 
 
 class PersonOut(_Out):

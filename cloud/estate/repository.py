@@ -64,6 +64,8 @@ _PEOPLE: LiteralString = (
 """
 )
 _PEOPLE_BY_ID: LiteralString = _PERSON + " WHERE id = ANY (%s)"
+_EMAILS: LiteralString = "SELECT id, email FROM person WHERE id = ANY (%s) AND email <> ''"
+_SET_EMAIL: LiteralString = "UPDATE person SET email = %(email)s WHERE id = %(id)s"
 _INSERT_PERSON: LiteralString = """
     INSERT INTO person (project_id, name, phone_sealed, phone_index, id_number_sealed, id_number_index, email)
     VALUES (%(project_id)s, %(name)s, %(phone_sealed)s, %(phone_index)s, %(id_number_sealed)s, %(id_number_index)s,
@@ -241,6 +243,16 @@ async def people(conn: Conn, query: Mapping[str, object]) -> list[SealedPerson]:
 async def people_by_id(conn: Conn, ids: Sequence[int]) -> dict[int, SealedPerson]:
     """The people among `ids` that the asker may see, sealed."""
     return {row["id"]: SealedPerson(**row) for row in await _all(conn, _PEOPLE_BY_ID, (list(ids),))}
+
+
+async def emails(conn: Conn, ids: Sequence[int]) -> dict[int, str]:
+    """E-mail addresses of the people who have one, by id."""
+    return {row["id"]: row["email"] for row in await _all(conn, _EMAILS, (list(ids),))}
+
+
+async def set_email(conn: Conn, person_id: int, email: str | None) -> None:
+    """Writes the e-mail address of a person."""
+    await conn.execute(_SET_EMAIL, {"id": person_id, "email": email})
 
 
 async def insert_person(conn: Conn, values: Mapping[str, object]) -> int:

@@ -185,6 +185,25 @@ async def people_by_id(
     return {person_id: _opened(row, sealer, full_in) for person_id, row in found.items()}
 
 
+async def project_of_person(conn: Conn, person_id: int) -> int:
+    """The project that a person belongs to. Raises NotFound."""
+    found = (await repository.people_by_id(conn, [person_id])).get(person_id)
+    if found is None:
+        raise NotFound("no-such-person", f"there is no person {person_id}", field="person_id")
+    return found.project_id
+
+
+async def change_email(conn: Conn, person_id: int, email: str | None) -> None:
+    """Another e-mail address of a person, or none. Raises NotFound."""
+    await project_of_person(conn, person_id)
+    await repository.set_email(conn, person_id, email)
+
+
+async def emails_of(conn: Conn, ids: Collection[int]) -> dict[int, str]:
+    """E-mail addresses in full of those among `ids` who have one: to write to them, never to show."""
+    return await repository.emails(conn, list(ids))
+
+
 def _opened(row: SealedPerson, sealer: Sealer, full_in: Collection[int]) -> Person:
     phone = sealer.open(row.phone_sealed, PHONE) if row.phone_sealed else None
     if phone is not None and row.project_id not in full_in:

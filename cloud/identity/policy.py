@@ -19,6 +19,7 @@ _READ = frozenset(
         "ledger",
         "payments",
         "parking",
+        "notices",
     )
 )
 _SELF = frozenset({"self.read"})
@@ -52,6 +53,8 @@ PERMISSIONS = (
         "jobs.read",
         "audit.read",
         "webhooks.write",
+        "notices.write",
+        "notices.choose",
     }
 )
 """Every permission there is. `self.read` is what everybody who is signed in may do."""
@@ -72,6 +75,8 @@ ROLES: dict[str, frozenset[str]] = {
         "payments.write",
         "parking.read",
         "parking.collect",
+        "notices.read",
+        "notices.choose",
         "jobs.read",
     },
     "guard": _SELF | {"estate.read", "parking.read", "parking.collect", "parking.operate"},
@@ -89,6 +94,8 @@ RESIDENT_PERMISSIONS = _SELF | {
     "disputes.open",
     "payments.read",
     "parking.read",
+    "notices.read",
+    "notices.choose",
 }
 """What a resident may do; row-level security narrows it to what is his."""
 

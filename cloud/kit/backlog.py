@@ -10,8 +10,9 @@ from cloud.kit.db import Conn
 
 BACKLOG: Final[LiteralString] = """
     SELECT dirty_windows, dirty_age_s, unsettled, unsettled_age_s, dead_letters, dead_letter_age_s, unclaimed,
-           unclaimed_age_s, jobs_due, job_age_s, jobs_failed, gateways, heard_age_s
-    FROM gm.backlog()
+           unclaimed_age_s, jobs_due, job_age_s, jobs_failed, gateways, heard_age_s, notices_due, notice_age_s,
+           notices_given_up
+    FROM gm.backlog(), gm.notices_waiting()
 """
 
 
@@ -19,7 +20,8 @@ BACKLOG: Final[LiteralString] = """
 class Backlog:
     """Counts of what waits, and the age in seconds of the oldest of each; None where nothing waits.
 
-    `jobs_failed`: in the last 24 hours. `heard_age_s`: since any gateway was heard of; None: none ever was.
+    `jobs_failed` and `notices_given_up`: in the last 24 hours. `heard_age_s`: since any gateway was heard of; None:
+    none ever was.
     """
 
     dirty_windows: int
@@ -35,6 +37,9 @@ class Backlog:
     jobs_failed: int
     gateways: int
     heard_age_s: int | None
+    notices_due: int
+    notice_age_s: int | None
+    notices_given_up: int
 
 
 _GAUGES: Final[dict[str, Gauge]] = {
@@ -49,6 +54,9 @@ _GAUGES: Final[dict[str, Gauge]] = {
     "jobs_due": Gauge("gatemeter_jobs_due", "Jobs that could run and wait for a worker."),
     "job_age_s": Gauge("gatemeter_job_due_oldest_seconds", "For how long the oldest of them waits."),
     "jobs_failed": Gauge("gatemeter_jobs_failed", "Jobs that failed for good in the last 24 hours."),
+    "notices_due": Gauge("gatemeter_notices_due", "Notices to people that wait to be sent."),
+    "notice_age_s": Gauge("gatemeter_notice_oldest_seconds", "For how long the oldest of them waits; 0 without any."),
+    "notices_given_up": Gauge("gatemeter_notices_given_up", "Notices that were given up in the last 24 hours."),
     "gateways": Gauge("gatemeter_gateways", "Registered gateways."),
     "heard_age_s": Gauge("gatemeter_gateway_heard_seconds", "Since any gateway was heard of; NaN: none ever was."),
 }

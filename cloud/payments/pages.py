@@ -12,12 +12,16 @@ from starlette.responses import RedirectResponse, Response
 
 from cloud.billing import service as billing
 from cloud.billing.documents.payment_code import as_png_uri, pay_address
+from cloud.billing.note_pages import Previewed, previewed
+from cloud.billing.service import Bill
 from cloud.estate import service as estate
 from cloud.estate.shown import shown
+from cloud.identity import service as identity
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.idempotency import OnceOnly
 from cloud.kit.paging import PageRequest
 from cloud.kit.periods import local_day
+from cloud.notices import service as notices
 from cloud.payments import held_pages, service
 from cloud.payments.of_bill import payments_of_bill
 
@@ -25,7 +29,7 @@ router = APIRouter(include_in_schema=False)
 router.include_router(held_pages.router)
 
 
-_ARREARS = ("disputes.open", "arrears.write", "bills.approve", "payments.read")
+_ARREARS = ("disputes.open", "arrears.write", "bills.approve", "bills.run", "payments.read")
 
 
 class _Recorded(BaseModel):
@@ -75,6 +79,19 @@ async def take_payment(
     return RedirectResponse(f"/bills/{bill_id}?done=paid", 303)
 
 
+async def _previewed(scope: Scope, bill: Bill) -> Previewed | None:
+    """What a note that waits for approval would do."""
+    if bill.summary.state != "draft" or not bill.note:
+        return None
+    return await previewed(scope, bill.summary, bill.note.get("bill"))
+
+
+async def _name(scope: Scope, user_id: int | None) -> str | None:
+    if user_id is None or scope.caller.kind != "staff":
+        return None
+    return (await identity.user_names(scope.conn, [user_id])).get(user_id)
+
+
 async def _bill(request: Request, scope: Scope, bill_id: int) -> Response:
     page = await shown(request, scope)
     bill = await billing.get_bill(scope.conn, bill_id)
@@ -89,11 +106,18 @@ async def _bill(request: Request, scope: Scope, bill_id: int) -> Response:
         pay_code=as_png_uri(pay_at) if pay_at and bill.summary.owing else None,
         account=(await estate.accounts_by_id(scope.conn, [account_id])).get(account_id),
         payments=await payments_of_bill(scope.conn, bill_id),
+        given=await billing.given(scope.conn, bill),
+        preview=await _previewed(scope, bill),
+        asked_by=await _name(scope, bill.note.get("asked_by")),
+        waiting=await billing.waiting_notes(scope.conn, bill_id) if scope.caller.kind == "staff" else [],
         disputes=(await billing.list_disputes(scope.conn, PageRequest(), bill_id=bill_id)).items,
         waivers=(await billing.list_waivers(scope.conn, PageRequest(), bill_id=bill_id)).items,
         may=frozenset(one for one in _ARREARS if scope.caller.may(one, bill.summary.project_id)),
         may_take_payment=scope.caller.may("payments.write", bill.summary.project_id),
         methods=service.METHODS,
+        notice=(await notices.last_about(scope.conn, bill.summary.project_id, "bill", [bill_id])).get(bill_id),
+        may_mail=scope.caller.may("bills.run", bill.summary.project_id),
+        mail_is_set_up=request.app.state.settings.mail_is_set_up,
         once=secrets.token_urlsafe(16),
         zone=zone,
         today=local_day(datetime.now(UTC), zone),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cloud.billing import explaining_agreed, names, sentences
+from cloud.billing import correction_sentences, explaining_agreed, names, sentences
 from cloud.kit import i18n
 from cloud.kit.pages import prepare
 from cloud.web.words import choices, flags, word
@@ -53,6 +53,11 @@ def environment() -> Environment:
         tax_sentence=sentences.tax_sentence,
         agreed_sentences=explaining_agreed.agreed_sentences,
         flags=flags,
+        document_title=correction_sentences.document_title,
+        corrected=correction_sentences.corrected,
+        correction_title=correction_sentences.correction_title,
+        correction_sentence=correction_sentences.correction_sentence,
+        as_charged=correction_sentences.as_charged,
     )
     made.globals.update(static=static_url, choices=choices)
     return made

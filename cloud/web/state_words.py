@@ -100,11 +100,28 @@ PLAN_STATES: Final[Mapping[str, str]] = {
     "cancelled": _("Cancelled"),
 }
 
+ADJUSTMENT_STATES: Final[Mapping[str, str]] = {
+    "none": _("No difference"),
+    "open": _("For the next bill"),
+    "drafted": _("On a draft"),
+    "billed": _("Billed"),
+}
+
+ADJUSTMENT_CAUSES: Final[Mapping[str, str]] = {
+    "usage": _("Usage became known otherwise"),
+    "facts": _("Persons, areas or dates were corrected"),
+    "area": _("The floor area was filed otherwise"),
+    "terms": _("It was agreed otherwise, ended or taken back"),
+    "concession": _("A concession was granted for these days"),
+}
+
 HELD_KINDS: Final[Mapping[str, str]] = {
     "payment": _("Payment"),
     "deposit": _("Deposit taken"),
     "set-off": _("Bills paid from it"),
     "refund": _("Refund"),
+    "credit_held": _("Credit note"),
+    "late_fee_returned": _("Late fee given back"),
 }
 
 EDITS: Final[Mapping[str, str]] = {
@@ -143,6 +160,39 @@ WEBHOOK_KINDS: Final[Mapping[str, str]] = {
     "webhook.test": _("Test"),
 }
 """What webhooks are told."""
+
+NOTICE_KINDS: Final[Mapping[str, str]] = {
+    "bill": _("Bill"),
+    "prepaid.low": _("Low balance"),
+    "supply.warning": _("Supply about to be cut"),
+    "supply.cut": _("Supply cut"),
+    "supply.back": _("Supply on again"),
+}
+"""What people are told."""
+
+NOTICE_STATES: Final[Mapping[str, str]] = {
+    "queued": _("waiting to be sent"),
+    "sending": _("being sent"),
+    "sent": _("sent"),
+    "failed": _("tried again later"),
+    "given_up": _("not delivered"),
+    "suppressed": _("not sent"),
+}
+
+NOTICE_REASONS: Final[Mapping[str, str]] = {
+    "no-address": _("No e-mail address is known"),
+    "bad-address": _("The e-mail address is not one"),
+    "declined": _("The person does not want it by e-mail"),
+    "project-off": _("The project sends no e-mail"),
+    "mail-off": _("Mail is not set up on this installation"),
+    "refused": _("The mail server refused it"),
+    "not-now": _("The mail server does not take it now"),
+    "unreachable": _("The mail server cannot be used now"),
+    "unknown": _("It is not known whether the mail server took it"),
+    "not-written": _("What it tells of could not be written"),
+    "too-old": _("It waited too long to be sent"),
+}
+"""Why a notice was not sent, or not yet."""
 
 DELIVERY_STATES: Final[Mapping[str, str]] = {
     "waiting": _("waiting"),

@@ -5,13 +5,13 @@ import hmac
 import secrets
 from typing import Final
 
+from cloud.kit.backoff import BackOff
+
 PREFIX: Final = "whsec_"
 SECRET_BYTES: Final = 32
 
-_FIRST_DELAY_S: Final = 10
-_LONGEST_DELAY_S: Final = 43_200
-TRIES: Final = 14
-"""Together with the delays between them almost three days."""
+BACK_OFF: Final = BackOff(first_s=10, factor=3, longest_s=43_200, tries=14)
+"""Fourteen tries, together with the delays between them almost three days."""
 
 
 def new_secret() -> str:
@@ -37,7 +37,4 @@ def headers(message_id: str, timestamp_s: int, body: bytes, known: list[str]) ->
 
 def delay_s(attempts: int, lot: int) -> int | None:
     """Seconds until the next try after so many; None: there is none. `lot`, 0 to 999, spreads it by a fifth."""
-    if attempts >= TRIES:
-        return None
-    whole: int = min(_FIRST_DELAY_S * 3 ** (attempts - 1), _LONGEST_DELAY_S)
-    return whole * (800 + lot * 400 // 999) // 1000
+    return BACK_OFF.delay_s(attempts, lot)

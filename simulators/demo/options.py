@@ -31,6 +31,11 @@ class DemoOptions:
         return self.folder / "logs"
 
     @property
+    def mail(self) -> Path:
+        """E-mail that was sent: one file per message."""
+        return self.folder / "mail"
+
+    @property
     def keys_file(self) -> Path:
         """Keys of the cloud."""
         return self.folder / "keys.json"

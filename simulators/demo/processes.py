@@ -35,6 +35,7 @@ class Installation:
     secrets: dict[str, str]
     owner_dsn: str
     broker_port: int
+    mail_port: int
     line_ports: tuple[int, ...]
     traffic_seed: int
 
@@ -80,9 +81,12 @@ def broker(command: Sequence[str], port: int) -> ChildSpec:
 
 
 def cloud(installation: Installation) -> list[ChildSpec]:
-    """Ingest, worker and web, each with its own database login."""
-    port = installation.options.port
+    """Ingest, worker and web, each with its own database login, and a mail server that keeps what they send."""
+    port, keep = installation.options.port, str(installation.options.mail)
+    mail_port = installation.mail_port
     return [
+        ChildSpec("mail", (*_GATEMETER, "simulate", "mail", "--port", str(mail_port), "--keep", keep),
+                  ready=_listens(mail_port)),
         ChildSpec("ingest", (*_GATEMETER, "ingest", "run"), _cloud_environment(installation, "gatemeter_ingest")),
         ChildSpec("worker", (*_GATEMETER, "worker", "run"), _cloud_environment(installation, "gatemeter_worker")),
         ChildSpec("web", (*_GATEMETER, "web", "run"), _cloud_environment(installation, "gatemeter_web"),
@@ -133,6 +137,14 @@ def _cloud_environment(installation: Installation, role: Role) -> dict[str, str]
             "GATEMETER_BROKER_PORT": str(installation.broker_port),
             "GATEMETER_BROKER_USERNAME": "cloud.ingest",
             "GATEMETER_BROKER_PASSWORD": installation.secrets["broker-ingest"],
+        }
+    if role != "gatemeter_ingest":
+        environment |= {
+            "GATEMETER_SMTP_HOST": "127.0.0.1",
+            "GATEMETER_SMTP_PORT": str(installation.mail_port),
+            "GATEMETER_SMTP_TLS": "off",  # nothing leaves this machine
+            "GATEMETER_MAIL_FROM": "bills@demo.example.com",
+            "GATEMETER_PUBLIC_URL": f"http://127.0.0.1:{options.port}",
         }
     if role == "gatemeter_web":
         environment |= {

@@ -92,11 +92,11 @@ class Demo:
             owner_dsn = dsn_file(options.postgres).read_text("utf-8")
             await asyncio.to_thread(migrate, owner_dsn)
             await asyncio.to_thread(grant_logins, owner_dsn, secrets)
-        with self._steps.step("Broker, ingest, worker, web"):
-            broker_port, health_port, *line_ports = processes.free_ports(2 + _LINES)
+        with self._steps.step("Broker, mail, ingest, worker, web"):
+            broker_port, health_port, mail_port, *line_ports = processes.free_ports(3 + _LINES)
             broker = BrokerProcess(options.folder / "broker", processes.broker_clients(secrets), port=broker_port)
             installation = Installation(
-                options, secrets, owner_dsn, broker_port, tuple(line_ports), self._state.traffic_seed
+                options, secrets, owner_dsn, broker_port, mail_port, tuple(line_ports), self._state.traffic_seed
             )
             await self._run(processes.broker(broker.command, broker_port))
             keys = Keys.load(options.keys_file)

@@ -24,6 +24,7 @@ def welcome(options: DemoOptions, secrets: dict[str, str], running: list[str]) -
         *(f"  {login:<12} {secrets[login]}   {purpose}" for login, purpose in LOGINS.items()),
         "",
         f"  Passwords    {options.folder / 'secrets.json'}",
+        f"  E-mail       {options.mail}/  (what was sent; nothing leaves this machine)",
         f"  Logs         {options.logs}/  ({', '.join(running)})",
         "  Stop         Ctrl-C; the same command continues later",
         "",

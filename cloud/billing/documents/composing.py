@@ -1,16 +1,18 @@
 """Says a bill in one language: from records to the texts of its document."""
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from cloud.billing import names, sentences
-from cloud.billing.documents.model import BillDocument, Block, Fact, Language, Pay, Sum
+from cloud.billing import correction_sentences, names, sentences
+from cloud.billing.correction_sentences import Corrected, as_charged, corrected
+from cloud.billing.crediting import Given
+from cloud.billing.documents.model import BillDocument, Block, Cells, Fact, Language, Pay, Sum
 from cloud.billing.explaining import Explained
 from cloud.billing.explaining_agreed import agreed_sentences, explain_agreed
-from cloud.billing.records import Bill, Charge
+from cloud.billing.records import Bill, BillLine, Charge
 from cloud.estate.records import Account, Project
 from cloud.kit import i18n
 from cloud.kit.i18n import gettext as _
@@ -31,6 +33,8 @@ class Material:
     account: Account | None
     meters: Mapping[int, str]
     pay_at: str | None
+    given: Given | None = None
+    """What became of an issued credit note."""
 
 
 def compose(material: Material, language: Language, translator: i18n.Translator) -> BillDocument:
@@ -46,19 +50,22 @@ class _Composing:
         self._agreed = {one.charge_id: one for one in explain_agreed(material.bill)}
 
     def document(self, language: Language) -> BillDocument:
-        summary, project = self._summary, self._of.project
+        bill, summary, project = self._of.bill, self._summary, self._of.project
         number = summary.number
         return BillDocument(
             language=language,
             file_name=number or f"draft-{summary.id}",
             made_at=self._made_at(),
-            title=_("Bill for %(month)s") % {"month": show_period(summary.period)},
+            title=correction_sentences.document_title(bill),
             watermark={"draft": _("DRAFT"), "void": _("VOID")}.get(summary.state, ""),
             project=_readable(project.name),
             address=_readable(project.address),
             facts=tuple(self._facts()),
             columns=(_("What for"), _("Quantity"), _("Price"), _("Amount")),
-            blocks=tuple(self._block(charge) for charge in self._of.bill.charges),
+            blocks=(
+                *map(self._block, bill.charges),
+                *map(self._corrected, corrected(bill.corrections)),
+            ),
             sums=tuple(self._sums()),
             pay=self._pay(),
             footer=" · ".join(part for part in (_readable(project.name), number or "") if part),
@@ -75,7 +82,7 @@ class _Composing:
     def _facts(self) -> Iterator[Fact]:
         summary, account = self._summary, self._of.account
         first, last = summary.period.start, summary.period.end - timedelta(days=1)
-        yield Fact(_("Bill number"), summary.number or "–")
+        yield Fact(_("Bill number") if summary.kind == "bill" else _("Number"), summary.number or "–")
         if account is not None:
             yield Fact(_("Account"), _readable(account.number))
             yield Fact(_("Payer"), _readable(account.person_name))
@@ -83,8 +90,14 @@ class _Composing:
                 yield Fact(_("Unit"), _readable(account.unit_label))
         yield Fact(_("Period"), f"{show_date(first)} – {show_date(last)}")
         yield Fact(_("Issued on"), show_date(summary.issued_on) if summary.issued_on else "–")
-        yield Fact(_("Due on"), show_date(summary.due_on) if summary.due_on else "–")
-        yield Fact(_("State"), names.bill_state_name(summary.state))
+        if summary.kind != "credit_note":
+            yield Fact(_("Due on"), show_date(summary.due_on) if summary.due_on else "–")
+        yield Fact(_("State"), names.bill_state_name(summary.state, summary.kind))
+        note = self._of.bill.note
+        if "number" in note:
+            yield Fact(_("Corrects bill"), note["number"])
+        if note:
+            yield Fact(_("Reason"), _readable(note["reason"]))
 
     def _block(self, charge: Charge) -> Block:
         currency, explained = self._summary.currency, self._of.explained.get(charge.id)
@@ -101,31 +114,64 @@ class _Composing:
             title=_readable(names.service_name(charge.service)),
             period=show_period(charge.period),
             readings=readings,
-            lines=tuple(
-                (
-                    _readable(sentences.line_title(line)),
-                    sentences.line_quantity(line),
-                    sentences.line_price(line),
-                    self._money(line.amount),
-                )
-                for line in charge.lines
-            ),
+            lines=self._cells(charge.lines),
             subtotal=Sum(_("Subtotal"), self._money(charge.amount)),
             notes=(*notes, *(sentences.tax_sentence(tax, currency) for tax in taxes)),
         )
 
+    def _cells(self, lines: Iterable[BillLine]) -> tuple[Cells, ...]:
+        return tuple(
+            (
+                _readable(sentences.line_title(line)),
+                sentences.line_quantity(line),
+                sentences.line_price(line),
+                self._money(line.amount),
+            )
+            for line in lines
+        )
+
+    def _corrected(self, one: Corrected) -> Block:
+        currency = self._summary.currency
+        return Block(
+            title=_readable(correction_sentences.correction_title(one)),
+            period=show_period(one.period),
+            readings="",
+            lines=self._cells(map(as_charged, one.lines)),
+            subtotal=Sum(_("Subtotal"), self._money(one.amount)),
+            notes=tuple(_readable(correction_sentences.correction_sentence(line, currency)) for line in one.lines),
+        )
+
+    def _given(self) -> Iterator[Sum]:
+        """What became of a credit note: its parts add up to it."""
+        given = self._of.given
+        if given is None:
+            return
+        for part in given.parts:
+            yield Sum(_("Taken off bill %(number)s") % {"number": part.number}, self._money(part.amount))
+        if given.kept:
+            yield Sum(_("Kept as prepaid balance"), self._money(given.kept))
+
     def _sums(self) -> Iterator[Sum]:
         summary, late_fee = self._summary, self._of.bill.late_fee
         yield Sum(_("Total"), self._money(summary.total), strong=True)
+        if summary.kind == "credit_note":
+            yield from self._given()
+            return
+        if summary.credited:
+            yield Sum(_("Taken off by credit notes"), self._money(-summary.credited))
+        if summary.paid != summary.credited:
+            yield Sum(_("Paid"), self._money(summary.credited - summary.paid))
         if summary.paid:
-            yield Sum(_("Paid"), self._money(-summary.paid))
             yield Sum(_("Unpaid"), self._money(summary.open))
         if late_fee is not None and summary.late_fee:
             yield Sum(_("Late fee until %(day)s") % {"day": show_date(late_fee.through)}, self._money(summary.late_fee))
             if summary.late_fee_paid:
                 yield Sum(_("Late fee paid"), self._money(-summary.late_fee_paid))
-        if summary.paid or summary.late_fee:
-            yield Sum(_("To pay"), self._money(summary.open + summary.late_fee_open), strong=True)
+        disputed = summary.open + summary.late_fee_open - summary.payable
+        if disputed:
+            yield Sum(_("In dispute, not to be paid now"), self._money(-disputed))
+        if summary.paid or summary.late_fee or disputed:
+            yield Sum(_("To pay"), self._money(summary.payable), strong=True)
 
     def _pay(self) -> Pay | None:
         summary = self._summary

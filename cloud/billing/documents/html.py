@@ -1,27 +1,21 @@
 """Documents as HTML that needs nothing else: styles at their elements, pictures inside, no script; fit for e-mail."""
 
 from functools import cache
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from cloud.billing.documents.model import BillDocument
 from cloud.billing.documents.payment_code import as_png_uri
+from cloud.kit.templates import template_beside
 
 
-def as_html(document: BillDocument) -> str:
-    """The document as one HTML text."""
+def as_html(document: BillDocument, code_at: str | None = None) -> str:
+    """The document as one HTML text. `code_at`: where the picture of the code to pay by is, if not inside it."""
     address = document.pay.address if document.pay else None
-    return _template().render(bill=document, code=as_png_uri(address) if address else None)
+    code = (code_at or as_png_uri(address)) if address else None
+    return _template().render(bill=document, code=code)
 
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("bill.html")
+    return template_beside(__file__, "bill.html")

@@ -20,6 +20,13 @@ def as_svg(address: str) -> str:
     return written.getvalue().decode()
 
 
+def as_png(address: str) -> bytes:
+    """The code as a PNG picture."""
+    written = io.BytesIO()
+    segno.make_qr(address, error="m").save(written, kind="png", scale=5, border=_QUIET)
+    return written.getvalue()
+
+
 def as_png_uri(address: str) -> str:
-    """The code as a PNG picture in a `data:` address, for pages and e-mail."""
+    """The code as a PNG picture in a `data:` address, for pages."""
     return str(segno.make_qr(address, error="m").png_data_uri(scale=5, border=_QUIET))

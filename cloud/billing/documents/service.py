@@ -39,7 +39,8 @@ async def bill_documents(
         explained = {one.charge_id: one for one in await billing.explain(conn, bill)}
         account = accounts.get(bill.summary.account_id)
         pay_at = pay_address(public_url, bill.summary.id)
-        found.append(compose(Material(bill, explained, project, account, codes, pay_at), language, translator))
+        given = await billing.given(conn, bill)
+        found.append(compose(Material(bill, explained, project, account, codes, pay_at, given), language, translator))
     return found
 
 

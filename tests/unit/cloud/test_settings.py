@@ -52,3 +52,36 @@ def test_the_brokers_password_may_lie_in_a_file(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(SettingsError, match="GATEMETER_BROKER_PASSWORD_FILE: expected a readable file"):
         load_settings(**given).broker_secret()
+
+
+def _mail(**given: object) -> dict[str, object]:
+    return {
+        "database_dsn": "x",
+        "keys_file": Path("k"),
+        "smtp_host": "mail.example.com",
+        "mail_from": "a@b.cn",
+        **given,
+    }
+
+
+def test_mail_is_off_until_it_is_set_up() -> None:
+    assert not load_settings(database_dsn="x", keys_file=Path("k")).mail_is_set_up
+    settings = load_settings(**_mail(smtp_username="gm", smtp_password="geheim"))
+    assert (settings.mail_is_set_up, settings.smtp_secret()) == (True, "geheim")
+    assert "geheim" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"mail_from": None}, "GATEMETER_MAIL_FROM is not set"),
+        ({"smtp_username": "gm"}, "GATEMETER_SMTP_USERNAME and its password"),
+        ({"smtp_password": "geheim"}, "GATEMETER_SMTP_USERNAME and its password"),
+        ({"smtp_username": "gm", "smtp_password": "geheim", "smtp_password_file": Path("p")}, "not both"),
+        ({"smtp_username": "gm", "smtp_password": "geheim", "smtp_tls": "off"}, "in clear"),
+    ],
+)
+def test_half_set_up_mail_is_refused(wrong: dict[str, object], told: str) -> None:
+    with pytest.raises(SettingsError, match=told) as caught:
+        load_settings(**_mail(**wrong))
+    assert "geheim" not in str(caught.value)

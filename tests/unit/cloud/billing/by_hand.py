@@ -1,9 +1,12 @@
-"""Adds a bill up again from nothing but its explanation in JSON, with Decimals, as a person with a calculator would."""
+"""Adds a bill up again from nothing but its explanation in JSON, or what is printed, as a person with a calculator."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 from typing import Any
+
+from cloud.billing.documents.model import BillDocument
 
 Document = dict[str, Any]
 
@@ -20,7 +23,34 @@ def add_up(explanation: Document) -> None:
             _check_line(line)
         assert _sum(line["amount"]["amount"] for line in lines) == Decimal(charge["amount"]["amount"])
         _check_charge(lines, told[charge["id"]])
-    assert _sum(charge["amount"]["amount"] for charge in bill["charges"]) == Decimal(bill["total"]["amount"])
+    for line in bill["corrections"]:
+        _check_correction(line)
+    parts = (one["amount"]["amount"] for one in [*bill["charges"], *bill["corrections"]])
+    assert _sum(parts) == Decimal(bill["total"]["amount"])
+
+
+def add_up_document(document: BillDocument) -> None:
+    """Works out the sums that are printed; what is taken off is printed with its sign."""
+    for block in document.blocks:
+        assert sum((_printed(amount) for *_, amount in block.lines), Decimal(0)) == _printed(block.subtotal.amount)
+    total, *rest = document.sums
+    assert sum((_printed(block.subtotal.amount) for block in document.blocks), Decimal(0)) == _printed(total.amount)
+    if _printed(total.amount) < 0:
+        # A credit note: what became of it.
+        assert not rest or sum((_printed(one.amount) for one in rest), Decimal(0)) == -_printed(total.amount)
+        return
+    so_far = _printed(total.amount)
+    for one in rest:
+        if one.strong or one.name in ("Unpaid", "未缴"):
+            assert _printed(one.amount) == so_far, one
+        else:
+            so_far += _printed(one.amount)
+
+
+def _printed(amount: str) -> Decimal:
+    """An amount as it is shown: -¥1,234.50."""
+    digits = re.sub(r"[^0-9.]", "", amount)
+    return -Decimal(digits) if amount.startswith(("-", "\u2212")) else Decimal(digits)
 
 
 def _check_line(line: Document) -> None:
@@ -30,6 +60,18 @@ def _check_line(line: Document) -> None:
         assert line["price"] is None
         return
     assert _cents(Decimal(line["quantity"]["quantity"]) * Decimal(line["price"])) == Decimal(line["amount"]["amount"])
+
+
+def _check_correction(line: Document) -> None:
+    """What was and the difference are what is now; a line without them is a note that somebody made, with a reason."""
+    was, now = (line["detail"].get(name) for name in ("was", "now"))
+    if was is None:
+        assert line["reason"]
+        return
+    assert Decimal(was["amount"]) + Decimal(line["amount"]["amount"]) == Decimal(now["amount"])
+    if line["quantity"] is not None:
+        more = Decimal(line["quantity"]["quantity"])
+        assert Decimal(was["quantity"] or 0) + more == Decimal(now["quantity"] or 0)
 
 
 def _check_charge(lines: list[Document], told: Document) -> None:

@@ -5,21 +5,24 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from html.parser import HTMLParser
+from typing import Any
 
 import pypdf
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cloud.billing.crediting import Given, GivenPart
 from cloud.billing.documents.composing import Material, compose
 from cloud.billing.documents.html import as_html
 from cloud.billing.documents.model import BillDocument
 from cloud.billing.documents.payment_code import as_png_uri, as_svg, pay_address
 from cloud.billing.documents.pdf import typeset
-from cloud.billing.records import Bill, BillLine, BillRow, Charge, LateFeeRow
+from cloud.billing.records import Bill, BillKind, BillLine, BillRow, Charge, LateFeeRow
 from cloud.estate.records import Account, Project, Validity
 from cloud.kit.i18n import load_catalogues
 from cloud.kit.periods import Period
+from tests.unit.cloud.billing.by_hand import add_up_document
 
 _ENGLISH = load_catalogues()["en"]
 _PROJECT = Project(1, "demo", "Sun Garden", "Asia/Shanghai", "CNY", "1 Garden Road")
@@ -101,6 +104,81 @@ def test_payments_and_late_fees_are_told() -> None:
         ("To pay", "¥112.33"),
     ]
     assert document.pay is not None
+    add_up_document(document)
+
+
+def test_what_was_credited_was_not_paid() -> None:
+    credited = replace(_SUMMARY, paid=Decimal("110.33"), credited=Decimal("10.33"))
+    document = _document(credited)
+    assert [(one.name, one.amount) for one in document.sums[1:]] == [
+        ("Taken off by credit notes", "-¥10.33"),
+        ("Paid", "-¥100.00"),
+        ("Unpaid", "¥100.00"),
+        ("To pay", "¥100.00"),
+    ]
+    add_up_document(document)
+    whole = _document(replace(credited, credited=Decimal("110.33")))
+    assert "Paid" not in [one.name for one in whole.sums]
+
+
+def test_what_is_in_dispute_is_not_asked_for() -> None:
+    late = LateFeeRow(date(2026, 3, 1), Decimal("3.00"), _NOTHING, [])
+    owed = replace(_SUMMARY, state="disputed", late_fee=Decimal("3.00"), paid=Decimal("10.00"))
+    part = _document(replace(owed, disputed=Decimal("100.33")), late_fee=late)
+    assert [(one.name, one.amount) for one in part.sums[-2:]] == [
+        ("In dispute, not to be paid now", "-¥103.33"),
+        ("To pay", "¥100.00"),
+    ]
+    whole = _document(replace(owed, disputed=Decimal("210.33")), late_fee=late)
+    assert (whole.sums[-1].amount, whole.pay) == ("¥0.00", None)
+    for document in (part, whole):
+        add_up_document(document)
+
+
+_KEYS = st.tuples(st.integers(1, 3), st.sampled_from(["water", "electricity"]), st.integers(1, 3))
+_CENTS = st.integers(-100_000, 100_000).map(lambda cents: Decimal(cents).scaleb(-2))
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(_KEYS, _CENTS, st.booleans()), min_size=1, max_size=12))
+def test_corrections_are_printed_and_add_up(drawn: list[tuple[tuple[int, str, int], Decimal, bool]]) -> None:
+    lines = []
+    for position, ((bill, service, month), amount, by_hand) in enumerate(drawn, 1):
+        period = Period(date(2026, month, 1), date(2026, month + 1, 1))
+        detail: dict[str, Any] = {
+            "of": "usage", "bill": f"2026-{bill:06}", "bill_id": bill, "line": position, "period": str(period)
+        }  # fmt: skip
+        if by_hand:
+            detail["reason"] = "goodwill"
+        else:
+            detail |= {"was": {"quantity": "0", "amount": "0"}, "now": {"quantity": "1", "amount": str(amount)}}
+        lines.append(
+            BillLine(
+                position, "adjustment", service, "usage", 1, None, None, "kWh", None, amount, detail, position, None
+            )
+        )
+    total = sum((line.amount for line in lines), _NOTHING)
+    kind: BillKind = "credit_note" if total < 0 else "debit_note"
+    summary = replace(_SUMMARY, total=total, kind=kind)
+    note = Bill(summary, (), None, "1", {"note": {"reason": "misread"}}, tuple(lines))
+    given = Given((GivenPart(1, "2026-000001", Decimal(1)),), -total - 1) if total < -1 else None
+    document = compose(Material(note, {}, _PROJECT, _ACCOUNT, {}, None, given), "en", _ENGLISH)
+    add_up_document(document)
+    assert document.title == {"credit_note": "Credit note", "debit_note": "Debit note"}[kind]
+    assert sum(len(block.lines) for block in document.blocks) == len(lines)
+    named = {(line.detail["bill"], line.service, line.detail["period"]) for line in lines}
+    assert len(document.blocks) == len(named)
+    notes = [note for block in document.blocks for note in block.notes]
+    assert len(notes) == len(lines)
+    assert all(f"line {line.position}" in " ".join(notes) for line in lines)
+    assert ("Reason", "misread") in [(fact.name, fact.value) for fact in document.facts]
+
+
+def test_a_final_bill_says_so() -> None:
+    for kind, title in (("bill", "Final bill"), ("credit_note", "Final bill · Credit note")):
+        summary = replace(_SUMMARY, kind=kind)  # type: ignore[arg-type]  # the loop's plain texts
+        bill = Bill(summary, (), None, "1", {"final": "2026-02-01"})
+        assert compose(Material(bill, {}, _PROJECT, _ACCOUNT, {}, None), "en", _ENGLISH).title == title
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,35 @@ def test_no_instalment_is_no_plan() -> None:
         monthly(Decimal(100), FIRST, 0)
 
 
+@given(
+    amounts=st.lists(st.integers(1, 50), min_size=1, max_size=6),
+    paid=st.lists(st.tuples(st.integers(0, 250), st.integers(1, 100)), max_size=6),
+    late_days=st.integers(0, 10),
+    forgiven=st.none() | st.integers(0, 250),
+    today=st.integers(0, 250),
+)
+def test_what_is_forgiven_breaks_no_plan(
+    amounts: list[int], paid: list[tuple[int, int]], late_days: int, forgiven: int | None, today: int
+) -> None:
+    """A reference that walks over the days: broken on the first one after an instalment's last that finds it unpaid."""
+
+    def day(number: int) -> date:
+        return FIRST + timedelta(days=number)
+
+    wanted = None
+    for number in range(today + 1):
+        last = number - 1
+        due = [n for n in range(1, len(amounts) + 1) if 30 * n + late_days == last]
+        owed = sum(amounts[: due[0]]) if due else 0
+        if due and (forgiven is None or last >= forgiven) and sum(one for on, one in paid if on <= last) < owed:
+            wanted = day(number)
+            break
+    money = [(day(on), Decimal(one)) for on, one in paid]
+    found = broken_on(_days(*amounts), money, late_days, day(today), None if forgiven is None else day(forgiven))
+    # What is known of payments by now may lie after today: only days that are over count.
+    assert (found if found is not None and found <= day(today) else None) == wanted
+
+
 def test_payments_reach_instalments_in_order() -> None:
     paid = [(FIRST + timedelta(days=5), Decimal(30)), (FIRST, Decimal(90))]
     found = [(one.paid, one.settled_on) for one in progress(_days(100, 100), paid)]

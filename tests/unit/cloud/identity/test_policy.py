@@ -61,7 +61,11 @@ def test_staff_stay_staff_whatever_they_own() -> None:
 def test_roles_use_known_permissions_and_residents_only_hand_in_and_dispute(role: str) -> None:
     assert ROLES[role] <= PERMISSIONS
     assert "self.read" in ROLES[role]
-    assert {one for one in RESIDENT_PERMISSIONS if not one.endswith(".read")} == {"readings.submit", "disputes.open"}
+    assert {one for one in RESIDENT_PERMISSIONS if not one.endswith(".read")} == {
+        "readings.submit",
+        "disputes.open",
+        "notices.choose",
+    }
 
 
 @pytest.mark.parametrize(("giver", "given"), list(itertools.product(ROLES, ROLES)))

@@ -27,13 +27,13 @@ def test_both_secrets_sign_while_both_are_in_force() -> None:
 
 
 def test_tries_are_spread_over_about_three_days() -> None:
-    delays = [signing.delay_s(attempts, 500) for attempts in range(1, signing.TRIES)]
+    delays = [signing.delay_s(attempts, 500) for attempts in range(1, signing.BACK_OFF.tries)]
     assert all(delay is not None for delay in delays)
     assert 2.5 * 86_400 < sum(delay or 0 for delay in delays) < 3.5 * 86_400
-    assert signing.delay_s(signing.TRIES, 500) is None
+    assert signing.delay_s(signing.BACK_OFF.tries, 500) is None
 
 
-@given(st.integers(1, signing.TRIES - 1), st.integers(0, 999))
+@given(st.integers(1, signing.BACK_OFF.tries - 1), st.integers(0, 999))
 def test_a_delay_is_spread_by_a_fifth(attempts: int, lot: int) -> None:
     low, high, delay = signing.delay_s(attempts, 0), signing.delay_s(attempts, 999), signing.delay_s(attempts, lot)
     assert low is not None
