@@ -5,6 +5,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -64,19 +65,32 @@ def template_database(server_dsn: str) -> Iterator[str]:
     _drop(server_dsn, name)
 
 
-@pytest.fixture
-def owner_dsn(server_dsn: str, template_database: str) -> Iterator[str]:
-    """DSN of the owner of a fresh, migrated database that only this test uses."""
+@contextmanager
+def _fresh(server_dsn: str, template: str) -> Iterator[str]:
     name = f"gm_test_{secrets.token_hex(6)}"
     with psycopg.connect(server_dsn, autocommit=True) as conn:
         conn.execute(
             # Copying files is twice as fast as copying through the log, and these databases need no log.
             sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
-                sql.Identifier(name), sql.Identifier(template_database)
+                sql.Identifier(name), sql.Identifier(template)
             )
         )
     yield make_conninfo(server_dsn, dbname=name)
     _drop(server_dsn, name)
+
+
+@pytest.fixture
+def owner_dsn(server_dsn: str, template_database: str) -> Iterator[str]:
+    """DSN of the owner of a fresh, migrated database that only this test uses."""
+    with _fresh(server_dsn, template_database) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def another_owner_dsn(server_dsn: str, template_database: str) -> Iterator[str]:
+    """DSN of the owner of a second such database, for tests that compare two."""
+    with _fresh(server_dsn, template_database) as dsn:
+        yield dsn
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ Cause = Literal["usage", "facts", "area", "terms", "concession"]
 the floor area was; `terms`: a rent, its tax or its end was agreed otherwise, or a charge taken back; `concession`: one
 was granted for days before."""
 
-_CARRIED = frozenset({"carry", "opening", "closing", "agreed", "contained_taxes", "estimate"})
-"""Inputs that say nothing by themselves: boundary readings and estimates are in the quantity, what is carried comes
+_CARRIED = frozenset({"carry", "opening", "closing", "registers", "agreed", "contained_taxes", "estimate"})
+"""Inputs that say nothing by themselves: boundary readings and estimates are in the quantities, what is carried comes
 from before, and a contained tax follows from the amount."""
 
 _KEY = ("kind", "component", "tier", "time_period", "season", "unit", "price")
@@ -193,6 +193,8 @@ def as_of(agreement: Agreement, inputs: Mapping[str, Any]) -> Agreement:
         capacity_va=capacity or None,
         area=area or None,
         single=bool(inputs.get("single", False)),
+        time_of_use="registers" if "registers" in inputs else "intervals",
+        registers=inputs.get("register_map"),
     )
 
 

@@ -29,7 +29,8 @@ _KEEP_LATE: LiteralString = """
 _STATE: LiteralString = """
     SELECT c.id AS charge_id, b.account_id, c.bill_id, b.number AS bill_number, c.agreement_id, c.service,
            v.tariff_id, a.meter_id AS agreed_meter_id, a.unit_id, lower(a.valid) AS valid_from,
-           upper(a.valid) AS valid_until, a.capacity_va, a.area, a.single, c.project_id,
+           upper(a.valid) AS valid_until, a.capacity_va, a.area, a.single, a.time_of_use, a.registers,
+           c.project_id,
            lower(c.period) AS start, upper(c.period) AS end, c.tariff_version_id, c.meter_id,
            coalesce(r.revision, 0) AS revision, coalesce(r.quantity, c.quantity) AS quantity,
            coalesce(r.amount, c.amount) AS amount, coalesce(r.exact_amount, c.exact_amount) AS exact_amount,
@@ -294,6 +295,8 @@ def _agreement(row: Mapping[str, Any]) -> Agreement:
         amount=row["agreed_amount"],
         description=row["description"],
         taken_back=row["taken_back"],
+        time_of_use=row["time_of_use"],
+        registers=row["registers"],
     )
 
 

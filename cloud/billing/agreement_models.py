@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, WithJsonSchema
@@ -15,6 +14,7 @@ from cloud.billing.records import Agreement, AgreementKind
 from cloud.billing.rents import Rent, RentStep
 from cloud.kit.amounts import MoneyOut, plain
 from cloud.kit.inputs import Day, Id, Input, ListQuery
+from cloud.tariffs.registers import RegisterMap, Source
 from cloud.tariffs.values import Percent, Price
 
 Months = Annotated[Literal[1, 3, 6, 12], Field(examples=[3])]
@@ -22,6 +22,11 @@ Amount = Annotated[
     Price,
     Field(gt=0, decimal_places=2),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,2})?$", "examples": ["8000.00"]}),
+]
+Area = Annotated[
+    Price,
+    Field(gt=0, decimal_places=2),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,2})?$", "examples": ["89.50"]}),
 ]
 ServiceCode = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$", examples=["electricity"])]
 
@@ -48,11 +53,16 @@ class AgreementIn(Input):
     capacity_va: Annotated[
         int | None, Field(gt=0, le=10**12, description="Contracted capacity in VA.", examples=[315000])
     ] = None
-    area: Annotated[
-        Decimal | None,
-        Field(gt=0, max_digits=12, decimal_places=2, description="m² where it is not that of the unit."),
-    ] = None
+    area: Annotated[Area | None, Field(description="m² where it is not that of the unit.")] = None
     single: Annotated[bool, Field(description="Billed by the prices without tiers.")] = False
+    time_of_use: Annotated[
+        Source | None,
+        Field(description="Where usage by price period comes from; null: as the tariff says.", examples=["registers"]),
+    ] = None
+    registers: Annotated[
+        RegisterMap | None,
+        Field(description="Which registers of the meter count each price period; null: as the tariff says."),
+    ] = None
 
 
 class TaxIn(Input):
@@ -167,7 +177,7 @@ class BilledAreaIn(Input):
     project_id: Id
     unit_id: Id
     from_day: Annotated[Day, Field(examples=["2026-01-01"])]
-    area: Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=2, examples=["92.10"])]
+    area: Annotated[Area, Field(examples=["92.10"])]
     reason: Annotated[str, Field(min_length=1, max_length=300, examples=["measured again"])]
 
 
@@ -238,6 +248,8 @@ class AgreementOut(BaseModel):
     amount: MoneyOut | None
     description: str
     taken_back: Annotated[bool, Field(description="Of a one-off charge: it is given back.")]
+    time_of_use: Source | None
+    registers: RegisterMap | None
 
     @classmethod
     def of(cls, agreement: Agreement, currency: str) -> "AgreementOut":
@@ -259,6 +271,8 @@ class AgreementOut(BaseModel):
             amount=None if agreement.amount is None else MoneyOut.of(agreement.amount, currency),
             description=agreement.description,
             taken_back=agreement.taken_back,
+            time_of_use=agreement.time_of_use,
+            registers=None if agreement.registers is None else RegisterMap.model_validate(agreement.registers),
         )
 
 

@@ -113,6 +113,7 @@ async def show(page: Shown, agreement_id: int, problem: GatemeterError | None = 
         "billing/agreement.html",
         status=problem.status if problem else 200,
         agreement=found,
+        registers=_registers_shown(found),
         problem=problem,
         today=local_day(datetime.now(UTC), page.project.zone),
         areas=await _areas(page.conn, found),
@@ -188,6 +189,8 @@ async def _make(conn: Conn, page: Shown, kind: AgreementKind, values: Mapping[st
         return await service.create_one_off(
             conn, page.project.id, payer.id, charge.category, charge.description, charge.amount, charge.day, tax=tax
         )
+    if "registers" in values:
+        told["registers"] = _registers_told(values["registers"])
     if "meter" in values:
         meter = await metering.meter_by_code(conn, page.project.id, values["meter"])
         if meter is None:
@@ -222,6 +225,30 @@ def _tax_told(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     return told | {name: [tax | {"from_day": values.get("valid_from")}] if name == "taxes" else tax}
 
 
+def _registers_told(text: str) -> dict[str, Any]:
+    """Lines such as `peak: peak, -sharp` and `beside_total: sharp`. Raises InvalidInput."""
+    lines = [line.replace("：", ":").partition(":") for line in text.splitlines() if line.strip()]
+    if any(not separator for _, separator, _ in lines):
+        raise InvalidInput("bad-registers", "expected a period and its registers a line", field="registers")
+    told = {name.strip(): _listed(registers) for name, _, registers in lines}
+    if len(told) != len(lines):
+        raise InvalidInput("bad-registers", "expected each period once", field="registers")
+    beside = told.pop("beside_total", [])
+    return {"periods": told, "beside_total": beside}
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.replace("，", ",").replace("、", ",").split(",") if part.strip()]
+
+
+def _registers_shown(agreement: Agreement) -> list[str]:
+    """The lines that say the registers of an agreement, as they are typed."""
+    if agreement.registers is None:
+        return []
+    told = {**agreement.registers["periods"], "beside_total": agreement.registers.get("beside_total", ())}
+    return [f"{name}: {', '.join(registers)}" for name, registers in told.items() if registers]
+
+
 async def _copied(conn: Conn, original: Agreement) -> dict[str, str]:
     """What the form of a copy starts with; it begins where the original ends."""
     accounts = await estate.accounts_by_id(conn, [original.account_id])
@@ -235,6 +262,8 @@ async def _copied(conn: Conn, original: Agreement) -> dict[str, str]:
         "capacity_va": original.capacity_va,
         "area": original.area,
         "single": "true" if original.single else None,
+        "time_of_use": original.time_of_use,
+        "registers": "\n".join(_registers_shown(original)) or None,
         "amount": original.amount,
         "description": original.description,
         "name": original.description,

@@ -1,9 +1,10 @@
 """Agreements of every kind: made, listed, withdrawn while nothing was charged."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 import psycopg
 
@@ -20,6 +21,7 @@ from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.money import minor_digits
 from cloud.kit.paging import Page, PageRequest, after_id, cut
 from cloud.kit.periods import Period
+from cloud.tariffs.registers import Source
 
 _LONGEST_INSTALMENT = timedelta(days=366)
 
@@ -41,6 +43,8 @@ class NewAgreement:
     kind: AgreementKind = "tariff"
     amount: Decimal | None = None
     description: str = ""
+    time_of_use: Source | None = None
+    registers: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +104,27 @@ async def create_agreement(
     capacity_va: int | None = None,
     area: Decimal | None = None,
     single: bool = False,
+    time_of_use: Source | None = None,
+    registers: Mapping[str, Any] | None = None,
 ) -> Agreement:
     """What an account is charged for from a day on. Raises like `create_agreements`."""
     basis = (capacity_va, area, single)
-    new = NewAgreement(account_id, service, tariff_id, valid_from, meter_id, unit_id, valid_until, *basis)
+    new = replace(
+        NewAgreement(account_id, service, tariff_id, valid_from, meter_id, unit_id, valid_until, *basis),
+        time_of_use=time_of_use,
+        registers=registers,
+    )
     return (await create_agreements(conn, project_id, [new]))[0]
 
 
 async def create_agreements(conn: Conn, project_id: int, new: Sequence[NewAgreement]) -> list[Agreement]:
     """Many agreements of one project in one statement.
 
-    Raises InvalidInput for dates in the wrong order, NotFound for an unknown account, tariff, meter or unit, Conflict
-    when somebody pays for the same service of the meter already.
+    Raises InvalidInput for dates in the wrong order and for registers without a meter, NotFound for an unknown account,
+    tariff, meter or unit, Conflict when somebody pays for the same service of the meter already.
     """
+    if any(one.meter_id is None and (one.time_of_use or one.registers) for one in new):
+        raise InvalidInput("missing-meter", "registers and intervals are those of a meter: name it", field="meter_id")
     if any(one.valid_until is not None and one.valid_until <= one.valid_from for one in new):
         raise InvalidInput("bad-dates", "expected a day after valid_from", field="valid_until")
     try:

@@ -4,7 +4,8 @@ from dataclasses import asdict
 
 from cloud.billing.agreed import AgreedPiece
 from cloud.billing.conceding import concession_inputs, discount_line
-from cloud.billing.drafts import RatedPiece, reading_inputs
+from cloud.billing.drafts import RatedPiece
+from cloud.billing.period_registers import reading_inputs, register_inputs
 
 Drafted = RatedPiece | AgreedPiece
 
@@ -55,6 +56,8 @@ def _rated_inputs(one: RatedPiece) -> dict[str, object]:
             inputs["estimate"] = metered.estimate.inputs()
         if metered.runs:
             inputs["runs"] = [[code, quantity] for code, quantity in metered.runs]
+        if metered.registers is not None:
+            inputs |= register_inputs(metered.registers)
     if piece.season is not None:
         inputs["season"] = piece.season
     if len(one.areas) > 1:

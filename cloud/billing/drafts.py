@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 
 from cloud.billing.agreed_taxes import taxes_within
@@ -21,7 +20,6 @@ from cloud.estate.records import Project
 from cloud.kit.db import Conn
 from cloud.kit.money import minor_digits
 from cloud.kit.periods import Period
-from cloud.metering.records import BoundaryReading
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.columns import Usages
 from cloud.tariffs.explain import ContainedTax, Line, contained_taxes, exact, explain, total
@@ -217,8 +215,3 @@ def _quantities(content: TariffContent, counted: Sequence[Metered]) -> tuple[lis
         return [[one.of_period(code) for one in counted] for code in periods.codes], None
     order = [code for code, _ in counted[0].runs]
     return [[one.runs[n][1] for one in counted] for n in range(len(order))], [periods.codes.index(c) for c in order]
-
-
-def reading_inputs(reading: BoundaryReading) -> dict[str, datetime | int]:
-    """A boundary reading as a bill cites it."""
-    return {"taken_at": reading.taken_at, "value": reading.value, "quality": reading.quality}

@@ -75,7 +75,8 @@ class HoursUsed:
 class Metering:
     """From readings to usage: (closing - opening) x `multiplier` = `quantity`, all in the unit of the tariff.
 
-    `plain` is False where the register ran over or was exchanged: then the difference alone says nothing.
+    `plain` is False where the register ran over or was exchanged: then the difference alone says nothing. `beside` is
+    what registers counted that the total leaves out: `quantity` + `beside` is the usage.
     """
 
     opening: Decimal
@@ -83,6 +84,33 @@ class Metering:
     multiplier: Decimal
     quantity: Decimal
     plain: bool
+    beside: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterUsed:
+    """A register of a price period: (closing - opening) x `multiplier` = `quantity`, as in `Metering`."""
+
+    name: str
+    opening: Decimal
+    closing: Decimal
+    multiplier: Decimal
+    quantity: Decimal
+    plain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ByRegister:
+    """Usage by price period from registers: `terms` tells which registers, with a minus what is taken off.
+
+    `remainder`: what the total counted beyond them (below 0: short of them), contained in `remainder_in`.
+    """
+
+    registers: tuple[RegisterUsed, ...]
+    terms: tuple[tuple[str, tuple[str, ...]], ...]
+    beside_total: tuple[str, ...]
+    remainder: Decimal
+    remainder_in: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +163,7 @@ class Explained:
     minimum: Limit | None
     cap: Limit | None
     contained_taxes: tuple[ContainedTax, ...]
+    by_register: ByRegister | None = None
 
 
 def explain_bill(bill: Bill, versions: Mapping[int, TariffVersion]) -> tuple[Explained, ...]:
@@ -186,6 +215,7 @@ class _Charge:
                 ContainedTax(one["component"], *(Decimal(one[name]) for name in ("base", "share", "amount")))
                 for one in inputs.get("contained_taxes", ())
             ),
+            by_register=self._by_register() if counted and "registers" in inputs else None,
         )
 
     def _in_unit(self, quantity: int) -> Decimal:
@@ -198,8 +228,31 @@ class _Charge:
         if charge.opening_value is None or charge.closing_value is None or charge.quantity is None:
             return None
         opening, closing = self._in_unit(charge.opening_value), self._in_unit(charge.closing_value)
-        quantity = self._in_unit(charge.quantity)
-        return Metering(opening, closing, multiplier, quantity, (closing - opening) * multiplier == quantity)
+        beside = sum((self._in_unit(int(one["advance"])) for one in self._beside()), Decimal(0))
+        quantity = self._in_unit(charge.quantity) - beside
+        return Metering(opening, closing, multiplier, quantity, (closing - opening) * multiplier == quantity, beside)
+
+    def _beside(self) -> list[Inputs]:
+        """Registers that the total leaves out."""
+        names = self._inputs.get("register_map", {}).get("beside_total", ())
+        return [one for one in self._inputs.get("registers", ()) if one["name"] in names]
+
+    def _by_register(self) -> ByRegister:
+        wanted, multiplier = self._inputs["register_map"], Decimal(self._inputs.get("multiplier", 1))
+        remainder = self._inputs.get("remainder", {"quantity": 0, "time_period": None})
+        return ByRegister(
+            registers=tuple(self._register(one, multiplier) for one in self._inputs["registers"]),
+            terms=tuple((code, tuple(wanted["periods"][code])) for code in self._content.period_codes),
+            beside_total=tuple(wanted.get("beside_total", ())),
+            remainder=self._in_unit(int(remainder["quantity"])),
+            remainder_in=remainder["time_period"],
+        )
+
+    def _register(self, one: Inputs, multiplier: Decimal) -> RegisterUsed:
+        opening, closing = (self._in_unit(int(one[end]["value"])) for end in ("opening", "closing"))
+        quantity = self._in_unit(int(one["advance"]))
+        plain = (closing - opening) * multiplier == quantity
+        return RegisterUsed(one["name"], opening, closing, multiplier, quantity, plain)
 
     def _estimated(self) -> Estimated | None:
         kept = self._inputs.get("estimate")

@@ -5,7 +5,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from cloud.billing.explaining import Basis, Estimated, Explained, HoursUsed, Household, Metering, Tiers, TierStep
+from cloud.billing.explaining import (
+    Basis,
+    ByRegister,
+    Estimated,
+    Explained,
+    HoursUsed,
+    Household,
+    Metering,
+    RegisterUsed,
+    Tiers,
+    TierStep,
+)
 from cloud.billing.explaining_agreed import AgreedExplained, explain_agreed
 from cloud.billing.models import BillDetailOut, PeriodOut
 from cloud.billing.records import Bill, EstimateKind
@@ -37,6 +48,7 @@ class MeteringOut(BaseModel):
     multiplier: Annotated[str, Field(examples=["1"])]
     quantity: Text
     plain: bool
+    beside: Annotated[Text, Field(description="What registers counted that the total leaves out: usage too.")]
 
     @classmethod
     def of(cls, one: Metering) -> "MeteringOut":
@@ -47,6 +59,51 @@ class MeteringOut(BaseModel):
             multiplier=plain(one.multiplier),
             quantity=plain(one.quantity),
             plain=one.plain,
+            beside=plain(one.beside),
+        )
+
+
+class RegisterUsedOut(BaseModel):
+    """A register of a price period, as in `metering`: (closing − opening) × multiplier = quantity."""
+
+    name: Annotated[str, Field(examples=["peak"])]
+    opening: Text
+    closing: Text
+    multiplier: Annotated[str, Field(examples=["1"])]
+    quantity: Text
+    plain: bool
+
+    @classmethod
+    def of(cls, one: RegisterUsed) -> "RegisterUsedOut":
+        """From our records."""
+        return cls(
+            name=one.name,
+            opening=plain(one.opening),
+            closing=plain(one.closing),
+            multiplier=plain(one.multiplier),
+            quantity=plain(one.quantity),
+            plain=one.plain,
+        )
+
+
+class ByRegisterOut(BaseModel):
+    """Usage by price period from the meter's registers: each period is the sum of its `terms`, the remainder added."""
+
+    registers: list[RegisterUsedOut]
+    terms: Annotated[dict[str, list[str]], Field(examples=[{"sharp": ["sharp"], "peak": ["peak", "-sharp"]}])]
+    beside_total: Annotated[list[str], Field(description="Registers whose energy the total register leaves out.")]
+    remainder: Annotated[Text, Field(description="What the total counted beyond the registers; below 0: short of.")]
+    remainder_in: Annotated[str | None, Field(description="The price period that contains the remainder.")]
+
+    @classmethod
+    def of(cls, one: ByRegister) -> "ByRegisterOut":
+        """From our records."""
+        return cls(
+            registers=[RegisterUsedOut.of(used) for used in one.registers],
+            terms={code: list(terms) for code, terms in one.terms},
+            beside_total=list(one.beside_total),
+            remainder=plain(one.remainder),
+            remainder_in=one.remainder_in,
         )
 
 
@@ -241,6 +298,9 @@ class ChargeExplanationOut(BaseModel):
     household: HouseholdOut | None
     season: str | None
     hours: list[HoursUsedOut]
+    by_register: Annotated[
+        ByRegisterOut | None, Field(description="Where `hours` come from; null where they come from intervals.")
+    ]
     allocation: Literal["proportional", "priority", "chronological"] | None
     factors: Annotated[dict[str, str], Field(description="Components charged for a part of the usage.")]
     basis: BasisOut
@@ -263,6 +323,7 @@ class ChargeExplanationOut(BaseModel):
             household=None if one.household is None else HouseholdOut.of(one.household),
             season=one.season,
             hours=[HoursUsedOut.of(used) for used in one.hours],
+            by_register=None if one.by_register is None else ByRegisterOut.of(one.by_register),
             allocation=one.allocation,
             factors={code: plain(factor) for code, factor in one.factors},
             basis=BasisOut.of(one.basis),

@@ -19,6 +19,7 @@ from cloud.billing.estimating import (
     why_not_measured,
 )
 from cloud.billing.filings import Filing
+from cloud.billing.period_registers import RegisterFacts, beside, channels, is_plain
 from cloud.billing.pieces import Piece, Place, Unbillable
 from cloud.billing.records import Charged, Cited
 from cloud.billing.rents import AreaStep
@@ -57,6 +58,7 @@ class Facts:
         self._runs: dict[tuple[int, Period], list[Run]] = {}
         self._stretches: dict[tuple[int, Period, int], Stretches] = {}
         self._loads: dict[tuple[Period, int], Loads] = {}
+        self.registers = RegisterFacts()
         self.meters: dict[int, Meter] = {}
         self.boundaries: dict[tuple[int, datetime], BoundaryReading] = {}
         self.counters: dict[int, Counter] = {}
@@ -98,6 +100,7 @@ class Facts:
         for charged in await repository.charged(conn, sorted({piece.agreement.id for piece in everything}), span):
             self.remember(charged)
         await self._load_usage(everything, meter_ids)
+        await self.registers.load(conn, zone, everything, self.cite)
         await self._load_time_of_use(everything)
         await self._load_loads(everything)
         await self._load_estimates(everything)
@@ -116,9 +119,10 @@ class Facts:
         for piece in metered:
             planned[piece.agreement.id].append(piece.period)
         keys = [
-            self._usage_key(piece, stretch)
+            self._usage_key(piece, stretch, channel)
             for piece in metered
             for stretch in [piece.period, *self._unbilled_before(piece, planned[piece.agreement.id])]
+            for channel in (None, *beside(piece))
         ]
         self._usage = await metering.usage_between_many(self._conn, keys)
         span = Period(min(piece.period.start for piece in everything), max(piece.period.end for piece in everything))
@@ -135,7 +139,8 @@ class Facts:
         groups: dict[tuple[int, Period], list[Piece]] = defaultdict(list)
         for piece in everything:
             periods = piece.version.content.periods
-            if periods is not None and periods.schedule and piece.agreement.meter_id in self.meters:
+            by_intervals = piece.time_of_use == "intervals" and periods is not None and periods.schedule
+            if by_intervals and piece.agreement.meter_id in self.meters:
                 groups[piece.version.id, piece.period].append(piece)
         for (version_id, period), pieces in groups.items():
             periods = pieces[0].version.content.periods
@@ -196,8 +201,10 @@ class Facts:
     def may_estimate(self, piece: Piece, reason: str) -> bool:
         """Whether the quantity of the piece may be estimated, which for this reason cannot be billed by readings.
 
-        What was estimated once may be again.
+        What was estimated once may be again. Registers are not: nothing tells how an estimate divides into periods.
         """
+        if piece.time_of_use == "registers":
+            return False
         if piece.place in self.billed:
             return True
         if reason == "open-exceptions":
@@ -243,6 +250,7 @@ class Facts:
                 self.cited[(*place, day)] = BoundaryReading(at, value, 0)
             elif cited.estimated:
                 self._open_ends.add((*place, day))
+        self.registers.cite(cited)
 
     def remember(self, charged: Charged) -> None:
         """What the database holds of earlier charges."""
@@ -266,8 +274,12 @@ class Facts:
         was_estimated = piece.place in self.billed
         if was_estimated or self.policy.missing_readings == "estimate":
             found = [doubt for doubt in found if doubt.rule not in ABSENCES]
+        if not is_plain(piece):
+            # Validation takes it that all registers of periods make the total; what is agreed is checked instead.
+            found = [doubt for doubt in found if doubt.rule != "register-sum"]
         if self.policy.open_exceptions == "estimate":
-            found = [doubt for doubt in found if doubt.channel == meter.main_channel.number]
+            billed = {meter.main_channel.number, *channels(piece)}
+            found = [doubt for doubt in found if doubt.channel in billed]
         return found
 
     def ends(self, piece: Piece) -> tuple[BoundaryReading | None, BoundaryReading | None]:
@@ -296,7 +308,9 @@ class Facts:
         """Usage of the window before the piece: what was billed, and of the rest what was metered."""
         billed = sum(charged.quantity for charged in self.earlier(piece))
         return billed + sum(
-            self._usage[self._usage_key(piece, stretch)].quantity for stretch in self._unbilled_before(piece)
+            self._usage[self._usage_key(piece, stretch, channel)].quantity
+            for stretch in self._unbilled_before(piece)
+            for channel in (None, *beside(piece))
         )
 
     def earlier(self, piece: Piece) -> list[Charged]:
@@ -318,9 +332,10 @@ class Facts:
             start = max(start, period.end)
         return stretches
 
-    def _usage_key(self, piece: Piece, stretch: Period) -> UsageKey:
+    def _usage_key(self, piece: Piece, stretch: Period, channel: int | None = None) -> UsageKey:
+        """`channel`: the main channel of the meter unless another is named."""
         meter = self.meters[piece.agreement.meter_id or 0]
-        return (meter.id, meter.main_channel.number, *stretch.instants(self.project.zone))
+        return (meter.id, channel or meter.main_channel.number, *stretch.instants(self.project.zone))
 
     def unit_id(self, piece: Piece) -> int | None:
         """The unit that a piece is for: that of the agreement, else that of the account."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from cloud.billing.estimating import Estimate, not_over, too_often
 from cloud.billing.facts import Facts
+from cloud.billing.period_registers import Registers, counted_by_registers, map_of
 from cloud.billing.pieces import Piece, Unbillable
 from cloud.metering.records import BoundaryReading, Meter, MeterException
 
@@ -25,8 +26,11 @@ class Metered:
     before: int
     """Usage of the tier window before the piece, as far as this agreement has to answer for it."""
     runs: tuple[tuple[str, int], ...] = ()
-    """Price period and quantity in the order of time; empty in a tariff without periods. Adds up to `quantity`."""
+    """Price period and quantity, by intervals in the order of time; empty in a tariff without periods. Adds up to
+    `quantity`."""
     estimate: Estimate | None = None
+    registers: Registers | None = None
+    """What the registers of the periods say, where they are billed by."""
 
     def of_period(self, code: str) -> int:
         """Quantity in one price period."""
@@ -39,9 +43,7 @@ def metered(piece: Piece, facts: Facts) -> Metered:
     meter = facts.meters.get(piece.agreement.meter_id or 0)
     if meter is None:
         raise Unbillable("missing-meter", f"{service}: the agreement names no meter")
-    periods = piece.version.content.periods
-    if periods is not None and not periods.schedule:
-        raise Unbillable("periods-not-metered", f"{service}: registers by period are not billed yet")
+    _check_source(piece)
     reason = facts.why_not_measured(piece)
     if reason is not None:
         return _estimated(piece, facts, meter, reason)
@@ -57,8 +59,26 @@ def metered(piece: Piece, facts: Facts) -> Metered:
     quantity = None if first is None or last is None else counter.advance(first, last)
     if quantity is None or quantity < 0:
         raise _overlap(piece, meter)
-    runs = () if periods is None else _runs(piece, facts, meter, quantity)
-    return Metered(meter, first, last, quantity, facts.used_before(piece), runs)
+    before = facts.used_before(piece)
+    if piece.time_of_use == "registers":
+        assert first is not None
+        assert last is not None
+        tolerance = None if facts.policy.open_exceptions == "bill" else counter.tolerance(first, last)
+        found = counted_by_registers(piece, facts.registers, meter, facts.project.zone, quantity, tolerance)
+        return Metered(meter, first, last, found.quantity, before, found.runs, registers=found)
+    runs = () if piece.time_of_use is None else _runs(piece, facts, meter, quantity)
+    return Metered(meter, first, last, quantity, before, runs)
+
+
+def _check_source(piece: Piece) -> None:
+    """Raises Unbillable where usage by price period cannot be told in the way that is agreed."""
+    periods = piece.version.content.periods
+    if piece.time_of_use == "registers":
+        map_of(piece)
+    elif periods is not None and not periods.schedule:
+        raise Unbillable(
+            "intervals-no-hours", f"{piece.agreement.service}: the tariff has no hours by which intervals could be told"
+        )
 
 
 def _estimated(piece: Piece, facts: Facts, meter: Meter, reason: Unbillable) -> Metered:

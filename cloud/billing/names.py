@@ -79,6 +79,15 @@ TIME_PERIODS: Final[Mapping[str, str]] = {
     "all": _("All day"),
 }
 
+REGISTERS: Final[Mapping[str, str]] = {
+    "total": _("Total register"),
+    "sharp": _("Register sharp peak (T1)"),
+    "peak": _("Register peak (T2)"),
+    "flat": _("Register mid-peak (T3)"),
+    "valley": _("Register valley (T4)"),
+    "deep_valley": _("Register deep valley (T5)"),
+}
+
 SEASONS: Final[Mapping[str, str]] = {
     "summer": _("Summer"),
     "winter": _("Winter"),
@@ -132,6 +141,11 @@ def unit_name(unit: str | None) -> str:
 def time_period_name(code: str) -> str:
     """Name of a price period."""
     return _named(TIME_PERIODS, code)
+
+
+def register_name(register: str) -> str:
+    """Name of a register of a meter."""
+    return _named(REGISTERS, register)
 
 
 def season_name(code: str) -> str:

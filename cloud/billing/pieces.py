@@ -10,6 +10,7 @@ from cloud.billing.records import Agreement, Uncharged
 from cloud.kit.periods import Period, next_month
 from cloud.tariffs import month_shares
 from cloud.tariffs.models import TariffContent
+from cloud.tariffs.registers import Source
 from cloud.tariffs.service import TariffVersion
 
 Place = tuple[int, date]
@@ -62,6 +63,12 @@ class Piece:
     def metered(self) -> bool:
         """Whether a meter decides the amount."""
         return bool(self.version.content.energy)
+
+    @property
+    def time_of_use(self) -> Source | None:
+        """Where usage by price period comes from: as agreed, else as the tariff says; None without periods."""
+        periods = self.version.content.periods
+        return None if periods is None else self.agreement.time_of_use or periods.counted_by
 
     @property
     def stay(self) -> Period:

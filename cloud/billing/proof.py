@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from cloud.kit.db import Conn
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
+from cloud.metering import apportioning
 
 _KEPT = 50
 """So many discrepancies a stored proof names; it counts them all."""
@@ -107,7 +108,8 @@ class Discrepancy:
     `what`: journal (sums to zero), empty-journal, ledger (all together), bill (its lines), bill-journal (what was
     booked of it), receivable (of an account, against its open bills), payment (what it left over after bills, against
     what was booked as paid in advance), late-fee (given back, against what was booked of it), prepaid (of an account:
-    never less than nothing), series (bills numbered in it, against numbers given).
+    never less than nothing), series (bills numbered in it, against numbers given), shares (of an apportionment run, in
+    its base unit, against what was to be shared out).
     """
 
     what: str
@@ -136,7 +138,15 @@ class Proof:
 async def discrepancies(conn: Conn, project_id: int) -> list[Discrepancy]:
     """Everything in a project that does not add up; empty when all is well."""
     rows = await (await conn.execute(_PROOF, {"project_id": project_id})).fetchall()
-    return [Discrepancy(**row) for row in rows]
+    return [*(Discrepancy(**row) for row in rows), *await _shares(conn, project_id)]
+
+
+async def _shares(conn: Conn, project_id: int) -> list[Discrepancy]:
+    """What is shared out among units is charged to them: the shares of a loss are the loss."""
+    return [
+        Discrepancy("shares", one.run_id, Decimal(one.expected), Decimal(one.shared))
+        for one in await apportioning.unshared(conn, project_id)
+    ]
 
 
 async def prove(conn: Conn, project_id: int) -> tuple[Proof, list[Discrepancy]]:

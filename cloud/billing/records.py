@@ -1,5 +1,6 @@
 """What the billing feature hands out and passes between its rooms."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -7,6 +8,7 @@ from typing import Any, Literal
 
 from cloud.billing.late_fees import LateFeeRule
 from cloud.kit.periods import Period
+from cloud.tariffs.registers import Source
 
 AgreementKind = Literal["tariff", "rent", "one_off", "package"]
 BillState = Literal["draft", "issued", "paid", "disputed", "void"]
@@ -54,7 +56,9 @@ class Agreement:
 
     `capacity_va`: contracted capacity; `area`: m² where it is not that of the unit; `single`: billed without tiers.
     Only those of kind `tariff` have one; `amount` is of a one-off charge, `description` is what that or a package is
-    called on the bill. `taken_back`: a one-off charge that was charged and is given back.
+    called on the bill. `taken_back`: a one-off charge that was charged and is given back. `time_of_use`: where usage
+    by price period comes from, and `registers` (a RegisterMap as JSON): which registers count it; None: as the tariff
+    says.
     """
 
     id: int
@@ -73,6 +77,8 @@ class Agreement:
     amount: Decimal | None = None
     description: str = ""
     taken_back: bool = False
+    time_of_use: Source | None = None
+    registers: Mapping[str, Any] | None = None
 
     @property
     def tariff(self) -> int:
@@ -101,7 +107,10 @@ class Charged:
 
 @dataclass(frozen=True, slots=True)
 class Cited:
-    """The boundary readings that a charge of a meter cites, whoever was charged; an estimated one may have none."""
+    """The boundary readings that a charge of a meter cites, whoever was charged; an estimated one may have none.
+
+    `registers`: those of the registers of price periods, as the inputs of the charge keep them; empty unless asked for.
+    """
 
     meter_id: int
     service: str
@@ -111,6 +120,7 @@ class Cited:
     closing_at: datetime | None
     closing_value: int | None
     estimated: bool = False
+    registers: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,18 +24,18 @@ from cloud.kit.periods import Period
 AGREEMENT_COLUMNS: LiteralString = """
     a.id, a.project_id, a.account_id, a.service, a.tariff_id, a.meter_id, a.unit_id,
     lower(a.valid) AS valid_from, upper(a.valid) AS valid_until, a.capacity_va, a.area, a.single,
-    a.kind, a.amount, a.description, a.taken_back_at IS NOT NULL AS taken_back
+    a.kind, a.amount, a.description, a.taken_back_at IS NOT NULL AS taken_back, a.time_of_use, a.registers
 """
 _AGREEMENT: LiteralString = "SELECT {columns} FROM service_agreement a".replace("{columns}", AGREEMENT_COLUMNS)
 _INSERT_AGREEMENT: LiteralString = """
     INSERT INTO service_agreement AS a (project_id, account_id, service, tariff_id, meter_id, unit_id, valid,
-                                        capacity_va, area, single, kind, amount, description)
+                                        capacity_va, area, single, kind, amount, description, time_of_use, registers)
     SELECT project_id, account_id, service, tariff_id, meter_id, unit_id, daterange(valid_from, valid_until),
-           capacity_va, area, single, kind, amount, description
+           capacity_va, area, single, kind, amount, description, time_of_use, registers
     FROM jsonb_to_recordset(%s) AS new (project_id bigint, account_id bigint, service text, tariff_id bigint,
                                         meter_id bigint, unit_id bigint, valid_from date, valid_until date,
                                         capacity_va bigint, area numeric, single boolean, kind text, amount numeric,
-                                        description text)
+                                        description text, time_of_use text, registers jsonb)
     RETURNING {columns}
 """.replace("{columns}", AGREEMENT_COLUMNS)
 _AGREEMENTS: LiteralString = (
@@ -81,6 +81,24 @@ _CITED: LiteralString = """
     LEFT JOIN LATERAL (SELECT * FROM adjustment WHERE charge_id = c.id ORDER BY revision DESC LIMIT 1) r ON true
     WHERE c.meter_id = ANY (%(meter_ids)s)
       AND c.period && daterange(%(start)s::date - 1, %(end)s::date + 1)
+"""
+# The same of charges by registers of price periods: what they cite is in their inputs.
+_CITED_REGISTERS: LiteralString = """
+    SELECT c.meter_id, c.service, lower(c.period) AS start, upper(c.period) AS end,
+           coalesce(r.opening_at, c.opening_at) AS opening_at,
+           coalesce(r.opening_value, c.opening_value) AS opening_value,
+           coalesce(r.closing_at, c.closing_at) AS closing_at,
+           coalesce(r.closing_value, c.closing_value) AS closing_value,
+           coalesce(r.inputs, kept.inputs) -> 'registers' AS registers
+    FROM charge c
+    JOIN bill b ON b.id = c.bill_id
+    LEFT JOIN LATERAL (SELECT * FROM adjustment WHERE charge_id = c.id ORDER BY revision DESC LIMIT 1) r ON true
+    LEFT JOIN LATERAL (SELECT one AS inputs FROM jsonb_array_elements(b.inputs -> 'charges') AS one
+                       WHERE one -> 'agreement' = to_jsonb(c.agreement_id)
+                         AND one ->> 'period' = lower(c.period) || '/' || upper(c.period)) kept ON true
+    WHERE c.meter_id = ANY (%(meter_ids)s) AND c.opening_at IS NOT NULL
+      AND c.period && daterange(%(start)s::date - 1, %(end)s::date + 1)
+      AND jsonb_typeof(coalesce(r.inputs, kept.inputs) -> 'registers') = 'array'
 """
 _BILL: LiteralString = """
     SELECT b.id, b.project_id, b.account_id, b.number, lower(b.period) AS start, upper(b.period) AS end, b.currency,
@@ -227,6 +245,12 @@ async def cited(conn: Conn, meter_ids: Sequence[int], period: Period) -> list[Ci
     """What charges of these meters cite that lie in `period` or touch it."""
     values = {"meter_ids": list(meter_ids), "start": period.start, "end": period.end}
     return [Cited(period=_period(row), **row) for row in await _rows(conn, _CITED, values)]
+
+
+async def cited_registers(conn: Conn, meter_ids: Sequence[int], period: Period) -> list[Cited]:
+    """The same of charges by registers of price periods, with those."""
+    values = {"meter_ids": list(meter_ids), "start": period.start, "end": period.end}
+    return [Cited(period=_period(row), **row) for row in await _rows(conn, _CITED_REGISTERS, values)]
 
 
 async def bills(conn: Conn, wanted: BillFilter, *, before: int | None, limit: int) -> list[BillRow]:

@@ -23,6 +23,7 @@ from cloud.billing.drafts import RatedPiece, rate_rounds
 from cloud.billing.estimating import EstimatePolicy, OpenExceptions
 from cloud.billing.facts import Facts
 from cloud.billing.filings import Filing, WindowParts
+from cloud.billing.period_registers import register_readings
 from cloud.billing.pieces import Piece, Place, Unbillable, by_area
 from cloud.billing.records import Charged, Cited
 from cloud.billing.rents import AreaStep
@@ -33,7 +34,7 @@ from cloud.tariffs import service as tariffs
 from cloud.tariffs.rating import ENGINE_VERSION
 from cloud.tariffs.service import TariffVersion
 
-_STANDING = ("opening", "closing", "estimate")
+_STANDING = ("opening", "closing", "registers", "estimate")
 """Inputs that a charge may change without another amount."""
 
 
@@ -251,7 +252,7 @@ def _comes_out_otherwise(state: ChargeState, one: RatedPiece, lines: Sequence[Ma
 def _stands_on(inputs: Mapping[str, Any]) -> list[object]:
     """The boundary readings that a charge cites, whatever their quality, and how far it is estimated."""
     cited = [inputs.get(end) and (inputs[end]["taken_at"], inputs[end]["value"]) for end in ("opening", "closing")]
-    return [*cited, inputs.get("estimate")]
+    return [*cited, *register_readings(inputs), inputs.get("estimate")]
 
 
 def revision(state: ChargeState, cause: Cause) -> dict[str, object]:

@@ -5,7 +5,17 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from cloud.billing import names
-from cloud.billing.explaining import Basis, Estimated, Explained, Household, Metering, Tiers, TierStep
+from cloud.billing.explaining import (
+    Basis,
+    ByRegister,
+    Estimated,
+    Explained,
+    Household,
+    Metering,
+    RegisterUsed,
+    Tiers,
+    TierStep,
+)
 from cloud.billing.records import BillLine, Charge
 from cloud.kit.i18n import gettext as _
 from cloud.kit.i18n import show_date, show_money, show_period, show_plain, show_register, show_time
@@ -104,13 +114,15 @@ def _sentences(explained: Explained, currency: str) -> Iterator[str]:
         "day": show_date(explained.tariff_since),
     }
     if explained.metering is not None:
-        yield _metering(explained.metering, unit)
+        yield from _metered(explained.metering, unit)
     if explained.estimated is not None:
         yield from _estimated(explained.estimated, unit)
     if explained.tiers is not None:
         yield from _tiers(explained.tiers, unit)
     if explained.household is not None:
         yield _household(explained.household, unit)
+    if explained.by_register is not None:
+        yield from _by_register(explained.by_register, unit)
     if explained.hours:
         yield _hours(explained, unit)
     for component, factor in explained.factors:
@@ -121,6 +133,16 @@ def _sentences(explained: Explained, currency: str) -> Iterator[str]:
     yield from _basis(explained.basis)
     yield from _limits(explained, currency)
     yield _rounding(explained)
+
+
+def _metered(metering: Metering, unit: str) -> Iterator[str]:
+    yield _metering(metering, unit)
+    if metering.beside:
+        yield _("With %(beside)s %(unit)s that the total register leaves out: %(quantity)s %(unit)s") % {
+            "beside": show_plain(metering.beside),
+            "quantity": show_plain(metering.quantity + metering.beside),
+            "unit": unit,
+        }
 
 
 def _metering(metering: Metering, unit: str) -> str:
@@ -226,6 +248,53 @@ def _household(household: Household, unit: str) -> str:
     if rule.per == "month":
         return _("Filed for %(persons)s persons: tier %(tiers)s wider by %(times)s × %(by)s %(unit)s a month") % values
     return _("Filed for %(persons)s persons: tier %(tiers)s wider by %(times)s × %(by)s %(unit)s a year") % values
+
+
+def _by_register(by_register: ByRegister, unit: str) -> Iterator[str]:
+    yield from (_register(one, unit) for one in by_register.registers)
+    for code, terms in by_register.terms:
+        if len(terms) > 1 or terms[0] != code:
+            yield _("%(period)s is %(registers)s") % {
+                "period": names.time_period_name(code),
+                "registers": " ".join(_term(term, first=not place) for place, term in enumerate(terms)),
+            }
+    if by_register.remainder_in is None:
+        return
+    values = {
+        "remainder": show_plain(abs(by_register.remainder)),
+        "unit": unit,
+        "period": names.time_period_name(by_register.remainder_in),
+    }
+    if by_register.remainder > 0:
+        yield _("%(remainder)s %(unit)s that only the total register counted are charged as %(period)s") % values
+    else:
+        yield _("%(remainder)s %(unit)s that the total register did not count are taken off %(period)s") % values
+
+
+def _register(one: RegisterUsed, unit: str) -> str:
+    values = {
+        "register": names.register_name(one.name),
+        "closing": show_plain(one.closing),
+        "opening": show_plain(one.opening),
+        "multiplier": show_plain(one.multiplier),
+        "quantity": show_plain(one.quantity),
+        "unit": unit,
+    }
+    if not one.plain:
+        return (
+            _("%(register)s: %(opening)s before, %(closing)s now, ran over or exchanged: %(quantity)s %(unit)s")
+            % values
+        )
+    if one.multiplier == 1:
+        return _("%(register)s: %(closing)s − %(opening)s = %(quantity)s %(unit)s") % values
+    return _("%(register)s: (%(closing)s − %(opening)s) × multiplier %(multiplier)s = %(quantity)s %(unit)s") % values
+
+
+def _term(term: str, *, first: bool) -> str:
+    name = names.register_name(term.removeprefix("-"))
+    if term.startswith("-"):
+        return f"− {name}"
+    return name if first else f"+ {name}"
 
 
 def _hours(explained: Explained, unit: str) -> str:

@@ -20,6 +20,11 @@ class GatemeterError(Exception):
         self.field = field
         self.params = params
 
+    @property
+    def fields(self) -> tuple[tuple[str, str], ...]:
+        """Every offending input and what is wrong with it."""
+        return ((self.field, self.detail),) if self.field else ()
+
 
 class InvalidInput(GatemeterError):
     """The request cannot be understood or breaks a rule; `field` and `detail` say which and what was expected."""

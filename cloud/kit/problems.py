@@ -106,7 +106,7 @@ async def _ours(request: Request, error: Exception) -> Response:
         headers["Retry-After"] = str(error.params.get("retry_after_s", 60))
     if isinstance(error, Unavailable):
         headers["Retry-After"] = str(_RETRY_AFTER_S)
-    errors = [{"field": error.field, "detail": error.detail}] if error.field else []
+    errors = [{"field": field, "detail": detail} for field, detail in error.fields]
     return problem(request, error.status, error.code, error.detail, title=error.title, errors=errors, headers=headers)
 
 

@@ -67,6 +67,11 @@ def parse_yaml(text: str, name: Path) -> YamlText:
     return YamlText(name, root, json.loads(_plain(root, name)))
 
 
+def parse_yaml_file(path: Path) -> YamlText:
+    """`parse_yaml` of a file. Raises InvalidFile."""
+    return parse_yaml(_text(path), path)
+
+
 def load_yaml(path: Path, model: type[M]) -> M:
     """Reads a YAML (or JSON) file as `model`, with strict types: a bare number is no string.
 

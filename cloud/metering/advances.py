@@ -1,6 +1,6 @@
 """What registers counted between two readings: over exchanges, changes of the multiplier and rollovers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -11,9 +11,10 @@ from cloud.metering.records import MAIN_CHANNEL, BoundaryReading
 
 _UNIT = 10_000
 
+_MEDIA: LiteralString = "SELECT id, medium FROM meter WHERE id = ANY (%s)"
 _REGISTERS: LiteralString = """
-    SELECT m.id, m.medium, lower(r.valid) AS begins, upper(r.valid) AS ends,
-           (r.multiplier * 10000)::bigint AS multiplier_e4, e.channel, e.opening, e.closing
+    SELECT m.id, lower(r.valid) AS begins, upper(r.valid) AS ends,
+           (r.multiplier * 10000)::bigint AS multiplier_e4, r.resolution, e.channel, e.opening, e.closing
     FROM meter m JOIN meter_register r ON r.meter_id = m.id LEFT JOIN register_end e ON e.register_id = r.id
     WHERE m.id = ANY (%(meters)s) ORDER BY m.id, begins
 """
@@ -32,6 +33,8 @@ class Stretch:
     multiplier_e4: int
     opening: int | None
     closing: int | None
+    resolution: int = 1
+    """Smallest step that its registers show, before the multiplier."""
 
     def counted(self, value: int) -> int:
         """A register value with the multiplier, halves up: usage is the difference of two of these."""
@@ -40,7 +43,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """What is known of one meter's main channel. `turns`: when the count rose beyond the difference, and how much."""
+    """What is known of one channel of a meter. `turns`: when the count rose beyond the difference, and how much."""
 
     stretches: Sequence[Stretch]
     turns: Sequence[tuple[datetime, int]]
@@ -68,6 +71,18 @@ class Counter:
             total += part.counted(stop) - part.counted(start)
         return total
 
+    def tolerance(self, opening: BoundaryReading, closing: BoundaryReading) -> int:
+        """By how much registers may differ between two readings that count the same: V14, 2 · multiplier · resolution,
+        rounded up, of the coarsest register in between."""
+        return max(
+            (
+                -(-2 * stretch.multiplier_e4 * stretch.resolution // _UNIT)
+                for stretch in self.stretches
+                if stretch.begins <= closing.taken_at and (stretch.ends is None or stretch.ends > opening.taken_at)
+            ),
+            default=0,
+        )
+
 
 def _holds(stretch: Stretch, at: datetime) -> bool:
     return stretch.ends is None or at < stretch.ends
@@ -76,22 +91,37 @@ def _holds(stretch: Stretch, at: datetime) -> bool:
 async def counters(
     conn: Conn, meter_ids: Sequence[int], start: datetime, end: datetime, tolerance: timedelta
 ) -> dict[int, Counter]:
-    """Counters of these meters for readings from `start` to the tolerance behind `end`."""
-    query = {"meters": list(meter_ids), "start": start, "end": end + tolerance}
-    registers: dict[int, dict[datetime, Stretch]] = {meter_id: {} for meter_id in meter_ids}
-    channels: dict[int, int] = {}
+    """Counters of the main channels of these meters for readings from `start` to the tolerance behind `end`."""
+    media = await (await conn.execute(_MEDIA, (list(meter_ids),))).fetchall()
+    wanted = [(row["id"], MAIN_CHANNEL[row["medium"]].number) for row in media]
+    found = await channel_counters(conn, wanted, start, end, tolerance)
+    return {meter_id: counter for (meter_id, _), counter in found.items()}
+
+
+async def channel_counters(
+    conn: Conn, wanted: Sequence[tuple[int, int]], start: datetime, end: datetime, tolerance: timedelta
+) -> dict[tuple[int, int], Counter]:
+    """The same for any channels, by (meter, channel)."""
+    meter_ids = sorted({meter_id for meter_id, _ in wanted})
+    query = {"meters": meter_ids, "start": start, "end": end + tolerance}
+    registers: dict[int, dict[datetime, dict[int | None, dict[str, Any]]]] = {meter_id: {} for meter_id in meter_ids}
     for row in await (await conn.execute(_REGISTERS, query)).fetchall():
-        channels[row["id"]] = MAIN_CHANNEL[row["medium"]].number
-        mine = row["channel"] == channels[row["id"]]
-        if mine or row["begins"] not in registers[row["id"]]:
-            registers[row["id"]][row["begins"]] = _stretch(row, mine=mine)
-    turns: dict[int, list[tuple[datetime, int]]] = {meter_id: [] for meter_id in meter_ids}
+        registers[row["id"]].setdefault(row["begins"], {})[row["channel"]] = row
+    turns: dict[tuple[int, int], list[tuple[datetime, int]]] = {pair: [] for pair in wanted}
     for row in await (await conn.execute(_TURNS, query)).fetchall():
-        if row["channel"] == channels.get(row["meter_id"]):
-            turns[row["meter_id"]].append((row["taken_at"], row["raised"]))
-    return {meter_id: Counter(list(registers[meter_id].values()), turns[meter_id]) for meter_id in meter_ids}
+        mine = turns.get((row["meter_id"], row["channel"]))
+        if mine is not None:
+            mine.append((row["taken_at"], row["raised"]))
+    return {
+        (meter_id, channel): Counter(
+            [_stretch(ends, channel) for ends in registers[meter_id].values()], turns[meter_id, channel]
+        )
+        for meter_id, channel in wanted
+    }
 
 
-def _stretch(row: dict[str, Any], *, mine: bool) -> Stretch:
-    opening, closing = (row["opening"], row["closing"]) if mine else (None, None)
-    return Stretch(row["begins"], row["ends"], row["multiplier_e4"], opening, closing)
+def _stretch(ends: Mapping[int | None, dict[str, Any]], channel: int) -> Stretch:
+    """One register, with where the channel stood at its ends where somebody said so."""
+    row = ends.get(channel) or next(iter(ends.values()))
+    opening, closing = (row["opening"], row["closing"]) if channel in ends else (None, None)
+    return Stretch(row["begins"], row["ends"], row["multiplier_e4"], opening, closing, row["resolution"])

@@ -15,7 +15,7 @@ from cloud.kit.periods import Period
 from cloud.metering import apportionment_repository as repository
 from cloud.metering import service
 from cloud.metering.apportionment import NothingToShareBy, Participant, share_out
-from cloud.metering.apportionment_records import NewRule, OwnShare, Preview, Rule, Run, Share
+from cloud.metering.apportionment_records import NewRule, OwnShare, Preview, Rule, Run, Share, Unshared
 from cloud.metering.estimates import estimated_usage
 from cloud.metering.period_usage_repository import SpanUsage, UsageSpan, usage_of_spans
 
@@ -148,6 +148,11 @@ async def shares_of_run(conn: Conn, run_id: int) -> list[Share]:
     """Shares by unit; to a resident only his own. Raises NotFound."""
     await get_run(conn, run_id)
     return await repository.shares(conn, run_id)
+
+
+async def unshared(conn: Conn, project_id: int) -> list[Unshared]:
+    """Runs of a project whose shares do not add up to what was found: for the daily proof, empty when all is well."""
+    return await repository.unshared(conn, project_id)
 
 
 async def shares_of_units(

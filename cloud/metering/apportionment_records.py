@@ -102,6 +102,15 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Unshared:
+    """A run whose shares do not add up: what was to be shared out and what was, in the base unit."""
+
+    run_id: int
+    expected: int
+    shared: int
+
+
+@dataclass(frozen=True, slots=True)
 class Preview:
     """What settling now would come to. `open_meters`: those whose usage is not settled; with `estimated` their
     missing part is estimated. `settled`: the newest version of the same period."""

@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 from cloud.estate.records import Validity
 from cloud.kit.db import Conn
 from cloud.kit.periods import Period
-from cloud.metering.apportionment_records import Member, NewRule, OwnShare, Preview, Rule, Run, Share
+from cloud.metering.apportionment_records import Member, NewRule, OwnShare, Preview, Rule, Run, Share, Unshared
 
 _RULE: LiteralString = """
     SELECT id, project_id, name, medium, shared, meter_id, quantity, basis, participants, building_id, excluded_kinds,
@@ -74,6 +74,15 @@ _INSERT_SHARES: LiteralString = """
 _SHARES: LiteralString = """
     SELECT unit_id, from_on, until_on, weight::text AS weight, quantity FROM apportionment_share
     WHERE run_id = %s ORDER BY unit_id, from_on
+"""
+_UNSHARED: LiteralString = """
+    SELECT r.id, greatest(r.found, 0) AS expected, coalesce(s.quantity, 0)::bigint AS shared
+    FROM apportionment_run r
+    LEFT JOIN (SELECT run_id, sum(quantity) AS quantity FROM apportionment_share
+               WHERE project_id = %(project_id)s GROUP BY run_id) s ON s.run_id = r.id
+    WHERE r.project_id = %(project_id)s
+      AND (greatest(r.found, 0) <> coalesce(s.quantity, 0) OR r.amount <> greatest(r.found, 0))
+    ORDER BY r.id
 """
 # Of every period the newest version; row-level security leaves a resident those of his own stays.
 _SHARES_OF_UNITS: LiteralString = """
@@ -206,6 +215,12 @@ async def insert_run(conn: Conn, made: Preview, version: int, actor: str) -> int
 async def shares(conn: Conn, run_id: int) -> list[Share]:
     """Shares of a run by unit."""
     return [_share(row) for row in await (await conn.execute(_SHARES, (run_id,))).fetchall()]
+
+
+async def unshared(conn: Conn, project_id: int) -> list[Unshared]:
+    """Runs of a project whose shares are not what was to be shared out."""
+    rows = await (await conn.execute(_UNSHARED, {"project_id": project_id})).fetchall()
+    return [Unshared(row["id"], row["expected"], row["shared"]) for row in rows]
 
 
 async def shares_of_units(

@@ -172,6 +172,29 @@ async def counters(conn: Conn, meter_ids: Sequence[int], start: datetime, end: d
     return await advances.counters(conn, meter_ids, start, end, BOUNDARY_TOLERANCE)
 
 
+async def register_counters(
+    conn: Conn, wanted: Sequence[tuple[int, int]], start: datetime, end: datetime
+) -> dict[tuple[int, int], Counter]:
+    """`counters` of any channels, by (meter, channel)."""
+    return await advances.channel_counters(conn, wanted, start, end, BOUNDARY_TOLERANCE)
+
+
+async def register_readings(
+    conn: Conn, wanted: Iterable[tuple[int, int, datetime]]
+) -> dict[tuple[int, int, datetime], BoundaryReading]:
+    """`boundary_readings` of any channels: by (meter, channel, instant)."""
+    by_channel: dict[int, list[tuple[int, int, datetime]]] = {}
+    for meter_id, channel, at in sorted(set(wanted)):
+        by_channel.setdefault(channel, []).append((meter_id, channel, at))
+    return {
+        (meter_id, channel, at): reading
+        for channel, rows in by_channel.items()
+        for (meter_id, at), reading in (
+            await repository.boundaries(conn, rows, int(BOUNDARY_TOLERANCE.total_seconds()))
+        ).items()
+    }
+
+
 async def consumption(conn: Conn, project_id: int, medium: Medium, start: datetime, end: datetime) -> int:
     """Usage of a project between two instants in the medium's base unit; sub-meters are not added to their master."""
     return await repository.consumption(conn, project_id, medium, MAIN_CHANNEL[medium].number, start, end)

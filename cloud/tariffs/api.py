@@ -8,6 +8,7 @@ from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Listed, ListQuery
 from cloud.tariffs import drafting, service
+from cloud.tariffs.checking import read
 from cloud.tariffs.documents import TariffOut, TariffVersionIn, TariffVersionOut
 from cloud.tariffs.draft_api import router as drafts
 
@@ -32,7 +33,8 @@ async def publish(
 ) -> TariffVersionOut:
     """Publishes a version. It never changes afterwards; the version before it ends on its first day.
 
-    For programs of projects that let people approve what they wrote; else 403: hand a draft in.
+    For programs of projects that let people approve what they wrote; else 403: hand a draft in. Content with mistakes
+    is refused with all of them, each with its field.
     """
 
     async def make() -> TariffVersionOut:
@@ -43,7 +45,7 @@ async def publish(
             body.code,
             body.name,
             body.service,
-            body.content,
+            read(body.content),
             body.valid_from,
             scope.caller.user_id,
         )

@@ -1,7 +1,7 @@
 """Checks a tariff as plain values and tells every problem with its place, in words that a clerk understands."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -9,10 +9,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from cloud.kit import i18n
+from cloud.kit.errors import InvalidInput
 from cloud.tariffs.models import TariffContent
 from cloud.tariffs.places import Place, where
 from cloud.tariffs.problem_words import WORDS
 from cloud.tariffs.problems import Wrong, Wrongs
+
+_MOST_SAID: Final = 10
 
 Document = dict[str, Any]
 """A tariff as plain values of JSON: what a file says, before it is known to be right."""
@@ -57,6 +60,28 @@ class Problem:
     def where(self, document: Document) -> str:
         """The place in words, in the language in use."""
         return where(self.place, document)
+
+
+class InvalidContent(InvalidInput):
+    """A tariff with mistakes: it cannot be handed in or published."""
+
+    def __init__(self, problems: Sequence[Problem], document: Document) -> None:
+        said = "; ".join(f"{problem.where(document)}: {problem.sentence}" for problem in problems[:_MOST_SAID])
+        super().__init__("draft-has-mistakes", said, field=f"content.{problems[0].name}")
+        self.problems = tuple(problems)
+
+    @property
+    def fields(self) -> tuple[tuple[str, str], ...]:
+        """Every mistake with its place in the content."""
+        return tuple((f"content.{problem.name}", problem.sentence) for problem in self.problems)
+
+
+def read(document: Document) -> TariffContent:
+    """The content of a document without mistakes. Raises InvalidContent with all there are."""
+    content, problems = check(document)
+    if content is None:
+        raise InvalidContent(problems, document)
+    return content
 
 
 def check(document: Document) -> tuple[TariffContent | None, tuple[Problem, ...]]:

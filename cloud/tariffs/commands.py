@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cloud.kit.errors import InvalidInput
-from cloud.kit.yaml_files import load_yaml
+from cloud.kit.yaml_files import InvalidFile, parse_yaml_file
 from cloud.tariffs.checking import check as check_document
 from cloud.tariffs.draft_yaml import to_yaml
 from cloud.tariffs.explain import Line
@@ -127,9 +127,13 @@ def rate(
 
 def _load(file: Path) -> TariffContent:
     try:
-        return load_yaml(file, TariffContent)
+        read = parse_yaml_file(file)
+        content, problems = check_document(read.content)
+        if content is None:
+            raise InvalidFile([read.problem(one.place, one.sentence) for one in problems])
     except InvalidInput as error:
         _refuse(error)
+    return content
 
 
 def _refuse(error: InvalidInput) -> NoReturn:

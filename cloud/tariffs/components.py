@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictBool, field_validator, model_validator
 
 from cloud.tariffs.problems import Wrong
 from cloud.tariffs.values import Code, Factor, Percent, Price, Strict
@@ -175,7 +175,9 @@ class TaxComponent(Strict):
     kind: Literal["tax"]
     code: Code
     percent: Percent
-    inclusive: bool = Field(default=False, description="Prices include the tax: nothing is added, the share is told.")
+    inclusive: StrictBool = Field(
+        default=False, description="Prices include the tax: nothing is added, the share is told."
+    )
     of: tuple[Code, ...] = Field(default=(), description="Components that are taxed; none named: all before it.")
 
     @field_validator("percent")

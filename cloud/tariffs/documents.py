@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from cloud.kit.inputs import Day, Id, Input
+from cloud.tariffs.checking import Document
 from cloud.tariffs.models import TariffContent
 from cloud.tariffs.repository import Tariff
 from cloud.tariffs.service import TariffVersion
@@ -29,7 +30,9 @@ class TariffVersionIn(Input):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     service: Code
     valid_from: Annotated[Day, Field(description="Local day on which it takes over.")]
-    content: Content
+    content: Annotated[
+        Document, Field(examples=[EXAMPLE], description="What a tariff file says: see /api/v1/tariff-schema.")
+    ]
 
 
 class TariffVersionOut(BaseModel):

@@ -8,14 +8,10 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 from cloud.tariffs import draft_repository, service
-from cloud.tariffs.checking import check
+from cloud.tariffs.checking import read
 from cloud.tariffs.draft_records import Draft, DraftState, NewDraft
 from cloud.tariffs.models import TariffContent
 from cloud.tariffs.service import TariffVersion
-
-
-class InvalidContent(InvalidInput):
-    """A draft that has mistakes and cannot be handed in."""
 
 
 async def create(conn: Conn, new: NewDraft, author: int | None) -> Draft:
@@ -132,9 +128,6 @@ async def _submitted(conn: Conn, draft_id: int) -> Draft:
 
 
 async def _publishable(conn: Conn, draft: Draft) -> TariffContent:
-    content, problems = check(draft.content)
-    if content is None:
-        said = "; ".join(f"{problem.where(draft.content)}: {problem.sentence}" for problem in problems[:10])
-        raise InvalidContent("draft-has-mistakes", said, field=f"content.{problems[0].name}")
+    content = read(draft.content)
     await service.check_version(conn, draft.project_id, draft.code, content, draft.valid_from)
     return content

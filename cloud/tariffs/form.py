@@ -17,7 +17,7 @@ Shape = dict[str, Any]
 PREFIX: Final = "t."
 _INTEGERS: Final = frozenset({"from_persons"})
 _BOOLEANS: Final = frozenset({"cumulative", "inclusive"})
-_LISTS: Final = frozenset({"of", "order"})
+_LISTS: Final = frozenset({"of", "order", "beside_total"})
 _KEPT_EMPTY: Final = frozenset({"price", "amount", "percent", "code", "bounds", "codes", "cells", "at_least"})
 """Fields whose emptiness is a mistake to be shown, not a thing left unsaid."""
 
@@ -36,7 +36,8 @@ def read_fields(fields: Sequence[tuple[str, str]]) -> Shape:
         if last.endswith("[]"):
             node.setdefault(last.removesuffix("[]"), {})[str(len(node[last.removesuffix("[]")]))] = value.strip()
         else:
-            node[last] = value.strip()
+            # Blanks around a value are shown as the mistake that they are in a file; only blanks are nothing.
+            node[last] = value if value.strip() else ""
     read = _listed(root)
     assert isinstance(read, dict)
     return read
@@ -89,6 +90,10 @@ def _periods(periods: Shape, seasons: list[str], codes: list[str]) -> Document:
         }
         for entry in periods.get("schedule", [])
     ]
+    if "registers" in periods:
+        rows = periods["registers"].get("periods", [])
+        told = {code: _split(text) for code, text in zip(codes, rows, strict=False) if text}
+        found["registers"] = {**periods["registers"], "periods": told}
     return found
 
 
@@ -142,6 +147,11 @@ def _shape(document: Document) -> Shape:
         if unknown:
             raise ValueError(unknown)
         entry["hours"] = [", ".join(entry["hours"].get(code, [])) for code in codes]
+    registers = found.get("periods", {}).get("registers")
+    if registers is not None:
+        if set(registers["periods"]) - set(codes):
+            raise ValueError(registers)
+        registers["periods"] = [", ".join(registers["periods"].get(code, [])) for code in codes]
     return found
 
 
@@ -208,6 +218,8 @@ def field_name(place: Place, document: Document) -> str:
         parts = [*parts[:2], cells, *season, *period, *rest[2:]]
     if len(parts) > 4 and parts[1] == "schedule" and parts[3] == "hours" and parts[4] in codes:
         parts = [*parts[:4], codes.index(parts[4])]
+    if len(parts) > 3 and parts[:3] == ["periods", "registers", "periods"] and parts[3] in codes:
+        parts = [*parts[:3], codes.index(parts[3])]
     return PREFIX + ".".join(map(str, parts))
 
 

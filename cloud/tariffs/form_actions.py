@@ -94,6 +94,8 @@ def _add_period(shape: Shape, _argument: str) -> None:
             table += ["" for _ in fresh[int(first) :]]
     for entry in periods.get("schedule", []):
         entry["hours"] += ["" for _ in fresh]
+    if "registers" in periods:
+        periods["registers"].setdefault("periods", []).extend("" for _ in fresh)
 
 
 def _remove_period(shape: Shape, argument: str) -> None:
@@ -113,6 +115,7 @@ def _remove_period(shape: Shape, argument: str) -> None:
             del table[number]
     for entry in periods.get("schedule", []):
         del entry["hours"][number]
+    del periods.get("registers", {}).get("periods", [])[number : number + 1]
 
 
 def _add_hours(shape: Shape, _argument: str) -> None:

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from cloud.kit.calendars import DAY_TYPES, DayType, day_type
 from cloud.kit.periods import Period
 from cloud.tariffs.problems import Wrong
+from cloud.tariffs.registers import RegisterMap, Source, usual_map
 from cloud.tariffs.tiers import month_day
 from cloud.tariffs.values import Code, Strict
 
@@ -130,6 +131,13 @@ class TimePeriods(Strict):
         max_length=64,
         description="Hours of the periods by season and day type. None: the meter has a register for each period.",
     )
+    source: Source | None = Field(
+        default=None,
+        description="Where usage by period comes from; without it intervals where there is a schedule, else registers.",
+    )
+    registers: RegisterMap | None = Field(
+        default=None, description="Which registers count each period; without it by the codes: sharp, peak, t1 …"
+    )
 
     @model_validator(mode="after")
     def _order_names_each_once(self) -> Self:
@@ -140,14 +148,28 @@ class TimePeriods(Strict):
             raise Wrong("order-codes", "allocation", "order", wanted=", ".join(self.codes))
         if self.allocation.method != "priority" and order:
             raise Wrong("order-method", "allocation", "order")
-        if self.allocation.method == "chronological" and not self.schedule:
+        if self.source == "intervals" and not self.schedule:
+            raise Wrong("source-intervals", "source")
+        if self.allocation.method == "chronological" and self.counted_by == "registers":
             raise Wrong("chronological", "allocation", "method")
+        if self.registers is not None and set(self.registers.periods) != set(self.codes):
+            raise Wrong("registers-named", "registers", "periods", wanted=", ".join(self.codes))
         for number, entry in enumerate(self.schedule):
             unknown = sorted(set(entry.hours) - set(self.codes))
             if unknown:
                 found = {"wanted": ", ".join(self.codes), "found": ", ".join(unknown)}
                 raise Wrong("schedule-period", "schedule", number, **found)
         return self
+
+    @property
+    def counted_by(self) -> Source:
+        """Where usage by period comes from unless an agreement says otherwise."""
+        return self.source or ("intervals" if self.schedule else "registers")
+
+    @property
+    def register_map(self) -> RegisterMap | None:
+        """Which registers count each period, as it is said or as the codes say; None where neither does."""
+        return self.registers or usual_map(self.codes)
 
 
 def schedule_problems(periods: TimePeriods, seasons: Sequence[Season]) -> Iterator[Wrong]:

@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictBool, field_validator, model_validator
 
 from cloud.kit.money import minor_digits
 from cloud.tariffs.components import (
@@ -34,7 +34,7 @@ class Rounding(Strict):
     """
 
     level: Literal["line", "component", "bill"] = "bill"
-    cumulative: bool = False
+    cumulative: StrictBool = False
 
     @model_validator(mode="after")
     def _cumulative_is_per_bill(self) -> Self:

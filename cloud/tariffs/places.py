@@ -52,6 +52,8 @@ KEYS: Final[Mapping[str, str]] = {
     "schedule": _("Hours"),
     "hours": _("Hours"),
     "days": _("Kinds of days"),
+    "registers": _("Registers"),
+    "beside_total": _("Registers that the total leaves out"),
     "minimum": _("Least amount"),
     "cap": _("Highest amount"),
     "amount": _("Amount"),
@@ -82,7 +84,9 @@ def _said(part: str | int, before: str | int, position: int, place: Place, node:
         return _numbered(part, before, node, table)
     if before in ("by_season", "single_by_season"):
         return i18n.gettext(_("season %(code)s")) % {"code": part}
-    if before in ("prices", "single", "hours") or (position > 1 and place[position - 2] in _BY_SEASON):
+    if before == "registers" and part == "periods":
+        return ""
+    if before in ("prices", "single", "hours") or (position > 1 and place[position - 2] in (*_BY_SEASON, "registers")):
         return "" if part == "all" else i18n.gettext(_("period %(code)s")) % {"code": part}
     if part in ("components", "seasons") and position + 1 < len(place) and isinstance(place[position + 1], int):
         return ""

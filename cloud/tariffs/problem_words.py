@@ -65,6 +65,11 @@ WORDS: Final[Mapping[str, str]] = {
     "order-codes": _("each of %(wanted)s once"),
     "order-method": _("only with the method priority"),
     "chronological": _("chronological needs a schedule, since registers do not tell the time"),
+    "source-intervals": _("registers, or a schedule: without hours intervals cannot be told apart"),
+    "registers-named": _("the registers of each of %(wanted)s and no other"),
+    "register-terms": _("one or more registers, each once, such as peak or peak, -sharp"),
+    "register-twice": _("each register counted once in all periods together, found %(found)s otherwise"),
+    "register-beside": _("registers of periods, each once"),
     # The whole.
     "unit": _("needed with energy components, and only then"),
     "not-energy": _("tiers, household, seasons and periods need an energy component"),

@@ -1,14 +1,17 @@
 """Tiers: their bounds, the window in which they fill, what is free, and what large households get."""
 
+import re
 from datetime import date
 from decimal import Decimal
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictInt, field_validator, model_validator
 
 from cloud.kit.periods import Period, month_of, months, year_window
 from cloud.tariffs.problems import Wrong
 from cloud.tariffs.values import Quantity, Strict
+
+_MONTH_DAY = re.compile(r"[0-9]{2}-[0-9]{2}")
 
 Share = tuple[int, int]
 """Numerator and denominator."""
@@ -100,11 +103,13 @@ class HouseholdRule(Strict):
     is widened moves its own bound and all bounds above it.
     """
 
-    from_persons: int = Field(ge=1, le=99)
+    from_persons: int = Field(ge=1, le=99, strict=True)
     raise_bounds_by: Quantity
     per: Literal["month", "year"]
     each: Literal["household", "extra_person"] = "household"
-    tiers: tuple[int, ...] = Field(default=(1,), min_length=1, description="Which tiers are widened, counted from 1.")
+    tiers: tuple[StrictInt, ...] = Field(
+        default=(1,), min_length=1, description="Which tiers are widened, counted from 1."
+    )
 
     @field_validator("tiers")
     @classmethod
@@ -122,6 +127,8 @@ class HouseholdRule(Strict):
 def month_day(text: str) -> str:
     """A day as MM-DD. Raises ValueError unless it exists in every year."""
     try:
+        if _MONTH_DAY.fullmatch(text) is None:  # fromisoformat alone takes weeks too
+            raise ValueError(text)
         parsed = date.fromisoformat(f"2023-{text}")  # not a leap year: the day exists in every year
     except ValueError:
         raise Wrong("day", found=repr(text)) from None

@@ -1,8 +1,9 @@
 """Rates of the OpenEI utility rate database (URDB, JSON) as tariffs; what a tariff cannot say is told by name.
 
-Format: https://openei.org/services/doc/rest/util_rates (versions 3 to 8). Energy prices are `rate` + `adj` of a period
-and tier; the upper bound `max` of a tier is the last unit in it, as with us; schedules are 12 months × 24 hours of
-period numbers. Pure.
+Format: https://openei.org/services/doc/rest/util_rates (versions 3 to 8); where it is silent, what NREL makes of it in
+SAM and REopt counts (docs/tariffs.md names the places). Energy prices are `rate` + `adj` of a period and tier; the
+upper bound `max` of a tier counts from the start of the month, in `unit` (kWh where it is not said); schedules are
+12 months × 24 hours of period numbers, for week-days and for the week-end. Pure.
 """
 
 import json
@@ -28,7 +29,7 @@ _PER: Final = {"$/month": "month", "$/day": "day", None: "month", "": "month"}
 _TAKEN: Final = frozenset(
     {
         "energyratestructure", "energyweekdayschedule", "energyweekendschedule", "demandratestructure",
-        "demandweekdayschedule", "demandweekendschedule", "demandrateunit", "demandunits", "flatdemandstructure",
+        "demandweekdayschedule", "demandweekendschedule", "demandrateunit", "flatdemandstructure",
         "flatdemandmonths", "flatdemandunit", "fixedchargefirstmeter", "fixedchargeunits", "fixedmonthlycharge",
         "mincharge", "minchargeunits", "minmonthlycharge",
     }
@@ -39,10 +40,10 @@ _TELLS: Final = frozenset(
         "sourceparent", "servicetype", "voltagecategory", "voltageminimum", "voltagemaximum", "phasewiring", "eiaid",
         "revisions", "is_default", "country", "supersedes", "latest_update", "energycomments", "demandcomments",
         "basicinformationcomments", "fixedchargecomments", "peakkwcapacitymin", "peakkwcapacitymax",
-        "peakkwcapacityhistory", "peakkwhusagemin", "peakkwhusagemax", "peakkwhusagehistory", "zipcode",
+        "peakkwcapacityhistory", "peakkwhusagemin", "peakkwhusagemax", "peakkwhusagehistory", "zipcode", "demandunits",
     }
 )  # fmt: skip
-"""Keys that describe a rate and change no amount."""
+"""Keys that describe a rate or whom it is for (`demandunits` is that of `peakkwcapacitymin`) and change no amount."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ class _Import:
     def _bound(self, tier: Any, place: str) -> str:
         if not isinstance(tier, dict) or tier.get("max") is None:
             raise _bad(f"{place}.max", "an upper bound")
-        if tier.get("unit", "kWh") != "kWh":
+        if str(tier.get("unit") or "kWh").lower() != "kwh":
             raise _bad(f"{place}.unit", f"kWh by the month, found {tier['unit']}")
         return format(_number(tier["max"], f"{place}.max").normalize(), "f")
 
@@ -208,23 +209,34 @@ class _Import:
 
     def _demand(self) -> None:
         rate = self._rate
-        flat, months = rate.get("flatdemandstructure"), rate.get("flatdemandmonths")
-        if flat:
-            self._one_demand("flatdemandstructure", flat, {*map(str, months or [0])}, rate.get("flatdemandunit"))
+        if rate.get("flatdemandstructure"):
+            self._one_demand("flatdemandstructure", self._months(), rate.get("flatdemandunit"))
         if rate.get("demandratestructure"):
-            rows = [*(rate.get("demandweekdayschedule") or []), *(rate.get("demandweekendschedule") or [])]
-            used = {str(number) for row in rows for number in row}
-            unit = rate.get("demandrateunit") or rate.get("demandunits")
-            self._one_demand("demandratestructure", rate["demandratestructure"], used, unit)
+            periods = len(_list(rate["demandratestructure"], "demandratestructure"))
+            names = [f"demand{day}schedule" for day in _DAYS]
+            used: set[int] = set()
+            # A schedule that is missing says nothing of its days: then no period holds on all of them.
+            if all(rate.get(name) for name in names):
+                used = {number for name in names for row in _schedule(rate, name, periods) for number in row}
+            self._one_demand("demandratestructure", used, rate.get("demandrateunit"))
 
-    def _one_demand(self, name: str, structure: Any, used: set[str], unit: Any) -> None:
+    def _months(self) -> set[int]:
+        """The periods of the flat demand charge in the months of the year; without 12 of them it holds in none."""
+        months = self._rate.get("flatdemandmonths")
+        if not isinstance(months, list) or len(months) != 12 or not all(type(number) is int for number in months):
+            return set()
+        return set(months)
+
+    def _one_demand(self, name: str, used: set[int], unit: Any) -> None:
         """A charge for the highest load of the month, all year and at all hours; another is told."""
-        number = next(iter(used)) if len(used) == 1 else ""
-        periods = _list(structure, name)
-        tiers = periods[int(number)] if number.isdecimal() and int(number) < len(periods) else None
+        number = next(iter(used)) if len(used) == 1 else -1
+        periods = _list(self._rate[name], name)
+        tiers = periods[number] if 0 <= number < len(periods) else None
         if not isinstance(tiers, list) or len(tiers) != 1 or unit not in (None, "", "kW"):
             self._tell(_("%(name)s: loads by month, hour, tier or other unit than kW are not taken over"), name)
             return
+        if isinstance(tiers[0], dict) and tiers[0].get("max") is not None:
+            self._tell(_("%(name)s: the last tier has no upper bound here"), f"{name}[{number}][0].max")
         price = self._price(tiers[0], f"{name}[{number}][0]")
         if price != "0":
             code = "load" if name == "flatdemandstructure" else "load-by-hour"
@@ -250,6 +262,8 @@ class _Import:
         if per is None or amount < 0:
             self._tell(_("%(name)s %(found)s is not taken over"), name, found=rate.get(units))
             return None
+        if rate.get(name) and not rate.get(units):
+            self._tell(_("%(name)s: it is not said per what; by the month is assumed"), name)
         return format(amount.normalize(), "f"), per
 
 
@@ -279,8 +293,8 @@ def _number(value: Any, place: str) -> Decimal:
 
 
 def _schedule(rate: Rate, name: str, periods: int) -> Schedule:
-    found = rate.get(name)
-    if found is None:
+    found: Any = rate.get(name)
+    if found is None and periods == 1:
         return [[0] * 24 for _ in range(12)]
     fits = (
         isinstance(found, list) and len(found) == 12 and all(isinstance(row, list) and len(row) == 24 for row in found)

@@ -30,7 +30,12 @@ REASONS: Final[Mapping[str, str]] = {
     "missing-meter": _("The agreement names no meter"),
     "missing-reading": _("The meter has no reading at the start or end of the period"),
     "missing-tariff-version": _("The tariff has no version for some day of the period"),
-    "periods-not-metered": _("Tariffs by time of use are not billed from meters yet"),
+    "missing-register-reading": _("A register of a price period was not read where the charge begins or ends"),
+    "bad-registers": _("A period and its registers a line, each period once, such as peak: peak, -sharp"),
+    "register-unknown": _("What a register of a price period counted is not known"),
+    "registers-not-mapped": _("Nobody said which registers of the meter count the price periods"),
+    "registers-no-order": _("The tariff goes by the order of time, which registers do not tell"),
+    "intervals-no-hours": _("The tariff has no hours by which intervals could be told apart"),
     "usage-not-settled": _("Readings came that usage does not show yet; run again a little later"),
     "ledger": _("The ledger does not balance"),
     # Messages that could not be taken.

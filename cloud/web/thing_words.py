@@ -138,6 +138,8 @@ FIELDS: Final[Mapping[str, str]] = {
     "components": _("Components"),
     "steps": _("Other amounts by date"),
     "tariff_id": _("Tariff"),
+    "time_of_use": _("Usage by price period from"),
+    "registers": _("Registers of the price periods"),
     "valid_until": _("Until"),
     "at": _("When"),
     "building_id": _("Building"),

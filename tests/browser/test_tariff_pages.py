@@ -28,3 +28,23 @@ def test_a_draft_from_a_published_version(browser: Browser, site: Site, width: i
         page.locator("#preview #problems").wait_for()
         visitor.open("/calendar")
         _looks_well(visitor, f"staff-calendar-en-{width}")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)], ids=["desktop", "phone"])
+def test_registers_of_the_periods(browser: Browser, site: Site, width: int, height: int) -> None:
+    with visiting(browser, site, STAFF, width, height) as visitor:
+        visitor.speak("en")
+        page = visitor.open("/tariffs")
+        page.locator("a[href^='/tariff-versions/']").first.click()
+        page.get_by_role("button", name="Copy into a draft").click()
+        page.locator("#preview table").wait_for()
+        page.get_by_role("button", name="Tell peak and valley apart").click()
+        page.locator("[name='t.periods.source']").wait_for()
+        page.locator("[name='t.periods.source']").select_option("registers")
+        page.get_by_text("Registers of the periods").click()
+        page.locator("[name='t.periods.registers.periods.0']").fill("sharp, peak")
+        page.locator("[name='t.periods.registers.periods.1']").fill("peak")
+        page.get_by_role("button", name="Add a period").click()
+        page.locator("[name='t.periods.codes.2']").wait_for()
+        assert "each register counted once" in page.locator("#editor").inner_text()
+        _looks_well(visitor, f"staff-tariff-registers-en-{width}")

@@ -103,12 +103,17 @@ def noon(day: date) -> datetime:
 
 
 async def make_site(
-    db: Database, flats: int = 2, *, services: Sequence[str] = tuple(FILES), code: str = "demo"
+    db: Database,
+    flats: int = 2,
+    *,
+    services: Sequence[str] = tuple(FILES),
+    code: str = "demo",
+    zone: str = "Asia/Shanghai",
 ) -> Site:
     """The project with that many flats; nothing is read yet."""
     sealer = Sealer(Keys.generate())
     async with db.transaction(SYSTEM) as conn:
-        project = await estate.create_project(conn, code, "Demo", "Asia/Shanghai", "CNY")
+        project = await estate.create_project(conn, code, "Demo", zone, "CNY")
         building = await estate.create_building(conn, project.id, "1", "Tower 1")
         made = []
         for n in range(flats):

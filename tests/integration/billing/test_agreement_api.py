@@ -6,9 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
-from cloud.kit.db import Database
+from cloud.kit.db import SYSTEM, Database
 from tests.integration.app import Auth, People, once
 from tests.integration.billing.site import Site, make_site
+from tests.integration.tariffs.test_drafts import send, signed_in
 
 
 @pytest.fixture
@@ -183,3 +184,66 @@ async def test_a_lease_ends_over_rest_after_its_bill(app_client: httpx.AsyncClie
     assert asked["job_id"]
     both = {"since": "2026-01-01", "corrected_facts": True, "concessions": True}
     await _post(app_client, manager, f"accounts/{payer['account_id']}/re-ratings", 422, **both)
+
+
+async def test_an_agreement_says_where_usage_by_period_comes_from(
+    app_client: httpx.AsyncClient, people: People, worker_db: Database
+) -> None:
+    site = await make_site(worker_db, flats=1, services=())
+    manager = await people.staff("manager", site.project.id)
+    async with worker_db.transaction(SYSTEM) as conn:
+        tariff = await conn.execute(
+            "INSERT INTO tariff (project_id, code, name, service) VALUES (%s, 'tou', 'T', 'electricity') RETURNING id",
+            (site.project.id,),
+        )
+        tariff_id = (await tariff.fetchall())[0]["id"]
+    body = {
+        "project_id": site.project.id, "account_id": site.flats[0].account_id, "service": "electricity",
+        "tariff_id": tariff_id, "valid_from": "2026-01-01", "meter_id": site.flats[0].meters["electricity"],
+        "time_of_use": "registers",
+        "registers": {"periods": {"sharp": ["sharp"], "peak": ["peak", "-sharp"]}, "beside_total": ["sharp"]},
+    }  # fmt: skip
+    for changes, field in (
+        ({"time_of_use": "guesses"}, "time_of_use"),
+        ({"registers": {"periods": {"peak": ["t7"]}}}, "registers.periods.peak.0"),
+        ({"registers": {"periods": {"sharp": ["sharp"], "peak": ["sharp"]}}}, "registers"),
+        ({"registers": {"periods": {}}}, "registers.periods"),
+        ({"meter_id": None}, "meter_id"),
+    ):
+        refused = await _post(app_client, manager, "service-agreements", 422, **(body | changes))
+        assert [error["field"] for error in refused["errors"]] == [field]
+    made = await _post(app_client, manager, "service-agreements", 201, **body)
+    assert (made["time_of_use"], made["registers"]) == ("registers", body["registers"])
+    assert (await _get(app_client, manager, f"service-agreements/{made['id']}"))["registers"] == body["registers"]
+
+
+async def test_the_form_of_an_agreement_takes_registers_a_line(
+    app_client: httpx.AsyncClient, people: People, owner_db: Database, worker_db: Database
+) -> None:
+    site = await make_site(worker_db, flats=1, services=("electricity",))
+    await site.rows("DELETE FROM service_agreement RETURNING 1")
+    manager = await people.staff("manager", site.project.id)
+    await signed_in(app_client, owner_db, manager)
+    await app_client.get("/agreements")
+    form = {
+        "kind": "tariff", "account": "A-0000", "service": "electricity", "valid_from": "2026-01-01", "meter": "E0",
+        "tariff_id": str(site.tariffs["electricity"]), "time_of_use": "registers",
+        "registers": "peak: peak, -sharp\r\nsharp：sharp\r\nbeside_total: sharp",
+    }  # fmt: skip
+    for bad, told in (
+        ("peak peak", "a line"),
+        ("peak: t9", "registers"),
+        ("peak: peak\npeak: flat", "each period once"),
+    ):
+        refused = await send(app_client, "/agreements/new", form | {"registers": bad})
+        assert (refused.status_code, told in refused.text) == (422, True), refused.text
+        assert bad.partition("\n")[0] in refused.text
+    made = await send(app_client, "/agreements/new", form)
+    assert made.status_code == 303, made.text
+    page = (await app_client.get(made.headers["location"])).text
+    assert "The registers of the meter" in page
+    assert "peak: peak, -sharp" in page
+    assert "beside_total: sharp" in page
+    (kept,) = await site.rows("SELECT id, time_of_use, registers FROM service_agreement")
+    assert "peak: peak, -sharp" in (await app_client.get(f"/agreements/new?copy_of={kept['id']}")).text
+    assert kept["registers"] == {"periods": {"peak": ["peak", "-sharp"], "sharp": ["sharp"]}, "beside_total": ["sharp"]}

@@ -163,14 +163,14 @@ class _Fields(HTMLParser):
         self._inside = self._inside and tag != "form"
 
 
-async def _signed_in(client: httpx.AsyncClient, db: Database, auth: Auth) -> None:
+async def signed_in(client: httpx.AsyncClient, db: Database, auth: Auth) -> None:
     async with db.transaction(SYSTEM) as conn:
         await conn.execute("UPDATE access_token SET kind = 'session'")
     client.cookies.clear()
     client.cookies.set(SESSION_COOKIE, auth["Authorization"].removeprefix("Bearer "))
 
 
-async def _send(
+async def send(
     client: httpx.AsyncClient, address: str, fields: list[tuple[str, str]] | dict[str, str]
 ) -> httpx.Response:
     pairs = list(fields.items()) if isinstance(fields, dict) else fields
@@ -183,9 +183,9 @@ async def _send(
 
 async def test_the_editor(app_client: httpx.AsyncClient, owner_db: Database, people: People, site: Site) -> None:
     auth = await people.staff("admin", site.project.id)
-    await _signed_in(app_client, owner_db, auth)
+    await signed_in(app_client, owner_db, auth)
     assert "Electricity" in (await app_client.get("/tariffs")).text
-    begun = await _send(
+    begun = await send(
         app_client,
         "/tariff-drafts",
         {"name": "Power", "code": "electricity", "service_code": "electricity", "valid_from": "2026-03-01"},
@@ -196,40 +196,40 @@ async def test_the_editor(app_client: httpx.AsyncClient, owner_db: Database, peo
                    "add-component:power_factor", "add-component:tax", "add-single", "remove-season:1"):  # fmt: skip
         page = await app_client.get(address)
         assert page.status_code == 200, page.text
-        saved = await _send(app_client, address, [*_Fields(page.text).found, ("action", action)])
+        saved = await send(app_client, address, [*_Fields(page.text).found, ("action", action)])
         assert saved.status_code == 303, saved.text
     page = await app_client.get(address)
     assert "a price of 0 or more" in page.text
     assert "is-invalid" in page.text
-    assert (await _send(app_client, f"{address}/submit", {})).status_code == 422
+    assert (await send(app_client, f"{address}/submit", {})).status_code == 422
     yaml = await app_client.get(f"{address}?tab=yaml")
     revision = dict(_Fields(yaml.text).found)["revision"]
     whole = [("name", "Power"), ("valid_from", "2026-03-01"), ("tab", "yaml"), ("revision", revision)]
-    not_yaml = await _send(app_client, address, [*whole, ("yaml", "a: [")])
+    not_yaml = await send(app_client, address, [*whole, ("yaml", "a: [")])
     assert (not_yaml.status_code, "valid YAML" in not_yaml.text) == (422, True)
-    kept = await _send(app_client, address, [*whole, ("yaml", json.dumps(CONTENT))])
+    kept = await send(app_client, address, [*whole, ("yaml", json.dumps(CONTENT))])
     assert kept.status_code == 303, kept.text
     page = await app_client.get(address)
     fields = _Fields(page.text).found
     assert ("t.components.0.cells.0.0.2", "0.9") in fields
     assert "What changes against the version" in page.text
-    preview = await _send(app_client, "/tariff-previews", [*fields, ("p.usage", "3000")])
+    preview = await send(app_client, "/tariff-previews", [*fields, ("p.usage", "3000")])
     assert "¥1,512.00" in preview.text  # 2880 × 0.5 + 120 × 0.6
-    bad = await _send(app_client, "/tariff-previews", [*fields, ("p.usage", "-1")])
+    bad = await send(app_client, "/tariff-previews", [*fields, ("p.usage", "-1")])
     assert "expected 0 or more" in bad.text
     compared = await app_client.get(f"{address}/what-if?account=A-0000")
     assert "¥3.51" in compared.text
     assert "no account" in (await app_client.get(f"{address}/what-if?account=none")).text
-    assert (await _send(app_client, f"{address}/submit", {})).status_code == 303
-    assert "Another person" in (own := await _send(app_client, f"{address}/approve", {})).text or own.status_code == 403
+    assert (await send(app_client, f"{address}/submit", {})).status_code == 303
+    assert "Another person" in (own := await send(app_client, f"{address}/approve", {})).text or own.status_code == 403
     other = await people.staff("manager", site.project.id)
-    await _signed_in(app_client, owner_db, other)
+    await signed_in(app_client, owner_db, other)
     await app_client.get(address)
-    published = await _send(app_client, f"{address}/approve", {})
+    published = await send(app_client, f"{address}/approve", {})
     assert published.status_code == 303, published.text
     shown = await app_client.get(published.headers["location"])
     assert "Component energy › Prices › tier 1" in shown.text
-    copied = await _send(
+    copied = await send(
         app_client, published.headers["location"].partition("?")[0] + "/copies", {"valid_from": "2027-01-01"}
     )
     assert copied.status_code == 303
@@ -238,7 +238,7 @@ async def test_the_editor(app_client: httpx.AsyncClient, owner_db: Database, peo
 async def test_files_become_drafts(
     app_client: httpx.AsyncClient, owner_db: Database, people: People, site: Site
 ) -> None:
-    await _signed_in(app_client, owner_db, await people.staff("admin", site.project.id))
+    await signed_in(app_client, owner_db, await people.staff("admin", site.project.id))
     await app_client.get("/tariffs")
     rate = {"name": "R-1", "energyratestructure": [[{"rate": 0.1, "sell": 0.1}]], "usenetmetering": True}
     form = {"csrf_token": app_client.cookies.get("csrf_token") or "", "code": "r1", "valid_from": "2026-05-01"}

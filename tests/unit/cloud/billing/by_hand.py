@@ -10,7 +10,7 @@ from cloud.billing.documents.model import BillDocument
 
 Document = dict[str, Any]
 
-_SHARES = ("power_factor", "surcharge", "tax")
+_SHARES = ("power_factor", "surcharge", "tax", "discount")
 _ALONE = ("rounding", "minimum", "cap")
 
 
@@ -54,7 +54,9 @@ def _printed(amount: str) -> Decimal:
 
 
 def _check_line(line: Document) -> None:
-    """quantity × price, rounded half up, is the amount."""
+    """quantity × price, rounded half up, is the amount; a discount of some days, or of an amount, says which it is."""
+    if line["kind"] == "discount" and line["price"] is None:
+        return
     if line["kind"] in _ALONE:
         assert line["quantity"] is None
         assert line["price"] is None
@@ -94,7 +96,28 @@ def _check_metering(told: Document) -> None:
     one = {name: Decimal(told["metering"][name]) for name in ("opening", "closing", "multiplier", "quantity")}
     if told["metering"]["plain"]:
         assert (one["closing"] - one["opening"]) * one["multiplier"] == one["quantity"]
-    assert one["quantity"] == Decimal(told["tiers"]["used_here"])
+    assert one["quantity"] + Decimal(told["metering"]["beside"]) == Decimal(told["tiers"]["used_here"])
+    if told["by_register"] is not None:
+        _check_registers(told["by_register"], told)
+
+
+def _check_registers(by_register: Document, told: Document) -> None:
+    """Each period is what its registers say, the remainder of the total added in one of them."""
+    used = {"total": Decimal(told["metering"]["quantity"])}
+    for register in by_register["registers"]:
+        one = {name: Decimal(register[name]) for name in ("opening", "closing", "multiplier", "quantity")}
+        if register["plain"]:
+            assert (one["closing"] - one["opening"]) * one["multiplier"] == one["quantity"]
+        used[register["name"]] = one["quantity"]
+    assert sum((used[name] for name in by_register["beside_total"]), Decimal(0)) == Decimal(told["metering"]["beside"])
+    for period in told["hours"]:
+        wanted = Decimal(0)
+        for term in by_register["terms"][period["time_period"]]:
+            wanted += -used[term[1:]] if term.startswith("-") else used[term]
+        if period["time_period"] == by_register["remainder_in"]:
+            wanted += Decimal(by_register["remainder"])
+        assert Decimal(period["quantity"]) == wanted
+    assert _sum(period["quantity"] for period in told["hours"]) == Decimal(told["tiers"]["used_here"])
 
 
 def _check_steps(tiers: Document) -> None:

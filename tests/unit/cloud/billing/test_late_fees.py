@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from cloud.billing.concessions import Concession, reductions
 from cloud.billing.late_fees import LateFeeRule, Pause, late_fee
 from cloud.kit.money import round_half_up
-from cloud.kit.periods import month_of
+from cloud.kit.periods import Period, month_of
+from cloud.kit.periods import months as months_of
 from cloud.tariffs.columns import Usages
 from cloud.tariffs.explain import total
 from cloud.tariffs.models import TariffContent
@@ -57,6 +58,28 @@ def test_published_area_fees(case: dict[str, Any]) -> None:
         assert reduction.amount < 0
         fee += reduction.amount
     assert fee == Decimal(case["amount"])
+
+
+@pytest.mark.parametrize("case", _cases("vacancy reduction"), ids=str)
+def test_the_published_reduction_holds_for_the_months_that_were_filed(case: dict[str, Any]) -> None:
+    """Each vacant month costs the reduced amount; the month after the last is charged in full again."""
+    full = round_half_up(Decimal(case["area"]) * Decimal(case["rate"]), 2)
+    months = list(months_of(date(2026, 1, 1), date(2027, 1, 1)))
+    filed = Period(months[0].start, months[case["months_vacant"] - 1].end)
+    vacancy = Concession(1, "vacancy", "vacant", "factor", Decimal(case["factor"]), filed, 10)
+    charged = [
+        full + sum(one.amount for one in reductions([("property_fee", full)], "property", month, [vacancy], 2))
+        for month in months
+    ]
+    assert charged == [Decimal(case["amount"])] * case["months_vacant"] + [full] * (12 - case["months_vacant"])
+
+
+def test_no_number_of_a_late_fee_example_is_passed_over() -> None:
+    """What the tests here know to compare; another key in the file needs a test first."""
+    known = {"principal", "days", "minimum", "amount", "area", "rate", "factor", "months_vacant"}
+    assert {key for oracle in ORACLES for key in oracle} == {"name", "cases", "note"}
+    assert {key for oracle in ORACLES for case in oracle["cases"] for key in case} == known
+    assert len(ORACLES) == len(("late fee", "vacancy reduction", "area fee"))
 
 
 @pytest.mark.parametrize(("days_after_due", "amount"), [(0, "0"), (1, "0.10"), (30, "3.00")])

@@ -88,4 +88,4 @@ def test_checks_files(tmp_path: Path) -> None:
     bad.write_text("currency: CNY\nservice: water\n", "utf-8")
     result = _run("check", str(bad))
     assert result.exit_code == 2
-    assert "components: this key is required" in result.stderr
+    assert "components: this is missing" in result.stderr

@@ -1,10 +1,13 @@
-"""Promise 9: late fees are a simple daily rate on unpaid principal, never on fees; grace days, year-split rates,
-minimum, cap, waiver with approver, frozen while disputed, partial payment lowers the base; they stop on the day of
-payment. Each in its words, on bills in a database."""
+"""Promise 9: "Late fees: simple daily rate on unpaid principal, never on fees; grace days, year-split rates, minimum,
+cap, waiver with approver, frozen while disputed, partial payment lowers the base; they stop on the day of payment."
+
+Each of its words, on bills of 210.33 that are due on 16 February.
+"""
 
 from datetime import date
 from decimal import Decimal
 
+import httpx
 import pytest
 
 from cloud.billing import service as billing
@@ -12,6 +15,8 @@ from cloud.billing.late_fees import LateFeeRule
 from cloud.billing.service import Policy
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict
+from tests.acceptance.money.office import Office
+from tests.integration.app import People
 from tests.integration.payments.owing import FEE, JANUARY, RULE, Owing, make_owing, user
 
 DUE = date(2026, 2, 16)
@@ -30,6 +35,20 @@ async def test_a_simple_daily_rate_on_unpaid_principal_never_on_fees(worker_db: 
         # Not compounded: after a thousand days it is still a thousandth of the principal a day.
         assert bill.late_fee == round(FEE * days / 1000, 2)
     assert await owing.site.proof() == []
+
+
+async def test_a_late_fee_that_is_left_over_bears_none_itself(worker_db: Database) -> None:
+    owing = await _owing(worker_db)
+    # Ten days late he pays the bill, and not the 2.10 that came on top.
+    await owing.pay(FEE, date(2026, 2, 26))
+    for day in (date(2026, 2, 27), date(2026, 12, 31), date(2028, 12, 31)):
+        await owing.night(day)
+        (bill,) = await owing.bills()
+        assert (bill.open, bill.late_fee_open) == (Decimal(0), Decimal("2.10"))
+    # And what he pays for a later bill goes into that first: fees are never paid before principal.
+    await owing.site.run(date(2026, 2, 1))
+    done = await owing.pay(FEE, date(2026, 3, 10))
+    assert [(part.principal, part.late_fee) for part in done.settlement.allocations] == [(FEE, Decimal(0))]
 
 
 async def test_grace_days_are_free(worker_db: Database) -> None:
@@ -80,6 +99,41 @@ async def test_a_waiver_has_an_approver(worker_db: Database, owner_db: Database)
     )
     assert revenue == [{"fees": Decimal("0.10")}]
     assert await owing.site.proof() == []
+
+
+async def test_whoever_asks_for_a_waiver_does_not_approve_it_over_rest_either(
+    worker_db: Database, app_client: httpx.AsyncClient, people: People
+) -> None:
+    owing = await _owing(worker_db)
+    await owing.night(date(2026, 2, 26))
+    (bill,) = await owing.bills()
+    anna = Office(owing.site, app_client, await people.staff("manager", owing.site.project.id))
+    bert = Office(owing.site, app_client, await people.staff("manager", owing.site.project.id))
+    asked = await anna.post(f"bills/{bill.id}/late-fee-waivers", amount="2.10", reason="flood")
+    path = f"late-fee-waivers/{asked['id']}/decisions"
+    assert await anna.refused(path, decision="approve") == (409, "own-request")
+    decided = await bert.post(path, decision="approve", note="the cellar was under water")
+    assert decided["asked_by"] != decided["decided_by"]
+    assert (await anna.get(f"bills/{bill.id}"))["late_fee_open"]["amount"] == "0.00"
+
+
+async def test_a_late_fee_explains_itself(worker_db: Database, app_client: httpx.AsyncClient, people: People) -> None:
+    """days × principal × rate, stretch by stretch, as the resident reads it."""
+    owing = await _owing(worker_db, later_rate=Decimal("0.0015"), grace_days=3)
+    await owing.pay("110.33", date(2026, 3, 8))
+    await owing.night(date(2027, 1, 10))
+    mine = await people.resident(owing.site.project.id, owing.site.flats[0].person_id)
+    (bill,) = await owing.bills()
+    told = await Office(owing.site, app_client, mine).get(f"bills/{bill.id}/explanation")
+    parts = [
+        (step["days"], Decimal(step["days"]) * Decimal(step["principal"]) * Decimal(step["rate"]))
+        for step in told["late_fee_steps"]
+    ]
+    # 17 days on 210.33 and 298 days on 100.00 in 2026, 10 days of 2027 at another rate; three days were free.
+    assert [days for days, _ in parts] == [17, 298, 10]
+    assert [Decimal(step["part"]) for step in told["late_fee_steps"]] == [part for _, part in parts]
+    whole = sum((part for _, part in parts), Decimal(0)).quantize(Decimal("0.01"), "ROUND_HALF_UP")
+    assert Decimal(told["late_fee"]["amount"]) == whole == Decimal("34.88")
 
 
 async def test_frozen_while_disputed(worker_db: Database) -> None:
