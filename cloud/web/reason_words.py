@@ -38,6 +38,16 @@ REASONS: Final[Mapping[str, str]] = {
     "intervals-no-hours": _("The tariff has no hours by which intervals could be told apart"),
     "usage-not-settled": _("Readings came that usage does not show yet; run again a little later"),
     "ledger": _("The ledger does not balance"),
+    # Prepaid supply.
+    "needs-disconnect": _("These settings need the permission to disconnect"),
+    "estimated-usage": _("Some of it is estimated"),
+    "not-usage": _("Only agreements with a tariff can be prepaid"),
+    "not-prepaid": _("This is not prepaid"),
+    "reason-needed": _("A reason is needed"),
+    "end-needed": _("Credit needs a last day"),
+    "no-such-case": _("There is no such case"),
+    "not-due": _("Only a case whose notice has run out can be confirmed"),
+    "no-notice-wanted": _("No notice is wanted in this case now"),
     # Messages that could not be taken.
     "bad-topic": _("The topic is not one of ours"),
     "empty": _("The message is empty"),

@@ -235,3 +235,64 @@ CONCESSION_KINDS: Final[Mapping[str, str]] = {
     "percent": _("Percent taken off"),
     "amount": _("Amount taken off for a month"),
 }
+
+CASE_STATES: Final[Mapping[str, str]] = {
+    "warned": _("Balance used up"),
+    "notified": _("Notice given"),
+    "due": _("May be switched off"),
+    "ordered": _("Being switched off"),
+    "off": _("Switched off"),
+    "reconnecting": _("Being switched on"),
+    "reconnected": _("Switched on again"),
+    "cancelled": _("Ended"),
+}
+
+CASE_HOLDS: Final[Mapping[str, str]] = {
+    "protected": _("The account is protected"),
+    "disputed": _("A bill is in dispute"),
+    "in-plan": _("Bills are paid by instalments"),
+    "unverified": _("Usage is not known for sure: the meter is silent, usage is estimated, or findings are open"),
+    "no-relay": _("No gateway says that this supply can be switched"),
+    "quiet-time": _("Not now: nights, days of rest and seasons are left out"),
+    "not-confirmed": _("Somebody has to confirm it"),
+    "not-told": _("The notice has not reached the resident yet: hand over a paper"),
+    "second-notice": _("The second notice is running"),
+    "too-early": _("The notice period is running"),
+    "cut-failed": _("The relay could not be switched: somebody has to look"),
+}
+
+CASE_ENDINGS: Final[Mapping[str, str]] = {
+    "paid": _("Balance covered again"),
+    "protected": _("The account is protected"),
+    "disputed": _("A bill is in dispute"),
+    "in-plan": _("Bills are paid by instalments"),
+    "not-allowed": _("Disconnections are switched off"),
+    "not-prepaid": _("Not prepaid any more"),
+    "by-hand": _("By hand"),
+}
+
+CASE_REASONS: Final[Mapping[str, str]] = {
+    "not-confirmed": _("The meter has not confirmed it"),
+    "no-order": _("The order could not be given"),
+}
+
+CASE_STEPS: Final[Mapping[str, str]] = {
+    "opened": _("Balance used up"),
+    "notice": _("Written notice"),
+    "due": _("Notice has run out"),
+    "second-notice": _("Second notice"),
+    "confirmed": _("Confirmed"),
+    "ordered": _("Ordered off"),
+    "off": _("Switched off"),
+    "cut-failed": _("Could not be switched off"),
+    "restore-ordered": _("Ordered on"),
+    "alarm": _("Alarm: somebody has to look"),
+    "reconnected": _("Switched on again"),
+    "cancelled": _("Ended"),
+}
+
+PROTECTIONS: Final[Mapping[str, str]] = {
+    "medical": _("Medical need"),
+    "care": _("Children or people in need of care"),
+    "other": _("Another reason"),
+}

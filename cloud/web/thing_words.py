@@ -24,6 +24,10 @@ TABLES: Final[Mapping[str, str]] = {
     "deposit": _("Deposit"),
     "instalment_plan": _("Instalment plan"),
     "late_fee_waiver": _("Waiver of a late fee"),
+    "prepaid_agreement": _("Prepaid agreement"),
+    "prepaid_policy": _("Settings of prepaid supply"),
+    "prepaid_protection": _("Protection and credit"),
+    "supply_case": _("Disconnection"),
     "release": _("Refund or set-off"),
     "building": _("Building"),
     "command": _("Command"),
@@ -93,6 +97,8 @@ JOBS: Final[Mapping[str, str]] = {
     "metering.refresh-roll-ups": _("Adding up usage"),
     "notices.forget": _("Removing old notices"),
     "parking.let-out-waiting": _("Letting out a paid vehicle"),
+    "prepaid.value": _("Valuing prepaid balances"),
+    "prepaid.switch": _("Moving disconnections on"),
     "webhooks.forget": _("Removing old deliveries"),
 }
 

@@ -46,6 +46,12 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "concession": state_words.CONCESSIONS,
     "concession-kind": state_words.CONCESSION_KINDS,
     "months": thing_words.MONTHS,
+    "case-state": state_words.CASE_STATES,
+    "case-hold": state_words.CASE_HOLDS,
+    "case-ending": state_words.CASE_ENDINGS,
+    "case-reason": state_words.CASE_REASONS,
+    "case-step": state_words.CASE_STEPS,
+    "protection": state_words.PROTECTIONS,
 }
 
 
