@@ -147,7 +147,7 @@ def _is_new(one: ListedReading, since: datetime, until: datetime) -> bool:
 
 async def _billed_lines(conn: Conn, adjustment: Adjustment) -> Sequence[Mapping[str, Any]]:
     found = await repository.lines(conn, adjustment.original_bill_id)
-    names = ("kind", "component", "tier", "time_period", "season", "unit", "price", "quantity", "amount")
+    names = ("kind", "component", "tier", "time_period", "season", "unit", "price", "quantity", "amount", "detail")
     return [
         {name: getattr(line, name) for name in names}
         for line in found

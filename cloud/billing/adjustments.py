@@ -9,14 +9,19 @@ from typing import Any, Literal
 from cloud.billing.records import Agreement
 from cloud.kit.periods import Period
 
-Cause = Literal["usage", "facts"]
-"""`usage`: what the meter counted became known otherwise; `facts`: persons, areas or dates were corrected."""
+Cause = Literal["usage", "facts", "area", "terms", "concession"]
+"""`usage`: what the meter counted became known otherwise; `facts`: persons, areas or dates were corrected; `area`: only
+the floor area was; `terms`: a rent, its tax or its end was agreed otherwise, or a charge taken back; `concession`: one
+was granted for days before."""
 
 _CARRIED = frozenset({"carry", "opening", "closing", "registers", "agreed", "contained_taxes", "estimate"})
 """Inputs that say nothing by themselves: boundary readings and estimates are in the quantities, what is carried comes
 from before, and a contained tax follows from the amount."""
 
 _KEY = ("kind", "component", "tier", "time_period", "season", "unit", "price")
+_CONCEDED = ("concession", "package")
+_SAID = (*_CONCEDED, "rule", "name", "description")
+"""What a line says of itself that the line which corrects it says too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ class ChargeState:
     agreement: Agreement
     period: Period
     bill_period: Period
-    tariff_version_id: int
+    tariff_version_id: int | None
     meter_id: int | None
     revision: int
     quantity: int | None
@@ -43,6 +48,7 @@ class ChargeState:
     inputs: Mapping[str, Any]
     lines: Sequence[Mapping[str, Any]]
     positions: Mapping[tuple[object, ...], int] = field(default_factory=dict)
+    taxes: Mapping[str, Decimal | str] = field(default_factory=dict)
 
     @property
     def issued(self) -> bool:
@@ -67,6 +73,7 @@ class Difference:
     key: tuple[object, ...]
     quantity: tuple[Decimal | None, Decimal | None]
     amount: tuple[Decimal, Decimal]
+    said: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def changed(self) -> bool:
@@ -76,8 +83,8 @@ class Difference:
 
     @property
     def named(self) -> dict[str, Any]:
-        """What makes the line the same one before and after: kind, component, tier, hours, season, unit, price."""
-        return dict(zip(_KEY, self.key, strict=True))
+        """What makes the line the same one before and after: kind, component, tier, hours, unit, price, concession."""
+        return dict(zip((*_KEY, *_CONCEDED), self.key, strict=True))
 
     @property
     def kind(self) -> str:
@@ -104,6 +111,7 @@ class Difference:
             "quantity": more,
             "amount": self.amount[1] - self.amount[0],
             "detail": {
+                **self.said,
                 "of": named["kind"],
                 "bill": state.bill_number,
                 "bill_id": state.bill_id,
@@ -117,10 +125,11 @@ class Difference:
 
 
 def line_key(line: Mapping[str, Any]) -> tuple[object, ...]:
-    """What makes two lines of a charge the same one: all but quantity and amount."""
+    """What makes two lines of a charge the same one: all but quantity and amount, also whose concession it is."""
     price = _decimal(line.get("price"))
     values = {**line, "price": None if price is None else format(price.normalize(), "f")}
-    return tuple(values.get(name) for name in _KEY)
+    detail = line.get("detail") or {}
+    return (*(values.get(name) for name in _KEY), *(detail.get(name) for name in _CONCEDED))
 
 
 def differences(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> list[Difference]:
@@ -131,12 +140,18 @@ def differences(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str
 def compared(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> list[Difference]:
     """All lines of a charge as they were and are, those that are the same too."""
     old, new = _by_key(before), _by_key(after)
+    said = {line_key(line): _said(line) for line in (*before, *after)}
     nothing: tuple[Decimal | None, Decimal] = (None, Decimal(0))
     found = []
     for key in dict.fromkeys([*old, *new]):
         (was, was_amount), (now, now_amount) = old.get(key, nothing), new.get(key, nothing)
-        found.append(Difference(key, (was, now), (was_amount, now_amount)))
+        found.append(Difference(key, (was, now), (was_amount, now_amount), said[key]))
     return found
+
+
+def _said(line: Mapping[str, Any]) -> dict[str, object]:
+    detail = line.get("detail") or {}
+    return {name: detail[name] for name in _SAID if name in detail}
 
 
 def _by_key(lines: Iterable[Mapping[str, Any]]) -> dict[tuple[object, ...], tuple[Decimal | None, Decimal]]:

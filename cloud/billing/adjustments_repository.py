@@ -34,11 +34,12 @@ _STATE: LiteralString = """
            lower(c.period) AS start, upper(c.period) AS end, c.tariff_version_id, c.meter_id,
            coalesce(r.revision, 0) AS revision, coalesce(r.quantity, c.quantity) AS quantity,
            coalesce(r.amount, c.amount) AS amount, coalesce(r.exact_amount, c.exact_amount) AS exact_amount,
-           r.inputs, r.lines
+           coalesce(r.taxes, c.taxes) AS taxes, a.kind, a.amount AS agreed_amount, a.description,
+           a.taken_back_at IS NOT NULL AS taken_back, r.inputs, r.lines
     FROM charge c
     JOIN bill b ON b.id = c.bill_id AND b.state <> 'void'
     JOIN service_agreement a ON a.id = c.agreement_id
-    JOIN tariff_version v ON v.id = c.tariff_version_id
+    LEFT JOIN tariff_version v ON v.id = c.tariff_version_id
     LEFT JOIN LATERAL (SELECT * FROM adjustment WHERE charge_id = c.id ORDER BY revision DESC LIMIT 1) r ON true
 """
 _ORDER: LiteralString = " ORDER BY c.agreement_id, c.period"
@@ -58,29 +59,38 @@ _OF_ACCOUNT: LiteralString = (
     WHERE EXISTS (SELECT FROM charge t JOIN service_agreement ta ON ta.id = t.agreement_id
                   WHERE ta.account_id = %(account_id)s AND t.agreement_id = c.agreement_id AND t.bill_id = c.bill_id
                     AND upper(t.period) > %(since)s)
+      AND c.tariff_version_id IS NOT NULL
+"""
+    + _ORDER
+)
+_AGREED: LiteralString = (
+    _STATE
+    + """
+    WHERE c.tariff_version_id IS NULL AND upper(c.period) > %(since)s
+      AND (c.agreement_id = %(agreement_id)s OR a.account_id = %(account_id)s)
 """
     + _ORDER
 )
 _INPUTS: LiteralString = "SELECT id, inputs -> 'charges' AS charges FROM bill WHERE id = ANY (%s)"
 _LINES: LiteralString = """
     SELECT l.charge_id, l.position, l.kind, l.component, l.tier, l.time_period, l.season, l.unit, l.price, l.quantity,
-           l.amount
+           l.amount, l.detail
     FROM bill_line l JOIN charge c ON c.id = l.charge_id AND c.bill_id = l.bill_id
     WHERE l.charge_id = ANY (%s) ORDER BY l.charge_id, l.position
 """
 _INSERT: LiteralString = """
     INSERT INTO adjustment (project_id, account_id, charge_id, revision, cause, old_quantity, quantity, old_amount,
                             amount, exact_amount, opening_at, opening_value, closing_at, closing_value, engine_version,
-                            inputs, lines, differences, estimate, estimated_days)
+                            inputs, lines, differences, taxes, old_taxes, estimate, estimated_days)
     SELECT project_id, account_id, charge_id, revision, cause, old_quantity, quantity, old_amount, amount, exact_amount,
-           opening_at, opening_value, closing_at, closing_value, engine_version, inputs, lines, differences,
-           estimate, estimated_days
+           opening_at, opening_value, closing_at, closing_value, engine_version, inputs, lines, differences, taxes,
+           old_taxes, estimate, estimated_days
     FROM jsonb_to_recordset(%s) AS new (project_id bigint, account_id bigint, charge_id bigint, revision int,
                                         cause text, old_quantity bigint, quantity bigint, old_amount numeric,
                                         amount numeric, exact_amount numeric, opening_at timestamptz,
                                         opening_value bigint, closing_at timestamptz, closing_value bigint,
                                         engine_version text, inputs jsonb, lines jsonb, differences jsonb,
-                                        estimate text, estimated_days int)
+                                        taxes jsonb, old_taxes jsonb, estimate text, estimated_days int)
     ORDER BY charge_id
 """
 _ADJUSTMENT: LiteralString = """
@@ -223,6 +233,14 @@ async def states_of_account(conn: Conn, account_id: int, since: date) -> list[Ch
     return await _states(conn, await (await conn.execute(_OF_ACCOUNT, query)).fetchall())
 
 
+async def agreed_states(
+    conn: Conn, since: date, *, agreement_id: int | None = None, account_id: int | None = None
+) -> list[ChargeState]:
+    """Charges of days from `since` on that go by no tariff, of an agreement or of an account, by agreement and time."""
+    query = {"agreement_id": agreement_id, "account_id": account_id, "since": since}
+    return await _states(conn, await (await conn.execute(_AGREED, query)).fetchall())
+
+
 async def _states(conn: Conn, rows: Sequence[dict[str, Any]]) -> list[ChargeState]:
     inputs = await _inputs(conn, sorted({row["bill_id"] for row in rows}))
     lines: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -252,6 +270,7 @@ async def _states(conn: Conn, rows: Sequence[dict[str, Any]]) -> list[ChargeStat
                 exact_amount=row["exact_amount"],
                 inputs=row["inputs"] or inputs.get((row["bill_id"], row["agreement_id"], str(period)), {}),
                 lines=row["lines"] if row["lines"] is not None else original,
+                taxes=row["taxes"],
                 positions={line_key(line): line["position"] for line in reversed(original)},
             )
         )
@@ -272,6 +291,10 @@ def _agreement(row: Mapping[str, Any]) -> Agreement:
         capacity_va=row["capacity_va"],
         area=row["area"],
         single=row["single"],
+        kind=row["kind"],
+        amount=row["agreed_amount"],
+        description=row["description"],
+        taken_back=row["taken_back"],
         time_of_use=row["time_of_use"],
         registers=row["registers"],
     )

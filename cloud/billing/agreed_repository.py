@@ -1,5 +1,6 @@
-"""SQL of agreements without a tariff: what is due of rents and one-off charges, and their terms."""
+"""SQL of agreements without a tariff: what is due of rents, packages and one-off charges, and their terms."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -8,6 +9,7 @@ from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
+from cloud.billing.agreed_taxes import TaxStep
 from cloud.billing.records import Agreement
 from cloud.billing.rents import Rent, RentStep
 from cloud.billing.repository import AGREEMENT_COLUMNS
@@ -23,13 +25,14 @@ _DUE_RENTS: LiteralString = """
         datemultirange(instalment)
         - coalesce((SELECT range_agg(c.period) FROM charge c WHERE c.agreement_id = a.id AND c.service = a.service),
                    '{}'::datemultirange)) AS part
-    WHERE a.project_id = %(project_id)s AND a.kind = 'rent' AND lower(a.valid) <= %(end)s
+    WHERE a.project_id = %(project_id)s AND a.kind IN ('rent', 'package') AND lower(a.valid) <= %(end)s
       AND (r.in_advance OR upper(instalment) <= %(end)s)
       AND (%(account_ids)s::bigint[] IS NULL OR a.account_id = ANY (%(account_ids)s))
 """
 _DUE_ONE_OFFS: LiteralString = """
     FROM service_agreement a
     WHERE a.project_id = %(project_id)s AND a.kind = 'one_off' AND lower(a.valid) < %(end)s
+      AND a.taken_back_at IS NULL
       AND NOT EXISTS (SELECT FROM charge c WHERE c.agreement_id = a.id)
       AND (%(account_ids)s::bigint[] IS NULL OR a.account_id = ANY (%(account_ids)s))
 """
@@ -48,21 +51,38 @@ _ACCOUNTS: LiteralString = (
     "SELECT a.account_id " + _DUE_RENTS + " UNION SELECT a.account_id " + _DUE_ONE_OFFS + " ORDER BY account_id"
 )
 _RENTS: LiteralString = """
-    SELECT r.agreement_id, r.per_months, r.every_months, r.in_advance, r.anchor,
+    SELECT r.agreement_id, r.per_months, r.every_months, r.in_advance, r.anchor, r.per_area, r.contains,
            (SELECT jsonb_agg(jsonb_build_array(s.from_day, s.amount::text) ORDER BY s.from_day)
             FROM rent_step s WHERE s.agreement_id = r.agreement_id) AS steps
     FROM rent_term r WHERE r.agreement_id = ANY (%s)
 """
 _INSERT_TERM: LiteralString = """
-    INSERT INTO rent_term (project_id, agreement_id, per_months, every_months, in_advance, anchor)
-    VALUES (%(project_id)s, %(agreement_id)s, %(per_months)s, %(every_months)s, %(in_advance)s, %(anchor)s)
+    INSERT INTO rent_term (project_id, agreement_id, per_months, every_months, in_advance, anchor, per_area, contains)
+    VALUES (%(project_id)s, %(agreement_id)s, %(per_months)s, %(every_months)s, %(in_advance)s, %(anchor)s,
+            %(per_area)s, %(contains)s)
 """
 _INSERT_STEPS: LiteralString = """
     INSERT INTO rent_step (project_id, agreement_id, from_day, amount)
     SELECT %(project_id)s, %(agreement_id)s, from_day, amount
     FROM jsonb_to_recordset(%(steps)s) AS new (from_day date, amount numeric)
 """
-_CHARGED_UNTIL: LiteralString = "SELECT max(upper(period)) AS day FROM charge WHERE agreement_id = %s"
+_DELETE_STEPS: LiteralString = "DELETE FROM rent_step WHERE agreement_id = %s AND from_day >= %s"
+_TAXES: LiteralString = """
+    SELECT agreement_id, from_day, percent, inclusive FROM agreement_tax WHERE agreement_id = ANY (%s)
+    ORDER BY agreement_id, from_day
+"""
+_PUT_TAX: LiteralString = """
+    INSERT INTO agreement_tax (project_id, agreement_id, from_day, percent, inclusive)
+    VALUES (%(project_id)s, %(agreement_id)s, %(from_day)s, %(percent)s, %(inclusive)s)
+    ON CONFLICT (agreement_id, from_day) DO UPDATE SET percent = excluded.percent, inclusive = excluded.inclusive
+"""
+_TAKE_BACK: LiteralString = """
+    UPDATE service_agreement SET taken_back_at = now(), taken_back_reason = %s WHERE id = %s
+"""
+_CHARGED_UNTIL: LiteralString = """
+    SELECT max(upper(c.period)) AS day FROM charge c JOIN bill b ON b.id = c.bill_id
+    WHERE c.agreement_id = %(id)s AND (NOT %(drafts)s OR b.state = 'draft')
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +108,14 @@ async def due_accounts(conn: Conn, project_id: int, end: date) -> list[int]:
 async def rents(conn: Conn, agreement_ids: Sequence[int]) -> dict[int, Rent]:
     """Terms of rents by agreement."""
     rows = await _rows(conn, _RENTS, (list(agreement_ids),))
-    return {row.pop("agreement_id"): Rent(steps=_steps(row.pop("steps")), **row) for row in rows}
+    return {
+        row.pop("agreement_id"): Rent(steps=_steps(row.pop("steps")), contains=tuple(row.pop("contains")), **row)
+        for row in rows
+    }
 
 
 async def insert_rent(conn: Conn, agreement: Agreement, rent: Rent) -> None:
-    """The terms of a new rent."""
-    steps = [{"from_day": step.from_day, "amount": step.amount} for step in rent.steps]
+    """The terms of a new rent or package."""
     values = {
         "project_id": agreement.project_id,
         "agreement_id": agreement.id,
@@ -101,16 +123,55 @@ async def insert_rent(conn: Conn, agreement: Agreement, rent: Rent) -> None:
         "every_months": rent.every_months,
         "in_advance": rent.in_advance,
         "anchor": rent.anchor,
-        "steps": Jsonb(steps),
+        "per_area": rent.per_area,
+        "contains": list(rent.contains),
     }
     await conn.execute(_INSERT_TERM, values)
+    await _insert_steps(conn, agreement, rent.steps)
+
+
+async def replace_steps(conn: Conn, agreement: Agreement, since: date, steps: Sequence[RentStep]) -> None:
+    """Puts `steps` in place of those that begin on `since` or later."""
+    await conn.execute(_DELETE_STEPS, (agreement.id, since))
+    await _insert_steps(conn, agreement, steps)
+
+
+async def _insert_steps(conn: Conn, agreement: Agreement, steps: Sequence[RentStep]) -> None:
+    rows = [{"from_day": step.from_day, "amount": step.amount} for step in steps]
+    values = {"project_id": agreement.project_id, "agreement_id": agreement.id, "steps": Jsonb(rows)}
     await conn.execute(_INSERT_STEPS, values)
 
 
-async def charged_until(conn: Conn, agreement_id: int) -> date | None:
-    """The day up to which an agreement is charged, drafts included; None where it is not."""
-    day: date | None = (await _rows(conn, _CHARGED_UNTIL, (agreement_id,)))[0]["day"]
+async def taxes(conn: Conn, agreement_ids: Sequence[int]) -> dict[int, tuple[TaxStep, ...]]:
+    """Taxes by agreement, in the order of time; absent where there are none."""
+    found: dict[int, list[TaxStep]] = defaultdict(list)
+    for row in await _rows(conn, _TAXES, (list(agreement_ids),)):
+        found[row.pop("agreement_id")].append(TaxStep(**row))
+    return {agreement_id: tuple(steps) for agreement_id, steps in found.items()}
+
+
+async def put_tax(conn: Conn, agreement: Agreement, step: TaxStep) -> None:
+    """A rate from a day on, in place of one from the same day."""
+    values = {
+        "project_id": agreement.project_id,
+        "agreement_id": agreement.id,
+        "from_day": step.from_day,
+        "percent": step.percent,
+        "inclusive": step.inclusive,
+    }
+    await conn.execute(_PUT_TAX, values)
+
+
+async def charged_until(conn: Conn, agreement_id: int, *, drafts_only: bool = False) -> date | None:
+    """The day up to which an agreement is charged, drafts included, or by drafts alone; None where it is not."""
+    values = {"id": agreement_id, "drafts": drafts_only}
+    day: date | None = (await _rows(conn, _CHARGED_UNTIL, values))[0]["day"]
     return day
+
+
+async def take_back(conn: Conn, agreement_id: int, reason: str) -> None:
+    """Marks a one-off charge as taken back."""
+    await conn.execute(_TAKE_BACK, (reason, agreement_id))
 
 
 async def end_agreement(conn: Conn, agreement_id: int, day: date) -> None:

@@ -11,9 +11,16 @@ from cloud.billing.agreement_models import (
     AgreementIn,
     AgreementOut,
     AgreementQuery,
+    BilledAreaIn,
+    BilledAreaOut,
+    BilledAreaQuery,
     EndIn,
     OneOffIn,
+    PackageIn,
+    RentChangeIn,
     RentIn,
+    TakingBackIn,
+    TaxStepIn,
 )
 from cloud.billing.records import Agreement
 from cloud.estate import service as estate
@@ -44,7 +51,7 @@ async def list_agreements(scope: Reader, query: Annotated[AgreementQuery, Query(
 
 @router.get("/service-agreements/{agreement_id}")
 async def get_agreement(scope: Reader, agreement_id: Id) -> AgreementDetailOut:
-    """One agreement, with the terms of its rent."""
+    """One agreement, with the terms of its rent or package and its taxes."""
     return (await _told(scope.conn, [await service.get_agreement(scope.conn, agreement_id)]))[0]
 
 
@@ -74,6 +81,68 @@ async def create_rent(body: RentIn, scope: Runner, once: Once) -> AgreementDetai
     return await once.answer(scope.conn, AgreementDetailOut, make)
 
 
+@router.post("/packages", status_code=201)
+async def create_package(body: PackageIn, scope: Runner, once: Once) -> AgreementDetailOut:
+    """Sells several services together for a price between two days: a service agreement of kind `package`.
+
+    Charges of what it contains stay on the bill with all their lines, and one that takes them off again.
+    """
+
+    async def make() -> AgreementDetailOut:
+        made, _ = await service.create_rent(scope.conn, body.project_id, body.new())
+        return (await _told(scope.conn, [made]))[0]
+
+    return await once.answer(scope.conn, AgreementDetailOut, make)
+
+
+@router.post("/service-agreements/{agreement_id}/rent-changes", status_code=201)
+async def change_rent(agreement_id: Id, body: RentChangeIn, scope: Runner, once: Once) -> AgreementDetailOut:
+    """Agrees on other amounts of a rent or a package from a day on, which may be past: bills get adjustments."""
+
+    async def make() -> AgreementDetailOut:
+        steps = [service.RentStep(step.from_day, step.amount) for step in body.steps]
+        return (await _told(scope.conn, [await service.change_rent(scope.conn, agreement_id, steps)]))[0]
+
+    return await once.answer(scope.conn, AgreementDetailOut, make)
+
+
+@router.post("/service-agreements/{agreement_id}/taxes", status_code=201)
+async def change_tax(agreement_id: Id, body: TaxStepIn, scope: Runner, once: Once) -> AgreementDetailOut:
+    """Agrees on another tax of a rent, package or one-off charge from a day on; bills get adjustments."""
+
+    async def make() -> AgreementDetailOut:
+        return (await _told(scope.conn, [await service.change_tax(scope.conn, agreement_id, body.step())]))[0]
+
+    return await once.answer(scope.conn, AgreementDetailOut, make)
+
+
+@router.post("/service-agreements/{agreement_id}/takings-back", status_code=201)
+async def take_back(agreement_id: Id, body: TakingBackIn, scope: Runner, once: Once) -> AgreementDetailOut:
+    """Takes a one-off charge back; where a bill charged it, an adjustment gives it back."""
+
+    async def make() -> AgreementDetailOut:
+        return (await _told(scope.conn, [await service.take_back(scope.conn, agreement_id, body.reason)]))[0]
+
+    return await once.answer(scope.conn, AgreementDetailOut, make)
+
+
+@router.get("/billed-areas")
+async def list_areas(scope: Runner, query: Annotated[BilledAreaQuery, Query()]) -> Listed[BilledAreaOut]:
+    """Floor areas filed by date, by id; before the first of a unit its own area is billed."""
+    page = await service.list_areas(scope.conn, query.page(), project_id=query.project_id, unit_id=query.unit_id)
+    return Listed(items=[BilledAreaOut.of(one) for one in page.items], next_cursor=page.next_cursor)
+
+
+@router.post("/billed-areas", status_code=201)
+async def file_area(body: BilledAreaIn, scope: Runner, once: Once) -> BilledAreaOut:
+    """Files the billed floor area of a unit from a day on; what bills charged from then on is rated again by jobs."""
+
+    async def make() -> BilledAreaOut:
+        return BilledAreaOut.of(await service.file_area(scope.conn, **body.model_dump(), by=scope.caller.user_id))
+
+    return await once.answer(scope.conn, BilledAreaOut, make)
+
+
 @router.post("/one-off-charges", status_code=201)
 async def create_one_off(body: OneOffIn, scope: Runner, once: Once) -> AgreementDetailOut:
     """Charges an amount once: a service agreement of kind `one_off` for a day."""
@@ -88,6 +157,7 @@ async def create_one_off(body: OneOffIn, scope: Runner, once: Once) -> Agreement
             body.amount,
             body.day,
             body.unit_id,
+            None if body.tax is None else service.Tax(body.tax.percent, body.tax.inclusive),
         )
         return (await _told(scope.conn, [made]))[0]
 
@@ -96,7 +166,10 @@ async def create_one_off(body: OneOffIn, scope: Runner, once: Once) -> Agreement
 
 @router.post("/service-agreements/{agreement_id}/endings", status_code=201)
 async def end_agreement(agreement_id: Id, body: EndIn, scope: Runner, once: Once) -> AgreementDetailOut:
-    """Ends an agreement on a day that no bill has charged beyond."""
+    """Ends an agreement: a rent or a package that was paid for later days is given back by an adjustment.
+
+    By a tariff it ends on a day that no bill has charged beyond.
+    """
 
     async def make() -> AgreementDetailOut:
         return (await _told(scope.conn, [await service.end_agreement(scope.conn, agreement_id, body.day)]))[0]
@@ -111,6 +184,9 @@ async def withdraw_agreement(agreement_id: Id, scope: Runner) -> None:
 
 
 async def _told(conn: Conn, agreements: Sequence[Agreement]) -> list[AgreementDetailOut]:
-    rents = await service.rents_of(conn, agreements)
+    rents, taxes = await service.rents_of(conn, agreements), await service.taxes_of(conn, agreements)
     currencies = {project.id: project.currency for project in await estate.projects(conn)}
-    return [AgreementDetailOut.whole(one, rents.get(one.id), currencies[one.project_id]) for one in agreements]
+    return [
+        AgreementDetailOut.whole(one, rents.get(one.id), taxes.get(one.id, ()), currencies[one.project_id])
+        for one in agreements
+    ]

@@ -1,11 +1,15 @@
-"""What the API of agreements, rents and one-off charges takes and gives."""
+"""What the API of agreements, rents, packages and one-off charges takes and gives."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, WithJsonSchema
 
+from cloud.billing.agreed_taxes import TaxStep
 from cloud.billing.agreements import NewRent, Rise
+from cloud.billing.area_repository import BilledArea
 from cloud.billing.records import Agreement, AgreementKind
 from cloud.billing.rents import Rent, RentStep
 from cloud.kit.amounts import MoneyOut, plain
@@ -61,6 +65,23 @@ class AgreementIn(Input):
     ] = None
 
 
+class TaxIn(Input):
+    """A tax on what is agreed: on top of it, or contained in it (`inclusive`)."""
+
+    percent: Annotated[Percent, Field(ge=0, lt=100, decimal_places=4, examples=["9"])]
+    inclusive: bool = False
+
+
+class TaxStepIn(TaxIn):
+    """A tax from a day on; 0 percent is none."""
+
+    from_day: Annotated[Day, Field(examples=["2026-01-01"])]
+
+    def step(self) -> TaxStep:
+        """The same as the services know it."""
+        return TaxStep(self.from_day, self.percent, self.inclusive)
+
+
 class RentStepIn(Input):
     """From this day on another amount."""
 
@@ -75,12 +96,11 @@ class RiseIn(Input):
     every_months: Annotated[int, Field(ge=1, le=120, examples=[12])] = 12
 
 
-class RentIn(Input):
-    """A rent: an amount for so many months, paid every so many, with steps by date or a rise in percent."""
+class _Periodic(Input):
+    """What rents and packages have in common."""
 
     project_id: Id
     account_id: Id
-    service: ServiceCode = "rent"
     unit_id: Id | None = None
     valid_from: Day
     valid_until: Annotated[Day | None, Field(description="The first day after the lease.")] = None
@@ -93,13 +113,12 @@ class RentIn(Input):
     ] = None
     steps: Annotated[tuple[RentStepIn, ...], Field(max_length=200)] = ()
     rise: RiseIn | None = None
-    description: Annotated[str, Field(max_length=300)] = ""
+    taxes: Annotated[tuple[TaxStepIn, ...], Field(max_length=50, description="By date; before the first: none.")] = ()
 
-    def new(self) -> NewRent:
-        """The same as the services know it."""
+    def _new(self, service: str, description: str) -> NewRent:
         return NewRent(
             account_id=self.account_id,
-            service=self.service,
+            service=service,
             valid_from=self.valid_from,
             amount=self.amount,
             valid_until=self.valid_until,
@@ -110,7 +129,84 @@ class RentIn(Input):
             anchor=self.anchor,
             steps=tuple(RentStep(step.from_day, step.amount) for step in self.steps),
             rise=None if self.rise is None else Rise(self.rise.percent, self.rise.every_months),
-            description=self.description,
+            description=description,
+            taxes=tuple(tax.step() for tax in self.taxes),
+        )
+
+
+class RentIn(_Periodic):
+    """A rent: an amount for so many months, paid every so many, with steps by date or a rise in percent."""
+
+    service: ServiceCode = "rent"
+    per_area: Annotated[bool, Field(description="Amounts are for a square metre of the billed floor area.")] = False
+    description: Annotated[str, Field(max_length=300)] = ""
+
+    def new(self) -> NewRent:
+        """The same as the services know it."""
+        return replace(self._new(self.service, self.description), per_area=self.per_area)
+
+
+class PackageIn(_Periodic):
+    """Several services sold together for a price between two days: nothing else is to pay of what it contains."""
+
+    service: Annotated[ServiceCode, Field(examples=["package"])] = "package"
+    name: Annotated[str, Field(min_length=1, max_length=100, examples=["All-in shop"])]
+    contains: Annotated[tuple[ServiceCode, ...], Field(min_length=1, max_length=20, examples=[["property", "water"]])]
+    valid_until: Annotated[Day, Field(description="The first day after it.")]
+
+    def new(self) -> NewRent:
+        """The same as the services know it."""
+        return replace(self._new(self.service, self.name), contains=self.contains)
+
+
+class RentChangeIn(Input):
+    """Amounts from the first of their days on, in place of all known so far for later days."""
+
+    steps: Annotated[tuple[RentStepIn, ...], Field(min_length=1, max_length=200)]
+
+
+class TakingBackIn(Input):
+    """Why a charge is taken back."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=300, examples=["charged to the wrong tenant"])]
+
+
+class BilledAreaIn(Input):
+    """The floor area of a unit as it is billed from a day on, which may be past."""
+
+    project_id: Id
+    unit_id: Id
+    from_day: Annotated[Day, Field(examples=["2026-01-01"])]
+    area: Annotated[Area, Field(examples=["92.10"])]
+    reason: Annotated[str, Field(min_length=1, max_length=300, examples=["measured again"])]
+
+
+class BilledAreaQuery(ListQuery):
+    """Which filed areas are wanted."""
+
+    unit_id: Id | None = None
+
+
+class BilledAreaOut(BaseModel):
+    """The floor area in m² of a unit from a day on, and why it was filed."""
+
+    id: int
+    project_id: int
+    unit_id: int
+    from_day: date
+    area: Annotated[str, Field(examples=["92.1"])]
+    reason: str
+
+    @classmethod
+    def of(cls, one: BilledArea) -> "BilledAreaOut":
+        """From our records."""
+        return cls(
+            id=one.id,
+            project_id=one.project_id,
+            unit_id=one.unit_id,
+            from_day=one.from_day,
+            area=plain(one.area),
+            reason=one.reason,
         )
 
 
@@ -124,6 +220,7 @@ class OneOffIn(Input):
     description: Annotated[str, Field(min_length=1, max_length=300, examples=["New lock of the door"])]
     amount: Amount
     day: Day
+    tax: TaxIn | None = None
 
 
 class EndIn(Input):
@@ -150,6 +247,7 @@ class AgreementOut(BaseModel):
     single: bool
     amount: MoneyOut | None
     description: str
+    taken_back: Annotated[bool, Field(description="Of a one-off charge: it is given back.")]
     time_of_use: Source | None
     registers: RegisterMap | None
 
@@ -172,9 +270,18 @@ class AgreementOut(BaseModel):
             single=agreement.single,
             amount=None if agreement.amount is None else MoneyOut.of(agreement.amount, currency),
             description=agreement.description,
+            taken_back=agreement.taken_back,
             time_of_use=agreement.time_of_use,
             registers=None if agreement.registers is None else RegisterMap.model_validate(agreement.registers),
         )
+
+
+class TaxStepOut(BaseModel):
+    """A tax from a day on."""
+
+    from_day: date
+    percent: Annotated[str, Field(examples=["9"])]
+    inclusive: bool
 
 
 class RentStepOut(BaseModel):
@@ -191,6 +298,8 @@ class RentOut(BaseModel):
     every_months: int
     in_advance: bool
     anchor: date
+    per_area: bool
+    contains: Annotated[list[str], Field(description="Services that a package pays for.")]
     steps: list[RentStepOut]
 
     @classmethod
@@ -202,17 +311,23 @@ class RentOut(BaseModel):
             every_months=rent.every_months,
             in_advance=rent.in_advance,
             anchor=rent.anchor,
+            per_area=rent.per_area,
+            contains=list(rent.contains),
             steps=steps,
         )
 
 
 class AgreementDetailOut(AgreementOut):
-    """An agreement with the terms of its rent; null unless it is one."""
+    """An agreement with the terms of its rent or package, null unless it is one, and its taxes by date."""
 
     rent: RentOut | None
+    taxes: list[TaxStepOut]
 
     @classmethod
-    def whole(cls, agreement: Agreement, rent: Rent | None, currency: str) -> "AgreementDetailOut":
+    def whole(
+        cls, agreement: Agreement, rent: Rent | None, taxes: Sequence[TaxStep], currency: str
+    ) -> "AgreementDetailOut":
         """From our records."""
         told = None if rent is None else RentOut.of(rent, currency)
-        return cls(**dict(AgreementOut.of(agreement, currency)), rent=told)
+        said = [TaxStepOut(from_day=one.from_day, percent=plain(one.percent), inclusive=one.inclusive) for one in taxes]
+        return cls(**dict(AgreementOut.of(agreement, currency)), rent=told, taxes=said)

@@ -1,14 +1,14 @@
 """Pages of agreements: the list with its filters, one agreement, and the forms of every kind."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.billing import service
-from cloud.billing.agreement_models import AgreementIn, OneOffIn, RentIn
+from cloud.billing.agreement_models import AgreementIn, OneOffIn, PackageIn, RentIn
 from cloud.billing.records import Agreement, AgreementKind
 from cloud.billing.rents import UNITS, Rent
 from cloud.estate import service as estate
@@ -16,6 +16,7 @@ from cloud.estate.records import Account
 from cloud.estate.service import EstateFilter
 from cloud.estate.shown import OptionalText, Shown, shown
 from cloud.identity.guards import Scope, allow_page
+from cloud.kit.amounts import plain
 from cloud.kit.db import Conn
 from cloud.kit.errors import GatemeterError, InvalidInput
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
@@ -28,6 +29,7 @@ router = APIRouter(include_in_schema=False)
 
 Running = Annotated[Scope, allow_page("bills.run")]
 DayTyped = Annotated[date, Form(ge=date(1970, 1, 1), le=date(2199, 12, 31))]
+KINDS: tuple[AgreementKind, ...] = get_args(AgreementKind)
 
 
 @router.get("/agreements")
@@ -35,7 +37,7 @@ async def agreements(
     request: Request,
     scope: Running,
     account: OptionalText = None,
-    kind: Literal["", "tariff", "rent", "one_off"] = "",
+    kind: Literal["", AgreementKind] = "",
     in_force: bool = False,
     cursor: str | None = None,
 ) -> Response:
@@ -83,9 +85,7 @@ async def create_agreement(request: Request, scope: Running) -> Response:
     """Makes an agreement of the kind that was typed; what is wrong is said above the form."""
     page = await shown(request, scope)
     values = await typed(request)
-    kind: AgreementKind = "rent" if values.get("kind") == "rent" else "tariff"
-    if values.get("kind") == "one_off":
-        kind = "one_off"
+    kind: AgreementKind = next((one for one in KINDS if one == values.get("kind")), "tariff")
     try:
         made = await _make(scope.conn, page, kind, values)
     except GatemeterError as error:
@@ -96,29 +96,7 @@ async def create_agreement(request: Request, scope: Running) -> Response:
 @router.get("/agreements/{agreement_id}")
 async def agreement(request: Request, scope: Running, agreement_id: int) -> Response:
     """One agreement: its terms, and what can be done with it."""
-    return await _show(await shown(request, scope), agreement_id)
-
-
-@router.post("/agreements/{agreement_id}/end")
-async def end_agreement(request: Request, scope: Running, agreement_id: int, day: DayTyped) -> Response:
-    """Ends an agreement: `day` is the first day without it."""
-    page = await shown(request, scope)
-    try:
-        await service.end_agreement(scope.conn, agreement_id, day)
-    except GatemeterError as error:
-        return await _show(page, agreement_id, error)
-    return RedirectResponse(f"/agreements/{agreement_id}?done=agreement-ended", 303)
-
-
-@router.post("/agreements/{agreement_id}/withdraw")
-async def withdraw_agreement(request: Request, scope: Running, agreement_id: int) -> Response:
-    """Takes an agreement back of which nothing was charged."""
-    page = await shown(request, scope)
-    try:
-        await service.withdraw_agreement(scope.conn, agreement_id)
-    except GatemeterError as error:
-        return await _show(page, agreement_id, error)
-    return RedirectResponse("/agreements?done=withdrawn", 303)
+    return await show(await shown(request, scope), agreement_id)
 
 
 async def account_by_number(conn: Conn, page: Shown, number: str) -> Account | None:
@@ -128,7 +106,8 @@ async def account_by_number(conn: Conn, page: Shown, number: str) -> Account | N
     return found.items[0] if found.items else None
 
 
-async def _show(page: Shown, agreement_id: int, problem: GatemeterError | None = None) -> Response:
+async def show(page: Shown, agreement_id: int, problem: GatemeterError | None = None) -> Response:
+    """The page of one agreement, with what was wrong."""
     found = await service.get_agreement(page.conn, agreement_id)
     return page.page(
         "billing/agreement.html",
@@ -137,8 +116,30 @@ async def _show(page: Shown, agreement_id: int, problem: GatemeterError | None =
         registers=_registers_shown(found),
         problem=problem,
         today=local_day(datetime.now(UTC), page.project.zone),
+        areas=await _areas(page.conn, found),
         **await _named(page.conn, page, [found]),
     )
+
+
+async def _areas(conn: Conn, agreement: Agreement) -> Sequence[service.BilledArea] | None:
+    """The floor areas filed of its unit; None where it goes by an area of its own, by none, or has no unit."""
+    unit_id = await unit_of(conn, agreement)
+    if agreement.area is not None or unit_id is None or not await _goes_by_area(conn, agreement):
+        return None
+    return (await service.list_areas(conn, PageRequest(MAX_LIMIT), unit_id=unit_id)).items
+
+
+async def _goes_by_area(conn: Conn, agreement: Agreement) -> bool:
+    if agreement.tariff_id is None:
+        return any(rent.per_area for rent in (await service.rents_of(conn, [agreement])).values())
+    versions = (await tariffs.versions_of(conn, [agreement.tariff_id])).get(agreement.tariff_id, ())
+    return any(part.kind == "area" for version in versions for part in version.content.components)
+
+
+async def unit_of(conn: Conn, agreement: Agreement) -> int | None:
+    """The unit of an agreement: its own, else that of its account."""
+    accounts = await estate.accounts_by_id(conn, [agreement.account_id])
+    return agreement.unit_id or (accounts[agreement.account_id].unit_id if accounts else None)
 
 
 async def _named(conn: Conn, page: Shown, found: Iterable[Agreement]) -> dict[str, Any]:
@@ -150,6 +151,7 @@ async def _named(conn: Conn, page: Shown, found: Iterable[Agreement]) -> dict[st
         "meters": await metering.meters_by_id(conn, [one.meter_id for one in listed if one.meter_id is not None]),
         "tariffs": {tariff.id: tariff for tariff in known.items},
         "rents": await service.rents_of(conn, listed),
+        "taxes": await service.taxes_of(conn, listed),
     }
 
 
@@ -176,13 +178,16 @@ async def _make(conn: Conn, page: Shown, kind: AgreementKind, values: Mapping[st
         raise InvalidInput("no-such-account", "there is no account of this number", field="account")
     known = {name: value for name, value in values.items() if name not in ("kind", "account", "meter", "once")}
     told: dict[str, Any] = {**known, "project_id": page.project.id, "account_id": payer.id}
-    if kind == "rent":
-        made, _ = await service.create_rent(conn, page.project.id, read(RentIn, _rent_told(told)).new())
+    if kind in ("rent", "package"):
+        terms = _rent_told(told)
+        new = read(RentIn, terms).new() if kind == "rent" else read(PackageIn, terms).new()
+        made, _ = await service.create_rent(conn, page.project.id, new)
         return made
     if kind == "one_off":
-        charge = read(OneOffIn, told)
+        charge = read(OneOffIn, _tax_told(told, "tax"))
+        tax = None if charge.tax is None else service.Tax(charge.tax.percent, charge.tax.inclusive)
         return await service.create_one_off(
-            conn, page.project.id, payer.id, charge.category, charge.description, charge.amount, charge.day
+            conn, page.project.id, payer.id, charge.category, charge.description, charge.amount, charge.day, tax=tax
         )
     if "registers" in values:
         told["registers"] = _registers_told(values["registers"])
@@ -196,7 +201,10 @@ async def _make(conn: Conn, page: Shown, kind: AgreementKind, values: Mapping[st
 
 def _rent_told(values: Mapping[str, Any]) -> dict[str, Any]:
     """Lines such as `2027-01-01 8400` are steps; a percentage is a rise. Raises InvalidInput."""
+    values = _tax_told(values, "taxes")
     told = {name: value for name, value in values.items() if name not in ("percent", "rise_months", "steps")}
+    if "contains" in told:
+        told["contains"] = str(told["contains"]).replace(",", " ").split()
     for name in ("per_months", "every_months"):
         if name in told:
             told[name] = int(told[name]) if str(told[name]).isdecimal() else told[name]
@@ -206,6 +214,15 @@ def _rent_told(values: Mapping[str, Any]) -> dict[str, Any]:
     if any(len(step) != 2 for step in steps):
         raise InvalidInput("bad-steps", "expected a day and an amount a line", field="steps")
     return told | {"steps": [{"from_day": day, "amount": amount} for day, amount in steps]}
+
+
+def _tax_told(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A tax from the first day on, as `taxes`, or as the `tax` of a one-off charge."""
+    told = {key: value for key, value in values.items() if key not in ("tax_percent", "tax_inclusive")}
+    if "tax_percent" not in values:
+        return told
+    tax = {"percent": values["tax_percent"], "inclusive": values.get("tax_inclusive") == "true"}
+    return told | {name: [tax | {"from_day": values.get("valid_from")}] if name == "taxes" else tax}
 
 
 def _registers_told(text: str) -> dict[str, Any]:
@@ -249,7 +266,9 @@ async def _copied(conn: Conn, original: Agreement) -> dict[str, str]:
         "registers": "\n".join(_registers_shown(original)) or None,
         "amount": original.amount,
         "description": original.description,
+        "name": original.description,
         **_rent_copied(rents.get(original.id)),
+        **_tax_copied((await service.taxes_of(conn, [original])).get(original.id, ())),
     }
     if original.meter_id is not None:
         meters = await metering.meters_by_id(conn, [original.meter_id])
@@ -265,4 +284,12 @@ def _rent_copied(rent: Rent | None) -> dict[str, object]:
         "per_months": rent.per_months,
         "every_months": rent.every_months,
         "in_advance": "true" if rent.in_advance else "false",
+        "per_area": "true" if rent.per_area else None,
+        "contains": ", ".join(rent.contains),
     }
+
+
+def _tax_copied(taxes: Sequence[service.TaxStep]) -> dict[str, object]:
+    if not taxes or not taxes[-1].percent:
+        return {}
+    return {"tax_percent": plain(taxes[-1].percent), "tax_inclusive": "true" if taxes[-1].inclusive else "false"}

@@ -1,4 +1,4 @@
-"""Agreements of every kind: made, listed, ended on a day, taken back while nothing was charged."""
+"""Agreements of every kind: made, listed, withdrawn while nothing was charged."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,6 +9,9 @@ from typing import Any
 import psycopg
 
 from cloud.billing import agreed_repository, repository
+from cloud.billing.agreed_taxes import TaxStep
+from cloud.billing.conceded import rerate_conceded
+from cloud.billing.drafting import lock_charges
 from cloud.billing.records import Agreement, AgreementKind
 from cloud.billing.rents import Rent, RentStep, rises
 from cloud.estate import service as estate
@@ -53,10 +56,20 @@ class Rise:
 
 
 @dataclass(frozen=True, slots=True)
+class Tax:
+    """A tax of `percent`, on top of an amount or contained in it."""
+
+    percent: Decimal
+    inclusive: bool
+
+
+@dataclass(frozen=True, slots=True)
 class NewRent:
     """A rent of `amount` for `per_months`, paid every `every_months`, counted from `anchor` (the first day without).
 
-    Later amounts are said as `steps`, or as a `rise` of a lease that has an end.
+    Later amounts are said as `steps`, or as a `rise` of a lease that has an end. `per_area`: amounts are for a square
+    metre. `taxes` by date. What `contains` services is a package: it pays for them, has an end, and its `description`
+    is what bills call it.
     """
 
     account_id: int
@@ -72,6 +85,9 @@ class NewRent:
     steps: tuple[RentStep, ...] = ()
     rise: Rise | None = None
     description: str = ""
+    per_area: bool = False
+    taxes: tuple[TaxStep, ...] = ()
+    contains: tuple[str, ...] = ()
 
 
 async def create_agreement(
@@ -122,7 +138,14 @@ async def create_agreements(conn: Conn, project_id: int, new: Sequence[NewAgreem
 
 
 async def create_rent(conn: Conn, project_id: int, new: NewRent) -> tuple[Agreement, Rent]:
-    """A rent. Raises like `create_agreements`; InvalidInput for steps that are not in order or fall to nothing."""
+    """A rent or a package. Raises like `create_agreements`; InvalidInput for steps that are not in order or fall to
+    nothing, and for a package without an end, without a name, or that contains itself.
+
+    What a package contains and bills charged already is rated again by a job.
+    """
+    _check_package(new)
+    if new.contains:
+        await lock_charges(conn, project_id)
     project = await estate.get_project(conn, project_id)
     rent = _rent(new, minor_digits(project.currency))
     agreement = NewAgreement(
@@ -132,12 +155,27 @@ async def create_rent(conn: Conn, project_id: int, new: NewRent) -> tuple[Agreem
         new.valid_from,
         unit_id=new.unit_id,
         valid_until=new.valid_until,
-        kind="rent",
+        kind="package" if new.contains else "rent",
         description=new.description,
     )
     (made,) = await create_agreements(conn, project_id, [agreement])
     await agreed_repository.insert_rent(conn, made, rent)
+    for step in new.taxes:
+        await agreed_repository.put_tax(conn, made, step)
+    if new.contains and new.valid_until is not None:
+        await rerate_conceded(conn, project_id, Period(new.valid_from, new.valid_until), account_id=new.account_id)
     return made, rent
+
+
+def _check_package(new: NewRent) -> None:
+    if not new.contains:
+        return
+    if new.valid_until is None:
+        raise InvalidInput("no-end", "a package is sold between two days", field="valid_until")
+    if not new.description.strip():
+        raise InvalidInput("no-name", "expected what bills call the package", field="description")
+    if new.service in new.contains:
+        raise InvalidInput("contains-itself", f"the package is itself the service {new.service}", field="contains")
 
 
 async def create_one_off(
@@ -149,6 +187,7 @@ async def create_one_off(
     amount: Decimal,
     day: date,
     unit_id: int | None = None,
+    tax: Tax | None = None,
 ) -> Agreement:
     """A charge that the next run over `day` or later bills once. Raises like `create_agreements`."""
     new = NewAgreement(
@@ -162,7 +201,10 @@ async def create_one_off(
         amount=amount,
         description=description,
     )
-    return (await create_agreements(conn, project_id, [new]))[0]
+    made = (await create_agreements(conn, project_id, [new]))[0]
+    if tax is not None:
+        await agreed_repository.put_tax(conn, made, TaxStep(day, tax.percent, tax.inclusive))
+    return made
 
 
 async def list_agreements(
@@ -192,32 +234,32 @@ async def get_agreement(conn: Conn, agreement_id: int) -> Agreement:
     return _found(await repository.agreement(conn, agreement_id), agreement_id)
 
 
+async def locked_agreement(conn: Conn, agreement_id: int) -> Agreement:
+    """One agreement that nobody else changes before this transaction ends. Raises NotFound."""
+    return _found(await repository.agreement(conn, agreement_id, lock=True), agreement_id)
+
+
+def _found(agreement: Agreement | None, agreement_id: int) -> Agreement:
+    if agreement is None:
+        raise NotFound("no-such-agreement", f"there is no agreement {agreement_id}", field="agreement_id")
+    return agreement
+
+
 async def rents_of(conn: Conn, agreements: Iterable[Agreement]) -> dict[int, Rent]:
-    """The terms of those that are rents, by agreement."""
-    ids = [one.id for one in agreements if one.kind == "rent"]
+    """The terms of those that are rents or packages, by agreement."""
+    ids = [one.id for one in agreements if one.kind in ("rent", "package")]
     return await agreed_repository.rents(conn, ids) if ids else {}
 
 
-async def end_agreement(conn: Conn, agreement_id: int, day: date) -> Agreement:
-    """Ends an agreement: `day` is the first day without it.
-
-    Raises NotFound; InvalidInput unless it is within the agreement; Conflict where bills charge days after it: those
-    are corrected first.
-    """
-    agreement = _found(await repository.agreement(conn, agreement_id, lock=True), agreement_id)
-    last = agreement.valid_until or date.max
-    if agreement.kind == "one_off" or not agreement.valid_from < day <= last:
-        raise InvalidInput("bad-dates", f"expected a day after {agreement.valid_from}, not after its end", field="day")
-    charged = await agreed_repository.charged_until(conn, agreement_id)
-    if charged is not None and charged > day:
-        raise Conflict("charged-beyond", f"bills charge it until {charged}: end it then, or correct them", field="day")
-    await agreed_repository.end_agreement(conn, agreement_id, day)
-    return await get_agreement(conn, agreement_id)
+async def taxes_of(conn: Conn, agreements: Iterable[Agreement]) -> dict[int, tuple[TaxStep, ...]]:
+    """The taxes of those that go by no tariff, by agreement."""
+    ids = [one.id for one in agreements if one.kind != "tariff"]
+    return await agreed_repository.taxes(conn, ids) if ids else {}
 
 
 async def withdraw_agreement(conn: Conn, agreement_id: int) -> None:
     """Takes an agreement back as if it had never been. Raises NotFound; Conflict once something was charged of it."""
-    _found(await repository.agreement(conn, agreement_id, lock=True), agreement_id)
+    await locked_agreement(conn, agreement_id)
     if await agreed_repository.charged_until(conn, agreement_id) is not None:
         raise Conflict("already-charged", "bills or drafts charge it already: it can only be ended")
     try:
@@ -230,12 +272,6 @@ async def withdraw_agreement(conn: Conn, agreement_id: int) -> None:
         raise meaning from error
 
 
-def _found(agreement: Agreement | None, agreement_id: int) -> Agreement:
-    if agreement is None:
-        raise NotFound("no-such-agreement", f"there is no agreement {agreement_id}", field="agreement_id")
-    return agreement
-
-
 def _rent(new: NewRent, digits: int) -> Rent:
     anchor = new.anchor or new.valid_from
     if not new.valid_from - _LONGEST_INSTALMENT < anchor <= new.valid_from:
@@ -243,12 +279,16 @@ def _rent(new: NewRent, digits: int) -> Rent:
             "bad-anchor", "expected the first day of the lease or one in the year before", field="anchor"
         )
     if new.rise is not None:
-        return Rent(new.per_months, new.every_months, new.in_advance, anchor, _rises(new, new.rise, digits))
+        return _terms(new, anchor, _rises(new, new.rise, digits))
     steps = (RentStep(new.valid_from, new.amount), *new.steps)
     days = [step.from_day for step in steps]
     if days != sorted(set(days)):
         raise InvalidInput("bad-steps", "expected steps after valid_from, in order of time", field="steps")
-    return Rent(new.per_months, new.every_months, new.in_advance, anchor, steps)
+    return _terms(new, anchor, steps)
+
+
+def _terms(new: NewRent, anchor: date, steps: tuple[RentStep, ...]) -> Rent:
+    return Rent(new.per_months, new.every_months, new.in_advance, anchor, steps, new.per_area, contains=new.contains)
 
 
 def _rises(new: NewRent, rise: Rise, digits: int) -> tuple[RentStep, ...]:

@@ -14,13 +14,19 @@ def charge_inputs(one: Drafted) -> dict[str, object]:
     """All that the amount of a charge follows from, for JSON."""
     inputs: dict[str, object] = {"agreement": one.agreement.id, "period": str(one.period)}
     inputs |= _agreed_inputs(one) if isinstance(one, AgreedPiece) else _rated_inputs(one)
-    if one.reductions:
-        inputs["concessions"] = [concession_inputs(taken) for taken in one.reductions]
+    if one.concessions:
+        inputs["concessions"] = [concession_inputs(there) for there in one.concessions]
+    if one.contained_taxes:
+        inputs["contained_taxes"] = [asdict(tax) for tax in one.contained_taxes]
     return inputs
 
 
 def _agreed_inputs(one: AgreedPiece) -> dict[str, object]:
-    return {"amount": one.agreement.amount} if one.rent is None else {"rent": asdict(one.rent)}
+    inputs: dict[str, object] = {
+        "agreed": [one.agreement.valid_from, one.agreement.valid_until],
+        "taxes": [asdict(step) for step in one.taxes],
+    }
+    return inputs | ({"amount": one.agreement.amount} if one.rent is None else {"rent": asdict(one.rent)})
 
 
 def _rated_inputs(one: RatedPiece) -> dict[str, object]:
@@ -54,8 +60,8 @@ def _rated_inputs(one: RatedPiece) -> dict[str, object]:
             inputs |= register_inputs(metered.registers)
     if piece.season is not None:
         inputs["season"] = piece.season
-    if one.contained_taxes:
-        inputs["contained_taxes"] = [asdict(tax) for tax in one.contained_taxes]
+    if len(one.areas) > 1:
+        inputs["areas"] = [asdict(step) for step in one.areas]
     return inputs
 
 
@@ -67,6 +73,7 @@ def charge_row(one: Drafted) -> dict[str, object]:
         "period_start": one.period.start,
         "period_end": one.period.end,
         "amount": one.amount,
+        "taxes": one.taxes_within,
     }
     if isinstance(one, AgreedPiece):
         return row | {"exact_amount": one.amount}
@@ -88,7 +95,8 @@ def charge_row(one: Drafted) -> dict[str, object]:
 
 def line_rows(one: Drafted, currency: str) -> list[dict[str, object]]:
     """Its lines, then what concessions take off; lines of estimated usage say so."""
-    note = {"description": one.agreement.description} if one.agreement.kind == "one_off" else {}
+    named = one.agreement.kind in ("one_off", "package")
+    note = {"description": one.agreement.description} if named else {}
     counted = one.metered if isinstance(one, RatedPiece) else None
     estimated = {} if counted is None or counted.estimate is None else {"estimated": counted.estimate.told()}
     lines: list[dict[str, object]] = [
@@ -102,7 +110,7 @@ def line_rows(one: Drafted, currency: str) -> list[dict[str, object]]:
             "price": line.price,
             "amount": line.amount,
             "season": line.season,
-            "detail": note | (estimated if line.kind == "usage" else {}),
+            "detail": (note if line.kind == "fixed" else {}) | (estimated if line.kind == "usage" else {}),
         }
         for line in one.lines
     ]

@@ -1,5 +1,6 @@
 """Concessions as people file, approve and end them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from decimal import Decimal
@@ -7,24 +8,30 @@ from decimal import Decimal
 import psycopg
 
 from cloud.billing import concession_repository as repository
-from cloud.billing.concession_repository import ConcessionFilter, ConcessionRow
+from cloud.billing.adjustments import Cause
+from cloud.billing.concession_repository import ChargedAlready, ConcessionFilter, ConcessionRow
 from cloud.billing.concessions import POSITIONS, Kind, Rule
+from cloud.billing.drafting import lock_charges
+from cloud.billing.late_usage import WantedReRating, ask_to_rerate
 from cloud.estate import service as estate
 from cloud.kit.constraints import meaning_of
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.money import minor_digits
 from cloud.kit.paging import Page, PageRequest, after_id, cut
+from cloud.kit.periods import Period
 
 __all__ = [
     "ConcessionFilter",
     "ConcessionRow",
     "NewConcession",
     "approve_concession",
+    "ask_for_all",
     "end_concession",
     "file_concession",
     "get_concession",
     "list_concessions",
+    "rerate_conceded",
     "withdraw_concession",
 ]
 
@@ -89,14 +96,48 @@ async def get_concession(conn: Conn, concession_id: int) -> ConcessionRow:
 async def approve_concession(conn: Conn, concession_id: int, by: int | None, approval: str) -> ConcessionRow:
     """Approves a concession, and why: runs take it off from now on. Asked again, the first approval stays.
 
-    Raises NotFound, InvalidInput without a reason.
+    What bills charged already of its days is rated again by a job for each account, and becomes adjustments. Raises
+    NotFound, InvalidInput without a reason, Conflict while a draft charges some of its days.
     """
     if not approval.strip():
         raise InvalidInput("no-reason", "expected why it is approved", field="reason")
+    await lock_charges(conn, (await get_concession(conn, concession_id)).project_id)
     row = _found(await repository.locked(conn, concession_id), concession_id)
     if row.approved_at is None:
         await repository.approve(conn, concession_id, by, approval.strip())
+        subject = {"account_id": row.account_id, "agreement_id": row.agreement_id, "unit_id": row.unit_id}
+        await rerate_conceded(conn, row.project_id, row.terms.valid, by=by, **subject)
     return await get_concession(conn, concession_id)
+
+
+async def rerate_conceded(
+    conn: Conn,
+    project_id: int,
+    valid: Period,
+    *,
+    by: int | None = None,
+    account_id: int | None = None,
+    agreement_id: int | None = None,
+    unit_id: int | None = None,
+) -> None:
+    """Asks for a re-rating of all that bills charged already for days of `valid`, by the concessions of now.
+
+    Raises Conflict while a draft charges some of these days.
+    """
+    charged = await repository.charged_already(
+        conn, project_id, valid, account_id=account_id, agreement_id=agreement_id, unit_id=unit_id
+    )
+    await ask_for_all(conn, charged, "concession", by=by)
+
+
+async def ask_for_all(
+    conn: Conn, charged: Sequence[ChargedAlready], cause: Cause, *, since: date = date.min, by: int | None = None
+) -> None:
+    """Asks for a re-rating of accounts, at the earliest from `since` on. Raises Conflict while one has a draft."""
+    if any(one.drafted for one in charged):
+        raise Conflict("draft-waits", "a draft charges these days: issue or cancel that run first")
+    for one in charged:
+        await ask_to_rerate(conn, WantedReRating(one.account_id, max(one.since, since), cause), by=by)
 
 
 async def end_concession(conn: Conn, concession_id: int, day: date) -> ConcessionRow:

@@ -1,12 +1,14 @@
 """The concessions of many charges, read at once, and what they take off each."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from cloud.billing import concession_repository
 from cloud.billing.concession_repository import ConcessionRow
-from cloud.billing.concessions import Concession, Reduction, reductions
+from cloud.billing.concessions import PACKAGE, Concession, Reduction, applies, reductions
 from cloud.billing.records import Agreement
 from cloud.kit.amounts import plain
 from cloud.kit.db import Conn
@@ -15,7 +17,7 @@ from cloud.tariffs.explain import Line
 
 
 class Concessions:
-    """Approved concessions by what they are for."""
+    """Approved concessions, and packages, by what they are for."""
 
     def __init__(self, rows: Iterable[ConcessionRow] = ()) -> None:
         self._accounts: dict[int, list[Concession]] = defaultdict(list)
@@ -30,20 +32,27 @@ class Concessions:
                 if key is not None:
                     kept[key].append(row.terms)
 
-    def of(self, agreement: Agreement, unit_id: int | None) -> list[Concession]:
-        """Those for an agreement, its account or its unit."""
-        found = [*self._agreements.get(agreement.id, ()), *self._accounts.get(agreement.account_id, ())]
-        return found if unit_id is None else [*found, *self._units.get(unit_id, ())]
+    def add_packages(self, packages: Iterable[tuple[int, Concession]]) -> None:
+        """Packages with the accounts that bought them."""
+        for account_id, package in packages:
+            self._accounts[account_id].append(package)
 
-    def taken_off(
-        self, agreement: Agreement, unit_id: int | None, period: Period, lines: Sequence[Line], digits: int
-    ) -> tuple[Reduction, ...]:
-        """What they take off a charge with these lines."""
-        found = self.of(agreement, unit_id)
-        if not found:
-            return ()
-        parts = [(line.component, line.amount) for line in lines]
-        return reductions(parts, agreement.service, period, found, digits)
+    def of(self, agreement: Agreement, unit_id: int | None, period: Period) -> tuple[Concession, ...]:
+        """Those for an agreement, its account or its unit that may apply to its charge of `period`, in their order."""
+        found = [*self._agreements.get(agreement.id, ()), *self._accounts.get(agreement.account_id, ())]
+        if unit_id is not None:
+            found += self._units.get(unit_id, ())
+        mine = (one for one in found if applies(one, agreement.service, period))
+        return tuple(sorted(mine, key=lambda one: (one.position, one.id)))
+
+
+def taken_off(
+    concessions: Sequence[Concession], service: str, period: Period, lines: Sequence[Line], digits: int
+) -> tuple[Reduction, ...]:
+    """What concessions take off a charge with these lines."""
+    if not concessions:
+        return ()
+    return reductions([(line.component, line.amount) for line in lines], service, period, concessions, digits)
 
 
 async def load(conn: Conn, agreements: Iterable[Agreement], unit_ids: Iterable[int], span: Period) -> Concessions:
@@ -51,8 +60,11 @@ async def load(conn: Conn, agreements: Iterable[Agreement], unit_ids: Iterable[i
     everything = list(agreements)
     account_ids = sorted({one.account_id for one in everything})
     agreement_ids = sorted({one.id for one in everything})
-    rows = await concession_repository.applying(conn, account_ids, agreement_ids, sorted(set(unit_ids)), span)
-    return Concessions(rows)
+    found = Concessions(
+        await concession_repository.applying(conn, account_ids, agreement_ids, sorted(set(unit_ids)), span)
+    )
+    found.add_packages(await concession_repository.packages(conn, account_ids, span))
+    return found
 
 
 def off(found: Sequence[Reduction]) -> Decimal:
@@ -72,7 +84,7 @@ def discount_line(one: Reduction, currency: str) -> dict[str, object]:
         "price": -one.share if whole and one.share is not None else None,
         "amount": one.amount,
         "detail": {
-            "concession": terms.id,
+            (PACKAGE if terms.rule == PACKAGE else "concession"): terms.id,
             "rule": terms.rule,
             "name": terms.name,
             "kind": terms.kind,
@@ -84,9 +96,8 @@ def discount_line(one: Reduction, currency: str) -> dict[str, object]:
     }
 
 
-def concession_inputs(one: Reduction) -> dict[str, object]:
-    """What a bill keeps of a concession that it follows from."""
-    terms = one.concession
+def concession_inputs(terms: Concession) -> dict[str, object]:
+    """What a bill keeps of a concession that was there when it was made."""
     return {
         "concession": terms.id,
         "rule": terms.rule,
@@ -98,3 +109,19 @@ def concession_inputs(one: Reduction) -> dict[str, object]:
         "services": list(terms.services),
         "components": list(terms.components),
     }
+
+
+def concession_kept(inputs: Mapping[str, Any]) -> Concession:
+    """The concession that `concession_inputs` kept."""
+    start, _, end = str(inputs["valid"]).partition("/")
+    return Concession(
+        id=inputs["concession"],
+        rule=inputs["rule"],
+        name=inputs["name"],
+        kind=inputs["kind"],
+        value=Decimal(inputs["value"]),
+        valid=Period(date.fromisoformat(start), date.fromisoformat(end)),
+        position=inputs["position"],
+        services=tuple(inputs["services"]),
+        components=tuple(inputs["components"]),
+    )

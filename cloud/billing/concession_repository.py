@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, LiteralString
 
 from cloud.billing.concessions import Concession
@@ -40,6 +41,15 @@ class ConcessionFilter:
     unit_id: int | None = None
     rule: str | None = None
     open_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChargedAlready:
+    """An account that is charged for some days; `since`: its first such charge begins; `drafted`: by a draft too."""
+
+    account_id: int
+    since: date
+    drafted: bool
 
 
 _COLUMNS: LiteralString = """
@@ -80,6 +90,23 @@ _APPLYING: LiteralString = """
         UNION ALL SELECT id FROM concession WHERE unit_id = ANY (%(unit_ids)s))
     ORDER BY c.position, c.id
 """.replace("{columns}", _COLUMNS)
+# Everything that a package contains is paid by its price: nothing of it is left to pay while it holds.
+_PACKAGES: LiteralString = """
+    SELECT a.account_id, a.id, a.description, lower(a.valid) AS valid_from, upper(a.valid) AS valid_until, r.contains
+    FROM service_agreement a JOIN rent_term r ON r.agreement_id = a.id
+    WHERE a.kind = 'package' AND a.account_id = ANY (%(account_ids)s) AND a.valid && daterange(%(start)s, %(end)s)
+    ORDER BY a.id
+"""
+# Accounts whose bills and drafts charge days for which a concession holds, and the first of these days.
+_CHARGED_ALREADY: LiteralString = """
+    SELECT b.account_id, min(lower(c.period)) AS since, bool_or(b.state = 'draft') AS drafted
+    FROM charge c JOIN bill b ON b.id = c.bill_id AND b.state <> 'void'
+    JOIN service_agreement s ON s.id = c.agreement_id JOIN account a ON a.id = s.account_id
+    WHERE c.period && daterange(%(valid_from)s, %(valid_until)s)
+      AND (s.id = %(agreement_id)s OR s.account_id = %(account_id)s OR coalesce(s.unit_id, a.unit_id) = %(unit_id)s)
+      AND s.project_id = %(project_id)s
+    GROUP BY b.account_id ORDER BY b.account_id
+"""
 _APPROVE: LiteralString = """
     UPDATE concession SET approved_by = %(by)s, approved_at = now(), approval = %(approval)s WHERE id = %(id)s
 """
@@ -140,6 +167,48 @@ async def applying(
         "end": span.end,
     }
     return [_row(row) for row in await _rows(conn, _APPLYING, values)]
+
+
+async def packages(conn: Conn, account_ids: Sequence[int], span: Period) -> list[tuple[int, Concession]]:
+    """Packages of these accounts on some day of `span`, as what takes all off that they contain, with the account."""
+    rows = await _rows(conn, _PACKAGES, {"account_ids": list(account_ids), "start": span.start, "end": span.end})
+    return [
+        (
+            row["account_id"],
+            Concession(
+                id=row["id"],
+                rule="package",
+                name=row["description"],
+                kind="percent",
+                value=Decimal(100),
+                valid=Period(row["valid_from"], row["valid_until"]),
+                position=0,
+                services=tuple(row["contains"]),
+            ),
+        )
+        for row in rows
+    ]
+
+
+async def charged_already(
+    conn: Conn,
+    project_id: int,
+    valid: Period,
+    *,
+    account_id: int | None = None,
+    agreement_id: int | None = None,
+    unit_id: int | None = None,
+) -> list[ChargedAlready]:
+    """Accounts that are charged for days of `valid`, for the account, agreement or unit."""
+    values = {
+        "project_id": project_id,
+        "valid_from": valid.start,
+        "valid_until": valid.end,
+        "account_id": account_id,
+        "agreement_id": agreement_id,
+        "unit_id": unit_id,
+    }
+    return [ChargedAlready(**row) for row in await _rows(conn, _CHARGED_ALREADY, values)]
 
 
 async def approve(conn: Conn, concession_id: int, by: int | None, approval: str) -> None:

@@ -12,20 +12,23 @@ from cloud.kit.periods import Period, months
 Rule = Literal["vacancy", "long_lease", "subsidy", "promotion", "other"]
 Kind = Literal["percent", "factor", "amount"]
 
+PACKAGE = "package"
+"""What a package contains is taken off before every concession."""
+
 POSITIONS: dict[Rule, int] = {"vacancy": 10, "long_lease": 20, "subsidy": 30, "promotion": 40, "other": 50}
 """Where in the order a concession stands by its rule; concessions of one position follow each other by id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Concession:
-    """What is taken off, of what, and when.
+    """What is taken off, of what, and when. By the rule `package`, `id` is that of the agreement of the package.
 
     `value`: of kind `percent` what is taken off (20 for 20 %), of `factor` the share still owed (0.70), of `amount` an
     amount for each calendar month. `services` and `components`: what it applies to; none named: all of them.
     """
 
     id: int
-    rule: Rule
+    rule: Rule | Literal["package"]
     name: str
     kind: Kind
     value: Decimal
@@ -39,7 +42,8 @@ class Concession:
 class Reduction:
     """One concession on one charge: of `base`, which is what remained, `amount` (negative) is taken off.
 
-    `share` is what is taken off of a whole period, None for an amount; it holds for `days` of `of_days`.
+    `share` is what is taken off of a whole period, None for an amount; it holds for `days` of `of_days`. `parts` says
+    what each component bears of it (negative).
     """
 
     concession: Concession
@@ -48,6 +52,7 @@ class Reduction:
     days: int
     of_days: int
     amount: Decimal
+    parts: tuple[tuple[str, Decimal], ...] = ()
 
 
 def reductions(
@@ -66,7 +71,7 @@ def reductions(
     found = []
     for concession in sorted(concessions, key=lambda one: (one.position, one.id)):
         there = period.overlap(concession.valid)
-        if there is None or (concession.services and service not in concession.services):
+        if there is None or not applies(concession, service, period):
             continue
         basis = [code for code in remaining if not concession.components or code in concession.components]
         base = max(0, min(sum(remaining[code] for code in basis), sum(remaining.values())))
@@ -77,8 +82,14 @@ def reductions(
         for code, part in zip(basis, shares, strict=True):
             remaining[code] -= part
         owed, taken = from_minor(base, digits), from_minor(-off, digits)
-        found.append(Reduction(concession, owed, _share(concession), there.days, period.days, taken))
+        borne = tuple((code, from_minor(-part, digits)) for code, part in zip(basis, shares, strict=True) if part)
+        found.append(Reduction(concession, owed, _share(concession), there.days, period.days, taken, borne))
     return tuple(found)
+
+
+def applies(concession: Concession, service: str, period: Period) -> bool:
+    """Whether a concession may take something off a charge of `service` over `period`."""
+    return period.overlap(concession.valid) is not None and (not concession.services or service in concession.services)
 
 
 def _share(concession: Concession) -> Decimal | None:

@@ -50,14 +50,8 @@ async def rerate(account_id: Id, body: ReRatingIn, response: Response, scope: Ru
     """
 
     async def make() -> ReRatingOut:
-        job_id = await service.ask_to_rerate(
-            scope.conn,
-            account_id,
-            body.since,
-            corrected_facts=body.corrected_facts,
-            open_findings=body.open_exceptions,
-            by=scope.caller.user_id,
-        )
+        wanted = service.WantedReRating(account_id, body.since, body.cause(), body.open_exceptions)
+        job_id = await service.ask_to_rerate(scope.conn, wanted, by=scope.caller.user_id)
         return ReRatingOut(job_id=job_id, job=f"/api/v1/jobs/{job_id}")
 
     asked = await once.answer(scope.conn, ReRatingOut, make)

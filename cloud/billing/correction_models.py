@@ -198,13 +198,28 @@ class AdjustmentHistoryOut(AdjustmentOut):
 
 
 class ReRatingIn(Input):
-    """What is rated again. With `corrected_facts` by the persons, areas and dates that are filed now."""
+    """What is rated again, and by what; without either it is by what the meters counted."""
 
     since: Annotated[Day, Field(description="Charges of days from here on.", examples=[date(2026, 1, 1)])]
-    corrected_facts: bool = False
+    corrected_facts: Annotated[
+        bool, Field(description="By the persons, areas, dates and rents that are filed now.")
+    ] = False
+    concessions: Annotated[
+        bool, Field(description="By the concessions that are granted now, instead of those that the bills knew.")
+    ] = False
     open_exceptions: Annotated[
         Literal["ask", "bill"], Field(description="Whether readings with open findings stop it.")
     ] = "ask"
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "ReRatingIn":
+        if self.corrected_facts and self.concessions:
+            raise ValueError("expected corrected_facts or concessions, one after the other")
+        return self
+
+    def cause(self) -> Cause:
+        """The same as the services know it."""
+        return "concession" if self.concessions else "facts" if self.corrected_facts else "usage"
 
 
 class ReRatingOut(BaseModel):

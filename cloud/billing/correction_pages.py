@@ -96,14 +96,8 @@ async def re_rate(request: Request, scope: Running) -> Response:
         if payer is None:
             raise InvalidInput("no-such-account", "there is no account of this number", field="account")
         body = read(ReRatingIn, {name: value for name, value in values.items() if name != "account"})
-        job_id = await service.ask_to_rerate(
-            scope.conn,
-            payer.id,
-            body.since,
-            corrected_facts=body.corrected_facts,
-            open_findings=body.open_exceptions,
-            by=scope.caller.user_id,
-        )
+        wanted = service.WantedReRating(payer.id, body.since, body.cause(), body.open_exceptions)
+        job_id = await service.ask_to_rerate(scope.conn, wanted, by=scope.caller.user_id)
     except GatemeterError as error:
         return _form(page, values, error)
     return RedirectResponse(f"/re-ratings/{job_id}", 303)

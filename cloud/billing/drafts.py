@@ -5,15 +5,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from cloud.billing.agreed_taxes import taxes_within
 from cloud.billing.basis import Basis, basis
-from cloud.billing.conceding import off
-from cloud.billing.concessions import Reduction
+from cloud.billing.conceding import off, taken_off
+from cloud.billing.concessions import Concession, Reduction
 from cloud.billing.estimating import CAUTIOUS, EstimatePolicy
 from cloud.billing.facts import Facts
 from cloud.billing.filings import WindowParts, persons_on
 from cloud.billing.metered import Metered, metered
 from cloud.billing.pieces import Piece, Unbillable, pieces
 from cloud.billing.records import Agreement, Charged, Uncharged
+from cloud.billing.rents import AreaStep
 from cloud.estate.records import Project
 from cloud.kit.db import Conn
 from cloud.kit.money import minor_digits
@@ -54,6 +56,16 @@ class RatedPiece:
     contained_taxes: tuple[ContainedTax, ...]
     reductions: tuple[Reduction, ...]
     """What concessions take off `lines`; `amount` is what remains."""
+    concessions: tuple[Concession, ...] = ()
+    """Those that were there for the piece, also where they took nothing off."""
+    areas: tuple[AreaStep, ...] = ()
+    """Where the piece is put together of several: the floor areas they went by."""
+
+    @property
+    def taxes_within(self) -> dict[str, Decimal]:
+        """What of `amount` is tax, by component."""
+        digits = minor_digits(self.piece.version.content.currency)
+        return taxes_within(self.lines, self.contained_taxes, self.reductions, digits)
 
     @property
     def agreement(self) -> Agreement:
@@ -114,10 +126,12 @@ class _Drafting:
         whole = Period(min(one.period.start for one in uncharged), max(one.period.end for one in uncharged))
         tariff_ids = sorted({one.agreement.tariff for one in uncharged})
         versions = await tariffs.versions_between(self._conn, tariff_ids, whole)
+        areas = await self._facts.areas(one.agreement.id for one in uncharged)
         by_agreement: dict[int, list[Piece]] = defaultdict(list)
         for one in uncharged:
             try:
-                by_agreement[one.agreement.id] += pieces(one, versions[one.agreement.tariff])
+                days = [step.from_day for step in areas[one.agreement.id] or ()]
+                by_agreement[one.agreement.id] += pieces(one, versions[one.agreement.tariff], days)
             except Unbillable as reason:
                 self._failures.setdefault(one.agreement.account_id, reason)
         longest = max((len(found) for found in by_agreement.values()), default=0)
@@ -172,9 +186,8 @@ class _Drafting:
         rated = rate_batch(prepared, usages, len(group))
         for n, one in enumerate(group):
             lines, piece = explain(rated, n), one.piece
-            taken_off = facts.concessions.taken_off(
-                piece.agreement, facts.unit_id(piece), piece.period, lines, prepared.digits
-            )
+            there = facts.concessions_for(piece)
+            reduced = taken_off(there, piece.agreement.service, piece.period, lines, prepared.digits)
             yield RatedPiece(
                 piece=piece,
                 metered=one.metered,
@@ -183,10 +196,11 @@ class _Drafting:
                 parts=parts[n],
                 carry=carries[n],
                 lines=lines,
-                amount=total(rated, n) + off(taken_off),
+                amount=total(rated, n) + off(reduced),
                 exact_amount=exact(rated, n),
                 contained_taxes=contained_taxes(rated, n),
-                reductions=taken_off,
+                reductions=reduced,
+                concessions=there,
             )
 
 

@@ -17,8 +17,10 @@ from cloud.billing.explaining import (
     Tiers,
     TierStep,
 )
+from cloud.billing.explaining_agreed import AgreedExplained, explain_agreed
 from cloud.billing.models import BillDetailOut, PeriodOut
 from cloud.billing.records import Bill, EstimateKind
+from cloud.billing.rents import Unit
 from cloud.kit.amounts import MoneyOut, QuantityOut, plain
 from cloud.tariffs.explain import ContainedTax
 from cloud.tariffs.models import Limit
@@ -332,11 +334,43 @@ class ChargeExplanationOut(BaseModel):
         )
 
 
+class AmountSinceOut(BaseModel):
+    """An amount, or an area, from a day on; null: ever since."""
+
+    from_day: date | None
+    value: Annotated[str, Field(examples=["8000"])]
+
+
+class AgreedExplanationOut(BaseModel):
+    """What the lines of a rent, a package or a one-off charge follow from: amounts for a `unit` (of a m²), areas."""
+
+    charge_id: int
+    unit: Unit | None
+    amounts: list[AmountSinceOut]
+    areas: Annotated[list[AmountSinceOut], Field(description="m², where amounts are for a square metre.")]
+    contained_taxes: list[ContainedTaxOut]
+
+    @classmethod
+    def of(cls, one: AgreedExplained, currency: str) -> "AgreedExplanationOut":
+        """From our records."""
+        return cls(
+            charge_id=one.charge_id,
+            unit=one.unit,
+            amounts=[AmountSinceOut(from_day=step.from_day, value=plain(step.amount)) for step in one.steps],
+            areas=[
+                AmountSinceOut(from_day=None if step.from_day == date.min else step.from_day, value=plain(step.area))
+                for step in one.areas
+            ],
+            contained_taxes=[ContainedTaxOut.of(tax, currency) for tax in one.contained_taxes],
+        )
+
+
 class ExplanationOut(BaseModel):
     """Everything the amounts follow from: same inputs and engine, same bill."""
 
     bill: BillDetailOut
-    charges: list[ChargeExplanationOut]
+    charges: Annotated[list[ChargeExplanationOut], Field(description="Those that go by a tariff.")]
+    agreed: Annotated[list[AgreedExplanationOut], Field(description="Those that go by none.")]
     engine_version: str
     inputs: dict[str, Any]
     late_fee: MoneyOut
@@ -350,6 +384,7 @@ class ExplanationOut(BaseModel):
         return cls(
             bill=BillDetailOut.whole(bill),
             charges=[ChargeExplanationOut.of(one, currency) for one in explained],
+            agreed=[AgreedExplanationOut.of(one, currency) for one in explain_agreed(bill)],
             engine_version=bill.engine_version,
             inputs=bill.inputs,
             late_fee=MoneyOut.of(bill.summary.late_fee, currency),

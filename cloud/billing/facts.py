@@ -1,13 +1,14 @@
 """What the bills of a chunk follow from, read in bulk: readings, usage, households, earlier charges, findings."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from cloud.billing import conceding, repository
+from cloud.billing import area_repository, conceding, repository
 from cloud.billing.conceding import Concessions
+from cloud.billing.concessions import Concession
 from cloud.billing.estimating import (
     ABSENCES,
     CAUTIOUS,
@@ -21,6 +22,7 @@ from cloud.billing.filings import Filing
 from cloud.billing.period_registers import RegisterFacts, beside, channels, is_plain
 from cloud.billing.pieces import Piece, Place, Unbillable
 from cloud.billing.records import Charged, Cited
+from cloud.billing.rents import AreaStep
 from cloud.estate import service as estate
 from cloud.estate.calendar import calendar
 from cloud.estate.records import Account, Project, Unit
@@ -49,7 +51,8 @@ class Facts:
         self._units: dict[int, Unit] = {}
         self._filings: dict[int, list[Filing]] = defaultdict(list)
         self._usage: dict[UsageKey, UsageTotal] = {}
-        self.concessions = Concessions()
+        self._areas: dict[int, tuple[AreaStep, ...] | None] = {}
+        self._concessions = Concessions()
         self._history: dict[int, list[Charged]] = defaultdict(list)
         self._doubtful: dict[int, list[MeterException]] = defaultdict(list)
         self._runs: dict[tuple[int, Period], list[Run]] = {}
@@ -92,7 +95,8 @@ class Facts:
         for filed in await estate.households_between(conn, list(self._units), span):
             self._filings[filed.unit_id].append(Filing(filed.valid.start, filed.valid.end, filed.persons))
         agreements = {piece.agreement.id: piece.agreement for piece in everything}
-        self.concessions = await conceding.load(conn, agreements.values(), self._units, span)
+        await self.areas(agreements)
+        self._concessions = await conceding.load(conn, agreements.values(), self._units, span)
         for charged in await repository.charged(conn, sorted({piece.agreement.id for piece in everything}), span):
             self.remember(charged)
         await self._load_usage(everything, meter_ids)
@@ -100,6 +104,13 @@ class Facts:
         await self._load_time_of_use(everything)
         await self._load_loads(everything)
         await self._load_estimates(everything)
+
+    async def areas(self, agreement_ids: Iterable[int]) -> Mapping[int, tuple[AreaStep, ...] | None]:
+        """The floor areas that agreements go by, read once; None where none is known."""
+        missing = sorted(set(agreement_ids) - self._areas.keys())
+        if missing:
+            self._areas |= dict.fromkeys(missing) | await area_repository.of_agreements(self._conn, missing)
+        return self._areas
 
     async def _load_usage(self, everything: Sequence[Piece], meter_ids: Sequence[int]) -> None:
         """Usage of the pieces and of what lies unbilled before them, and the readings that other charges cite."""
@@ -336,8 +347,11 @@ class Facts:
         return self._filings.get(self.unit_id(piece) or 0, [])
 
     def area(self, piece: Piece) -> Decimal:
-        """Billed area in square metres: that of the agreement, else that of the unit; 0 where none is known."""
+        """Billed area in square metres on the first day of the piece; 0 where none is known."""
         if piece.agreement.area is not None:
             return piece.agreement.area
-        unit = self._units.get(self.unit_id(piece) or 0)
-        return unit.area if unit is not None and unit.area is not None else Decimal(0)
+        return area_repository.on(self._areas.get(piece.agreement.id) or (), piece.period.start)
+
+    def concessions_for(self, piece: Piece) -> tuple[Concession, ...]:
+        """Concessions that may take something off the piece, in their order."""
+        return self._concessions.of(piece.agreement, self.unit_id(piece), piece.period)

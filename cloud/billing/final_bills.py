@@ -1,7 +1,9 @@
 """The final bill of an account: its agreements end on a day; all that is not charged up to it is one run of its own.
 
-The run is previewed, approved and issued like any other; open adjustments and one-off charges are on it. Whoever pays
-for the meters next begins exactly where this bill ends: it cites the reading of that day, and so does the next.
+A rent or a package that was paid in advance is given back for the days after the last, by its own rule, as an
+adjustment that the final bill takes up. The run is previewed, approved and issued like any other; open adjustments and
+one-off charges are on it. Whoever pays for the meters next begins exactly where this bill ends: it cites the reading of
+that day, and so does the next.
 """
 
 from dataclasses import dataclass, replace
@@ -10,7 +12,9 @@ from typing import LiteralString
 
 from cloud.billing import agreed_repository, repository
 from cloud.billing.adjustments_repository import Adjustment
+from cloud.billing.agreed_rerating import rerate_agreement
 from cloud.billing.corrections import open_corrections
+from cloud.billing.drafting import lock_charges
 from cloud.billing.records import Agreement, Uncharged
 from cloud.billing.runs import CAREFUL, RunOptions, start_run
 from cloud.estate import service as estate
@@ -29,8 +33,13 @@ _END: LiteralString = """
 _CHARGED_BEYOND: LiteralString = """
     SELECT c.service, max(upper(c.period)) AS until
     FROM charge c JOIN service_agreement a ON a.id = c.agreement_id
-    WHERE a.account_id = %(account_id)s AND a.kind <> 'one_off' AND upper(c.period) > %(ends_on)s
+    WHERE a.account_id = %(account_id)s AND a.kind = 'tariff' AND upper(c.period) > %(ends_on)s
     GROUP BY c.service ORDER BY c.service
+"""
+_PAID_BEYOND: LiteralString = """
+    SELECT DISTINCT a.id FROM charge c JOIN service_agreement a ON a.id = c.agreement_id
+    WHERE a.account_id = %(account_id)s AND a.kind IN ('rent', 'package') AND upper(c.period) > %(ends_on)s
+    ORDER BY a.id
 """
 _FIRST_UNCHARGED: LiteralString = """
     SELECT min(lower(part)) AS first
@@ -50,7 +59,8 @@ class Ending:
     account_id: int
     ends_on: date
     charged_beyond: bool = False
-    """Whether days after the end that are charged already stay charged."""
+    """Whether days after the end that are charged already stay charged; else rents and packages are given back for
+    them, and anything else is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,8 @@ async def start_final_bill(
     It may be asked again after a cancelled run. A missing closing reading is listed by the run like any other, unless
     somebody decides, with a reason, that it is estimated: no limit on estimates in a row stops that. Raises NotFound;
     InvalidInput without that reason, or for a day before the account or an agreement began; Conflict where days after
-    the end are charged already (a credit note gives them back) or another run of the project is running.
+    the end are charged already by a tariff (a credit note gives them back), a draft charges them, or another run of
+    the project is running.
     """
     if "estimate" in (options.missing_readings, options.open_exceptions) and not options.estimate_reason.strip():
         raise InvalidInput("no-reason", "expected why no final reading can be had", field="estimate_reason")
@@ -103,6 +114,7 @@ async def _end(conn: Conn, ending: Ending) -> tuple[int, Period]:
     account = (await estate.accounts_by_id(conn, [account_id])).get(account_id)
     if account is None:
         raise NotFound("no-such-account", f"there is no account {account_id}", field="account_id")
+    await lock_charges(conn, account.project_id)
     agreements = await (await conn.execute(_LOCK, (account_id,))).fetchall()
     later = [row["service"] for row in agreements if row["start"] >= ends_on]
     if later or account.valid.start >= ends_on:
@@ -113,8 +125,11 @@ async def _end(conn: Conn, ending: Ending) -> tuple[int, Period]:
         named = ", ".join(f"{row['service']} up to {row['until']}" for row in beyond)
         raise Conflict("charged-beyond", f"charged already: {named}", field="ends_on")
     await conn.execute(_END, query)
+    if not ending.charged_beyond:
+        for row in await (await conn.execute(_PAID_BEYOND, query)).fetchall():
+            await rerate_agreement(conn, account.project_id, row["id"], ends_on)
     await estate.end_account(conn, account_id, ends_on)
-    row = await (await conn.execute(_FIRST_UNCHARGED, (account_id,))).fetchone()
-    first = row["first"] if row is not None else None
+    uncharged = await (await conn.execute(_FIRST_UNCHARGED, (account_id,))).fetchone()
+    first = uncharged["first"] if uncharged is not None else None
     start = first if first is not None and first < ends_on else ends_on - timedelta(days=1)
     return account.project_id, Period(start, ends_on)

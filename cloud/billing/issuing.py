@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Final
 
 import psycopg
@@ -85,6 +86,14 @@ async def issue_documents(conn: Conn, project: Project, drafts: Sequence[Draft],
 
 
 def _journal(project: Project, one: Draft, today: date) -> Journal:
-    receivable = Posting(ledger.RECEIVABLE, one.total, one.account_id)
-    revenue = (Posting(f"revenue:{service}", -amount) for service, amount in one.services)
-    return Journal(project.id, one.kind, today, "bill", one.bill_id, project.currency, (receivable, *revenue))
+    """What the account owes, against the revenue of each service without taxes, and the taxes."""
+    revenue, taxes = dict(one.services), dict.fromkeys((component for _, component, _ in one.taxes), Decimal(0))
+    for service, component, amount in one.taxes:
+        revenue[service] = revenue.get(service, Decimal(0)) - amount
+        taxes[component] += amount
+    postings = (
+        Posting(ledger.RECEIVABLE, one.total, one.account_id),
+        *(Posting(f"revenue:{service}", -amount) for service, amount in revenue.items()),
+        *(Posting(f"tax:{component}", -amount) for component, amount in taxes.items()),
+    )
+    return Journal(project.id, one.kind, today, "bill", one.bill_id, project.currency, postings)

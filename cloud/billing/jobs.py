@@ -87,7 +87,7 @@ async def re_rate(context: JobContext) -> dict[str, object]:
                 conn,
                 int(account_id),
                 date.fromisoformat(context.payload["since"]),
-                corrected_facts=bool(context.payload["corrected_facts"]),
+                cause=context.payload["cause"],
                 open_findings=context.payload["open_findings"],
             )
         return {"adjusted": done.adjusted}

@@ -11,6 +11,7 @@ import psycopg
 from cloud.billing import adjustments_repository
 from cloud.billing.adjustments import Cause, ChargeState
 from cloud.billing.adjustments_repository import LateUsage
+from cloud.billing.agreed_rerating import rerate_agreed
 from cloud.billing.drafting import Progress, lock_charges
 from cloud.billing.estimating import OpenExceptions
 from cloud.billing.rerating import rerate
@@ -125,11 +126,16 @@ def _waiting(states: Sequence[ChargeState], reasons: dict[int, tuple[str, str]])
 
 
 async def rerate_account(
-    conn: Conn, account_id: int, since: date, *, corrected_facts: bool = False, open_findings: OpenExceptions = "ask"
+    conn: Conn,
+    account_id: int,
+    since: date,
+    *,
+    cause: Cause = "usage",
+    open_findings: OpenExceptions = "ask",
 ) -> Outcome:
     """Re-rates everything charged of an account of days from `since` on.
 
-    `corrected_facts`: by the persons, areas and dates filed now instead of those that the bills were rated by. Raises
+    `cause` says what counts as it is known now (see `rerating.rerate`); the rest is as the bills were rated by. Raises
     NotFound; Conflict with the reason where it cannot be rated.
     """
     account = (await estate.accounts_by_id(conn, [account_id])).get(account_id)
@@ -138,11 +144,14 @@ async def rerate_account(
     project = await estate.get_project(conn, account.project_id)
     await lock_charges(conn, project.id)
     states = await adjustments_repository.states_of_account(conn, account_id, since)
-    cause: Cause = "facts" if corrected_facts else "usage"
     rerated = await rerate(conn, project, states, cause=cause, open_findings=open_findings)
     for reason in rerated.failures.values():
         raise Conflict(reason.code, reason.detail)
-    return Outcome(rerated.adjusted)
+    agreed = 0
+    if cause != "usage":
+        found = await adjustments_repository.agreed_states(conn, since, account_id=account_id)
+        agreed = await rerate_agreed(conn, project, found, cause)
+    return Outcome(rerated.adjusted + agreed)
 
 
 async def re_rating(conn: Conn, job_id: int) -> ReRating:
@@ -153,17 +162,25 @@ async def re_rating(conn: Conn, job_id: int) -> ReRating:
     return ReRating(**row)
 
 
-async def ask_to_rerate(
-    conn: Conn, account_id: int, since: date, *, corrected_facts: bool, open_findings: OpenExceptions, by: int | None
-) -> int:
+@dataclass(frozen=True, slots=True)
+class WantedReRating:
+    """What is rated again of an account, and why: see `rerate_account`."""
+
+    account_id: int
+    since: date
+    cause: Cause = "usage"
+    open_findings: OpenExceptions = "ask"
+
+
+async def ask_to_rerate(conn: Conn, wanted: WantedReRating, *, by: int | None) -> int:
     """Writes a job that re-rates an account, and returns its id. Raises NotFound."""
-    account = (await estate.accounts_by_id(conn, [account_id])).get(account_id)
+    account = (await estate.accounts_by_id(conn, [wanted.account_id])).get(wanted.account_id)
     if account is None:
-        raise NotFound("no-such-account", f"there is no account {account_id}", field="account_id")
+        raise NotFound("no-such-account", f"there is no account {wanted.account_id}", field="account_id")
     payload = {
-        "account_id": account_id,
-        "since": since.isoformat(),
-        "corrected_facts": corrected_facts,
-        "open_findings": open_findings,
+        "account_id": wanted.account_id,
+        "since": wanted.since.isoformat(),
+        "cause": wanted.cause,
+        "open_findings": wanted.open_findings,
     }
     return await enqueue(conn, RE_RATE_JOB, payload, project_id=account.project_id, created_by=by)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.billing import (
+    agreement_change_pages,
     agreement_pages,
     archives,
     arrears_pages,
@@ -37,6 +38,7 @@ from cloud.notices import service as notices
 
 router = APIRouter(include_in_schema=False)
 router.include_router(agreement_pages.router)
+router.include_router(agreement_change_pages.router)
 router.include_router(concession_pages.router)
 router.include_router(what_if_pages.router)
 router.include_router(ledger_pages.router)

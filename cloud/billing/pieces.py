@@ -1,8 +1,9 @@
-"""Cuts what is to be charged into pieces with one tariff version, one tier window and one season each."""
+"""Cuts what is to be charged into pieces with one tariff version, tier window, season and floor area each."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from itertools import pairwise
 
 from cloud.billing.filings import Filing, WindowParts, window_parts
 from cloud.billing.records import Agreement, Uncharged
@@ -85,9 +86,12 @@ class Piece:
         return month_shares.begun(self.period, self.stay)
 
 
-def pieces(uncharged: Uncharged, versions: Sequence[TariffVersion]) -> list[Piece]:
-    """The pieces in order of time. Raises Unbillable when a day has no tariff version."""
-    found = list(_cut(uncharged, versions))
+def pieces(uncharged: Uncharged, versions: Sequence[TariffVersion], areas: Sequence[date] = ()) -> list[Piece]:
+    """The pieces in order of time. `areas`: days from which another floor area holds.
+
+    Raises Unbillable when a day has no tariff version.
+    """
+    found = [part for piece in _cut(uncharged, versions) for part in by_area(piece, areas)]
     if sum(piece.period.days for piece in found) != uncharged.period.days:
         raise Unbillable(
             "missing-tariff-version",
@@ -107,6 +111,17 @@ def _cut(uncharged: Uncharged, versions: Sequence[TariffVersion]) -> Iterator[Pi
             end = _season_end(version.content, Period(rest.start, last))
             yield Piece(uncharged.agreement, Period(rest.start, end), version, uncharged.period)
             rest = Period(end, rest.end) if end < rest.end else None
+
+
+def by_area(piece: Piece, days: Sequence[date]) -> Iterator[Piece]:
+    """The piece, cut where another floor area begins to hold that its tariff goes by.
+
+    Not where a meter decides too: there is no reading on that day, and the area of the first day holds.
+    """
+    goes_by = any(part.kind == "area" for part in piece.version.content.components) and not piece.metered
+    cuts = [day for day in days if goes_by and piece.period.start < day < piece.period.end]
+    for start, end in pairwise([piece.period.start, *cuts, piece.period.end]):
+        yield replace(piece, period=Period(start, end))
 
 
 def _season_end(content: TariffContent, period: Period) -> date:

@@ -1,20 +1,32 @@
-"""Rents: instalments by months of the lease, amounts in steps by date, and steps from a rise in percent."""
+"""Rents: instalments by months of the lease, amounts in steps by date, by floor area, and rises in percent."""
 
 from calendar import monthrange
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Literal
 
 from cloud.kit.money import from_minor, round_half_up, to_minor
 from cloud.kit.periods import Period
 from cloud.tariffs.explain import Line, shortest
 from cloud.tariffs.month_shares import MONTH
 
-UNITS = {1: "month", 3: "quarter", 6: "half_year", 12: "year"}
+Unit = Literal["month", "quarter", "half_year", "year"]
+UNITS: dict[int, Unit] = {
+    1: "month",
+    3: "quarter",
+    6: "half_year",
+    12: "year",
+}
 """What a rent may be agreed for, and how often it may be paid, by its months."""
 
-_PLACES = 10
+_PLACES = 6
+_AREA_PLACES = 2
+
+
+class NoArea(ValueError):
+    """A rent by floor area has none for some day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +38,20 @@ class RentStep:
 
 
 @dataclass(frozen=True, slots=True)
+class AreaStep:
+    """From this day on the billed floor area is `area` m², with two decimals at most."""
+
+    from_day: date
+    area: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Rent:
     """A rent: `amount` of a step for `per_months`, paid every `every_months` from `anchor` on.
 
     In advance an instalment falls due on its first day, else on the day after its last. The first step begins on or
-    before the first day of the lease; steps are in order of time.
+    before the first day of the lease; steps are in order of time. `per_area`: the amount is for a square metre of
+    `areas`, which are steps likewise. `contains`: services that a package pays for.
     """
 
     per_months: int
@@ -38,6 +59,19 @@ class Rent:
     in_advance: bool
     anchor: date
     steps: tuple[RentStep, ...]
+    per_area: bool = False
+    areas: tuple[AreaStep, ...] = ()
+    contains: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Days of an instalment with one amount and one floor area, which hold since `since`."""
+
+    since: date
+    there: Period
+    amount: Decimal
+    area: Decimal
 
 
 def months_later(day: date, months: int) -> date:
@@ -61,37 +95,49 @@ def rises(amount: Decimal, percent: Decimal, every_months: int, lease: Period, d
     return tuple(steps)
 
 
-def instalment(rent: Rent, lease_start: date, period: Period, digits: int) -> tuple[Line, ...]:
+def instalment(rent: Rent, lease_start: date, period: Period, digits: int, component: str = "rent") -> tuple[Line, ...]:
     """The lines of the rent over `period`: months × amount for each step in it, and what rounding leaves.
 
     Amounts are cumulative from the beginning of a step, so that the instalments of a year add up to the rent of a year.
-    A part of a month counts by the days of that month of the lease. Raises ValueError for days before the first step.
+    A part of a month counts by the days of that month of the lease. Raises ValueError for days before the first step,
+    NoArea for days without a floor area.
     """
     lines: list[Line] = []
     total = 0
-    for step, there in _steps(rent.steps, period):
-        begun = _months(rent.anchor, max(step.from_day, lease_start))
-        until, since = (_months(rent.anchor, day) - begun for day in (there.end, there.start))
-        price, whole = to_minor(step.amount, digits), rent.per_months * MONTH
+    for one in _stretches(rent, lease_start, period):
+        begun = _months(rent.anchor, one.since)
+        until, since = (_months(rent.anchor, day) - begun for day in (one.there.end, one.there.start))
+        price = to_minor(one.amount, digits) * to_minor(one.area, _AREA_PLACES)
+        whole = rent.per_months * MONTH * 10**_AREA_PLACES
         total += _half_up(price * until, whole) - _half_up(price * since, whole)
         shown = from_minor(_half_up(price * (until - since), whole), digits)
-        quantity = shortest(round_half_up(Decimal(until - since) / whole, _PLACES))
-        unit = UNITS[rent.per_months]
-        lines.append(Line("fixed", "rent", None, None, quantity, unit, shortest(step.amount), shown))
+        months = Decimal(until - since) / (rent.per_months * MONTH)
+        quantity = shortest(round_half_up(months * one.area, _PLACES))
+        unit = ("m2_" if rent.per_area else "") + UNITS[rent.per_months]
+        lines.append(Line("fixed", component, None, None, quantity, unit, shortest(one.amount), shown))
     rest = from_minor(total, digits) - sum((line.amount for line in lines), Decimal(0))
     if rest:
         lines.append(Line("rounding", "rounding", None, None, None, None, None, rest))
     return tuple(lines)
 
 
-def _steps(steps: Sequence[RentStep], period: Period) -> Iterator[tuple[RentStep, Period]]:
-    if not steps or steps[0].from_day > period.start:
+def _stretches(rent: Rent, lease_start: date, period: Period) -> Iterator[_Stretch]:
+    areas = rent.areas if rent.per_area else (AreaStep(date.min, Decimal(1)),)
+    if not areas or areas[0].from_day > period.start:
+        raise NoArea(f"there is no floor area on {period.start}")
+    for since, price, there in _steps([(step.from_day, step.amount) for step in rent.steps], period):
+        for filed, area, inside in _steps([(step.from_day, step.area) for step in areas], there):
+            yield _Stretch(max(since, filed, lease_start), inside, price, area)
+
+
+def _steps(steps: Sequence[tuple[date, Decimal]], period: Period) -> Iterator[tuple[date, Decimal, Period]]:
+    if not steps or steps[0][0] > period.start:
         raise ValueError(f"there is no rent on {period.start}")
-    ends = [*(step.from_day for step in steps[1:]), date.max]
-    for step, end in zip(steps, ends, strict=True):
-        there = period.overlap(Period(step.from_day, end))
+    ends = [*(day for day, _ in steps[1:]), date.max]
+    for (day, value), end in zip(steps, ends, strict=True):
+        there = period.overlap(Period(day, end))
         if there is not None:
-            yield step, there
+            yield day, value, there
 
 
 def _months(anchor: date, day: date) -> int:

@@ -80,16 +80,16 @@ _INSERT_BILLS: LiteralString = """
 """
 _INSERT_CHARGES: LiteralString = """
     INSERT INTO charge (project_id, bill_id, agreement_id, service, period, tariff_version_id, meter_id, channel,
-                        opening_at, opening_value, closing_at, closing_value, quantity, amount, exact_amount,
+                        opening_at, opening_value, closing_at, closing_value, quantity, amount, exact_amount, taxes,
                         estimate, estimated_days)
     SELECT project_id, bill_id, agreement_id, service, daterange(period_start, period_end), tariff_version_id, meter_id,
-           channel, opening_at, opening_value, closing_at, closing_value, quantity, amount, exact_amount,
+           channel, opening_at, opening_value, closing_at, closing_value, quantity, amount, exact_amount, taxes,
            estimate, estimated_days
     FROM jsonb_to_recordset(%s) AS new (project_id bigint, bill_id bigint, agreement_id bigint, service text,
                                         period_start date, period_end date, tariff_version_id bigint, meter_id bigint,
                                         channel smallint, opening_at timestamptz, opening_value bigint,
                                         closing_at timestamptz, closing_value bigint, quantity bigint, amount numeric,
-                                        exact_amount numeric, estimate text, estimated_days int)
+                                        exact_amount numeric, taxes jsonb, estimate text, estimated_days int)
     RETURNING id, agreement_id, lower(period) AS start
 """
 _INSERT_LINES: LiteralString = """
@@ -134,11 +134,32 @@ _AMOUNTS: LiteralString = """
     SELECT bill_id, service, sum(amount) AS amount FROM bill_line WHERE bill_id = ANY (%s)
     GROUP BY bill_id, service ORDER BY bill_id, min(position)
 """
+# What of it is tax: of its charges, of the corrections that it takes up, and of tax lines that a note is about.
+_TAXES: LiteralString = """
+    SELECT bill_id, service, component, sum(amount) AS amount
+    FROM (
+        SELECT c.bill_id, c.service, t.key AS component, t.value::numeric AS amount
+        FROM charge c CROSS JOIN LATERAL jsonb_each_text(c.taxes) AS t
+        WHERE c.bill_id = ANY (%(bills)s) AND c.taxes <> '{}'
+        UNION ALL
+        SELECT d.bill_id, c.service, t.key, t.value::numeric * t.sign
+        FROM billed_adjustment d JOIN adjustment a ON a.id = d.adjustment_id JOIN charge c ON c.id = a.charge_id
+        CROSS JOIN LATERAL (SELECT key, value, 1 AS sign FROM jsonb_each_text(a.taxes)
+                            UNION ALL SELECT key, value, -1 FROM jsonb_each_text(a.old_taxes)) AS t
+        WHERE d.bill_id = ANY (%(bills)s)
+        UNION ALL
+        SELECT bill_id, service, component, amount FROM bill_line
+        WHERE bill_id = ANY (%(notes)s) AND detail ->> 'of' = 'tax') AS part
+    GROUP BY bill_id, service, component HAVING sum(amount) <> 0 ORDER BY bill_id, service, component
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A draft as it is issued: its total, what each service is of it, and the bill that a note is about."""
+    """A draft as it is issued: its total, what each service is of it, and the bill that a note is about.
+
+    `taxes`: service, component and amount of what is tax in it.
+    """
 
     bill_id: int
     account_id: int
@@ -146,6 +167,7 @@ class Draft:
     kind: BillKind
     of_bill: int | None
     services: tuple[tuple[str, Decimal], ...]
+    taxes: tuple[tuple[str, str, Decimal], ...] = ()
 
 
 async def insert_run(
@@ -226,7 +248,12 @@ async def _drafts(conn: Conn, rows: Sequence[dict[str, Any]]) -> list[Draft]:
     services: dict[int, list[tuple[str, Decimal]]] = {row["bill_id"]: [] for row in rows}
     for one in amounts:
         services[one["bill_id"]].append((one["service"], one["amount"]))
-    return [Draft(services=tuple(services[row["bill_id"]]), **row) for row in rows]
+    notes = [row["bill_id"] for row in rows if row["of_bill"] is not None]
+    values = {"bills": [row["bill_id"] for row in rows], "notes": notes}
+    taxes: dict[int, list[tuple[str, str, Decimal]]] = {row["bill_id"]: [] for row in rows}
+    for one in await (await conn.execute(_TAXES, values)).fetchall():
+        taxes[one["bill_id"]].append((one["service"], one["component"], one["amount"]))
+    return [Draft(services=tuple(services[row["bill_id"]]), taxes=tuple(taxes[row["bill_id"]]), **row) for row in rows]
 
 
 async def delete_drafts(conn: Conn, run_id: int) -> None:

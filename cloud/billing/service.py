@@ -14,20 +14,31 @@ from cloud.billing.adjustment_history import (
     open_adjustments,
 )
 from cloud.billing.adjustments_repository import Adjustment, AdjustmentFilter, AdjustmentState
+from cloud.billing.agreed_taxes import TaxStep
+from cloud.billing.agreement_changes import (
+    change_rent,
+    change_tax,
+    end_agreement,
+    file_area,
+    list_areas,
+    take_back,
+)
 from cloud.billing.agreements import (
     NewAgreement,
     NewRent,
     Rise,
+    Tax,
     create_agreement,
     create_agreements,
     create_one_off,
     create_rent,
-    end_agreement,
     get_agreement,
     list_agreements,
     rents_of,
+    taxes_of,
     withdraw_agreement,
 )
+from cloud.billing.area_repository import BilledArea
 from cloud.billing.arrears import Dispute, Plan, Waiver, must_be_another, must_wait, stated
 from cloud.billing.balances import Entry, statement
 from cloud.billing.crediting import Given, GivenPart, preview_note
@@ -43,6 +54,7 @@ from cloud.billing.disputes import (
 )
 from cloud.billing.estimated_services import EstimatedService, estimated_services
 from cloud.billing.explaining import Explained, explain_bill
+from cloud.billing.explaining_agreed import explain_agreed
 from cloud.billing.final_bills import Ending, Leaving, look_ahead, start_final_bill
 from cloud.billing.gauge import tier_gauge
 from cloud.billing.held import (
@@ -57,7 +69,15 @@ from cloud.billing.held import (
     set_auto_deduct,
     set_off_deposit,
 )
-from cloud.billing.late_usage import Outcome, ReRating, ask_to_rerate, re_rating, rerate_account, rerate_late
+from cloud.billing.late_usage import (
+    Outcome,
+    ReRating,
+    WantedReRating,
+    ask_to_rerate,
+    re_rating,
+    rerate_account,
+    rerate_late,
+)
 from cloud.billing.ledger import Journal, Posting, book
 from cloud.billing.notes import (
     Creditable,
@@ -94,6 +114,7 @@ from cloud.billing.records import (
     RunFailure,
     TierGauge,
 )
+from cloud.billing.rents import RentStep
 from cloud.billing.runs import (
     CAREFUL,
     RunOptions,
@@ -126,6 +147,7 @@ __all__ = [
     "BillFilter",
     "BillRow",
     "BillRun",
+    "BilledArea",
     "BillingTotals",
     "ChargingBill",
     "Creditable",
@@ -153,13 +175,17 @@ __all__ = [
     "Posting",
     "ReRating",
     "Receipt",
+    "RentStep",
     "Rise",
     "RunFailure",
     "RunOptions",
     "SetOff",
     "Settlement",
+    "Tax",
+    "TaxStep",
     "TierGauge",
     "Waiver",
+    "WantedReRating",
     "adjustment_history",
     "announce_policy",
     "apply_balance",
@@ -175,6 +201,8 @@ __all__ = [
     "cancel_note",
     "cancel_plan",
     "cancel_run",
+    "change_rent",
+    "change_tax",
     "changed_readings",
     "charging_bills",
     "create_agreement",
@@ -190,6 +218,8 @@ __all__ = [
     "estimated_services",
     "execute_run",
     "explain",
+    "explain_agreed",
+    "file_area",
     "get_agreement",
     "get_bill",
     "get_dispute",
@@ -201,6 +231,7 @@ __all__ = [
     "leave_out",
     "list_adjustments",
     "list_agreements",
+    "list_areas",
     "list_bills",
     "list_disputes",
     "list_plans",
@@ -239,6 +270,8 @@ __all__ = [
     "start_run",
     "stated",
     "statement",
+    "take_back",
+    "taxes_of",
     "terms_today",
     "tier_gauge",
     "uphold_dispute",

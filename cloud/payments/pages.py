@@ -105,6 +105,7 @@ async def _bill(request: Request, scope: Scope, bill_id: int) -> Response:
         "billing/show.html",
         bill=bill,
         explained={one.charge_id: one for one in await billing.explain(scope.conn, bill)},
+        agreed={one.charge_id: one for one in billing.explain_agreed(bill)},
         pay_code=as_png_uri(pay_at) if pay_at and bill.summary.owing else None,
         account=(await estate.accounts_by_id(scope.conn, [account_id])).get(account_id),
         payments=await payments_of_bill(scope.conn, bill_id),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cloud.billing import correction_sentences, names, sentences
+from cloud.billing import correction_sentences, explaining_agreed, names, sentences
 from cloud.kit import i18n
 from cloud.kit.pages import prepare
 from cloud.web.words import choices, flags, word
@@ -51,6 +51,7 @@ def environment() -> Environment:
         readings_sentence=sentences.readings_sentence,
         sentences=sentences.sentences,
         tax_sentence=sentences.tax_sentence,
+        agreed_sentences=explaining_agreed.agreed_sentences,
         flags=flags,
         document_title=correction_sentences.document_title,
         corrected=correction_sentences.corrected,

@@ -110,6 +110,9 @@ ADJUSTMENT_STATES: Final[Mapping[str, str]] = {
 ADJUSTMENT_CAUSES: Final[Mapping[str, str]] = {
     "usage": _("Usage became known otherwise"),
     "facts": _("Persons, areas or dates were corrected"),
+    "area": _("The floor area was filed otherwise"),
+    "terms": _("It was agreed otherwise, ended or taken back"),
+    "concession": _("A concession was granted for these days"),
 }
 
 HELD_KINDS: Final[Mapping[str, str]] = {
@@ -283,6 +286,7 @@ METER_WARNINGS: Final[Mapping[str, str]] = {
 AGREEMENT_KINDS: Final[Mapping[str, str]] = {
     "tariff": _("By a tariff"),
     "rent": _("Rent"),
+    "package": _("Package"),
     "one_off": _("Once"),
 }
 

@@ -8,10 +8,12 @@ from cloud.kit.i18n import marked as _
 TABLES: Final[Mapping[str, str]] = {
     "access_token": _("Access token"),
     "account": _("Account"),
+    "agreement_tax": _("Tax of an agreement"),
     "app_user": _("User"),
     "apportionment_rule": _("Rule of apportionment"),
     "apportionment_run": _("Apportionment of a period"),
     "bill": _("Bill"),
+    "billed_area": _("Billed floor area"),
     "bill_archive": _("File of bills"),
     "calendar_day": _("Day of the calendar"),
     "bill_run": _("Bill run"),
