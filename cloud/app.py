@@ -22,8 +22,8 @@ from cloud.kit.errors import NotFound
 from cloud.kit.pages import check_csrf
 from cloud.kit.requests import RequestFrame
 from cloud.kit.security import Keys, Sealer
-from cloud.metering.imports import MAX_UPLOAD_BYTES
-from cloud.metering.live import LiveHub
+from cloud.metering.imports.service import MAX_UPLOAD_BYTES
+from cloud.metering.live.hub import LiveHub
 from cloud.openapi import describe
 from cloud.payments.channels.configuration import new_client, open_channels
 from cloud.settings import CloudSettings

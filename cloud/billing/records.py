@@ -6,9 +6,9 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from cloud.billing.late_fees import LateFeeRule
+from cloud.billing.arrears.late_fees import LateFeeRule
 from cloud.kit.periods import Period
-from cloud.tariffs.registers import Source
+from cloud.tariffs.model.registers import Source
 
 AgreementKind = Literal["tariff", "rent", "one_off", "package"]
 BillState = Literal["draft", "issued", "paid", "disputed", "void"]

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from starlette.responses import RedirectResponse, Response
 
 from cloud.billing import service as billing
+from cloud.billing.corrections.note_pages import Previewed, previewed
 from cloud.billing.documents.payment_code import as_png_uri, pay_address
-from cloud.billing.note_pages import Previewed, previewed
 from cloud.billing.service import Bill, BillRow
 from cloud.estate import service as estate
 from cloud.estate.shown import shown

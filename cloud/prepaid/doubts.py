@@ -7,7 +7,7 @@ from cloud.estate.records import Project
 from cloud.kit.db import Conn
 from cloud.kit.periods import day_start, local_day
 from cloud.metering import service as metering
-from cloud.metering.exceptions import open_exceptions
+from cloud.metering.exceptions.service import open_exceptions
 from cloud.prepaid import switching
 from cloud.prepaid.disconnection import Hold
 from cloud.prepaid.records import PrepaidAgreement

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from cloud.billing.standing import Accrued, Standing, accrued, standings
+from cloud.billing.settlement.standing import Accrued, Standing, accrued, standings
 from cloud.estate.records import Project
 from cloud.kit.db import Conn
 from cloud.kit.periods import local_day

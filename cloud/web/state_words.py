@@ -191,7 +191,7 @@ FINDINGS: Final[Mapping[str, str]] = {
     "shares": _("Shares do not add up to what was shared out"),
     "month-balance": _("The stored balances of a closed month and its journals differ"),
 }
-"""What a proof finds, by cloud.billing.proof.Discrepancy.what."""
+"""What a proof finds, by cloud.billing.ledger.proof.Discrepancy.what."""
 
 EDITS: Final[Mapping[str, str]] = {
     "set": _("Another value instead"),

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from cloud.billing import correction_sentences, names, sentences
-from cloud.billing.correction_sentences import Corrected, as_charged, corrected
-from cloud.billing.crediting import Given
+from cloud.billing import names
+from cloud.billing.corrections import sentences as correction_sentences
+from cloud.billing.corrections.crediting import Given
+from cloud.billing.corrections.sentences import Corrected, as_charged, corrected
 from cloud.billing.documents.model import BillDocument, Block, Cells, Fact, Language, Pay, Sum
-from cloud.billing.explaining import Explained
-from cloud.billing.explaining_agreed import agreed_sentences, explain_agreed
+from cloud.billing.explanation import sentences
+from cloud.billing.explanation.explaining import Explained
+from cloud.billing.explanation.explaining_agreed import agreed_sentences, explain_agreed
 from cloud.billing.records import Bill, BillLine, Charge
 from cloud.estate.records import Account, Project
 from cloud.kit import i18n

@@ -6,9 +6,10 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from cloud.billing import conceded, jobs
+from cloud.billing import jobs
 from cloud.billing import service as billing
-from cloud.billing.conceded import NewConcession
+from cloud.billing.concessions import service as conceded
+from cloud.billing.concessions.service import NewConcession
 from cloud.billing.records import Bill, BillLine
 from cloud.billing.service import Ending, RunOptions, TaxStep
 from cloud.kit.db import SYSTEM, Database
@@ -16,7 +17,7 @@ from cloud.kit.jobs import JobContext
 from cloud.kit.periods import day_start
 from cloud.metering.records import MAIN_CHANNEL, Medium
 from cloud.tariffs import service as tariffs
-from cloud.tariffs.models import TariffContent
+from cloud.tariffs.model.tariff import TariffContent
 from tests.integration.billing.site import SINCE, Site, make_site, noon
 
 TARIFFS: dict[str, dict[str, Any]] = {

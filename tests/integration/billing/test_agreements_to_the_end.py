@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from cloud.billing import conceded
 from cloud.billing import service as billing
-from cloud.billing.conceded import NewConcession
-from cloud.billing.rents import RentStep
-from cloud.billing.sentences import line_title
+from cloud.billing.agreements.rents import RentStep
+from cloud.billing.concessions import service as conceded
+from cloud.billing.concessions.service import NewConcession
+from cloud.billing.explanation.sentences import line_title
 from cloud.billing.service import RunOptions, Tax, TaxStep
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, InvalidInput

@@ -10,10 +10,12 @@ import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
-from cloud.billing import accounting_months, balances, jobs, proof
+from cloud.billing import jobs
 from cloud.billing import service as billing
-from cloud.billing.balances import AGES, Aged
-from cloud.billing.ledger import Journal, Posting
+from cloud.billing.ledger import balances, proof
+from cloud.billing.ledger import months as accounting_months
+from cloud.billing.ledger.balances import AGES, Aged
+from cloud.billing.ledger.journals import Journal, Posting
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, GatemeterError, InvalidInput
@@ -25,7 +27,7 @@ from cloud.kit.security import Keys, Sealer
 from cloud.kit.yaml_files import load_yaml
 from cloud.payments import service as payments
 from cloud.tariffs import service as tariffs
-from cloud.tariffs.models import TariffContent
+from cloud.tariffs.model.tariff import TariffContent
 from tests.integration.billing.site import JANUARY_USAGE, TARIFFS, Site, make_site
 
 JANUARY, FEBRUARY, MARCH = (date(2026, month, 1) for month in (1, 2, 3))

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cloud.billing.commands import app as billing_app
-from cloud.billing.ledger import Journal, Posting, book
+from cloud.billing.ledger.journals import Journal, Posting, book
 from cloud.identity.guards import SESSION_COOKIE
 from cloud.kit.db import SYSTEM, Database
 from cloud.payments import service as payments

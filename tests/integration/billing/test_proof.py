@@ -8,11 +8,12 @@ from typing import Any, LiteralString
 
 import pytest
 
-from cloud.billing import accounting_months, balances, month_balances, proof, proof_sql
 from cloud.billing import service as billing
-from cloud.billing.month_balances import sources
-from cloud.billing.notes import Part
-from cloud.billing.proof import Discrepancy
+from cloud.billing.corrections.notes import Part
+from cloud.billing.ledger import balances, month_balances, proof, proof_sql
+from cloud.billing.ledger import months as accounting_months
+from cloud.billing.ledger.month_balances import sources
+from cloud.billing.ledger.proof import Discrepancy
 from cloud.billing.service import Policy
 from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.periods import Period

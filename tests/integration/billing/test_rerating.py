@@ -7,9 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from cloud.billing import adjustments_repository
 from cloud.billing import service as billing
-from cloud.billing.late_usage import Outcome, rerate_account, rerate_late
+from cloud.billing.corrections import repository as adjustments_repository
+from cloud.billing.corrections.late_usage import Outcome, rerate_account, rerate_late
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import Period, day_start, next_month
 from tests.integration.billing.site import Flat, Site, make_site, noon

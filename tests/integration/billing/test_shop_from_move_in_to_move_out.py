@@ -5,8 +5,8 @@ from decimal import Decimal
 
 from cloud.billing import service as billing
 from cloud.billing.documents.service import bill_document
-from cloud.billing.sentences import line_title
-from cloud.billing.voucher_exports import month_vouchers
+from cloud.billing.explanation.sentences import line_title
+from cloud.billing.vouchers.exports import month_vouchers
 from cloud.kit import i18n
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import Period

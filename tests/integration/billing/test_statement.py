@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from cloud.billing import conceded
 from cloud.billing import service as billing
-from cloud.billing.conceded import NewConcession
+from cloud.billing.agreements.rents import RentStep
+from cloud.billing.concessions import service as conceded
+from cloud.billing.concessions.service import NewConcession
+from cloud.billing.explanation.sentences import line_price, line_title
 from cloud.billing.records import Bill
-from cloud.billing.rents import RentStep
-from cloud.billing.sentences import line_price, line_title
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, GatemeterError, InvalidInput, NotFound
 from cloud.tariffs import service as tariffs
-from cloud.tariffs.models import TariffContent
+from cloud.tariffs.model.tariff import TariffContent
 from tests.integration.billing.site import JANUARY_USAGE, Site, make_site
 
 JANUARY, FEBRUARY, MARCH, APRIL = (date(2026, month, 1) for month in (1, 2, 3, 4))

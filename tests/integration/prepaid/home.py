@@ -20,7 +20,7 @@ from cloud.prepaid.positions import Thresholds
 from cloud.prepaid.quiet_times import Hours
 from cloud.prepaid.records import AccountTerms, Policy, PositionRow, SupplyCase
 from cloud.tariffs import service as tariffs
-from cloud.tariffs.models import TariffContent
+from cloud.tariffs.model.tariff import TariffContent
 from gateway.contract.messages import CommandResult, CommandState, DeviceHealth, Health
 from tests.integration.billing.site import TARIFFS, Flat, Site, make_site
 

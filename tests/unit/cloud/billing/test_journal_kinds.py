@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
-from cloud.billing.ledger import KINDS
+from cloud.billing.ledger.journals import KINDS
 from cloud.billing.records import BillKind
-from cloud.billing.vouchers import SUMMARIES
+from cloud.billing.vouchers.making import SUMMARIES
 from cloud.kit import i18n
 from cloud.web import words
 
