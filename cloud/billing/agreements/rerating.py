@@ -64,7 +64,8 @@ async def rerate_agreed(conn: Conn, project: Project, states: Sequence[ChargeSta
 def _revision(state: ChargeState, piece: AgreedPiece, cause: Cause, currency: str) -> list[dict[str, object]]:
     lines = as_json(line_rows(piece, currency))
     found = differences(state.lines, lines)
-    if not found:
+    # A contained tax may change and no line with it: nothing to pay, but another part of it is tax.
+    if not found and as_json(piece.taxes_within) == as_json(state.taxes):
         return []
     return [
         revision(state, cause)
