@@ -9,6 +9,7 @@ import pytest
 
 from cloud.billing import repository
 from cloud.billing import service as billing
+from cloud.billing.agreements.rents import RentStep
 from cloud.billing.concessions import service as conceded
 from cloud.billing.concessions.service import NewConcession
 from cloud.billing.corrections.notes import Part
@@ -134,4 +135,18 @@ async def test_a_note_on_a_paid_bill_and_a_payment_do_not_wait_for_each_other(sh
                 break
         await repository.lock_bills(paying, [second.summary.id])
     await approving
+    assert await shop.site.proof() == []
+
+
+async def test_a_concession_that_had_nothing_to_take_off_bears_on_a_rent_that_rises(shop: Shop) -> None:
+    lease = await shop.rent("1000", in_advance=False)
+    whole = replace(AID, name="Start", kind="amount", value=Decimal(1000), agreement_id=lease)
+    await shop.concede(whole)
+    await shop.site.run(JANUARY)
+    await shop.concede(replace(AID, value=Decimal(50), account_id=shop.account_id))
+    assert await shop.work() == 1
+    async with shop.site.db.transaction(SYSTEM) as conn:
+        await billing.change_rent(conn, lease, [RentStep(JANUARY, Decimal(2000))])
+    rows = await shop.site.rows("SELECT sum(difference) AS more FROM adjustment")
+    assert rows == [{"more": Decimal(500)}]
     assert await shop.site.proof() == []
