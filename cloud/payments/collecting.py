@@ -12,6 +12,7 @@ from psycopg_pool import PoolTimeout
 
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Conn, Database
+from cloud.kit.errors import GatemeterError
 from cloud.kit.periods import local_day
 from cloud.payments import intent_repository as repository
 from cloud.payments.channels.base import Channel, Paid, ProviderRefused, ProviderUnavailable
@@ -113,12 +114,18 @@ class Collector:
     async def _take_callbacks(self) -> None:
         last = 0
         while True:
-            async with self._db.transaction(_ASKER) as conn:
-                told = await repository.next_callback(conn, last)
-                if told is None:
-                    return
-                last = told.id
-                await _take(conn, told, self._now())
+            try:
+                async with self._db.transaction(_ASKER) as conn:
+                    told = await repository.next_callback(conn, last)
+                    if told is None:
+                        return
+                    last = told.id
+                    await _take(conn, told, self._now())
+            except psycopg.OperationalError:
+                raise
+            except (GatemeterError, psycopg.Error) as error:
+                # It stays as it came and is tried again; nobody else's money waits for it.
+                _log.error("payments.not_booked", callback=last, error=str(error).strip())
 
     async def _write(self, change: Callable[[Conn], Awaitable[object]]) -> None:
         async with self._db.transaction(_ASKER) as conn:
@@ -137,6 +144,12 @@ async def _take(conn: Conn, told: KeptCallback, now: datetime) -> None:
         await repository.seen_to(conn, told.id, "repeated", intent.id)
         return
     reason = _unfit(intent, told)
+    if reason is None and await repository.is_booked(conn, told):
+        reason = "paid-already"
+    if reason is not None and await repository.was_aside(conn, told):
+        # A provider tells of the same money in several notices, and so does a question: somebody looks at it once.
+        await repository.seen_to(conn, told.id, "repeated", None if intent is None else intent.id)
+        return
     if reason is not None:
         _BOOKED.labels(told.channel, "aside").inc()
         _log.error("payments.kept_aside", callback=told.id, channel=told.channel, reason=reason)

@@ -96,6 +96,12 @@ _NEXT_CALLBACK: LiteralString = (
 _SEEN_TO: LiteralString = """
     UPDATE payment_callback SET state = %(state)s, reason = %(reason)s, intent_id = %(intent_id)s WHERE id = %(id)s
 """
+_BOOKED: LiteralString = "SELECT FROM payment_intent WHERE channel = %s AND provider_id = %s"
+_ASIDE: LiteralString = """
+    SELECT FROM payment_callback
+    WHERE channel = %(channel)s AND provider_id = %(provider_id)s AND reference = %(reference)s
+      AND amount = %(amount)s AND currency = %(currency)s AND state IN ('aside', 'settled') LIMIT 1
+"""
 _SETTLE: LiteralString = "UPDATE payment_callback SET state = 'settled', note = %s WHERE id = %s AND state = 'aside'"
 _CALLBACKS: LiteralString = (
     _CALLBACK
@@ -201,6 +207,16 @@ async def seen_to(
 ) -> None:
     """What became of a callback."""
     await conn.execute(_SEEN_TO, {"id": callback_id, "state": state, "reason": reason, "intent_id": intent_id})
+
+
+async def is_booked(conn: Conn, told: KeptCallback) -> bool:
+    """Whether the provider's number for this money is that of a payment."""
+    return (await conn.execute(_BOOKED, (told.channel, told.provider_id))).rowcount > 0
+
+
+async def was_aside(conn: Conn, told: KeptCallback) -> bool:
+    """Whether the same money is or was kept aside."""
+    return (await conn.execute(_ASIDE, asdict(told))).rowcount > 0
 
 
 async def callback(conn: Conn, callback_id: int) -> KeptCallback | None:

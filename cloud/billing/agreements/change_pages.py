@@ -74,7 +74,7 @@ async def take_back(
 ) -> Response:
     """Takes a one-off charge back that a bill charged already."""
     page = await shown(request, scope)
-    return await _done(page, agreement_id, service.take_back(scope.conn, agreement_id, reason), "taken-back")
+    return await _done(page, agreement_id, service.take_back(scope.conn, agreement_id, reason), "charge-taken-back")
 
 
 @router.post("/agreements/{agreement_id}/withdraw")

@@ -74,7 +74,10 @@ class Alipay:
             "subject": order.description,
             "time_expire": order.expires_at.astimezone(_SHANGHAI).strftime(_MOMENT),
         }
-        return str((await self._ask("alipay.trade.precreate", content, notify=True))["qr_code"])
+        address = (await self._ask("alipay.trade.precreate", content, notify=True)).get("qr_code")
+        if not isinstance(address, str) or not address:
+            raise ProviderUnavailable("alipay-unreadable", "an order without qr_code")
+        return address
 
     async def query(self, reference: str) -> Seen:
         """The state of the order. Alipay has none before somebody has scanned the code."""

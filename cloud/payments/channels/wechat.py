@@ -88,8 +88,8 @@ class WechatPay:
         }
         if order.mode == "phone":
             body["scene_info"] = {"payer_client_ip": order.payer_ip or "", "h5_info": {"type": "Wap"}}
-            return str((await self._ask("POST", "/v3/pay/transactions/h5", body))["h5_url"])
-        return str((await self._ask("POST", "/v3/pay/transactions/native", body))["code_url"])
+            return _address(await self._ask("POST", "/v3/pay/transactions/h5", body), "h5_url")
+        return _address(await self._ask("POST", "/v3/pay/transactions/native", body), "code_url")
 
     async def query(self, reference: str) -> Seen:
         """The state of the order; unknown where WeChat has none."""
@@ -190,17 +190,29 @@ class WechatPay:
         return verified(key, message, headers.get("wechatpay-signature", ""))
 
     def _paid(self, found: Mapping[str, Any]) -> Paid:
-        amount = found["amount"]
-        total, currency = amount["total"], str(amount.get("currency", "CNY"))
-        if type(total) is not int:
-            raise ProviderUnavailable("wechat-unreadable", "expected a whole number as the amount")
-        return Paid(
-            reference=str(found["out_trade_no"]),
-            provider_id=str(found["transaction_id"]),
-            amount=from_minor(total, minor_digits(currency)),
-            currency=currency,
-            paid_at=datetime.fromisoformat(found["success_time"]),
-        )
+        """What was paid. Raises ProviderUnavailable where the answer does not say so."""
+        try:
+            amount = found["amount"]
+            total, currency = amount["total"], str(amount.get("currency", "CNY"))
+            if type(total) is not int:
+                raise TypeError("expected a whole number as the amount")
+            return Paid(
+                reference=str(found["out_trade_no"]),
+                provider_id=str(found["transaction_id"]),
+                amount=from_minor(total, minor_digits(currency)),
+                currency=currency,
+                paid_at=datetime.fromisoformat(found["success_time"]),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ProviderUnavailable("wechat-unreadable", f"expected a paid order: {type(error).__name__}") from None
+
+
+def _address(found: Mapping[str, Any], name: str) -> str:
+    """Where one pays. Raises ProviderUnavailable where the answer does not say so."""
+    address = found.get(name)
+    if not isinstance(address, str) or not address:
+        raise ProviderUnavailable("wechat-unreadable", f"an order without {name}")
+    return address
 
 
 def _content(place: str, answer: httpx.Response) -> dict[str, Any]:
