@@ -146,6 +146,8 @@ class Health(Wire, frozen=True):
     """Batches given up for lack of room since the outbox file was made; gaps say which."""
     set_aside: Count = 0
     """Damaged outbox files that lie beside the one in use."""
+    access: Count = 0
+    """Number of what is known of vehicles (`AccessUpdate`), 0 for nothing, also from an older gateway."""
 
 
 class GapReason(StrEnum):
