@@ -43,7 +43,7 @@ async def simulate(lines: tuple[BarrierLineSettings, ...], seed: int, rate: floa
         for line in lines:
             lanes: dict[str, list[Lane]] = {"entry": [], "exit": []}
             for settings in line.lanes:
-                lane = Lane(line.broker, line.prefix, settings.sn, seed=seed, passing_s=1.5)
+                lane = Lane(line.broker, line.prefix_of(settings), settings.sn, seed=seed, passing_s=1.5)
                 lanes[settings.direction].append(await stack.enter_async_context(lane))
             for entry, exit_ in zip(lanes["entry"], lanes["exit"], strict=False):
                 driving.append(asyncio.create_task(Traffic(entry, exit_, seed, rate, stay_s).run()))

@@ -10,18 +10,8 @@ from typing import Final
 
 import aiomqtt
 
-from gateway.drivers.barrier.dialect import (
-    KeepAlive,
-    MalformedMessage,
-    Order,
-    Passed,
-    Recognised,
-    Reply,
-    TurnedBack,
-    decode_order,
-    encode,
-    topics_of,
-)
+from gateway.drivers.barrier.dialect import decode_order, encode, topics_of
+from gateway.drivers.barrier.events import KeepAlive, MalformedMessage, Order, Passed, Recognised, Reply, TurnedBack
 from gateway.tasks import end
 from gateway.uplink.settings import MqttEndpoint
 

@@ -13,7 +13,8 @@ from cloud.kit.errors import InvalidInput
 from cloud.metering.import_table import read_table
 from gateway.contract import codec
 from gateway.contract.errors import ContractError
-from gateway.drivers.barrier.dialect import MalformedMessage, decode_event, decode_order, decode_reply
+from gateway.drivers.barrier.dialect import decode_event, decode_order, decode_reply
+from gateway.drivers.barrier.events import MalformedMessage
 from gateway.drivers.cjt188 import frame as cjt188
 from gateway.drivers.coap import senml
 from gateway.drivers.coap.errors import BadPayload
