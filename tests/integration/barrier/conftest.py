@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest_asyncio
 
 from gateway.access.book import AccessBook
+from gateway.access.intake import AccessIntake
 from gateway.drivers.barrier import BarrierLine, BarrierLineSettings
 from gateway.drivers.barrier.pictures import Pictures
 from gateway.outbox import Outbox
@@ -53,6 +54,7 @@ async def running_gateway(
         GATEWAY,
         outbox,
         line.execute,
+        on_access=AccessIntake(PROJECT, GATEWAY, book, cloud.keys).handle if book is not None else None,
         cloud_keys=cloud.keys,
     )
     tasks = [asyncio.ensure_future(line.run()), asyncio.ensure_future(uplink.run())]
