@@ -54,6 +54,8 @@ class AccessIndex:
         """Vehicles inside by lot and class; under no class all of them."""
         self._left: dict[tuple[str, str], int] = {}
         """When a plate was last seen leaving a lot."""
+        self._lots_of_permits: dict[tuple[str, ...], tuple[str, ...]] = {}
+        """Permits name the same few lots: each combination is kept once."""
         for entry in entries:
             self.put(entry)
 
@@ -68,7 +70,7 @@ class AccessIndex:
         """Adds an entry that is not there yet; of stays and lots also one that replaces another of its key."""
         match entry:
             case PermitEntry():
-                held = _held(entry)
+                held = self._held(entry)
                 for plate in entry.plates:
                     self._permits[plate] = (*self._permits.get(plate, ()), held)
             case ListEntry():
@@ -87,7 +89,7 @@ class AccessIndex:
         """Removes an entry that was put."""
         match entry:
             case PermitEntry():
-                held = _held(entry)
+                held = self._held(entry)
                 for plate in entry.plates:
                     _without(self._permits, plate, held)
             case ListEntry():
@@ -150,6 +152,11 @@ class AccessIndex:
             ever_told=self.ever_told,
         )
 
+    def _held(self, entry: PermitEntry) -> _Held:
+        lots = self._lots_of_permits.setdefault(entry.lots, entry.lots)
+        sharing = entry.plates if entry.spaces and len(entry.plates) > entry.spaces else ()
+        return _Held(entry.valid_from, entry.valid_to, entry.grace_ms, lots, entry.spaces, sharing)
+
     def _certain(self, stay: StayEntry) -> Stay:
         free_ms = self._free_ms(stay)
         left = self._left.get((stay.lot, stay.plate), 0)
@@ -197,13 +204,6 @@ class AccessIndex:
     def _count(self, stay: StayEntry, by: int) -> None:
         self._counts[stay.lot, ALL_CLASSES] += by
         self._counts[stay.lot, stay.vehicle_class] += by
-
-
-def _held(entry: PermitEntry) -> _Held:
-    shared = entry.spaces and len(entry.plates) > entry.spaces
-    return _Held(
-        entry.valid_from, entry.valid_to, entry.grace_ms, entry.lots, entry.spaces, entry.plates if shared else ()
-    )
 
 
 def _applies(entry: ListEntry, lot: str, at: int) -> bool:
