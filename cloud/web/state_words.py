@@ -56,6 +56,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "switch-on": _("Switch on"),
     "switch-off": _("Switch off"),
     "set-clock": _("Set the clock"),
+    "send-picture": _("Send the picture of a vehicle"),
 }
 
 INBOX_STATES: Final[Mapping[str, str]] = {

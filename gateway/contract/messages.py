@@ -224,6 +224,8 @@ class Action(StrEnum):
     SWITCH_ON = "switch-on"
     SWITCH_OFF = "switch-off"
     SET_CLOCK = "set-clock"
+    SEND_PICTURE = "send-picture"
+    """Puts the picture of a passage where a link says."""
 
 
 class Command(Wire, frozen=True):

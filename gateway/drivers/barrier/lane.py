@@ -152,7 +152,7 @@ class Lane:
             case TurnedBack():
                 await self._turned_back(event)
             case GateMoved():
-                self.gate_is_open = event.is_open
+                await self._gate_moved(event)
             case KeepAlive():
                 off = self._clock() - event.taken_at
                 self._skew = off if abs(off) > _CLOCKS_APART_MS else 0
@@ -174,6 +174,13 @@ class Lane:
         if visit is not None and answer is Answer.DONE:
             await self._through_without_sensor(visit)
         return _OUTCOMES[answer]
+
+    async def _gate_moved(self, event: GateMoved) -> None:
+        """The boom tells what an answer that was lost did not: where nobody sees vehicles, this one is through."""
+        self.gate_is_open = event.is_open
+        waiting = self._newest(opened=True)
+        if event.is_open and waiting is not None:
+            await self._through_without_sensor(waiting)
 
     async def _recognised(self, event: Recognised) -> None:
         plate, when = believed_plate(event.plate), self._believed(event.taken_at, event.offline)

@@ -30,6 +30,7 @@ from gateway.drivers.barrier.events import (
 from gateway.drivers.barrier.lane import Answer, Lane
 from gateway.drivers.barrier.memory import VisitMemory
 from gateway.drivers.barrier.pictures import Pictures
+from gateway.drivers.barrier.sending import NotTaken, put_picture
 from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
 from gateway.drivers.barrier.vzenith import VzenithDialect
 from gateway.drivers.base import CommandOutcome
@@ -44,6 +45,8 @@ _EVENTS_QUEUED: Final = 256
 _ROUND_TRIPS_KEPT: Final = 64
 _PICTURES_QUEUED: Final = 8
 """Events of a lane that may wait with their pictures; of more the pictures are left out."""
+_ACTIONS: Final = (Action.OPEN_BARRIER, Action.CLOSE_BARRIER)
+_ACTIONS_WITH_PICTURES: Final = (*_ACTIONS, Action.SEND_PICTURE)
 _CLOCK_OFF_MS: Final = 5_000
 _CLOCK_EVERY_S: Final = 600.0
 _CLOCK_ORDER: Final = "set-clock"
@@ -137,10 +140,12 @@ class BarrierLine:
         self._stopping.set()
 
     async def execute(self, command: Command) -> CommandOutcome:
-        """Carries out OPEN_BARRIER or CLOSE_BARRIER; `arguments["passage"]` names the vehicle that it is for."""
+        """Carries out OPEN_BARRIER, CLOSE_BARRIER or SEND_PICTURE; `arguments["passage"]` names the vehicle."""
         port = self._by_device.get(command.device)
         if port is None:
             return CommandOutcome(CommandState.FAILED, f"no lane {command.device} on this line")
+        if command.action is Action.SEND_PICTURE:
+            return await self._send_picture(command.arguments["passage"], command.arguments["link"])
         return await port.lane.execute(command)
 
     def health(self) -> tuple[DeviceHealth, ...]:
@@ -154,10 +159,20 @@ class BarrierLine:
                 port.lane.counters.refused_orders,
                 port.malformed,
                 median_low(port.round_trips_us) if port.round_trips_us else 0,
-                (Action.OPEN_BARRIER, Action.CLOSE_BARRIER),
+                _ACTIONS if self._pictures is None else _ACTIONS_WITH_PICTURES,
             )
             for device, port in self._by_device.items()
         )
+
+    async def _send_picture(self, passage: str, link: str) -> CommandOutcome:
+        picture = None if self._pictures is None else await self._pictures.read(passage)
+        if picture is None:
+            return CommandOutcome(CommandState.FAILED, "no picture of this passage is here")
+        try:
+            await asyncio.to_thread(put_picture, link, picture)
+        except NotTaken as error:
+            return CommandOutcome(CommandState.FAILED, str(error))
+        return CommandOutcome(CommandState.DONE)
 
     async def _work(self, port: _Port) -> None:
         while True:

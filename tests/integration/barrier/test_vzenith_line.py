@@ -12,6 +12,7 @@ from gateway.access.book import AccessBook
 from gateway.contract import codec
 from gateway.contract.messages import Action, Outcome
 from gateway.drivers.barrier import BarrierLine
+from gateway.drivers.barrier.events import GateMoved
 from gateway.drivers.barrier.pictures import Pictures, unsent_passages
 from gateway.outbox import Outbox
 from gateway.uplink.settings import MqttEndpoint
@@ -190,3 +191,18 @@ async def test_where_no_loop_sees_a_vehicle_the_word_of_the_barrier_has_to_do(
         await cloud.send(codec.encode_command(command))
         await until(lambda: [p.outcome.value for p in cloud.passages[2:]] == ["passed"])
     assert book.inside("lot-1") == 2
+
+
+async def test_a_boom_that_is_up_tells_what_a_lost_answer_did_not(
+    mosquitto: Mosquitto, cloud: Cloud, outbox: Outbox
+) -> None:
+    lanes = [{**lane_settings(passed_input=None)[0], "passage_sensor": False}]
+    gateway = running_gateway(outbox, mosquitto, cloud, lanes=lanes, answer_s=0.2)
+    async with gateway as line, camera(mosquitto) as (lane, speech):
+        lane.faults.swallow_replies = 100
+        await lane.arrive(PLATE)
+        await until(lambda: [p.outcome.value for p in cloud.passages] == ["arrived"])
+        await lane.say(GateMoved(taken_at=cloud.passages[0].taken_at, is_open=True))
+        await until(lambda: [p.outcome.value for p in cloud.passages] == ["arrived", "passed"])
+        assert line._ports[0].lane.gate_is_open
+    assert speech.told.count("gate_direct_open") == 1
