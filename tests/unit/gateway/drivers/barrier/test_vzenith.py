@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from gateway.drivers.barrier.events import (
 )
 from gateway.drivers.barrier.settings import VzenithSettings
 from gateway.drivers.barrier.vzenith import VzenithDialect
+from gateway.templates.library import firmware_config
 from simulators.barrier.speech import VzenithSpeech
 
 SN = "917e2298-8ddf3e46"
@@ -200,3 +202,19 @@ def test_the_simulator_speaks_what_the_driver_understands() -> None:
         assert heard is not None
         assert heard.order is not None
         assert (heard.order.type, heard.id) == (order.type, order.id)
+
+
+_TEMPLATE = yaml.safe_load((firmware_config() / "barriers" / "vzenith.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("example", _TEMPLATE["examples"], ids=lambda example: example["topic"])
+def test_every_example_of_the_template_is_understood(example: dict[str, str]) -> None:
+    spoken = dialect(passed_input=1)
+    assert example["topic"] in spoken.listens
+    assert spoken.decode(example["topic"], example["json"].encode()) is not None
+
+
+def test_the_template_names_what_is_listened_to_and_told() -> None:
+    named = {f"{ROOT}/up/{name}" for name in (*_TEMPLATE["events"], "quick_ivs_result")}
+    named |= {f"{ROOT}/down/{name}/reply" for name in _TEMPLATE["commands"]}
+    assert named == set(dialect().listens)
