@@ -22,9 +22,10 @@ from cloud.kit.errors import NotFound
 from cloud.kit.pages import check_csrf
 from cloud.kit.requests import RequestFrame
 from cloud.kit.security import Keys, Sealer
-from cloud.metering.imports import MAX_UPLOAD_BYTES
-from cloud.metering.live import LiveHub
+from cloud.metering.imports.service import MAX_UPLOAD_BYTES
+from cloud.metering.live.hub import LiveHub
 from cloud.openapi import describe
+from cloud.payments.channels.configuration import new_client, open_channels
 from cloud.settings import CloudSettings
 from cloud.web.shell import STATIC, environment
 from gateway.contract import __version__
@@ -50,7 +51,7 @@ _PROBLEM = {"content": {problems.MEDIA_TYPE: {"schema": problems.PROBLEM_SCHEMA}
 def create_app(settings: CloudSettings, keys: Keys | None = None) -> FastAPI:
     """The application. Reads the keys file unless `keys` are given; the database is opened when it starts.
 
-    Raises KeysError.
+    Raises KeysError; BadKeyFile and InvalidFile for providers of payments.
     """
     app = FastAPI(
         title="gatemeter",
@@ -73,6 +74,8 @@ def create_app(settings: CloudSettings, keys: Keys | None = None) -> FastAPI:
     app.state.keys = keys
     app.state.sealer = Sealer(keys)
     app.state.throttle = Throttle()
+    app.state.payment_client = new_client()
+    app.state.payment_channels = open_channels(settings.payments_file, settings.public_url, app.state.payment_client)
     app.state.catalogues = i18n.load_catalogues()
     app.state.templates = environment()
     problems.install(app)
@@ -103,6 +106,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             yield
         finally:
             await app.state.live.close()
+            await app.state.payment_client.aclose()
 
 
 def _include_features(app: FastAPI) -> None:

@@ -14,6 +14,7 @@ FEATURES = (
     "metering",
     "tariffs",
     "billing",
+    "prepaid",
     "payments",
     "parking",
     "reports",

@@ -45,6 +45,10 @@ class CloudSettings(BaseSettings):
     docs: bool = True
     """Whether /api/v1/openapi.json is served."""
 
+    payments_file: Annotated[Path, Field(description="a YAML file that names providers of payments and their keys")] | (
+        None
+    ) = None
+    """Without one nobody pays online."""
     webhooks_private: bool = False
     """Whether webhooks may use plain http and addresses of one's own network."""
 

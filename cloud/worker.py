@@ -17,6 +17,8 @@ from cloud.kit.jobs import Handler, JobRunner, Scheduled, enqueue
 from cloud.kit.security import Keys, Sealer
 from cloud.notices.sending import Encloser, Mailer
 from cloud.notices.smtp import mail_server
+from cloud.payments.channels.configuration import new_client, open_channels
+from cloud.payments.collecting import Collector
 from cloud.settings import CloudSettings
 from cloud.webhooks.delivering import Deliverer, DeliveryRules
 
@@ -53,7 +55,10 @@ def all_enclosers() -> dict[str, Encloser]:
 
 
 async def serve(settings: CloudSettings) -> None:
-    """Works, sends webhooks and notices until SIGTERM or SIGINT. Raises KeysError, SettingsError."""
+    """Works, sends webhooks and notices, and collects payments until SIGTERM or SIGINT.
+
+    Raises KeysError, SettingsError; BadKeyFile and InvalidFile for providers of payments.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -61,10 +66,13 @@ async def serve(settings: CloudSettings) -> None:
     sealer, server = Sealer(Keys.load(settings.keys_file)), mail_server(settings)
     async with (
         Database(settings.dsn(), "gatemeter_worker", max_size=settings.database_pool) as db,
+        new_client() as client,
         asyncio.TaskGroup() as group,
     ):
+        channels = open_channels(settings.payments_file, settings.public_url, client)
         group.create_task(work(db, stop, concurrency=settings.worker_concurrency))
         group.create_task(Deliverer(db, sealer, DeliveryRules(private=settings.webhooks_private)).run(stop))
+        group.create_task(Collector(db, channels).run(stop))
         group.create_task(Mailer(db, server, all_enclosers(), settings.public_url).run(stop))
 
 

@@ -4,23 +4,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from cloud.billing import (
-    agreement_api,
-    concession_api,
-    correction_api,
-    dispute_api,
-    document_api,
-    estimated_api,
-    held_api,
-    ledger_api,
-    mailing_api,
-    plan_api,
-    service,
-    terms_api,
-    waiver_api,
-    what_if_api,
-)
-from cloud.billing.explanation_models import ExplanationOut
+from cloud.billing import service
+from cloud.billing.agreements import api as agreement_api
+from cloud.billing.arrears import dispute_api, plan_api, waiver_api
+from cloud.billing.concessions import api as concession_api
+from cloud.billing.corrections import api as correction_api
+from cloud.billing.documents import api as document_api
+from cloud.billing.estimates import api as estimated_api
+from cloud.billing.explanation.models import ExplanationOut
+from cloud.billing.ledger import api as ledger_api
+from cloud.billing.mailing import api as mailing_api
 from cloud.billing.models import (
     BillDetailOut,
     BillOut,
@@ -31,6 +24,9 @@ from cloud.billing.models import (
     RunOut,
     RunStartedOut,
 )
+from cloud.billing.settlement import api as held_api
+from cloud.billing.terms import api as terms_api
+from cloud.billing.what_if import api as what_if_api
 from cloud.identity.guards import Scope, allow
 from cloud.kit.errors import Forbidden
 from cloud.kit.idempotency import Once

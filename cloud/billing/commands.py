@@ -8,7 +8,7 @@ import typer
 from cloud.commands.console import OwnerDsn, fail, finish
 
 if TYPE_CHECKING:
-    from cloud.billing.voucher_exports import VoucherExport
+    from cloud.billing.vouchers.exports import VoucherExport
 
 app = typer.Typer(help="Billing: vouchers for accounting software.", no_args_is_help=True)
 
@@ -52,11 +52,11 @@ async def _export(
     layout: Literal["plain", "u8", "k3", "galaxy", "beancount"],
     grouping: Literal["day", "journal"],
 ) -> "VoucherExport":
-    from cloud.billing import voucher_exports
-    from cloud.billing.voucher_files import FILE_TYPES
+    from cloud.billing.vouchers import exports as voucher_exports
+    from cloud.billing.vouchers.files import FILE_TYPES
     from cloud.kit.db import SYSTEM, Database
-    from cloud.metering.export_commands import project_named
-    from cloud.metering.months_shown import month_shown
+    from cloud.metering.consumption.months_shown import month_shown
+    from cloud.metering.exports.commands import project_named
 
     wanted = next((one for one in FILE_TYPES[layout] if one == out.suffix.removeprefix(".")), None)
     if wanted is None:

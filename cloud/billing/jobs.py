@@ -6,10 +6,10 @@ import structlog
 from prometheus_client import Gauge
 
 from cloud.billing import service
-from cloud.billing.archives import ARCHIVE_JOB, forget_archives, write_archive
-from cloud.billing.late_usage import RE_RATE_JOB
-from cloud.billing.mailing import MAIL_JOB, mail_run
-from cloud.billing.runs import ISSUE_JOB, RUN_JOB
+from cloud.billing.corrections.late_usage import RE_RATE_JOB
+from cloud.billing.mailing.service import MAIL_JOB, mail_run
+from cloud.billing.runs.archives import ARCHIVE_JOB, forget_archives, write_archive
+from cloud.billing.runs.service import ISSUE_JOB, RUN_JOB
 from cloud.estate import service as estate
 from cloud.kit.errors import GatemeterError
 from cloud.kit.jobs import Handler, JobContext, Scheduled
@@ -87,7 +87,7 @@ async def re_rate(context: JobContext) -> dict[str, object]:
                 conn,
                 int(account_id),
                 date.fromisoformat(context.payload["since"]),
-                corrected_facts=bool(context.payload["corrected_facts"]),
+                cause=context.payload["cause"],
                 open_findings=context.payload["open_findings"],
             )
         return {"adjusted": done.adjusted}

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, model_validator
 
-from cloud.billing.estimating import MissingReadings, OpenExceptions
+from cloud.billing.estimates.estimating import MissingReadings, OpenExceptions
 from cloud.billing.records import (
     Bill,
     BillFilter,
@@ -19,7 +19,7 @@ from cloud.billing.records import (
     EstimateKind,
     RunFailure,
 )
-from cloud.billing.runs import RunOptions
+from cloud.billing.runs.service import RunOptions
 from cloud.kit.amounts import MoneyOut, QuantityOut, plain
 from cloud.kit.inputs import Day, Id, Input, ListQuery
 from cloud.kit.periods import Period

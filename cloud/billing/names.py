@@ -18,6 +18,7 @@ SERVICES: Final[Mapping[str, str]] = {
     "property-fee": _("Property fee"),
     "parking": _("Parking"),
     "rent": _("Rent"),
+    "package": _("Package"),
     "maintenance": _("Maintenance"),
     "cleaning": _("Cleaning"),
     "penalty": _("Penalty"),
@@ -46,6 +47,8 @@ COMPONENTS: Final[Mapping[str, str]] = {
     "property_fee": _("Property fee"),
     "rent": _("Rent"),
     "one_off": _("One-off charge"),
+    "package": _("Package"),
+    "vat": _("VAT"),
 }
 
 UNITS: Final[Mapping[str, str]] = {
@@ -56,6 +59,10 @@ UNITS: Final[Mapping[str, str]] = {
     "quarter": _("quarters"),
     "half_year": _("half-years"),
     "year": _("years"),
+    "m2_month": _("m² × months"),
+    "m2_quarter": _("m² × quarters"),
+    "m2_half_year": _("m² × half-years"),
+    "m2_year": _("m² × years"),
     "piece": _("pieces"),
     "package": _("packages"),
     "bill": "",

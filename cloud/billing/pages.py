@@ -6,26 +6,24 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from cloud.billing import (
-    agreement_pages,
-    archives,
-    arrears_pages,
-    concession_pages,
-    correction_pages,
-    estimated_pages,
-    final_bill_pages,
-    ledger_pages,
-    mailing,
-    mailing_pages,
-    note_pages,
-    service,
-    terms_pages,
-    what_if_pages,
-)
+from cloud.billing import service
+from cloud.billing.agreements import change_pages as agreement_change_pages
+from cloud.billing.agreements import pages as agreement_pages
+from cloud.billing.arrears import pages as arrears_pages
+from cloud.billing.concessions import pages as concession_pages
+from cloud.billing.corrections import note_pages
+from cloud.billing.corrections import pages as correction_pages
 from cloud.billing.documents.model import Language
 from cloud.billing.documents.service import LANGUAGES
-from cloud.billing.estimating import MissingReadings, OpenExceptions
+from cloud.billing.estimates import pages as estimated_pages
+from cloud.billing.estimates.estimating import MissingReadings, OpenExceptions
+from cloud.billing.ledger import pages as ledger_pages
+from cloud.billing.mailing import pages as mailing_pages
+from cloud.billing.mailing import service as mailing
 from cloud.billing.records import BillFilter
+from cloud.billing.runs import archives, final_bill_pages
+from cloud.billing.terms import pages as terms_pages
+from cloud.billing.what_if import pages as what_if_pages
 from cloud.estate import service as estate
 from cloud.estate.service import EstateFilter
 from cloud.estate.shown import shown
@@ -37,6 +35,7 @@ from cloud.notices import service as notices
 
 router = APIRouter(include_in_schema=False)
 router.include_router(agreement_pages.router)
+router.include_router(agreement_change_pages.router)
 router.include_router(concession_pages.router)
 router.include_router(what_if_pages.router)
 router.include_router(ledger_pages.router)

@@ -6,11 +6,11 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from cloud.billing.late_fees import LateFeeRule
+from cloud.billing.arrears.late_fees import LateFeeRule
 from cloud.kit.periods import Period
-from cloud.tariffs.registers import Source
+from cloud.tariffs.model.registers import Source
 
-AgreementKind = Literal["tariff", "rent", "one_off"]
+AgreementKind = Literal["tariff", "rent", "one_off", "package"]
 BillState = Literal["draft", "issued", "paid", "disputed", "void"]
 BillKind = Literal["bill", "credit_note", "debit_note"]
 EstimateKind = Literal["open", "between"]
@@ -55,7 +55,8 @@ class Agreement:
     """What an account is charged for; valid from `valid_from` up to, not including, `valid_until`.
 
     `capacity_va`: contracted capacity; `area`: m² where it is not that of the unit; `single`: billed without tiers.
-    Only those of kind `tariff` have one; `amount` and `description` are of a one-off charge. `time_of_use`: where usage
+    Only those of kind `tariff` have one; `amount` is of a one-off charge, `description` is what that or a package is
+    called on the bill. `taken_back`: a one-off charge that was charged and is given back. `time_of_use`: where usage
     by price period comes from, and `registers` (a RegisterMap as JSON): which registers count it; None: as the tariff
     says.
     """
@@ -75,6 +76,7 @@ class Agreement:
     kind: AgreementKind = "tariff"
     amount: Decimal | None = None
     description: str = ""
+    taken_back: bool = False
     time_of_use: Source | None = None
     registers: Mapping[str, Any] | None = None
 

@@ -24,7 +24,7 @@ from cloud.kit.periods import Period
 AGREEMENT_COLUMNS: LiteralString = """
     a.id, a.project_id, a.account_id, a.service, a.tariff_id, a.meter_id, a.unit_id,
     lower(a.valid) AS valid_from, upper(a.valid) AS valid_until, a.capacity_va, a.area, a.single,
-    a.kind, a.amount, a.description, a.time_of_use, a.registers
+    a.kind, a.amount, a.description, a.taken_back_at IS NOT NULL AS taken_back, a.time_of_use, a.registers
 """
 _AGREEMENT: LiteralString = "SELECT {columns} FROM service_agreement a".replace("{columns}", AGREEMENT_COLUMNS)
 _INSERT_AGREEMENT: LiteralString = """

@@ -3,35 +3,35 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from cloud.billing import adjustments_repository, repository, run_repository
-from cloud.billing.accrual import refresh_late_fees
-from cloud.billing.adjustment_history import (
-    ChargingBill,
-    History,
-    adjustment_history,
-    changed_readings,
-    charging_bills,
-    open_adjustments,
+from cloud.billing import repository
+from cloud.billing.agreements.area_repository import BilledArea
+from cloud.billing.agreements.changes import (
+    change_rent,
+    change_tax,
+    end_agreement,
+    file_area,
+    list_areas,
+    take_back,
 )
-from cloud.billing.adjustments_repository import Adjustment, AdjustmentFilter, AdjustmentState
-from cloud.billing.agreements import (
+from cloud.billing.agreements.rents import RentStep
+from cloud.billing.agreements.service import (
     NewAgreement,
     NewRent,
     Rise,
+    Tax,
     create_agreement,
     create_agreements,
     create_one_off,
     create_rent,
-    end_agreement,
     get_agreement,
     list_agreements,
     rents_of,
+    taxes_of,
     withdraw_agreement,
 )
-from cloud.billing.arrears import Dispute, Plan, Waiver, must_be_another, must_wait, stated
-from cloud.billing.crediting import Given, GivenPart, preview_note
-from cloud.billing.crediting import given as _given
-from cloud.billing.disputes import (
+from cloud.billing.agreements.taxes import TaxStep
+from cloud.billing.arrears.accrual import refresh_late_fees
+from cloud.billing.arrears.disputes import (
     dispute_credited,
     get_dispute,
     list_disputes,
@@ -40,38 +40,7 @@ from cloud.billing.disputes import (
     uphold_dispute,
     withdraw_dispute,
 )
-from cloud.billing.estimated_services import EstimatedService, estimated_services
-from cloud.billing.explaining import Explained, explain_bill
-from cloud.billing.final_bills import Ending, Leaving, look_ahead, start_final_bill
-from cloud.billing.gauge import tier_gauge
-from cloud.billing.held import (
-    LEDGER_ACCOUNTS,
-    Held,
-    HeldEntry,
-    SetOff,
-    apply_balance,
-    auto_deduct,
-    deduct,
-    held,
-    lock_held,
-    set_auto_deduct,
-    set_off_deposit,
-    statement,
-)
-from cloud.billing.late_usage import Outcome, ReRating, ask_to_rerate, re_rating, rerate_account, rerate_late
-from cloud.billing.ledger import Journal, Posting, book
-from cloud.billing.notes import (
-    Creditable,
-    NoteKind,
-    Part,
-    approve_note,
-    cancel_note,
-    creditable,
-    note_of_adjustments,
-    note_of_bill,
-    waiting_notes,
-)
-from cloud.billing.plans import (
+from cloud.billing.arrears.plans import (
     Monthly,
     approve_plan,
     ask_plan,
@@ -82,7 +51,47 @@ from cloud.billing.plans import (
     reinstate_plan,
     reject_plan,
 )
-from cloud.billing.proof import Discrepancy, discrepancies, prove
+from cloud.billing.arrears.rules import Dispute, Plan, Waiver, must_be_another, must_wait, stated
+from cloud.billing.arrears.waivers import approve_waiver, ask_waiver, get_waiver, list_waivers, reject_waiver
+from cloud.billing.corrections import repository as adjustments_repository
+from cloud.billing.corrections.crediting import Given, GivenPart, preview_note
+from cloud.billing.corrections.crediting import given as _given
+from cloud.billing.corrections.history import (
+    ChargingBill,
+    History,
+    adjustment_history,
+    changed_readings,
+    charging_bills,
+    open_adjustments,
+)
+from cloud.billing.corrections.late_usage import (
+    Outcome,
+    ReRating,
+    WantedReRating,
+    ask_to_rerate,
+    re_rating,
+    rerate_account,
+    rerate_late,
+)
+from cloud.billing.corrections.notes import (
+    Creditable,
+    NoteKind,
+    Part,
+    approve_note,
+    cancel_note,
+    creditable,
+    note_of_adjustments,
+    note_of_bill,
+    waiting_notes,
+)
+from cloud.billing.corrections.repository import Adjustment, AdjustmentFilter, AdjustmentState
+from cloud.billing.estimates.services import EstimatedService, estimated_services
+from cloud.billing.explanation.explaining import Explained, explain_bill
+from cloud.billing.explanation.explaining_agreed import explain_agreed
+from cloud.billing.explanation.gauge import tier_gauge
+from cloud.billing.ledger.balances import Entry, statement
+from cloud.billing.ledger.journals import Journal, Posting, book
+from cloud.billing.ledger.proof import Discrepancy, discrepancies, prove
 from cloud.billing.records import (
     Agreement,
     Bill,
@@ -95,7 +104,9 @@ from cloud.billing.records import (
     RunFailure,
     TierGauge,
 )
-from cloud.billing.runs import (
+from cloud.billing.runs import repository as run_repository
+from cloud.billing.runs.final_bills import Ending, Leaving, look_ahead, start_final_bill
+from cloud.billing.runs.service import (
     CAREFUL,
     RunOptions,
     approve_run,
@@ -106,9 +117,20 @@ from cloud.billing.runs import (
     leave_out,
     start_run,
 )
-from cloud.billing.settlement import Receipt, Settlement, settle
-from cloud.billing.terms import announce_policy, policy_on, policy_versions, set_policy, terms_today
-from cloud.billing.waivers import approve_waiver, ask_waiver, get_waiver, list_waivers, reject_waiver
+from cloud.billing.settlement.held import (
+    LEDGER_ACCOUNTS,
+    Held,
+    SetOff,
+    apply_balance,
+    auto_deduct,
+    deduct,
+    held,
+    lock_held,
+    set_auto_deduct,
+    set_off_deposit,
+)
+from cloud.billing.settlement.settling import Receipt, Settlement, settle
+from cloud.billing.terms.service import announce_policy, policy_on, policy_versions, set_policy, terms_today
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.errors import NotFound
@@ -127,18 +149,19 @@ __all__ = [
     "BillFilter",
     "BillRow",
     "BillRun",
+    "BilledArea",
     "BillingTotals",
     "ChargingBill",
     "Creditable",
     "Discrepancy",
     "Dispute",
     "Ending",
+    "Entry",
     "EstimatedService",
     "Explained",
     "Given",
     "GivenPart",
     "Held",
-    "HeldEntry",
     "History",
     "Journal",
     "Leaving",
@@ -154,13 +177,17 @@ __all__ = [
     "Posting",
     "ReRating",
     "Receipt",
+    "RentStep",
     "Rise",
     "RunFailure",
     "RunOptions",
     "SetOff",
     "Settlement",
+    "Tax",
+    "TaxStep",
     "TierGauge",
     "Waiver",
+    "WantedReRating",
     "adjustment_history",
     "announce_policy",
     "apply_balance",
@@ -176,6 +203,8 @@ __all__ = [
     "cancel_note",
     "cancel_plan",
     "cancel_run",
+    "change_rent",
+    "change_tax",
     "changed_readings",
     "charging_bills",
     "create_agreement",
@@ -191,6 +220,8 @@ __all__ = [
     "estimated_services",
     "execute_run",
     "explain",
+    "explain_agreed",
+    "file_area",
     "get_agreement",
     "get_bill",
     "get_dispute",
@@ -202,6 +233,7 @@ __all__ = [
     "leave_out",
     "list_adjustments",
     "list_agreements",
+    "list_areas",
     "list_bills",
     "list_disputes",
     "list_plans",
@@ -240,6 +272,8 @@ __all__ = [
     "start_run",
     "stated",
     "statement",
+    "take_back",
+    "taxes_of",
     "terms_today",
     "tier_gauge",
     "uphold_dispute",

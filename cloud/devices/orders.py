@@ -52,6 +52,11 @@ _EXPIRE: LiteralString = """
     WHERE id IN (SELECT id FROM command WHERE state = 'queued' AND expires_at <= now() - interval '5 seconds'
                  ORDER BY id FOR UPDATE SKIP LOCKED)
 """
+# Waits for a downlink that publishes it now. One that was published may still be carried out until it expires, and the
+# gateway's word is stronger then: only nobody publishes it again.
+_WITHDRAW: LiteralString = """
+    UPDATE command SET state = 'expired', updated_at = now(), detail = %s WHERE id = %s AND state = 'queued'
+"""
 # A state moves forward only. `expired` said by the cloud is a guess of silence: what the gateway reports is stronger.
 _MOVE: LiteralString = """
     UPDATE command c SET state = r.state, detail = r.detail, updated_at = now()
@@ -124,6 +129,11 @@ async def mark_published(conn: Conn, ids: Sequence[UUID]) -> None:
 async def expire(conn: Conn) -> int:
     """Ends commands that no gateway took before they expired; returns how many."""
     return (await conn.execute(_EXPIRE)).rowcount
+
+
+async def withdraw(conn: Conn, command_id: UUID, why: str) -> bool:
+    """Ends a command that no gateway has reported of; False when one has."""
+    return (await conn.execute(_WITHDRAW, (why, command_id))).rowcount == 1
 
 
 async def move(conn: Conn, project_id: int, gateway_id: int, results: Sequence[CommandResult]) -> int:

@@ -170,6 +170,15 @@ async def get_command(conn: Conn, command_id: uuid.UUID) -> Command:
     return found
 
 
+async def withdraw_command(conn: Conn, command_id: uuid.UUID, why: str) -> bool:
+    """Takes back a command that no gateway has reported of: it is not published any more.
+
+    One that was published before may still be carried out until it expires; then the gateway's report is what holds.
+    False when a gateway has taken it already.
+    """
+    return await orders.withdraw(conn, command_id, why)
+
+
 async def list_commands(conn: Conn, page: PageRequest, wanted: CommandFilter) -> Page[Command]:
     """Commands, newest first."""
     return await orders.newest(conn, page, wanted)

@@ -1,5 +1,6 @@
 """Rules of the estate. Callers own the transaction; row-level security narrows what they see."""
 
+import re
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -22,6 +23,7 @@ from cloud.estate.records import (
 from cloud.estate.repository import SealedPerson
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
+from cloud.kit.money import MOST_DIGITS, minor_digits
 from cloud.kit.paging import Page, PageRequest, after_id, cut
 from cloud.kit.periods import Period
 from cloud.kit.security import Sealer, mask_id_number, mask_phone
@@ -46,13 +48,28 @@ class EstateFilter:
 
 
 async def create_project(conn: Conn, code: str, name: str, time_zone: str, currency: str, address: str = "") -> Project:
-    """A new project. Only administration may (owner or system); Raises InvalidInput for an unknown time zone."""
+    """A new project. Only administration may (owner or system).
+
+    Raises InvalidInput for an unknown time zone, a currency that is no ISO 4217 code, or one whose amounts have more
+    than two decimals.
+    """
     try:
         ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise InvalidInput(
             "unknown-time-zone", f"expected an IANA time zone such as Asia/Shanghai, got {time_zone}", field="time_zone"
         ) from error
+    if not re.fullmatch("[A-Z]{3}", currency):
+        raise InvalidInput(
+            "unknown-currency", f"expected three capital letters such as CNY, got {currency}", field="currency"
+        )
+    if minor_digits(currency) > MOST_DIGITS:
+        raise InvalidInput(
+            "currency-not-kept",
+            f"amounts in {currency} have {minor_digits(currency)} decimals: only currencies with at most {MOST_DIGITS}"
+            " can be kept",
+            field="currency",
+        )
     values = {"code": code, "name": name, "time_zone": time_zone, "currency": currency, "address": address}
     return await repository.insert_project(conn, values)
 

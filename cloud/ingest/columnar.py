@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from cloud.metering.intake import PointColumns
+from cloud.metering.readings.intake import PointColumns
 from gateway.contract import WIRE_VERSION, codec, limits
 from gateway.contract.errors import ContractError
 

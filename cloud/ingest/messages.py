@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from cloud.ingest.columnar import read_usual
-from cloud.metering.intake import PointColumns, to_columns
+from cloud.metering.readings.intake import PointColumns, to_columns
 from gateway.contract import codec, limits, topics
 from gateway.contract.configuration import ConfigurationReport
 from gateway.contract.errors import ContractError

@@ -11,7 +11,7 @@ from cloud.estate import service as estate
 from cloud.ingest.messages import Incoming, now_ms, read
 from cloud.ingest.writer import Writer
 from cloud.kit.db import SYSTEM, Asker, Conn, Database
-from cloud.metering.claiming import claim_project
+from cloud.metering.readings.claiming import claim_project
 
 _AT_ONCE = 100
 _ASKER = SYSTEM.named("replay")

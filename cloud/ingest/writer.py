@@ -18,7 +18,7 @@ from cloud.ingest.messages import Configurations, Gaps, Incoming, Passages, Refu
 from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.errors import GatemeterError
 from cloud.metering import service as metering
-from cloud.metering.intake import Batch, PointColumns
+from cloud.metering.readings.intake import Batch, PointColumns
 from cloud.metering.records import StoreResult
 from cloud.parking import service as parking
 from gateway.contract import limits

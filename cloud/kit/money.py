@@ -3,8 +3,16 @@
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 
-# ISO 4217: currencies whose smaller unit is not a hundredth.
-_MINOR_DIGITS = {"JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "KWD": 3, "BHD": 3, "OMR": 3, "TND": 3, "JOD": 3}
+# ISO 4217: currencies whose smaller unit is not a hundredth. `gm.minor_digits` in the database knows the same.
+_MINOR_DIGITS = {
+    **dict.fromkeys(
+        ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF",
+         "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+    **dict.fromkeys(("CLF", "UYW"), 4),
+}  # fmt: skip
+MOST_DIGITS = 2
+"""The database keeps amounts with so many decimals: a currency with more cannot be one of a project."""
 
 
 def minor_digits(currency: str) -> int:

@@ -10,20 +10,14 @@ from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
-from cloud.metering import (
-    apportionment_api,
-    asset_api,
-    comparison_api,
-    exception_api,
-    import_api,
-    live_api,
-    manual_api,
-    placed_readings_api,
-    selection_api,
-    service,
-    supervision_api,
-    unusable_api,
-)
+from cloud.metering import service
+from cloud.metering.apportionment import api as apportionment_api
+from cloud.metering.assets import api as asset_api
+from cloud.metering.consumption import comparison_api, selection_api
+from cloud.metering.exceptions import api as exception_api
+from cloud.metering.imports import api as import_api
+from cloud.metering.live import api as live_api
+from cloud.metering.manual import api as manual_api
 from cloud.metering.models import (
     BindingIn,
     BindingOut,
@@ -36,6 +30,9 @@ from cloud.metering.models import (
     UsageQuery,
     channel_number,
 )
+from cloud.metering.readings import placed_api as placed_readings_api
+from cloud.metering.supervision import api as supervision_api
+from cloud.metering.unusable import api as unusable_api
 
 router = APIRouter(prefix="/api/v1", tags=["metering"])
 router.include_router(asset_api.router)

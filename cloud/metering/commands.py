@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from cloud.commands.console import OwnerDsn, fail, finish
-from cloud.metering.export_commands import export_readings, export_usage, project_named
+from cloud.metering.exports.commands import export_readings, export_usage, project_named
 
 if TYPE_CHECKING:
-    from cloud.metering.import_records import ImportRow
+    from cloud.metering.imports.records import ImportRow
 
 app = typer.Typer(help="Readings: import and export files of them.", no_args_is_help=True)
 usage_app = typer.Typer(help="Usage: export files of it.", no_args_is_help=True)
@@ -102,9 +102,9 @@ async def _import(dsn: str, code: str, name: str, content: bytes, options: dict[
     from cloud.kit.db import SYSTEM, Database
     from cloud.kit.errors import InvalidInput
     from cloud.kit.paging import MAX_LIMIT, PageRequest
-    from cloud.metering import imports
-    from cloud.metering.import_records import NewImport, RowFilter
-    from cloud.metering.import_run import run_import
+    from cloud.metering.imports import service as imports
+    from cloud.metering.imports.records import NewImport, RowFilter
+    from cloud.metering.imports.run import run_import
 
     asker = SYSTEM.named("command-line")
     async with Database(dsn, "gatemeter_worker", max_size=2, timeout_s=5.0) as db:

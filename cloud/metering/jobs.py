@@ -4,11 +4,15 @@ from cloud.devices.records import InboxFilter
 from cloud.devices.service import CLAIM_READINGS
 from cloud.estate import service as estate
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
-from cloud.metering import derivation, live_jobs, maintenance, threshold_changes, validation_jobs
-from cloud.metering.claiming import claim_project
-from cloud.metering.import_run import run_import
-from cloud.metering.imports import IMPORT_READINGS
+from cloud.metering.checks import jobs as validation_jobs
+from cloud.metering.derivation import update as derivation
+from cloud.metering.imports.run import run_import
+from cloud.metering.imports.service import IMPORT_READINGS
+from cloud.metering.live import jobs as live_jobs
+from cloud.metering.readings.claiming import claim_project
+from cloud.metering.rollups import maintenance
 from cloud.metering.service import DERIVE_USAGE
+from cloud.metering.thresholds import changes as threshold_changes
 
 CLAIM_ALL = "metering.claim-all"
 

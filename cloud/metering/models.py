@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from cloud.kit.errors import InvalidInput
 from cloud.kit.inputs import Day, Id, Input, Instant, ListQuery
 from cloud.kit.periods import Period
-from cloud.metering.ratings import MAX_DIGITS, Digits, bounds_of, max_per_hour_of
+from cloud.metering.assets.ratings import MAX_DIGITS, Digits, bounds_of, max_per_hour_of
+from cloud.metering.consumption.selection import LONGEST
 from cloud.metering.records import (
     MAX_MODULUS,
     MAX_PER_HOUR,
@@ -22,7 +23,6 @@ from cloud.metering.records import (
     Step,
     UsageBar,
 )
-from cloud.metering.selection import LONGEST
 from gateway.contract.quantities import BY_CODE, BY_NUMBER, Quantity
 
 Decimal4 = Annotated[Decimal, Field(gt=0, le=10**8, max_digits=12, decimal_places=4)]

@@ -20,30 +20,28 @@ from cloud.kit.db import Conn
 from cloud.kit.pages import translator_of
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
-from cloud.metering import (
-    apportionment_pages,
-    asset_pages,
-    comparison,
-    edit_pages,
-    exception_pages,
-    exchange_pages,
-    export_pages,
-    import_pages,
-    leaks,
-    manual_pages,
-    service,
-    submission_pages,
-    supervision_pages,
-    threshold_pages,
-    unusable_pages,
-    usage_pages,
-)
-from cloud.metering.comparison import Comparison
+from cloud.metering import service
+from cloud.metering.apportionment import pages as apportionment_pages
+from cloud.metering.assets import pages as asset_pages
+from cloud.metering.consumption import comparison
+from cloud.metering.consumption import pages as usage_pages
+from cloud.metering.consumption.comparison import Comparison
+from cloud.metering.consumption.pages import compared_context
+from cloud.metering.consumption.selection import Selector
+from cloud.metering.consumption.spans import Span, span
+from cloud.metering.consumption.windows import WindowKind, counterparts, window
+from cloud.metering.edits import pages as edit_pages
+from cloud.metering.exceptions import pages as exception_pages
+from cloud.metering.exchanges import pages as exchange_pages
+from cloud.metering.exports import pages as export_pages
+from cloud.metering.imports import pages as import_pages
+from cloud.metering.manual import pages as manual_pages
+from cloud.metering.manual import submission_pages
 from cloud.metering.records import Meter, Step, UsageBar
-from cloud.metering.selection import Selector
-from cloud.metering.spans import Span, span
-from cloud.metering.usage_pages import compared_context
-from cloud.metering.windows import WindowKind, counterparts, window
+from cloud.metering.supervision import leaks
+from cloud.metering.supervision import pages as supervision_pages
+from cloud.metering.thresholds import pages as threshold_pages
+from cloud.metering.unusable import pages as unusable_pages
 
 router = APIRouter(include_in_schema=False)
 router.include_router(asset_pages.router)

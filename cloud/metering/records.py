@@ -229,7 +229,7 @@ class MeterRegister:
     max_per_hour: int
     ends: dict[int, tuple[int | None, int | None]]
     rating: dict[str, int] = field(default_factory=dict)
-    """What `max_per_hour` follows from (cloud/metering/ratings.py); empty when nobody said."""
+    """What `max_per_hour` follows from (cloud/metering/assets/ratings.py); empty when nobody said."""
     note: str = ""
 
 

@@ -12,10 +12,14 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import NotFound
 from cloud.kit.paging import Page, PageRequest
 from cloud.kit.periods import Period
-from cloud.metering import advances, intake, repository, rollups, series
-from cloud.metering.advances import Counter
-from cloud.metering.intake import Batch, Claimed
-from cloud.metering.ratings import check_bounds
+from cloud.metering import repository
+from cloud.metering.assets.ratings import check_bounds
+from cloud.metering.consumption import series
+from cloud.metering.derivation.usage import TOLERANCE_S
+from cloud.metering.periods import advances
+from cloud.metering.periods.advances import Counter
+from cloud.metering.readings import intake
+from cloud.metering.readings.intake import Batch, Claimed
 from cloud.metering.records import (
     MAIN_CHANNEL,
     BoundaryReading,
@@ -30,8 +34,8 @@ from cloud.metering.records import (
     UsageBar,
     UsageTotal,
 )
-from cloud.metering.rollups import NOTHING
-from cloud.metering.usage import TOLERANCE_S
+from cloud.metering.rollups import reading as rollups
+from cloud.metering.rollups.reading import NOTHING
 from gateway.contract.quantities import BY_NUMBER, Quantity
 
 DERIVE_USAGE = "metering.derive-usage"

@@ -22,6 +22,7 @@ from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
 from cloud.payments import deposits, receiving, releases
 from cloud.payments import service as payments
+from cloud.payments.intent_api import channels_of
 from cloud.payments.releases import Wanted
 
 router = APIRouter(include_in_schema=False)
@@ -210,12 +211,19 @@ async def _page(
         balance=await billing.held(conn, account.id, "balance"),
         deposit=await billing.held(conn, account.id, "deposit"),
         auto_deduct=await billing.auto_deduct(conn, account.id),
-        entries=await billing.statement(conn, account.id, of, page_request(_SHOWN, cursor)),
+        entries=await billing.statement(
+            conn,
+            page_request(_SHOWN, cursor, key_length=2),
+            account.id,
+            ledger_account=billing.LEDGER_ACCOUNTS[of],
+            newest_first=True,
+        ),
         of=of,
         deposits=held.items,
         releases=asked.items,
         plans=plans.items,
         methods=receiving.METHODS,
+        pay_channels=sorted(channels_of(request)) if scope.caller.may("payments.pay", account.project_id) else [],
         may_write=scope.caller.may("payments.write", account.project_id),
         may_plan=scope.caller.may("arrears.write", account.project_id),
         once=secrets.token_urlsafe(16),

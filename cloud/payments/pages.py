@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from starlette.responses import RedirectResponse, Response
 
 from cloud.billing import service as billing
+from cloud.billing.corrections.note_pages import Previewed, previewed
 from cloud.billing.documents.payment_code import as_png_uri, pay_address
-from cloud.billing.note_pages import Previewed, previewed
-from cloud.billing.service import Bill
+from cloud.billing.service import Bill, BillRow
 from cloud.estate import service as estate
 from cloud.estate.shown import shown
 from cloud.identity import service as identity
@@ -22,11 +22,14 @@ from cloud.kit.idempotency import OnceOnly
 from cloud.kit.paging import PageRequest
 from cloud.kit.periods import local_day
 from cloud.notices import service as notices
-from cloud.payments import held_pages, service
+from cloud.payments import held_pages, intent_pages, intents, service
+from cloud.payments.channels.base import ChannelName
+from cloud.payments.intent_api import channels_of
 from cloud.payments.of_bill import payments_of_bill
 
 router = APIRouter(include_in_schema=False)
 router.include_router(held_pages.router)
+router.include_router(intent_pages.router)
 
 
 _ARREARS = ("disputes.open", "arrears.write", "bills.approve", "bills.run", "payments.read")
@@ -102,6 +105,7 @@ async def _bill(request: Request, scope: Scope, bill_id: int) -> Response:
         "billing/show.html",
         bill=bill,
         explained={one.charge_id: one for one in await billing.explain(scope.conn, bill)},
+        agreed={one.charge_id: one for one in billing.explain_agreed(bill)},
         pay_code=as_png_uri(pay_at) if pay_at and bill.summary.owing else None,
         account=(await estate.accounts_by_id(scope.conn, [account_id])).get(account_id),
         payments=await payments_of_bill(scope.conn, bill_id),
@@ -112,6 +116,7 @@ async def _bill(request: Request, scope: Scope, bill_id: int) -> Response:
         disputes=(await billing.list_disputes(scope.conn, PageRequest(), bill_id=bill_id)).items,
         waivers=(await billing.list_waivers(scope.conn, PageRequest(), bill_id=bill_id)).items,
         may=frozenset(one for one in _ARREARS if scope.caller.may(one, bill.summary.project_id)),
+        pay_channels=_pay_channels(request, scope, bill.summary),
         may_take_payment=scope.caller.may("payments.write", bill.summary.project_id),
         methods=service.METHODS,
         notice=(await notices.last_about(scope.conn, bill.summary.project_id, "bill", [bill_id])).get(bill_id),
@@ -121,3 +126,10 @@ async def _bill(request: Request, scope: Scope, bill_id: int) -> Response:
         zone=zone,
         today=local_day(datetime.now(UTC), zone),
     )
+
+
+def _pay_channels(request: Request, scope: Scope, summary: BillRow) -> list[ChannelName]:
+    """By which providers the reader may pay this bill now; staff take payments at the counter instead."""
+    if scope.caller.kind != "resident" or intents.payable(summary) is None:
+        return []
+    return sorted(channels_of(request)) if scope.caller.may("payments.pay", summary.project_id) else []

@@ -1,7 +1,7 @@
 """Recording money received: against the bills of an account, or for something else that names itself."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Literal
 
@@ -14,6 +14,7 @@ from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 from cloud.payments import repository
 from cloud.payments.receiving import METHODS, account_of, receive
 from cloud.payments.repository import Payment, Purpose
+from cloud.prepaid import service as prepaid
 
 __all__ = ["METHODS", "Payment", "RecordedPayment", "list_payments", "record", "record_payment"]
 
@@ -47,10 +48,12 @@ async def record_payment(
     payment = await receive(conn, project, account_id, purpose, amount, method, paid_on, reference, created_by)
     if purpose == "balance":
         await _keep(conn, payment, account_id)
-        return RecordedPayment(payment, Settlement((), payment.amount))
-    settlement = await billing.settle(
-        conn, Receipt(payment.id, project.id, account_id, payment.amount, payment.currency, method, paid_on)
-    )
+        settlement = Settlement((), payment.amount)
+    else:
+        receipt = Receipt(payment.id, project.id, account_id, payment.amount, payment.currency, method, paid_on)
+        settlement = await billing.settle(conn, receipt)
+    # In the same transaction: who has paid is not switched off by an order that is on its way.
+    await prepaid.money_came(conn, account_id, datetime.now(UTC))
     return RecordedPayment(payment, settlement)
 
 

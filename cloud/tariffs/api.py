@@ -7,10 +7,11 @@ from fastapi import APIRouter, Query
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Listed, ListQuery
-from cloud.tariffs import drafting, service
-from cloud.tariffs.checking import read
-from cloud.tariffs.documents import TariffOut, TariffVersionIn, TariffVersionOut
-from cloud.tariffs.draft_api import router as drafts
+from cloud.tariffs import service
+from cloud.tariffs.drafts import service as drafting
+from cloud.tariffs.drafts.api import router as drafts
+from cloud.tariffs.files.checking import read
+from cloud.tariffs.models import TariffOut, TariffVersionIn, TariffVersionOut
 
 router = APIRouter(prefix="/api/v1", tags=["tariffs"])
 router.include_router(drafts)

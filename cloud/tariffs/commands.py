@@ -11,13 +11,13 @@ from rich.table import Table
 
 from cloud.kit.errors import InvalidInput
 from cloud.kit.yaml_files import InvalidFile, parse_yaml_file
-from cloud.tariffs.checking import check as check_document
-from cloud.tariffs.draft_yaml import to_yaml
-from cloud.tariffs.explain import Line
-from cloud.tariffs.models import TariffContent
-from cloud.tariffs.schema import tariff_schema
-from cloud.tariffs.trial import Trial, rate_trial
-from cloud.tariffs.urdb import import_urdb, read_urdb
+from cloud.tariffs.drafts.trial import Trial, rate_trial
+from cloud.tariffs.drafts.yaml import to_yaml
+from cloud.tariffs.files.checking import check as check_document
+from cloud.tariffs.files.schema import tariff_schema
+from cloud.tariffs.files.urdb import import_urdb, read_urdb
+from cloud.tariffs.model.tariff import TariffContent
+from cloud.tariffs.rating.explain import Line
 
 app = typer.Typer(help="Tariff files: check them, rate usage by them.", no_args_is_help=True)
 

@@ -1,5 +1,5 @@
 """Pages of tariffs."""
 
-from cloud.tariffs.draft_pages import router
+from cloud.tariffs.drafts.pages import router
 
 __all__ = ["router"]

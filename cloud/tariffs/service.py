@@ -11,8 +11,9 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import Page, PageRequest, after_id, cut
 from cloud.kit.periods import Period
-from cloud.tariffs import draft_repository, repository
-from cloud.tariffs.models import TariffContent, content_hash
+from cloud.tariffs import repository
+from cloud.tariffs.drafts import repository as draft_repository
+from cloud.tariffs.model.tariff import TariffContent, content_hash
 from cloud.tariffs.repository import Tariff, VersionRow
 
 __all__ = [

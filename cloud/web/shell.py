@@ -8,7 +8,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cloud.billing import correction_sentences, names, sentences
+from cloud.billing import names
+from cloud.billing.corrections import sentences as correction_sentences
+from cloud.billing.explanation import explaining_agreed, sentences
 from cloud.kit import i18n
 from cloud.kit.pages import prepare
 from cloud.web.words import choices, flags, word
@@ -51,6 +53,7 @@ def environment() -> Environment:
         readings_sentence=sentences.readings_sentence,
         sentences=sentences.sentences,
         tax_sentence=sentences.tax_sentence,
+        agreed_sentences=explaining_agreed.agreed_sentences,
         flags=flags,
         document_title=correction_sentences.document_title,
         corrected=correction_sentences.corrected,

@@ -111,6 +111,9 @@ ADJUSTMENT_STATES: Final[Mapping[str, str]] = {
 ADJUSTMENT_CAUSES: Final[Mapping[str, str]] = {
     "usage": _("Usage became known otherwise"),
     "facts": _("Persons, areas or dates were corrected"),
+    "area": _("The floor area was filed otherwise"),
+    "terms": _("It was agreed otherwise, ended or taken back"),
+    "concession": _("A concession was granted for these days"),
 }
 
 HELD_KINDS: Final[Mapping[str, str]] = {
@@ -121,6 +124,75 @@ HELD_KINDS: Final[Mapping[str, str]] = {
     "credit_held": _("Credit note"),
     "late_fee_returned": _("Late fee given back"),
 }
+"""What moves money that is held for an account."""
+
+JOURNAL_KINDS: Final[Mapping[str, str]] = {
+    "bill": _("Bill"),
+    "credit_note": _("Credit note"),
+    "debit_note": _("Debit note"),
+    "credit_held": _("Left of a credit note"),
+    "payment": _("Payment"),
+    "parking": _("Parking"),
+    "deposit": _("Deposit"),
+    "set-off": _("Paid from money held"),
+    "refund": _("Refund"),
+    "late_fee_returned": _("Late fee given back"),
+}
+
+INTENT_STATES: Final[Mapping[str, str]] = {
+    "created": _("Being made"),
+    "pending": _("Waits for payment"),
+    "paid": _("Paid"),
+    "failed": _("Failed"),
+    "expired": _("Time is over"),
+    "cancelled": _("Cancelled"),
+}
+"""States of attempts to pay by a provider."""
+
+ASIDE_REASONS: Final[Mapping[str, str]] = {
+    "unknown-order": _("We have no such order"),
+    "amount-differs": _("The amount is not that of the order"),
+    "order-over": _("The order was over already"),
+    "paid-already": _("The order was paid already"),
+}
+"""Why money that a provider says was paid is kept aside."""
+
+PAYMENT_FAILURES: Final[Mapping[str, str]] = {
+    "amount-differs": _("The amount that was paid is not that of the order; staff look at it."),
+    "closed-by-provider": _("The provider closed the order. Nothing was taken."),
+    "wechat-unavailable": _("The provider does not answer"),
+    "wechat-unsigned": _("The provider's answer cannot be verified"),
+    "wechat-unreadable": _("The provider's answer cannot be read"),
+    "alipay-unavailable": _("The provider does not answer"),
+    "alipay-unsigned": _("The provider's answer cannot be verified"),
+    "alipay-unreadable": _("The provider's answer cannot be read"),
+}
+"""Why nothing came of an attempt to pay; codes of the providers themselves are shown as they are."""
+
+FINDINGS: Final[Mapping[str, str]] = {
+    "journal": _("A journal does not balance"),
+    "empty-journal": _("A journal has no postings"),
+    "ledger": _("The whole ledger does not balance"),
+    "bill": _("A bill and its lines differ"),
+    "bill-journal": _("A bill and what was booked of it differ"),
+    "receivable": _("Receivables of an account and its open bills differ"),
+    "payment": _("A payment and what was booked of it differ"),
+    "prepaid": _("More was taken from money paid in advance than there was"),
+    "series": _("A series of numbers has holes"),
+    "held-balance": _("The prepaid balance of an account and what moved it differ"),
+    "held-deposit": _("The deposits of an account and what moved them differ"),
+    "cash": _("A payment and what was booked as received differ"),
+    "deposit": _("A deposit and its payment differ"),
+    "set-off": _("Money held that paid bills and what it paid of them differ"),
+    "set-off-journal": _("Money held that paid bills and what was booked of it differ"),
+    "refund": _("A refund and what was booked of it differ"),
+    "release": _("A released deposit and what it paid differ"),
+    "late-fee": _("A late fee that was given back and what was booked of it differ"),
+    "late-fees": _("Late fees paid and late fees booked differ"),
+    "shares": _("Shares do not add up to what was shared out"),
+    "month-balance": _("The stored balances of a closed month and its journals differ"),
+}
+"""What a proof finds, by cloud.billing.ledger.proof.Discrepancy.what."""
 
 EDITS: Final[Mapping[str, str]] = {
     "set": _("Another value instead"),
@@ -215,6 +287,7 @@ METER_WARNINGS: Final[Mapping[str, str]] = {
 AGREEMENT_KINDS: Final[Mapping[str, str]] = {
     "tariff": _("By a tariff"),
     "rent": _("Rent"),
+    "package": _("Package"),
     "one_off": _("Once"),
 }
 
@@ -231,4 +304,65 @@ CONCESSION_KINDS: Final[Mapping[str, str]] = {
     "factor": _("Share still owed, such as 0.70"),
     "percent": _("Percent taken off"),
     "amount": _("Amount taken off for a month"),
+}
+
+CASE_STATES: Final[Mapping[str, str]] = {
+    "warned": _("Balance used up"),
+    "notified": _("Notice given"),
+    "due": _("May be switched off"),
+    "ordered": _("Being switched off"),
+    "off": _("Switched off"),
+    "reconnecting": _("Being switched on"),
+    "reconnected": _("Switched on again"),
+    "cancelled": _("Ended"),
+}
+
+CASE_HOLDS: Final[Mapping[str, str]] = {
+    "protected": _("The account is protected"),
+    "disputed": _("A bill is in dispute"),
+    "in-plan": _("Bills are paid by instalments"),
+    "unverified": _("Usage is not known for sure: the meter is silent, usage is estimated, or findings are open"),
+    "no-relay": _("No gateway says that this supply can be switched"),
+    "quiet-time": _("Not now: nights, days of rest and seasons are left out"),
+    "not-confirmed": _("Somebody has to confirm it"),
+    "not-told": _("The notice has not reached the resident yet: hand over a paper"),
+    "second-notice": _("The second notice is running"),
+    "too-early": _("The notice period is running"),
+    "cut-failed": _("The relay could not be switched: somebody has to look"),
+}
+
+CASE_ENDINGS: Final[Mapping[str, str]] = {
+    "paid": _("Balance covered again"),
+    "protected": _("The account is protected"),
+    "disputed": _("A bill is in dispute"),
+    "in-plan": _("Bills are paid by instalments"),
+    "not-allowed": _("Disconnections are switched off"),
+    "not-prepaid": _("Not prepaid any more"),
+    "by-hand": _("By hand"),
+}
+
+CASE_REASONS: Final[Mapping[str, str]] = {
+    "not-confirmed": _("The meter has not confirmed it"),
+    "no-order": _("The order could not be given"),
+}
+
+CASE_STEPS: Final[Mapping[str, str]] = {
+    "opened": _("Balance used up"),
+    "notice": _("Written notice"),
+    "due": _("Notice has run out"),
+    "second-notice": _("Second notice"),
+    "confirmed": _("Confirmed"),
+    "ordered": _("Ordered off"),
+    "off": _("Switched off"),
+    "cut-failed": _("Could not be switched off"),
+    "restore-ordered": _("Ordered on"),
+    "alarm": _("Alarm: somebody has to look"),
+    "reconnected": _("Switched on again"),
+    "cancelled": _("Ended"),
+}
+
+PROTECTIONS: Final[Mapping[str, str]] = {
+    "medical": _("Medical need"),
+    "care": _("Children or people in need of care"),
+    "other": _("Another reason"),
 }

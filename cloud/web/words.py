@@ -19,6 +19,11 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "adjustment-state": state_words.ADJUSTMENT_STATES,
     "adjustment-cause": state_words.ADJUSTMENT_CAUSES,
     "held-kind": state_words.HELD_KINDS,
+    "intent-state": state_words.INTENT_STATES,
+    "aside-reason": state_words.ASIDE_REASONS,
+    "payment-failure": state_words.PAYMENT_FAILURES,
+    "finding": state_words.FINDINGS,
+    "journal-kind": state_words.JOURNAL_KINDS,
     "inbox-state": state_words.INBOX_STATES,
     "edit": state_words.EDITS,
     "submission-state": state_words.SUBMISSION_STATES,
@@ -46,6 +51,12 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "concession": state_words.CONCESSIONS,
     "concession-kind": state_words.CONCESSION_KINDS,
     "months": thing_words.MONTHS,
+    "case-state": state_words.CASE_STATES,
+    "case-hold": state_words.CASE_HOLDS,
+    "case-ending": state_words.CASE_ENDINGS,
+    "case-reason": state_words.CASE_REASONS,
+    "case-step": state_words.CASE_STEPS,
+    "protection": state_words.PROTECTIONS,
 }
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from cloud.billing import service as billing
-from cloud.billing.late_fees import LateFeeRule
+from cloud.billing.arrears.late_fees import LateFeeRule
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import Period

@@ -12,7 +12,7 @@ from cloud.kit.yaml_files import load_yaml
 from cloud.parking import service as parking
 from cloud.parking.models import ParkingRule
 from cloud.tariffs import service as tariffs
-from cloud.tariffs.models import TariffContent
+from cloud.tariffs.model.tariff import TariffContent
 from gateway.templates.library import firmware_config
 from simulators.demo.bills import POLICY
 from simulators.demo.estate import BuiltEstate

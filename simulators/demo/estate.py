@@ -11,8 +11,8 @@ from cloud.kit.db import Conn
 from cloud.kit.periods import day_start
 from cloud.kit.security import Sealer
 from cloud.metering import service as metering
-from cloud.metering.assets import apply_seal
-from cloud.metering.ratings import Digits, bounds_of, max_per_hour_of
+from cloud.metering.assets.ratings import Digits, bounds_of, max_per_hour_of
+from cloud.metering.assets.service import apply_seal
 from cloud.metering.records import NewMeter
 from gateway.contract.quantities import EXPONENT_OF_PREFIXED_UNIT
 from simulators.demo.options import GATEWAY, PROJECT, ZONE

@@ -19,7 +19,7 @@ from cloud.kit.security import Sealer
 from cloud.kit.yaml_files import load_yaml
 from cloud.metering import service as metering
 from cloud.tariffs import service as tariffs
-from cloud.tariffs.models import TariffContent
+from cloud.tariffs.model.tariff import TariffContent
 from gateway.templates.library import firmware_config
 from gateway.uplink import BrokerSettings
 from simulators.demo.delivery import delivery

@@ -27,9 +27,10 @@ from cloud.kit.embedded import EmbeddedPostgres
 from cloud.kit.jobs import JobContext
 from cloud.kit.migrate import migrate
 from cloud.kit.security import Keys
-from cloud.metering import maintenance, rollups
 from cloud.metering import service as metering
 from cloud.metering.records import ChangedSpan, NewMeter
+from cloud.metering.rollups import maintenance
+from cloud.metering.rollups import reading as rollups
 from tests.benchmarks.ingest import fresh_database
 from tests.benchmarks.measure import Bound, Measure
 from tests.web_process import web_process

@@ -28,7 +28,7 @@ from cloud.kit.yaml_files import load_yaml
 from cloud.metering import service as metering
 from cloud.metering.records import NewMeter
 from cloud.tariffs import service as tariffs
-from cloud.tariffs.models import TariffContent
+from cloud.tariffs.model.tariff import TariffContent
 from tests.benchmarks.ingest import fresh_database
 from tests.benchmarks.measure import Bound, Measure
 

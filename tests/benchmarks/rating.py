@@ -10,10 +10,10 @@ import numpy as np
 
 import cloud
 from cloud.kit.yaml_files import load_yaml
-from cloud.tariffs.columns import Usages
-from cloud.tariffs.models import TariffContent
-from cloud.tariffs.plan import plan
-from cloud.tariffs.rating import rate_batch
+from cloud.tariffs.model.tariff import TariffContent
+from cloud.tariffs.rating.columns import Usages
+from cloud.tariffs.rating.engine import rate_batch
+from cloud.tariffs.rating.plan import plan
 from tests.benchmarks.measure import Measure
 from tests.unit.cloud.tariffs.reference import Account, rate
 

@@ -21,8 +21,9 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.embedded import EmbeddedPostgres
 from cloud.kit.jobs import JobContext
 from cloud.kit.migrate import migrate
-from cloud.metering import jobs, validation_jobs
+from cloud.metering import jobs
 from cloud.metering import service as metering
+from cloud.metering.checks import jobs as validation_jobs
 from cloud.metering.records import NewMeter
 from tests.benchmarks.ingest import fresh_database
 from tests.benchmarks.measure import Bound, Measure

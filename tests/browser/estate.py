@@ -31,7 +31,7 @@ from cloud.parking.models import ParkingRule
 from cloud.parking.records import SessionFilter
 from cloud.payments import service as payments
 from cloud.tariffs import service as tariffs
-from cloud.tariffs.models import TariffContent
+from cloud.tariffs.model.tariff import TariffContent
 from gateway.contract import codec, topics
 from gateway.contract.configuration import ConfigurationReport, ConfigurationState
 from gateway.contract.messages import (

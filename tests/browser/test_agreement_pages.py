@@ -65,3 +65,50 @@ def test_a_lease_its_concession_and_a_charge(browser: Browser, site: Site, width
         _looks_well(visitor, f"staff-agreement-new-en-{width}")
         visitor.open("/concessions/new")
         _looks_well(visitor, f"staff-concession-new-en-{width}")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)], ids=["desktop", "phone"])
+def test_a_package_is_sold_and_agreed_otherwise(browser: Browser, site: Site, width: int, height: int) -> None:
+    number = site.value("SELECT min(a.number) FROM account a JOIN unit u ON u.id = a.unit_id")
+    with visiting(browser, site, STAFF, width, height) as visitor:
+        visitor.speak("en")
+        page = visitor.open(f"/agreements/new?kind=package&account={number}")
+        package = {"name": "All-in shop", "contains": "property, water", "amount": "300", "valid_from": "2031-01-01"}
+        _fill(visitor, "Agree", **package, valid_until="2032-01-01", tax_percent="6")
+        page.locator(".alert-success").wait_for()
+        page.fill("#f-rent-day", "2031-07-01")
+        page.fill("#f-rent-amount", "320")
+        page.get_by_role("button", name="Change the amount").click()
+        page.locator(".alert-success").wait_for()
+        page.fill("#f-tax-day", "2031-07-01")
+        page.fill("#f-tax-percent", "9")
+        page.get_by_role("button", name="Change the tax").click()
+        page.locator(".alert-success").wait_for()
+        shown = page.inner_text("body")
+        assert "All-in shop" in shown
+        assert "320.00" in shown
+        assert "9 % on top" in shown
+        _looks_well(visitor, f"staff-package-en-{width}")
+        page.get_by_role("link", name="Copy").click()
+        assert page.locator("[name=contains]").input_value() == "property, water"
+        _looks_well(visitor, f"staff-package-new-en-{width}")
+
+        visitor.open(f"/agreements/new?kind=rent&account={number}")
+        page.locator("[name=per_area]").check()
+        _fill(visitor, "Agree", amount="80", valid_from="2031-01-01")
+        page.locator(".alert-success").wait_for()
+        page.fill("#f-area-day", f"2031-02-{width % 28 + 1:02}")
+        page.fill("#f-area", "91.5")
+        page.fill("#f-area-reason", "measured again")
+        page.get_by_role("button", name="File the area").click()
+        page.locator(".alert-success").wait_for()
+        assert "91.5 m²" in page.inner_text("body")
+        _looks_well(visitor, f"staff-rent-by-area-en-{width}")
+
+        visitor.open(f"/agreements/new?kind=one_off&account={number}")
+        _fill(visitor, "Agree", category="cleaning", amount="50", description="Windows", day="2031-01-01")
+        page.locator(".alert-success").wait_for()
+        _fill(visitor, "Give the charge back", reason="not ordered")
+        page.locator(".alert-success").wait_for()
+        assert "taken back" in page.inner_text("body")
+        _looks_well(visitor, f"staff-one-off-en-{width}")

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from cloud.kit.db import SYSTEM, Database
-from cloud.metering.import_run import run_import
+from cloud.metering.imports.run import run_import
 from tests.browser.conftest import Site, Visitor, visiting
 from tests.browser.estate import STAFF
 

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser
 
-from cloud.metering import live_batches
+from cloud.metering.live import batches as live_batches
 from tests.browser.conftest import Site, visiting
 from tests.browser.estate import STAFF
 

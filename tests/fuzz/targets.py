@@ -10,7 +10,7 @@ import msgspec
 from pymodbus.framer import FramerAscii, FramerRTU
 
 from cloud.kit.errors import InvalidInput
-from cloud.metering.import_table import read_table
+from cloud.metering.imports.table import read_table
 from gateway.contract import codec
 from gateway.contract.errors import ContractError
 from gateway.drivers.barrier.dialect import decode_event, decode_order, decode_reply

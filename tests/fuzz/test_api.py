@@ -27,7 +27,7 @@ from cloud.metering import service as metering
 from cloud.parking import service as parking
 from cloud.settings import CloudSettings
 from cloud.tariffs import service as tariffs
-from cloud.tariffs.models import TariffContent
+from cloud.tariffs.model.tariff import TariffContent
 from tests.fuzz.requests import Operation, Request, operations, requests
 from tests.integration.app import Auth, People
 

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from cloud.billing import correction_sentences, names, sentences
-from cloud.billing.correction_sentences import Corrected, as_charged, corrected
-from cloud.billing.crediting import Given
+from cloud.billing import names
+from cloud.billing.corrections import sentences as correction_sentences
+from cloud.billing.corrections.crediting import Given
+from cloud.billing.corrections.sentences import Corrected, as_charged, corrected
 from cloud.billing.documents.model import BillDocument, Block, Cells, Fact, Language, Pay, Sum
-from cloud.billing.explaining import Explained
+from cloud.billing.explanation import sentences
+from cloud.billing.explanation.explaining import Explained
+from cloud.billing.explanation.explaining_agreed import agreed_sentences, explain_agreed
 from cloud.billing.records import Bill, BillLine, Charge
 from cloud.estate.records import Account, Project
 from cloud.kit import i18n
@@ -46,6 +49,7 @@ class _Composing:
     def __init__(self, material: Material) -> None:
         self._of = material
         self._summary = material.bill.summary
+        self._agreed = {one.charge_id: one for one in explain_agreed(material.bill)}
 
     def document(self, language: Language) -> BillDocument:
         bill, summary, project = self._of.bill, self._summary, self._of.project
@@ -101,6 +105,9 @@ class _Composing:
         currency, explained = self._summary.currency, self._of.explained.get(charge.id)
         notes = [] if explained is None else sentences.sentences(explained, currency)
         taxes = () if explained is None else explained.contained_taxes
+        agreed = self._agreed.get(charge.id)
+        if agreed is not None:
+            notes, taxes = agreed_sentences(agreed, currency), agreed.contained_taxes
         meter = self._of.meters.get(charge.meter_id or 0)
         readings = sentences.readings_sentence(charge, self._of.project.zone)
         if meter and readings:

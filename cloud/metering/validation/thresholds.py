@@ -7,8 +7,8 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from cloud.kit.errors import InvalidInput
 from cloud.kit.inputs import Input
-from cloud.metering.estimation import Profile
-from cloud.metering.profiles import PROFILES
+from cloud.metering.derivation.estimation import Profile
+from cloud.metering.derivation.profiles import PROFILES
 from cloud.metering.records import Medium, Rule
 
 Weight = Literal["on", "info", "off"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from cloud.billing.late_fees import LateFeeRule
+from cloud.billing.arrears.late_fees import LateFeeRule
 from cloud.billing.service import Policy, set_policy
 from cloud.kit.db import SYSTEM
 from tests.acceptance.money.office import Office

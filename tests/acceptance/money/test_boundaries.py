@@ -16,7 +16,7 @@ from cloud.billing import service as billing
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import Period, day_start, next_month
 from cloud.tariffs import service as tariffs
-from cloud.tariffs.models import TariffContent
+from cloud.tariffs.model.tariff import TariffContent
 from tests.acceptance.money.office import Document, Office
 from tests.integration.app import People
 from tests.integration.billing.site import SINCE, Flat, Site, make_site

@@ -18,7 +18,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import Period, next_month
 from cloud.kit.security import Keys
 from cloud.settings import CloudSettings
-from cloud.tariffs.rating import ENGINE_VERSION
+from cloud.tariffs.rating.engine import ENGINE_VERSION
 from tests.acceptance.money.office import Document, Office
 from tests.integration.app import People
 from tests.integration.billing.site import Site, make_site, noon

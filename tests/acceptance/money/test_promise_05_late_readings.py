@@ -10,7 +10,7 @@ import pytest
 
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import day_start, local_day
-from cloud.metering.edits import NewEdit, add_edit
+from cloud.metering.edits.service import NewEdit, add_edit
 from tests.acceptance.money.office import Document, Office
 from tests.integration.billing.site import Site, make_site
 

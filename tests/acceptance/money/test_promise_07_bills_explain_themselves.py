@@ -20,7 +20,7 @@ from cloud.billing import service as billing
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import day_start
 from cloud.tariffs import service as tariffs
-from cloud.tariffs.models import TariffContent
+from cloud.tariffs.model.tariff import TariffContent
 from tests.acceptance.money.office import Document, Office
 from tests.integration.billing.site import TARIFFS, Flat, Site, make_site
 from tests.integration.billing.test_rerating import count_otherwise

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from cloud.billing import service as billing
-from cloud.billing.late_fees import LateFeeRule
+from cloud.billing.arrears.late_fees import LateFeeRule
 from cloud.billing.service import Policy
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict

@@ -20,7 +20,7 @@ from cloud.kit.yaml_files import load_yaml
 from cloud.metering import service as metering
 from cloud.metering.records import MAIN_CHANNEL, Medium, NewMeter
 from cloud.tariffs import service as tariffs
-from cloud.tariffs.models import TariffContent
+from cloud.tariffs.model.tariff import TariffContent
 
 TARIFFS = Path(__file__).parents[3] / "firmware-config/tariffs"
 SINCE = date(2026, 1, 1)

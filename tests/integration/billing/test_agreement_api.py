@@ -1,5 +1,6 @@
 """Rents, one-off charges and concessions through the API: made, listed, approved, ended, refused."""
 
+from datetime import date
 from typing import Any
 
 import httpx
@@ -118,6 +119,71 @@ async def test_a_resident_sees_his_own_lease_and_no_other(
     resident = await people.resident(site.project.id, site.flats[0].person_id)
     found = (await _get(app_client, resident, "service-agreements?kind=rent"))["items"]
     assert [(one["account_id"], len(one["rent"]["steps"])) for one in found] == [(site.flats[0].account_id, 1)]
+
+
+async def test_packages_and_changes_over_rest(app_client: httpx.AsyncClient, people: People, site: Site) -> None:
+    manager = await people.staff("manager", site.project.id)
+    payer = {"project_id": site.project.id, "account_id": site.flats[0].account_id}
+    told = {"name": "All-in", "contains": ["property"], "amount": "300", "valid_from": "2026-01-01"}
+    await _post(app_client, manager, "packages", 422, **payer, **told)
+    sold = await _post(
+        app_client,
+        manager,
+        "packages",
+        201,
+        **payer,
+        **told,
+        valid_until="2027-01-01",
+        taxes=[{"from_day": "2026-01-01", "percent": "6", "inclusive": True}],
+    )
+    assert (sold["kind"], sold["service"], sold["description"]) == ("package", "package", "All-in")
+    assert (sold["rent"]["contains"], sold["rent"]["per_area"]) == (["property"], False)
+    assert sold["taxes"] == [{"from_day": "2026-01-01", "percent": "6", "inclusive": True}]
+
+    place = f"service-agreements/{sold['id']}"
+    steps = [{"from_day": "2026-07-01", "amount": "320"}]
+    changed = await _post(app_client, manager, f"{place}/rent-changes", 201, steps=steps)
+    assert [one["amount"]["amount"] for one in changed["rent"]["steps"]] == ["300.00", "320.00"]
+    taxed = await _post(app_client, manager, f"{place}/taxes", 201, from_day="2026-07-01", percent="9")
+    assert [one["percent"] for one in taxed["taxes"]] == ["6", "9"]
+    refused = await _post(app_client, manager, f"{place}/takings-back", 422, reason="why")
+    assert refused["code"] == "not-a-one-off"
+
+    area = {"unit_id": site.flats[0].unit_id, "from_day": "2026-02-01", "area": "91.5", "reason": "measured"}
+    filed = await _post(app_client, manager, "billed-areas", 201, project_id=payer["project_id"], **area)
+    assert filed | area == filed
+    await _post(app_client, manager, "billed-areas", 409, project_id=payer["project_id"], **area)
+    assert (await _get(app_client, manager, f"billed-areas?unit_id={area['unit_id']}"))["items"] == [filed]
+
+
+async def test_a_lease_ends_over_rest_after_its_bill(app_client: httpx.AsyncClient, people: People, site: Site) -> None:
+    manager = await people.staff("manager", site.project.id)
+    payer = {"project_id": site.project.id, "account_id": site.flats[0].account_id}
+    lease = await _post(
+        app_client, manager, "rents", 201, **payer, amount="100", per_area=True, valid_from="2026-01-01",
+        taxes=[{"from_day": "2026-01-01", "percent": "9", "inclusive": True}],
+    )  # fmt: skip
+    charge = payer | {"category": "maintenance", "description": "New lock", "amount": "120.50", "day": "2026-01-20"}
+    lock = await _post(app_client, manager, "one-off-charges", 201, **charge, tax={"percent": "6"})
+    await site.run(date(2026, 1, 1))
+    (bill,) = await site.bills()
+    why = await _get(app_client, manager, f"bills/{bill.id}/explanation")
+    assert [one["unit"] for one in why["agreed"]] == ["month", "month", None]
+    assert why["agreed"][0]["areas"] == [{"from_day": None, "value": "89.5"}]
+    # 8950 x 9 / 109
+    assert why["agreed"][0]["contained_taxes"][0]["amount"]["amount"] == "738.99"
+    await _post(app_client, manager, f"service-agreements/{lease['id']}/endings", 201, day="2026-02-15")
+    back = await _post(app_client, manager, f"service-agreements/{lock['id']}/takings-back", 201, reason="wrong flat")
+    assert back["taken_back"]
+    found = (await _get(app_client, manager, f"adjustments?account_id={payer['account_id']}&open=true"))["items"]
+    assert [(one["cause"], one["difference"]["amount"]) for one in found] == [
+        ("terms", "-127.73"),
+        ("terms", "-4475.00"),
+    ]
+    asked = await _post(app_client, manager, f"accounts/{payer['account_id']}/re-ratings", 202, since="2026-01-01")
+    assert asked["job_id"]
+    both = {"since": "2026-01-01", "corrected_facts": True, "concessions": True}
+    await _post(app_client, manager, f"accounts/{payer['account_id']}/re-ratings", 422, **both)
 
 
 async def test_an_agreement_says_where_usage_by_period_comes_from(

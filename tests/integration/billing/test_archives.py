@@ -9,9 +9,9 @@ import httpx
 import pypdf
 import pytest
 
-from cloud.billing import archives
 from cloud.billing.jobs import HANDLERS
-from cloud.billing.runs import RunOptions, start_run
+from cloud.billing.runs import archives
+from cloud.billing.runs.service import RunOptions, start_run
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import NotFound
 from cloud.kit.jobs import JobContext

@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from cloud.billing import drafting
 from cloud.billing import service as billing
+from cloud.billing.runs import drafting
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import Period, day_start
 from tests.integration.billing.site import Flat, Site, make_site, noon

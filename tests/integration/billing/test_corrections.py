@@ -8,9 +8,9 @@ import httpx
 import psycopg
 import pytest
 
-from cloud.billing import notes
 from cloud.billing import service as billing
-from cloud.billing.notes import Part
+from cloud.billing.corrections import notes
+from cloud.billing.corrections.notes import Part
 from cloud.billing.records import BillRow
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, InvalidInput, NotFound

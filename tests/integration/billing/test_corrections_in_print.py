@@ -9,9 +9,9 @@ import pypdf
 import pytest
 
 from cloud.billing import service as billing
+from cloud.billing.corrections.notes import Part
 from cloud.billing.documents.model import BillDocument, Language
 from cloud.billing.documents.service import bill_document
-from cloud.billing.notes import Part
 from cloud.billing.records import BillRow
 from cloud.billing.service import Ending, RunOptions
 from cloud.kit import i18n

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cloud.billing import service as billing
-from cloud.billing.explanation_models import ExplanationOut
+from cloud.billing.explanation.models import ExplanationOut
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import day_start, month_of
 from tests.integration.billing.site import Site

@@ -18,7 +18,7 @@ from cloud.kit.yaml_files import load_yaml
 from cloud.metering import service as metering
 from cloud.metering.records import NewMeter
 from cloud.tariffs import service as tariffs
-from cloud.tariffs.models import TariffContent
+from cloud.tariffs.model.tariff import TariffContent
 from tests.integration.billing.site import SINCE, TARIFFS, Flat, Site, make_site, noon
 from tests.integration.billing.test_rerating import count_otherwise, late
 from tests.unit.cloud.tariffs import reference

@@ -3,24 +3,32 @@
 import asyncio
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from string import ascii_uppercase
 from typing import LiteralString
 
 import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
-from cloud.billing import accounting_months, balances, jobs, proof
+from cloud.billing import jobs
 from cloud.billing import service as billing
-from cloud.billing.balances import AGES, Aged
-from cloud.billing.ledger import Journal, Posting
+from cloud.billing.ledger import balances, proof
+from cloud.billing.ledger import months as accounting_months
+from cloud.billing.ledger.balances import AGES, Aged
+from cloud.billing.ledger.journals import Journal, Posting
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, GatemeterError, InvalidInput
 from cloud.kit.jobs import JobContext
+from cloud.kit.money import minor_digits
 from cloud.kit.paging import PageRequest, page_request
 from cloud.kit.periods import Period
+from cloud.kit.security import Keys, Sealer
+from cloud.kit.yaml_files import load_yaml
 from cloud.payments import service as payments
-from tests.integration.billing.site import JANUARY_USAGE, Site, make_site
+from cloud.tariffs import service as tariffs
+from cloud.tariffs.model.tariff import TariffContent
+from tests.integration.billing.site import JANUARY_USAGE, TARIFFS, Site, make_site
 
 JANUARY, FEBRUARY, MARCH = (date(2026, month, 1) for month in (1, 2, 3))
 TOTAL = Decimal("319.16")
@@ -81,7 +89,7 @@ async def _pay(site: Site, flat: int, amount: str, day: date) -> None:
 
 def _journal(site: Site, n: int, day: date, *amounts: str, currency: str = "CNY") -> Journal:
     sides = tuple(Posting(f"test:{nth}", Decimal(amount)) for nth, amount in enumerate(amounts))
-    return Journal(site.project.id, "test", day, "test", n, currency, sides)
+    return Journal(site.project.id, "refund", day, "test", n, currency, sides)
 
 
 @pytest.mark.parametrize("change", [
@@ -187,17 +195,18 @@ async def test_a_ledger_that_disagrees_is_not_closed_and_the_proof_is_kept(site:
         )
     async with site.db.transaction(SYSTEM) as conn:
         sides = (Posting("receivable", Decimal(-5), first), Posting("liability:prepaid", Decimal(5), second))
-        await billing.book(conn, [Journal(site.project.id, "test", FEBRUARY, "test", 1, "CNY", sides)])
-    with pytest.raises(Conflict, match="4 sums disagree"):
+        await billing.book(conn, [Journal(site.project.id, "refund", FEBRUARY, "test", 1, "CNY", sides)])
+    with pytest.raises(Conflict, match="7 sums disagree"):
         await _close(site, FEBRUARY)
     with pytest.raises(jobs.LedgerDoesNotBalance):
         await jobs.prove_ledger(JobContext(1, None, {}, site.db))
     async with site.db.transaction(SYSTEM) as conn:
         (kept,) = (await proof.list_proofs(conn, PageRequest(10), site.project.id)).items
-    assert (kept.discrepancies, kept.journals, kept.bills, kept.accounts) == (4, 3, 2, 2)
+    assert (kept.discrepancies, kept.journals, kept.bills, kept.accounts) == (7, 3, 2, 2)
     assert {(one.what, one.expected, one.found) for one in kept.found} == {
         ("receivable", TOTAL, TOTAL - 5), ("payment", Decimal(7), Decimal(0)), ("prepaid", Decimal(0), Decimal(-5)),
-        ("series", Decimal(3), Decimal(2)),
+        ("series", Decimal(3), Decimal(2)), ("cash", Decimal(7), Decimal(0)), ("held-balance", Decimal(7), Decimal(0)),
+        ("held-balance", Decimal(0), Decimal(-5)),
     }  # fmt: skip
 
 
@@ -270,3 +279,48 @@ async def test_who_books_and_who_closes_wait_for_each_other(site: Site) -> None:
             assert not booking.done()
     with pytest.raises(psycopg.IntegrityError, match="closed up to 2026-03"):
         await booking
+
+
+async def test_a_currency_that_amounts_cannot_keep_is_refused(worker_db: Database, owner_db: Database) -> None:
+    async with worker_db.transaction(SYSTEM) as conn:
+        for currency, code in (("KWD", "currency-not-kept"), ("CLF", "currency-not-kept"), ("rmb", "unknown-currency")):
+            with pytest.raises(InvalidInput) as caught:
+                await estate.create_project(conn, "there", "There", "Asia/Kuwait", currency)
+            assert caught.value.code == code
+    with pytest.raises(psycopg.errors.CheckViolation, match="currency_fits_amounts"):
+        await _execute(
+            owner_db,
+            "INSERT INTO project (code, name, time_zone, currency) VALUES ('there', 'There', 'Asia/Kuwait', 'KWD')",
+        )
+
+
+async def test_the_database_knows_the_decimals_of_currencies_as_we_do(worker_db: Database) -> None:
+    codes = [a + b + c for a in ascii_uppercase for b in ascii_uppercase for c in ascii_uppercase]
+    async with worker_db.transaction(SYSTEM) as conn:
+        query = "SELECT code, gm.minor_digits(code) AS digits FROM unnest(%s::text[]) AS code"
+        rows = await (await conn.execute(query, (codes,))).fetchall()
+    assert [row["code"] for row in rows if row["digits"] != minor_digits(row["code"])] == []
+
+
+async def test_a_project_without_cents_bills_whole_units(worker_db: Database) -> None:
+    """JPY from the tariff to the bill, the payment and the proof: no amount has decimals."""
+    async with worker_db.transaction(SYSTEM) as conn:
+        project = await estate.create_project(conn, "tokyo", "Tokyo", "Asia/Tokyo", "JPY")
+        building = await estate.create_building(conn, project.id, "1", "Tower 1")
+        unit = await estate.create_unit(conn, project.id, building.id, "1", area=Decimal("89.50"))
+        person = await estate.create_person(conn, Sealer(Keys.generate()), project.id, "Resident")
+        account = await estate.create_account(conn, project.id, "A-1", unit.id, person.id, date(2025, 1, 1))
+        content = load_yaml(TARIFFS / "property-fee.yaml", TariffContent).model_copy(update={"currency": "JPY"})
+        version = await tariffs.publish(conn, project.id, "fee", "Fee", "property", content, JANUARY)
+        await billing.create_agreements(
+            conn, project.id, [billing.NewAgreement(account.id, "property", version.tariff_id, JANUARY, None)]
+        )
+    site = Site(worker_db, project, {}, [])
+    await site.run(JANUARY)
+    (bill,) = await site.bills()
+    assert (bill.total, bill.currency) == (Decimal(210), "JPY")
+    async with worker_db.transaction(SYSTEM) as conn:
+        with pytest.raises(InvalidInput, match="0 decimals"):
+            await payments.record_payment(conn, account.id, Decimal("10.50"), "cash", FEBRUARY)
+        await payments.record_payment(conn, account.id, Decimal(200), "cash", FEBRUARY)
+    assert await site.proof() == []

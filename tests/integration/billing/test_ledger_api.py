@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cloud.billing.commands import app as billing_app
-from cloud.billing.ledger import Journal, Posting, book
+from cloud.billing.ledger.journals import Journal, Posting, book
 from cloud.identity.guards import SESSION_COOKIE
 from cloud.kit.db import SYSTEM, Database
 from cloud.payments import service as payments
@@ -177,7 +177,7 @@ async def test_what_makes_no_file(app_client: httpx.AsyncClient, people: People,
         assert (await ask.post("voucher-exports", status, **body))["code"] == code
     async with site.db.transaction(SYSTEM) as conn:
         sides = (Posting("strange", Decimal(1)), Posting("cash:cash", Decimal(-1)))
-        await book(conn, [Journal(site.project.id, "test", date(2026, 2, 3), "test", 1, "CNY", sides)])
+        await book(conn, [Journal(site.project.id, "refund", date(2026, 2, 3), "test", 1, "CNY", sides)])
     refused = await ask.post("voucher-exports", 409, **MONTH)
     assert (refused["code"], "strange" in refused["detail"]) == ("no-account-number", True)
 

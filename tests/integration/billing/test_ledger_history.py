@@ -9,15 +9,17 @@ import pytest
 from beancount import loader
 from beancount.core.data import Transaction
 
-from cloud.billing import accounting_months, balances, voucher_exports
 from cloud.billing import service as billing
-from cloud.billing.late_fees import LateFeeRule
-from cloud.billing.ledger_accounts import known_accounts
-from cloud.billing.ledger_tables import every
+from cloud.billing.arrears.late_fees import LateFeeRule
+from cloud.billing.ledger import balances
+from cloud.billing.ledger import months as accounting_months
+from cloud.billing.ledger.accounts import known_accounts
+from cloud.billing.ledger.tables import every
 from cloud.billing.service import Policy
-from cloud.billing.voucher_exports import VoucherExport
-from cloud.billing.voucher_layouts import Layout
-from cloud.billing.vouchers import Grouping
+from cloud.billing.vouchers import exports as voucher_exports
+from cloud.billing.vouchers.exports import VoucherExport
+from cloud.billing.vouchers.layouts import Layout
+from cloud.billing.vouchers.making import Grouping
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import Period, next_month
 from cloud.payments import service as payments

@@ -7,9 +7,10 @@ from datetime import date
 
 import pytest
 
-from cloud.billing import jobs, mailing
+from cloud.billing import jobs
 from cloud.billing import service as billing
 from cloud.billing.enclosures import ENCLOSERS
+from cloud.billing.mailing import service as mailing
 from cloud.billing.records import BillRow, BillRun
 from cloud.kit.backoff import BackOff
 from cloud.kit.db import SYSTEM, Database

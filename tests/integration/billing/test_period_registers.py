@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from cloud.billing import service as billing
+from cloud.billing.corrections.late_usage import Outcome, rerate_late
 from cloud.billing.documents.service import bill_document
-from cloud.billing.explanation_models import ExplanationOut
-from cloud.billing.late_usage import Outcome, rerate_late
+from cloud.billing.explanation.models import ExplanationOut
 from cloud.billing.records import Bill
 from cloud.billing.service import RunOptions
 from cloud.kit import i18n
@@ -21,7 +21,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.paging import PageRequest
 from cloud.kit.periods import Period, day_start, next_month
 from cloud.tariffs import service as tariffs
-from cloud.tariffs.models import TariffContent
+from cloud.tariffs.model.tariff import TariffContent
 from tests.integration.billing.site import Site, make_site, noon
 from tests.unit.cloud.billing.by_hand import add_up
 

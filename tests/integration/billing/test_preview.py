@@ -111,7 +111,7 @@ async def test_one_account_is_left_out_with_a_reason_and_billed_by_the_next_run(
 
 
 async def test_issuing_that_broke_off_goes_on_without_holes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cloud.billing.issuing.CHUNK", 1)
+    monkeypatch.setattr("cloud.billing.runs.issuing.CHUNK", 1)
     run = await _preview(site)
     async with site.db.transaction(SYSTEM) as conn:
         await billing.approve_run(conn, run.id)

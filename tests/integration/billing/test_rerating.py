@@ -7,9 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from cloud.billing import adjustments_repository
 from cloud.billing import service as billing
-from cloud.billing.late_usage import Outcome, rerate_account, rerate_late
+from cloud.billing.corrections import repository as adjustments_repository
+from cloud.billing.corrections.late_usage import Outcome, rerate_account, rerate_late
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import Period, day_start, next_month
 from tests.integration.billing.site import Flat, Site, make_site, noon
@@ -105,7 +105,7 @@ async def test_re_rating_with_unchanged_data_yields_no_line(site: Site) -> None:
     assert await site.rows("SELECT FROM late_usage") == []
     async with site.db.transaction(SYSTEM) as conn:
         assert await rerate_account(conn, site.flats[0].account_id, JANUARY) == Outcome()
-        assert await rerate_account(conn, site.flats[0].account_id, JANUARY, corrected_facts=True) == Outcome()
+        assert await rerate_account(conn, site.flats[0].account_id, JANUARY, cause="facts") == Outcome()
     await count_otherwise(site, site.flats[0], FEBRUARY, 1_000)
     assert (await late(site)).adjusted > 0
     assert await late(site) == Outcome()
@@ -226,7 +226,7 @@ async def test_persons_corrected_backwards_count_only_where_that_is_asked(site: 
                     site.project.id, flat.unit_id, "[2026-01-01,)")  # fmt: skip
     async with site.db.transaction(SYSTEM) as conn:
         assert await rerate_account(conn, flat.account_id, JANUARY) == Outcome()
-        assert await rerate_account(conn, flat.account_id, JANUARY, corrected_facts=True) == Outcome(adjusted=1)
+        assert await rerate_account(conn, flat.account_id, JANUARY, cause="facts") == Outcome(adjusted=1)
     (march,) = await revisions(site, flat)
     assert (march["month"], march["difference"]) == (MARCH, Decimal("-8.52"))
 

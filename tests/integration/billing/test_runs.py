@@ -15,12 +15,12 @@ from cloud.kit.paging import PageRequest
 from cloud.kit.periods import Period
 from cloud.kit.yaml_files import load_yaml
 from cloud.tariffs import service as tariffs
-from cloud.tariffs.columns import Usages
-from cloud.tariffs.explain import explain, total
-from cloud.tariffs.models import TariffContent, content_hash
-from cloud.tariffs.month_shares import MONTH
-from cloud.tariffs.plan import plan
-from cloud.tariffs.rating import rate_batch
+from cloud.tariffs.model.tariff import TariffContent, content_hash
+from cloud.tariffs.rating.columns import Usages
+from cloud.tariffs.rating.engine import rate_batch
+from cloud.tariffs.rating.explain import explain, total
+from cloud.tariffs.rating.month_shares import MONTH
+from cloud.tariffs.rating.plan import plan
 from tests.integration.billing.site import TARIFFS, Site, make_site, noon
 from tests.unit.cloud.tariffs import reference
 

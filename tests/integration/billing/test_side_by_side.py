@@ -6,10 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from cloud.billing import drafting, rerating
 from cloud.billing import service as billing
-from cloud.billing.drafts import Drafts, draft, rate_rounds
-from cloud.billing.estimating import OpenExceptions
+from cloud.billing.charges.drafts import Drafts, draft, rate_rounds
+from cloud.billing.corrections import rerating
+from cloud.billing.estimates.estimating import OpenExceptions
+from cloud.billing.runs import drafting
 from cloud.billing.service import RunOptions
 from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.periods import Period, day_start, next_month

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from cloud.billing import conceded
 from cloud.billing import service as billing
-from cloud.billing.conceded import NewConcession
+from cloud.billing.agreements.rents import RentStep
+from cloud.billing.concessions import service as conceded
+from cloud.billing.concessions.service import NewConcession
+from cloud.billing.explanation.sentences import line_price, line_title
 from cloud.billing.records import Bill
-from cloud.billing.rents import RentStep
-from cloud.billing.sentences import line_price, line_title
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, GatemeterError, InvalidInput, NotFound
 from cloud.tariffs import service as tariffs
-from cloud.tariffs.models import TariffContent
+from cloud.tariffs.model.tariff import TariffContent
 from tests.integration.billing.site import JANUARY_USAGE, Site, make_site
 
 JANUARY, FEBRUARY, MARCH, APRIL = (date(2026, month, 1) for month in (1, 2, 3, 4))
@@ -144,9 +144,10 @@ async def test_a_shop_pays_everything_by_one_statement_that_adds_up_by_hand(site
         "receivable": str(by_hand),
         "revenue:electricity": "-48.83",
         "revenue:maintenance": "-120.50",
-        "revenue:property": "-185.95",
+        "revenue:property": "-175.42",
         "revenue:rent": "-7200.00",
         "revenue:water": "-60.00",
+        "tax:vat": "-10.53",
     }
     assert await site.proof() == []
 
@@ -230,12 +231,12 @@ async def test_a_charge_of_the_next_month_waits(site: Site) -> None:
     assert [amounts(bill, "maintenance") for bill in await bills(site)] == [[]]
 
 
-async def test_an_agreement_ends_not_before_what_is_charged(site: Site) -> None:
-    lease = await rent(site)
+async def test_an_agreement_by_a_tariff_ends_not_before_what_is_charged(site: Site) -> None:
+    lease, fee = await rent(site), await agreement_of(site, "property")
     await site.run(JANUARY)
     async with site.db.transaction(SYSTEM) as conn:
-        with pytest.raises(Conflict, match="until 2026-03-01"):
-            await billing.end_agreement(conn, lease, date(2026, 2, 10))
+        with pytest.raises(Conflict, match="until 2026-02-01"):
+            await billing.end_agreement(conn, fee, date(2026, 1, 10))
         with pytest.raises(InvalidInput, match="after 2026-01-01"):
             await billing.end_agreement(conn, lease, JANUARY)
         ended = await billing.end_agreement(conn, lease, date(2026, 3, 11))

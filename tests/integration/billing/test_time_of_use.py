@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from cloud.billing import service as billing
-from cloud.billing.explanation_models import ExplanationOut
+from cloud.billing.explanation.models import ExplanationOut
 from cloud.estate.calendar import CalendarDay, set_calendar_days
 from cloud.kit.calendars import day_type
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import day_start, month_of
 from cloud.tariffs import service as tariffs
-from cloud.tariffs.models import TariffContent
+from cloud.tariffs.model.tariff import TariffContent
 from tests.integration.billing.site import Site, make_site
 from tests.unit.cloud.billing.by_hand import add_up
 

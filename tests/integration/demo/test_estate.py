@@ -7,10 +7,10 @@ from cloud.devices import bindings
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.paging import PageRequest
 from cloud.kit.security import Keys, Sealer
-from cloud.metering import assets
 from cloud.metering import service as metering
+from cloud.metering.assets import service as assets
+from cloud.metering.assets.registers import registers_of
 from cloud.metering.records import MeterFilter
-from cloud.metering.registers import registers_of
 from simulators.demo.estate import build_estate
 from simulators.demo.plan import make_plan
 from simulators.demo.progress import Step

@@ -12,9 +12,9 @@ from cloud.estate.records import Validity
 from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.periods import Period
-from cloud.metering import apportioning
-from cloud.metering.apportionment_records import Member, NewRule, Preview, Rule
-from cloud.metering.estimates import estimated_usage
+from cloud.metering.apportionment import service as apportioning
+from cloud.metering.apportionment.records import Member, NewRule, Preview, Rule
+from cloud.metering.periods.estimates import estimated_usage
 from cloud.metering.service import get_meter
 from tests.integration.app import People, once
 from tests.integration.metering.house import MARCH, TODAY, House, local, make_house, use, use_month

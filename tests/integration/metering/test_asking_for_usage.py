@@ -10,10 +10,12 @@ import pytest
 from cloud.ingest.writer import Writer
 from cloud.kit.db import SYSTEM, Asker, Database
 from cloud.kit.jobs import JobContext
-from cloud.metering import derivation, edits, manual
 from cloud.metering import service as metering
-from cloud.metering.edits import NewEdit
+from cloud.metering.derivation import update as derivation
+from cloud.metering.edits import service as edits
+from cloud.metering.edits.service import NewEdit
 from cloud.metering.jobs import HANDLERS
+from cloud.metering.manual import service as manual
 from tests.integration.metering.site import START_MS, Site, hourly, make_site, message
 
 START = datetime.fromtimestamp(START_MS / 1000, UTC)

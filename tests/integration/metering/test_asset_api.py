@@ -16,7 +16,7 @@ from cloud.identity.guards import SESSION_COOKIE
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.security import Keys, Sealer
 from cloud.metering import service as metering
-from cloud.metering.registers import registers_of
+from cloud.metering.assets.registers import registers_of
 from tests.integration.app import Auth, People, once
 
 AT = datetime(2026, 1, 2, 4, tzinfo=UTC)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cloud.kit.db import SYSTEM, Database
-from cloud.metering.backfill import HistoryColumns, store_history
-from cloud.metering.storing import Rows, store_rows
+from cloud.metering.readings.backfill import HistoryColumns, store_history
+from cloud.metering.readings.storing import Rows, store_rows
 from tests.integration.metering.site import HOUR_MS, START_MS, Site, make_site
 
 MANUAL = 32

@@ -17,9 +17,10 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import InvalidInput
 from cloud.kit.jobs import JobContext
 from cloud.kit.periods import day_start
-from cloud.metering import derivation, jobs
+from cloud.metering import jobs
 from cloud.metering import service as metering
-from cloud.metering.intake import Batch, PointColumns
+from cloud.metering.derivation import update as derivation
+from cloud.metering.readings.intake import Batch, PointColumns
 from gateway.contract.messages import Point
 from tests.integration.metering.site import CHANNEL, HOUR_MS, START_MS, Site, hourly, make_site, message
 

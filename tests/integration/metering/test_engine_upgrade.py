@@ -12,8 +12,9 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.engine_upgrade import UpgradeRefused, plan, upgrade
 from cloud.kit.jobs import JobContext
 from cloud.kit.migrate import migrate
-from cloud.metering import maintenance, rollups
 from cloud.metering.records import ChangedSpan
+from cloud.metering.rollups import maintenance
+from cloud.metering.rollups import reading as rollups
 from tests.integration.metering.site import make_site
 
 _HIDE = """

@@ -4,7 +4,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 
 from cloud.kit.db import SYSTEM, Database
-from cloud.metering.estimates import estimated_usage
+from cloud.metering.periods.estimates import estimated_usage
 from cloud.metering.service import get_meter
 from tests.integration.app import People
 from tests.integration.metering.house import local, make_house, use

@@ -10,8 +10,8 @@ from cloud.estate.records import Project
 from cloud.identity.guards import SESSION_COOKIE
 from cloud.ingest.writer import Writer
 from cloud.kit.db import SYSTEM, Asker, Database
-from cloud.metering import exceptions
 from cloud.metering import service as metering
+from cloud.metering.exceptions import service as exceptions
 from tests.integration.app import Auth, People, once
 from tests.integration.metering.site import hourly, make_site, message
 

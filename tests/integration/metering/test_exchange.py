@@ -16,10 +16,12 @@ from cloud.ingest.writer import Writer
 from cloud.kit.db import SYSTEM, Asker, Conn, Database
 from cloud.kit.errors import Conflict, GatemeterError, InvalidInput
 from cloud.kit.paging import PageRequest
-from cloud.metering import assets, exchange, service
-from cloud.metering.exchange_records import ChannelEnd, Exchange, Removal
+from cloud.metering import service
+from cloud.metering.assets import service as assets
+from cloud.metering.assets.registers import registers_of
+from cloud.metering.exchanges import service as exchange
+from cloud.metering.exchanges.records import ChannelEnd, Exchange, Removal
 from cloud.metering.records import MeterRegister
-from cloud.metering.registers import registers_of
 from gateway.contract.messages import Point
 from tests.integration.metering.site import MODULUS, START_MS, Site, hourly, make_site, message
 from tests.integration.metering.test_derivation import derive

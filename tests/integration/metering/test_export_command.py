@@ -11,8 +11,8 @@ from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
 from cloud.kit.db import Database
-from cloud.metering import exports
 from cloud.metering.commands import app, usage_app
+from cloud.metering.exports import making as exports
 from tests.integration.app import People
 from tests.integration.metering.tenants import House, make_house, read_every
 

@@ -25,12 +25,14 @@ from structlog.testing import capture_logs
 from cloud.identity.guards import SESSION_COOKIE
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import Period
-from cloud.metering import exports, placed_readings, table_files
-from cloud.metering.exports import readings_export, written
-from cloud.metering.place_query import Place, PlaceQuery, place_of
-from cloud.metering.placed_readings import Connect, PlacedReading, Wanted
-from cloud.metering.selection import MOST_METER_DAYS
-from cloud.metering.table_files import Format
+from cloud.metering.consumption.selection import MOST_METER_DAYS
+from cloud.metering.exports import making as exports
+from cloud.metering.exports import table_files
+from cloud.metering.exports.making import readings_export, written
+from cloud.metering.exports.table_files import Format
+from cloud.metering.readings import placed as placed_readings
+from cloud.metering.readings.place_query import Place, PlaceQuery, place_of
+from cloud.metering.readings.placed import Connect, PlacedReading, Wanted
 from tests.integration.app import Auth, People
 from tests.integration.metering.tenants import MONDAY, House, make_read_house, read_every
 

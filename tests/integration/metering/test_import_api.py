@@ -11,7 +11,7 @@ import pytest
 from cloud.identity.guards import SESSION_COOKIE
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.requests import MAX_BODY_BYTES
-from cloud.metering.imports import MAX_UPLOAD_BYTES
+from cloud.metering.imports.service import MAX_UPLOAD_BYTES
 from tests.integration.app import Auth, People, once
 from tests.integration.metering.house import make_house
 from tests.integration.metering.site import Site, make_site

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from cloud.kit.db import SYSTEM, Database
-from cloud.metering import import_neighbours
-from cloud.metering.backfill import HistoryColumns, store_history
-from cloud.metering.import_judging import Stored
-from cloud.metering.import_neighbours import stored_around
-from cloud.metering.neighbours import Neighbour
+from cloud.metering.imports import neighbours as import_neighbours
+from cloud.metering.imports.judging import Stored
+from cloud.metering.imports.neighbours import stored_around
+from cloud.metering.readings.backfill import HistoryColumns, store_history
+from cloud.metering.readings.neighbours import Neighbour
 from tests.integration.metering.site import HOUR_MS, START_MS, Site, make_site
 
 Key = tuple[int, int, int]

@@ -9,11 +9,13 @@ import pytest
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.paging import PageRequest
-from cloud.metering import import_repository, import_run, imports
 from cloud.metering import service as metering
-from cloud.metering.backfill import store_history
-from cloud.metering.import_records import ImportRow, NewImport, ReadingImport, RowFilter
-from cloud.metering.import_run import run_import
+from cloud.metering.imports import repository as import_repository
+from cloud.metering.imports import run as import_run
+from cloud.metering.imports import service as imports
+from cloud.metering.imports.records import ImportRow, NewImport, ReadingImport, RowFilter
+from cloud.metering.imports.run import run_import
+from cloud.metering.readings.backfill import store_history
 from cloud.metering.records import NewMeter
 from tests.integration.metering.site import MAX_PER_HOUR, MODULUS, Site, make_site
 from tests.integration.metering.test_derivation import derive, table

@@ -18,8 +18,8 @@ from cloud.estate import service as estate
 from cloud.ingest.writer import Writer
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.security import Keys, Sealer
-from cloud.metering import live_batches
-from cloud.metering.live import LiveRules
+from cloud.metering.live import batches as live_batches
+from cloud.metering.live.hub import LiveRules
 from cloud.serving import Server, server
 from cloud.settings import CloudSettings
 from tests.integration.app import Auth, People

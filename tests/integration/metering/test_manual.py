@@ -8,7 +8,7 @@ import pytest
 
 from cloud.kit.db import SYSTEM, Asker, Database
 from cloud.kit.errors import Conflict, InvalidInput
-from cloud.metering import manual
+from cloud.metering.manual import service as manual
 from tests.integration.app import People
 from tests.integration.metering.site import make_site
 

@@ -6,7 +6,7 @@ import pytest
 
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
-from cloud.metering import period_checks
+from cloud.metering.checks import period_checks
 from tests.integration.metering.site import Site, make_site
 
 MARCH = datetime(2026, 2, 28, 16, tzinfo=UTC)

@@ -10,8 +10,8 @@ import pytest
 
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.paging import PageRequest, cursor_of
-from cloud.metering import placed_readings
-from cloud.metering.placed_readings import Order, Wanted, batches, list_placed
+from cloud.metering.readings import placed as placed_readings
+from cloud.metering.readings.placed import Order, Wanted, batches, list_placed
 from gateway.contract.messages import Quality
 from tests.integration.app import Auth, People
 from tests.integration.metering.tenants import HOURS, MONDAY, House, make_read_house

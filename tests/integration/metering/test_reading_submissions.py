@@ -12,8 +12,9 @@ import pytest
 
 from cloud.identity.guards import SESSION_COOKIE
 from cloud.kit.db import SYSTEM, Asker, Database
-from cloud.metering import manual, photos
-from cloud.metering.manual import ManualReading
+from cloud.metering.manual import photos
+from cloud.metering.manual import service as manual
+from cloud.metering.manual.service import ManualReading
 from tests.integration.app import Auth, People, once
 from tests.integration.metering.house import House, make_house
 

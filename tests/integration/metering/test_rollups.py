@@ -17,11 +17,12 @@ from cloud.kit.db import SYSTEM, Asker, Database
 from cloud.kit.jobs import JobContext
 from cloud.kit.migrate import migrate, read_migrations
 from cloud.kit.periods import Period
-from cloud.metering import maintenance, rollups
+from cloud.metering.consumption.series import edges
 from cloud.metering.records import ChangedSpan, Step
-from cloud.metering.rollups import BarSum
-from cloud.metering.rollups_sql import REACH
-from cloud.metering.series import edges
+from cloud.metering.rollups import maintenance
+from cloud.metering.rollups import reading as rollups
+from cloud.metering.rollups.reading import BarSum
+from cloud.metering.rollups.sql import REACH
 from tests.integration.metering.site import Site, make_site
 
 ZONES = ("Asia/Shanghai", "Asia/Kolkata", "Europe/Berlin")

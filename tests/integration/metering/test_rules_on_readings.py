@@ -12,7 +12,9 @@ from cloud.ingest.writer import Writer
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.jobs import JobContext
 from cloud.kit.paging import PageRequest
-from cloud.metering import jobs, threshold_changes, threshold_overrides
+from cloud.metering import jobs
+from cloud.metering.thresholds import changes as threshold_changes
+from cloud.metering.thresholds import overrides as threshold_overrides
 from gateway.contract.messages import Point
 from tests.integration.metering.site import CHANNEL, HOUR_MS, START_MS, Site, hourly, make_site, message, now_ms
 from tests.integration.metering.test_derivation import derive, store

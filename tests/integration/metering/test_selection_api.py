@@ -7,7 +7,7 @@ import pytest
 
 from cloud.identity.guards import SESSION_COOKIE
 from cloud.kit.db import SYSTEM, Database
-from cloud.metering import selection
+from cloud.metering.consumption import selection
 from tests.integration.app import Auth, People
 from tests.integration.metering.tenants import House, make_house, make_shop, use_hourly
 

@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
-from cloud.metering import settling
+from cloud.metering.checks import settling
 from tests.integration.metering.site import START_MS, Site, make_site
 
 HOUR = timedelta(hours=1)

@@ -5,7 +5,7 @@ from typing import Any
 
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
-from cloud.metering import standing
+from cloud.metering.checks import standing
 from tests.integration.metering.site import Site, make_site
 from tests.integration.metering.test_derivation import derive
 

@@ -11,11 +11,14 @@ from cloud.devices import service as devices
 from cloud.kit.db import SYSTEM, Asker, Conn, Database
 from cloud.kit.paging import PageRequest
 from cloud.kit.periods import Period
-from cloud.metering import leaks, losses, maintenance, meter_health, rollups, threshold_overrides
-from cloud.metering.leaks import Streak
-from cloud.metering.meter_health import HealthFilter
 from cloud.metering.records import ChangedSpan, NewMeter
+from cloud.metering.rollups import maintenance
+from cloud.metering.rollups import reading as rollups
 from cloud.metering.service import create_meters, get_meter
+from cloud.metering.supervision import leaks, losses, meter_health
+from cloud.metering.supervision.leaks import Streak
+from cloud.metering.supervision.meter_health import HealthFilter
+from cloud.metering.thresholds import overrides as threshold_overrides
 from cloud.metering.validation.thresholds import Thresholds
 from tests.integration.app import People
 from tests.integration.metering.house import MARCH, House, local, make_house, use, use_month

@@ -10,11 +10,12 @@ import pytest
 from cloud.kit.db import SYSTEM, Asker, Database
 from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.jobs import JobContext
-from cloud.metering import manual, photos
-from cloud.metering.exchange import exchange
-from cloud.metering.exchange_records import Exchange
+from cloud.metering.exchanges.records import Exchange
+from cloud.metering.exchanges.service import exchange
 from cloud.metering.jobs import derive_usage
-from cloud.metering.manual import Confirmation, ManualReading
+from cloud.metering.manual import photos
+from cloud.metering.manual import service as manual
+from cloud.metering.manual.service import Confirmation, ManualReading
 from gateway.contract.quantities import BY_NUMBER
 from tests.integration.app import Auth, People, once
 from tests.integration.metering.site import Site, make_site

@@ -7,7 +7,7 @@ import pytest
 
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
-from cloud.metering import settling, standing
+from cloud.metering.checks import settling, standing
 from tests.integration.metering.site import Site, make_site
 from tests.integration.metering.test_standing import unit
 

@@ -6,7 +6,7 @@ import httpx
 
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.paging import PageRequest, page_request
-from cloud.metering import unusable
+from cloud.metering.unusable import service as unusable
 from tests.integration.app import People
 from tests.integration.devices.test_orders import browser
 from tests.integration.metering.site import Site, make_site

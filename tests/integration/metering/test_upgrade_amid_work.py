@@ -15,7 +15,8 @@ from cloud.ingest.writer import Writer
 from cloud.kit.db import Database
 from cloud.kit.engine_upgrade import upgrade
 from cloud.kit.jobs import JobContext
-from cloud.metering import maintenance, validation_jobs
+from cloud.metering.checks import jobs as validation_jobs
+from cloud.metering.rollups import maintenance
 from tests.integration.metering.site import START_MS, hourly, make_site, message
 from tests.integration.metering.test_derivation import derive, store, table, usage
 from tests.integration.metering.test_engine_upgrade import plain_dsn

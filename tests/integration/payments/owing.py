@@ -5,7 +5,7 @@ from datetime import date
 from decimal import Decimal
 
 from cloud.billing import service as billing
-from cloud.billing.late_fees import LateFeeRule
+from cloud.billing.arrears.late_fees import LateFeeRule
 from cloud.billing.records import BillRow, LateFeeRow
 from cloud.billing.service import Policy
 from cloud.kit.db import SYSTEM, Conn, Database

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from cloud.billing import service as billing
-from cloud.billing.notes import Part
+from cloud.billing.corrections.notes import Part
 from cloud.billing.service import BillRow, Dispute, Monthly, Plan, Policy
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, InvalidInput

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from cloud.billing import service as billing
-from cloud.billing.late_usage import rerate_account
+from cloud.billing.corrections.late_usage import rerate_account
 from cloud.kit.db import SYSTEM, Database
 from tests.integration.app import People
 from tests.integration.billing.site import Site, make_site, noon

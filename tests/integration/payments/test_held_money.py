@@ -12,7 +12,7 @@ from cloud.billing import service as billing
 from cloud.billing.service import Policy
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, GatemeterError
-from cloud.kit.paging import PageRequest
+from cloud.kit.paging import PageRequest, page_request
 from cloud.payments import deposits, releases
 from cloud.payments import service as payments
 from cloud.payments.deposits import Deposit
@@ -70,11 +70,23 @@ async def test_a_balance_pays_new_bills_as_they_are_issued(nothing_owed: Owing) 
     neighbour = await owing.site.bills(account_id=owing.site.flats[1].account_id)
     assert [one.open for one in neighbour] == [FEE, FEE]
     async with owing.db.transaction(SYSTEM) as conn:
-        entries = (await billing.statement(conn, owing.account_id, "balance", PageRequest(2))).items
-    assert [(one.kind, one.amount, one.balance) for one in entries] == [
-        ("set-off", Decimal("-89.67"), Decimal(0)),
-        ("set-off", -FEE, Decimal("89.67")),
+        page = await billing.statement(
+            conn, PageRequest(2), owing.account_id, ledger_account="liability:prepaid", newest_first=True
+        )
+        rest = await billing.statement(
+            conn,
+            page_request(2, page.next_cursor, key_length=2),
+            owing.account_id,
+            ledger_account="liability:prepaid",
+            newest_first=True,
+        )
+    # The ledger's own signs: a liability grows by credit.
+    assert [(one.kind, one.amount, one.balance) for one in (*page.items, *rest.items)] == [
+        ("set-off", Decimal("89.67"), Decimal(0)),
+        ("set-off", FEE, Decimal("-89.67")),
+        ("payment", Decimal(-300), Decimal(-300)),
     ]
+    assert rest.next_cursor is None
     assert await owing.site.proof() == []
 
 

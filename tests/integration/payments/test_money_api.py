@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from cloud.billing.jobs import HANDLERS
-from cloud.billing.runs import ISSUE_JOB, RUN_JOB
+from cloud.billing.runs.service import ISSUE_JOB, RUN_JOB
 from cloud.kit.db import Database
 from cloud.kit.jobs import JobContext
 from tests.integration.app import Auth, People, once

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from cloud.billing import service as billing
+from cloud.billing.arrears.late_fees import LateFeeRule
 from cloud.billing.jobs import HANDLERS, LATE_FEES_JOB, PROOF_JOB, LedgerDoesNotBalance
-from cloud.billing.late_fees import LateFeeRule
 from cloud.billing.service import Policy
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import InvalidInput, NotFound

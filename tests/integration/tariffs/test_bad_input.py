@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from cloud.kit.db import SYSTEM, Database
 from cloud.tariffs.commands import app
-from cloud.tariffs.drafting import set_own_approval
-from cloud.tariffs.form import shape
+from cloud.tariffs.drafts.form import shape
+from cloud.tariffs.drafts.service import set_own_approval
 from tests.integration.app import People, once
 from tests.integration.billing.site import Site, make_site
 from tests.integration.tariffs.test_drafts import send, signed_in

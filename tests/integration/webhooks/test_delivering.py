@@ -13,7 +13,8 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.jobs import JobContext
 from cloud.kit.paging import PageRequest
 from cloud.kit.security import Keys, Sealer
-from cloud.metering import live_batches, live_jobs
+from cloud.metering.live import batches as live_batches
+from cloud.metering.live import jobs as live_jobs
 from cloud.webhooks import delivery_repository, service
 from cloud.webhooks.delivering import Deliverer, DeliveryRules
 from cloud.webhooks.records import Delivery, DeliveryFilter, Webhook

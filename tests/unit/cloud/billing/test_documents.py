@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud.billing.crediting import Given, GivenPart
+from cloud.billing.corrections.crediting import Given, GivenPart
 from cloud.billing.documents.composing import Material, compose
 from cloud.billing.documents.html import as_html
 from cloud.billing.documents.model import BillDocument

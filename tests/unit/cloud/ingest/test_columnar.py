@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cloud.ingest.columnar import read_usual
-from cloud.metering.intake import PointColumns, to_columns
+from cloud.metering.readings.intake import PointColumns, to_columns
 from gateway.contract import WIRE_VERSION, codec, limits
 from gateway.contract.errors import ContractError
 

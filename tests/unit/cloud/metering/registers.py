@@ -9,8 +9,18 @@ from itertools import pairwise
 from math import ceil
 from typing import Final
 
-from cloud.metering.judging import ADVANCE, BACKWARD, CLOCK, IGNORED, NEGATIVE, OPENING, RESTART, ROLLOVER, SPIKE
-from cloud.metering.usage import (
+from cloud.metering.derivation.judging import (
+    ADVANCE,
+    BACKWARD,
+    CLOCK,
+    IGNORED,
+    NEGATIVE,
+    OPENING,
+    RESTART,
+    ROLLOVER,
+    SPIKE,
+)
+from cloud.metering.derivation.usage import (
     METHOD_DIFFERENCE,
     METHOD_EXCHANGE,
     METHOD_GAP,

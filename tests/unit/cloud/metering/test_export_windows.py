@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.metering.exports import windows
+from cloud.metering.exports.making import windows
 
 BARS_AT_ONCE = 5_000
 METER_DAYS_AT_ONCE = 20_000

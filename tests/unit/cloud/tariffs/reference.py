@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal, localcontext
 
 from cloud.kit.money import minor_digits, round_half_up
-from cloud.tariffs.components import (
+from cloud.tariffs.model.components import (
     AreaComponent,
     CapacityComponent,
     DemandComponent,
@@ -14,9 +14,9 @@ from cloud.tariffs.components import (
     PowerFactorComponent,
     RelativeComponent,
 )
-from cloud.tariffs.hours import ALL
-from cloud.tariffs.models import Limit, TariffContent
-from cloud.tariffs.values import UNIT_EXPONENTS
+from cloud.tariffs.model.hours import ALL
+from cloud.tariffs.model.tariff import Limit, TariffContent
+from cloud.tariffs.model.values import UNIT_EXPONENTS
 
 INFINITE = Decimal(10) ** 30
 NOTHING = Decimal(0)

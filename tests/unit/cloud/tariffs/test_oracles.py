@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from cloud.kit.yaml_files import load_yaml
-from cloud.tariffs.columns import Usages
-from cloud.tariffs.explain import total
-from cloud.tariffs.hours import ALL
-from cloud.tariffs.models import TariffContent
-from cloud.tariffs.plan import plan
-from cloud.tariffs.rating import rate_batch
+from cloud.tariffs.model.hours import ALL
+from cloud.tariffs.model.tariff import TariffContent
+from cloud.tariffs.rating.columns import Usages
+from cloud.tariffs.rating.engine import rate_batch
+from cloud.tariffs.rating.explain import total
+from cloud.tariffs.rating.plan import plan
 
 ROOT = Path(__file__).parents[4]
 ORACLES: list[dict[str, Any]] = yaml.safe_load((ROOT / "tests/oracles/tariffs.yaml").read_text("utf-8"))

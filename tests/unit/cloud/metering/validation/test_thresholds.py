@@ -3,8 +3,8 @@
 import pytest
 
 from cloud.kit.errors import InvalidInput
-from cloud.metering.estimation import Profile
-from cloud.metering.profiles import PROFILES
+from cloud.metering.derivation.estimation import Profile
+from cloud.metering.derivation.profiles import PROFILES
 from cloud.metering.validation.thresholds import CLASSES, USUAL_CLASS, class_of, merged, thresholds_of
 
 

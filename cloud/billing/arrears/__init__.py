@@ -1,0 +1,1 @@
+"""What comes of being late: late fees, disputes, waivers and instalment plans."""

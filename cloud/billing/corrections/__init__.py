@@ -1,0 +1,1 @@
+"""What is put right after a bill was issued: re-rating, adjustments, credit and debit notes."""

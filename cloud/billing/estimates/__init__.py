@@ -1,0 +1,1 @@
+"""Charges whose quantity is estimated: when, how often, and what staff see to."""

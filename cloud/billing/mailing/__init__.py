@@ -1,0 +1,1 @@
+"""Bills sent by e-mail."""

@@ -1,0 +1,88 @@
+"""The page that ends an account: its last day, what ends with it and is left to charge, then the run of its bill."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+
+from cloud.billing import service
+from cloud.billing.corrections.models import FinalBillIn
+from cloud.billing.records import BillFilter
+from cloud.billing.service import Ending, Leaving
+from cloud.estate import service as estate
+from cloud.estate.shown import OptionalDay, shown
+from cloud.identity.guards import Scope, allow_page
+from cloud.kit.errors import GatemeterError
+from cloud.kit.forms import read, typed
+from cloud.kit.paging import MAX_LIMIT, PageRequest
+from cloud.kit.periods import local_day
+
+router = APIRouter(include_in_schema=False)
+
+Running = Annotated[Scope, allow_page("bills.run")]
+
+
+@router.get("/accounts/{account_id}/final-bill")
+async def form(
+    request: Request,
+    scope: Running,
+    account_id: int,
+    ends_on: OptionalDay = None,
+    charged_beyond: bool = False,
+) -> Response:
+    """The form; with a day also what the end on it means."""
+    leaving, problem = None, None
+    if ends_on is not None:
+        try:
+            leaving = await service.look_ahead(scope.conn, Ending(account_id, ends_on, charged_beyond))
+        except GatemeterError as error:
+            problem = error
+    return await _page(request, scope, account_id, ends_on, charged_beyond, leaving, problem)
+
+
+@router.post("/accounts/{account_id}/final-bill")
+async def start(request: Request, scope: Running, account_id: int) -> Response:
+    """Ends the account and starts the run of its final bill, which is looked at and approved as any other."""
+    values = await typed(request)
+    ends_on = None
+    try:
+        body = read(FinalBillIn, values)
+        ends_on = body.ends_on
+        ending = Ending(account_id, ends_on, body.charged_beyond)
+        async with scope.conn.transaction():
+            job_id = await service.start_final_bill(scope.conn, ending, scope.caller.user_id, body.options())
+            run = await service.run_of_job(scope.conn, job_id)
+    except GatemeterError as error:
+        return await _page(request, scope, account_id, ends_on, "charged_beyond" in values, None, error)
+    return RedirectResponse(f"/bill-runs/{run.id}?done=run-started", 303)
+
+
+async def _page(
+    request: Request,
+    scope: Scope,
+    account_id: int,
+    ends_on: date | None,
+    charged_beyond: bool,
+    leaving: Leaving | None,
+    problem: GatemeterError | None,
+) -> Response:
+    page, conn = await shown(request, scope), scope.conn
+    account = await estate.get_account(conn, account_id)
+    project = await estate.get_project(conn, account.project_id)
+    bills = await service.list_bills(conn, PageRequest(MAX_LIMIT), BillFilter(account_id=account_id))
+    return page.page(
+        "billing/final_bill.html",
+        status=problem.status if problem else 200,
+        account=account,
+        currency=project.currency,
+        ends_on=ends_on,
+        proposed=account.valid.end or local_day(datetime.now(UTC), project.zone),
+        charged_beyond=charged_beyond,
+        leaving=leaving,
+        unpaid=sum((bill.open + bill.late_fee_open for bill in bills.items if bill.number), Decimal(0)),
+        balance=await service.held(conn, account_id, "balance"),
+        deposit=await service.held(conn, account_id, "deposit"),
+        problem=problem,
+    )

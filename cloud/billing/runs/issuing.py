@@ -1,0 +1,100 @@
+"""Issues the drafts of an approved run: numbers without holes, dates, journals, and what prepaid balances pay."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+import psycopg
+
+from cloud.billing.corrections.crediting import allocate
+from cloud.billing.ledger import journals as ledger
+from cloud.billing.ledger.journals import Journal, Posting
+from cloud.billing.records import BillKind, BillRun
+from cloud.billing.runs import repository as run_repository
+from cloud.billing.runs.drafting import Progress
+from cloud.billing.runs.repository import Draft
+from cloud.billing.settlement.held import deduct
+from cloud.billing.terms.service import policy_on
+from cloud.estate.records import Project
+from cloud.kit.db import Asker, Conn, Database
+from cloud.kit.periods import local_day
+
+CHUNK = 1000
+SERIES: Final[dict[BillKind, str]] = {"bill": "", "credit_note": "C", "debit_note": "D"}
+"""What numbers begin with, by kind of document."""
+
+
+async def issue_drafts(
+    db: Database, asker: Asker, run: BillRun, project: Project, progress: Progress | None, now: datetime | None
+) -> None:
+    """Issues every draft of the run, in chunks that commit by themselves: it may be broken off and gone on with.
+
+    A draft that the database refuses is taken back, with its reason; the others are issued.
+    """
+    today = local_day(now or datetime.now(UTC), project.zone)
+    done = 0
+    while issued := await _next(db, asker, run, project, today, CHUNK):
+        done += issued
+        if progress is not None:
+            await progress(done, max(run.billed, done))
+
+
+async def _next(db: Database, asker: Asker, run: BillRun, project: Project, today: date, limit: int) -> int:
+    """Issues the next drafts, at most `limit`, and returns how many were seen to; fewer where one is refused."""
+    try:
+        async with db.transaction(asker) as conn:
+            drafts = await run_repository.lock_drafts(conn, run.id, limit)
+            if drafts:
+                await _issue(conn, project, drafts, today)
+            return len(drafts)
+    except (psycopg.IntegrityError, psycopg.DataError) as error:
+        if limit > 1:
+            return await _next(db, asker, run, project, today, limit // 2)
+        await _take_back(db, asker, run, str(error.diag.message_primary or error))
+        return 1
+
+
+async def _take_back(db: Database, asker: Asker, run: BillRun, reason: str) -> None:
+    """The next draft cannot be issued: its account is listed with the reason and may be billed by another run."""
+    async with db.transaction(asker) as conn:
+        (one,) = await run_repository.lock_drafts(conn, run.id, 1)
+        await run_repository.delete_draft(conn, run.id, one.account_id)
+        failure = {"project_id": run.project_id, "run_id": run.id, "account_id": one.account_id}
+        await run_repository.insert_failures(conn, [failure | {"code": "refused", "detail": reason[:300]}])
+
+
+async def _issue(conn: Conn, project: Project, drafts: Sequence[Draft], today: date) -> None:
+    await issue_documents(conn, project, drafts, today)
+    await deduct(conn, project, [one.account_id for one in drafts], today)
+
+
+async def issue_documents(conn: Conn, project: Project, drafts: Sequence[Draft], today: date) -> None:
+    """Numbers, dates and journals, in the order of `drafts`; credit notes are allocated at once.
+
+    Bills, credit notes and debit notes have a series each.
+    """
+    policy = await policy_on(conn, project.id, today)
+    numbers: dict[int, str] = {}
+    for kind, letter in SERIES.items():
+        mine = [one for one in drafts if one.kind == kind]
+        if mine:
+            first = await run_repository.take_numbers(conn, project.id, f"{kind}-{today.year}", len(mine))
+            numbers |= {one.bill_id: f"{letter}{today.year}-{first + n:06d}" for n, one in enumerate(mine)}
+    await run_repository.issue(conn, numbers, today, today + timedelta(days=policy.due_days))
+    await ledger.book(conn, [_journal(project, one, today) for one in drafts])
+    await allocate(conn, project, [one for one in drafts if one.kind == "credit_note"], today)
+
+
+def _journal(project: Project, one: Draft, today: date) -> Journal:
+    """What the account owes, against the revenue of each service without taxes, and the taxes."""
+    revenue, taxes = dict(one.services), dict.fromkeys((component for _, component, _ in one.taxes), Decimal(0))
+    for service, component, amount in one.taxes:
+        revenue[service] = revenue.get(service, Decimal(0)) - amount
+        taxes[component] += amount
+    postings = (
+        Posting(ledger.RECEIVABLE, one.total, one.account_id),
+        *(Posting(f"revenue:{service}", -amount) for service, amount in revenue.items()),
+        *(Posting(f"tax:{component}", -amount) for component, amount in taxes.items()),
+    )
+    return Journal(project.id, one.kind, today, "bill", one.bill_id, project.currency, postings)

@@ -1,0 +1,197 @@
+"""Bill runs: started, looked at, approved, issued or cancelled. A run may be repeated and charges nothing twice."""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from psycopg.errors import UniqueViolation
+
+from cloud.billing.agreements import repository as agreed_repository
+from cloud.billing.corrections import repository as adjustments_repository
+from cloud.billing.estimates.estimating import MissingReadings, OpenExceptions
+from cloud.billing.mailing.service import mail_on_issue
+from cloud.billing.records import BillRun
+from cloud.billing.runs import repository as run_repository
+from cloud.billing.runs.drafting import Drafter, Progress
+from cloud.billing.runs.issuing import issue_drafts
+from cloud.estate import service as estate
+from cloud.kit.db import Asker, Conn, Database
+from cloud.kit.errors import Conflict, InvalidInput, NotFound
+from cloud.kit.jobs import enqueue
+from cloud.kit.periods import Period, local_day
+
+RUN_JOB = "billing.run"
+ISSUE_JOB = "billing.issue"
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a run goes about it.
+
+    `issue_at_once`: without a preview. `open_exceptions` and `missing_readings`: whether accounts with open findings,
+    or without readings, are left out (`ask`) or billed by `estimate`, at most `estimate_limit` bills in a row (None: as
+    the terms say). `account_id`: only this account, its final bill; `estimate_reason`: why that is estimated.
+    `mail_bills`: whether the bills are sent by e-mail when they are issued; None: as the project has set it.
+    """
+
+    issue_at_once: bool = False
+    open_exceptions: OpenExceptions = "ask"
+    missing_readings: MissingReadings = "ask"
+    estimate_limit: int | None = None
+    estimate_reason: str = ""
+    account_id: int | None = None
+    mail_bills: bool | None = None
+
+
+CAREFUL = RunOptions()
+
+
+async def start_run(
+    conn: Conn, project_id: int, period: Period, created_by: int | None = None, options: RunOptions = CAREFUL
+) -> int:
+    """Starts a run over `period` and returns the id of the job that does it.
+
+    Raises Conflict while another run of the project is running, NotFound for an unknown project.
+    """
+    await estate.get_project(conn, project_id)
+    await run_repository.release_abandoned(conn, project_id)
+    try:
+        async with conn.transaction():
+            run_id = await run_repository.insert_run(conn, project_id, period, created_by, asdict(options))
+    except UniqueViolation as error:
+        raise Conflict("run-in-progress", "another bill run of this project is running") from error
+    job_id = await enqueue(
+        conn, RUN_JOB, {"run_id": run_id}, project_id=project_id, dedupe_key=f"run-{run_id}", created_by=created_by
+    )
+    await run_repository.set_job(conn, run_id, job_id)
+    return job_id
+
+
+async def execute_run(
+    db: Database, asker: Asker, run_id: int, *, progress: Progress | None = None, now: datetime | None = None
+) -> BillRun:
+    """Makes the drafts of a run, or what is left of them, and issues them where the run says so.
+
+    It may be repeated at any point. Raises NotFound, Conflict while another run of the project is running; any error
+    later on leaves the run failed, to be repeated.
+    """
+    async with db.transaction(asker) as conn:
+        run = await get_run(conn, run_id)
+        if run.state == "approved":
+            return await issue_run(db, asker, run_id, progress=progress, now=now)
+        if run.state not in ("running", "failed"):
+            return run
+        await _resume(conn, run)
+        await run_repository.clear_failures(conn, run_id)
+        project = await estate.get_project(conn, run.project_id)
+        by_tariff = await run_repository.uncharged_accounts(conn, project.id, run.period)
+        agreed = await agreed_repository.due_accounts(conn, project.id, run.period.end)
+        corrected = await adjustments_repository.accounts_with_open(conn, project.id)
+        accounts = sorted({*by_tariff, *agreed, *corrected})
+        if run.account_id is not None:
+            accounts = [one for one in accounts if one == run.account_id]
+    state = "failed"
+    try:
+        today = local_day(now or datetime.now(UTC), project.zone)
+        await Drafter(db, asker, run, project, today).accounts(accounts, progress)
+        state = "approved" if run.issue_at_once else "preview"
+    finally:
+        async with db.transaction(asker) as conn:
+            await run_repository.finish(conn, run_id, state)
+    if run.issue_at_once:
+        return await issue_run(db, asker, run_id, now=now)
+    async with db.transaction(asker) as conn:
+        return await get_run(conn, run_id)
+
+
+async def approve_run(conn: Conn, run_id: int, approved_by: int | None = None) -> int:
+    """Approves what the preview shows and returns the id of the job that issues it.
+
+    Asked again, it names the same job. Raises NotFound; Conflict unless the run is in preview or approved.
+    """
+    run = await _locked(conn, run_id)
+    if run.state == "approved" and run.issue_job_id is not None:
+        return run.issue_job_id
+    if run.state != "preview":
+        raise Conflict("run-not-in-preview", f"run {run_id} is {run.state}: only a preview can be approved")
+    job_id = await enqueue(
+        conn,
+        ISSUE_JOB,
+        {"run_id": run_id},
+        project_id=run.project_id,
+        dedupe_key=f"run-{run_id}",
+        created_by=approved_by,
+    )
+    await run_repository.approve(conn, run_id, approved_by, job_id)
+    return job_id
+
+
+async def issue_run(
+    db: Database, asker: Asker, run_id: int, *, progress: Progress | None = None, now: datetime | None = None
+) -> BillRun:
+    """Issues the drafts of an approved run, or what is left of them. Raises NotFound; Conflict unless approved."""
+    async with db.transaction(asker) as conn:
+        run = await get_run(conn, run_id)
+        project = await estate.get_project(conn, run.project_id)
+    if run.state == "issued":
+        return run
+    if run.state != "approved":
+        raise Conflict("run-not-approved", f"run {run_id} is {run.state}: it is issued once it is approved")
+    await issue_drafts(db, asker, run, project, progress, now)
+    async with db.transaction(asker) as conn:
+        await run_repository.finish(conn, run_id, "issued")
+        await mail_on_issue(conn, run)
+        return await get_run(conn, run_id)
+
+
+async def cancel_run(conn: Conn, run_id: int) -> None:
+    """Throws the drafts of a run away: what they charged can be charged again.
+
+    Raises NotFound; Conflict once the run is approved, or while drafts are being made.
+    """
+    run = await _locked(conn, run_id)
+    if run.state == "cancelled":
+        return
+    if run.state not in ("preview", "failed"):
+        raise Conflict("run-not-in-preview", f"run {run_id} is {run.state}: only a preview can be cancelled")
+    await run_repository.delete_drafts(conn, run_id)
+    await run_repository.finish(conn, run_id, "cancelled")
+
+
+async def leave_out(conn: Conn, run_id: int, account_id: int, reason: str) -> None:
+    """Takes the draft of one account out of a preview and keeps the reason; another run may bill it.
+
+    Raises NotFound without such a draft, InvalidInput without a reason, Conflict unless the run is in preview.
+    """
+    if not reason.strip():
+        raise InvalidInput("no-reason", "expected why the account is left out", field="reason")
+    run = await _locked(conn, run_id)
+    if run.state != "preview":
+        raise Conflict("run-not-in-preview", f"run {run_id} is {run.state}: only a preview can be changed")
+    if not await run_repository.delete_draft(conn, run_id, account_id):
+        raise NotFound("no-such-draft", f"run {run_id} has no draft for account {account_id}", field="account_id")
+    failure = {"project_id": run.project_id, "run_id": run_id, "account_id": account_id}
+    await run_repository.insert_failures(conn, [failure | {"code": "left-out", "detail": reason.strip()}])
+    await run_repository.finish(conn, run_id, "preview")
+
+
+async def get_run(conn: Conn, run_id: int) -> BillRun:
+    """One run. Raises NotFound."""
+    run = await run_repository.run(conn, run_id)
+    if run is None:
+        raise NotFound("no-such-run", f"there is no bill run {run_id}", field="run_id")
+    return run
+
+
+async def _locked(conn: Conn, run_id: int) -> BillRun:
+    await run_repository.lock(conn, run_id)
+    return await get_run(conn, run_id)
+
+
+async def _resume(conn: Conn, run: BillRun) -> None:
+    """The run is running, for everybody who changes usage while drafts are made. Raises Conflict."""
+    await run_repository.hold_usage_notes(conn)
+    try:
+        async with conn.transaction():
+            await run_repository.set_state(conn, run.id, "running")
+    except UniqueViolation as error:
+        raise Conflict("run-in-progress", "another bill run of this project is running") from error

@@ -1,0 +1,1 @@
+"""Terms of payment of a project, in versions."""

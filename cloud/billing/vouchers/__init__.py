@@ -1,0 +1,1 @@
+"""Vouchers for accounting software: journals of a month as files."""

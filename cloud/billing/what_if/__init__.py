@@ -1,0 +1,1 @@
+"""A tariff that is not published on a real account: what its last bill would be."""

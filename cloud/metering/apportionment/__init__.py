@@ -1,0 +1,1 @@
+"""Apportionment: an amount shared out among those who use it together."""

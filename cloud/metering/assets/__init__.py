@@ -1,0 +1,1 @@
+"""Meters as things: registers, ratings, seals, verifications, masters and sub-meters."""

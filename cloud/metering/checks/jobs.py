@@ -1,0 +1,96 @@
+"""Work of validation: settling changed usage every minute, what stands each morning, whole periods at bill time."""
+
+from datetime import UTC, date, datetime
+
+from cloud.estate import service as estate
+from cloud.kit.db import Conn
+from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
+from cloud.kit.periods import local_day, previous_month
+from cloud.metering.checks import period_checks, settling, standing
+from cloud.metering.rollups import reading as rollups
+
+SETTLE = "metering.settle"
+"""Job kind: roll-ups and rules follow usage that changed."""
+
+VALIDATE_DAYS = "metering.validate-days"
+"""Job kind: asks for the judgement of yesterday where it is morning."""
+VALIDATE_STANDING = "metering.validate-standing"
+"""Job kind: judges yesterday in one project."""
+VALIDATE_PERIOD = "metering.validate-period"
+"""Job kind: judges one month of one project; payload `month`, a local day in it (missing: the month before)."""
+
+_METERS_AT_ONCE = 2_000
+_MORNINGS = (5, 11, 17)
+"""Local hours: the later ones catch up where the worker slept in the morning."""
+
+
+async def ask_to_settle(conn: Conn) -> None:
+    """Asks for changed usage to be settled soon, unless that is asked already."""
+    await enqueue(conn, SETTLE, {}, dedupe_key="all")
+
+
+async def settle(context: JobContext) -> dict[str, object]:
+    """Settles what usage changed, some meters per transaction."""
+    after, meters, changed = 0, 0, 0
+    while True:
+        async with context.db.transaction(context.asker) as conn:
+            chunk = await settling.changed_meters(conn, after, _METERS_AT_ONCE)
+            if not chunk:
+                return {"meters": meters, "findings": changed}
+            spans = await settling.take(conn, chunk)
+            changed += await settling.settle(conn, spans, datetime.now(UTC))
+            await rollups.refresh(conn, spans)
+        after, meters = chunk[-1], meters + len({span.meter_id for span in spans})
+
+
+async def validate_days(context: JobContext) -> dict[str, object]:
+    """Asks for the judgement of yesterday in the projects where it is morning."""
+    asked = 0
+    now = datetime.now(UTC)
+    async with context.db.transaction(context.asker) as conn:
+        for project in await estate.projects(conn):
+            if now.astimezone(project.zone).hour in _MORNINGS:
+                await enqueue(conn, VALIDATE_STANDING, {}, project_id=project.id, dedupe_key="yesterday")
+                asked += 1
+                if now.astimezone(project.zone).day == 1:
+                    await enqueue(conn, VALIDATE_PERIOD, {}, project_id=project.id, dedupe_key="last month")
+    return {"projects": asked}
+
+
+async def validate_standing(context: JobContext) -> dict[str, object]:
+    """Judges yesterday, and what stands since earlier, in the job's project."""
+    assert context.project_id is not None
+    after, meters, changed = 0, 0, 0
+    now = datetime.now(UTC)
+    while True:
+        async with context.db.transaction(context.asker) as conn:
+            project = await estate.get_project(conn, context.project_id)
+            chunk = await standing.meters_of(conn, project, after, _METERS_AT_ONCE, now)
+            if not chunk:
+                return {"meters": meters, "findings": changed}
+            changed += await standing.judge(conn, project, chunk, now)
+        after, meters = chunk[-1], meters + len(chunk)
+
+
+async def validate_period(context: JobContext) -> dict[str, object]:
+    """Judges one month of the job's project."""
+    assert context.project_id is not None
+    async with context.db.transaction(context.asker) as conn:
+        project = await estate.get_project(conn, context.project_id)
+        named = context.payload.get("month")
+        today = local_day(datetime.now(UTC), project.zone)
+        day = date.fromisoformat(str(named)) if named else previous_month(today).start
+        return {"findings": await period_checks.judge_month(conn, project, day)}
+
+
+HANDLERS: dict[str, Handler] = {
+    SETTLE: settle,
+    VALIDATE_DAYS: validate_days,
+    VALIDATE_STANDING: validate_standing,
+    VALIDATE_PERIOD: validate_period,
+}
+
+SCHEDULE: tuple[Scheduled, ...] = (
+    Scheduled(SETTLE, "* * * * *"),
+    Scheduled(VALIDATE_DAYS, "10 * * * *"),
+)

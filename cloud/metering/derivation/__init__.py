@@ -1,0 +1,1 @@
+"""From readings to usage: the engine, its estimates, and what it reads and writes."""

@@ -1,0 +1,1 @@
+"""Edits of readings by staff: versions with a reason, their effect told before they count."""

@@ -1,0 +1,1 @@
+"""Findings of the validation as people see and decide them."""

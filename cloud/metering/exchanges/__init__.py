@@ -1,0 +1,1 @@
+"""Exchange and removal of meters, and change of their multiplier."""

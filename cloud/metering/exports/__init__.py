@@ -1,0 +1,1 @@
+"""Readings and usage as files of any length."""

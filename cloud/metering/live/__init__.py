@@ -1,0 +1,1 @@
+"""Readings as they are stored: streams for people, messages for webhooks."""

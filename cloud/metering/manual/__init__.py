@@ -1,0 +1,1 @@
+"""Readings that people type in or hand in, with photos of registers."""

@@ -1,0 +1,1 @@
+"""What meters counted over periods, as bills and apportionment need it."""

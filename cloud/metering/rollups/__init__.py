@@ -1,0 +1,1 @@
+"""Usage by hour, day and month without adding up rows."""

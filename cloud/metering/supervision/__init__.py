@@ -1,0 +1,1 @@
+"""What is watched over many meters: losses, night flows, health."""

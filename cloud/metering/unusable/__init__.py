@@ -1,0 +1,1 @@
+"""Readings that cannot be used, counted by device and reason."""

@@ -1,0 +1,1 @@
+"""Providers that money comes from, as adapters of one protocol."""

@@ -1,0 +1,1 @@
+"""Tariff versions in the making: written, tried, handed in, approved, published."""

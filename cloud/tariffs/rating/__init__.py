@@ -1,0 +1,1 @@
+"""The engine: usage of many accounts at once to exact amounts."""

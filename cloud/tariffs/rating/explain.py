@@ -1,0 +1,150 @@
+"""What a rated account reads: its lines in units that a person can multiply, and their sum."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+from cloud.kit.money import from_minor
+from cloud.tariffs.model.hours import ALL
+from cloud.tariffs.rating.engine import Rated
+from cloud.tariffs.rating.plan import SHARE_PLACES, DirectKind, Plan, RelativeKind, ShareSlot, Slot
+
+LineKind = Literal[
+    "usage", "fixed", "area", "demand", "capacity", "rounding", "power_factor", "surcharge", "minimum", "cap", "tax"
+]
+
+_KINDS: dict[DirectKind | RelativeKind, LineKind] = {
+    "usage": "usage",
+    "flat": "fixed",
+    "area": "area",
+    "fixed": "fixed",
+    "demand": "demand",
+    "capacity": "capacity",
+    "power_factor": "power_factor",
+    "surcharge": "surcharge",
+    "tax": "tax",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """`quantity` × `price` = `amount`, rounded half up.
+
+    Lines of rounding, minimum and cap have only an amount. Of a percentage the quantity is an amount of money, `unit`
+    the currency, and the price a share (0.13 for 13 %). `tier` counts from 1, 0 is the free quantity; it is None where
+    the tariff has no tiers; `time_period` and `season` likewise.
+    """
+
+    kind: LineKind
+    component: str
+    tier: int | None
+    time_period: str | None
+    quantity: Decimal | None
+    unit: str | None
+    price: Decimal | None
+    amount: Decimal
+    season: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContainedTax:
+    """A tax that the total contains: `amount` of `base` at `share` (0.13 for 13 %)."""
+
+    component: str
+    base: Decimal
+    share: Decimal
+    amount: Decimal
+
+
+def explain(rated: Rated, account: int) -> tuple[Line, ...]:
+    """The lines of one account; slots without quantity are left out. They add up to its total exactly."""
+    return tuple(_Account(rated, account).lines())
+
+
+def total(rated: Rated, account: int) -> Decimal:
+    """The amount of one account."""
+    return from_minor(int(rated.totals[account]), rated.plan.digits)
+
+
+def exact(rated: Rated, account: int) -> Decimal:
+    """What one account's usage and standing charges cost before rounding: cumulative rounding carries it on."""
+    return from_minor(int(rated.exact[account]), rated.plan.places)
+
+
+def contained_taxes(rated: Rated, account: int) -> tuple[ContainedTax, ...]:
+    """The taxes that prices include, which are no lines of their own."""
+    digits = rated.plan.digits
+    return tuple(
+        ContainedTax(
+            slot.component,
+            from_minor(int(rated.bases[account][number]), digits),
+            _share(slot),
+            from_minor(int(rated.share_amounts[account][number]), digits),
+        )
+        for number, slot in enumerate(rated.plan.shares)
+        if slot.inclusive
+    )
+
+
+class _Account:
+    def __init__(self, rated: Rated, account: int) -> None:
+        self._rated = rated
+        self._plan = rated.plan
+        self._n = account
+
+    def lines(self) -> Iterator[Line]:
+        rated, n = self._rated, self._n
+        for slot, quantity, amount in zip(self._plan.slots, rated.quantities[n], rated.amounts[n], strict=True):
+            if quantity:
+                yield _direct_line(self._plan, slot, int(quantity), int(amount))
+        yield from self._alone("rounding", int(rated.rounding[n]))
+        yield from self._shares(taxes=False)
+        yield from self._alone("minimum", int(rated.minimum[n]))
+        yield from self._alone("cap", int(rated.cap[n]))
+        yield from self._shares(taxes=True)
+
+    def _alone(self, kind: Literal["rounding", "minimum", "cap"], amount: int) -> Iterator[Line]:
+        if amount:
+            yield Line(kind, kind, None, None, None, None, None, from_minor(amount, self._plan.digits))
+
+    def _shares(self, *, taxes: bool) -> Iterator[Line]:
+        digits = self._plan.digits
+        for number, slot in enumerate(self._plan.shares):
+            base = int(self._rated.bases[self._n][number])
+            if slot.inclusive or (slot.kind == "tax") != taxes or not base or not slot.share:
+                continue
+            amount = from_minor(int(self._rated.share_amounts[self._n][number]), digits)
+            base_amount, currency = from_minor(base, digits), self._plan.content.currency
+            yield Line(_KINDS[slot.kind], slot.component, None, None, base_amount, currency, _share(slot), amount)
+
+
+def _direct_line(plan: Plan, slot: Slot, quantity: int, amount: int) -> Line:
+    tiered = slot.tier is not None and bool(plan.bounds)
+    code = ALL if slot.period is None else plan.content.period_codes[slot.period]
+    return Line(
+        kind=_KINDS[slot.kind],
+        component=slot.component,
+        tier=slot.tier + plan.first_tier if tiered and slot.tier is not None else None,
+        time_period=None if code == ALL else code,
+        quantity=_quantity(slot, quantity),
+        unit=slot.unit,
+        price=shortest(from_minor(slot.price, plan.price_places)),
+        amount=from_minor(amount, plan.digits),
+        season=plan.season if slot.kind == "usage" else None,
+    )
+
+
+def _quantity(slot: Slot, quantity: int) -> Decimal:
+    """Usage with all decimals of its unit; of what is multiplied with months only those that say something."""
+    exact = from_minor(quantity, slot.exponent)
+    return exact if slot.kind == "usage" else shortest(exact)
+
+
+def _share(slot: ShareSlot) -> Decimal:
+    return shortest(from_minor(slot.share, SHARE_PLACES))
+
+
+def shortest(number: Decimal) -> Decimal:
+    """Without trailing zeros and never in exponent form: 0.48830000 reads 0.4883, 5.00000000 reads 5."""
+    return Decimal(format(number.normalize(), "f"))

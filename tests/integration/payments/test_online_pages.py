@@ -1,0 +1,134 @@
+"""Paying online by hand: the resident's pages until the money is there, and what staff see."""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cloud.billing.service import Policy
+from cloud.kit.db import SYSTEM, Database
+from cloud.payments.collecting import Collector
+from cloud.settings import CloudSettings, load_settings
+from tests.integration.app import People
+from tests.integration.payments.owing import Owing, make_owing
+from tests.integration.payments.providers import PUBLIC_URL, Providers, make_providers
+from tests.integration.payments.test_arrears_pages import Browser
+
+
+@pytest.fixture
+def providers(tmp_path: Path) -> Providers:
+    """Both peers."""
+    return make_providers(tmp_path / "payments")
+
+
+@pytest.fixture
+def settings(owner_dsn: str, tmp_path: Path, providers: Providers) -> CloudSettings:
+    """Settings of an installation where one pays online."""
+    return load_settings(
+        database_dsn=owner_dsn, database_pool=4, keys_file=tmp_path / "keys.json", secure_cookies=False, web_port=0,
+        payments_file=providers.file, public_url=PUBLIC_URL,
+    )  # fmt: skip
+
+
+@dataclass
+class Counter:
+    """A resident, a cashier, and the worker."""
+
+    owing: Owing
+    resident: Browser
+    staff: Browser
+    collector: Collector
+    client: httpx.AsyncClient
+
+
+@pytest.fixture
+async def counter(
+    worker_db: Database, app_client: httpx.AsyncClient, people: People, providers: Providers
+) -> AsyncIterator[Counter]:
+    """Two bills are open."""
+    owing = await make_owing(worker_db, Policy(due_days=15))
+    project_id = owing.site.project.id
+    auths = [
+        await people.resident(project_id, owing.site.flats[0].person_id),
+        await people.staff("cashier", project_id),
+    ]
+    async with people.db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE access_token SET kind = 'session'")
+    resident, staff = (Browser(app_client, auth) for auth in auths)
+    await resident.see("/my/bills")
+    async with providers.channels() as channels:
+        yield Counter(owing, resident, staff, Collector(worker_db, channels, providers.now), app_client)
+
+
+async def test_from_the_bill_to_its_receipt(counter: Counter, providers: Providers) -> None:
+    bill = (await counter.owing.bills())[0]
+    page = await counter.resident.see(f"/my/bills/{bill.id}")
+    assert 'action="/my/pay"' in page
+    assert "Pay by WeChat Pay" in page
+    sent = await counter.resident.send("/my/pay", account_id=bill.account_id, bill_ids=str(bill.id), channel="wechat")
+    place = sent.headers["location"]
+    waiting = await counter.resident.see(place)
+    assert "The order is being made" in waiting
+    assert 'hx-trigger="every 2s"' in waiting
+    await counter.collector.step()
+    shown = await counter.resident.see(place)
+    assert 'id="code"' in shown
+    assert "data:image/png" in shown
+    (reference,) = providers.wechat.trades
+    await providers.wechat.call_back(counter.client, providers.wechat.pay(reference))
+    await counter.collector.step()
+    done = await counter.resident.see(place)
+    assert "It is paid. Thank you." in done
+    assert "every 2s" not in done
+    after = await counter.resident.see(f"/my/bills/{bill.id}")
+    assert 'action="/my/pay"' not in after
+    assert "WeChat Pay" in after
+    listed = await counter.staff.see("/online-payments?state=paid&channel=wechat")
+    assert listed.count("/my/payments/") == 1
+    assert "Nobody has paid online yet" in await counter.staff.see("/online-payments?state=failed")
+
+
+async def test_all_that_is_open_at_once_and_changing_ones_mind(counter: Counter, providers: Providers) -> None:
+    page = await counter.resident.see("/my/pay")
+    ids = re.findall(r'name="bill_ids" value="(\d+)"', page)
+    assert len(ids) == 2
+    sent = await counter.resident.send("/my/pay", account_id=counter.owing.account_id, bill_ids=ids, channel="alipay")
+    await counter.collector.step()
+    place = sent.headers["location"]
+    assert "https://qr.alipay.com/" in await counter.resident.see(place)
+    (reference,) = providers.alipay.trades
+    providers.alipay.scan(reference)
+    await counter.resident.send(f"{place}/cancel")
+    assert "It is being cancelled" in await counter.resident.see(place)
+    await counter.collector.step()
+    assert "Nothing was taken" in await counter.resident.see(place)
+    await counter.resident.send("/my/pay", 422, account_id=counter.owing.account_id, channel="alipay")
+
+
+async def test_a_top_up_on_the_phone(counter: Counter) -> None:
+    assert 'id="top-up"' in await counter.resident.see("/my/balance")
+    sent = await counter.resident.send(
+        "/my/pay?mode=phone", account_id=counter.owing.account_id, amount="100.00", channel="wechat"
+    )
+    await counter.collector.step()
+    page = await counter.resident.see(sent.headers["location"])
+    assert "https://wx.tenpay.com/cgi-bin/mmpayweb-bin/checkmweb" in page
+    assert "Open WeChat Pay on this phone" in page
+
+
+async def test_staff_deal_with_money_that_fits_nothing(counter: Counter, providers: Providers) -> None:
+    bill = (await counter.owing.bills())[0]
+    await counter.resident.send("/my/pay", account_id=bill.account_id, bill_ids=str(bill.id), channel="wechat")
+    await counter.collector.step()
+    (reference,) = providers.wechat.trades
+    headers, body = providers.wechat.callback(providers.wechat.pay(reference), out_trade_no="nobodys")
+    await counter.client.post("/api/v1/payment-callbacks/wechat", content=body, headers=headers)
+    await counter.collector.step()
+    page = await counter.staff.see("/online-payments")
+    assert "We have no such order" in page
+    (place,) = re.findall(r'action="(/payment-callbacks/\d+/settle)"', page)
+    await counter.staff.send(place, note="given back")
+    assert "We have no such order" not in await counter.staff.see("/online-payments")
