@@ -5,19 +5,23 @@ with base 0 is everything there is and replaces what was known before. A change 
 in `parts`, which take effect together. The gateway tells in its health report which number it holds.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 from gateway.contract import limits
+from gateway.contract.errors import ContractError
 from gateway.contract.messages import Code, CodeOrAll, Count, Plate, Seq, Text, TimeMs, UuidText, Wire
 
 Key = Annotated[str, Meta(min_length=1, max_length=limits.MAX_CODE_CHARS)]
 """How the cloud calls an entry among those of its kind."""
 VehiclePlate = Annotated[str, Meta(min_length=1, max_length=limits.MAX_PLATE_CHARS)]
 LotCodes = Annotated[tuple[Code, ...], Meta(max_length=limits.MAX_LOTS)]
+_BYTES_OF_ENTRIES: Final = limits.MAX_WIRE_BYTES - 4_096
+"""What is left of a message beside its frame."""
 TimeOrNone = Annotated[int, Meta(ge=0, le=limits.MAX_TIME_MS)]
 
 
@@ -129,3 +133,26 @@ def signed_access(update: AccessUpdate) -> bytes:
     """
     bare = msgspec.structs.replace(update, signature="")
     return b"gatemeter-access-v1\n" + msgspec.json.encode(bare, order="deterministic")
+
+
+def in_parts(update: AccessUpdate, entries: Iterable[AccessEntry]) -> list[AccessUpdate]:
+    """As many messages like `update` as its `entries` need, unsigned; at least one, which may be empty.
+
+    Each keeps the limits of a message, also when nothing can be compressed. Raises ContractError (`too-large`) when
+    there are more entries than a change may have.
+    """
+    groups: list[list[AccessEntry]] = [[]]
+    size = 0
+    for entry in entries:
+        length = len(msgspec.json.encode(entry)) + 1
+        if len(groups[-1]) == limits.MAX_ACCESS_ENTRIES or size + length > _BYTES_OF_ENTRIES:
+            groups.append([])
+            size = 0
+        groups[-1].append(entry)
+        size += length
+    if len(groups) > limits.MAX_ACCESS_PARTS:
+        raise ContractError("too-large", f"{len(groups)} parts, at most {limits.MAX_ACCESS_PARTS}")
+    return [
+        msgspec.structs.replace(update, part=part, parts=len(groups), entries=tuple(group), signature="")
+        for part, group in enumerate(groups, start=1)
+    ]

@@ -23,8 +23,16 @@ import aiomqtt
 
 from gateway.access.book import AccessBook
 from gateway.access.decision import AccessPolicy, AccessRequest, decide
-from gateway.contract.access import AccessEntry, AccessUpdate, ListEntry, Listing, LotEntry, PermitEntry, StayEntry
-from gateway.contract.limits import MAX_ACCESS_ENTRIES
+from gateway.contract.access import (
+    AccessEntry,
+    AccessUpdate,
+    ListEntry,
+    Listing,
+    LotEntry,
+    PermitEntry,
+    StayEntry,
+    in_parts,
+)
 from gateway.drivers.barrier import BarrierLine, BarrierLineSettings
 from gateway.drivers.barrier.dialect import decode_order, encode, topics_of
 from gateway.drivers.barrier.events import KeepAlive, Passed, Recognised, Reply
@@ -58,9 +66,7 @@ def _entries(now: int) -> Iterator[AccessEntry]:
 
 
 def _whole(now: int) -> list[AccessUpdate]:
-    entries = list(_entries(now))
-    groups = [entries[start : start + MAX_ACCESS_ENTRIES] for start in range(0, len(entries), MAX_ACCESS_ENTRIES)]
-    return [update(1, *group, part=part, parts=len(groups)) for part, group in enumerate(groups, start=1)]
+    return in_parts(update(1), _entries(now))
 
 
 async def _waits(host: str, port: int) -> list[float]:
