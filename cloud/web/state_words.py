@@ -57,6 +57,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "switch-off": _("Switch off"),
     "set-clock": _("Set the clock"),
     "send-picture": _("Send the picture of a vehicle"),
+    "list-plate": _("Put a plate on the camera's list"),
+    "unlist-plate": _("Take a plate off the camera's list"),
 }
 
 INBOX_STATES: Final[Mapping[str, str]] = {

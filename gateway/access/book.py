@@ -31,13 +31,12 @@ class AccessBook:
 
     def __init__(self, path: Path | None = None, now: int | None = None) -> None:
         """Opens or creates the file at `path`; without one nothing outlives the process. Raises sqlite3.Error."""
-        self._db = store.open_store(path, wall_clock_ms() if now is None else now)
-        self._index = store.load(self._db)
+        self._db, self._index = store.open_store(path, wall_clock_ms() if now is None else now)
         self.number = store.held_number(self._db)
         """The last step of the cloud that is in force."""
         self._thread = ThreadPoolExecutor(1, "access")
-        self._since: list[Callable[[AccessIndex], object]] = []
-        """What lanes changed while a whole new index is made."""
+        self._since: list[Callable[[AccessIndex], object]] | None = None
+        """What lanes changed while a new index may be in the making; None while none is."""
         self._closed = False
 
     def state(self, plate: str, vehicle_class: str, lot: str, at: int) -> AccessState:
@@ -62,12 +61,15 @@ class AccessBook:
 
         Raises sqlite3.Error when the disk does not take it: nothing changed then, and the cloud tells it again.
         """
-        self._since = []
-        change = await asyncio.wrap_future(self._thread.submit(store.take, self._db, update))
+        self._since = since = []
+        try:
+            change = await asyncio.wrap_future(self._thread.submit(store.take, self._db, update))
+        finally:
+            self._since = None
         if change is None:
             return False
         if change.fresh is not None:
-            for again in self._since:
+            for again in since:
                 again(change.fresh)
             self._index = change.fresh
         for before, after in change.entries:
@@ -102,7 +104,8 @@ class AccessBook:
         self._write(lambda: store.write_left(self._db, lot, plate, at, key))
 
     def _change(self, what: Callable[[AccessIndex], T]) -> T:
-        self._since.append(what)
+        if self._since is not None:
+            self._since.append(what)
         return what(self._index)
 
     def _write(self, work: Callable[[], None]) -> None:

@@ -66,18 +66,21 @@ class Change:
     fresh: AccessIndex | None = None
 
 
-def open_store(path: Path | None, now: int) -> sqlite3.Connection:
-    """Opens or creates the file; a damaged one is set aside. None keeps everything in memory. Raises sqlite3.Error."""
+def open_store(path: Path | None, now: int) -> tuple[sqlite3.Connection, AccessIndex]:
+    """Opens or creates the file, with all that it holds. None keeps everything in memory. Raises sqlite3.Error.
+
+    One that is damaged, or that newer software wrote in words which are not known here, is set aside.
+    """
     try:
         return _opened(path, now)
-    except sqlite3.DatabaseError as error:
-        if path is None or not is_damage(error):
+    except (sqlite3.DatabaseError, msgspec.MsgspecError) as error:
+        if path is None or (isinstance(error, sqlite3.Error) and not is_damage(error)):
             raise
         _log.error("access file was damaged and set aside", set_aside=str(set_aside(path)), reason=str(error))
         return _opened(path, now)
 
 
-def _opened(path: Path | None, now: int) -> sqlite3.Connection:
+def _opened(path: Path | None, now: int) -> tuple[sqlite3.Connection, AccessIndex]:
     db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA journal_mode = WAL")
@@ -92,10 +95,10 @@ def _opened(path: Path | None, now: int) -> sqlite3.Connection:
             db.execute("DELETE FROM ended WHERE at < ?", (now - _ENDED_KEPT_MS,))
             db.execute("DELETE FROM departure WHERE at < ?", (now - _ENDED_KEPT_MS,))
             _forget_old_stays(db, now - _OWN_KEPT_MS)
+        return db, load(db)
     except BaseException:
         db.close()
         raise
-    return db
 
 
 class transaction:  # noqa: N801  # reads like a statement

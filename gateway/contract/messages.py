@@ -226,6 +226,9 @@ class Action(StrEnum):
     SET_CLOCK = "set-clock"
     SEND_PICTURE = "send-picture"
     """Puts the picture of a passage where a link says."""
+    LIST_PLATE = "list-plate"
+    """Puts a plate on the list by which a camera opens on its own while it cannot reach the gateway."""
+    UNLIST_PLATE = "unlist-plate"
 
 
 class Command(Wire, frozen=True):

@@ -117,6 +117,8 @@ class VzenithSpeech:
         """Commands in the order in which they came."""
         self.clock_off_s = 0
         """How far the device's clock is ahead."""
+        self.listed: dict[str, tuple[str, str]] = {}
+        """Plates for which the device opens on its own, with their times."""
         self._root, self._sn = f"{prefix}/{sn}/message", sn
         self._passed_input, self._old, self._silent = passed_input, old, silent
         self._picture = picture
@@ -163,8 +165,18 @@ class VzenithSpeech:
             case "set_time":
                 self.clock_off_s = body["timestamp"] - int(time.time())
                 return Heard(None, envelope["id"])
+            case "white_list_operator":
+                self._change_list(body)
+                return Heard(None, envelope["id"])
             case _:
                 return Heard(None, envelope["id"], known=False)
+
+    def _change_list(self, body: Any) -> None:
+        if body["operator_type"] == "delete":
+            self.listed.pop(body["plate"], None)
+            return
+        for record in body["dldb_rec"]:
+            self.listed[record["plate"]] = (record["enable_time"], record["overdue_time"])
 
     def answer(self, topic: str, heard: Heard, code: int) -> Message | None:
         """With its own codes."""

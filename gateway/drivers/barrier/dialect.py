@@ -27,8 +27,10 @@ import msgspec
 
 from gateway.contract.messages import Code
 from gateway.drivers.barrier.events import (
+    CannotSay,
     Event,
     Heard,
+    Listing,
     MalformedMessage,
     Order,
     Recognised,
@@ -92,8 +94,10 @@ class GenericDialect:
         """One message of the device. Raises MalformedMessage."""
         return decode_event(payload) if topic == self._topics.event else decode_reply(payload)
 
-    def encode(self, order: Order) -> Telegram:
-        """How to tell the device."""
+    def encode(self, order: Order | Listing) -> Telegram:
+        """How to tell the device. Raises CannotSay for a list: such a device has none."""
+        if isinstance(order, Listing):
+            raise CannotSay("this device keeps no list of plates")
         return Telegram(self._topics.command, encode(order), 1)
 
     def another_way(self, reply: Reply) -> bool:

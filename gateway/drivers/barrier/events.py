@@ -80,6 +80,17 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int
 
 
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of the list by which a camera opens on its own. Times are local, as its clock shows them."""
+
+    id: str
+    expires_at: int
+    plate: str
+    since: str = ""
+    until: str = ""
+    """Empty to take the plate off the list."""
+
+
 class Telegram(NamedTuple):
     """One MQTT message to a device."""
 
@@ -114,7 +125,7 @@ class Dialect(Protocol):
     def decode(self, topic: str, payload: bytes) -> Heard | None:
         """One message of the device; None for what is of no interest. Raises MalformedMessage."""
 
-    def encode(self, order: Order) -> Telegram:
+    def encode(self, order: Order | Listing) -> Telegram:
         """How to tell the device. Raises CannotSay."""
 
     def another_way(self, reply: Reply) -> bool:

@@ -47,7 +47,7 @@ class Answer(Enum):
     """Not sent: too late."""
 
 
-_OUTCOMES: Final = {
+OUTCOMES: Final = {
     Answer.DONE: CommandOutcome(CommandState.DONE),
     Answer.REFUSED: CommandOutcome(CommandState.FAILED, "the barrier refused"),
     Answer.LOST: CommandOutcome(CommandState.UNCERTAIN, "the barrier did not answer in time"),
@@ -160,7 +160,7 @@ class Lane:
     async def execute(self, command: Command) -> CommandOutcome:
         """Opens or closes for the cloud; an opening for a passage only while that vehicle stands here."""
         if command.action is Action.CLOSE_BARRIER:
-            return _OUTCOMES[await self._order("close", command.id, command.expires_at)]
+            return OUTCOMES[await self._order("close", command.id, command.expires_at)]
         if command.action is not Action.OPEN_BARRIER:
             return CommandOutcome(CommandState.FAILED, f"a barrier cannot {command.action}")
         wanted = command.arguments.get("passage")
@@ -173,7 +173,7 @@ class Lane:
             visit.passage = msgspec.structs.replace(visit.passage, decision="command")
         if visit is not None and answer is Answer.DONE:
             await self._through_without_sensor(visit)
-        return _OUTCOMES[answer]
+        return OUTCOMES[answer]
 
     async def _gate_moved(self, event: GateMoved) -> None:
         """The boom tells what an answer that was lost did not: where nobody sees vehicles, this one is through."""

@@ -22,12 +22,13 @@ from gateway.drivers.barrier.events import (
     Dialect,
     Event,
     KeepAlive,
+    Listing,
     MalformedMessage,
     Order,
     Recognised,
     Reply,
 )
-from gateway.drivers.barrier.lane import Answer, Lane
+from gateway.drivers.barrier.lane import OUTCOMES, Answer, Lane
 from gateway.drivers.barrier.memory import VisitMemory
 from gateway.drivers.barrier.pictures import Pictures
 from gateway.drivers.barrier.sending import NotTaken, put_picture
@@ -45,8 +46,6 @@ _EVENTS_QUEUED: Final = 256
 _ROUND_TRIPS_KEPT: Final = 64
 _PICTURES_QUEUED: Final = 8
 """Events of a lane that may wait with their pictures; of more the pictures are left out."""
-_ACTIONS: Final = (Action.OPEN_BARRIER, Action.CLOSE_BARRIER)
-_ACTIONS_WITH_PICTURES: Final = (*_ACTIONS, Action.SEND_PICTURE)
 _CLOCK_OFF_MS: Final = 5_000
 _CLOCK_EVERY_S: Final = 600.0
 _CLOCK_ORDER: Final = "set-clock"
@@ -140,12 +139,15 @@ class BarrierLine:
         self._stopping.set()
 
     async def execute(self, command: Command) -> CommandOutcome:
-        """Carries out OPEN_BARRIER, CLOSE_BARRIER or SEND_PICTURE; `arguments["passage"]` names the vehicle."""
+        """Carries out what a barrier can be told; `arguments["passage"]` names the vehicle that it is for."""
         port = self._by_device.get(command.device)
         if port is None:
             return CommandOutcome(CommandState.FAILED, f"no lane {command.device} on this line")
         if command.action is Action.SEND_PICTURE:
             return await self._send_picture(command.arguments["passage"], command.arguments["link"])
+        if command.action in (Action.LIST_PLATE, Action.UNLIST_PLATE):
+            listing = Listing(id=command.id, expires_at=command.expires_at, **command.arguments)
+            return OUTCOMES[_answer_of(port, await self._ask(port, listing))]
         return await port.lane.execute(command)
 
     def health(self) -> tuple[DeviceHealth, ...]:
@@ -159,10 +161,16 @@ class BarrierLine:
                 port.lane.counters.refused_orders,
                 port.malformed,
                 median_low(port.round_trips_us) if port.round_trips_us else 0,
-                _ACTIONS if self._pictures is None else _ACTIONS_WITH_PICTURES,
+                self._actions(port),
             )
             for device, port in self._by_device.items()
         )
+
+    def _actions(self, port: _Port) -> tuple[Action, ...]:
+        """What a lane can be told."""
+        pictures = (Action.SEND_PICTURE,) if self._pictures is not None else ()
+        lists = (Action.LIST_PLATE, Action.UNLIST_PLATE) if isinstance(port.dialect, VzenithDialect) else ()
+        return (Action.OPEN_BARRIER, Action.CLOSE_BARRIER, *pictures, *lists)
 
     async def _send_picture(self, passage: str, link: str) -> CommandOutcome:
         picture = None if self._pictures is None else await self._pictures.read(passage)
@@ -276,14 +284,9 @@ class BarrierLine:
         if isinstance(reply, Reply) and reply.code != 0 and port.dialect.another_way(reply):
             _log.info("barrier does not know the command", lane=lane.device, code=reply.code)
             reply = await self._ask(port, msgspec.structs.replace(order, id=str(uuid.uuid4())))
-        if isinstance(reply, Answer):
-            return reply
-        if reply.code != 0:
-            _log.warning("barrier refused", lane=lane.device, code=reply.code, detail=reply.detail)
-            return Answer.REFUSED
-        return Answer.DONE
+        return _answer_of(port, reply)
 
-    async def _ask(self, port: _Port, order: Order) -> Reply | Answer:
+    async def _ask(self, port: _Port, order: Order | Listing) -> Reply | Answer:
         client = self._client
         if client is None or (not port.dialect.queues_orders and not self._is_heard(port)):
             return Answer.OFFLINE
@@ -311,3 +314,12 @@ class BarrierLine:
 
     def _is_heard(self, port: _Port) -> bool:
         return port.heard_at is not None and time.monotonic() - port.heard_at <= self._settings.lost_after_s
+
+
+def _answer_of(port: _Port, reply: Reply | Answer) -> Answer:
+    if isinstance(reply, Answer):
+        return reply
+    if reply.code != 0:
+        _log.warning("barrier refused", lane=port.lane.settings.device, code=reply.code, detail=reply.detail)
+        return Answer.REFUSED
+    return Answer.DONE

@@ -34,6 +34,8 @@ class Pictures:
         """Pictures that had to go, or could not be kept, since the gateway started."""
         self._directory, self._max_bytes, self._unsent = directory, max_bytes, unsent
         self._turn = asyncio.Lock()
+        for half in directory.glob("*.new"):  # the power went while it was written
+            half.unlink()
         found = sorted((entry.stat().st_mtime_ns, entry) for entry in directory.glob(f"*{_SUFFIX}"))
         self._sizes = {entry.stem: entry.stat().st_size for _, entry in found}
         """By passage, oldest first."""

@@ -26,6 +26,7 @@ from gateway.drivers.barrier.events import (
     GateMoved,
     Heard,
     KeepAlive,
+    Listing,
     MalformedMessage,
     Order,
     Passed,
@@ -41,13 +42,14 @@ _MAX_BYTES: Final = 4 << 20
 _DONE: Final = 200
 _UNKNOWN_COMMAND: Final = frozenset({404, 405, 501})
 _PULSE: Final = 2
+_SECONDS_END: Final = 100_000_000_000
 _NO_PLATE: Final = frozenset({"_无_", "无", "无牌车"})
 _GREEN: Final = 5
 """`colorType` of plates of new-energy vehicles."""
 _YELLOW: Final = 2
 _NOT_TEXT: Final = "\N{REPLACEMENT CHARACTER}"
 _UP: Final = ("ivs_result", "quick_ivs_result", "keep_alive", "gpio_in", "barr_gate_status")
-_COMMANDS: Final = ("gate_direct_open", "gpio_out", "set_time")
+_COMMANDS: Final = ("gate_direct_open", "gpio_out", "set_time", "white_list_operator")
 _GATE_STATES: Final = {1: True, 2: False}
 
 
@@ -122,7 +124,7 @@ class VzenithDialect:
             raise MalformedMessage(f"it is of {envelope.sn[:64]}, another device")
         if topic.endswith("/reply"):
             return Reply(id=envelope.id, code=0 if envelope.code == _DONE else envelope.code or -1)
-        at = envelope.timestamp * 1000
+        at = _in_ms(envelope.timestamp)
         body = _body_of(envelope.payload)
         match topic.rsplit("/", 1)[-1]:
             case "keep_alive":
@@ -136,8 +138,10 @@ class VzenithDialect:
             case _:
                 return GateMoved(taken_at=at, is_open=_GATE_STATES.get(_inside(body, GateStatus).gate_status))
 
-    def encode(self, order: Order) -> Telegram:
+    def encode(self, order: Order | Listing) -> Telegram:
         """Raises CannotSay when no output closes the barrier."""
+        if isinstance(order, Listing):
+            return self._telegram("white_list_operator", order.id, _record(order))
         if order.type == "open" and self._direct:
             return self._telegram("gate_direct_open", order.id, {})
         output = self._settings.open_output if order.type == "open" else self._settings.close_output
@@ -195,12 +199,25 @@ def _recognised(result: PlateResult, envelope_id: str, at: int) -> Recognised:
     return Recognised(
         id=event_id[:64],
         plate=_plate(result.license),
-        taken_at=started * 1000 or at,
+        taken_at=_in_ms(started) or at,
         score=min(max(confidence, 0), 100) * 10,
         vehicle_class={_GREEN: "new-energy", _YELLOW: "large"}.get(_number(result.color_type), "small"),
         picture=_picture(result.image),
         offline=result.isoffline in (1, True),
     )
+
+
+def _record(order: Listing) -> dict[str, Any]:
+    if not order.until:
+        return {"operator_type": "delete", "plate": order.plate}
+    times = {"enable_time": order.since, "overdue_time": order.until}
+    record = {"plate": order.plate, "enable": 1, "need_alarm": 0, "time_seg_enable": 0, **times}
+    return {"operator_type": "update_or_add", "dldb_rec": [record]}
+
+
+def _in_ms(told: int) -> int:
+    """Seconds since 1970; what would be the year 5138 is told in milliseconds already."""
+    return told * 1000 if abs(told) < _SECONDS_END else told
 
 
 def _number(value: object) -> int:

@@ -206,3 +206,31 @@ async def test_a_boom_that_is_up_tells_what_a_lost_answer_did_not(
         await until(lambda: [p.outcome.value for p in cloud.passages] == ["arrived", "passed"])
         assert line._ports[0].lane.gate_is_open
     assert speech.told.count("gate_direct_open") == 1
+
+
+async def test_the_list_in_the_camera_is_changed_by_signed_commands_alone(
+    mosquitto: Mosquitto, cloud: Cloud, outbox: Outbox
+) -> None:
+    async with (
+        running_gateway(outbox, mosquitto, cloud, lanes=lane_settings()) as line,
+        camera(mosquitto) as (_, speech),
+    ):
+        await heard(line)
+        times = {"since": "2026-11-26 18:00:00", "until": "2026-11-27 18:00:00"}
+        put = cloud.command("lane-in", Action.LIST_PLATE, arguments={"plate": PLATE, **times})
+        await cloud.send(codec.encode_command(put))
+        await until(lambda: cloud.states_of(put)[-1:] == ["done"])
+        assert speech.listed == {PLATE: (times["since"], times["until"])}
+        off = cloud.command("lane-in", Action.UNLIST_PLATE, arguments={"plate": PLATE})
+        await cloud.send(codec.encode_command(off))
+        await until(lambda: cloud.states_of(off)[-1:] == ["done"])
+        assert speech.listed == {}
+        assert {Action.LIST_PLATE, Action.UNLIST_PLATE} <= set(line.health()[0].actions)
+
+
+async def test_a_barrier_without_a_list_says_so(mosquitto: Mosquitto, cloud: Cloud, outbox: Outbox) -> None:
+    async with running_gateway(outbox, mosquitto, cloud) as line:
+        command = cloud.command("lane-in", Action.UNLIST_PLATE, arguments={"plate": PLATE})
+        await cloud.send(codec.encode_command(command))
+        await until(lambda: cloud.states_of(command)[-1:] == ["failed"])
+        assert Action.LIST_PLATE not in line.health()[0].actions

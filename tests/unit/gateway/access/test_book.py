@@ -147,6 +147,21 @@ async def test_a_damaged_file_is_set_aside_and_nothing_counts_as_known(book: Acc
     fresh.close()
 
 
+async def test_a_file_in_words_of_newer_software_is_set_aside(book: AccessBook, tmp_path: Path) -> None:
+    await book.take(update(3, permit("p", A)))
+    book._db.execute("INSERT INTO entry VALUES ('drone', 'd', 0, ?)", (b'["drone","d"]',))
+    fresh = again(book, tmp_path)
+    assert (fresh.number, permitted(fresh, A)) == (0, False)
+    fresh.close()
+
+
+async def test_nothing_piles_up_while_the_cloud_is_silent(book: AccessBook) -> None:
+    await book.take(update(1))
+    for number in range(5):
+        book.passed(LOT, passage(A, "entry", NOW + number, number=number + 1))
+    assert book._since is None
+
+
 async def test_a_disk_that_takes_nothing_changes_nothing_and_stops_no_lane(book: AccessBook) -> None:
     await book.take(update(1, permit("p", A)))
     book._db.execute("PRAGMA query_only = ON")

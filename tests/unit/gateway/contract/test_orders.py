@@ -10,8 +10,8 @@ from gateway.contract.orders import CUTS_SUPPLY, HARMLESS, arguments_flaw
 
 @pytest.mark.parametrize("action", Action)
 def test_every_action_goes_without_arguments_and_knows_no_strange_one(action: Action) -> None:
-    needs = f"{action} needs the argument link" if action is Action.SEND_PICTURE else None
-    assert arguments_flaw(action, {}) == needs
+    first = {Action.SEND_PICTURE: "link", Action.LIST_PLATE: "plate", Action.UNLIST_PLATE: "plate"}.get(action)
+    assert arguments_flaw(action, {}) == (f"{action} needs the argument {first}" if first else None)
     assert arguments_flaw(action, {"strange": "1"}) == f"{action} knows no argument strange"
 
 
@@ -39,6 +39,20 @@ def test_a_picture_goes_by_tls_to_a_link_for_its_passage(link: str, good: bool) 
     arguments = {"passage": str(uuid4()), "link": link}
     assert (arguments_flaw(Action.SEND_PICTURE, arguments) is None) is good
     assert arguments_flaw(Action.SEND_PICTURE, {"link": link}) is not None
+
+
+def test_a_list_takes_a_plate_and_local_times() -> None:
+    good = {"plate": "京A12345", "since": "2026-11-26 18:00:00", "until": "2026-11-27 18:00:00"}
+    assert arguments_flaw(Action.LIST_PLATE, good) is None
+    for wrong in (
+        {"plate": ""},
+        {"plate": "京A 1"},
+        {"plate": "A" * 17},
+        {"until": "tomorrow"},
+        {"since": "2026-11-26"},
+    ):
+        assert arguments_flaw(Action.LIST_PLATE, good | wrong) is not None
+    assert arguments_flaw(Action.UNLIST_PLATE, {"plate": "京A12345"}) is None
 
 
 def test_what_cuts_a_supply_is_not_harmless() -> None:

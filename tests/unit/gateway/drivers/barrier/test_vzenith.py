@@ -116,6 +116,10 @@ def test_firmware_that_knows_no_body_is_understood() -> None:
     assert event.plate == "京A12345"
 
 
+def test_times_in_milliseconds_are_known_as_such() -> None:
+    assert dialect().decode(*up("keep_alive", None, timestamp=AT * 1000 + 7)) == KeepAlive(taken_at=AT * 1000 + 7)
+
+
 def test_life_inputs_and_the_boom() -> None:
     spoken = dialect(passed_input=1)
     trigger = {"AlarmGioIn": {"result": {"TriggerResult": {"source": 1, "value": 0}}}}
