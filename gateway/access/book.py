@@ -61,7 +61,8 @@ class AccessBook:
 
         Raises sqlite3.Error when the disk does not take it: nothing changed then, and the cloud tells it again.
         """
-        self._since = since = []
+        since: list[Callable[[AccessIndex], object]] = []
+        self._since = since
         try:
             change = await asyncio.wrap_future(self._thread.submit(store.take, self._db, update))
         finally:
