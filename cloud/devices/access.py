@@ -46,10 +46,13 @@ _STEP: LiteralString = "UPDATE gateway_access SET number = number + 1 WHERE gate
 _FORGET: LiteralString = """
     WITH gone AS (
         DELETE FROM gateway_access_entry
-        WHERE gateway_id = ANY(%s::bigint[]) AND entry IS NULL AND changed_at < now() - interval '30 days'
-        RETURNING gateway_id, number)
-    UPDATE gateway_access a SET forgotten = greatest(a.forgotten, g.number)
-    FROM (SELECT gateway_id, max(number) AS number FROM gone GROUP BY gateway_id) g WHERE g.gateway_id = a.gateway_id
+        WHERE entry IS NULL AND changed_at < now() - interval '30 days'
+        RETURNING gateway_id, number),
+    reached AS (
+        UPDATE gateway_access a SET forgotten = greatest(a.forgotten, g.number)
+        FROM (SELECT gateway_id, max(number) AS number FROM gone GROUP BY gateway_id) g
+        WHERE g.gateway_id = a.gateway_id)
+    SELECT count(*) AS forgotten FROM gone
 """
 _DUE: LiteralString = """
     SELECT a.gateway_id, a.project_id, g.code AS gateway_code, a.number,
@@ -118,9 +121,11 @@ async def tell(conn: Conn, project_id: int, gateway_ids: Iterable[int], entries:
     return len(changed)
 
 
-async def forget_gone(conn: Conn, gateway_ids: Iterable[int]) -> None:
-    """Forgets what has been gone for 30 days: whoever holds an older step is told everything."""
-    await conn.execute(_FORGET, (sorted(set(gateway_ids)),))
+async def forget_gone(conn: Conn) -> int:
+    """Forgets what has been gone for 30 days and returns how much: whoever holds an older step is told everything."""
+    row = await (await conn.execute(_FORGET)).fetchone()
+    assert row is not None
+    return int(row["forgotten"])
 
 
 async def take_due(conn: Conn, limit: int) -> list[Due]:
