@@ -121,6 +121,14 @@ async def tell(conn: Conn, project_id: int, gateway_ids: Iterable[int], entries:
     return len(changed)
 
 
+async def known(conn: Conn, gateway_id: int, kinds: Sequence[str]) -> dict[tuple[str, str], bool]:
+    """By kind and key what a gateway was told, and whether it still holds."""
+    query = """SELECT kind, key, entry IS NOT NULL AS holds FROM gateway_access_entry
+               WHERE gateway_id = %s AND kind = ANY (%s)"""
+    rows = await (await conn.execute(query, (gateway_id, list(kinds)))).fetchall()
+    return {(row["kind"], row["key"]): row["holds"] for row in rows}
+
+
 async def forget_gone(conn: Conn) -> int:
     """Forgets what has been gone for 30 days and returns how much: whoever holds an older step is told everything."""
     row = await (await conn.execute(_FORGET)).fetchone()
