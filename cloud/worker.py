@@ -49,6 +49,11 @@ def all_schedules() -> list[Scheduled]:
     return [scheduled for module in rooms("jobs") for scheduled in getattr(module, "SCHEDULE", ())]
 
 
+def urgent_kinds() -> frozenset[str]:
+    """Kinds of job that wait for no other, of all features."""
+    return frozenset(kind for module in rooms("jobs") for kind in getattr(module, "URGENT", ()))
+
+
 def all_enclosers() -> dict[str, Encloser]:
     """What notices of a kind carry beside their words, of all features."""
     return {kind: encloser for module in rooms("enclosures") for kind, encloser in module.ENCLOSERS.items()}
@@ -78,10 +83,14 @@ async def serve(settings: CloudSettings) -> None:
 
 async def work(db: Database, stop: asyncio.Event, *, concurrency: int = 2) -> None:
     """Runs jobs, and leads when nobody else does, until `stop` is set."""
-    handlers, schedules = all_handlers(), all_schedules()
+    handlers, schedules, at_once = all_handlers(), all_schedules(), urgent_kinds()
+    urgent = {kind: handler for kind, handler in handlers.items() if kind in at_once}
+    ordinary = {kind: handler for kind, handler in handlers.items() if kind not in at_once}
     _log.info("worker.started", kinds=sorted(handlers))
     async with asyncio.TaskGroup() as group:
-        group.create_task(JobRunner(db, handlers, concurrency=concurrency).run(stop))
+        group.create_task(JobRunner(db, ordinary, concurrency=concurrency).run(stop))
+        # A slot of its own: long runs of bills keep no home dark.
+        group.create_task(JobRunner(db, urgent, concurrency=1).run(stop))
         group.create_task(lead(db, schedules, stop))
     _log.info("worker.stopped")
 

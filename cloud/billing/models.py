@@ -313,7 +313,7 @@ class RunOut(BaseModel):
     accounts: int
     billed: int
     failed: int
-    total: str
+    total: MoneyOut
     job_id: int | None
     created_at: datetime
     finished_at: datetime | None
@@ -340,7 +340,7 @@ class RunOut(BaseModel):
             accounts=run.accounts,
             billed=run.billed,
             failed=run.failed,
-            total=format(run.total, "f"),
+            total=MoneyOut.of(run.total, run.currency),
             job_id=run.job_id,
             created_at=run.created_at,
             finished_at=run.finished_at,

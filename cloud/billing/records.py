@@ -297,6 +297,7 @@ class BillRun:
     billed: int
     failed: int
     total: Decimal
+    currency: str
     job_id: int | None
     created_at: datetime
     finished_at: datetime | None

@@ -66,6 +66,9 @@ async def _projects(context: JobContext) -> list[Project]:
         return await estate.projects(conn)
 
 
+URGENT = (SWITCH_JOB,)
+"""A home whose bill is paid waits for no run of bills."""
+
 HANDLERS: dict[str, Handler] = {VALUE_JOB: value, SWITCH_JOB: switch}
 
 SCHEDULE = (Scheduled(VALUE_JOB, "7 * * * *"), Scheduled(SWITCH_JOB, "* * * * *"))

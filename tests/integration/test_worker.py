@@ -5,10 +5,12 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import psycopg
+import pytest
 from apscheduler.triggers.cron import CronTrigger
 
 from cloud.kit.db import SYSTEM, Database
-from cloud.kit.jobs import Scheduled
+from cloud.kit.jobs import JobContext, Scheduled, enqueue
+from cloud.prepaid.jobs import SWITCH_JOB
 from cloud.worker import _enqueue_scheduled, all_handlers, all_schedules, lead, work
 
 DEADLINE_S = 15.0
@@ -82,6 +84,36 @@ async def test_old_answers_and_jobs_are_forgotten(worker_db: Database, owner_db:
         with suppress(asyncio.CancelledError):
             await task
     assert result == {"answers": 1, "jobs": 1}
+
+
+async def test_a_home_whose_bill_is_paid_waits_for_no_run_of_bills(
+    worker_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never = asyncio.Event()
+
+    async def long_run(_: JobContext) -> None:
+        await never.wait()
+
+    handlers = {**all_handlers(), "billing.run": long_run}
+    monkeypatch.setattr("cloud.worker.all_handlers", lambda: handlers)
+    async with worker_db.transaction(SYSTEM) as conn:
+        for kind in ("billing.run", "billing.run", SWITCH_JOB):
+            await enqueue(conn, kind, {})
+    stop = asyncio.Event()
+    task = asyncio.create_task(work(worker_db, stop, concurrency=2))
+    states: dict[str, set[str]] = {}
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            while states.get(SWITCH_JOB) != {"done"} or states["billing.run"] != {"running"}:
+                await asyncio.sleep(0.02)
+                async with worker_db.transaction(SYSTEM) as conn:
+                    query = "SELECT kind, array_agg(state) AS states FROM job GROUP BY kind"
+                    rows = await (await conn.execute(query)).fetchall()
+                states = {row["kind"]: set(row["states"]) for row in rows}
+    finally:
+        never.set()
+        stop.set()
+        await task
 
 
 async def _result(db: Database) -> dict[str, int] | None:

@@ -61,9 +61,10 @@ def reductions(
     """What `concessions` take off a charge of `service` over `period`, in their order.
 
     `parts`: component and amount of every line, with `digits` decimals. Each concession looks at what the ones before
-    it left of its components, and leaves base × share owed, rounded half up; where it holds for some days of the period
-    only, its share is taken by days. A reduction is divided among components in proportion to what remains of them.
-    Neither its components nor the charge fall below zero. Reductions of 0 are left out.
+    it left of its components, and takes base × share off, rounded half away from zero, as its line is printed; where it
+    holds for some days of the period only, its share is taken by days. A reduction is divided among components in
+    proportion to what remains of them. Neither its components nor the charge fall below zero. Reductions of 0 are left
+    out.
     """
     remaining: dict[str, int] = {}
     for component, amount in parts:
@@ -105,8 +106,7 @@ def _off(concession: Concession, base: int, there: Period, period: Period, digit
         return _of_months(to_minor(concession.value, digits), there)
     taken, of = share.as_integer_ratio()
     whole = of * period.days
-    owed = base * (whole - taken * there.days)
-    return base - (2 * owed + whole) // (2 * whole)
+    return (2 * base * taken * there.days + whole) // (2 * whole)
 
 
 def _of_months(amount: int, there: Period) -> int:

@@ -36,7 +36,8 @@ _WAITING: LiteralString = """
 """
 _ASKED_BY: LiteralString = "SELECT (inputs -> 'note' ->> 'asked_by')::bigint AS by FROM bill WHERE id = %s"
 _APPROVED: LiteralString = """
-    UPDATE bill SET inputs = jsonb_set(inputs, '{note,approved_by}', to_jsonb(%s::bigint)) WHERE id = %s
+    UPDATE bill SET inputs = jsonb_set(inputs, '{note,approved_by}', coalesce(to_jsonb(%s::bigint), 'null'))
+    WHERE id = %s
 """
 _DELETE: LiteralString = "DELETE FROM bill WHERE id = %s AND state = 'draft'"
 

@@ -39,11 +39,12 @@ _RELEASE_ABANDONED: LiteralString = """
 # `done` of `of` accounts: how far the job is that makes the drafts or issues them.
 _RUN: LiteralString = """
     SELECT r.id, r.project_id, lower(r.period) AS start, upper(r.period) AS end, r.state, r.accounts, r.billed,
-           r.failed, r.total, r.job_id, r.created_at, r.finished_at, r.issue_at_once, r.open_exceptions,
+           r.failed, r.total, p.currency, r.job_id, r.created_at, r.finished_at, r.issue_at_once, r.open_exceptions,
            r.missing_readings, r.estimate_limit, r.estimate_reason, r.estimated,
            r.approved_by, r.approved_at, r.issue_job_id, r.account_id, r.mail_bills,
            coalesce(j.progress, 0) AS done, coalesce(j.total, 0) AS of
-    FROM bill_run r LEFT JOIN job j ON j.id = coalesce(r.issue_job_id, r.job_id)
+    FROM bill_run r JOIN project p ON p.id = r.project_id
+    LEFT JOIN job j ON j.id = coalesce(r.issue_job_id, r.job_id)
 """
 _RUNS: LiteralString = (
     _RUN

@@ -47,8 +47,9 @@ def test_of_one_position_the_older_comes_first() -> None:
     assert off("100.00", concession("amount", "5", number=2, position=1), found[1]) == ["-5.00", "-47.50"]
 
 
-def test_what_remains_is_rounded_half_up() -> None:
-    assert off("0.05", concession("percent", "50")) == ["-0.02"]
+def test_what_is_taken_off_is_base_times_share_as_it_is_printed() -> None:
+    assert off("210.35", concession("percent", "50")) == ["-105.18"]
+    assert off("0.05", concession("factor", "0.50")) == ["-0.03"]
 
 
 @pytest.mark.parametrize(("first", "last", "expected"), [(1, 15, "-14.52"), (16, 31, "-15.48"), (1, 31, "-30.00")])
@@ -120,11 +121,11 @@ def by_hand(parts: dict[str, Decimal], period: Period, concessions: Sequence[Con
         there = [
             day for n in range(period.days) if one.valid.start <= (day := period.start + timedelta(n)) < one.valid.end
         ]
-        share = Fraction(one.value) if one.kind == "factor" else 1 - Fraction(one.value) / 100
-        after = half_up(Fraction(owed) * (period.days - len(there) + share * len(there)) / period.days)
-        if after != owed:
-            found.append(after - owed)
-            left += after - owed
+        share = 1 - Fraction(one.value) if one.kind == "factor" else Fraction(one.value) / 100
+        off = half_up(Fraction(owed) * share * len(there) / period.days)
+        if off:
+            found.append(-off)
+            left -= off
     return found
 
 
