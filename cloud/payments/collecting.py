@@ -27,10 +27,11 @@ _BOOKED = Counter(
 _ASKER: Final = SYSTEM.named("online-payments")
 _AT_ONCE: Final = 16
 _LEASE: Final = timedelta(seconds=60)
-_POLL_S: Final = 1.0
-_FIRST_PAUSE_S: Final = 3.0
-_LONGEST_PAUSE_S: Final = 60.0
-_GROWTH: Final = 1.3
+_POLL_S: Final = 1
+_FIRST_PAUSE_S: Final = 3
+_LONGEST_PAUSE_S: Final = 60
+_DOUBLED_EVERY: Final = 3
+"""Looks with one pause between them; the next ones wait twice as long."""
 _OVERTIME: Final = timedelta(seconds=30)
 """A payment begun just before the end may take so long."""
 
@@ -125,7 +126,7 @@ class Collector:
 
     def _next(self, intent: Intent) -> datetime:
         """When it is looked at again: soon at first, later less often, and when its time is over."""
-        pause = min(_FIRST_PAUSE_S * _GROWTH**intent.looks, _LONGEST_PAUSE_S)
+        pause = min(_FIRST_PAUSE_S * 2 ** min(intent.looks // _DOUBLED_EVERY, 16), _LONGEST_PAUSE_S)
         return self._now() + timedelta(seconds=pause)
 
 

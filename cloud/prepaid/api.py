@@ -11,8 +11,6 @@ from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
 from cloud.prepaid import service
 from cloud.prepaid.models import (
-    AgreementIn,
-    AgreementOut,
     CaseOut,
     CaseQuery,
     DecisionIn,
@@ -20,6 +18,8 @@ from cloud.prepaid.models import (
     PolicyOut,
     PositionOut,
     PositionQuery,
+    PrepaidAgreementIn,
+    PrepaidAgreementOut,
     StepOut,
     TermsIn,
     TermsOut,
@@ -50,20 +50,20 @@ async def get_position(scope: Reader, account_id: Id) -> PositionOut:
 
 
 @router.get("/prepaid-accounts/{account_id}/agreements")
-async def list_agreements(scope: Reader, account_id: Id) -> list[AgreementOut]:
+async def list_agreements(scope: Reader, account_id: Id) -> list[PrepaidAgreementOut]:
     """The prepaid agreements of an account that are in force."""
     found = await service.agreements_of(scope.conn, [account_id], datetime.now(UTC).date())
-    return [AgreementOut.of(one) for one in found.get(account_id, ())]
+    return [PrepaidAgreementOut.of(one) for one in found.get(account_id, ())]
 
 
 @router.post("/prepaid-agreements", status_code=201)
-async def mark(body: AgreementIn, scope: Writer, once: Once) -> AgreementOut:
+async def mark(body: PrepaidAgreementIn, scope: Writer, once: Once) -> PrepaidAgreementOut:
     """Makes an agreement prepaid: its usage is valued every hour from now on."""
 
-    async def make() -> AgreementOut:
-        return AgreementOut.of(await service.mark(scope.conn, body.agreement_id, _now()))
+    async def make() -> PrepaidAgreementOut:
+        return PrepaidAgreementOut.of(await service.mark(scope.conn, body.agreement_id, _now()))
 
-    return await once.answer(scope.conn, AgreementOut, make)
+    return await once.answer(scope.conn, PrepaidAgreementOut, make)
 
 
 @router.delete("/prepaid-agreements/{agreement_id}", status_code=204)

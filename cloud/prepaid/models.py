@@ -96,13 +96,13 @@ class PolicyOut(PolicyIn):
         )
 
 
-class AgreementIn(Input):
+class PrepaidAgreementIn(Input):
     """An agreement with a tariff whose usage is paid in advance from now on."""
 
     agreement_id: Id
 
 
-class AgreementOut(BaseModel):
+class PrepaidAgreementOut(BaseModel):
     """A prepaid agreement."""
 
     agreement_id: int
@@ -111,7 +111,7 @@ class AgreementOut(BaseModel):
     meter_id: int | None
 
     @classmethod
-    def of(cls, one: PrepaidAgreement) -> "AgreementOut":
+    def of(cls, one: PrepaidAgreement) -> "PrepaidAgreementOut":
         """From our records."""
         return cls(agreement_id=one.agreement_id, account_id=one.account_id, service=one.service, meter_id=one.meter_id)
 

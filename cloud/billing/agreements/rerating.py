@@ -58,20 +58,24 @@ async def rerate_agreed(conn: Conn, project: Project, states: Sequence[ChargeSta
             raise InvalidInput("missing-rent", f"{state.agreement.service}: {error}") from error
         rows += _revision(state, piece, cause, project.currency)
     await adjustments_repository.insert(conn, [{"project_id": project.id, **row} for row in rows])
-    return len(rows)
+    return sum(bool(row["differences"]) for row in rows)
 
 
 def _revision(state: ChargeState, piece: AgreedPiece, cause: Cause, currency: str) -> list[dict[str, object]]:
     lines = as_json(line_rows(piece, currency))
     found = differences(state.lines, lines)
-    if not found:
+    # A contained tax may change and no line with it: nothing to pay, but another part of it is tax.
+    inputs = as_json(charge_inputs(piece))
+    # A concession with nothing to take off now bears on what is agreed later.
+    granted = cause == "concession" and state.inputs.get("concessions") != inputs.get("concessions")
+    if not found and not granted and as_json(piece.taxes_within) == as_json(state.taxes):
         return []
     return [
         revision(state, cause)
         | {
             "amount": piece.amount,
             "exact_amount": piece.amount,
-            "inputs": as_json(charge_inputs(piece)),
+            "inputs": inputs,
             "lines": lines,
             "differences": [one.row(state) for one in found],
             "taxes": piece.taxes_within,

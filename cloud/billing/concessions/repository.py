@@ -110,7 +110,8 @@ _CHARGED_ALREADY: LiteralString = """
 _APPROVE: LiteralString = """
     UPDATE concession SET approved_by = %(by)s, approved_at = now(), approval = %(approval)s WHERE id = %(id)s
 """
-# What a draft or a bill has taken off already, as its lines say: a concession is not ended before it.
+# What charges have taken off already, as they stand now: a concession is not ended before it. An adjustment may have
+# taken it off, or given it up again.
 _APPLIED_UNTIL: LiteralString = """
     SELECT max(least(upper(c.period), upper(o.valid))) AS day
     FROM concession o
@@ -118,8 +119,13 @@ _APPLIED_UNTIL: LiteralString = """
     JOIN account a ON a.id = s.account_id
      AND (s.id = o.agreement_id OR s.account_id = o.account_id OR coalesce(s.unit_id, a.unit_id) = o.unit_id)
     JOIN charge c ON c.agreement_id = s.id AND c.period && o.valid
-    JOIN bill_line l ON l.charge_id = c.id AND l.kind = 'discount' AND l.detail ->> 'concession' = o.id::text
+    LEFT JOIN LATERAL (SELECT lines FROM adjustment WHERE charge_id = c.id ORDER BY revision DESC LIMIT 1) r ON true
     WHERE o.id = %(id)s
+      AND CASE WHEN r.lines IS NULL
+               THEN EXISTS (SELECT FROM bill_line l WHERE l.charge_id = c.id AND l.kind = 'discount'
+                            AND l.detail ->> 'concession' = o.id::text)
+               ELSE EXISTS (SELECT FROM jsonb_array_elements(r.lines) l WHERE l ->> 'kind' = 'discount'
+                            AND l -> 'detail' ->> 'concession' = o.id::text) END
 """
 
 
@@ -217,7 +223,7 @@ async def approve(conn: Conn, concession_id: int, by: int | None, approval: str)
 
 
 async def applied_until(conn: Conn, concession_id: int) -> date | None:
-    """The day up to which bills and drafts have taken it off; None where none has."""
+    """The day up to which bills, drafts and adjustments take it off; None where none does."""
     day: date | None = (await _rows(conn, _APPLIED_UNTIL, {"id": concession_id}))[0]["day"]
     return day
 

@@ -145,6 +145,7 @@ async def end_concession(conn: Conn, concession_id: int, day: date) -> Concessio
 
     Raises NotFound; InvalidInput unless the day is within it; Conflict where bills took it off for days after.
     """
+    await lock_charges(conn, (await get_concession(conn, concession_id)).project_id)
     row = _found(await repository.locked(conn, concession_id), concession_id)
     valid = row.terms.valid
     if not valid.start < day <= valid.end:

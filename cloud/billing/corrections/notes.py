@@ -137,7 +137,8 @@ def _check(part: Part, left: Decimal | None, currency: str) -> None:
 
 def _row(bill: BillRow, line: BillLine, amount: Decimal, reason: str) -> dict[str, object]:
     of_line = {
-        "of": line.kind,
+        # A line that corrects another is about what that one was: a tax stays a tax.
+        "of": line.detail.get("of", line.kind),
         "bill": bill.number,
         "bill_id": bill.id,
         "line": line.position,

@@ -118,10 +118,12 @@ _LIST: LiteralString = (
     ORDER BY a.id DESC LIMIT %(limit)s
 """
 )
+# What comes to nothing is taken up where another part of it is tax: the ledger is told so with the bill.
 _OPEN: LiteralString = (
     _ADJUSTMENT
     + """
-    WHERE a.account_id = ANY (%(account_ids)s) AND d.bill_id IS NULL AND a.difference <> 0
+    WHERE a.account_id = ANY (%(account_ids)s) AND d.bill_id IS NULL
+      AND (a.difference <> 0 OR a.taxes <> a.old_taxes)
     ORDER BY a.account_id, a.id FOR UPDATE OF a
 """
 )

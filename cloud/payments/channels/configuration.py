@@ -13,7 +13,7 @@ from cloud.payments.channels.base import Channel, ChannelName
 from cloud.payments.channels.rsa_keys import BadKeyFile, private_key, public_key
 
 CALLBACKS = "/api/v1/payment-callbacks"
-_TIMEOUT_S = 15.0
+_TIMEOUT_S = 15
 _API_V3_KEY_BYTES = 32
 
 Address = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=200)]

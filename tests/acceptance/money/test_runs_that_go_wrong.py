@@ -22,7 +22,7 @@ from tests.integration.billing.site import Site, make_site
 
 JANUARY = date(2026, 1, 1)
 ONE_AT_A_TIME = (
-    "from cloud.billing import drafting, issuing; drafting.CHUNK = issuing.CHUNK = 1; "
+    "from cloud.billing.runs import drafting, issuing; drafting.CHUNK = issuing.CHUNK = 1; "
     "from cloud.cli import main; main()"
 )
 """The worker as it is, but that it commits after every account instead of after hundreds."""

@@ -317,7 +317,7 @@ async def test_a_package_pays_for_what_it_contains_between_its_dates(shop: Shop)
     assert "concession" not in taken.detail
     # 14 of the 28 days of February.
     assert lines(february, "package") == [("fixed", "package", "150.00"), ("tax", "vat", "13.50")]
-    assert lines(february, "property")[-1] == ("discount", "package", "-166.02")
+    assert lines(february, "property")[-1] == ("discount", "package", "-166.03")
     fee = next(line for line in february.lines if line.service == "property" and line.kind == "discount")
     assert line_title(fee) == "All-in shop · 14 of 28 days"
     booked = await shop.site.rows("SELECT sum(amount) AS amount FROM posting WHERE ledger_account = 'revenue:package'")

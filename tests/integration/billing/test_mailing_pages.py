@@ -65,7 +65,8 @@ async def test_buttons_send_bills(app_client: httpx.AsyncClient, people: People,
     assert "It is on its way" in await anna.see(f"/bills/{bill.id}")
     await anna.send(f"/bills/{bill.id}/mailings", 409)
     assert "Send by e-mail" not in await li.see(f"/my/bills/{bill.id}")
-    assert "Bill for" in await li.see("/my/notices")
+    # Told in the language of the person, whatever that of the page is.
+    assert "账单" in await li.see("/my/notices")
     assert "When the bills are issued" in await anna.see("/bill-runs")
 
 

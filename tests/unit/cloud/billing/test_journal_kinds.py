@@ -35,7 +35,7 @@ def test_every_kind_has_a_name_and_a_summary() -> None:
 
 def test_only_the_ledger_writes_journals() -> None:
     writing = [path.name for path in _CLOUD.rglob("*.py") if "INTO journal " in path.read_text("utf-8")]
-    assert writing == ["ledger.py"]
+    assert writing == ["journals.py"]
 
 
 def test_names_are_in_both_languages() -> None:
