@@ -1,14 +1,19 @@
 """Wires one gateway: lines, recorder, outbox, uplink, barriers, health; the only place that knows them all."""
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import structlog
 
+from gateway.access.book import AccessBook
+from gateway.access.intake import AccessIntake
 from gateway.configuration.configurator import Configurator, Resumed, abandoned, resume
 from gateway.configuration.site import Running
 from gateway.configuration.store import ConfigurationStore
+from gateway.drivers.barrier.pictures import Pictures, unsent_passages
 from gateway.errors import ConfigError, GatewayError
 from gateway.health.observed import Observed
 from gateway.health.report import HealthReporter
@@ -26,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 OUTBOX_FILE: Final = "outbox.sqlite"
 CLOCK_FILE: Final = "clock"
+ACCESS_FILE: Final = "access.sqlite"
+PICTURES_DIRECTORY: Final = "pictures"
 _WIND_DOWN_S: Final = 20.0
 """Longest end of recorder and health; the lines' patience and the uplink's drain come on top."""
 
@@ -44,6 +51,9 @@ class Gateway:
         self._clock = Clock(kept_in=site.state_directory / CLOCK_FILE)
         self.outbox = Outbox.open(site.state_directory / OUTBOX_FILE, site.outbox_max_bytes, self._clock.now_ms)
         self.recorder = Recorder(self.outbox, site.recorder.max_points, site.recorder.linger_s)
+        self.book = _book(site.state_directory / ACCESS_FILE)
+        self._access = AccessIntake(site.project, site.gateway, self.book, site.cloud_keys)
+        self._pictures = self._kept_pictures()
         local, store = Running(site, library), ConfigurationStore(site.state_directory)
         resumed = resume(store, local, self._clock.now_ms())
         try:
@@ -56,7 +66,13 @@ class Gateway:
             store.try_save(resumed.kept)
             self.plant = self._built(local)
         self.configurator = Configurator(local, resumed, store, self.plant, self.outbox, self._clock.now_ms)
-        self._health = HealthReporter(self.plant.device_health, self.outbox, self._clock.now_ms, site.health_period_s)
+        self._health = HealthReporter(
+            self.plant.device_health,
+            self.outbox,
+            self._clock.now_ms,
+            site.health_period_s,
+            lambda: self.book.number,
+        )
         self._uplink = Uplink(
             site.broker,
             site.project,
@@ -64,6 +80,7 @@ class Gateway:
             self.outbox,
             self.plant.execute,
             on_configuration=self.configurator.handle,
+            on_access=self._access.handle,
             cloud_keys=site.cloud_keys,
             clock_is_sure=self._clock.wall_is_sure,
         )
@@ -92,6 +109,7 @@ class Gateway:
         finally:
             self.watch.stop()
             await end(stopped, *tasks)
+            self.book.close()
             self.outbox.close()
         for task in tasks:
             if not task.cancelled() and (error := task.exception()) is not None:
@@ -104,9 +122,21 @@ class Gateway:
         """Takes over a site file that was read again. Raises CannotChange, ConfigError, PlantError: nothing changed."""
         await self.configurator.reload(site, library)
         self._uplink.trust(site.cloud_keys)
+        self._access.trust(site.cloud_keys)
 
     def _built(self, running: Running) -> Plant:
-        return Plant(running.site, running.library, self._clock, self.recorder, self.outbox)
+        site, library = running.site, running.library
+        return Plant(site, library, self._clock, self.recorder, self.outbox, self.book, self._pictures)
+
+    def _kept_pictures(self) -> Pictures | None:
+        if not self._site.pictures_max_bytes:
+            return None
+        directory = self._site.state_directory / PICTURES_DIRECTORY
+        try:
+            return Pictures(directory, self._site.pictures_max_bytes, lambda: unsent_passages(self.outbox))
+        except OSError as error:  # barriers open without pictures, too
+            log.error("pictures cannot be kept", path=str(directory), reason=str(error))
+            return None
 
     def _observed(self) -> Observed:
         return Observed(
@@ -137,6 +167,15 @@ class Gateway:
         late += await _ended([recorder], _WIND_DOWN_S)
         self._uplink.stop()
         return late + await _ended([uplink], self._site.broker.drain_s + _WIND_DOWN_S)
+
+
+def _book(path: Path) -> AccessBook:
+    """What is known of vehicles. When its file cannot be used, barriers work all the same with what the cloud tells."""
+    try:
+        return AccessBook(path)
+    except sqlite3.Error as error:
+        log.error("access file cannot be used", path=str(path), reason=str(error))
+        return AccessBook()
 
 
 async def _ended(tasks: Sequence["asyncio.Task[None]"], seconds: float) -> list[str]:

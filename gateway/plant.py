@@ -9,8 +9,10 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from gateway.access.book import AccessBook
 from gateway.contract.messages import Command, CommandState, DeviceHealth
 from gateway.drivers.barrier import BarrierLine
+from gateway.drivers.barrier.pictures import Pictures
 from gateway.drivers.barrier.settings import BarrierLineSettings
 from gateway.drivers.base import CommandOutcome
 from gateway.drivers.line_kinds import LineSettings
@@ -113,9 +115,19 @@ class _Unit:
 class Plant:
     """The running parts of a site. Build it inside the event loop."""
 
-    def __init__(self, site: SiteSettings, library: Library, clock: Clock, records: Records, outbox: Outbox) -> None:
-        """Builds every part; nothing is opened yet. Raises ConfigError."""
+    def __init__(
+        self,
+        site: SiteSettings,
+        library: Library,
+        clock: Clock,
+        records: Records,
+        outbox: Outbox,
+        book: AccessBook | None = None,
+        pictures: Pictures | None = None,
+    ) -> None:
+        """Builds every part; nothing is opened yet. `book` and `pictures` are of all barriers. Raises ConfigError."""
         self._clock, self._records, self._outbox = clock, records, outbox
+        self._book, self._pictures = book, pictures
         self._site, self._library = site, library
         self._units = [self._built(name, recipe, site, library) for name, recipe in recipes(site, library).items()]
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -277,7 +289,7 @@ class Plant:
     def _built(self, name: str, recipe: Recipe, site: SiteSettings, library: Library) -> _Unit:
         settings = recipe.settings
         if isinstance(settings, BarrierLineSettings):
-            return _Unit(name, recipe, BarrierLine(settings, self._outbox))
+            return _Unit(name, recipe, BarrierLine(settings, self._outbox, book=self._book, pictures=self._pictures))
         return _Unit(name, recipe, build_line(settings, site, library, self._clock, self._records))
 
     def _start(self, unit: _Unit) -> None:

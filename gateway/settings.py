@@ -80,6 +80,8 @@ class SiteSettings(RemotePart):
     """Whether the cloud may configure time zone, periods, lines and barriers; false brings the file's own back."""
     recorder: RecorderSettings = RecorderSettings()
     outbox_max_bytes: Annotated[int, Field(ge=1_000_000)] = 512 * 1024 * 1024
+    pictures_max_bytes: Annotated[int, Field(ge=0)] = 1024 * 1024 * 1024
+    """Pictures of vehicles that are kept in the state directory, the oldest making room; 0 keeps none."""
     health_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
     """Prometheus metrics on 127.0.0.1; no metrics when absent, any free port when 0."""
     health_period_s: Seconds = 60.0

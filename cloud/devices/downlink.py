@@ -1,4 +1,4 @@
-"""Commands and configurations on their way down: signed, published, and again until the gateway reports a state.
+"""Commands, configurations and steps about vehicles on their way down: signed, published, and again until heard of.
 
 A gateway executes a command at most once, by its id, and takes a configuration once, by its number, so repeating them
 is harmless. A command that expires before any gateway reports is marked expired here.
@@ -18,13 +18,14 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
-from cloud.devices import configurations, orders
+from cloud.devices import access, configurations, orders
 from cloud.devices.records import Command, Configuration
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.periods import in_ms
 from cloud.kit.security import Keys
 from gateway.contract import WIRE_VERSION, codec, topics
+from gateway.contract.access import AccessUpdate, in_parts, signed_access
 from gateway.contract.configuration import Configuration as WireConfiguration
 from gateway.contract.configuration import signed_configuration
 from gateway.contract.messages import Action, signed_bytes
@@ -37,6 +38,8 @@ Publish = Callable[[str, bytes], Awaitable[bool]]
 _POLL_S = 1.0
 _AGAIN_AFTER = timedelta(seconds=3)
 _AT_ONCE = 100
+_STEPS_AT_ONCE = 10
+"""Gateways; each may have to be told everything."""
 _ASKER = SYSTEM.named("downlink")
 
 _log = structlog.get_logger(__name__)
@@ -77,7 +80,8 @@ class Downlink:
             await orders.expire(conn)
             due = await orders.take_due(conn, datetime.now(UTC) - self._again_after, _AT_ONCE)
             wanted = await configurations.take_due(conn, _AT_ONCE)
-            if not due and not wanted:
+            steps = await access.take_due(conn, _STEPS_AT_ONCE)
+            if not (due or wanted or steps):
                 return 0
             codes = {project.id: project.code for project in await estate.projects(conn)}
             sent: list[UUID] = []
@@ -87,7 +91,8 @@ class Downlink:
                     sent.append(command.id)
             await orders.mark_published(conn, sent)
             configured = await self._configure(conn, wanted, codes)
-        return len(sent) + configured
+            told = await self._tell(conn, steps, codes)
+        return len(sent) + configured + told
 
     async def _configure(self, conn: Conn, wanted: Sequence[Configuration], codes: Mapping[int, str]) -> int:
         sent = 0
@@ -97,6 +102,38 @@ class Downlink:
                 await configurations.mark_published(conn, one)
                 sent += 1
         return sent
+
+    async def _tell(self, conn: Conn, steps: Sequence[access.Due], codes: Mapping[int, str]) -> int:
+        told = 0
+        for step in steps:
+            topic = topics.down(codes[step.project_id], step.gateway_code, Down.ACCESS)
+            entries = await access.entries_of(conn, step)
+            for part in in_parts(self._step(step, codes[step.project_id]), entries):
+                if not await self._publish(topic, self.signed_access(part)):
+                    break
+            else:
+                await access.mark_sent(conn, step)
+                told += 1
+        return told
+
+    def _step(self, step: access.Due, project_code: str) -> AccessUpdate:
+        return AccessUpdate(
+            version=WIRE_VERSION,
+            project=project_code,
+            gateway=step.gateway_code,
+            base=step.base,
+            number=step.number,
+            part=1,
+            parts=1,
+            issued_at=in_ms(step.at),
+            entries=(),
+            actor="downlink",
+            key_id=self._key_id,
+        )
+
+    def signed_access(self, update: AccessUpdate) -> bytes:
+        """The wire payload of a part of a step."""
+        return codec.encode_access(msgspec.structs.replace(update, signature=self._signature(signed_access(update))))
 
     def signed_configuration(self, configuration: Configuration, project_code: str) -> bytes:
         """The wire payload of a configuration: the same each time."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from cloud.devices import bindings, gaps, inbox, orders, repository, states
+from cloud.devices import access, bindings, gaps, inbox, orders, repository, states
 from cloud.devices.inbox import Letter, UnclaimedPlace
 from cloud.devices.records import (
     ONLINE_WITHIN,
@@ -214,8 +214,9 @@ async def apply_result(conn: Conn, project_id: int, gateway_id: int, results: Se
 
 
 async def apply_health(conn: Conn, gateway_id: int, health: Health) -> None:
-    """Keeps the newest health report of a gateway."""
+    """Keeps the newest health report of a gateway, and what it tells to know of vehicles."""
     await states.keep_health(conn, gateway_id, health)
+    await access.note_held(conn, gateway_id, health.access)
 
 
 async def keep_gaps(conn: Conn, project_id: int, gateway_id: int, found: Sequence[Gap]) -> None:

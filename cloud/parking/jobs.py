@@ -1,12 +1,13 @@
-"""Work of parking: nobody who owes nothing waits at an exit because an order to open was lost."""
+"""Work of parking: nobody who owes nothing waits at an exit, be it that an order was lost or the cloud is away."""
 
 from datetime import UTC, datetime
 
 from cloud.estate import service as estate
 from cloud.kit.jobs import Handler, JobContext, Scheduled
-from cloud.parking import service
+from cloud.parking import edge, service
 
 LET_OUT = "parking.let-out-waiting"
+TELL = "parking.tell-gateways"
 
 
 async def let_out(context: JobContext) -> dict[str, object]:
@@ -20,6 +21,17 @@ async def let_out(context: JobContext) -> dict[str, object]:
     return {"opened": opened}
 
 
-HANDLERS: dict[str, Handler] = {LET_OUT: let_out}
+async def tell_gateways(context: JobContext) -> dict[str, object]:
+    """Tells gateways what their lanes need to know to decide without the cloud, project by project."""
+    async with context.db.transaction(context.asker) as conn:
+        projects = await estate.projects(conn)
+    told = 0
+    for project in projects:
+        async with context.db.transaction(context.asker) as conn:
+            told += await edge.tell_gateways(conn, project.id, datetime.now(UTC))
+    return {"told": told}
 
-SCHEDULE = (Scheduled(LET_OUT, "* * * * *"),)
+
+HANDLERS: dict[str, Handler] = {LET_OUT: let_out, TELL: tell_gateways}
+
+SCHEDULE = (Scheduled(LET_OUT, "* * * * *"), Scheduled(TELL, "* * * * *"))

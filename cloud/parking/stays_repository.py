@@ -22,7 +22,11 @@ _INSERT_PASSAGES: LiteralString = """
         %(plate_read)s::text[], %(vehicle_class)s::text[], %(score)s::smallint[], %(direction)s::text[],
         %(taken_at)s::timestamptz[], %(outcome)s::text[], %(outcome_at)s::timestamptz[], %(offline)s::boolean[],
         %(decision)s::text[], %(image)s::text[])
-    ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, outcome_at = excluded.outcome_at
+    ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, outcome_at = excluded.outcome_at,
+        -- A camera that read nothing at first may have read the plate by the time the vehicle passed.
+        plate = CASE WHEN passage.plate = '' AND passage.session_id IS NULL THEN excluded.plate ELSE passage.plate END,
+        plate_read = CASE WHEN passage.plate = '' AND passage.session_id IS NULL
+                          THEN excluded.plate_read ELSE passage.plate_read END
     WHERE passage.project_id = excluded.project_id AND passage.lane_id = excluded.lane_id
       AND array_position(ARRAY['arrived', 'refused', 'turned-back', 'passed'], excluded.outcome)
         > array_position(ARRAY['arrived', 'refused', 'turned-back', 'passed'], passage.outcome)

@@ -56,6 +56,9 @@ COMMANDS: Final[Mapping[str, str]] = {
     "switch-on": _("Switch on"),
     "switch-off": _("Switch off"),
     "set-clock": _("Set the clock"),
+    "send-picture": _("Send the picture of a vehicle"),
+    "list-plate": _("Put a plate on the camera's list"),
+    "unlist-plate": _("Take a plate off the camera's list"),
 }
 
 INBOX_STATES: Final[Mapping[str, str]] = {

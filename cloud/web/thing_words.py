@@ -98,6 +98,8 @@ JOBS: Final[Mapping[str, str]] = {
     "metering.validate-standing": _("Judging yesterday"),
     "metering.refresh-roll-ups": _("Adding up usage"),
     "notices.forget": _("Removing old notices"),
+    "devices.forget-gone": _("Forgetting what gateways need not know any more"),
+    "parking.tell-gateways": _("Telling gateways who may pass"),
     "parking.let-out-waiting": _("Letting out a paid vehicle"),
     "prepaid.value": _("Valuing prepaid balances"),
     "prepaid.switch": _("Moving disconnections on"),

@@ -1,17 +1,22 @@
-"""The decision at a lane. Pure: what is known and the time come in as arguments.
+"""The decision at a lane. Pure: what is known of the vehicle and the time come in as arguments.
 
-Order of the rules: blacklist, whitelist, permit, temporary vehicles allowed, lot full. A vehicle is never
-trapped: what is not opened at an exit waits for the cloud or for an operator.
+Order of the rules at an entry: blacklist, whitelist, permit, permit that has expired, reservation, temporary vehicles
+allowed, lot full. At an exit: whitelist, permit, then the stay that was found: paid, free; whatever is not certain is
+left to the cloud. A vehicle is never trapped: what is not opened waits for the cloud or for an operator.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Literal
 
+import msgspec
+
 Direction = Literal["entry", "exit"]
-CloudSilent = Literal["open", "operator"]
+OnFailure = Literal["open", "operator"]
+CloudSilent = OnFailure
+Expired = Literal["temporary", "operator"]
+Inside = Literal["open", "operator"]
 
 
 class Verdict(StrEnum):
@@ -26,16 +31,37 @@ class Verdict(StrEnum):
     """Stays closed until a person decides."""
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
-    """Monthly card, owner's space, staff: valid from `valid_from` up to, not including, `valid_to` (Unix ms)."""
+class Permit(msgspec.Struct, frozen=True, gc=False):
+    """Monthly card, owner's space, staff: valid from `valid_from` up to, not including, `valid_to` (Unix ms).
+
+    It is honoured for `grace_ms` more. 100,000 of them are kept: a struct that the garbage collector passes over.
+    """
 
     valid_from: int
     valid_to: int
+    grace_ms: int = 0
+    space_free: bool = True
+    """One of the spaces that its plates share is left for this vehicle, or it stands on one already."""
 
     def valid_at(self, at: int) -> bool:
         """Whether it covers the moment `at` (Unix milliseconds)."""
         return self.valid_from <= at < self.valid_to
+
+    def honoured_at(self, at: int) -> bool:
+        """Whether it covers `at`, or expired so shortly before that it still counts."""
+        return self.valid_from <= at < self.valid_to + self.grace_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A vehicle inside, as the edge knows it. Times are Unix milliseconds; `paid_until` 0 when nothing is known."""
+
+    entered_at: int
+    paid_until: int = 0
+    covered: bool = False
+    """It came in on one of the spaces of its permit."""
+    free_ms: int = 0
+    """A stay up to this long costs nothing, for certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +76,19 @@ class AccessRequest:
 
 @dataclass(frozen=True, slots=True)
 class AccessState:
-    """What the edge knows. `free_spaces` is None when nobody counts them."""
+    """What the edge knows of the vehicle and of the lot."""
 
-    blacklist: frozenset[str] = frozenset()
-    whitelist: frozenset[str] = frozenset()
-    permits: Mapping[str, tuple[Permit, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    free_spaces: int | None = None
+    blacklisted: bool = False
+    whitelisted: bool = False
+    owing: bool = False
+    """Something from an earlier stay is unpaid: no exit is certain to be free."""
+    permits: Sequence[Permit] = ()
+    reserved: bool = False
+    stay: Stay | None = None
+    full: bool = False
+    """No room for another vehicle of this class."""
+    ever_told: bool = True
+    """The cloud has told at least once what there is. Without, nobody can say that a vehicle has no permit."""
     cloud_silent: bool = False
     """The cloud did not take note of this vehicle in time."""
 
@@ -66,6 +99,13 @@ class AccessPolicy:
 
     temporary_allowed: bool = True
     when_cloud_silent: CloudSilent = "operator"
+    permit_expired: Expired = "temporary"
+    """An entry with a permit that ended: as a temporary vehicle, or a person decides."""
+    already_inside: Inside = "open"
+    """A second entry without an exit: open (the cloud closes the old stay), or a person decides."""
+    without_plate: OnFailure = "operator"
+    on_failure: OnFailure = "operator"
+    """When a refusal would rest on knowledge that the edge does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,38 +128,82 @@ def decide(request: AccessRequest, state: AccessState, policy: AccessPolicy) -> 
     return _exit(request, state, policy)
 
 
-def _privilege(request: AccessRequest, state: AccessState) -> Decision | None:
-    if not request.plate:
-        return None
-    if request.plate in state.whitelist:
-        return Decision(Verdict.OPEN, "whitelist")
-    if any(permit.valid_at(request.at) for permit in state.permits.get(request.plate, ())):
-        return Decision(Verdict.OPEN, "permit")
-    return None
+def covered(permits: Sequence[Permit], since: int, until: int) -> bool:
+    """Whether permits cover every moment from `since` to `until`, one after the other and with their grace. Pure."""
+    reached = since
+    for permit in sorted(permits, key=lambda permit: permit.valid_from):
+        if permit.valid_from > reached:
+            return False
+        reached = max(reached, permit.valid_to + permit.grace_ms)
+        if reached > until:
+            return True
+    return False
 
 
 def _entry(request: AccessRequest, state: AccessState, policy: AccessPolicy) -> Decision:
-    if request.plate and request.plate in state.blacklist:
+    if not request.plate:  # lists, permits and reservations name plates
+        return Decision(Verdict.OPEN if policy.without_plate == "open" else Verdict.OPERATOR, "no-plate")
+    if state.blacklisted:
         return Decision(Verdict.REFUSE, "blacklist")
-    privilege = _privilege(request, state)
-    if privilege is not None:
-        return privilege
-    if not request.plate:
-        return Decision(Verdict.OPERATOR, "no-plate")
+    if state.whitelisted:
+        return Decision(Verdict.OPEN, "whitelist")
+    if state.stay is not None and policy.already_inside == "operator":
+        return Decision(Verdict.OPERATOR, "already-inside")
+    return _by_permit(request, state, policy) or _as_temporary(state, policy)
+
+
+def _by_permit(request: AccessRequest, state: AccessState, policy: AccessPolicy) -> Decision | None:
+    """None when the vehicle is to be treated like one without a permit."""
+    usable = [permit for permit in state.permits if permit.space_free]
+    if any(permit.valid_at(request.at) for permit in usable):
+        return Decision(Verdict.OPEN, "permit")
+    if any(permit.honoured_at(request.at) for permit in usable):
+        return Decision(Verdict.OPEN, "permit-grace")
+    expired = any(permit.valid_to <= request.at for permit in state.permits)
+    if expired and policy.permit_expired == "operator" and not state.reserved:
+        return Decision(Verdict.OPERATOR, "permit-expired")
+    return None
+
+
+def _as_temporary(state: AccessState, policy: AccessPolicy) -> Decision:
+    if state.reserved:
+        return Decision(Verdict.OPEN, "reservation")
     if not policy.temporary_allowed:
+        if not state.ever_told:
+            return Decision(Verdict.OPEN if policy.on_failure == "open" else Verdict.OPERATOR, "nothing-known")
         return Decision(Verdict.REFUSE, "no-temporary")
-    if state.free_spaces is not None and state.free_spaces <= 0:
+    if state.full:
         return Decision(Verdict.REFUSE, "lot-full")
     return Decision(Verdict.OPEN, "temporary")
 
 
 def _exit(request: AccessRequest, state: AccessState, policy: AccessPolicy) -> Decision:
     # A blacklisted vehicle that is inside owes like any other: the blacklist guards entries.
-    privilege = _privilege(request, state)
-    if privilege is not None:
-        return privilege
+    rule = _certain_exit(request, state) if request.plate else None
+    if rule is not None:
+        return Decision(Verdict.OPEN, rule)
     if not state.cloud_silent:
         return Decision(Verdict.AWAIT_CLOUD, "await-cloud")
     if policy.when_cloud_silent == "open":
         return Decision(Verdict.OPEN, "cloud-silent")
     return Decision(Verdict.OPERATOR, "cloud-silent")
+
+
+def _certain_exit(request: AccessRequest, state: AccessState) -> str | None:
+    """The rule by which nothing is due, when that is certain."""
+    if state.whitelisted:
+        return "whitelist"
+    if state.owing:
+        return None
+    at, stay = request.at, state.stay
+    if stay is None:
+        # Nobody saw it come in. Whoever has a valid permit leaves as it came.
+        return "permit" if any(permit.valid_at(at) and permit.space_free for permit in state.permits) else None
+    if stay.entered_at > at:  # a clock was set back: no length of this stay is certain
+        return None
+    usable = [permit for permit in state.permits if permit.space_free or stay.covered]
+    if covered(usable, stay.entered_at, at):
+        return "permit" if any(permit.valid_at(at) for permit in usable) else "permit-grace"
+    if stay.paid_until:  # what was paid once has no second free allowance
+        return "paid" if at < stay.paid_until else None
+    return "free" if at - stay.entered_at <= stay.free_ms and stay.free_ms else None

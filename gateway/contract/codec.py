@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from gateway.contract import WIRE_VERSION, limits, stored
+from gateway.contract.access import AccessUpdate
 from gateway.contract.configuration import Configuration, ConfigurationReport, ConfigurationReports
 from gateway.contract.errors import ContractError
 from gateway.contract.messages import (
@@ -50,6 +51,7 @@ _points: msgspec.json.Decoder[tuple[Point, ...]] = msgspec.json.Decoder(Points)
 _passages: msgspec.json.Decoder[tuple[Passage, ...]] = msgspec.json.Decoder(Passages)
 _results: msgspec.json.Decoder[tuple[CommandResult, ...]] = msgspec.json.Decoder(Results)
 _configuration = msgspec.json.Decoder(Configuration)
+_access = msgspec.json.Decoder(AccessUpdate)
 _configurations: msgspec.json.Decoder[tuple[ConfigurationReport, ...]] = msgspec.json.Decoder(ConfigurationReports)
 _healths: msgspec.json.Decoder[tuple[Health, ...]] = msgspec.json.Decoder(Healths)
 _gaps: msgspec.json.Decoder[tuple[Gap, ...]] = msgspec.json.Decoder(Gaps)
@@ -93,6 +95,11 @@ def encode_command(command: Command) -> bytes:
 def encode_configuration(configuration: Configuration) -> bytes:
     """Wire payload of a configuration. Raises ContractError (`too-large`)."""
     return _pack(_encoder.encode(configuration))
+
+
+def encode_access(update: AccessUpdate) -> bytes:
+    """Wire payload of a message about vehicles. Raises ContractError (`too-large`): it has to go in more parts."""
+    return _pack(_encoder.encode(update))
 
 
 def decode_envelope(payload: bytes) -> Envelope:
@@ -159,6 +166,11 @@ def decode_command(payload: bytes) -> Command:
 def decode_configuration(payload: bytes) -> Configuration:
     """Unpacks a `down/config` message; its signature is not checked here. Raises ContractError."""
     return _decode(_configuration, _versioned(_unpack(payload)))
+
+
+def decode_access(payload: bytes) -> AccessUpdate:
+    """Unpacks a `down/access` message; its signature is not checked here. Raises ContractError."""
+    return _decode(_access, _versioned(_unpack(payload)))
 
 
 def _pack(text: bytes) -> bytes:

@@ -39,6 +39,13 @@ MAX_ACTIONS = 16
 
 MAX_PLATE_CHARS = 16
 
+MAX_ACCESS_ENTRIES = 1_000
+"""Of one message about vehicles."""
+MAX_ACCESS_PARTS = 1_000
+"""Of one change: a million entries."""
+MAX_PLATES_OF_PERMIT = 50
+MAX_LOTS = 100
+
 MIN_VALUE = -(2**63)
 MAX_VALUE = 2**63 - 1
 """Values are stored as signed 64-bit integers."""

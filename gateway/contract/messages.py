@@ -146,6 +146,8 @@ class Health(Wire, frozen=True):
     """Batches given up for lack of room since the outbox file was made; gaps say which."""
     set_aside: Count = 0
     """Damaged outbox files that lie beside the one in use."""
+    access: Count = 0
+    """Number of what is known of vehicles (`AccessUpdate`), 0 for nothing, also from an older gateway."""
 
 
 class GapReason(StrEnum):
@@ -222,6 +224,11 @@ class Action(StrEnum):
     SWITCH_ON = "switch-on"
     SWITCH_OFF = "switch-off"
     SET_CLOCK = "set-clock"
+    SEND_PICTURE = "send-picture"
+    """Puts the picture of a passage where a link says."""
+    LIST_PLATE = "list-plate"
+    """Puts a plate on the list by which a camera opens on its own while it cannot reach the gateway."""
+    UNLIST_PLATE = "unlist-plate"
 
 
 class Command(Wire, frozen=True):

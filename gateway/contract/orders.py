@@ -4,16 +4,32 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from gateway.contract import limits
 from gateway.contract.messages import Action
 
 CUTS_SUPPLY: Final = frozenset({Action.CLOSE_VALVE, Action.SWITCH_OFF})
 """Somebody sits in the dark or without water after it."""
 
-HARMLESS: Final = frozenset({Action.READ_NOW})
+HARMLESS: Final = frozenset({Action.READ_NOW, Action.SEND_PICTURE})
 """Changes nothing, whenever it is carried out: needs no clock that could tell whether it is still wanted."""
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_ARGUMENTS: Final[Mapping[Action, Mapping[str, re.Pattern[str]]]] = {Action.OPEN_BARRIER: {"passage": _UUID}}
+_PLATE: Final = re.compile(rf"\w{{1,{limits.MAX_PLATE_CHARS}}}")
+_LOCAL_TIME: Final = re.compile(r"20[0-9]{2}-[01][0-9]-[0-3][0-9] [0-2][0-9]:[0-5][0-9]:[0-5][0-9]")
+"""Of the property, as a camera's clock shows it."""
+# Only the machine itself may be reached without TLS.
+_LINK: Final = re.compile(r"(https://[A-Za-z0-9.-]+|http://(127\.0\.0\.1|localhost))(:[0-9]{1,5})?/[!-~]*")
+_ARGUMENTS: Final[Mapping[Action, Mapping[str, re.Pattern[str]]]] = {
+    Action.OPEN_BARRIER: {"passage": _UUID},
+    Action.SEND_PICTURE: {"passage": _UUID, "link": _LINK},
+    Action.LIST_PLATE: {"plate": _PLATE, "since": _LOCAL_TIME, "until": _LOCAL_TIME},
+    Action.UNLIST_PLATE: {"plate": _PLATE},
+}
+_NEEDED: Final[Mapping[Action, tuple[str, ...]]] = {
+    Action.SEND_PICTURE: ("link", "passage"),
+    Action.LIST_PLATE: ("plate", "since", "until"),
+    Action.UNLIST_PLATE: ("plate",),
+}
 
 
 def arguments_flaw(action: Action, arguments: Mapping[str, str]) -> str | None:
@@ -27,4 +43,7 @@ def arguments_flaw(action: Action, arguments: Mapping[str, str]) -> str | None:
             return f"{action} knows no argument {name}"
         if not known[name].fullmatch(value):
             return f"{action}: the argument {name} is not what is expected"
+    for name in _NEEDED.get(action, ()):
+        if name not in arguments:
+            return f"{action} needs the argument {name}"
     return None

@@ -28,6 +28,7 @@ class Down(StrEnum):
     ACK = "ack"
     COMMAND = "command"
     CONFIG = "config"
+    ACCESS = "access"
 
 
 class UpAddress(NamedTuple):

@@ -21,9 +21,12 @@ class HealthReporter:
         outbox: Outbox,
         now_ms: Callable[[], int],
         period_s: float,
+        access: Callable[[], int] = lambda: 0,
     ) -> None:
+        """`access` gives the number of what is known of vehicles."""
         self._devices, self._outbox = devices, outbox
         self._now_ms, self._period_s = now_ms, period_s
+        self._access = access
         self._started = monotonic()
         self._stopping = asyncio.Event()
 
@@ -55,4 +58,5 @@ class HealthReporter:
             devices=tuple(self._devices()[:MAX_POINTS_PER_BATCH]),
             lost_batches=sum(loss.batches for loss in queue.dropped.values()),
             set_aside=queue.damaged_files,
+            access=self._access(),
         )

@@ -21,6 +21,8 @@ from gateway.uplink.settings import BrokerSettings, CredentialsMissing
 from gateway.uplink.window import Window
 
 _COMMANDS_AT_ONCE: Final = 64
+_ACCESS_AT_ONCE: Final = 256
+"""Messages about vehicles that wait for their turn; what is too much is told again."""
 _PROVEN_AFTER_S: Final = 10.0
 """A session that lived this long, or in which the cloud answered, ends the back-off."""
 
@@ -39,12 +41,13 @@ class LinkState(StrEnum):
     """Between two attempts."""
 
 
-ConfigurationHandler = Callable[[bytes], Coroutine[Any, Any, None]]
-"""Takes the payload of a configuration, proves it and does with it what has to be done."""
+PayloadHandler = Callable[[bytes], Coroutine[Any, Any, None]]
+"""Takes the payload of a message of the cloud, proves it and does with it what has to be done."""
 
 
 class Uplink:
-    """Carries the outbox to the cloud, the cloud's commands to `on_command`, its configurations to `on_configuration`.
+    """Carries the outbox to the cloud, the cloud's commands to `on_command`, its configurations to
+    `on_configuration`, what it says of vehicles to `on_access`.
 
     `cloud_keys` maps key ids to raw Ed25519 public keys in base64; without keys no command is executed.
     `clock` gives Unix milliseconds and judges the expiry of commands, `clock_is_sure` whether it can be trusted.
@@ -58,7 +61,8 @@ class Uplink:
         outbox: Outbox,
         on_command: CommandHandler,
         *,
-        on_configuration: ConfigurationHandler | None = None,
+        on_configuration: PayloadHandler | None = None,
+        on_access: PayloadHandler | None = None,
         cloud_keys: Mapping[str, str] | None = None,
         clock: Callable[[], int] = wall_clock_ms,
         clock_is_sure: Callable[[], bool] = lambda: True,
@@ -79,6 +83,8 @@ class Uplink:
         self._session: Session | None = None
         self._commands: set[asyncio.Task[None]] = set()
         self._on_configuration = on_configuration
+        self._on_access = on_access
+        self._accesses: set[asyncio.Task[None]] = set()
         self._configuring: asyncio.Task[None] | None = None
 
     @property
@@ -167,6 +173,9 @@ class Uplink:
         if kind is Down.CONFIG:
             self._configure(tasks, payload)
             return
+        if kind is Down.ACCESS:
+            self._learn(tasks, payload)
+            return
         if len(self._commands) >= _COMMANDS_AT_ONCE:
             self._desk.counters.refused += 1
             _log.error("too many commands at once, one ignored")
@@ -180,6 +189,14 @@ class Uplink:
         if self._on_configuration is None or (self._configuring is not None and not self._configuring.done()):
             return
         self._configuring = tasks.create_task(self._on_configuration(payload))
+
+    def _learn(self, tasks: asyncio.TaskGroup, payload: bytes) -> None:
+        """Who handles them takes them one by one, in the order in which they came."""
+        if self._on_access is None or len(self._accesses) >= _ACCESS_AT_ONCE:
+            return
+        task = tasks.create_task(self._on_access(payload))
+        self._accesses.add(task)
+        task.add_done_callback(self._accesses.discard)
 
     async def _pause(self) -> None:
         self.state = LinkState.WAITING

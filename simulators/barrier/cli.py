@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from gateway.drivers.barrier.settings import BarrierLineSettings
+from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
 from gateway.errors import ConfigError
 from gateway.settings import load_site
 from gateway.tasks import end
 from simulators.barrier.lane import Lane
+from simulators.barrier.speech import GenericSpeech, Speech, VzenithSpeech
 from simulators.barrier.traffic import Traffic
 
 app = typer.Typer(no_args_is_help=True)
@@ -36,6 +37,14 @@ def barriers(
     asyncio.run(simulate(lines, seed, rate, stay * 60))
 
 
+def _speech(line: BarrierLineSettings, lane: LaneSettings) -> Speech:
+    prefix = line.prefix_of(lane)
+    if lane.dialect == "generic-json":
+        return GenericSpeech(prefix, lane.sn)
+    old = lane.vzenith.opens_by == "gpio_out"
+    return VzenithSpeech(prefix, lane.sn, passed_input=lane.vzenith.passed_input or 0, old=old)
+
+
 async def simulate(lines: tuple[BarrierLineSettings, ...], seed: int, rate: float, stay_s: float) -> None:
     """Runs all lanes of `lines` until cancelled: each entry is paired with the exit of the same place in its list."""
     async with AsyncExitStack() as stack:
@@ -43,7 +52,14 @@ async def simulate(lines: tuple[BarrierLineSettings, ...], seed: int, rate: floa
         for line in lines:
             lanes: dict[str, list[Lane]] = {"entry": [], "exit": []}
             for settings in line.lanes:
-                lane = Lane(line.broker, line.prefix, settings.sn, seed=seed, passing_s=1.5)
+                lane = Lane(
+                    line.broker,
+                    line.prefix_of(settings),
+                    settings.sn,
+                    seed=seed,
+                    passing_s=1.5,
+                    speech=_speech(line, settings),
+                )
                 lanes[settings.direction].append(await stack.enter_async_context(lane))
             for entry, exit_ in zip(lanes["entry"], lanes["exit"], strict=False):
                 driving.append(asyncio.create_task(Traffic(entry, exit_, seed, rate, stay_s).run()))

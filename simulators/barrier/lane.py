@@ -1,7 +1,6 @@
-"""One barrier with its camera and loop, as a peer on the broker: arrives, is opened, passes."""
+"""One barrier with its camera and loop, as a peer on the broker, in any dialect: arrives, is opened, passes."""
 
 import asyncio
-import contextlib
 import random
 import socket
 import time
@@ -9,21 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import aiomqtt
+import msgspec
 
-from gateway.drivers.barrier.dialect import (
-    KeepAlive,
-    MalformedMessage,
-    Order,
-    Passed,
-    Recognised,
-    Reply,
-    TurnedBack,
-    decode_order,
-    encode,
-    topics_of,
-)
+from gateway.drivers.barrier.events import Event, KeepAlive, Order, Passed, Recognised, TurnedBack
 from gateway.tasks import end
 from gateway.uplink.settings import MqttEndpoint
+from simulators.barrier.speech import GenericSpeech, Heard, Message, Speech
 
 _CODE_EXPIRED: Final = 2
 
@@ -35,6 +25,7 @@ class Faults:
     swallow_replies: int = 0
     """So many next orders are carried out without an answer."""
     refuse: int = 0
+    no_keep_alives: bool = False
 
 
 @dataclass(slots=True)
@@ -48,7 +39,10 @@ class Standing:
 
 
 class Lane:
-    """A device with serial number `sn`. Use as `async with`; every event goes out over MQTT with QoS 1."""
+    """A device with serial number `sn`. Use as `async with`; every event goes out over MQTT with QoS 1.
+
+    Between `cut_off` and `come_back` it goes on without the broker and keeps what it has to tell.
+    """
 
     def __init__(
         self,
@@ -59,12 +53,13 @@ class Lane:
         seed: int = 1,
         passing_s: float = 0.05,
         keep_alive_s: float = 10.0,
+        speech: Speech | None = None,
     ) -> None:
         self.faults = Faults()
         self.orders: list[Order] = []
         self.standing: Standing | None = None
         self._broker = broker
-        self._topics = topics_of(prefix, sn)
+        self._speech = GenericSpeech(prefix, sn) if speech is None else speech
         self._sn = sn
         self._chance = random.Random(f"{seed}/{sn}")
         self._passing_s = passing_s
@@ -73,6 +68,9 @@ class Lane:
         self._client: aiomqtt.Client | None = None
         self._connected = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
+        self._session_task: asyncio.Task[None] | None = None
+        self._away = False
+        self._untold: list[Event] = []
         self._done: set[str] = set()
 
     async def __aenter__(self) -> "Lane":
@@ -121,25 +119,57 @@ class Lane:
             await self.say(TurnedBack(id=standing.event_id, taken_at=_now_ms()))
             standing.left.set()
 
-    async def say(self, event: Recognised | Passed | TurnedBack | KeepAlive | bytes) -> None:
-        """Publishes an event, or any bytes at all; waits for a connection first."""
-        payload = event if isinstance(event, bytes) else encode(event)
+    async def say(self, event: Event | bytes) -> None:
+        """Publishes an event, or any bytes at all; waits for a connection first, or keeps it when cut off."""
+        if self._away and not isinstance(event, bytes):
+            self._untold.append(event)
+            return
+        for message in [self._speech.own(event)] if isinstance(event, bytes) else self._speech.tell(event):
+            await self._publish(message)
+
+    async def cut_off(self) -> None:
+        """The cable is pulled."""
+        self._away = True
+        if self._session_task is not None:
+            await end(self._session_task)
+
+    async def come_back(self, *, times: int = 1, shuffled: bool = False) -> None:
+        """The cable is back: what was kept is told as offline, `times` over, in order or not."""
+        self._away = False
+        kept, self._untold = self._untold, []
+        told = [
+            msgspec.structs.replace(event, offline=True)
+            for event in kept
+            if isinstance(event, Recognised | Passed | TurnedBack)
+        ] * times
+        if shuffled:
+            self._chance.shuffle(told)
+        for event in told:
+            await self.say(event)
+
+    async def _publish(self, message: Message) -> None:
         while True:
             await self._connected.wait()
             assert self._client is not None
             try:
-                await self._client.publish(self._topics.event, payload, qos=1)
+                await self._client.publish(message.topic, message.payload, qos=1)
             except aiomqtt.MqttError:
                 await asyncio.sleep(0.1)
             else:
                 return
 
     async def _stay_connected(self) -> None:
-        while True:
-            with contextlib.suppress(aiomqtt.MqttError):
-                await self._session()
-            self._connected.clear()
-            await asyncio.sleep(0.2)
+        try:
+            while True:
+                if not self._away:
+                    self._session_task = asyncio.ensure_future(self._session())
+                    await asyncio.wait([self._session_task])
+                    _only_the_connection_may_fail(self._session_task)
+                self._connected.clear()
+                await asyncio.sleep(0.05)
+        finally:
+            if self._session_task is not None:
+                await end(self._session_task)
 
     async def _session(self) -> None:
         client = aiomqtt.Client(
@@ -151,14 +181,15 @@ class Lane:
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         )
         async with client:
-            await client.subscribe(self._topics.command, qos=1)
+            for topic in self._speech.hears:
+                await client.subscribe(topic, qos=1)
             self._client = client
             self._connected.set()
             living = asyncio.ensure_future(self._keep_alive())
             moving: set[asyncio.Task[None]] = set()
             try:
                 async for message in client.messages:
-                    task = asyncio.ensure_future(self._obey(client, message.payload))
+                    task = asyncio.ensure_future(self._obey(message.topic.value, message.payload))
                     moving.add(task)
                     task.add_done_callback(moving.discard)
             finally:
@@ -166,23 +197,31 @@ class Lane:
 
     async def _keep_alive(self) -> None:
         while True:
-            await self.say(KeepAlive(taken_at=_now_ms()))
+            if not self.faults.no_keep_alives:
+                await self.say(KeepAlive(taken_at=_now_ms()))
             await asyncio.sleep(self._keep_alive_s)
 
-    async def _obey(self, client: aiomqtt.Client, payload: bytes) -> None:
-        try:
-            order = decode_order(payload)
-        except MalformedMessage:
+    async def _obey(self, topic: str, payload: bytes) -> None:
+        heard = self._speech.hear(topic, payload)
+        if heard is None:
             return
-        self.orders.append(order)
-        code = self._judge(order)
-        if self.faults.swallow_replies:
-            self.faults.swallow_replies -= 1
-        else:
-            await client.publish(self._topics.reply, encode(Reply(id=order.id, code=code)), qos=1)
-        if code == 0 and order.type == "open":
+        order = heard.order if heard.known else None
+        code = 0
+        if order is not None:
+            self.orders.append(order)
+            code = self._judge(order)
+        await self._answer(topic, heard, code)
+        if order is not None and code == 0 and order.type == "open":
             await asyncio.sleep(self._passing_s * self._chance.uniform(0.8, 1.6))
             await self.drive_through()
+
+    async def _answer(self, topic: str, heard: Heard, code: int) -> None:
+        if self.faults.swallow_replies:
+            self.faults.swallow_replies -= 1
+            return
+        answer = self._speech.answer(topic, heard, code)
+        if answer is not None:
+            await self._publish(answer)
 
     def _judge(self, order: Order) -> int:
         if self.faults.refuse:
@@ -193,6 +232,12 @@ class Lane:
             return 0
         self._done.add(order.id)
         return 0
+
+
+def _only_the_connection_may_fail(session: "asyncio.Task[None]") -> None:
+    error = None if session.cancelled() else session.exception()
+    if error is not None and not isinstance(error, aiomqtt.MqttError):
+        raise error
 
 
 def _now_ms() -> int:

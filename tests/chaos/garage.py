@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from gateway.drivers.barrier.dialect import Passed, Recognised
+from gateway.drivers.barrier.events import Passed, Recognised
 from gateway.tasks import end
 from gateway.uplink.settings import MqttEndpoint
 from simulators.barrier.lane import Lane

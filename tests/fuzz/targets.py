@@ -13,7 +13,10 @@ from cloud.kit.errors import InvalidInput
 from cloud.metering.imports.table import read_table
 from gateway.contract import codec
 from gateway.contract.errors import ContractError
-from gateway.drivers.barrier.dialect import MalformedMessage, decode_event, decode_order, decode_reply
+from gateway.drivers.barrier.dialect import decode_event, decode_order, decode_reply
+from gateway.drivers.barrier.events import MalformedMessage
+from gateway.drivers.barrier.settings import VzenithSettings
+from gateway.drivers.barrier.vzenith import VzenithDialect
 from gateway.drivers.cjt188 import frame as cjt188
 from gateway.drivers.coap import senml
 from gateway.drivers.coap.errors import BadPayload
@@ -114,6 +117,8 @@ def _as_file(load: Callable[[Path], object]) -> Callable[[bytes], None]:
     return run
 
 
+_CAMERA: Final = VzenithDialect("device", "1", VzenithSettings())
+
 TARGETS: Final = {
     target.name: target
     for target in (
@@ -130,6 +135,18 @@ TARGETS: Final = {
             decode_event,
             (MalformedMessage,),
             _texts('{"type":"recognised","id":"1","plate":"京A12345","taken_at":1700000000000,"score":900}'),
+        ),
+        Target("access", codec.decode_access, (ContractError,), _vectors("access")),
+        Target(
+            "vzenith",
+            lambda data: VzenithDialect("device", "1", VzenithSettings()).decode(
+                "device/1/message/up/ivs_result", data
+            ),
+            (MalformedMessage,),
+            _texts(
+                '{"id":"1","sn":"1","timestamp":1700000000,"payload":{"body":{"AlarmInfoPlate":{"result":{"PlateResult":'
+                '{"license":"5LqsQTEyMzQ1","confidence":97,"start_time":1700000000,"imageFile":"/9j/"}}}}}}'
+            ),
         ),
         Target("barrier-reply", decode_reply, (MalformedMessage,), _texts('{"id":"1","code":0,"detail":""}')),
         Target(

@@ -11,11 +11,14 @@ from typing import Final
 import msgspec
 import structlog
 
-from gateway.access.decision import AccessPolicy, AccessRequest, AccessState, Verdict, decide, normal_plate
+from gateway.access.book import AccessBook
+from gateway.access.decision import AccessPolicy, AccessRequest, Decision, Verdict, decide
 from gateway.contract.limits import MAX_PLATE_CHARS
 from gateway.contract.messages import Action, Command, CommandState, Outcome, Passage
-from gateway.drivers.barrier.dialect import Event, KeepAlive, Order, Passed, Recognised, TurnedBack
+from gateway.drivers.barrier.credible import Believed, believed_plate, believed_time
+from gateway.drivers.barrier.events import Event, GateMoved, KeepAlive, Order, Passed, Recognised, TurnedBack
 from gateway.drivers.barrier.memory import Visit, VisitMemory
+from gateway.drivers.barrier.pictures import Pictures
 from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
 from gateway.drivers.base import CommandOutcome
 
@@ -24,6 +27,9 @@ _VISITS_KEPT: Final = 16
 """Vehicles that stay known at one lane at most; who was never seen leaving is forgotten, oldest first."""
 
 _FINISHED_KEPT: Final = 256
+_CLOCKS_APART_MS: Final = 60_000
+_CLOCK_NOT_BELIEVED: Final = "device-clock"
+"""Told afterwards with a time that cannot be: it happened at some time before `taken_at`."""
 
 _log = structlog.get_logger(__name__)
 
@@ -36,14 +42,17 @@ class Answer(Enum):
     LOST = "lost"
     """Sent, but not answered in time: it may have opened."""
     OFFLINE = "offline"
-    """Not sent: no connection to the barrier's broker."""
+    """Not sent: no connection to the barrier's broker, or the barrier is not heard of."""
+    EXPIRED = "expired"
+    """Not sent: too late."""
 
 
-_OUTCOMES: Final = {
+OUTCOMES: Final = {
     Answer.DONE: CommandOutcome(CommandState.DONE),
     Answer.REFUSED: CommandOutcome(CommandState.FAILED, "the barrier refused"),
     Answer.LOST: CommandOutcome(CommandState.UNCERTAIN, "the barrier did not answer in time"),
     Answer.OFFLINE: CommandOutcome(CommandState.FAILED, "no connection to the barrier"),
+    Answer.EXPIRED: CommandOutcome(CommandState.EXPIRED),
 }
 
 
@@ -57,12 +66,27 @@ class LaneCounters:
     passed: int = 0
     refused_orders: int = 0
     lost_answers: int = 0
+    bad_plates: int = 0
+    """Vehicles whose plate was empty, over-long or no text: treated as not read."""
+    bad_times: int = 0
+    """Events from the future or from long ago: the gateway's own clock was taken instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The last recognition of a lane, to know it again."""
+
+    event_id: str
+    plate: str
+    at: int
+    passage: str
 
 
 class Lane:
-    """State of one lane. `give` sends an order to the barrier; `known` tells what the edge knows of vehicles.
+    """State of one lane. `give` sends an order to the barrier; `book` is what the edge knows of vehicles.
 
-    `clock` gives Unix milliseconds. Events of one lane come one after the other; commands may come between.
+    Pictures go to `pictures`; with `pictures_later` one is expected for every vehicle. `clock` gives Unix
+    milliseconds. Events of one lane come one after the other; commands may come between.
     """
 
     def __init__(
@@ -71,23 +95,38 @@ class Lane:
         line: BarrierLineSettings,
         memory: VisitMemory,
         give: Callable[[LaneSettings, Order], Awaitable[Answer]],
-        known: Callable[[], AccessState],
+        book: AccessBook,
         clock: Callable[[], int],
+        pictures: Pictures | None = None,
+        pictures_later: bool = False,
     ) -> None:
         self.settings = settings
+        self.gate_is_open: bool | None = None
+        """As the device told last; None when it never did."""
         self.counters = LaneCounters()
         self._line = line
         self._memory = memory
         self._give = give
-        self._known = known
+        self._book = book
         self._clock = clock
-        self._policy = AccessPolicy(settings.temporary_allowed, settings.cloud_silent)
+        self._pictures = pictures
+        self._pictures_later = pictures_later and pictures is not None
+        self._policy = AccessPolicy(
+            settings.temporary_allowed,
+            settings.cloud_silent,
+            settings.permit_expired,
+            settings.already_inside,
+            settings.without_plate,
+            settings.on_failure,
+        )
         self._visits: dict[str, Visit] = {}
         self._finished: deque[str] = deque(maxlen=_FINISHED_KEPT)
         """Recognitions whose end is told, newest last: a device may tell it again."""
         self._owed: deque[Passage] = deque(maxlen=_FINISHED_KEPT)
         """Ends of passages for which there was no room on the disk."""
-        self._last: Recognised | None = None
+        self._last: _Seen | None = None
+        self._skew = 0
+        """Milliseconds that the device's clock is behind, by its last keep-alive."""
         self._watches: set[asyncio.Task[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -112,13 +151,16 @@ class Lane:
                 await self._passed(event)
             case TurnedBack():
                 await self._turned_back(event)
+            case GateMoved():
+                await self._gate_moved(event)
             case KeepAlive():
-                pass
+                off = self._clock() - event.taken_at
+                self._skew = off if abs(off) > _CLOCKS_APART_MS else 0
 
     async def execute(self, command: Command) -> CommandOutcome:
         """Opens or closes for the cloud; an opening for a passage only while that vehicle stands here."""
         if command.action is Action.CLOSE_BARRIER:
-            return _OUTCOMES[await self._order("close", command.id, command.expires_at)]
+            return OUTCOMES[await self._order("close", command.id, command.expires_at)]
         if command.action is not Action.OPEN_BARRIER:
             return CommandOutcome(CommandState.FAILED, f"a barrier cannot {command.action}")
         wanted = command.arguments.get("passage")
@@ -129,21 +171,38 @@ class Lane:
         if visit is not None and answer in (Answer.DONE, Answer.LOST):
             visit.opened = True
             visit.passage = msgspec.structs.replace(visit.passage, decision="command")
-        return _OUTCOMES[answer]
+        if visit is not None and answer is Answer.DONE:
+            await self._through_without_sensor(visit)
+        return OUTCOMES[answer]
+
+    async def _gate_moved(self, event: GateMoved) -> None:
+        """The boom tells what an answer that was lost did not: where nobody sees vehicles, this one is through."""
+        self.gate_is_open = event.is_open
+        waiting = self._newest(opened=True)
+        if event.is_open and waiting is not None:
+            await self._through_without_sensor(waiting)
 
     async def _recognised(self, event: Recognised) -> None:
-        plate = normal_plate(event.plate)[:MAX_PLATE_CHARS]
-        if self._repeats_last(event, plate):
+        plate, when = believed_plate(event.plate), self._believed(event.taken_at, event.offline)
+        if self._repeats_last(event, plate, when.at):
             self.counters.duplicates += 1
+            await self._told_again(event, plate, when)
             return
-        self._last = event
         self.counters.recognised += 1
-        visit = self._standing(plate) or self._new_visit(event, plate)
-        if event.offline:
+        self.counters.bad_plates += not plate
+        visit = self._standing(plate) or self._new_visit(event, plate, when)
+        self._last = _Seen(event.id, plate, when.at, visit.passage.id)
+        if when.offline:
             await self._memory.keep_and_send(visit)
-            return
-        request = AccessRequest(plate, event.vehicle_class, self.settings.direction, self._clock())
-        decision = decide(request, self._known(), self._policy)
+        else:
+            await self._judge(visit, event.vehicle_class)
+        await self._keep_picture(visit.passage.id, event.picture)  # nobody waits at a barrier for it
+
+    async def _judge(self, visit: Visit, vehicle_class: str) -> None:
+        """Decides, and does what follows."""
+        plate = visit.passage.plate
+        request = AccessRequest(plate, vehicle_class, self.settings.direction, self._clock())
+        decision = self._decide(request)
         visit.passage = msgspec.structs.replace(visit.passage, decision=decision.rule)
         if decision.verdict is Verdict.OPEN:
             await self._let_through(visit)
@@ -156,11 +215,38 @@ class Lane:
             self._watches.add(watch)
             watch.add_done_callback(self._watches.discard)
 
-    def _repeats_last(self, event: Recognised, plate: str) -> bool:
+    def _decide(self, request: AccessRequest, *, cloud_silent: bool = False) -> Decision:
+        known = self._book.state(request.plate, request.vehicle_class, self._line.lot, request.at)
+        return decide(request, replace(known, cloud_silent=True) if cloud_silent else known, self._policy)
+
+    async def _told_again(self, event: Recognised, plate: str, when: Believed) -> None:
+        """The same vehicle: now with its picture, or with the plate that was not read at first."""
+        assert self._last is not None
+        last, visit = self._last, self._visits.get(self._last.passage)
+        if visit is not None and plate and not (visit.opened or visit.passage.plate or when.offline):
+            visit.passage = msgspec.structs.replace(visit.passage, plate=plate, plate_read=_as_read(event, plate))
+            self._last = replace(last, plate=plate)
+            await self._judge(visit, event.vehicle_class)
+        await self._keep_picture(last.passage, event.picture)
+
+    async def _keep_picture(self, passage: str, picture: bytes) -> None:
+        if picture and self._pictures is not None:
+            await self._pictures.keep(passage, picture)
+
+    def _believed(self, taken_at: int, offline: bool) -> Believed:
+        when = believed_time(taken_at, offline, self._clock(), self._skew)
+        if not when.is_good:
+            self.counters.bad_times += 1
+            _log.warning("time of a device not believed", lane=self.settings.device, told=taken_at, taken=when.at)
+        return when
+
+    def _repeats_last(self, event: Recognised, plate: str, at: int) -> bool:
         last = self._last
-        if last is None or not plate or normal_plate(last.plate) != plate:
-            return last is not None and last.id == event.id
-        return abs(event.taken_at - last.taken_at) <= self._line.duplicate_s * 1000
+        if last is None:
+            return False
+        if last.event_id == event.id:
+            return True
+        return bool(plate) and last.plate == plate and abs(at - last.at) <= self._line.duplicate_s * 1000
 
     def _standing(self, plate: str) -> Visit | None:
         return next((v for v in self._visits.values() if plate and v.passage.plate == plate and not v.opened), None)
@@ -168,21 +254,22 @@ class Lane:
     def _newest(self, *, opened: bool) -> Visit | None:
         return next((v for v in reversed(self._visits.values()) if v.opened is opened), None)
 
-    def _new_visit(self, event: Recognised, plate: str) -> Visit:
+    def _new_visit(self, event: Recognised, plate: str, when: Believed) -> Visit:
         # The same recognition told twice is the same passage, also over a restart.
         passage_id = uuid.uuid5(_PASSAGE_NAMESPACE, f"{self.settings.sn}/{event.id}/{event.taken_at}")
         passage = Passage(
             id=str(passage_id),
             device=self.settings.device,
             plate=plate,
-            taken_at=event.taken_at,
+            taken_at=when.at,
             outcome=Outcome.ARRIVED,
             direction=self.settings.direction,
             vehicle_class=event.vehicle_class,
             score=event.score,
-            plate_read=event.plate if event.plate != plate else "",
-            offline=event.offline,
-            image=event.image,
+            plate_read=_as_read(event, plate),
+            offline=when.offline,
+            image=event.image or (str(passage_id) if self._has_picture(event) else ""),
+            decision=_CLOCK_NOT_BELIEVED if when.offline and not when.is_good else "",
         )
         visit = Visit(passage, event.id)
         if event.id in self._finished:  # told again, or the device counts from the beginning
@@ -191,6 +278,10 @@ class Lane:
         while len(self._visits) > _VISITS_KEPT:
             self._visits.pop(next(iter(self._visits)))
         return visit
+
+    def _has_picture(self, event: Recognised) -> bool:
+        """Whether a picture of this vehicle is, or will be, kept here."""
+        return self._pictures_later or bool(event.picture and self._pictures is not None)
 
     async def _let_through(self, visit: Visit) -> None:
         """Opens first and writes down at the same time: nobody waits at a barrier for a disk."""
@@ -205,6 +296,14 @@ class Lane:
                 "barrier not opened", lane=self.settings.device, plate=visit.passage.plate, answer=answer.value
             )
             await self._memory.keep_and_send(visit)
+            return
+        await self._through_without_sensor(visit)
+
+    async def _through_without_sensor(self, visit: Visit) -> None:
+        """Where nobody sees a vehicle go through, the word of the barrier has to do."""
+        if not self.settings.passage_sensor and visit.passage.id in self._visits:
+            self.counters.passed += 1
+            await self._finish(visit, Outcome.PASSED, Believed(self._clock(), offline=False, is_good=True))
 
     async def _order(self, action: str, order_id: str, expires_at: int) -> Answer:
         order = Order(type="open" if action == "open" else "close", id=order_id, expires_at=expires_at)
@@ -219,7 +318,7 @@ class Lane:
         await asyncio.sleep(self._line.cloud_silent_s)
         if visit.opened or visit.passage.id not in self._visits or await self._memory.taken_note_of(visit):
             return
-        decision = decide(request, replace(self._known(), cloud_silent=True), self._policy)
+        decision = self._decide(request, cloud_silent=True)
         visit.passage = msgspec.structs.replace(visit.passage, decision=decision.rule)
         _log.warning("cloud is silent", lane=self.settings.device, plate=request.plate, verdict=decision.verdict.value)
         if decision.verdict is Verdict.OPEN:
@@ -234,28 +333,25 @@ class Lane:
         if visit is None:
             await self._write(self._unrecognised(event))
             return
-        await self._finish(visit, Outcome.PASSED, event)
+        await self._finish(visit, Outcome.PASSED, self._believed(event.taken_at, event.offline))
 
     async def _turned_back(self, event: TurnedBack) -> None:
         # A device that names the vehicle means no other, also when that one is gone already.
         visit = self._meant(event.id) if event.id else self._newest(opened=False)
         if visit is not None:
-            await self._finish(visit, Outcome.TURNED_BACK, event)
+            await self._finish(visit, Outcome.TURNED_BACK, self._believed(event.taken_at, event.offline))
 
     def _meant(self, event_id: str) -> Visit | None:
         return next((v for v in self._visits.values() if event_id and v.event_id == event_id), None)
 
-    async def _finish(self, visit: Visit, outcome: Outcome, event: Passed | TurnedBack) -> None:
+    async def _finish(self, visit: Visit, outcome: Outcome, when: Believed) -> None:
         self._visits.pop(visit.passage.id)
         self._finished.append(visit.event_id)
-        await self._write(
-            msgspec.structs.replace(
-                visit.passage,
-                outcome=outcome,
-                outcome_at=event.taken_at,
-                offline=visit.passage.offline or event.offline,
-            )
+        passage = msgspec.structs.replace(
+            visit.passage, outcome=outcome, outcome_at=when.at, offline=visit.passage.offline or when.offline
         )
+        self._book.passed(self._line.lot, passage)
+        await self._write(passage)
 
     async def _write(self, passage: Passage) -> None:
         """Makes the end of a passage durable. When the disk takes nothing, tries again with each sign of the device."""
@@ -269,13 +365,19 @@ class Lane:
     def _unrecognised(self, event: Passed) -> Passage:
         """Somebody went through whom no camera saw: tailgating, or a barrier opened by hand."""
         passage_id = uuid.uuid5(_PASSAGE_NAMESPACE, f"{self.settings.sn}/passed/{event.id}/{event.taken_at}")
+        when = self._believed(event.taken_at, event.offline)
         return Passage(
             id=str(passage_id),
             device=self.settings.device,
             plate="",
-            taken_at=event.taken_at,
+            taken_at=when.at,
             outcome=Outcome.PASSED,
             direction=self.settings.direction,
-            offline=event.offline,
+            offline=when.offline,
             decision="unrecognised",
         )
+
+
+def _as_read(event: Recognised, plate: str) -> str:
+    """As the camera read it, when it differs; of one that is over-long, the beginning."""
+    return event.plate[:MAX_PLATE_CHARS] if event.plate != plate else ""

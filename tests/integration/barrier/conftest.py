@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest_asyncio
 
+from gateway.access.book import AccessBook
+from gateway.access.intake import AccessIntake
 from gateway.drivers.barrier import BarrierLine, BarrierLineSettings
+from gateway.drivers.barrier.pictures import Pictures
 from gateway.outbox import Outbox
 from gateway.uplink import BrokerSettings, MqttEndpoint, Uplink
 from simulators.barrier.lane import Lane
@@ -36,16 +39,22 @@ def line_settings(broker: Mosquitto, **changes: object) -> BarrierLineSettings:
 
 @contextlib.asynccontextmanager
 async def running_gateway(
-    outbox: Outbox, broker: Mosquitto, cloud: Cloud, **changes: object
+    outbox: Outbox,
+    broker: Mosquitto,
+    cloud: Cloud,
+    book: AccessBook | None = None,
+    pictures: Pictures | None = None,
+    **changes: object,
 ) -> AsyncIterator[BarrierLine]:
     """Barrier line and uplink as a gateway runs them."""
-    line = BarrierLine(line_settings(broker, **changes), outbox)
+    line = BarrierLine(line_settings(broker, **changes), outbox, book=book, pictures=pictures)
     uplink = Uplink(
         BrokerSettings(host=broker.host, port=broker.port, drain_s=0.5),
         PROJECT,
         GATEWAY,
         outbox,
         line.execute,
+        on_access=AccessIntake(PROJECT, GATEWAY, book, cloud.keys).handle if book is not None else None,
         cloud_keys=cloud.keys,
     )
     tasks = [asyncio.ensure_future(line.run()), asyncio.ensure_future(uplink.run())]

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.access.decision import AccessState
+from gateway.access.book import AccessBook
 from gateway.contract import codec
+from gateway.contract.access import ListEntry, Listing
 from gateway.contract.messages import Action, Outcome, Passage
 from gateway.drivers.barrier import BarrierLine
-from gateway.drivers.barrier.dialect import Passed
+from gateway.drivers.barrier.events import Passed
 from gateway.outbox import Outbox, OutboxError
 from gateway.tasks import end
 from simulators.barrier.cli import simulate
@@ -19,6 +20,7 @@ from simulators.barrier.traffic import Traffic
 from tests.integration.barrier.conftest import line_settings, running_gateway
 from tests.integration.broker import Mosquitto, until
 from tests.integration.uplink.cloud import Cloud
+from tests.unit.gateway.access.updates import update
 
 Lanes = tuple[Lane, Lane]
 
@@ -176,8 +178,9 @@ async def test_what_happened_offline_is_told_but_opens_nothing(
 async def test_a_blacklisted_vehicle_stays_outside_and_a_permit_leaves_without_the_cloud(
     mosquitto: Mosquitto, cloud: Cloud, lanes: Lanes, outbox: Outbox
 ) -> None:
-    known = AccessState(blacklist=frozenset({"京A66666"}), whitelist=frozenset({"京A88888"}))
-    line = BarrierLine(line_settings(mosquitto), outbox, known=lambda: known)
+    book = AccessBook()
+    await book.take(update(1, ListEntry("b", "京A66666", Listing.BLACK), ListEntry("w", "京A88888", Listing.WHITE)))
+    line = BarrierLine(line_settings(mosquitto), outbox, book=book)
     running = asyncio.ensure_future(line.run())
     await until(lambda: line.connected)
     await lanes[0].arrive("京A66666")
@@ -239,9 +242,8 @@ async def test_malformed_messages_are_counted_and_the_line_goes_on(
     mosquitto: Mosquitto, cloud: Cloud, lanes: Lanes, outbox: Outbox
 ) -> None:
     bad = [
-        b"", b"\xff\xfe", b"[]", b"{}", b'{"type":"recognised"}', b'{"type":"levitated","taken_at":1764000000000}',
-        b'{"type":"recognised","id":"1","plate":"X","taken_at":12}', b"[" * 50_000, b"x" * 70_000,
-        b'{"type":"recognised","id":"1","plate":"' + b"A" * 17 + b'","taken_at":1764000000000}',
+        b"", b"\xff\xfe", b"[]", b"{}", b'{"type":"levitated","taken_at":1764000000000}',
+        b"[" * 50_000, b"x" * 70_000, b"x" * (1 << 20) + b"x",
     ]  # fmt: skip
     async with running_gateway(outbox, mosquitto, cloud) as line:
         for payload in bad:
@@ -323,3 +325,23 @@ async def test_a_full_disk_does_not_keep_the_barrier_closed(
         await gone(standing.left)
         again = await lanes[0].arrive("京A54321")
         await gone(again.left)
+
+
+async def test_whatever_a_camera_says_of_a_vehicle_the_vehicle_stands_there(
+    mosquitto: Mosquitto, cloud: Cloud, lanes: Lanes, outbox: Outbox
+) -> None:
+    broken = [
+        b'{"type":"recognised"}',
+        b'{"type":"recognised","id":"1","plate":"' + b"A" * 17 + b'","taken_at":1764000000000}',
+        b'{"type":"recognised","id":"2","plate":"\xe4\xba","taken_at":"yesterday"}',
+        b'{"type":"recognised","id":"3","plate":"","taken_at":12,"picture":"no base64"}',
+    ]
+    async with running_gateway(outbox, mosquitto, cloud) as line:
+        for payload in broken:
+            await lanes[0].say(payload)
+        await until(lambda: len(cloud.passages) == len(broken))
+        command = cloud.command("lane-in", arguments={"passage": cloud.passages[-1].id})
+        await cloud.send(codec.encode_command(command))
+        await until(lambda: cloud.states_of(command)[-1:] == ["done"])
+        assert line.health()[0].malformed == 0
+    assert {(p.plate, p.decision) for p in cloud.passages} == {("", "no-plate")}

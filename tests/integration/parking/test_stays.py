@@ -160,3 +160,15 @@ async def test_vehicles_without_a_plate_are_never_matched(ingest_db: Database, s
     await site.report(ingest_db, batch, NOON)
     assert sorted(stay[1] for stay in await stays(ingest_db)) == ["open", "open", "unmatched"]
     assert await openings(ingest_db) == []
+
+
+async def test_a_plate_that_was_read_only_when_the_vehicle_passed_is_that_of_its_stay(
+    ingest_db: Database, site: Site
+) -> None:
+    waiting = site.passage("entry", "", NOON, "arrived")
+    await site.report(ingest_db, [waiting], NOON)
+    passed = site.passage("entry", "京A12345", NOON, "passed", waiting)
+    await site.report(ingest_db, [passed, passed], NOON)
+    assert [(plate, state) for plate, state, *_ in await stays(ingest_db)] == [("京A12345", "open")]
+    await site.report(ingest_db, [site.passage("entry", "", NOON, "passed", waiting)], NOON)
+    assert [(plate, state) for plate, state, *_ in await stays(ingest_db)] == [("京A12345", "open")]

@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gateway.contract import codec
+from gateway.contract.access import signed_access
 from gateway.contract.configuration import signed_configuration
 from gateway.contract.errors import ContractError
 from gateway.contract.messages import signed_bytes
@@ -32,6 +33,7 @@ _DECODERS: dict[str, Callable[[bytes], object]] = {
     "ack": codec.decode_ack,
     "command": codec.decode_command,
     "configuration": codec.decode_configuration,
+    "access": codec.decode_access,
 }
 
 
@@ -72,7 +74,9 @@ def test_plain_uplink_payloads_encode_to_the_same_bytes(name: str) -> None:
     assert codec.encode_envelope(envelope.epoch, envelope.seq, envelope.created_at, body) == payload
 
 
-@pytest.mark.parametrize(("kind", "signed"), [("command", signed_bytes), ("configuration", signed_configuration)])
+@pytest.mark.parametrize(
+    ("kind", "signed"), [("command", signed_bytes), ("configuration", signed_configuration), ("access", signed_access)]
+)
 def test_a_signature_covers_the_bytes_that_are_written_down(kind: str, signed: Callable[[Any], bytes]) -> None:
     vector = load(f"{kind}-plain.json")
     message: Any = _DECODERS[kind](bytes.fromhex(vector["payload"]))

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from gateway.access.decision import AccessState
+from gateway.access.book import AccessBook
 from gateway.contract.messages import Outcome, Passage
-from gateway.drivers.barrier.dialect import KeepAlive, Order, Passed
+from gateway.drivers.barrier.events import KeepAlive, Order, Passed
 from gateway.drivers.barrier.lane import Answer, Lane
 from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
 
@@ -31,7 +31,7 @@ def lane_over(memory: Any) -> Lane:
     async def give(settings: LaneSettings, order: Order) -> Answer:
         raise AssertionError(f"nothing is ordered: {order}")
 
-    return Lane(line.lanes[0], line, memory, give, AccessState, lambda: 1_700_000_000_000)
+    return Lane(line.lanes[0], line, memory, give, AccessBook(), lambda: 1_700_000_000_000)
 
 
 async def test_what_passed_while_the_disk_was_full_is_written_when_there_is_room_again() -> None:

@@ -1,0 +1,165 @@
+"""What gateways know of vehicles: steps are made here, published by the downlink, and told again until they are held.
+
+Whoever changes permits, lists, reservations, lots or stays tells it in the same transaction, so that a lane never knows
+what is not true; the number that a gateway holds comes with its health report.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import LiteralString
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from cloud.devices import orders
+from cloud.kit.db import Conn
+from gateway.contract.access import AccessEntry, GoneEntry
+
+# Gateways in the order of their ids: two who tell the same ones never wait for each other in a circle.
+_BEGIN: LiteralString = """
+    INSERT INTO gateway_access (gateway_id, project_id)
+    SELECT id, project_id FROM gateway WHERE id = ANY(%s::bigint[]) AND project_id = %s ORDER BY id
+    ON CONFLICT (gateway_id) DO NOTHING
+"""
+_LOCK: LiteralString = """
+    SELECT gateway_id FROM gateway_access WHERE gateway_id = ANY(%s::bigint[]) AND project_id = %s
+    ORDER BY gateway_id FOR UPDATE
+"""
+# What is told already is no change; of what was never told nobody needs to hear that it is gone, except of a stay:
+# the gateway may have opened it by itself.
+_CHANGE: LiteralString = """
+    INSERT INTO gateway_access_entry AS e (gateway_id, project_id, kind, key, number, entry)
+    SELECT a.gateway_id, a.project_id, n.kind, n.key, a.number + 1, n.entry
+    FROM gateway_access a
+    CROSS JOIN unnest(%(kinds)s::text[], %(keys)s::text[], %(entries)s::jsonb[]) AS n (kind, key, entry)
+    WHERE a.gateway_id = ANY(%(gateways)s::bigint[])
+      AND (n.entry IS NOT NULL OR n.kind = 'stay' OR EXISTS (
+          SELECT 1 FROM gateway_access_entry o
+          WHERE o.gateway_id = a.gateway_id AND o.kind = n.kind AND o.key = n.key))
+    ON CONFLICT (gateway_id, kind, key)
+    DO UPDATE SET number = excluded.number, entry = excluded.entry, changed_at = now()
+    WHERE e.entry IS DISTINCT FROM excluded.entry
+    RETURNING gateway_id
+"""
+_STEP: LiteralString = "UPDATE gateway_access SET number = number + 1 WHERE gateway_id = ANY(%s::bigint[])"
+_FORGET: LiteralString = """
+    WITH gone AS (
+        DELETE FROM gateway_access_entry
+        WHERE entry IS NULL AND changed_at < now() - interval '30 days'
+        RETURNING gateway_id, number),
+    reached AS (
+        UPDATE gateway_access a SET forgotten = greatest(a.forgotten, g.number)
+        FROM (SELECT gateway_id, max(number) AS number FROM gone GROUP BY gateway_id) g
+        WHERE g.gateway_id = a.gateway_id)
+    SELECT count(*) AS forgotten FROM gone
+"""
+_DUE: LiteralString = """
+    SELECT a.gateway_id, a.project_id, g.code AS gateway_code, a.number,
+           CASE WHEN a.sent >= a.forgotten THEN a.sent ELSE 0 END AS base, now() AS at
+    FROM gateway_access a JOIN gateway g ON g.id = a.gateway_id
+    WHERE a.number > a.sent ORDER BY a.gateway_id LIMIT %s FOR UPDATE OF a SKIP LOCKED
+"""
+_SINCE: LiteralString = """
+    SELECT kind, key, entry FROM gateway_access_entry
+    WHERE gateway_id = %(gateway_id)s AND number > %(base)s AND (entry IS NOT NULL OR %(base)s > 0)
+    ORDER BY number, kind, key
+"""
+_SENT: LiteralString = "UPDATE gateway_access SET sent = number, sent_at = now() WHERE gateway_id = %s"
+# A gateway that lacks what was sent some time ago has not got it: it is sent again from what it holds, after 10, 20,
+# 40 … seconds, at least once an hour. One that holds more than was ever made here remembers what a restored backup does
+# not: it is told everything, with a number above.
+_HELD: LiteralString = """
+    UPDATE gateway_access SET
+        held = %(held)s,
+        number = CASE WHEN %(held)s > number THEN %(held)s + 1 ELSE number END,
+        sent = CASE WHEN %(held)s > number THEN 0
+                    WHEN %(held)s < sent
+                         AND sent_at < now() - least(interval '10 seconds' * 2 ^ least(times, 10), interval '1 hour')
+                    THEN %(held)s ELSE sent END,
+        times = CASE WHEN %(held)s >= sent THEN 0
+                     WHEN sent_at < now() - least(interval '10 seconds' * 2 ^ least(times, 10), interval '1 hour')
+                     THEN times + 1 ELSE times END
+    WHERE gateway_id = %(gateway_id)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A step that a gateway has to be told: from `base` (0: everything) to `number`, as of `at`."""
+
+    gateway_id: int
+    project_id: int
+    gateway_code: str
+    number: int
+    base: int
+    at: datetime
+
+
+async def tell(conn: Conn, project_id: int, gateway_ids: Iterable[int], entries: Sequence[AccessEntry]) -> int:
+    """Makes one step for each of the gateways for which something changes; returns for how many.
+
+    Later entries of the same kind and key count. Published after the commit.
+    """
+    gateways = sorted(set(gateway_ids))
+    if not gateways or not entries:
+        return 0
+    last = {_name(entry): None if isinstance(entry, GoneEntry) else entry for entry in entries}
+    await conn.execute(_BEGIN, (gateways, project_id))
+    locked = [row["gateway_id"] for row in await (await conn.execute(_LOCK, (gateways, project_id))).fetchall()]
+    values = {
+        "kinds": [kind for kind, _ in last],
+        "keys": [key for _, key in last],
+        "entries": [None if entry is None else Jsonb(msgspec.to_builtins(entry)) for entry in last.values()],
+        "gateways": locked,
+    }
+    rows = await (await conn.execute(_CHANGE, values)).fetchall()
+    changed = sorted({row["gateway_id"] for row in rows})
+    if changed:
+        await conn.execute(_STEP, (changed,))
+        await conn.execute("SELECT pg_notify(%s, '')", (orders.CHANNEL,))
+    return len(changed)
+
+
+async def known(conn: Conn, gateway_id: int, kinds: Sequence[str]) -> dict[tuple[str, str], bool]:
+    """By kind and key what a gateway was told, and whether it still holds."""
+    query = """SELECT kind, key, entry IS NOT NULL AS holds FROM gateway_access_entry
+               WHERE gateway_id = %s AND kind = ANY (%s)"""
+    rows = await (await conn.execute(query, (gateway_id, list(kinds)))).fetchall()
+    return {(row["kind"], row["key"]): row["holds"] for row in rows}
+
+
+async def forget_gone(conn: Conn) -> int:
+    """Forgets what has been gone for 30 days and returns how much: whoever holds an older step is told everything."""
+    row = await (await conn.execute(_FORGET)).fetchone()
+    assert row is not None
+    return int(row["forgotten"])
+
+
+async def take_due(conn: Conn, limit: int) -> list[Due]:
+    """Steps that are to be published now, locked until the transaction ends."""
+    return [Due(**row) for row in await (await conn.execute(_DUE, (limit,))).fetchall()]
+
+
+async def entries_of(conn: Conn, due: Due) -> list[AccessEntry]:
+    """What changed in a step, or everything."""
+    rows = await (await conn.execute(_SINCE, {"gateway_id": due.gateway_id, "base": due.base})).fetchall()
+    return [
+        GoneEntry(row["kind"], row["key"]) if row["entry"] is None else msgspec.convert(row["entry"], AccessEntry)
+        for row in rows
+    ]
+
+
+async def mark_sent(conn: Conn, due: Due) -> None:
+    """The step went out; whether it arrived comes with the health report."""
+    await conn.execute(_SENT, (due.gateway_id,))
+
+
+async def note_held(conn: Conn, gateway_id: int, held: int) -> None:
+    """What a gateway tells to hold; it is told again what it lacks."""
+    await conn.execute(_HELD, {"gateway_id": gateway_id, "held": held})
+
+
+def _name(entry: AccessEntry) -> tuple[str, str]:
+    kind = entry.kind if isinstance(entry, GoneEntry) else str(entry.__struct_config__.tag)
+    return kind, entry.key

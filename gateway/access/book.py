@@ -1,0 +1,122 @@
+"""What a gateway knows of vehicles: an index in memory for its lanes, a file behind it, changes from both sides."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, TypeVar
+
+import structlog
+
+from gateway.access import store
+from gateway.access.decision import AccessState
+from gateway.access.index import AccessIndex
+from gateway.contract.access import AccessUpdate, StayEntry
+from gateway.contract.messages import Outcome, Passage
+from gateway.outbox.outbox import wall_clock_ms
+
+T = TypeVar("T")
+
+_COVERING: Final = frozenset({"permit", "permit-grace"})
+
+_log = structlog.get_logger(__name__)
+
+
+class AccessBook:
+    """For one event loop. Questions are answered from memory; what changes is written by a thread of its own.
+
+    A disk that takes nothing costs no lane anything: memory goes on, and after a restart the cloud tells it again.
+    """
+
+    def __init__(self, path: Path | None = None, now: int | None = None) -> None:
+        """Opens or creates the file at `path`; without one nothing outlives the process. Raises sqlite3.Error."""
+        self._db, self._index = store.open_store(path, wall_clock_ms() if now is None else now)
+        self.number = store.held_number(self._db)
+        """The last step of the cloud that is in force."""
+        self._thread = ThreadPoolExecutor(1, "access")
+        self._since: list[Callable[[AccessIndex], object]] | None = None
+        """What lanes changed while a new index may be in the making; None while none is."""
+        self._closed = False
+
+    def state(self, plate: str, vehicle_class: str, lot: str, at: int) -> AccessState:
+        """All that is known of one vehicle at one lot."""
+        return self._index.state(plate, vehicle_class, lot, at)
+
+    def inside(self, lot: str, vehicle_class: str = "") -> int:
+        """Vehicles inside, of one class or of all."""
+        return self._index.inside(lot, vehicle_class)
+
+    def passed(self, lot: str, passage: Passage) -> None:
+        """A vehicle went through a lane: its stay begins or ends here and now, whatever the cloud does."""
+        if passage.outcome is not Outcome.PASSED:
+            return
+        if passage.direction == "entry":
+            self._entered(lot, passage)
+        elif passage.plate:
+            self._left(lot, passage.plate, passage.outcome_at or passage.taken_at)
+
+    async def take(self, update: AccessUpdate) -> bool:
+        """Takes one proven message of the cloud; whether anything is in force now that was not.
+
+        Raises sqlite3.Error when the disk does not take it: nothing changed then, and the cloud tells it again.
+        """
+        since: list[Callable[[AccessIndex], object]] = []
+        self._since = since
+        try:
+            change = await asyncio.wrap_future(self._thread.submit(store.take, self._db, update))
+        finally:
+            self._since = None
+        if change is None:
+            return False
+        if change.fresh is not None:
+            for again in since:
+                again(change.fresh)
+            self._index = change.fresh
+        for before, after in change.entries:
+            self._index.replace(before, after)
+        self._index.ever_told = True
+        self.number = change.number
+        return True
+
+    def close(self) -> None:
+        """Writes what is at hand and closes the file. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._thread.shutdown()
+        self._db.close()
+
+    def _entered(self, lot: str, passage: Passage) -> None:
+        stay = StayEntry(
+            passage.id,
+            passage.plate,
+            lot,
+            passage.vehicle_class,
+            passage.taken_at,
+            covered=passage.decision in _COVERING,
+        )
+        if self._change(lambda index: index.entered(stay)):
+            self._write(lambda: store.write_entered(self._db, stay))
+
+    def _left(self, lot: str, plate: str, at: int) -> None:
+        stay = self._change(lambda index: index.left(lot, plate, at))
+        key = None if stay is None else stay.key
+        self._write(lambda: store.write_left(self._db, lot, plate, at, key))
+
+    def _change(self, what: Callable[[AccessIndex], T]) -> T:
+        if self._since is not None:
+            self._since.append(what)
+        return what(self._index)
+
+    def _write(self, work: Callable[[], None]) -> None:
+        if not self._closed:
+            self._thread.submit(work).add_done_callback(_told)
+
+
+def _told(done: "Future[None]") -> None:
+    error = done.exception()
+    if isinstance(error, sqlite3.Error):
+        _log.error("access file does not take a stay", reason=str(error))
+    elif error is not None:
+        raise error

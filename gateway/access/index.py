@@ -1,0 +1,220 @@
+"""What is known of vehicles, in memory and by plate: a lane must not wait for a disk. No I/O, no clock.
+
+100,000 permits take about 30 MB. Lots and plates are those of the gateway's own lanes.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final, TypeVar
+
+import msgspec
+
+from gateway.access.decision import AccessState, Permit, Stay
+from gateway.contract.access import (
+    AccessEntry,
+    GoneEntry,
+    ListEntry,
+    Listing,
+    LotEntry,
+    PermitEntry,
+    ReservationEntry,
+    StayEntry,
+)
+
+T = TypeVar("T")
+
+_DAY_MS: Final = 86_400_000
+ALL_CLASSES: Final = ""
+
+
+class _Held(msgspec.Struct, frozen=True, gc=False):
+    """A permit as it is kept under each of its plates. `sharing` are its plates when they are more than its spaces."""
+
+    valid_from: int
+    valid_to: int
+    grace_ms: int
+    lots: tuple[str, ...]
+    spaces: int
+    sharing: tuple[str, ...]
+
+
+class AccessIndex:
+    """Answers for one plate at a time, in a few microseconds."""
+
+    def __init__(self, entries: Iterable[AccessEntry] = ()) -> None:
+        self.ever_told = False
+        self._permits: dict[str, tuple[_Held, ...]] = {}
+        self._lists: dict[str, tuple[ListEntry, ...]] = {}
+        self._reservations: dict[str, tuple[ReservationEntry, ...]] = {}
+        self._lots: dict[tuple[str, str], LotEntry] = {}
+        self._stays: dict[str, StayEntry] = {}
+        self._inside: dict[tuple[str, str], str] = {}
+        """Key of the stay of a plate in a lot."""
+        self._counts: Counter[tuple[str, str]] = Counter()
+        """Vehicles inside by lot and class; under no class all of them."""
+        self._left: dict[tuple[str, str], int] = {}
+        """When a plate was last seen leaving a lot."""
+        self._lots_of_permits: dict[tuple[str, ...], tuple[str, ...]] = {}
+        """Permits name the same few lots: each combination is kept once."""
+        for entry in entries:
+            self.put(entry)
+
+    def replace(self, before: AccessEntry | None, after: AccessEntry | None) -> None:
+        """One entry takes the place of another; None stands for none."""
+        if before is not None:
+            self.drop(before)
+        if after is not None:
+            self.put(after)
+
+    def put(self, entry: AccessEntry) -> None:
+        """Adds an entry that is not there yet; of stays and lots also one that replaces another of its key."""
+        match entry:
+            case PermitEntry():
+                held = self._held(entry)
+                for plate in entry.plates:
+                    self._permits[plate] = (*self._permits.get(plate, ()), held)
+            case ListEntry():
+                self._lists[entry.plate] = (*self._lists.get(entry.plate, ()), entry)
+            case ReservationEntry():
+                self._reservations[entry.plate] = (*self._reservations.get(entry.plate, ()), entry)
+            case LotEntry():
+                self._lots[entry.lot, entry.vehicle_class] = entry
+            case StayEntry():
+                if not self._left_since(entry):
+                    self._enter(entry)
+            case GoneEntry():
+                raise AssertionError("who removes an entry knows it")
+
+    def drop(self, entry: AccessEntry) -> None:
+        """Removes an entry that was put."""
+        match entry:
+            case PermitEntry():
+                held = self._held(entry)
+                for plate in entry.plates:
+                    _without(self._permits, plate, held)
+            case ListEntry():
+                _without(self._lists, entry.plate, entry)
+            case ReservationEntry():
+                _without(self._reservations, entry.plate, entry)
+            case LotEntry():
+                self._lots.pop((entry.lot, entry.vehicle_class), None)
+            case StayEntry():
+                self._forget(entry.key)
+            case GoneEntry():
+                raise AssertionError("nothing is kept of what is gone")
+
+    def entered(self, stay: StayEntry) -> bool:
+        """A vehicle came in by a lane here. False when it is known already, or was seen leaving since."""
+        if stay.key in self._stays or self._left_since(stay):
+            return False
+        return self._enter(stay)
+
+    def left(self, lot: str, plate: str, at: int) -> StayEntry | None:
+        """A vehicle went out by a lane here at `at`; gives its stay when there was one that had begun by then."""
+        if not plate:
+            return None
+        self._left[lot, plate] = max(at, self._left.get((lot, plate), 0))
+        stay = self.stay_of(lot, plate)
+        if stay is None or stay.entered_at > at:
+            return None
+        self._forget(stay.key)
+        return stay
+
+    def remember_left(self, lot: str, plate: str, at: int) -> None:
+        """What was kept of `left` over a restart."""
+        self._left[lot, plate] = max(at, self._left.get((lot, plate), 0))
+
+    def stay_of(self, lot: str, plate: str) -> StayEntry | None:
+        """The stay of a plate in a lot; of vehicles without a plate nobody can say which it is."""
+        key = self._inside.get((lot, plate)) if plate else None
+        return None if key is None else self._stays[key]
+
+    def inside(self, lot: str, vehicle_class: str = ALL_CLASSES) -> int:
+        """Vehicles inside, of one class or of all: the stays, counted."""
+        return self._counts[lot, vehicle_class]
+
+    def state(self, plate: str, vehicle_class: str, lot: str, at: int) -> AccessState:
+        """All that is known of one vehicle at one lot at `at` (Unix milliseconds)."""
+        stay = self.stay_of(lot, plate)
+        listings = {one.listing for one in self._lists.get(plate, ()) if _applies(one, lot, at)}
+        return AccessState(
+            blacklisted=Listing.BLACK in listings,
+            whitelisted=Listing.WHITE in listings,
+            owing=Listing.OWING in listings,
+            permits=tuple(
+                Permit(held.valid_from, held.valid_to, held.grace_ms, self._space_free(held, plate, lot))
+                for held in self._permits.get(plate, ())
+                if not held.lots or lot in held.lots
+            ),
+            reserved=any(one.lot == lot and one.since <= at < one.until for one in self._reservations.get(plate, ())),
+            stay=None if stay is None else self._certain(stay),
+            full=self._full(lot, ALL_CLASSES) or self._full(lot, vehicle_class),
+            ever_told=self.ever_told,
+        )
+
+    def _held(self, entry: PermitEntry) -> _Held:
+        lots = self._lots_of_permits.setdefault(entry.lots, entry.lots)
+        sharing = entry.plates if entry.spaces and len(entry.plates) > entry.spaces else ()
+        return _Held(entry.valid_from, entry.valid_to, entry.grace_ms, lots, entry.spaces, sharing)
+
+    def _certain(self, stay: StayEntry) -> Stay:
+        free_ms = self._free_ms(stay)
+        left = self._left.get((stay.lot, stay.plate), 0)
+        if left and stay.entered_at - left < _DAY_MS:
+            free_ms = 0  # it was here today: whether it has another free allowance, the cloud knows
+        return Stay(stay.entered_at, stay.paid_until, stay.covered, free_ms)
+
+    def _free_ms(self, stay: StayEntry) -> int:
+        own = self._lots.get((stay.lot, stay.vehicle_class)) or self._lots.get((stay.lot, ALL_CLASSES))
+        return 0 if own is None else own.free_ms
+
+    def _space_free(self, held: _Held, plate: str, lot: str) -> bool:
+        others = (self.stay_of(lot, other) for other in held.sharing if other != plate)
+        return not held.sharing or sum(1 for stay in others if stay is not None and stay.covered) < held.spaces
+
+    def _full(self, lot: str, vehicle_class: str) -> bool:
+        entry = self._lots.get((lot, vehicle_class))
+        return entry is not None and 0 <= entry.capacity <= self._counts[lot, vehicle_class]
+
+    def _left_since(self, stay: StayEntry) -> bool:
+        """Seen leaving by a lane here, which the cloud may not know yet."""
+        return self._left.get((stay.lot, stay.plate), -1) >= stay.entered_at
+
+    def _enter(self, stay: StayEntry) -> bool:
+        before = self.stay_of(stay.lot, stay.plate)
+        if before is not None and before.key != stay.key and before.entered_at > stay.entered_at:
+            return False  # an older one of the same vehicle: it has been in again since
+        if before is not None:
+            self._forget(before.key)
+        self._forget(stay.key)
+        self._stays[stay.key] = stay
+        if stay.plate:
+            self._inside[stay.lot, stay.plate] = stay.key
+        self._count(stay, 1)
+        return True
+
+    def _forget(self, key: str) -> None:
+        stay = self._stays.pop(key, None)
+        if stay is None:
+            return
+        if stay.plate:
+            del self._inside[stay.lot, stay.plate]
+        self._count(stay, -1)
+
+    def _count(self, stay: StayEntry, by: int) -> None:
+        self._counts[stay.lot, ALL_CLASSES] += by
+        self._counts[stay.lot, stay.vehicle_class] += by
+
+
+def _applies(entry: ListEntry, lot: str, at: int) -> bool:
+    return entry.lot in ("", lot) and (not entry.until or at < entry.until)
+
+
+def _without(table: dict[str, tuple[T, ...]], plate: str, entry: T) -> None:
+    left = list(table.get(plate, ()))
+    if entry in left:
+        left.remove(entry)
+    if left:
+        table[plate] = tuple(left)
+    else:
+        table.pop(plate, None)

@@ -1,0 +1,208 @@
+"""The file in which a gateway keeps what it knows of vehicles: numbered entries of the cloud, stays of its own lanes.
+
+One thread works with it (`book.py`). What belongs together is one transaction, so that a cut of the power leaves a
+state that was true once; what is missing then comes again from the cloud.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from gateway.access.index import AccessIndex
+from gateway.contract.access import AccessEntry, AccessUpdate, GoneEntry, StayEntry
+from gateway.outbox.damage import is_damage, set_aside
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS entry (
+  kind TEXT NOT NULL,
+  key  TEXT NOT NULL,
+  own  INTEGER NOT NULL,   -- a stay that a lane here opened and of which the cloud has said nothing yet
+  body BLOB NOT NULL,
+  PRIMARY KEY (kind, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS departure (
+  lot   TEXT NOT NULL,
+  plate TEXT NOT NULL,
+  at    INTEGER NOT NULL,
+  PRIMARY KEY (lot, plate)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ended (
+  key TEXT PRIMARY KEY,    -- of a stay: told again by a cloud that does not know yet, it does not begin anew
+  at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS part (
+  number INTEGER NOT NULL,
+  base   INTEGER NOT NULL,
+  part   INTEGER NOT NULL,
+  body   BLOB NOT NULL,
+  PRIMARY KEY (number, base, part)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS held (number INTEGER NOT NULL) STRICT;
+INSERT INTO held SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM held);
+"""
+
+_ENDED_KEPT_MS: Final = 30 * 86_400_000
+_OWN_KEPT_MS: Final = 90 * 86_400_000
+"""A stay of which the cloud never said anything is forgotten after so long."""
+
+_entry: msgspec.json.Decoder[AccessEntry] = msgspec.json.Decoder(AccessEntry)
+_entries: msgspec.json.Decoder[tuple[AccessEntry, ...]] = msgspec.json.Decoder(tuple[AccessEntry, ...])
+_encode: Final = msgspec.json.Encoder().encode
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a step did: what there was and what there is, entry by entry. `fresh` replaces everything instead."""
+
+    number: int
+    entries: tuple[tuple[AccessEntry | None, AccessEntry | None], ...] = ()
+    fresh: AccessIndex | None = None
+
+
+def open_store(path: Path | None, now: int) -> tuple[sqlite3.Connection, AccessIndex]:
+    """Opens or creates the file, with all that it holds. None keeps everything in memory. Raises sqlite3.Error.
+
+    One that is damaged, or that newer software wrote in words which are not known here, is set aside.
+    """
+    try:
+        return _opened(path, now)
+    except (sqlite3.DatabaseError, msgspec.MsgspecError) as error:
+        if path is None or (isinstance(error, sqlite3.Error) and not is_damage(error)):
+            raise
+        _log.error("access file was damaged and set aside", set_aside=str(set_aside(path)), reason=str(error))
+        return _opened(path, now)
+
+
+def _opened(path: Path | None, now: int) -> tuple[sqlite3.Connection, AccessIndex]:
+    db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        # After a cut of the power the last moments may be missing: the cloud tells them again.
+        db.execute("PRAGMA synchronous = NORMAL")
+        if path is not None and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            error = sqlite3.DatabaseError("quick_check found damage")
+            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise error
+        db.executescript(_SCHEMA)
+        with transaction(db):
+            db.execute("DELETE FROM ended WHERE at < ?", (now - _ENDED_KEPT_MS,))
+            db.execute("DELETE FROM departure WHERE at < ?", (now - _ENDED_KEPT_MS,))
+            _forget_old_stays(db, now - _OWN_KEPT_MS)
+        return db, load(db)
+    except BaseException:
+        db.close()
+        raise
+
+
+class transaction:  # noqa: N801  # reads like a statement
+    """All or nothing; `sqlite3` by itself would begin one late."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+def _forget_old_stays(db: sqlite3.Connection, before: int) -> None:
+    rows = db.execute("SELECT key, body FROM entry WHERE kind = 'stay' AND own = 1").fetchall()
+    for key, body in rows:
+        stay = _entry.decode(body)
+        if isinstance(stay, StayEntry) and stay.entered_at < before:
+            db.execute("DELETE FROM entry WHERE kind = 'stay' AND key = ?", (key,))
+
+
+def held_number(db: sqlite3.Connection) -> int:
+    """The number of the last step that was taken."""
+    return int(db.execute("SELECT number FROM held").fetchone()[0])
+
+
+def load(db: sqlite3.Connection) -> AccessIndex:
+    """Everything that the file holds, by plate."""
+    index = AccessIndex(_entry.decode(body) for (body,) in db.execute("SELECT body FROM entry"))
+    for lot, plate, at in db.execute("SELECT lot, plate, at FROM departure"):
+        index.remember_left(lot, plate, at)
+    index.ever_told = held_number(db) > 0
+    return index
+
+
+def take(db: sqlite3.Connection, update: AccessUpdate) -> Change | None:
+    """Takes one proven message. None when nothing follows from it yet, or ever: old, out of step, or parts lack."""
+    with transaction(db):
+        held = held_number(db)
+        if update.number <= held or update.base not in (0, held):
+            return None
+        if update.parts == 1:
+            return _take_all(db, update, [update.entries])
+        place = (update.number, update.base)
+        # Of a change that a newer one overtakes nothing is needed any more.
+        db.execute("DELETE FROM part WHERE number < ? OR base > 0 AND base <> ?", (update.number, held))
+        if db.execute("SELECT 1 FROM part WHERE number > ?", (update.number,)).fetchone():
+            return None
+        db.execute("INSERT OR REPLACE INTO part VALUES (?, ?, ?, ?)", (*place, update.part, _encode(update.entries)))
+        parts = "FROM part WHERE number = ? AND base = ? AND part <= ?"
+        (here,) = db.execute(f"SELECT count(*) {parts}", (*place, update.parts)).fetchone()  # constant
+        if here < update.parts:
+            return None
+        bodies = db.execute(f"SELECT body {parts} ORDER BY part", (*place, update.parts)).fetchall()
+        return _take_all(db, update, (_entries.decode(body) for (body,) in bodies))
+
+
+def _take_all(db: sqlite3.Connection, update: AccessUpdate, groups: Iterable[tuple[AccessEntry, ...]]) -> Change:
+    whole = update.base == 0
+    if whole:
+        db.execute("DELETE FROM entry WHERE own = 0")
+    entries = tuple(_take_entry(db, entry, update.issued_at) for group in groups for entry in group)
+    db.execute("DELETE FROM part")
+    db.execute("UPDATE held SET number = ?", (update.number,))
+    if whole:
+        return Change(update.number, fresh=load(db))
+    return Change(update.number, entries)
+
+
+def _take_entry(
+    db: sqlite3.Connection, entry: AccessEntry, issued_at: int
+) -> tuple[AccessEntry | None, AccessEntry | None]:
+    """Writes one entry; gives what was there before and what is there now."""
+    kind = entry.kind if isinstance(entry, GoneEntry) else str(entry.__struct_config__.tag)
+    before = _found(db, kind, entry.key)
+    if isinstance(entry, GoneEntry):
+        db.execute("DELETE FROM entry WHERE kind = ? AND key = ?", (kind, entry.key))
+        if kind == "stay":
+            db.execute("INSERT OR REPLACE INTO ended VALUES (?, ?)", (entry.key, issued_at))
+        return before, None
+    if kind == "stay" and db.execute("SELECT 1 FROM ended WHERE key = ?", (entry.key,)).fetchone():
+        return before, None
+    db.execute("INSERT OR REPLACE INTO entry VALUES (?, ?, 0, ?)", (kind, entry.key, _encode(entry)))
+    return before, entry
+
+
+def _found(db: sqlite3.Connection, kind: str, key: str) -> AccessEntry | None:
+    row = db.execute("SELECT body FROM entry WHERE kind = ? AND key = ?", (kind, key)).fetchone()
+    return None if row is None else _entry.decode(row[0])
+
+
+def write_entered(db: sqlite3.Connection, stay: StayEntry) -> None:
+    """A stay that a lane here opened."""
+    with transaction(db):
+        db.execute("INSERT OR IGNORE INTO entry VALUES ('stay', ?, 1, ?)", (stay.key, _encode(stay)))
+
+
+def write_left(db: sqlite3.Connection, lot: str, plate: str, at: int, key: str | None) -> None:
+    """A vehicle that left by a lane here, with the key of its stay when that was known."""
+    with transaction(db):
+        latest = "ON CONFLICT DO UPDATE SET at = max(at, excluded.at)"
+        db.execute(f"INSERT INTO departure VALUES (?, ?, ?) {latest}", (lot, plate, at))  # noqa: S608  # constant
+        if key is not None:
+            db.execute("DELETE FROM entry WHERE kind = 'stay' AND key = ?", (key,))
+            db.execute("INSERT OR REPLACE INTO ended VALUES (?, ?)", (key, at))
