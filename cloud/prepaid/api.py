@@ -5,10 +5,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
 from cloud.kit.db import Conn
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.periods import local_day
 from cloud.prepaid import service
 from cloud.prepaid.models import (
     CaseOut,
@@ -52,7 +54,9 @@ async def get_position(scope: Reader, account_id: Id) -> PositionOut:
 @router.get("/prepaid-accounts/{account_id}/agreements")
 async def list_agreements(scope: Reader, account_id: Id) -> list[PrepaidAgreementOut]:
     """The prepaid agreements of an account that are in force."""
-    found = await service.agreements_of(scope.conn, [account_id], datetime.now(UTC).date())
+    account = await estate.get_account(scope.conn, account_id)
+    project = await estate.get_project(scope.conn, account.project_id)
+    found = await service.agreements_of(scope.conn, [account_id], local_day(datetime.now(UTC), project.zone))
     return [PrepaidAgreementOut.of(one) for one in found.get(account_id, ())]
 
 

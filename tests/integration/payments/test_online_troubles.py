@@ -8,6 +8,7 @@ from cloud.kit.errors import Conflict
 from cloud.payments import collecting
 from cloud.payments.channels.alipay import Alipay
 from cloud.payments.channels.wechat import WechatPay
+from cloud.payments.service import record_payment
 from tests.integration.app import once
 from tests.integration.payments.test_online import Desk, desk, providers, settings
 
@@ -51,7 +52,7 @@ async def test_money_that_is_booked_for_one_order_is_not_booked_for_another(desk
 async def test_what_cannot_be_booked_holds_up_nobody_else(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     broken, sound = await desk.placed(amount="5.00"), await desk.placed()
     trades = [desk.providers.wechat.pay(one["reference"]) for one in (broken, sound)]
-    book = collecting.record_payment
+    book = record_payment
 
     async def refusing(conn: Any, account_id: int, amount: Any, *rest: Any, **more: Any) -> Any:
         if str(amount) == "5.00":
