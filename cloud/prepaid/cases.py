@@ -118,7 +118,7 @@ async def _facts(
 ) -> Facts:
     cut, restore = await switching.order(conn, case.cut_id), await switching.order(conn, case.restore_id)
     if case.state == "reconnecting":
-        return Facts(below=False, cut=cut, restore=restore)
+        return Facts(below=False, cut=cut, restore=restore, ended_by_hand=by_hand)
     running = await repository.agreements(conn, [case.account_id], local_day(now, project.zone))
     mine = next((one for one in running.get(case.account_id, ()) if one.agreement_id == case.agreement_id), None)
     if valued is None or mine is None:
@@ -166,7 +166,8 @@ async def _note(conn: Conn, look: _Look, move: Move, why: str, by_hand: str) -> 
         case "note-failed":
             await _change(conn, look, {"state": "due"}, "cut-failed", outcome)
         case "note-restored":
-            await _change(conn, look, {"state": "reconnected", "closed_at": now}, "reconnected", case.ending)
+            changes = {"state": "reconnected", "closed_at": now}
+            await _change(conn, look, changes, "reconnected", why or case.ending, by_hand)
             await telling.tell_back(conn, look.project, case)
         case _:
             await _alarm(conn, look, "not-confirmed")

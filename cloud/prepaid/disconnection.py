@@ -208,6 +208,9 @@ def _cut(case: Case, facts: Facts, local: datetime) -> Decision:
 def _given_back(case: Case, facts: Facts, now: datetime) -> Decision:
     """The supply is wanted on: until the meter says so, later than any older order can have switched it off."""
     order = facts.restore
+    if facts.ended_by_hand and (facts.cut is None or facts.cut.cannot_come(now)):
+        # Somebody was there and saw it on, and nothing can switch it off any more.
+        return Decision("note-restored", why="by-hand")
     if order is None:
         return Decision("restore")
     if order.state == "done":

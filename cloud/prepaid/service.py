@@ -231,13 +231,20 @@ async def note_delivery(conn: Conn, case_id: int, at: datetime, how: str, now: d
 
 
 async def end_case(conn: Conn, case_id: int, reason: str, now: datetime) -> SupplyCase:
-    """Ends a case by hand: nothing is switched off, and what is off is switched on. Raises NotFound, Conflict."""
+    """Ends a case by hand: nothing is switched off, and what is off is switched on.
+
+    A supply that no device reports as on is noted as on only after the alarm, once no older order can switch it off:
+    somebody went there. Raises NotFound, Conflict.
+    """
     if not reason.strip():
         raise InvalidInput("reason-needed", "say why", field="reason")
     before = await get_case(conn, case_id)
-    if before.closed_at is not None or before.state == "reconnecting":
+    if before.closed_at is not None or (before.state == "reconnecting" and before.alarmed_at is None):
         raise Conflict("already-decided", f"the case is {before.state} already")
-    return await cases.advance(conn, case_id, now, end_by_hand=reason.strip())
+    after = await cases.advance(conn, case_id, now, end_by_hand=reason.strip())
+    if before.state == after.state == "reconnecting":
+        raise Conflict("not-settled", "an order to switch off may still be carried out: try again in some minutes")
+    return after
 
 
 async def in_hand(conn: Conn, project_id: int, *, all_open: bool) -> list[int]:

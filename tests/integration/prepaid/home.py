@@ -102,6 +102,11 @@ class Home:
         async with self.db.transaction(SYSTEM) as conn:
             return await service.confirm_case(conn, (await self.case()).id, None, at)
 
+    async def end(self, case_id: int, reason: str, now: datetime) -> SupplyCase:
+        """Staff end the case."""
+        async with self.db.transaction(SYSTEM) as conn:
+            return await service.end_case(conn, case_id, reason, now)
+
     async def pay(self, amount: str) -> None:
         """Money for the balance, today."""
         async with self.db.transaction(SYSTEM) as conn:

@@ -110,6 +110,20 @@ async def test_a_supply_that_does_not_come_back_is_tried_again_and_alarms(home: 
     assert (await home.move(home.at(1, 11))).state == "reconnected"
 
 
+async def test_a_supply_whose_device_is_gone_is_closed_by_who_saw_it_on(home: Home) -> None:
+    case = await home.brought_to_order()
+    await home.reports(case.cut_id, "done")
+    await home.pay("500.00")
+    with pytest.raises(Conflict, match="reconnecting already"):
+        await home.end(case.id, "the electrician was there", home.at(2))
+    await home.reports((await home.case()).restore_id, "failed")
+    assert (await home.move(home.at(1))).alarmed_at is not None
+    await home.end(case.id, "the electrician was there", home.at(2))
+    closed = await home.case()
+    assert (closed.state, closed.ending) == ("reconnected", "paid")
+    assert (await home.steps())[-1][0] == "reconnected"
+
+
 async def test_an_order_that_failed_is_not_repeated_for_ever(home: Home) -> None:
     case = await home.brought_to_order()
     for minute in (41, 43, 45):

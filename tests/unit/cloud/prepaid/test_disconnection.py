@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud.prepaid.disconnection import Case, Facts, Hold, Order, Rules, decide, ending, order_valid_for
+from cloud.prepaid.disconnection import Case, Decision, Facts, Hold, Order, Rules, decide, ending, order_valid_for
 from cloud.prepaid.quiet_times import Hours
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -123,6 +123,14 @@ def test_a_supply_that_is_not_confirmed_is_tried_again_and_somebody_is_alarmed()
     # The more often it failed the longer it waits, a quarter of an hour at most.
     assert decide(replace(alarmed, restores=50), failed, RULES, at(14.9), {}).move is None
     assert decide(replace(alarmed, restores=50), failed, RULES, at(15), {}).move == "restore"
+
+
+def test_who_saw_the_supply_on_ends_the_case_once_nothing_can_switch_it_off() -> None:
+    case = replace(DUE, state="reconnecting", cuts=1, restores=3, restoring_since=at(0), alarmed=True)
+    seen = Facts(below=False, cut=order("done", -60), restore=None, ended_by_hand=True)
+    assert decide(case, seen, RULES, at(9), {}) == Decision("note-restored", why="by-hand")
+    late = replace(seen, cut=order("delivered", 0))
+    assert decide(case, late, RULES, at(9), {}).move != "note-restored"
 
 
 def test_an_order_ends_with_the_hours_of_the_day() -> None:
