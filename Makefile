@@ -37,8 +37,9 @@ lint: $(STAMP)  ## style, types and the dependency rules of the house
 bench: $(STAMP) system  ## speed, as ratios within one run
 	$(BIN)/python -m tests.benchmarks
 
-chaos: $(STAMP) system  ## the long form of the kill and cut tests
+chaos: $(STAMP) system  ## the long form of the kill and cut tests, and of what people do on pages
 	GATEMETER_CHAOS_ROUNDS=$${GATEMETER_CHAOS_ROUNDS:-30} $(BIN)/pytest tests/acceptance/test_every_reading_exactly_once.py tests/chaos
+	GATEMETER_BROWSER=every $(BIN)/pytest tests/browser
 
 fuzz: $(STAMP)  ## the long form of the property tests, then every parser under a coverage-guided fuzzer
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/unit tests/fuzz tests/integration/billing/test_late_data.py

@@ -1,6 +1,7 @@
 """The web process on a real port over a small estate, and a browser that reports every complaint it has."""
 
 import asyncio
+import os
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,27 @@ _ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+_HERE = Path(__file__).parent
 _SCREENSHOTS = Path(__file__).parents[2] / ".screenshots"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What people do on pages is tried on a phone and in Chinese; with GATEMETER_BROWSER=every at all sizes, in both.
+
+    Each takes ten seconds and more. Every page is looked at in every size and language all the same, by `test_pages`.
+    """
+    if os.environ.get("GATEMETER_BROWSER") == "every":
+        return
+    left_out = [one for one in items if one.path.parent == _HERE and _is_a_variant(one)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [one for one in items if one not in left_out]
+
+
+def _is_a_variant(item: pytest.Item) -> bool:
+    if item.path.name == "test_pages.py" or not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
+        return False
+    return bool({"desktop", "en"} & set(item.callspec.id.split("-")))
 
 
 @dataclass(frozen=True, slots=True)
