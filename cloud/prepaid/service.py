@@ -243,7 +243,7 @@ async def end_case(conn: Conn, case_id: int, reason: str, now: datetime) -> Supp
         raise Conflict("already-decided", f"the case is {before.state} already")
     after = await cases.advance(conn, case_id, now, end_by_hand=reason.strip())
     if before.state == after.state == "reconnecting":
-        raise Conflict("not-settled", "an order to switch off may still be carried out: try again in some minutes")
+        raise Conflict("cut-may-come", "an order to switch off may still be carried out: try again in some minutes")
     return after
 
 

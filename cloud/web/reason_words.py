@@ -48,7 +48,7 @@ REASONS: Final[Mapping[str, str]] = {
     "no-such-case": _("There is no such case"),
     "not-due": _("Only a case whose notice has run out can be confirmed"),
     "no-notice-wanted": _("No notice is wanted in this case now"),
-    "not-settled": _("An order to switch off may still be carried out; try again in some minutes"),
+    "cut-may-come": _("An order to switch off may still be carried out; try again in some minutes"),
     # Messages that could not be taken.
     "bad-topic": _("The topic is not one of ours"),
     "empty": _("The message is empty"),
