@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud.metering.derivation.local_days import Slots
+from cloud.metering.derivation.lookup import find
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -147,10 +148,9 @@ def _slot_means(gap: Slots, history: History, rows: Mask, *, by_type: bool) -> t
     scale = _SCALE if int(quantity.max()) * len(quantity) < _HALF // _SCALE else 1
     sums = np.zeros(len(keys), np.int64)
     np.add.at(sums, position, quantity)
-    wanted = _keys(gap, by_type)
-    found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    at, known_slot = find(keys, _keys(gap, by_type))
     overall = int(sums.sum()) * scale // len(quantity)
-    return np.where(keys[found] == wanted, (sums * scale // counts)[found], overall), scale
+    return np.where(known_slot, (sums * scale // counts)[at], overall), scale
 
 
 def _keys(slots: Slots, by_type: bool) -> Ints:

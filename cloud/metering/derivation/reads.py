@@ -16,6 +16,7 @@ from cloud.metering.derivation.bounds import BEGINNING, END, Spans
 from cloud.metering.derivation.gaps import Shape
 from cloud.metering.derivation.grid import DAY_MS, HOUR_MS, Grid, grid_offset_ms, midnights
 from cloud.metering.derivation.judging import KEY_SHIFT, Epochs
+from cloud.metering.derivation.lookup import find
 from cloud.metering.derivation.usage import Ints, Mask
 from cloud.metering.validation.thresholds import Thresholds
 
@@ -144,7 +145,7 @@ def _spans(registers: Registers, now_ms: int) -> Spans:
 
 async def _edit(conn: Conn, query: Mapping[str, object], keys: Ints, values: Ints, forced: Mask, ignored: Mask) -> None:
     nth, times, actions, edited = await columns_of(conn, sql.EDITS, query, ("int8", "timestamptz", "int2", "int8"))
-    at, known = _find(keys, (nth << KEY_SHIFT) + from_wire_time(times))
+    at, known = find(keys, (nth << KEY_SHIFT) + from_wire_time(times))
     at, actions, edited = at[known], actions[known], edited[known]
     values[at[actions == _SET]] = edited[actions == _SET]
     forced[at[actions <= _USE]] = True
@@ -153,18 +154,10 @@ async def _edit(conn: Conn, query: Mapping[str, object], keys: Ints, values: Int
 
 async def _refused(conn: Conn, query: Mapping[str, object], keys: Ints) -> Ints:
     nth, times, codes = await columns_of(conn, sql.REFUSED, query, ("int8", "timestamptz", "int2"))
-    at, known = _find(keys, (nth << KEY_SHIFT) + from_wire_time(times))
+    at, known = find(keys, (nth << KEY_SHIFT) + from_wire_time(times))
     refused = np.zeros(len(keys), np.int64)
     refused[at[known]] = codes[known]
     return refused
-
-
-def _find(keys: Ints, wanted: Ints) -> tuple[Ints, Mask]:
-    """Where in `keys` each wanted one is, and whether it is there."""
-    if not len(keys):
-        return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), np.bool_)
-    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return at, keys[at] == wanted
 
 
 async def _epochs(conn: Conn, registers: Registers) -> Epochs:

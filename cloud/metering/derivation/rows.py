@@ -12,6 +12,7 @@ from cloud.metering.derivation import sql
 from cloud.metering.derivation.bounds import BEGINNING, END
 from cloud.metering.derivation.gaps import HISTORY_MS
 from cloud.metering.derivation.judging import KEY_SHIFT
+from cloud.metering.derivation.lookup import find
 from cloud.metering.derivation.reads import Registers, overall
 from cloud.metering.derivation.usage import Ints, Mask, Rows, measured
 
@@ -45,10 +46,7 @@ async def write_rows(conn: Conn, registers: Registers, new: Rows, low: Ints, hig
     """Makes `new` the rows of the registers that start in [low, high)."""
     old = await rows_between(conn, registers, np.arange(len(registers.meter)), low, high)
     mine, theirs = _keys(new), _keys(old)
-    at = np.searchsorted(theirs, mine)
-    known = np.zeros(len(mine), np.bool_)
-    inside = at < len(theirs)
-    known[inside] = theirs[at[inside]] == mine[inside]
+    at, known = find(theirs, mine)
     fresh, same = np.flatnonzero(~known), np.flatnonzero(known)
     differs = same[_differ(new, same, old, at[same])]
     stays = np.zeros(len(theirs), np.bool_)
@@ -105,8 +103,8 @@ async def _add(conn: Conn, registers: Registers, new: Rows, fresh: Ints, low: In
     versions = np.zeros(len(fresh), np.int64)
     if len(nth):
         before = (nth << KEY_SHIFT) + from_wire_time(start)
-        at = np.minimum(np.searchsorted(before, _keys(new)[fresh]), len(before) - 1)
-        versions = np.where(before[at] == _keys(new)[fresh], version[at], 0)
+        at, came_back = find(before, _keys(new)[fresh])
+        versions = np.where(came_back, version[at], 0)
     series = new.series[fresh]
     kinds = ("int8", "int2", "timestamptz", "int4", "int8", "int2", "int2", "int8", "int4")
     columns = (

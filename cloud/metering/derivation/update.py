@@ -26,6 +26,7 @@ from cloud.metering.derivation.findings import write_findings
 from cloud.metering.derivation.gaps import HISTORY_MS, share_out
 from cloud.metering.derivation.grid import Grid
 from cloud.metering.derivation.judging import BACKWARD, KEY_SHIFT, Epochs, Readings
+from cloud.metering.derivation.lookup import find
 from cloud.metering.derivation.reads import Loaded, Registers, again, load, together
 from cloud.metering.derivation.rows import rows_between, write_rows
 from cloud.metering.derivation.usage import Derived, Ints, Mask, Rows, derive
@@ -197,9 +198,9 @@ class _Outcome:
         accepted = (readings.series << KEY_SHIFT) + readings.time_ms
         accepted = accepted[(derived.codes < BACKWARD) & ~derived.synthetic]
         instants = (derived.positions.series << KEY_SHIFT) + derived.positions.instant_ms
-        agrees = _are_among((every << KEY_SHIFT) + bounds.agree_ms, accepted)
-        begins = _are_among((every << KEY_SHIFT) + bounds.replace_from, instants)
-        ends = _are_among((every << KEY_SHIFT) + bounds.replace_until, instants)
+        _, agrees = find(accepted, (every << KEY_SHIFT) + bounds.agree_ms)
+        _, begins = find(instants, (every << KEY_SHIFT) + bounds.replace_from)
+        _, ends = find(instants, (every << KEY_SHIFT) + bounds.replace_until)
         return begins | (bounds.replace_from == BEGINNING), (agrees & ends) | (bounds.read_until == END)
 
     async def write(self, conn: Conn, kept_from_ms: int) -> Changes:
@@ -252,15 +253,6 @@ class _Outcome:
             "raised": Int8Column(turns.raised[mine]),
         }
         await conn.execute(sql.REPLACE_TURNS, {**looked, **named})
-
-
-def _are_among(wanted: Ints, ascending: Ints) -> Mask:
-    """Which of the wanted numbers are there. Readings and rows are in order: looking up is all that is needed."""
-    if not len(ascending):
-        return np.zeros(len(wanted), np.bool_)
-    at = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
-    found: Mask = ascending[at] == wanted
-    return found
 
 
 def _some(rows: Rows, which: Ints | Mask) -> Rows:
