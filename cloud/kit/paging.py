@@ -2,12 +2,13 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, LiteralString, TypeVar
 
 import orjson
 
+from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
 
 T = TypeVar("T")
@@ -70,3 +71,19 @@ def cut(rows: Sequence[T], request: PageRequest, key: Callable[[T], Sequence[str
     items = rows[: request.limit]
     more = len(rows) > request.limit
     return Page(items, cursor_of(key(items[-1])) if more else None)
+
+
+async def newest_first(
+    conn: Conn,
+    query: LiteralString,
+    wanted: Mapping[str, object],
+    page: PageRequest,
+    make: Callable[[dict[str, Any]], T],
+) -> Page[T]:
+    """A page of a list by falling id, each row made into what is handed out. Raises InvalidInput (cursor).
+
+    The query takes what is `wanted`, and `before` and `limit`; its rows have an `id`.
+    """
+    values = {**wanted, "before": after_id(page, MAX_ID), "limit": page.limit + 1}
+    found = cut(await (await conn.execute(query, values)).fetchall(), page, lambda row: (row["id"],))
+    return Page([make(row) for row in found.items], found.next_cursor)

@@ -7,7 +7,7 @@ from typing import Any, LiteralString
 from psycopg.types.json import Jsonb
 
 from cloud.kit.db import Conn
-from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
+from cloud.kit.paging import Page, PageRequest, newest_first
 from cloud.notices.records import Notice, NoticeFilter, Preference, Settings
 
 # Who asks again for what was said gets nothing: the first text stands.
@@ -101,9 +101,7 @@ async def said(conn: Conn, project_id: int, keys: Sequence[str]) -> set[str]:
 
 async def notices(conn: Conn, page: PageRequest, wanted: NoticeFilter) -> Page[Notice]:
     """Notices, newest first."""
-    query = {**asdict(wanted), "before": after_id(page, MAX_ID), "limit": page.limit + 1}
-    rows = await (await conn.execute(_NOTICE + _LISTED, query)).fetchall()
-    return cut([of_row(row) for row in rows], page, lambda one: (one.id,))
+    return await newest_first(conn, _NOTICE + _LISTED, asdict(wanted), page, of_row)
 
 
 async def notice(conn: Conn, notice_id: int) -> Notice | None:

@@ -9,7 +9,7 @@ from cloud.billing import service as billing
 from cloud.billing.service import Journal, Posting
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput, NotFound
-from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
+from cloud.kit.paging import Page, PageRequest, newest_first
 from cloud.payments.receiving import account_of, receive
 
 # What is left of a deposit: approved releases have left it.
@@ -98,11 +98,5 @@ async def list_deposits(
     conn: Conn, page: PageRequest, *, project_id: int | None = None, account_id: int | None = None
 ) -> Page[Deposit]:
     """Deposits, newest first."""
-    values = {
-        "project_id": project_id,
-        "account_id": account_id,
-        "before": after_id(page, MAX_ID),
-        "limit": page.limit + 1,
-    }
-    rows = await (await conn.execute(_DEPOSITS, values)).fetchall()
-    return cut([Deposit(**row) for row in rows], page, lambda one: (one.id,))
+    wanted = {"project_id": project_id, "account_id": account_id}
+    return await newest_first(conn, _DEPOSITS, wanted, page, lambda row: Deposit(**row))

@@ -10,7 +10,7 @@ from cloud.billing.service import Held, Journal, Policy, Posting
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
-from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
+from cloud.kit.paging import Page, PageRequest, newest_first
 from cloud.payments.deposits import get_deposit
 from cloud.payments.receiving import METHODS, account_of, check_money
 
@@ -162,15 +162,8 @@ async def list_releases(
     state: ReleaseState | None = None,
 ) -> Page[Release]:
     """Releases, newest first."""
-    values = {
-        "project_id": project_id,
-        "account_id": account_id,
-        "state": state,
-        "before": after_id(page, MAX_ID),
-        "limit": page.limit + 1,
-    }
-    rows = await (await conn.execute(_RELEASES, values)).fetchall()
-    return cut([Release(**row) for row in rows], page, lambda one: (one.id,))
+    wanted = {"project_id": project_id, "account_id": account_id, "state": state}
+    return await newest_first(conn, _RELEASES, wanted, page, lambda row: Release(**row))
 
 
 async def _held(conn: Conn, account_id: int, deposit_id: int | None) -> Decimal:

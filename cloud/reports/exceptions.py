@@ -11,7 +11,7 @@ from cloud.devices.records import DeadLetter, InboxFilter, ReadingGap, Unclaimed
 from cloud.identity.caller import Caller
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
-from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
+from cloud.kit.paging import Page, PageRequest, cut, newest_first
 from cloud.reports import repository, work
 from cloud.reports.records import Exceptional
 from cloud.reports.work import Job, JobFilter
@@ -98,10 +98,7 @@ async def exceptions(conn: Conn, page: PageRequest, kind: Kind, project_id: int)
 
 
 async def _usage(conn: Conn, page: PageRequest, project_id: int) -> Page[Exceptional]:
-    query = {"project_id": project_id, "before": after_id(page, MAX_ID), "limit": page.limit + 1}
-    rows = await (await conn.execute(_USAGE, query)).fetchall()
-    found = cut(rows, page, lambda row: (row["id"],))
-    return Page([_finding(row) for row in found.items], found.next_cursor)
+    return await newest_first(conn, _USAGE, {"project_id": project_id}, page, _finding)
 
 
 async def _newest_usage(conn: Conn, project_id: int) -> list[Exceptional]:

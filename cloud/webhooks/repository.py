@@ -8,7 +8,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from cloud.kit.db import Conn
-from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
+from cloud.kit.paging import Page, PageRequest, after_id, cut, newest_first
 from cloud.webhooks.records import Delivery, DeliveryFilter, Webhook
 
 _WEBHOOK: LiteralString = """
@@ -131,9 +131,7 @@ async def send_to_one(conn: Conn, one: Webhook, kind: str, payload: Mapping[str,
 
 async def deliveries(conn: Conn, page: PageRequest, wanted: DeliveryFilter) -> Page[Delivery]:
     """Deliveries, newest first."""
-    query = {**asdict(wanted), "before": after_id(page, MAX_ID), "limit": page.limit + 1}
-    rows = await (await conn.execute(_DELIVERY + _WANTED, query)).fetchall()
-    return cut([Delivery(**row) for row in rows], page, lambda one: (one.id,))
+    return await newest_first(conn, _DELIVERY + _WANTED, asdict(wanted), page, lambda row: Delivery(**row))
 
 
 async def delivery(conn: Conn, delivery_id: int) -> Delivery | None:

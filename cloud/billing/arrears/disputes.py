@@ -14,7 +14,7 @@ from cloud.billing.settlement.settling import settle_bills
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, Forbidden, InvalidInput, NotFound
 from cloud.kit.money import minor_digits
-from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
+from cloud.kit.paging import Page, PageRequest, newest_first
 
 _DISPUTE: LiteralString = """
     SELECT d.id, d.project_id, d.bill_id, b.number AS bill_number, b.account_id, b.currency, d.amount, d.reason,
@@ -175,15 +175,8 @@ async def list_disputes(
     state: DisputeState | None = None,
 ) -> Page[Dispute]:
     """Disputes, newest first."""
-    values = {
-        "project_id": project_id,
-        "bill_id": bill_id,
-        "state": state,
-        "before": after_id(page, MAX_ID),
-        "limit": page.limit + 1,
-    }
-    rows = await (await conn.execute(_DISPUTES, values)).fetchall()
-    return cut([Dispute(**row) for row in rows], page, lambda one: (one.id,))
+    wanted = {"project_id": project_id, "bill_id": bill_id, "state": state}
+    return await newest_first(conn, _DISPUTES, wanted, page, lambda row: Dispute(**row))
 
 
 async def _issued(conn: Conn, bill_id: int) -> BillRow:

@@ -15,7 +15,7 @@ from cloud.billing.terms.service import terms_today
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.money import minor_digits
-from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
+from cloud.kit.paging import Page, PageRequest, newest_first
 
 _WAIVER: LiteralString = """
     SELECT w.id, w.project_id, w.bill_id, b.number AS bill_number, b.account_id, b.currency, w.amount, w.returned,
@@ -129,15 +129,8 @@ async def list_waivers(
     state: AskedState | None = None,
 ) -> Page[Waiver]:
     """Waivers, newest first."""
-    values = {
-        "project_id": project_id,
-        "bill_id": bill_id,
-        "state": state,
-        "before": after_id(page, MAX_ID),
-        "limit": page.limit + 1,
-    }
-    rows = await (await conn.execute(_WAIVERS, values)).fetchall()
-    return cut([Waiver(**row) for row in rows], page, lambda one: (one.id,))
+    wanted = {"project_id": project_id, "bill_id": bill_id, "state": state}
+    return await newest_first(conn, _WAIVERS, wanted, page, lambda row: Waiver(**row))
 
 
 async def _waiting(conn: Conn, waiver_id: int) -> Waiver:

@@ -14,7 +14,7 @@ from cloud.kit.amounts import plain
 from cloud.kit.constraints import meaning_of
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
-from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
+from cloud.kit.paging import Page, PageRequest, newest_first
 from cloud.kit.periods import local_day
 
 _SELECT: LiteralString = """
@@ -86,11 +86,12 @@ async def terms_today(conn: Conn, project_id: int) -> tuple[date, Policy]:
 
 async def policy_versions(conn: Conn, page: PageRequest, project_id: int | None = None) -> Page[PolicyVersion]:
     """All terms of payment there were, newest first."""
-    values = {"project_id": project_id, "before": after_id(page, MAX_ID), "limit": page.limit + 1}
-    rows = await (await conn.execute(_VERSIONS, values)).fetchall()
+    return await newest_first(conn, _VERSIONS, {"project_id": project_id}, page, _version)
+
+
+def _version(row: dict[str, Any]) -> PolicyVersion:
     heads = ("id", "project_id", "valid_from", "valid_until")
-    found = [PolicyVersion(**{name: row.pop(name) for name in heads}, policy=_policy(row)) for row in rows]
-    return cut(found, page, lambda version: (version.id,))
+    return PolicyVersion(**{name: row.pop(name) for name in heads}, policy=_policy(row))
 
 
 def _policy(row: dict[str, Any]) -> Policy:
