@@ -9,7 +9,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.settings import CloudSettings, load_settings
 from tests.integration.app import People, once
 from tests.integration.billing.site import JANUARY_USAGE, SINCE, Site, make_site
-from tests.integration.payments.test_arrears_pages import Browser
+from tests.integration.browser import Browser
 
 
 @pytest.fixture

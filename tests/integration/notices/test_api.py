@@ -9,8 +9,8 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.notices.records import PREPAID_LOW
 from cloud.settings import CloudSettings, load_settings
 from tests.integration.app import Auth, People, once
+from tests.integration.browser import Browser
 from tests.integration.notices.site import Site, make_site
-from tests.integration.payments.test_arrears_pages import Browser
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from cloud.kit.db import SYSTEM, Database
 from tests.integration.app import People
 from tests.integration.billing.site import Site, make_site, noon
 from tests.integration.billing.test_rerating import count_otherwise, late
-from tests.integration.payments.test_arrears_pages import Browser
+from tests.integration.browser import Browser
 
 JANUARY, FEBRUARY, MARCH = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
 

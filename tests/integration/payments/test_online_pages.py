@@ -13,9 +13,9 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.payments.collecting import Collector
 from cloud.settings import CloudSettings, load_settings
 from tests.integration.app import People
+from tests.integration.browser import Browser
 from tests.integration.payments.owing import Owing, make_owing
 from tests.integration.payments.providers import PUBLIC_URL, Providers, make_providers
-from tests.integration.payments.test_arrears_pages import Browser
 
 
 @pytest.fixture

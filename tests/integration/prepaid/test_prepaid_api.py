@@ -8,7 +8,7 @@ import pytest
 
 from cloud.kit.db import SYSTEM, Database
 from tests.integration.app import Auth, People, once
-from tests.integration.payments.test_arrears_pages import Browser
+from tests.integration.browser import Browser
 from tests.integration.prepaid.home import Home, make_home
 
 
