@@ -53,6 +53,8 @@ async def late_fees(context: JobContext) -> dict[str, object]:
         today = local_day(datetime.now(UTC), project.zone)
         async with context.db.transaction(context.asker) as conn:
             broken += await service.end_broken_plans(conn, project.id, today)
+        # Bills of plans need not be overdue: both at once would lock younger bills before older ones.
+        async with context.db.transaction(context.asker) as conn:
             owing += await service.refresh_late_fees(conn, project.id, today)
     return {"bills": owing, "broken_plans": broken}
 
