@@ -1,21 +1,29 @@
-"""What people type into forms, as the models of the API take it: blanks left out, refusals that name the field."""
+"""What people type into forms, as the models of the API take it, and that a form that is sent twice is done once."""
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
-from fastapi import Request
+import orjson
+from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
+from starlette.responses import RedirectResponse, Response
 
+from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
-from cloud.kit.pages import CSRF_FIELD
+from cloud.kit.idempotency import OnceOnly
+from cloud.kit.pages import CSRF_FIELD, ONCE_FIELD
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_OURS = (CSRF_FIELD, ONCE_FIELD)
 
 
 async def typed(request: Request) -> dict[str, str]:
     """The fields of a form that were filled in."""
     form = await request.form()
-    fields = {name: value.strip() for name, value in form.items() if isinstance(value, str) and name != CSRF_FIELD}
+    fields = {name: value.strip() for name, value in form.items() if isinstance(value, str) and name not in _OURS}
     return {name: value for name, value in fields.items() if value}
 
 
@@ -27,3 +35,49 @@ def read(model: type[Model], values: Mapping[str, Any]) -> Model:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise InvalidInput("invalid-input", f"{field}: {first['msg']}", field=field) from error
+
+
+class _Led(BaseModel):
+    """What is kept of a form that was sent: where it led."""
+
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class SentForm:
+    """A form as it was sent: its token, new on every page that shows it, and what it said."""
+
+    token: str
+    said: bytes
+
+    async def lead(self, conn: Conn, make: Callable[[], Awaitable[str]]) -> RedirectResponse:
+        """To where `make` says; the same form sent again leads there again, and `make` is not called.
+
+        Raises what `make` does: then nothing is kept of it, and it may be sent again. Raises Conflict when another form
+        came with the same token.
+        """
+
+        async def made() -> _Led:
+            return _Led(to=await make())
+
+        async with conn.transaction():
+            led = await OnceOnly(f"page:{self.token}", self.said, Response()).answer(conn, _Led, made)
+        return RedirectResponse(led.to, 303)
+
+
+async def sent_form(request: Request) -> SentForm:
+    """The dependency of every page that makes something. Raises InvalidInput for a form without its token."""
+    form = await request.form()
+    token = form.get(ONCE_FIELD)
+    if not isinstance(token, str) or not 8 <= len(token) <= 100:
+        raise InvalidInput("no-form-token", "this form came without its token: load the page again", field=ONCE_FIELD)
+    said = [
+        [name, value if isinstance(value, str) else value.filename]
+        for name, value in form.multi_items()
+        if name not in _OURS
+    ]
+    return SentForm(token, hashlib.sha256(request.url.path.encode() + b"\n" + orjson.dumps(said)).digest())
+
+
+FormOnce = Annotated[SentForm, Depends(sent_form)]
+"""Parameter of a page that makes something: `return await sent.lead(scope.conn, make)`."""

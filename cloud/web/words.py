@@ -18,6 +18,7 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "plan-state": state_words.PLAN_STATES,
     "adjustment-state": state_words.ADJUSTMENT_STATES,
     "adjustment-cause": state_words.ADJUSTMENT_CAUSES,
+    "note-cause": state_words.NOTE_CAUSES,
     "held-kind": state_words.HELD_KINDS,
     "intent-state": state_words.INTENT_STATES,
     "aside-reason": state_words.ASIDE_REASONS,

@@ -1,5 +1,6 @@
 """A browser without a window: for tests of pages that need no script."""
 
+import secrets
 from typing import Any
 
 import httpx
@@ -23,9 +24,9 @@ class Browser:
         return answer.text
 
     async def send(self, address: str, status: int = 303, **fields: Any) -> httpx.Response:
-        """Sends a form."""
+        """Sends a form; `once`: its token, a new one where none is given, as every page that shows it has."""
         self._client.cookies.set(SESSION_COOKIE, self._secret)
-        form = {**fields, "csrf_token": self._client.cookies["csrf_token"]}
+        form = {"once": secrets.token_urlsafe(16), **fields, "csrf_token": self._client.cookies["csrf_token"]}
         answer = await self._client.post(address, data=form)
         assert answer.status_code == status, (address, answer.status_code, answer.text[:2000])
         return answer
