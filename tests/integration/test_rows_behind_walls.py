@@ -277,7 +277,8 @@ async def test_a_wall_that_falls_is_seen(house: House) -> None:
             if policy.command == "w":
                 continue  # nobody changes a row that another policy does not let him see
             assert await _opened(house, table, policy), (table, policy.name)
-            assert policy.command == "a" or await _shut(house, table, policy), (table, policy.name)
+            # Another one lets staff see what is of no project yet; these rows all are of one.
+            assert policy.name not in ("staff", "resident") or await _shut(house, table, policy), (table, policy.name)
             seen += 1
         await _do(house.owner_db, "ALTER TABLE {} DISABLE ROW LEVEL SECURITY", table)
         assert await house.holes(table), table
