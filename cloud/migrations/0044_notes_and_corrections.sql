@@ -20,7 +20,7 @@ CREATE TABLE note_refusal (
     account_id  bigint NOT NULL,
     kind        text NOT NULL CHECK (kind IN ('credit_note', 'debit_note')),
     total       money_amount NOT NULL,
-    asked_by    bigint REFERENCES app_user,
+    asked_by    bigint,
     asked_for   text NOT NULL,
     refused_by  bigint REFERENCES app_user,
     refused_at  timestamptz NOT NULL DEFAULT now(),
