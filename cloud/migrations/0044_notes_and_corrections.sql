@@ -1,4 +1,5 @@
--- Notes by hand and re-rating know of each other, what of both is tax, and why a note was refused.
+-- Notes by hand and re-rating know of each other, what of both is tax, and why a note was refused; what became of
+-- money that came for an order that was over.
 
 -- A revision takes back what notes by hand have given of its charge, as far as more would be given than was charged.
 ALTER TABLE adjustment
@@ -33,3 +34,15 @@ COMMENT ON COLUMN note_refusal.asked_for IS 'The reason that the note was asked 
 CREATE INDEX note_refusal_of_project ON note_refusal (project_id, id);
 CALL gm.write_once('note_refusal');
 CALL gm.guard('note_refusal');
+
+-- Residents see no callbacks; whether money of an order of theirs is kept aside ('aside'), or was ('settled'), they do.
+CREATE FUNCTION gm.money_set_aside(intent bigint) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS
+$$
+    SELECT c.state FROM payment_intent i JOIN payment_callback c ON c.intent_id = i.id AND c.state IN ('aside', 'settled')
+    WHERE i.id = $1 AND i.project_id = ANY (gm.projects())
+      AND (gm.kind() = 'staff' OR (gm.kind() = 'resident' AND i.account_id = ANY (gm.my_accounts())))
+    ORDER BY c.state, c.id LIMIT 1
+$$;
+REVOKE ALL ON FUNCTION gm.money_set_aside FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION gm.money_set_aside TO gatemeter_web, gatemeter_worker;

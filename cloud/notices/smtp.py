@@ -40,8 +40,9 @@ class MailServer:
 class NotSent(RuntimeError):
     """A message was not taken, or nobody knows whether it was.
 
-    `trouble`: `not-written`: what it says is no message; `refused` for good; `not-now`: the server says to come again; `unknown`: the connection was lost after
-    the message and before the answer; `unreachable`: the server cannot be used, and this message has no part in it.
+    `trouble`: `not-written`: what it says is no message; `refused` for good; `not-now`: the server says to come again;
+    `unknown`: the connection was lost after the message and before the answer; `unreachable`: the server cannot be
+    used, and this message has no part in it.
     """
 
     def __init__(self, trouble: Trouble, detail: str) -> None:

@@ -90,6 +90,7 @@ async def one(request: Request, scope: Reading, intent_id: int) -> Response:
         account=account,
         code=_code(found),
         bills=await _bills(scope, found),
+        became=await intents.became_of_it(scope.conn, found),
         zone=(await estate.get_project(scope.conn, found.project_id)).zone,
         may_pay=scope.caller.may("payments.pay", found.project_id),
         over=datetime.now(UTC) >= found.expires_at,

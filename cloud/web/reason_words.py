@@ -9,6 +9,7 @@ REASONS: Final[Mapping[str, str]] = {
     # Corrections of bills.
     "draft-waits": _("A draft charges these days: looked at again once it is issued or cancelled"),
     "charged-beyond": _("Days after the end are charged already"),
+    "bad-cause": _("Goodwill takes something off, it puts nothing on"),
     "no-such-note": _("There is no such credit or debit note"),
     "note-issued": _("The note is issued already"),
     "nothing-to-adjust": _("Nothing is open to adjust"),
@@ -208,6 +209,7 @@ REASONS: Final[Mapping[str, str]] = {
     "change-in-future": _("The time has not come yet"),
     "change-too-early": _("The time is before the register in force was put in"),
     "csrf": _("This form is too old or came from elsewhere: load the page again"),
+    "no-form-token": _("This form came without its token: load the page again"),
     "database": _("The database does not answer now"),
     "in-use": _("Other entries still need this one"),
     "internal": _("Something went wrong here; it is noted"),
