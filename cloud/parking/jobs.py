@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 from cloud.estate import service as estate
 from cloud.kit.jobs import Handler, JobContext, Scheduled
-from cloud.parking import edge, service
+from cloud.parking import service
+from cloud.parking.edge import telling as edge
 
 LET_OUT = "parking.let-out-waiting"
 TELL = "parking.tell-gateways"

@@ -6,9 +6,9 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from cloud.parking.fees import FeeStep
-from cloud.parking.matching import Direction, Outcome
-from cloud.parking.models import ParkingRule
+from cloud.parking.fees.models import ParkingRule
+from cloud.parking.fees.pricing import FeeStep
+from cloud.parking.stays.matching import Direction, Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,9 @@ from cloud.metering import service as metering
 from cloud.metering.jobs import derive_usage
 from cloud.metering.records import MAIN_CHANNEL, Medium, Meter, NewMeter
 from cloud.parking import service as parking
-from cloud.parking.matching import Direction
-from cloud.parking.models import ParkingRule
+from cloud.parking.fees.models import ParkingRule
 from cloud.parking.records import SessionFilter
+from cloud.parking.stays.matching import Direction
 from cloud.payments import service as payments
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent

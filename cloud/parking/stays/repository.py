@@ -12,7 +12,7 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from cloud.kit.db import Conn
-from cloud.parking.matching import Direction, Outcome, SeenPassage
+from cloud.parking.stays.matching import Direction, Outcome, SeenPassage
 from gateway.contract.messages import Passage as WirePassage
 
 _INSERT_PASSAGES: LiteralString = """

@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 
 from cloud.kit.money import minor_digits, round_half_up
 from cloud.kit.periods import local_day
-from cloud.parking.models import ParkingRule, Schedule, Unit, Window, clock_minutes
+from cloud.parking.fees.models import ParkingRule, Schedule, Unit, Window, clock_minutes
 
 _DAY_S = 24 * 3600
 StepKind = Literal["free", "first-block", "units", "cap-24-hours", "cap-calendar-day"]

@@ -7,11 +7,11 @@ from typer.testing import CliRunner
 
 from cloud.kit.errors import InvalidInput
 from cloud.kit.yaml_files import load_yaml
-from cloud.parking.commands import app
-from cloud.parking.models import ParkingRule, rule_schema
+from cloud.parking.fees.commands import app
+from cloud.parking.fees.models import ParkingRule, rule_schema
 from cloud.parking.plates import bare_plate, valid_plate
 
-CONFIG = Path(__file__).parents[4] / "firmware-config"
+CONFIG = Path(__file__).parents[5] / "firmware-config"
 FILES = sorted((CONFIG / "parking").glob("*.yaml"))
 
 RULE = """\

@@ -12,9 +12,9 @@ from rich.table import Table
 
 from cloud.kit.errors import InvalidInput
 from cloud.kit.yaml_files import load_yaml
-from cloud.parking.fees import Fee, price_stay
-from cloud.parking.models import ParkingRule, rule_schema
-from cloud.parking.presentation import step_as_json
+from cloud.parking.fees.models import ParkingRule, rule_schema
+from cloud.parking.fees.pricing import Fee, price_stay
+from cloud.parking.fees.steps import step_as_json
 
 app = typer.Typer(help="Parking fee rules: check them, price stays by them.", no_args_is_help=True)
 

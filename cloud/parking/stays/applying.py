@@ -10,14 +10,16 @@ import msgspec
 from cloud.devices import service as devices
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
-from cloud.parking import charging, repository
-from cloud.parking import stays_repository as store
-from cloud.parking.charging import Pricing
-from cloud.parking.matching import Incident, Outcome, Stay, further, match_passages, match_unlicensed
+from cloud.parking.charging import service as charging
+from cloud.parking.fees.steps import step_as_json
+from cloud.parking.fees.versions import Pricing, pricing
+from cloud.parking.places import repository as places
 from cloud.parking.plates import bare_plate
-from cloud.parking.presentation import step_as_json
 from cloud.parking.records import Applied, Lane, SessionPayment
-from cloud.parking.stays_repository import PassageRow, PlateKey, SessionRow, StoredPassage, StoredSession
+from cloud.parking.stays import reading_repository
+from cloud.parking.stays import repository as store
+from cloud.parking.stays.matching import Incident, Outcome, Stay, further, match_passages, match_unlicensed
+from cloud.parking.stays.repository import PassageRow, PlateKey, SessionRow, StoredPassage, StoredSession
 from gateway.contract.messages import Passage as WirePassage
 
 CLOCK_AHEAD = timedelta(minutes=10)
@@ -42,7 +44,7 @@ async def apply_passages(
     A vehicle that arrived at an exit just now and owes nothing is let out by one command.
     """
     at = now or datetime.now(UTC)
-    await repository.lock_lanes(conn, project_id, exclusive=False)
+    await places.lock_lanes(conn, project_id, exclusive=False)
     lanes = await _lanes_by_code(conn, project_id, gateway_code, {passage.device for passage in passages})
     rows: dict[UUID, PassageRow] = {}
     unclaimed = 0
@@ -69,7 +71,7 @@ async def claim_passages(conn: Conn, lane: Lane, now: datetime | None = None) ->
 async def _lanes_by_code(conn: Conn, project_id: int, gateway_code: str, codes: set[str]) -> dict[str, Lane]:
     found = [await devices.get_device_by_code(conn, project_id, gateway_code, code) for code in sorted(codes)]
     device_ids = {device.code: device.id for device in found if device is not None}
-    lanes = await repository.lanes_of_devices(conn, list(device_ids.values()))
+    lanes = await places.lanes_of_devices(conn, list(device_ids.values()))
     return {code: lanes[device_id] for code, device_id in device_ids.items() if device_id in lanes}
 
 
@@ -182,8 +184,8 @@ async def _groups(conn: Conn, project_id: int, since: dict[PlateKey, datetime]) 
 
 
 async def _write(conn: Conn, project_id: int, groups: Sequence[_Group]) -> list[UUID]:
-    rates = await charging.pricing(conn, project_id, sorted({group.key[0] for group in groups}))
-    paid = await repository.payments(conn, [session.id for group in groups for session in group.sessions])
+    rates = await pricing(conn, project_id, sorted({group.key[0] for group in groups}))
+    paid = await reading_repository.payments(conn, [session.id for group in groups for session in group.sessions])
     merged: list[tuple[int, int]] = []
     updates: list[tuple[int, SessionRow]] = []
     made: list[tuple[_Group, Stay]] = []

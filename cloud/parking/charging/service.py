@@ -1,20 +1,20 @@
 """What a stay costs now, paying for it, and letting a vehicle out that owes nothing."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from cloud.devices import service as devices
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
-from cloud.kit.errors import Conflict, InvalidInput, NotFound
+from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.periods import local_day
-from cloud.parking import repository, stays_repository
-from cloud.parking.fees import Assessment, Settlement, assess
-from cloud.parking.records import Paid, Quote, RuleVersion, Session, SessionPayment, Waiting
+from cloud.parking.charging import repository
+from cloud.parking.fees.versions import pricing
+from cloud.parking.records import Paid, Quote, Session, Waiting
+from cloud.parking.stays import reading_repository
+from cloud.parking.stays import repository as stays_repository
+from cloud.parking.stays.service import find_session
 from cloud.payments import service as payments
 from gateway.contract.messages import Action
 
@@ -27,45 +27,6 @@ OPEN_WITHIN = timedelta(seconds=60)
 SYSTEM_ACTOR = "system:parking"
 
 
-@dataclass(frozen=True, slots=True)
-class Pricing:
-    """Rule versions of some lots of one project, and its zone: all that prices their stays."""
-
-    zone: ZoneInfo
-    versions: tuple[RuleVersion, ...]
-
-    def rule_for(self, lot_id: int, entered_at: datetime) -> RuleVersion | None:
-        """The version in force at the lot when the vehicle entered; it prices the whole stay."""
-        day = local_day(entered_at, self.zone)
-        return next((found for found in self.versions if found.lot_id == lot_id and found.covers(day)), None)
-
-    def assess(
-        self,
-        version: RuleVersion,
-        entered_at: datetime,
-        until: datetime,
-        vehicle_class: str,
-        paid: Sequence[SessionPayment],
-    ) -> Assessment:
-        """See `fees.assess`."""
-        settlements = [Settlement(payment.paid_until, payment.amount) for payment in paid]
-        return assess(version.rule, entered_at, until, vehicle_class, self.zone, settlements)
-
-
-async def pricing(conn: Conn, project_id: int, lot_ids: Sequence[int]) -> Pricing:
-    """What is needed to price stays in these lots of a project."""
-    project = await estate.get_project(conn, project_id)
-    return Pricing(project.zone, tuple(await repository.rules(conn, lot_ids)))
-
-
-async def get_session(conn: Conn, session_id: int) -> Session:
-    """Raises NotFound."""
-    found = await repository.session(conn, session_id)
-    if found is None:
-        raise NotFound("no-session", f"there is no parking session {session_id}", field="session_id")
-    return found
-
-
 async def quote(conn: Conn, session_id: int, at: datetime | None = None) -> Quote:
     """What the stay costs at `at` (default: now).
 
@@ -73,7 +34,7 @@ async def quote(conn: Conn, session_id: int, at: datetime | None = None) -> Quot
     pays for standing at the barrier. Raises NotFound; Conflict when no entry was seen, when a second entry ended the
     stay (`unmatched`), or when the lot had no rule on the day of the entry (`no-rule`).
     """
-    session = await get_session(conn, session_id)
+    session = await find_session(conn, session_id)
     now = at or datetime.now(UTC)
     return await _quote(conn, session, now, await _waiting(conn, session, now))
 
@@ -96,9 +57,9 @@ async def pay(
     """
     if amount <= 0:
         raise InvalidInput("bad-amount", "expected an amount above 0", field="amount")
-    session = await get_session(conn, session_id)
+    session = await find_session(conn, session_id)
     await stays_repository.lock_plates(conn, session.project_id, [session.plate or f"#{session.id}"])
-    session = await get_session(conn, session_id)
+    session = await find_session(conn, session_id)
     now = at or datetime.now(UTC)
     waiting = await _waiting(conn, session, now)
     price = await _quote(conn, session, now, waiting)
@@ -128,7 +89,7 @@ async def let_out_if_settled(conn: Conn, session_id: int, now: datetime) -> UUID
 
     A vehicle whose stay nobody can price is left to the operator.
     """
-    session = await get_session(conn, session_id)
+    session = await find_session(conn, session_id)
     waiting = await _waiting(conn, session, now)
     if waiting is None or session.entered_at is None:
         return None
@@ -136,7 +97,7 @@ async def let_out_if_settled(conn: Conn, session_id: int, now: datetime) -> UUID
     version = rates.rule_for(session.lot_id, session.entered_at)
     if version is None:
         return None
-    paid = (await repository.payments(conn, [session_id])).get(session_id, [])
+    paid = (await reading_repository.payments(conn, [session_id])).get(session_id, [])
     result = rates.assess(version, session.entered_at, waiting.taken_at, session.vehicle_class, paid)
     if result.due:
         return None
@@ -153,34 +114,6 @@ async def let_out_waiting(conn: Conn, project_id: int, now: datetime) -> int:
     return sum([await let_out_if_settled(conn, session_id, now) is not None for session_id, _ in waiting])
 
 
-async def close_session(conn: Conn, session_id: int, reason: str, actor: str, at: datetime | None = None) -> None:
-    """Ends a stay whose vehicle is known to be gone although nobody saw it leave, so that it is not counted inside.
-
-    The stay becomes `unmatched`: nobody knows how long it was, and nothing is charged for it. Who ended it and why is
-    kept with it and in the audit trail. Raises NotFound, InvalidInput without a reason, Conflict unless it is open.
-    """
-    if not reason.strip():
-        raise InvalidInput("no-reason", "expected a reason: every stay closed by hand is accounted for", field="reason")
-    session = await get_session(conn, session_id)
-    await stays_repository.lock_plates(conn, session.project_id, [session.plate or f"#{session.id}"])
-    if (await get_session(conn, session_id)).state != "open":
-        raise Conflict("not-open", "the stay is over already")
-    now = at or datetime.now(UTC)
-    await repository.close_session(conn, session_id, now, actor, reason.strip(), now)
-
-
-async def open_lane(conn: Conn, lane_id: int, reason: str, actor: str) -> UUID:
-    """Opens a barrier by hand. Raises NotFound, and InvalidInput when no reason is given."""
-    if not reason.strip():
-        raise InvalidInput("no-reason", "expected a reason: every opening by hand is accounted for", field="reason")
-    lane = await repository.lane(conn, lane_id)
-    if lane is None:
-        raise NotFound("no-lane", f"there is no lane {lane_id}", field="lane_id")
-    return await devices.queue_command(
-        conn, lane.project_id, lane.device_id, Action.OPEN_BARRIER, {}, actor, reason.strip(), OPEN_WITHIN
-    )
-
-
 async def _quote(conn: Conn, session: Session, now: datetime, waiting: Waiting | None) -> Quote:
     if session.entered_at is None or session.state == "unmatched":
         raise Conflict("unmatched", "entry or exit of this stay was not seen: nobody knows how long it was")
@@ -189,7 +122,7 @@ async def _quote(conn: Conn, session: Session, now: datetime, waiting: Waiting |
     if version is None:
         raise Conflict("no-rule", f"lot {session.lot_name} has no fee rule for the day of the entry")
     until = session.left_at or (waiting.taken_at if waiting else max(now, session.entered_at))
-    paid = (await repository.payments(conn, [session.id])).get(session.id, [])
+    paid = (await reading_repository.payments(conn, [session.id])).get(session.id, [])
     result = rates.assess(version, session.entered_at, until, session.vehicle_class, paid)
     return Quote(
         session_id=session.id,

@@ -13,11 +13,11 @@ from cloud.devices import access
 from cloud.devices import service as devices
 from cloud.kit.db import Conn
 from cloud.kit.periods import in_ms, local_day
-from cloud.parking import charging, repository
-from cloud.parking import edge_repository as store
-from cloud.parking.charging import Pricing
-from cloud.parking.edge_repository import Inside, LotPlace
+from cloud.parking.edge import repository as store
+from cloud.parking.edge.repository import Inside, LotPlace
+from cloud.parking.fees.versions import Pricing, pricing
 from cloud.parking.records import RuleVersion, SessionPayment
+from cloud.parking.stays import reading_repository
 from gateway.contract.access import AccessEntry, GoneEntry, LotEntry, StayEntry
 
 _ENDED_WITHIN: Final = timedelta(days=1)
@@ -61,11 +61,11 @@ async def _lots_of_gateways(conn: Conn, project_id: int) -> dict[int, set[int]]:
 
 
 async def _entries(conn: Conn, project_id: int, lot_ids: Sequence[int], now: datetime) -> dict[int, list[AccessEntry]]:
-    rates = await charging.pricing(conn, project_id, lot_ids)
+    rates = await pricing(conn, project_id, lot_ids)
     lots = {lot.id: lot for lot in await store.lots(conn, lot_ids)}
     entries: dict[int, list[AccessEntry]] = {lot.id: [*_lot_entries(lot, rates, now)] for lot in lots.values()}
     stays = await store.inside(conn, project_id, lot_ids)
-    paid = await repository.payments(conn, [stay.id for stay in stays])
+    paid = await reading_repository.payments(conn, [stay.id for stay in stays])
     for stay in stays:
         entries[stay.lot_id].append(_stay_entry(stay, lots[stay.lot_id], rates, paid.get(stay.id, []), now))
     return entries

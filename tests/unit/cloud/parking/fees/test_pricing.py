@@ -10,10 +10,10 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cloud.parking.fees import Settlement, assess, clock_instant, price_stay
-from cloud.parking.models import Caps, FirstBlock, ParkingRule, Schedule, Unit, Window
+from cloud.parking.fees.models import Caps, FirstBlock, ParkingRule, Schedule, Unit, Window
+from cloud.parking.fees.pricing import Settlement, assess, clock_instant, price_stay
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[5]
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 ORACLES = yaml.safe_load((ROOT / "tests/oracles/parking.yaml").read_text("utf-8"))
 RULE_FILES = {"mall lot": "mall", "day and night lot": "day-night"}

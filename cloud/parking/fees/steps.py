@@ -2,7 +2,7 @@
 
 from datetime import UTC, tzinfo
 
-from cloud.parking.fees import FeeStep
+from cloud.parking.fees.pricing import FeeStep
 
 
 def step_as_json(step: FeeStep, zone: tzinfo = UTC) -> dict[str, object]:

@@ -9,7 +9,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.parking.matching import (
+from cloud.parking.stays.matching import (
     Direction,
     Incident,
     Matching,
