@@ -1,8 +1,9 @@
 """The decision at a lane. Pure: what is known of the vehicle and the time come in as arguments.
 
-Order of the rules at an entry: blacklist, whitelist, lot closed, permit, permit that has expired, reservation, temporary vehicles
-allowed, lot full. At an exit: whitelist, permit, then the stay that was found: paid, free; whatever is not certain is
-left to the cloud. A vehicle is never trapped: what is not opened waits for the cloud or for an operator.
+Order of the rules at an entry: blacklist, whitelist, lot closed, permit, permit that has expired, reservation,
+temporary vehicles allowed, lot full. At an exit: whitelist, permit, then the stay that was found: paid, free; whatever
+is not certain is left to the cloud. A vehicle is never trapped: what is not opened waits for the cloud or for an
+operator.
 """
 
 from collections.abc import Sequence
