@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal, get_args
 
 Listed = Literal["black", "white"]
+LISTINGS: Final[tuple[Listed, ...]] = get_args(Listed)
 
 
 @dataclass(frozen=True, slots=True)

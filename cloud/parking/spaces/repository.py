@@ -18,7 +18,8 @@ _SPACE: LiteralString = """
     JOIN project p ON p.id = s.project_id
     CROSS JOIN LATERAL (
         SELECT CASE WHEN s.state = 'out-of-service' THEN s.state WHEN bool_or(c.role = 'tenant') THEN 'rented'
-                    WHEN bool_or(c.role = 'owner') THEN 'sold' ELSE s.state END AS state
+                    WHEN bool_or(c.role = 'owner') THEN 'sold' ELSE s.state END AS state,
+               array_agg(c.person_id) AS persons, array_agg(c.unit_id) AS units
         FROM parking_space_holder c
         WHERE c.space_id = s.id AND c.valid @> (%(now)s::timestamptz AT TIME ZONE p.time_zone)::date) d
 """
@@ -31,11 +32,8 @@ _LIST: LiteralString = (
       AND (%(place)s::text IS NULL OR starts_with(lower(s.place), lower(%(place)s)))
       AND (%(vehicle_class)s::text IS NULL OR s.vehicle_class = %(vehicle_class)s)
       AND (%(state)s::text IS NULL OR d.state = %(state)s)
-      AND ((%(person_id)s::bigint IS NULL AND %(unit_id)s::bigint IS NULL) OR s.id IN (
-          SELECT c.space_id FROM parking_space_holder c
-          WHERE (%(person_id)s::bigint IS NULL OR c.person_id = %(person_id)s)
-            AND (%(unit_id)s::bigint IS NULL OR c.unit_id = %(unit_id)s)
-            AND c.valid @> (%(now)s::timestamptz AT TIME ZONE p.time_zone)::date))
+      AND (%(person_id)s::bigint IS NULL OR %(person_id)s = ANY (d.persons))
+      AND (%(unit_id)s::bigint IS NULL OR %(unit_id)s = ANY (d.units))
       AND s.id > %(after)s
     ORDER BY s.id LIMIT %(limit)s
 """
