@@ -87,7 +87,7 @@ CREATE TABLE parking_list_entry (
     -- Ended before it began: it held at no time, and stands in nobody's way.
     CONSTRAINT one_list_at_a_time EXCLUDE USING gist (
         project_id WITH =, (coalesce(lot_id, 0)) WITH =, plate WITH =,
-        tstzrange(valid_from, greatest(valid_from, least(valid_until, ended_at))) WITH &&)
+        tstzrange(valid_from, greatest(valid_from, least(valid_until, ended_at, 'infinity'))) WITH &&)
 );
 COMMENT ON COLUMN parking_list_entry.lot_id IS 'NULL: all lots of the project.';
 COMMENT ON TABLE parking_list_entry IS 'Black and white list. Entries are ended, never deleted.';

@@ -36,7 +36,7 @@ _MEETING: LiteralString = (
     _ENTRY
     + """
     WHERE e.project_id = %(project_id)s AND e.plate = %(plate)s
-      AND tstzrange(e.valid_from, greatest(e.valid_from, least(e.valid_until, e.ended_at)))
+      AND tstzrange(e.valid_from, greatest(e.valid_from, least(e.valid_until, e.ended_at, 'infinity')))
           && tstzrange(%(valid_from)s, %(valid_until)s)
     ORDER BY e.id
 """

@@ -24,7 +24,7 @@ def valid_number(text: str) -> str:
 def numbers_between(first: str, last: str) -> list[str]:
     """All numbers from `first` to `last`, which differ in their last group of digits alone.
 
-    Leading zeros are kept where both have as many digits: `001` to `250`, but also `8` to `12`. Raises InvalidInput.
+    All have at least as many digits as the first: `001` to `250`, `8` to `12`. Raises InvalidInput.
     """
     start, end = _PARTS.fullmatch(valid_number(first)), _PARTS.fullmatch(valid_number(last))
     if start is None or end is None or (start["head"], start["tail"]) != (end["head"], end["tail"]):
@@ -32,8 +32,7 @@ def numbers_between(first: str, last: str) -> list[str]:
         raise InvalidInput("bad-space-range", detail, field="last")
     low, high = int(start["count"]), int(end["count"])
     width = len(start["count"])
-    padded = start["count"].startswith("0") or end["count"].startswith("0")
-    if padded and len(end["count"]) != width:
+    if end["count"] != f"{high:0{width}}":
         raise InvalidInput("bad-space-range", "expected as many digits in both numbers", field="last")
     if not low <= high < low + MOST:
         raise InvalidInput("bad-space-range", f"expected the last after the first, at most {MOST} spaces", field="last")
