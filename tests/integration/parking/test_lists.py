@@ -9,10 +9,11 @@ import pytest
 from cloud.devices import access
 from cloud.devices import service as devices
 from cloud.kit.db import SYSTEM, Database
+from cloud.kit.paging import PageRequest
 from cloud.kit.periods import in_ms
 from cloud.parking import service
 from cloud.parking.lists import service as lists
-from cloud.parking.lists.records import EntryFilter, Listed, NewEntry
+from cloud.parking.lists.records import Entry, EntryFilter, Listed, NewEntry
 from cloud.parking.lists.telling import tell_lists
 from gateway.contract.access import AccessEntry, GoneEntry, ListEntry, Listing
 from tests.integration.app import People
@@ -47,7 +48,7 @@ async def only(db: Database) -> list[AccessEntry]:
 async def put(
     db: Database, site: Site, listing: Listed = "black", lot_id: int | None = None, start: datetime = NOON,
     end: datetime | None = None, now: datetime = NOON,
-) -> lists.Entry:  # fmt: skip
+) -> Entry:  # fmt: skip
     async with db.transaction(SYSTEM) as conn:
         new = NewEntry(site.project_id, listing, PLATE, "blocked the fire lane", lot_id, start, end)
         return await lists.add(conn, new, "user:1", now)
@@ -207,7 +208,7 @@ async def test_entries_are_listed_by_plate_lot_list_and_time(desk: Desk, site: S
     assert await found("plate=粤") == []
     async with worker_db.transaction(SYSTEM) as conn:
         current = EntryFilter(site.project_id, current_at=NOON + HOUR)
-        page = await lists.list_entries(conn, lists.PageRequest(10), current)
+        page = await lists.list_entries(conn, PageRequest(10), current)
     assert [one.listing for one in page.items] == ["white"]
 
 

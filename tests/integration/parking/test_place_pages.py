@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -120,7 +121,7 @@ async def test_spaces_by_range_and_from_a_file_and_whose_one_is(
 
 async def test_a_plate_is_put_on_a_list_and_taken_off(manager: Browser, owner_db: Database, site: Site) -> None:
     assert "No plate found" in await manager.see("/parking-lists")
-    form = {"plate": "京A·66666", "listing": "black", "lot_id": str(site.lot_id), "reason": "noise"}
+    form: dict[str, Any] = {"plate": "京A·66666", "listing": "black", "lot_id": str(site.lot_id), "reason": "noise"}
     await manager.send("/parking-lists", **form, valid_until="2199-12-01T08:00")
     (entry,) = await rows(owner_db, "SELECT id, plate, lot_id, valid_until FROM parking_list_entry")
     assert (entry["plate"], entry["lot_id"]) == ("京A66666", site.lot_id)

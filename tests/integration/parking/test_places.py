@@ -107,7 +107,7 @@ async def test_lots_of_another_project_are_none_of_ours(desk: Desk, people: Peop
     assert (await desk.patch(f"parking-lots/{foreign.id}", 404, name="x"))["code"] == "no-lot"
     refused = await desk.patch(f"parking-lots/{desk.site.lot_id}", 404, parent_id=foreign.id)
     assert refused["code"] == "no-lot"
-    body = {"project_id": other.id, "code": "x", "name": "x", "capacity": 1}
+    body: dict[str, Any] = {"project_id": other.id, "code": "x", "name": "x", "capacity": 1}
     assert (await desk.post("parking-lots", 404, **body))["code"] == "no-such-project"
 
 
@@ -130,7 +130,13 @@ async def test_gateways_are_told_of_closed_lots_and_of_room_for_classes(worker_d
 
 async def test_a_lane_is_made_renamed_and_retired(owner_db: Database, desk: Desk) -> None:
     device = await barrier(owner_db, desk.site, "new")
-    body = {"lot_id": desk.site.lot_id, "code": "n1", "name": "North", "direction": "entry", "device_id": device}
+    body: dict[str, Any] = {
+        "lot_id": desk.site.lot_id,
+        "code": "n1",
+        "name": "North",
+        "direction": "entry",
+        "device_id": device,
+    }
     lane = await desk.post("parking-lanes", **body)
     assert (await desk.post("parking-lanes", 409, **{**body, "code": "n2"}))["code"] == "barrier-in-use"
     other = await barrier(owner_db, desk.site, "other")
@@ -161,7 +167,13 @@ async def test_lanes_that_are_refused(
     owner_db: Database, desk: Desk, body: dict[str, Any], status: int, code: str
 ) -> None:
     meter = await barrier(owner_db, desk.site, "meter", "electricity")
-    good = {"lot_id": desk.site.lot_id, "code": "n1", "name": "N", "direction": "entry", "device_id": meter}
+    good: dict[str, Any] = {
+        "lot_id": desk.site.lot_id,
+        "code": "n1",
+        "name": "N",
+        "direction": "entry",
+        "device_id": meter,
+    }
     assert (await desk.post("parking-lanes", status, **{**good, **body}))["code"] == code
 
 
@@ -200,5 +212,5 @@ async def test_who_only_reads_changes_nothing(
     guard = Desk(app_client, await people.staff("guard", site.project_id), site)
     assert len(await guard.items("parking-lots")) == 1
     assert (await guard.patch(f"parking-lots/{site.lot_id}", 403, name="x"))["code"] == "no-permission"
-    body = {"project_id": site.project_id, "code": "x", "name": "x", "capacity": 1}
+    body: dict[str, Any] = {"project_id": site.project_id, "code": "x", "name": "x", "capacity": 1}
     assert (await guard.post("parking-lots", 403, **body))["code"] == "no-permission"

@@ -10,7 +10,7 @@ from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, NotFound
 from cloud.parking.spaces import service
-from cloud.parking.spaces.records import NewSpace
+from cloud.parking.spaces.records import NewHolder, NewSpace
 from tests.integration.app import People, once
 from tests.integration.parking.site import Site, rows
 from tests.integration.parking.test_places import Desk
@@ -130,7 +130,7 @@ async def test_whose_a_space_is_makes_its_state_and_is_kept(desk: Desk, owner_db
 
     owner = await desk.post(f"parking-spaces/{one}/holders", role="owner", person_id=li, since=day(-400))
     assert await state() == "sold"
-    rented = {"role": "tenant", "person_id": wang, "since": day(-30), "until": day(30)}
+    rented: dict[str, Any] = {"role": "tenant", "person_id": wang, "since": day(-30), "until": day(30)}
     tenant = await desk.post(f"parking-spaces/{one}/holders", **rented)
     assert await state() == "rented"
     assert [found["number"] for found in await desk.items(f"parking-spaces?person_id={wang}")] == ["B1-001"]
@@ -216,7 +216,7 @@ async def test_the_day_is_that_of_the_project(worker_db: Database, owner_db: Dat
     evening = datetime(2026, 3, 1, 17, tzinfo=UTC)  # 01:00 on the 2nd in Shanghai
     async with worker_db.transaction(SYSTEM) as conn:
         one = await service.create(conn, site.lot_id, NewSpace("A1"), evening)
-        new = service.NewHolder("owner", li, None, date(2026, 3, 2), None)
+        new = NewHolder("owner", li, None, date(2026, 3, 2), None)
         await service.add_holder(conn, one.id, new, "test", evening)
         at = [(await service.get(conn, one.id, evening - timedelta(hours=hours))).state for hours in (0, 2)]
     assert at == ["sold", "free"]
