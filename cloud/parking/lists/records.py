@@ -51,6 +51,15 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class WhiteTime:
+    """A time in which a plate was on the white list of a lot, or of all (None); `end` None while it is."""
+
+    lot_id: int | None
+    start: datetime
+    end: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class EntryFilter:
     """Which entries are wanted; None means any. `current_at`: not ended and not over then. `plate` begins so."""
 

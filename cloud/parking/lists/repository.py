@@ -6,7 +6,7 @@ from typing import LiteralString
 
 from cloud.kit.db import Conn
 from cloud.kit.paging import Page, PageRequest, newest_first
-from cloud.parking.lists.records import Entry, EntryFilter, NewEntry
+from cloud.parking.lists.records import Entry, EntryFilter, NewEntry, WhiteTime
 
 _ENTRY: LiteralString = """
     SELECT e.id, e.project_id, e.lot_id, l.code AS lot_code, l.name AS lot_name, e.listing, e.plate, e.valid_from,
@@ -41,6 +41,14 @@ _MEETING: LiteralString = (
     ORDER BY e.id
 """
 )
+_WHITE: LiteralString = """
+    SELECT plate, lot_id, valid_from AS start, least(valid_until, ended_at) AS end
+    FROM parking_list_entry
+    WHERE project_id = %(project_id)s AND listing = 'white' AND plate = ANY (%(plates)s::text[])
+      AND (ended_at IS NULL OR ended_at > valid_from)
+      AND valid_from <= %(until)s AND (least(valid_until, ended_at) IS NULL OR least(valid_until, ended_at) > %(since)s)
+    ORDER BY plate, valid_from, id
+"""
 _CURRENT: LiteralString = (
     _ENTRY
     + """
@@ -48,6 +56,15 @@ _CURRENT: LiteralString = (
     ORDER BY e.id
 """
 )
+
+
+async def white(
+    conn: Conn, project_id: int, plates: Sequence[str], since: datetime, until: datetime
+) -> list[tuple[str, WhiteTime]]:
+    """(plate, time) of the white entries that held at some moment from `since` to `until`."""
+    values = {"project_id": project_id, "plates": list(plates), "since": since, "until": until}
+    rows = await (await conn.execute(_WHITE, values)).fetchall()
+    return [(row.pop("plate"), WhiteTime(**row)) for row in rows]
 
 
 async def insert(conn: Conn, new: NewEntry, actor: str) -> int:

@@ -194,6 +194,27 @@ async def test_an_entry_that_was_ended_before_it_began_stands_in_nobodys_way(wor
     assert (await put(worker_db, site, "white", start=NOON + HOUR)).listing == "white"
 
 
+async def test_the_times_on_the_white_list_are_known_to_who_prices_stays(worker_db: Database, site: Site) -> None:
+    first = await put(worker_db, site, "white", site.lot_id, NOON, NOON + HOUR)
+    await put(worker_db, site, "white", site.lot_id, NOON + HOUR)
+    mistake = await put(worker_db, site, "white", None, NOON + HOUR)
+    await put(worker_db, site, "black", None, NOON - 2 * HOUR, NOON, NOON - 2 * HOUR)
+    async with worker_db.transaction(SYSTEM) as conn:
+        await lists.end(conn, mistake.id, "mistake", "user:1", NOON)
+
+        async def times(since: datetime, until: datetime) -> list[tuple[int | None, datetime, datetime | None]]:
+            found = await lists.white_times(conn, site.project_id, [PLATE, "京B1"], since, until)
+            assert set(found) <= {PLATE}
+            return [(one.lot_id, one.start, one.end) for one in found.get(PLATE, [])]
+
+        whole = [(site.lot_id, NOON, NOON + HOUR), (site.lot_id, NOON + HOUR, None)]
+        assert await times(NOON, NOON + 2 * HOUR) == whole
+        assert await times(NOON + HOUR, NOON + 2 * HOUR) == whole[1:]
+        assert await times(NOON - HOUR, NOON + HOUR / 2) == whole[:1]
+        await lists.end(conn, (first.id + 1), "moved", "user:1", NOON + 2 * HOUR)
+        assert await times(NOON + HOUR, NOON + 3 * HOUR) == [(site.lot_id, NOON + HOUR, NOON + 2 * HOUR)]
+
+
 async def test_entries_are_listed_by_plate_lot_list_and_time(desk: Desk, site: Site, worker_db: Database) -> None:
     await put(worker_db, site, end=NOON + HOUR)
     await put(worker_db, site, "white", site.lot_id, start=NOON + 2 * HOUR)
