@@ -370,7 +370,7 @@ PROTECTIONS: Final[Mapping[str, str]] = {
 }
 
 SPACE_STATES: Final[Mapping[str, str]] = {
-    "free": _("Free"),
+    "free": _("Vacant"),
     "sold": _("Sold"),
     "rented": _("Rented out"),
     "reserved": _("Reserved"),
