@@ -31,8 +31,9 @@ _SET, _USE, _IGNORE = 0, 1, 2
 class Registers:
     """Registers whose readings in [`from_ms`, `until_ms`] changed; all arrays are of the same length.
 
-    `since_ms`: since when the oldest of the changes waits. `zone`: position in `zones`. `attempt`: how often less than
-    enough was read. `whole_before`, `whole_after`: see `bounds.Spans`.
+    `since_ms`: since when the oldest of the changes waits. `zone`: position in `zones`; `medium`: in `MEDIA`. `top`: no
+    master is above the meter. `attempt`: how often less than enough was read. `whole_before`, `whole_after`: see
+    `bounds.Spans`.
     """
 
     meter: Ints
@@ -43,6 +44,8 @@ class Registers:
     since_ms: Ints
     interval_ms: Ints
     zone: Ints
+    medium: Ints
+    top: Mask
     attempt: Ints
     whole_before: Mask
     whole_after: Mask

@@ -22,7 +22,7 @@ COUNT_DIRTY: LiteralString = "SELECT count(DISTINCT meter_id) AS meters FROM sto
 TAKE: LiteralString = """
     WITH taken AS (DELETE FROM store.dirty_window WHERE meter_id = ANY (%(ids)s)
                    RETURNING meter_id, channel, from_at, until_at, created_at)
-    SELECT t.meter_id, t.channel, m.project_id, m.medium, m.interval_s,
+    SELECT t.meter_id, t.channel, m.project_id, m.medium, m.parent_id IS NULL AS top, m.interval_s,
            (extract(epoch FROM greatest(min(from_at), 'epoch')) * 1000)::bigint AS from_ms,
            (extract(epoch FROM least(max(until_at), '2100-01-01')) * 1000)::bigint AS until_ms,
            (extract(epoch FROM min(t.created_at)) * 1000)::bigint AS since_ms
