@@ -13,7 +13,7 @@ from cloud.metering.derivation.bounds import BEGINNING, END
 from cloud.metering.derivation.counting import count, counted_by_the_writer
 from cloud.metering.derivation.gaps import HISTORY_MS
 from cloud.metering.derivation.judging import KEY_SHIFT
-from cloud.metering.derivation.lookup import find
+from cloud.metering.derivation.lookup import find, in_order
 from cloud.metering.derivation.reads import Registers, overall
 from cloud.metering.derivation.usage import Ints, Mask, Rows, measured
 from cloud.metering.rollups.counting import within_hours
@@ -40,8 +40,10 @@ async def rows_between(conn: Conn, registers: Registers, which: Ints, low: Ints,
         **overall(low, high),
     }
     kinds = ("int8", "timestamptz", "int4", "int8", "int2", "int2")
-    nth, start, length, quantity, quality, method = await columns_of(conn, sql.OLD_ROWS, query, kinds)
-    return Rows(which[nth], from_wire_time(start), length * 1000, quantity, quality, method)
+    nth, start, *columns = await columns_of(conn, sql.OLD_ROWS, query, kinds)
+    start = from_wire_time(start)
+    _, nth, start, length, quantity, quality, method = in_order((nth << KEY_SHIFT) + start, nth, start, *columns)
+    return Rows(which[nth], start, length * 1000, quantity, quality, method)
 
 
 async def write_rows(conn: Conn, registers: Registers, new: Rows, low: Ints, high: Ints) -> Written:

@@ -29,6 +29,7 @@ TAKE: LiteralString = """
     FROM taken t JOIN meter m ON m.id = t.meter_id
     GROUP BY t.meter_id, t.channel, m.id ORDER BY t.meter_id, t.channel
 """
+# Readings and rows are sorted by whoever reads them: they come in order already, or nearly.
 READINGS: LiteralString = """
     SELECT w.nth - 1, r.taken_at, r.value, r.quality
           FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::timestamptz[],
@@ -39,7 +40,6 @@ READINGS: LiteralString = """
               WHERE r.meter_id = w.meter_id AND r.channel = w.channel
                 AND r.taken_at >= w.from_at AND r.taken_at <= w.until_at
                 AND r.taken_at >= %(low)s AND r.taken_at <= %(high)s) AS r
-          ORDER BY 1, 2
 """
 REGISTERS: LiteralString = """
     SELECT w.nth - 1, (extract(epoch FROM lower(r.valid)) * 1000)::bigint,
@@ -80,7 +80,6 @@ OLD_ROWS: LiteralString = """
           JOIN store.usage u ON u.meter_id = w.meter_id AND u.channel = w.channel
            AND u.start >= w.from_at AND u.start < w.until_at
            AND u.start >= %(low)s AND u.start < %(high)s
-          ORDER BY 1, 2
 """
 # A row that comes back goes on with the versions that it had.
 SUPERSEDED: LiteralString = """
