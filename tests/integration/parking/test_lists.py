@@ -9,9 +9,10 @@ import pytest
 from cloud.devices import access
 from cloud.devices import service as devices
 from cloud.kit.db import SYSTEM, Database
+from cloud.kit.jobs import JobContext
 from cloud.kit.paging import PageRequest
 from cloud.kit.periods import in_ms
-from cloud.parking import service
+from cloud.parking import jobs, service
 from cloud.parking.lists import service as lists
 from cloud.parking.lists.records import Entry, EntryFilter, Listed, NewEntry
 from cloud.parking.lists.telling import tell_lists
@@ -247,3 +248,12 @@ async def test_residents_see_no_lists_and_guards_change_none(
     assert (await guard.post(f"parking-list-entries/{entry['id']}/end", 403, reason="x"))["code"] == "no-permission"
     stranger = Desk(app_client, await people.staff("admin", (await people.project("other")).id), site)
     assert await stranger.items("parking-list-entries") == []
+
+
+async def test_the_job_of_each_minute_tells_what_nobody_told(worker_db: Database, site: Site) -> None:
+    """A gateway is told whatever became of the lists meanwhile: here an entry that ended with its time."""
+    now = datetime.now(UTC)
+    entry = await put(worker_db, site, start=now - 2 * HOUR, end=now - HOUR, now=now - 2 * HOUR)
+    assert [one.key for one in await only(worker_db)] == [f"plate-{entry.id}"]
+    await jobs.tell_gateways(JobContext(1, None, {}, worker_db))
+    assert GoneEntry("list", f"plate-{entry.id}") in await only(worker_db)
