@@ -16,7 +16,8 @@ from cloud.parking import jobs, service
 from cloud.parking.lists import service as lists
 from cloud.parking.lists.records import Entry, EntryFilter, Listed, NewEntry
 from cloud.parking.lists.telling import tell_lists
-from gateway.contract.access import AccessEntry, GoneEntry, ListEntry, Listing
+from gateway.contract import codec
+from gateway.contract.access import AccessEntry, AccessUpdate, GoneEntry, ListEntry, Listing
 from tests.integration.app import People
 from tests.integration.parking.site import NOON, Site, rows
 from tests.integration.parking.test_places import Desk
@@ -257,3 +258,18 @@ async def test_the_job_of_each_minute_tells_what_nobody_told(worker_db: Database
     assert [one.key for one in await only(worker_db)] == [f"plate-{entry.id}"]
     await jobs.tell_gateways(JobContext(1, None, {}, worker_db))
     assert GoneEntry("list", f"plate-{entry.id}") in await only(worker_db)
+
+
+@pytest.mark.parametrize(("start", "end"), [(1900, 2199), (1969, None), (2150, 2160)])
+async def test_a_time_that_the_wire_cannot_say_breaks_no_message(
+    worker_db: Database, site: Site, start: int, end: int | None
+) -> None:
+    """A gateway refuses a message as a whole: nothing would reach its lanes any more."""
+    first, last = datetime(start, 1, 1, tzinfo=UTC), None if end is None else datetime(end, 1, 1, tzinfo=UTC)
+    await put(worker_db, site, start=first, end=last)
+    entries = await only(worker_db)
+    update = AccessUpdate(1, "p", "gw1", 0, 1, 1, 1, in_ms(NOON), tuple(entries), "test", "k1")
+    (entry,) = codec.decode_access(codec.encode_access(update)).entries
+    assert isinstance(entry, ListEntry)
+    assert (entry.since > in_ms(NOON)) is (first > NOON)
+    assert entry.until == 0
