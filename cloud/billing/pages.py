@@ -29,9 +29,9 @@ from cloud.estate.service import EstateFilter
 from cloud.estate.shown import shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import InvalidInput
-from cloud.kit.forms import FormOnce
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day, month_of, previous_month
+from cloud.kit.sent_forms import FormOnce
 from cloud.notices import service as notices
 
 router = APIRouter(include_in_schema=False)

@@ -1,18 +1,17 @@
-"""What people type into forms, as the models of the API take it, and that a form that is sent twice is done once."""
+"""What people type into forms, as the models of the API take it: blanks left out, refusals that name the field."""
 
-import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from datetime import datetime
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
-import orjson
-from fastapi import Depends, Request
+import psycopg
+from fastapi import Request
 from pydantic import BaseModel, ValidationError
-from starlette.responses import RedirectResponse, Response
 
+from cloud.kit.constraints import meaning_of
 from cloud.kit.db import Conn
-from cloud.kit.errors import InvalidInput
-from cloud.kit.idempotency import OnceOnly
+from cloud.kit.errors import GatemeterError, InvalidInput
 from cloud.kit.pages import CSRF_FIELD, ONCE_FIELD
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -23,7 +22,11 @@ _OURS = (CSRF_FIELD, ONCE_FIELD)
 async def typed(request: Request) -> dict[str, str]:
     """The fields of a form that were filled in."""
     form = await request.form()
-    fields = {name: value.strip() for name, value in form.items() if isinstance(value, str) and name not in _OURS}
+    fields = {
+        name: value.strip()
+        for name, value in form.items()
+        if isinstance(value, str) and name not in (CSRF_FIELD, ONCE_FIELD)
+    }
     return {name: value for name, value in fields.items() if value}
 
 
@@ -37,47 +40,33 @@ def read(model: type[Model], values: Mapping[str, Any]) -> Model:
         raise InvalidInput("invalid-input", f"{field}: {first['msg']}", field=field) from error
 
 
-class _Led(BaseModel):
-    """What is kept of a form that was sent: where it led."""
+def local_instant(text: str, zone: ZoneInfo, field: str) -> datetime:
+    """A time as a browser's field gives it, on the clock of `zone`. Raises InvalidInput."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput("bad-date", "expected a day and a time", field=field) from None
+    return found.replace(tzinfo=zone) if found.tzinfo is None else found
 
-    to: str
+
+def with_times(values: Mapping[str, str], zone: ZoneInfo, *fields: str) -> dict[str, Any]:
+    """The same with these fields as instants; those that are absent stay so. Raises InvalidInput."""
+    return {name: local_instant(value, zone, name) if name in fields else value for name, value in values.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class SentForm:
-    """A form as it was sent: its token, new on every page that shows it, and what it said."""
+async def refused(conn: Conn, change: Callable[[], Awaitable[object]]) -> GatemeterError | None:
+    """Does what a form asks for; the refusal, if any, is for the page to show beside what was typed.
 
-    token: str
-    said: bytes
-
-    async def lead(self, conn: Conn, make: Callable[[], Awaitable[str]]) -> RedirectResponse:
-        """To where `make` says; the same form sent again leads there again, and `make` is not called.
-
-        Raises what `make` does: then nothing is kept of it, and it may be sent again. Raises Conflict when another form
-        came with the same token.
-        """
-
-        async def made() -> _Led:
-            return _Led(to=await make())
-
+    Of a change that was refused nothing stays, and the transaction goes on: the page can be read from it.
+    """
+    try:
         async with conn.transaction():
-            led = await OnceOnly(f"page:{self.token}", self.said, Response()).answer(conn, _Led, made)
-        return RedirectResponse(led.to, 303)
-
-
-async def sent_form(request: Request) -> SentForm:
-    """The dependency of every page that makes something. Raises InvalidInput for a form without its token."""
-    form = await request.form()
-    token = form.get(ONCE_FIELD)
-    if not isinstance(token, str) or not 8 <= len(token) <= 100:
-        raise InvalidInput("no-form-token", "this form came without its token: load the page again", field=ONCE_FIELD)
-    said = [
-        [name, value if isinstance(value, str) else value.filename]
-        for name, value in form.multi_items()
-        if name not in _OURS
-    ]
-    return SentForm(token, hashlib.sha256(request.url.path.encode() + b"\n" + orjson.dumps(said)).digest())
-
-
-FormOnce = Annotated[SentForm, Depends(sent_form)]
-"""Parameter of a page that makes something: `return await sent.lead(scope.conn, make)`."""
+            await change()
+    except GatemeterError as error:
+        return error
+    except psycopg.Error as error:
+        meaning = meaning_of(error)
+        if meaning is None:
+            raise
+        return meaning
+    return None

@@ -13,9 +13,9 @@ from cloud.estate.records import Account, Project
 from cloud.estate.service import EstateFilter
 from cloud.estate.shown import OptionalId, OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
-from cloud.kit.forms import FormOnce
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
+from cloud.kit.sent_forms import FormOnce
 from cloud.payments import deposits, receiving, releases
 from cloud.payments import service as payments
 from cloud.payments.intent_api import channels_of

@@ -15,8 +15,8 @@ from cloud.estate.service import EstateFilter
 from cloud.estate.shown import OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import InvalidInput
-from cloud.kit.forms import FormOnce
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.kit.sent_forms import FormOnce
 from cloud.payments import intents
 from cloud.payments.channels.base import ChannelName, Mode
 from cloud.payments.intent_api import channels_of, payer_ip

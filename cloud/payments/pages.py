@@ -15,9 +15,9 @@ from cloud.estate import service as estate
 from cloud.estate.shown import shown
 from cloud.identity import service as identity
 from cloud.identity.guards import Scope, allow_page
-from cloud.kit.forms import FormOnce
 from cloud.kit.paging import PageRequest
 from cloud.kit.periods import local_day
+from cloud.kit.sent_forms import FormOnce
 from cloud.notices import service as notices
 from cloud.payments import held_pages, intent_pages, intents, service
 from cloud.payments.channels.base import ChannelName

@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute, RouteContext
 
 from cloud import web
 from cloud.app import create_app
-from cloud.kit import forms, idempotency
+from cloud.kit import idempotency, sent_forms
 from cloud.kit.db import SYSTEM
 from cloud.kit.security import Keys
 from cloud.settings import load_settings
@@ -95,7 +95,7 @@ def test_every_page_that_makes_something_is_sent_once(unstarted: FastAPI) -> Non
     once = {
         path_of(route)
         for route in pages
-        if any(one.call is forms.sent_form for one in _dependencies(route.dependant))
+        if any(one.call is sent_forms.sent_form for one in _dependencies(route.dependant))
         and _calls(_endpoint(route)[1], "sent", "lead")
     }
     assert {path_of(route) for route in pages} - once - known == set()

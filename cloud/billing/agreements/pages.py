@@ -19,9 +19,9 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.amounts import plain
 from cloud.kit.db import Conn
 from cloud.kit.errors import GatemeterError, InvalidInput
-from cloud.kit.forms import FormOnce
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
+from cloud.kit.sent_forms import FormOnce
 from cloud.metering import service as metering
 from cloud.metering.assets.forms import read, typed
 from cloud.tariffs import service as tariffs

@@ -13,8 +13,9 @@ from cloud.estate import service as estate
 from cloud.estate.shown import shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import GatemeterError
-from cloud.kit.forms import FormOnce, read, typed
+from cloud.kit.forms import read, typed
 from cloud.kit.paging import MAX_LIMIT, Page, PageRequest, page_request
+from cloud.kit.sent_forms import FormOnce
 
 router = APIRouter(include_in_schema=False)
 

@@ -19,9 +19,9 @@ from cloud.identity import service as identity
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.db import Conn
 from cloud.kit.errors import GatemeterError, InvalidInput
-from cloud.kit.forms import FormOnce
 from cloud.kit.paging import page_request
 from cloud.kit.periods import local_day
+from cloud.kit.sent_forms import FormOnce
 from cloud.metering.assets.forms import read, typed
 
 router = APIRouter(include_in_schema=False)

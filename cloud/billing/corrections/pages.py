@@ -16,9 +16,10 @@ from cloud.estate import service as estate
 from cloud.estate.shown import OptionalText, Shown, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import GatemeterError, InvalidInput
-from cloud.kit.forms import FormOnce, read, typed
+from cloud.kit.forms import read, typed
 from cloud.kit.paging import page_request
 from cloud.kit.periods import local_day, month_of
+from cloud.kit.sent_forms import FormOnce
 from cloud.metering import service as metering
 from gateway.contract.quantities import BY_NUMBER
 

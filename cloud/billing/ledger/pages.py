@@ -20,10 +20,10 @@ from cloud.estate import service as estate
 from cloud.estate.shown import OptionalText, Shown, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import InvalidInput, NotFound
-from cloud.kit.forms import FormOnce
 from cloud.kit.inputs import Day
 from cloud.kit.paging import page_request
 from cloud.kit.periods import Period, local_day, month_of, next_month, previous_month
+from cloud.kit.sent_forms import FormOnce
 from cloud.metering.consumption.months_shown import month_shown
 
 router = APIRouter(include_in_schema=False)

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from cloud.billing import service
 from cloud.billing.mailing import service as mailing
 from cloud.identity.guards import Scope, allow_page
-from cloud.kit.forms import FormOnce
+from cloud.kit.sent_forms import FormOnce
 
 router = APIRouter(include_in_schema=False)
 

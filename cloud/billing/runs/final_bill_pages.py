@@ -15,9 +15,10 @@ from cloud.estate import service as estate
 from cloud.estate.shown import OptionalDay, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import GatemeterError
-from cloud.kit.forms import FormOnce, read, typed
+from cloud.kit.forms import read, typed
 from cloud.kit.paging import MAX_LIMIT, PageRequest
 from cloud.kit.periods import local_day
+from cloud.kit.sent_forms import FormOnce
 
 router = APIRouter(include_in_schema=False)
 
