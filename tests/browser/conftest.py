@@ -94,7 +94,7 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
-class _Furnished:
+class Furnished:
     """A database that is only copied, with the estate in it and everybody signed in; `sessions` by login."""
 
     name: str
@@ -104,9 +104,7 @@ class _Furnished:
 
 
 @pytest.fixture(scope="package")
-def furnished(
-    server_dsn: str, template_database: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[_Furnished]:
+def furnished(server_dsn: str, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Furnished]:
     """The estate, made once."""
     name = f"gm_estate_{secrets.token_hex(6)}"
     keys_file = tmp_path_factory.mktemp("web") / "keys.json"
@@ -119,12 +117,12 @@ def furnished(
         estate = thread.submit(asyncio.run, make_estate(owner_dsn, keys, datetime.now(UTC))).result()
         sessions = thread.submit(asyncio.run, sign_in(owner_dsn, STAFF, RESIDENT)).result()
     close_database(server_dsn, name)
-    yield _Furnished(name, estate, sessions, keys_file)
+    yield Furnished(name, estate, sessions, keys_file)
     drop_database(server_dsn, name)
 
 
 @pytest.fixture(scope="package")
-def served(server_dsn: str, furnished: _Furnished) -> Iterator[tuple[str, str]]:
+def served(server_dsn: str, furnished: Furnished) -> Iterator[tuple[str, str]]:
     """Address of `gatemeter web run`, and the name of the database that it works with."""
     bundle(WEB)
     name = f"gm_browser_{secrets.token_hex(6)}"
@@ -134,13 +132,18 @@ def served(server_dsn: str, furnished: _Furnished) -> Iterator[tuple[str, str]]:
     drop_database(server_dsn, name)
 
 
-@pytest.fixture(scope="module")
-def site(server_dsn: str, furnished: _Furnished, served: tuple[str, str]) -> Site:
-    """The estate as it was made, served. What one file does to it, the next does not see."""
+def renewed(server_dsn: str, furnished: Furnished, served: tuple[str, str]) -> Site:
+    """The estate as it was made, beneath the running process."""
     url, name = served
     drop_database(server_dsn, name)
     copy_database(server_dsn, furnished.name, name)
     return Site(url, furnished.estate, make_conninfo(server_dsn, dbname=name), furnished.sessions)
+
+
+@pytest.fixture(scope="module")
+def site(server_dsn: str, furnished: Furnished, served: tuple[str, str]) -> Site:
+    """The estate, served. What one file does to it, the next does not see."""
+    return renewed(server_dsn, furnished, served)
 
 
 @pytest.fixture(scope="package")
