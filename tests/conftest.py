@@ -20,7 +20,7 @@ from cloud.kit.migrate import migrate
 from tests.databases import close_database, copy_database, drop_database
 
 # No deadlines: how fast a machine is today says nothing about a property. `make fuzz` takes the long profile.
-settings.register_profile("short", deadline=None, max_examples=300)
+settings.register_profile("short", deadline=None, max_examples=150)
 settings.register_profile("long", deadline=None, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
