@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-_START_S = 60
+_START_S = 120
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def web_process(owner_dsn: str, keys_file: Path) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
 
 def _wait_until_it_answers(url: str, process: "subprocess.Popen[bytes]") -> None:
