@@ -51,6 +51,16 @@ def server_dsn() -> Iterator[str]:
         yield server.dsn()
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder for what an embedded server is installed or works in: under root that runs as a user of its own.
+
+    Not below `tmp_path`: each run of pytest that begins on this machine closes that to all other users.
+    """
+    with tempfile.TemporaryDirectory(prefix="gmopen", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session")
 def template_database(server_dsn: str) -> Iterator[str]:
     """Name of a database with all migrations applied, from which tests copy theirs."""

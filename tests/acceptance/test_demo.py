@@ -18,8 +18,8 @@ from tests.acceptance.running_demo import RunningDemo, wait
 
 
 @pytest.fixture
-def demo(tmp_path: Path) -> Iterator[RunningDemo]:
-    running = RunningDemo(tmp_path / "demo")
+def demo(open_folder: Path) -> Iterator[RunningDemo]:
+    running = RunningDemo(open_folder / "demo")
     yield running
     running.force_end()
 

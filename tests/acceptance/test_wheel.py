@@ -35,9 +35,9 @@ def installed(folder: Path, wheel: Path, extra: str) -> Path:
 
 
 @pytest.mark.slow
-def test_the_demo_runs_from_the_wheel(tmp_path: Path, wheel: Path) -> None:
-    programs = installed(tmp_path, wheel, "demo")
-    demo = RunningDemo(tmp_path / "demo", [str(programs / "gatemeter")])
+def test_the_demo_runs_from_the_wheel(open_folder: Path, wheel: Path) -> None:
+    programs = installed(open_folder, wheel, "demo")
+    demo = RunningDemo(open_folder / "demo", [str(programs / "gatemeter")])
     try:
         demo.start()
         with demo.browser("resident") as resident:
