@@ -46,7 +46,7 @@ PARTS = (
     Part("tariffs", "cloud.tariffs.commands:app", "cloud", "Tariff files: check them, rate usage by them."),
     Part("billing", "cloud.billing.commands:app", "cloud", "Billing: vouchers for accounting software."),
     Part("notices", "cloud.notices.commands:app", "cloud", "E-mail to people: try whether it goes out."),
-    Part("parking", "cloud.parking.commands:app", "cloud", "Parking rules: check them, price a stay."),
+    Part("parking", "cloud.parking.fees.commands:app", "cloud", "Parking rules: check them, price a stay."),
 )
 
 

@@ -55,7 +55,7 @@ async def configure(
     templates = {} if before is None else before.templates
     try:
         made = await configuring.configure(
-            scope.conn, gateway_id, text, templates, _actor(scope), reason, newest=newest
+            scope.conn, gateway_id, text, templates, scope.caller.actor, reason, newest=newest
         )
     except InvalidInput as error:
         return await _page(request, scope, gateway_id, newest, text, newest, reason=reason, problems=error.detail)
@@ -71,7 +71,7 @@ async def restore(
     newest: Annotated[int, Form(ge=0)],
 ) -> Response:
     """Sends the content of an earlier one again; sent twice it is refused the second time."""
-    made = await configuring.restore(scope.conn, gateway_id, number, _actor(scope), reason, newest=newest)
+    made = await configuring.restore(scope.conn, gateway_id, number, scope.caller.actor, reason, newest=newest)
     return RedirectResponse(_address(gateway_id, made.number), 303)
 
 
@@ -120,7 +120,3 @@ def _files(configuration: Configuration | None) -> Mapping[str, str]:
 
 def _address(gateway_id: int, number: int) -> str:
     return f"/devices/gateways/{gateway_id}/configurations?number={number}&done=configured"
-
-
-def _actor(scope: Scope) -> str:
-    return f"user:{scope.caller.login}"

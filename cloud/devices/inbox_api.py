@@ -69,7 +69,7 @@ async def decide(body: DecisionIn, scope: Writing, once: Once) -> DecisionOut:
         raise InvalidInput("bad-ahead", "`ahead_s` belongs to `correct-clock`, which needs it", field="ahead_s")
 
     async def make() -> DecisionOut:
-        actor = f"user:{scope.caller.login}"
+        actor = scope.caller.actor
         if body.ahead_s is None:
             made = await inbox_decisions.discard(scope.conn, body.subject, body.wanted(), body.reason, actor)
         else:
@@ -85,7 +85,7 @@ async def undo(decision_id: Id, scope: Writing, once: Once) -> DecisionOut:
     """Takes a decision back: what it put away waits again. Readings placed meanwhile stay placed."""
 
     async def make() -> DecisionOut:
-        made = await inbox_decisions.undo(scope.conn, decision_id, f"user:{scope.caller.login}")
+        made = await inbox_decisions.undo(scope.conn, decision_id, scope.caller.actor)
         return DecisionOut.model_validate(made)
 
     return await once.answer(scope.conn, DecisionOut, make)

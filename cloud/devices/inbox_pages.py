@@ -95,7 +95,7 @@ async def act(
         asked = replays.replay_of(subject, wanted)
         await replays.ask(scope.conn, asked, scope.caller.user_id)
         return _back(subject, "replaying")
-    await inbox_decisions.discard(scope.conn, subject, wanted, because, f"user:{scope.caller.login}")
+    await inbox_decisions.discard(scope.conn, subject, wanted, because, scope.caller.actor)
     return _back(subject, "discarded")
 
 
@@ -112,16 +112,14 @@ async def correct_clock(
     """Has readings of a device whose clock was ahead placed so much earlier."""
     page = await shown(request, scope)
     wanted = InboxFilter(page.project.id, until=until, gateway_code=gateway, device_code=device)
-    await inbox_decisions.correct_clock(
-        scope.conn, wanted, timedelta(seconds=ahead_s), because, f"user:{scope.caller.login}"
-    )
+    await inbox_decisions.correct_clock(scope.conn, wanted, timedelta(seconds=ahead_s), because, scope.caller.actor)
     return _back("unclaimed-readings", "correcting")
 
 
 @router.post("/devices/inbox/decisions/{decision_id}/undo")
 async def undo(scope: _Writing, decision_id: int) -> Response:
     """Takes a decision back."""
-    await inbox_decisions.undo(scope.conn, decision_id, f"user:{scope.caller.login}")
+    await inbox_decisions.undo(scope.conn, decision_id, scope.caller.actor)
     return RedirectResponse("/devices/inbox/decisions?done=taken-back", 303)
 
 

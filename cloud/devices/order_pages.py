@@ -64,7 +64,7 @@ async def order(
         page = await shown(request, scope)
         return page.page("devices/order.html", device=device, action=action, reason=reason, order_id=order_id)
     await service.queue_command(
-        scope.conn, device.project_id, device_id, action, {}, f"user:{scope.caller.login}", reason, _VALID_FOR,
+        scope.conn, device.project_id, device_id, action, {}, scope.caller.actor, reason, _VALID_FOR,
         # One form has a button for each action: who goes back and presses another one gives another order.
         order_id=uuid5(order_id, action.value),
     )  # fmt: skip

@@ -24,6 +24,11 @@ class Caller:
         return self.access.kind
 
     @property
+    def actor(self) -> str:
+        """How he is named as the one who did something: `user:<login>`."""
+        return f"user:{self.login}"
+
+    @property
     def persons(self) -> tuple[int, ...]:
         """Ids of the person records that are this resident; empty for staff."""
         return self.access.persons

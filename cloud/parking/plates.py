@@ -1,9 +1,16 @@
 """Number plates as they are compared: capital letters and digits of any script, nothing else."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from cloud.kit.errors import InvalidInput
 from gateway.contract.limits import MAX_PLATE_CHARS
 
 MIN_PLATE_CHARS = 2
+
+PlateText = Annotated[str, Field(min_length=1, max_length=64, examples=["京A·12345"])]
+"""A plate as somebody types it; `valid_plate` says whether it is one."""
 
 
 def bare_plate(text: str) -> str:

@@ -10,7 +10,7 @@ from cloud.kit.db import Conn
 from cloud.kit.periods import day_start
 from cloud.kit.yaml_files import load_yaml
 from cloud.parking import service as parking
-from cloud.parking.models import ParkingRule
+from cloud.parking.fees.models import ParkingRule
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
 from gateway.templates.library import firmware_config

@@ -12,7 +12,7 @@ from cloud.devices import service as devices
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.paging import PageRequest
 from cloud.parking import service as parking
-from cloud.parking.models import ParkingRule
+from cloud.parking.fees.models import ParkingRule
 from cloud.parking.records import Session, SessionFilter
 from gateway.uplink.settings import MqttEndpoint
 from simulators.barrier.lane import Lane

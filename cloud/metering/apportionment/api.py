@@ -81,7 +81,7 @@ async def settle(body: PreviewQuery, scope: WritingMeters, rule_id: Id, once: On
     async def make() -> RunOut:
         rule = await service.get_rule(scope.conn, rule_id)
         run = await service.settle(
-            scope.conn, rule_id, body.period(), await _today(scope, rule), f"user:{scope.caller.login}",
+            scope.conn, rule_id, body.period(), await _today(scope, rule), scope.caller.actor,
             estimate=body.estimate,
         )  # fmt: skip
         return RunOut.of(run, rule.channel)

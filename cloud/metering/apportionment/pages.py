@@ -140,7 +140,7 @@ async def settle(
     zone = (await estate.get_project(scope.conn, found.project_id)).zone
     run = await apportioning.settle(
         scope.conn, rule_id, month_shown(month, zone), local_day(datetime.now(UTC), zone),
-        f"user:{scope.caller.login}", estimate=estimate,
+        scope.caller.actor, estimate=estimate,
     )  # fmt: skip
     return RedirectResponse(f"/apportionment/runs/{run.id}?done=settled", 303)
 

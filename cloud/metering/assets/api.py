@@ -73,7 +73,7 @@ async def exchange_meter(meter_id: Id, body: ExchangeIn, scope: Writing, once: O
     async def make() -> ChangeOut:
         wanted = body.wanted(await service.get_meter(scope.conn, meter_id))
         plan = await exchange.plan_exchange(scope.conn, wanted, _now())
-        made = None if body.preview else await exchange.exchange(scope.conn, wanted, _actor(scope), _now())
+        made = None if body.preview else await exchange.exchange(scope.conn, wanted, scope.caller.actor, _now())
         return ChangeOut.of(plan, made)
 
     return await once.answer(scope.conn, ChangeOut, make)
@@ -86,7 +86,7 @@ async def remove_meter(meter_id: Id, body: RemovalIn, scope: Writing, once: Once
     async def make() -> ChangeOut:
         wanted = body.wanted(await service.get_meter(scope.conn, meter_id))
         plan = await exchange.plan_removal(scope.conn, wanted, _now())
-        made = None if body.preview else await exchange.remove(scope.conn, wanted, _actor(scope), _now())
+        made = None if body.preview else await exchange.remove(scope.conn, wanted, scope.caller.actor, _now())
         return ChangeOut.of(plan, made)
 
     return await once.answer(scope.conn, ChangeOut, make)
@@ -104,7 +104,7 @@ async def undo_procedure(meter_id: Id, procedure_id: Id, body: UndoIn, scope: Wr
     """Takes the last exchange or removal back, as if it had never been made."""
 
     async def make() -> ProcedureOut:
-        undone = await exchange.undo(scope.conn, meter_id, procedure_id, _actor(scope), body.reason)
+        undone = await exchange.undo(scope.conn, meter_id, procedure_id, scope.caller.actor, body.reason)
         return ProcedureOut.model_validate(undone)
 
     return await once.answer(scope.conn, ProcedureOut, make)
@@ -123,7 +123,13 @@ async def apply_seal(meter_id: Id, body: SealIn, scope: Writing, once: Once) -> 
 
     async def make() -> SealOut:
         made = await assets.apply_seal(
-            scope.conn, meter_id, body.number, body.place, body.applied_at, body.applied_by or _actor(scope), _now()
+            scope.conn,
+            meter_id,
+            body.number,
+            body.place,
+            body.applied_at,
+            body.applied_by or scope.caller.actor,
+            _now(),
         )
         return SealOut.model_validate(made)
 
@@ -135,7 +141,9 @@ async def remove_seal(meter_id: Id, seal_id: Id, body: SealRemovalIn, scope: Wri
     """A seal was taken off, with the reason."""
 
     async def make() -> SealOut:
-        removed = await assets.remove_seal(scope.conn, meter_id, seal_id, body.at, _actor(scope), body.reason, _now())
+        removed = await assets.remove_seal(
+            scope.conn, meter_id, seal_id, body.at, scope.caller.actor, body.reason, _now()
+        )
         return SealOut.model_validate(removed)
 
     return await once.answer(scope.conn, SealOut, make)
@@ -153,7 +161,7 @@ async def verify(meter_id: Id, body: VerificationIn, scope: Writing, once: Once)
     """A meter was verified; it is due again when the newest verification says."""
 
     async def make() -> VerificationOut:
-        made = await assets.verify(scope.conn, meter_id, actor=_actor(scope), now=_now(), **body.model_dump())
+        made = await assets.verify(scope.conn, meter_id, actor=scope.caller.actor, now=_now(), **body.model_dump())
         return VerificationOut.model_validate(made)
 
     return await once.answer(scope.conn, VerificationOut, make)
@@ -196,7 +204,3 @@ async def end_binding(binding_id: Id, body: BindingEndIn, scope: Writing, once: 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _actor(scope: Scope) -> str:
-    return f"user:{scope.caller.login}"

@@ -163,7 +163,7 @@ def now() -> datetime:
 
 def actor(scope: Scope) -> str:
     """Who asks, as records name him."""
-    return f"user:{scope.caller.login}"
+    return scope.caller.actor
 
 
 async def _typed_here(request: Request, scope: Scope, meter_id: int, *times: str) -> dict[str, Any]:

@@ -60,9 +60,7 @@ async def decide(body: DecisionIn, scope: Writing, once: Once) -> DecidedOut:
         if body.value is not None:
             first = await exceptions.get_exception(scope.conn, body.ids[0])
             value = base_value(body.value, BY_NUMBER[first.channel])
-        decided = await exceptions.decide(
-            scope.conn, body.ids, body.decision, f"user:{scope.caller.login}", body.reason, value
-        )
+        decided = await exceptions.decide(scope.conn, body.ids, body.decision, scope.caller.actor, body.reason, value)
         return DecidedOut(items=[ExceptionOut.of(one) for one in decided])
 
     return await once.answer(scope.conn, DecidedOut, make)
@@ -73,7 +71,7 @@ async def reopen(exception_id: Id, body: ReopeningIn, scope: Writing, once: Once
     """Takes a decision back, and the edit that it made."""
 
     async def make() -> ExceptionOut:
-        actor = f"user:{scope.caller.login}"
+        actor = scope.caller.actor
         return ExceptionOut.of(await exceptions.reopen(scope.conn, exception_id, actor, body.reason))
 
     return await once.answer(scope.conn, ExceptionOut, make)
@@ -102,7 +100,7 @@ async def edit(meter_id: Id, body: EditIn, scope: Writing, once: Once) -> EditOu
         meter = await service.get_meter(scope.conn, meter_id)
         channel = channel_number(body.channel, meter)
         value = None if body.value is None else base_value(body.value, BY_NUMBER[channel])
-        actor = f"user:{scope.caller.login}"
+        actor = scope.caller.actor
         new = NewEdit(meter_id, channel, body.taken_at, body.action, body.reason, actor, value)
         return EditOut.of(await edits.add_edit(scope.conn, new))
 

@@ -63,7 +63,7 @@ async def decide_several(
     ids: Annotated[list[int], Form()],
 ) -> Response:
     """One decision for the findings that were ticked."""
-    await exceptions.decide(scope.conn, ids, decision, f"user:{scope.caller.login}", reason)
+    await exceptions.decide(scope.conn, ids, decision, scope.caller.actor, reason)
     return RedirectResponse("/meter-exceptions", 303)
 
 
@@ -107,12 +107,12 @@ async def decide_one(
     """Decides one finding."""
     found = await exceptions.get_exception(scope.conn, exception_id)
     meant = base_value(value, BY_NUMBER[found.channel]) if value and decision == "correct" else None
-    await exceptions.decide(scope.conn, [exception_id], decision, f"user:{scope.caller.login}", reason, meant)
+    await exceptions.decide(scope.conn, [exception_id], decision, scope.caller.actor, reason, meant)
     return RedirectResponse(f"/meter-exceptions/{exception_id}", 303)
 
 
 @router.post("/meter-exceptions/{exception_id}/reopen")
 async def reopen(scope: Annotated[Scope, allow_page("readings.write")], exception_id: int, reason: _Reason) -> Response:
     """Takes a decision back."""
-    await exceptions.reopen(scope.conn, exception_id, f"user:{scope.caller.login}", reason)
+    await exceptions.reopen(scope.conn, exception_id, scope.caller.actor, reason)
     return RedirectResponse(f"/meter-exceptions/{exception_id}", 303)

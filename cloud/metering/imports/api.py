@@ -43,7 +43,7 @@ async def create_import(
 
     async def make() -> ImportOut:
         new = NewImport(
-            project_id, file.filename or "", f"user:{scope.caller.login}", kind, dry_run, stamped, interval_s, opening
+            project_id, file.filename or "", scope.caller.actor, kind, dry_run, stamped, interval_s, opening
         )
         made = await imports.create_import(scope.conn, new, await content_of_upload(file), again=again)
         await imports.ask_for_import(scope.conn, made)
@@ -77,7 +77,7 @@ async def confirm(import_id: Id, body: ConfirmationIn, scope: Writing, once: Onc
     """Confirms rows that look wrong; they are stored by a job and count in usage."""
 
     async def make() -> ImportOut:
-        actor = f"user:{scope.caller.login}"
+        actor = scope.caller.actor
         return ImportOut.of(await imports.confirm(scope.conn, import_id, body.reason, actor, body.code, body.lines))
 
     return await once.answer(scope.conn, ImportOut, make)
@@ -98,7 +98,7 @@ async def import_once_more(import_id: Id, body: OnceMoreIn, scope: Writing, once
     """The file of a dry run, or of an earlier import, as a new import that stores."""
 
     async def make() -> ImportOut:
-        actor = f"user:{scope.caller.login}"
+        actor = scope.caller.actor
         return ImportOut.of(await imports.import_once_more(scope.conn, import_id, actor, again=body.again))
 
     return await once.answer(scope.conn, ImportOut, make)

@@ -78,7 +78,7 @@ async def create_import(
     """Takes a file; one that was imported already leads to that import."""
     page = await shown(request, scope)
     new = NewImport(
-        page.project.id, file.filename or "", f"user:{scope.caller.login}", kind, dry_run, stamped, interval_s,
+        page.project.id, file.filename or "", scope.caller.actor, kind, dry_run, stamped, interval_s,
         opening.strip(),
     )  # fmt: skip
     try:
@@ -156,7 +156,7 @@ async def confirm(
         raise InvalidInput("missing", "expected ticked rows", field="lines")
     code = None if which == ALL_ROWS else which
     ticked = lines if which is None else None
-    await imports.confirm(scope.conn, import_id, reason, f"user:{scope.caller.login}", code, ticked)
+    await imports.confirm(scope.conn, import_id, reason, scope.caller.actor, code, ticked)
     return _to(import_id)
 
 
@@ -171,7 +171,7 @@ async def look_again(scope: Writing, import_id: int) -> Response:
 async def import_once_more(scope: Writing, import_id: int, again: Annotated[bool, Form()] = False) -> Response:
     """The file of a dry run, or of an earlier import, as a new import that stores."""
     try:
-        made = await imports.import_once_more(scope.conn, import_id, f"user:{scope.caller.login}", again=again)
+        made = await imports.import_once_more(scope.conn, import_id, scope.caller.actor, again=again)
     except Conflict as error:
         if error.code != "file-imported":
             raise

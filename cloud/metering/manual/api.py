@@ -48,7 +48,7 @@ async def enter_reading(meter_id: Id, body: ManualReadingIn, scope: Writing, onc
     """
 
     async def make() -> ManualReadingOut:
-        actor = f"user:{scope.caller.login}"
+        actor = scope.caller.actor
         meter = await service.get_meter(scope.conn, meter_id)
         quantity = BY_NUMBER[channel_number(body.channel, meter)]
         looked = await manual.read_typed(scope.conn, meter_id, body.value, body.taken_at, body.unit, quantity)
@@ -68,7 +68,7 @@ async def hand_in(meter_id: Id, body: SubmissionIn, scope: HandingIn, once: Once
     async def make() -> SubmissionOut:
         meter = await service.get_meter(scope.conn, meter_id)
         wanted = HandedIn(
-            meter_id, body.value, body.taken_at, scope.caller.user_id, f"user:{scope.caller.login}", body.unit,
+            meter_id, body.value, body.taken_at, scope.caller.user_id, scope.caller.actor, body.unit,
             BY_NUMBER[channel_number(body.channel, meter)], body.note, body.photo,
         )  # fmt: skip
         return SubmissionOut.of(await submissions.hand_in(scope.conn, wanted))
@@ -97,7 +97,7 @@ async def decide(submission_id: Id, body: SubmissionDecisionIn, scope: Writing, 
     """
 
     async def make() -> SubmissionOut:
-        actor = f"user:{scope.caller.login}"
+        actor = scope.caller.actor
         if body.decision == "reject":
             return SubmissionOut.of(await submissions.reject(scope.conn, submission_id, actor, body.reason))
         accepted = await submissions.accept(

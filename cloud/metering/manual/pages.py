@@ -141,7 +141,7 @@ async def _enter(request: Request, scope: Scope, meter: Meter, values: Mapping[s
     content = await photo_of(request)
     quantity = BY_NUMBER[channel_number(body.channel, meter)]
     looked = await manual.read_typed(scope.conn, meter.id, body.value, body.taken_at, body.unit, quantity)
-    actor = f"user:{scope.caller.login}"
+    actor = scope.caller.actor
     if looked.question is not None and not sure:
         return fit_of(looked.meter, looked.reading, looked.around, looked.question)
     await manual.enter(scope.conn, looked, actor, note=body.note, photo=content, confirmed=body.confirmed(actor))

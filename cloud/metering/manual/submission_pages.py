@@ -54,7 +54,7 @@ async def hand_in(request: Request, scope: HandingIn) -> Response:
             fields.pop("meter_id")
             body = forms.read(SubmissionIn, fields)
             wanted = HandedIn(
-                meter.id, body.value, body.taken_at, scope.caller.user_id, f"user:{scope.caller.login}",
+                meter.id, body.value, body.taken_at, scope.caller.user_id, scope.caller.actor,
                 note=body.note, photo=await photo_of(request),
             )  # fmt: skip
             await submissions.hand_in(scope.conn, wanted)
@@ -111,7 +111,7 @@ async def decide(
 ) -> Response:
     """Accepts a submission, with another value where one was typed, or rejects it."""
     values = await forms.typed(request)
-    actor, reason = f"user:{scope.caller.login}", values.get("reason", "")[:500]
+    actor, reason = scope.caller.actor, values.get("reason", "")[:500]
     text = values.get("value", "")
     try:
         async with scope.conn.transaction():

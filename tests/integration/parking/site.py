@@ -13,9 +13,9 @@ from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Asker, Conn, Database
 from cloud.kit.yaml_files import load_yaml
 from cloud.parking import service
-from cloud.parking.matching import Direction
-from cloud.parking.models import ParkingRule
+from cloud.parking.fees.models import ParkingRule
 from cloud.parking.records import Applied, Lane
+from cloud.parking.stays.matching import Direction
 from gateway.contract.messages import Outcome, Passage
 
 MALL = Path(__file__).parents[3] / "firmware-config/parking/mall.yaml"

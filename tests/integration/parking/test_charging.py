@@ -12,7 +12,7 @@ from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.jobs import JobContext
 from cloud.kit.yaml_files import load_yaml
 from cloud.parking import jobs, service
-from cloud.parking.models import ParkingRule
+from cloud.parking.fees.models import ParkingRule
 from cloud.parking.records import Paid, Quote
 from tests.integration.parking.site import MALL, NOON, Site, minutes, openings, rows, stays
 

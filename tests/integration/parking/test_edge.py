@@ -7,8 +7,9 @@ from decimal import Decimal
 from cloud.devices import access
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.yaml_files import load_yaml
-from cloud.parking import edge, service
-from cloud.parking.models import ParkingRule
+from cloud.parking import service
+from cloud.parking.edge import telling as edge
+from cloud.parking.fees.models import ParkingRule
 from cloud.parking.records import RuleVersion
 from gateway.access.book import AccessBook
 from gateway.contract.access import AccessEntry, AccessUpdate, GoneEntry, LotEntry, StayEntry

@@ -1,0 +1,1 @@
+"""Money for stays: quotes, payments, and letting out a vehicle that owes nothing."""

@@ -1,0 +1,79 @@
+"""What the API of quotes and payments takes and gives."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from cloud.kit.amounts import MoneyOut
+from cloud.kit.inputs import Id, Input
+from cloud.parking.fees.models import Amount
+from cloud.parking.fees.steps import step_as_json
+from cloud.parking.records import (
+    Paid,
+    Quote,
+)
+from cloud.parking.stays.models import StepOut
+
+
+class MoneyIn(Input):
+    """An amount as a string, and its currency."""
+
+    amount: Annotated[Amount, Field(examples=["8.00"])]
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", examples=["CNY"])]
+
+
+class QuoteOut(BaseModel):
+    """What a stay costs when it ends at `until`: `due` is `fee` less `paid`."""
+
+    session_id: int
+    until: datetime
+    fee: MoneyOut
+    paid: MoneyOut
+    due: MoneyOut
+    leave_by: datetime | None
+    steps: list[StepOut]
+
+    @classmethod
+    def of(cls, quote: Quote) -> "QuoteOut":
+        """From our record."""
+        return cls(
+            session_id=quote.session_id,
+            until=quote.until,
+            fee=MoneyOut.of(quote.fee, quote.currency),
+            paid=MoneyOut.of(quote.paid, quote.currency),
+            due=MoneyOut.of(quote.due, quote.currency),
+            leave_by=quote.leave_by,
+            steps=[StepOut.model_validate(step_as_json(step)) for step in quote.steps],
+        )
+
+
+class ParkingPaymentIn(Input):
+    """A payment of exactly what the session's quote says is due."""
+
+    session_id: Id
+    amount: MoneyIn
+    method: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[a-z][a-z0-9-]*$", examples=["cash"])]
+    reference: Annotated[str, Field(max_length=100, description="Number at the payment provider.")] = ""
+
+
+class ParkingPaymentOut(BaseModel):
+    """A payment taken. `command_id`: the order that lets the waiting vehicle out."""
+
+    id: int
+    session_id: int
+    amount: MoneyOut
+    paid_until: datetime
+    command_id: UUID | None
+
+    @classmethod
+    def of(cls, paid: Paid) -> "ParkingPaymentOut":
+        """From our record."""
+        return cls(
+            id=paid.payment_id,
+            session_id=paid.session_id,
+            amount=MoneyOut.of(paid.amount, paid.currency),
+            paid_until=paid.paid_until,
+            command_id=paid.command_id,
+        )

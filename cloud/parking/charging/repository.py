@@ -1,0 +1,50 @@
+"""SQL of payments for stays, and of vehicles that wait at an exit."""
+
+from datetime import datetime
+from typing import LiteralString
+
+from cloud.kit.db import Conn
+from cloud.parking.records import (
+    Session,
+    Waiting,
+)
+
+# Waiting: recognised at an exit, and nothing was seen at that lane since. Residents do not see the lane. The command
+# is the last one that was given to let this vehicle out there, for this passage or an earlier recognition.
+_WAITING: LiteralString = """
+    SELECT p.id AS passage_id, l.device_id, p.taken_at,
+           (SELECT q.open_command_id FROM passage q
+            WHERE q.session_id = p.session_id AND q.lane_id = p.lane_id AND q.outcome = 'arrived'
+              AND q.open_command_id IS NOT NULL
+            ORDER BY q.taken_at DESC, q.id LIMIT 1) AS command_id
+    FROM passage p LEFT JOIN parking_lane l ON l.id = p.lane_id
+    WHERE p.session_id = %(session_id)s AND p.direction = 'exit' AND p.outcome = 'arrived'
+      AND p.taken_at >= %(since)s
+      AND NOT EXISTS (SELECT FROM passage n WHERE n.lane_id = p.lane_id AND n.taken_at > p.taken_at)
+    ORDER BY p.taken_at DESC, p.id LIMIT 1
+"""
+_WAITING_SESSIONS: LiteralString = """
+    SELECT DISTINCT s.id, s.plate FROM passage p JOIN parking_session s ON s.id = p.session_id
+    WHERE p.project_id = %(project_id)s AND p.direction = 'exit' AND p.outcome = 'arrived' AND p.taken_at >= %(since)s
+      AND s.state = 'open' AND s.plate <> ''
+    ORDER BY s.id
+"""
+
+
+async def insert_payment(conn: Conn, session: Session, payment_id: int, amount: object, paid_until: datetime) -> None:
+    """Notes which session a payment was for."""
+    query = """INSERT INTO parking_payment (project_id, payment_id, session_id, amount, paid_until)
+               VALUES (%s, %s, %s, %s, %s)"""
+    await conn.execute(query, (session.project_id, payment_id, session.id, amount, paid_until))
+
+
+async def waiting(conn: Conn, session_id: int, since: datetime) -> Waiting | None:
+    """The session's vehicle when it stands at an exit since `since` or later."""
+    row = await (await conn.execute(_WAITING, {"session_id": session_id, "since": since})).fetchone()
+    return None if row is None else Waiting(**row)
+
+
+async def waiting_sessions(conn: Conn, project_id: int, since: datetime) -> list[tuple[int, str]]:
+    """(id, plate) of open sessions that were seen at an exit since then."""
+    rows = await (await conn.execute(_WAITING_SESSIONS, {"project_id": project_id, "since": since})).fetchall()
+    return [(row["id"], row["plate"]) for row in rows]

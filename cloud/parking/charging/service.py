@@ -1,0 +1,173 @@
+"""What a stay costs now, paying for it, and letting a vehicle out that owes nothing."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from cloud.devices import service as devices
+from cloud.estate import service as estate
+from cloud.kit.db import Conn
+from cloud.kit.errors import Conflict, InvalidInput
+from cloud.kit.periods import local_day
+from cloud.parking.charging import repository
+from cloud.parking.fees.versions import pricing
+from cloud.parking.records import Paid, Quote, Session, Waiting
+from cloud.parking.stays import reading_repository
+from cloud.parking.stays import repository as stays_repository
+from cloud.parking.stays.service import find_session
+from cloud.payments import service as payments
+from gateway.contract.messages import Action
+
+WAITS_AT_MOST = timedelta(minutes=30)
+"""A vehicle that was seen at an exit longer ago, and neither passed nor turned back, is taken to be gone."""
+
+OPEN_WITHIN = timedelta(seconds=60)
+"""How long an order to open stays valid."""
+
+SYSTEM_ACTOR = "system:parking"
+
+
+async def quote(conn: Conn, session_id: int, at: datetime | None = None) -> Quote:
+    """What the stay costs at `at` (default: now).
+
+    A stay that is over is priced until its end; one whose vehicle waits at an exit until it came there, so that nobody
+    pays for standing at the barrier. Raises NotFound; Conflict when no entry was seen, when a second entry ended the
+    stay (`unmatched`), or when the lot had no rule on the day of the entry (`no-rule`).
+    """
+    session = await find_session(conn, session_id)
+    now = at or datetime.now(UTC)
+    return await _quote(conn, session, now, await _waiting(conn, session, now))
+
+
+async def pay(
+    conn: Conn,
+    session_id: int,
+    amount: Decimal,
+    method: str,
+    actor: str,
+    *,
+    created_by: int | None = None,
+    reference: str = "",
+    at: datetime | None = None,
+) -> Paid:
+    """Takes the amount that is due, and lets the vehicle out if it waits at an exit.
+
+    Raises what `quote` raises, InvalidInput for an amount of 0 or less, Conflict when nothing is due or another
+    amount is (`params["due"]`).
+    """
+    if amount <= 0:
+        raise InvalidInput("bad-amount", "expected an amount above 0", field="amount")
+    session = await find_session(conn, session_id)
+    await stays_repository.lock_plates(conn, session.project_id, [session.plate or f"#{session.id}"])
+    session = await find_session(conn, session_id)
+    now = at or datetime.now(UTC)
+    waiting = await _waiting(conn, session, now)
+    price = await _quote(conn, session, now, waiting)
+    if price.due == 0:
+        raise Conflict("nothing-due", "nothing is due for this stay", due=price.due)
+    if amount != price.due:
+        raise Conflict("amount-changed", f"{price.due} {price.currency} is due now", field="amount", due=price.due)
+    paid_on = await _local_date(conn, session.project_id, now)
+    payment_id = await payments.record(
+        conn,
+        session.project_id,
+        purpose="parking",
+        method=method,
+        amount=amount,
+        currency=price.currency,
+        paid_on=paid_on,
+        reference=reference,
+        created_by=created_by,
+    )
+    await repository.insert_payment(conn, session, payment_id, amount, price.until)
+    command_id = None if waiting is None else await _let_out(conn, session, waiting, actor, "paid")
+    return Paid(payment_id, session_id, amount, price.currency, price.until, command_id)
+
+
+async def let_out_if_settled(conn: Conn, session_id: int, now: datetime) -> UUID | None:
+    """Opens for the session's vehicle when it waits at an exit and owes nothing; returns the new command's id.
+
+    A vehicle whose stay nobody can price is left to the operator.
+    """
+    session = await find_session(conn, session_id)
+    waiting = await _waiting(conn, session, now)
+    if waiting is None or session.entered_at is None:
+        return None
+    rates = await pricing(conn, session.project_id, [session.lot_id])
+    version = rates.rule_for(session.lot_id, session.entered_at)
+    if version is None:
+        return None
+    paid = (await reading_repository.payments(conn, [session_id])).get(session_id, [])
+    result = rates.assess(version, session.entered_at, waiting.taken_at, session.vehicle_class, paid)
+    if result.due:
+        return None
+    return await _let_out(conn, session, waiting, SYSTEM_ACTOR, "nothing due")
+
+
+async def let_out_waiting(conn: Conn, project_id: int, now: datetime) -> int:
+    """Opens for every vehicle that waits at an exit, owes nothing, and whose opening never came through.
+
+    Returns how many openings were ordered.
+    """
+    waiting = await repository.waiting_sessions(conn, project_id, now - WAITS_AT_MOST)
+    await stays_repository.lock_plates(conn, project_id, [plate for _, plate in waiting])
+    return sum([await let_out_if_settled(conn, session_id, now) is not None for session_id, _ in waiting])
+
+
+async def _quote(conn: Conn, session: Session, now: datetime, waiting: Waiting | None) -> Quote:
+    if session.entered_at is None or session.state == "unmatched":
+        raise Conflict("unmatched", "entry or exit of this stay was not seen: nobody knows how long it was")
+    rates = await pricing(conn, session.project_id, [session.lot_id])
+    version = rates.rule_for(session.lot_id, session.entered_at)
+    if version is None:
+        raise Conflict("no-rule", f"lot {session.lot_name} has no fee rule for the day of the entry")
+    until = session.left_at or (waiting.taken_at if waiting else max(now, session.entered_at))
+    paid = (await reading_repository.payments(conn, [session.id])).get(session.id, [])
+    result = rates.assess(version, session.entered_at, until, session.vehicle_class, paid)
+    return Quote(
+        session_id=session.id,
+        until=until,
+        fee=result.fee.amount,
+        paid=result.paid,
+        due=result.due,
+        surplus=result.surplus,
+        currency=result.fee.currency,
+        steps=result.fee.steps,
+        leave_by=result.leave_by,
+        rule_version_id=version.id,
+    )
+
+
+async def _waiting(conn: Conn, session: Session, now: datetime) -> Waiting | None:
+    return await repository.waiting(conn, session.id, now - WAITS_AT_MOST) if session.state == "open" else None
+
+
+async def _let_out(conn: Conn, session: Session, waiting: Waiting, actor: str, reason: str) -> UUID | None:
+    """Opens unless an opening is on its way or may have happened; returns the new command's id."""
+    if waiting.device_id is None or not await _may_open(conn, waiting):
+        return None
+    arguments = {"passage": str(waiting.passage_id)}
+    command_id = await devices.queue_command(
+        conn, session.project_id, waiting.device_id, Action.OPEN_BARRIER, arguments, actor, reason, OPEN_WITHIN
+    )
+    await stays_repository.note_command(conn, waiting.passage_id, command_id)
+    return command_id
+
+
+async def _may_open(conn: Conn, waiting: Waiting) -> bool:
+    """Whether no earlier opening can let the vehicle out any more.
+
+    One that expired or failed did not open: the vehicle still stands there, and may not be trapped. One that was done,
+    or whose outcome is uncertain, may have opened and is never repeated by itself; only a vehicle that is recognised
+    anew after that opening's time is over stands there for certain.
+    """
+    if waiting.command_id is None:
+        return True
+    command = await devices.get_command(conn, waiting.command_id)
+    if command.state in ("expired", "failed"):
+        return True
+    return command.state in ("done", "uncertain") and waiting.taken_at > command.expires_at
+
+
+async def _local_date(conn: Conn, project_id: int, instant: datetime) -> date:
+    return local_day(instant, (await estate.get_project(conn, project_id)).zone)

@@ -1,0 +1,1 @@
+"""The guard's desk: who waits, who is inside, opening by hand."""

@@ -1,0 +1,1 @@
+"""What gateways are told so that lanes decide without the cloud."""

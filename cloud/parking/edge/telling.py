@@ -1,0 +1,119 @@
+"""What lanes have to know to decide without the cloud: lots, free minutes, who is inside, what is paid.
+
+Compared as a whole with what each gateway was told, and only the differences are told: whoever changes a lot, a rule
+or a stay need not think of it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from cloud.devices import access
+from cloud.kit.db import Conn
+from cloud.kit.periods import in_ms, local_day
+from cloud.parking.edge import repository as store
+from cloud.parking.edge.repository import Inside, LotPlace
+from cloud.parking.edge.serving import lots_of_gateways
+from cloud.parking.fees.versions import Pricing, pricing
+from cloud.parking.records import LotClass, RuleVersion, SessionPayment
+from cloud.parking.stays import reading_repository
+from gateway.contract.access import AccessEntry, GoneEntry, LotEntry, StayEntry
+from gateway.contract.room import ALL_CLASSES
+
+_ENDED_WITHIN: Final = timedelta(days=1)
+"""A gateway may have begun a stay that it was never told of; that it ended, it is told for so long."""
+_RULES_OF: Final = timedelta(days=8)
+"""No stay with free minutes is longer: the rule that was in force then may price a stay that ends now."""
+_KINDS: Final = ("lot", "stay")
+
+
+async def tell_gateways(conn: Conn, project_id: int, now: datetime) -> int:
+    """Tells every gateway with lanes what changed for it; returns how many gateways have something new."""
+    served = await lots_of_gateways(conn, project_id)
+    lot_ids = sorted({lot_id for lots in served.values() for lot_id in lots})
+    if not lot_ids:
+        return 0
+    entries = await _entries(conn, project_id, lot_ids, now)
+    gone: dict[int, list[AccessEntry]] = defaultdict(list)
+    for lot_id, passage_id in await store.ended(conn, project_id, lot_ids, now - _ENDED_WITHIN):
+        gone[lot_id].append(GoneEntry("stay", str(passage_id)))
+    told = 0
+    for gateway_id in sorted(served):
+        wanted = [entry for lot_id in sorted(served[gateway_id]) for entry in entries[lot_id]]
+        ended = [entry for lot_id in sorted(served[gateway_id]) for entry in gone[lot_id]]
+        known = await access.known(conn, gateway_id, _KINDS)
+        # What is inside counts more than what ended: a stay that goes on was told last.
+        changes = [*ended, *_no_more(known, wanted), *wanted]
+        told += await access.tell(conn, project_id, [gateway_id], changes)
+    return told
+
+
+def free_minutes(versions: Iterable[RuleVersion], vehicle_class: str) -> int:
+    """The minutes that are free by every rule that may price the stay."""
+    return min((version.rule.schedule_of(vehicle_class).free_minutes for version in versions), default=0)
+
+
+async def _entries(conn: Conn, project_id: int, lot_ids: Sequence[int], now: datetime) -> dict[int, list[AccessEntry]]:
+    rates = await pricing(conn, project_id, lot_ids)
+    lots = {lot.id: lot for lot in await store.lots(conn, lot_ids)}
+    entries: dict[int, list[AccessEntry]] = {lot.id: [*_lot_entries(lot, rates, now)] for lot in lots.values()}
+    stays = await store.inside(conn, project_id, lot_ids)
+    paid = await reading_repository.payments(conn, [stay.id for stay in stays])
+    for stay in stays:
+        entries[stay.lot_id].append(_stay_entry(stay, lots[stay.lot_id], rates, paid.get(stay.id, []), now))
+    return entries
+
+
+def _lot_entries(lot: LotPlace, rates: Pricing, now: datetime) -> Iterable[LotEntry]:
+    first, last = local_day(now - _RULES_OF, rates.zone), local_day(now, rates.zone)
+    versions = [
+        version
+        for version in rates.versions
+        if version.lot_id == lot.id
+        and version.valid_from <= last
+        and (version.valid_until is None or version.valid_until > first)
+    ]
+    if not any(version.covers(last) for version in versions):
+        versions = []  # nobody can price a stay that begins today
+    own = {one.vehicle_class: one for one in lot.classes}
+    whole = LotClass(ALL_CLASSES, 0, lot.capacity)
+    for vehicle_class in sorted({ALL_CLASSES, *own, *(name for version in versions for name in version.rule.classes)}):
+        room = own.get(vehicle_class, LotClass(vehicle_class)) if vehicle_class else whole
+        yield LotEntry(
+            f"{lot.id}-{vehicle_class}" if vehicle_class else str(lot.id),
+            lot.code,
+            vehicle_class,
+            -1 if room.at_most is None else room.at_most,
+            free_minutes(versions, vehicle_class) * 60_000,
+            room.kept,
+            not vehicle_class and not lot.open,
+        )
+
+
+def _stay_entry(
+    stay: Inside, lot: LotPlace, rates: Pricing, paid: Sequence[SessionPayment], now: datetime
+) -> StayEntry:
+    entered_at = in_ms(stay.entered_at)
+    paid_until = _paid_until(stay, rates, paid, now)
+    return StayEntry(str(stay.passage_id), stay.plate, lot.code, stay.vehicle_class, entered_at, paid_until)
+
+
+def _paid_until(stay: Inside, rates: Pricing, paid: Sequence[SessionPayment], now: datetime) -> int:
+    """Until when leaving costs no more, in milliseconds; 0 when nothing was paid.
+
+    What was paid and is used up is told as 1: such a stay has no free minutes any more.
+    """
+    if not paid:
+        return 0
+    version = rates.rule_for(stay.lot_id, stay.entered_at)
+    if version is None:
+        return 1
+    result = rates.assess(version, stay.entered_at, max(now, stay.entered_at), stay.vehicle_class, paid)
+    return in_ms(result.leave_by) if result.due == 0 and result.leave_by is not None else 1
+
+
+def _no_more(known: Mapping[tuple[str, str], bool], wanted: Sequence[AccessEntry]) -> list[AccessEntry]:
+    """What the gateway was told and what is not any more."""
+    there = {(str(entry.__struct_config__.tag), entry.key) for entry in wanted}
+    return [GoneEntry(*name) for name, holds in known.items() if holds and name not in there]

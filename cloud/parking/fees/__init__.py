@@ -1,0 +1,1 @@
+"""Fee rules: what a rule may say, and what a stay costs by it."""

@@ -1,0 +1,1 @@
+"""Lots and lanes: where vehicles stand and where they pass."""

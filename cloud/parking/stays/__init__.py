@@ -1,0 +1,1 @@
+"""Stays: passages stored once each and matched to sessions in event time."""

@@ -1,0 +1,1 @@
+"""Vehicles and the people whose they are."""
