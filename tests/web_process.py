@@ -1,7 +1,6 @@
 """`gatemeter web run` in a process of its own, on a free port."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,15 +10,15 @@ from pathlib import Path
 
 import httpx
 
+from tests.ports import free_port
+
 _START_S = 120
 
 
 @contextmanager
 def web_process(owner_dsn: str, keys_file: Path) -> Iterator[str]:
     """Its address, from when it answers until the block ends."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {
         **os.environ,
         "GATEMETER_DATABASE_DSN": owner_dsn,

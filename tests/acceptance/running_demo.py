@@ -16,8 +16,8 @@ import httpx
 import psutil
 import psycopg
 
-from simulators.broker.process import free_port
 from simulators.demo.postgres import dsn_file
+from tests.ports import free_port
 
 _START_LIMIT_S = 120.0
 _STOP_LIMIT_S = 60.0

@@ -22,7 +22,7 @@ from cloud.kit.periods import day_start
 from cloud.kit.security import Keys
 from cloud.metering import service as metering
 from simulators.broker import BrokerProcess, barrier_client, gateway_client, ingest_client
-from simulators.demo.processes import free_ports
+from tests.ports import free_ports
 
 GATEMETER: Final = (sys.executable, "-m", "cloud.cli")
 PASSWORDS: Final = {"gateway": "gateway-password", "ingest": "ingest-password", "barriers": "barrier-password"}

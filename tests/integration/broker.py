@@ -17,14 +17,9 @@ import aiomqtt
 import pytest
 import pytest_asyncio
 
+from tests.ports import free_port
+
 _STARTUP_LIMIT_S = 60.0
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def find_mosquitto() -> str | None:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 import urllib.request
 from pathlib import Path
@@ -20,17 +19,10 @@ from simulators.modbus.fleet import Fleet, FleetOptions
 from simulators.modbus.meter import Served
 from tests.integration.broker import Mosquitto
 from tests.integration.modbus.fleet import until
+from tests.ports import free_ports
 from tests.unit.gateway.outbox.bodies import put_out_of_step
 
 RUN = "from gateway.cli import app; app()"
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def site_file(tmp_path: Path) -> Path:
