@@ -51,12 +51,12 @@ class World:
         enclosers: dict[str, Encloser] | None = None,
     ) -> None:
         """Sends until `what` is so."""
-        server = MailServer(self.peer.host, self.peer.port, "bills@garden.example.com", "off", timeout_s=5)
+        server = MailServer(self.peer.host, self.peer.port, "bills@garden.example.com", "off", timeout_s=20)
         mailer = Mailer(self.site.db, server if on else None, enclosers or {}, "https://garden.example.com", rules)
         stop = asyncio.Event()
         task = asyncio.create_task(mailer.run(stop))
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not task.done() and not await what():
                     await asyncio.sleep(0.01)
         finally:
