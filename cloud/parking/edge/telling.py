@@ -6,15 +6,17 @@ or a stay need not think of it.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from cloud.devices import access
-from cloud.devices import service as devices
 from cloud.kit.db import Conn
 from cloud.kit.periods import in_ms, local_day
+from cloud.parking.counts.counting import left_beside
 from cloud.parking.edge import repository as store
 from cloud.parking.edge.repository import Inside, LotPlace
+from cloud.parking.edge.serving import lots_of_gateways
 from cloud.parking.fees.versions import Pricing, pricing
 from cloud.parking.records import RuleVersion, SessionPayment
 from cloud.parking.stays import reading_repository
@@ -29,7 +31,7 @@ _KINDS: Final = ("lot", "stay")
 
 async def tell_gateways(conn: Conn, project_id: int, now: datetime) -> int:
     """Tells every gateway with lanes what changed for it; returns how many gateways have something new."""
-    served = await _lots_of_gateways(conn, project_id)
+    served = await lots_of_gateways(conn, project_id)
     lot_ids = sorted({lot_id for lots in served.values() for lot_id in lots})
     if not lot_ids:
         return 0
@@ -53,16 +55,13 @@ def free_minutes(versions: Iterable[RuleVersion], vehicle_class: str) -> int:
     return min((version.rule.schedule_of(vehicle_class).free_minutes for version in versions), default=0)
 
 
-async def _lots_of_gateways(conn: Conn, project_id: int) -> dict[int, set[int]]:
-    served: dict[int, set[int]] = defaultdict(set)
-    for lot_id, device_id in await store.lanes(conn, project_id):
-        served[(await devices.get_device(conn, device_id)).gateway_id].add(lot_id)
-    return served
-
-
 async def _entries(conn: Conn, project_id: int, lot_ids: Sequence[int], now: datetime) -> dict[int, list[AccessEntry]]:
     rates = await pricing(conn, project_id, lot_ids)
-    lots = {lot.id: lot for lot in await store.lots(conn, lot_ids)}
+    beside = await left_beside(conn, project_id, now)
+    lots = {
+        lot.id: replace(lot, capacity=max(0, lot.capacity + beside.get(lot.id, 0)))
+        for lot in await store.lots(conn, lot_ids)
+    }
     entries: dict[int, list[AccessEntry]] = {lot.id: [*_lot_entries(lot, rates, now)] for lot in lots.values()}
     stays = await store.inside(conn, project_id, lot_ids)
     paid = await reading_repository.payments(conn, [stay.id for stay in stays])
