@@ -37,7 +37,7 @@ _LEFT_BESIDE: LiteralString = """
 
 @dataclass(frozen=True, slots=True)
 class ClassCount:
-    """Vehicles of one class: `inside` are open stays, `standing` those that are in no lot inside, `held` the awaited."""
+    """Vehicles of one class: `inside` are open stays, `standing` those in no lot inside, `held` the awaited."""
 
     vehicle_class: str
     inside: int

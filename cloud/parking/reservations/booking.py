@@ -18,7 +18,7 @@ _DEFAULT_CLASS = "small"
 
 
 async def book(scope: Scope, asked: ReservationIn) -> Reservation:
-    """Reserves for the caller. Raises what the service raises, and NotFound for a vehicle that is not the resident's."""
+    """Reserves for the caller. Raises what the service raises; NotFound for a vehicle that is not the resident's."""
     lot = await get_lot(scope.conn, asked.lot_id)
     vehicle = await _registered(scope.conn, lot.project_id, asked.plate)
     wanted = asked.wanted(asked.vehicle_class or (vehicle.vehicle_class if vehicle else _DEFAULT_CLASS))

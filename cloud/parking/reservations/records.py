@@ -11,9 +11,9 @@ State = Literal["booked", "arrived", "done", "no-show", "cancelled"]
 class ReservationRule:
     """How many places of a lot may be reserved by vehicles of a class (empty: of all without a rule), and how.
 
-    `hold_minutes`: so long before the beginning nobody else gets the place. `early_minutes`: so much earlier the vehicle
-    may come. `no_show_minutes`: so late it may come, None: until the end. `late_minutes`: so much longer it may stay
-    before the place is somebody else's. `of_person`: what a resident may have at once, 0: only staff reserve.
+    `hold_minutes`: so long before the beginning nobody else gets the place. `early_minutes`: so much earlier the
+    vehicle may come. `no_show_minutes`: so late it may come, None: until the end. `late_minutes`: so much longer it may
+    stay before the place is somebody else's. `of_person`: what a resident may have at once, 0: only staff reserve.
     """
 
     lot_id: int

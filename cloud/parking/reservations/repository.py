@@ -21,7 +21,8 @@ _RULE: LiteralString = """
 """
 # The rule of the class itself goes before the one for all.
 _RULE_FOR: LiteralString = (
-    _RULE + " WHERE lot_id = %(lot_id)s AND vehicle_class IN ('', %(vehicle_class)s) ORDER BY vehicle_class DESC LIMIT 1"
+    _RULE
+    + " WHERE lot_id = %(lot_id)s AND vehicle_class IN ('', %(vehicle_class)s) ORDER BY vehicle_class DESC LIMIT 1"
 )
 _SET_RULE: LiteralString = """
     INSERT INTO parking_reservation_rule

@@ -84,12 +84,12 @@ async def test_the_database_itself_refuses_a_second_vehicle_on_a_place(
     write = """INSERT INTO parking_reservation (project_id, lot_id, plate, vehicle_class, pool, slot, reserved, taken,
                    arrival, free_until, booked_by)
                SELECT %s, %s, %s, 'small', '', 1, t.span, t.span, t.span, now(), 'hand'
-               FROM (SELECT tstzrange(now() + %s * interval '1 day', now() + (%s + 1) * interval '1 day') AS span) AS t"""
+               FROM (SELECT tstzrange(now() + make_interval(days => %s), now() + make_interval(days => %s)) AS span) AS t"""
 
     async def insert(conn: psycopg.AsyncConnection[tuple[object, ...]], plate: str, day: int) -> bool:
         try:
             async with conn.transaction():
-                await conn.execute(write, (site.project_id, site.lot_id, plate, day * 2, day * 2))
+                await conn.execute(write, (site.project_id, site.lot_id, plate, day * 2, day * 2 + 1))
         except (psycopg.errors.ExclusionViolation, psycopg.errors.DeadlockDetected):
             return False
         return True
