@@ -56,6 +56,7 @@ PERMISSIONS = (
         "parking.operate",
         "parking.counts",
         "parking.reserve",
+        "parking.report",
         "jobs.read",
         "audit.read",
         "webhooks.write",
@@ -83,6 +84,7 @@ ROLES: dict[str, frozenset[str]] = {
         "prepaid.read",
         "parking.read",
         "parking.counts",
+        "parking.report",
         "parking.collect",
         "notices.read",
         "notices.choose",
@@ -90,7 +92,7 @@ ROLES: dict[str, frozenset[str]] = {
     },
     "guard": _SELF
     | {"estate.read", "parking.read", "parking.counts", "parking.reserve", "parking.collect", "parking.operate"},
-    "viewer": _SELF | _READ | {"parking.counts", "jobs.read"},
+    "viewer": _SELF | _READ | {"parking.counts", "parking.report", "jobs.read"},
     # A sign or a web page that shows free places: its token opens nothing else.
     "display": _SELF | {"parking.counts"},
 }

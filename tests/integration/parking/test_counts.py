@@ -12,6 +12,7 @@ from random import Random
 import httpx
 import pytest
 from fastapi import FastAPI
+from msgspec.structs import replace
 
 from cloud.app import create_app
 from cloud.devices import service as devices
@@ -60,13 +61,9 @@ def histories(site: Site, random: Random, now: datetime) -> list[Passage]:
             now - minutes(random.randrange(600)),
             random.choice(["passed", "passed", "passed", "turned-back"]),
         )
-        found.append(Passage(**{**_fields(made), "vehicle_class": random.choice(["small", "large"])}))
+        found.append(replace(made, vehicle_class=random.choice(["small", "large"])))
     random.shuffle(found)
     return found
-
-
-def _fields(passage: Passage) -> dict[str, object]:
-    return {name: getattr(passage, name) for name in Passage.__struct_fields__}
 
 
 async def test_lot_full_the_count_is_the_open_stays_after_any_history(
@@ -101,7 +98,7 @@ async def test_anti_passback_nested_lots_a_vehicle_counts_where_it_stands(
     await site.report(ingest_db, [site.passage("entry", one, now - minutes(9))], now)
     await site.report(ingest_db, [site.passage("entry", other, now - minutes(8))], now)
     assert (await counted(worker_db, site))["main"].free == 0
-    inner = Passage(**{**_fields(site.passage("inner-in", one, now - minutes(7))), "direction": "entry"})
+    inner = replace(site.passage("inner-in", one, now - minutes(7)), direction="entry")
     await site.report(ingest_db, [inner], now)
     found = await counted(worker_db, site)
     assert [(lot.inside, lot.standing, lot.free) for lot in (found["main"], found["inner"])] == [(2, 1, 1), (1, 1, 0)]

@@ -84,7 +84,8 @@ async def test_the_database_itself_refuses_a_second_vehicle_on_a_place(
     write = """INSERT INTO parking_reservation (project_id, lot_id, plate, vehicle_class, pool, slot, reserved, taken,
                    arrival, free_until, booked_by)
                SELECT %s, %s, %s, 'small', '', 1, t.span, t.span, t.span, now(), 'hand'
-               FROM (SELECT tstzrange(now() + make_interval(days => %s), now() + make_interval(days => %s)) AS span) AS t"""
+               FROM (SELECT tstzrange(now() + make_interval(days => %s), now() + make_interval(days => %s)) AS span)
+                    AS t"""
 
     async def insert(conn: psycopg.AsyncConnection[tuple[object, ...]], plate: str, day: int) -> bool:
         try:
