@@ -118,6 +118,14 @@ ADJUSTMENT_CAUSES: Final[Mapping[str, str]] = {
     "concession": _("A concession was granted for these days"),
 }
 
+RESERVATION_STATES: Final[Mapping[str, str]] = {
+    "booked": _("Reserved"),
+    "arrived": _("Arrived"),
+    "done": _("Has left"),
+    "no-show": _("Did not come"),
+    "cancelled": _("Cancelled"),
+}
+
 HELD_KINDS: Final[Mapping[str, str]] = {
     "payment": _("Payment"),
     "deposit": _("Deposit taken"),

@@ -2,7 +2,6 @@
 
 import io
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -22,6 +21,7 @@ from tests.integration.app import Auth, People
 from tests.integration.parking.site import Site, make_site, minutes
 
 ZONE = ZoneInfo("Asia/Shanghai")
+ONE = Decimal(1)
 FIRST, LAST = date(2026, 5, 1), date(2026, 5, 15)
 START = datetime(2026, 4, 30, 16, tzinfo=UTC)
 _STAY = """
@@ -62,7 +62,7 @@ def made_up(lots: list[int]) -> list[Stay]:
 
 
 @pytest.fixture
-async def filled(worker_db: Database) -> AsyncIterator[Filled]:
+async def filled(worker_db: Database) -> Filled:
     site = await make_site(worker_db)
     async with worker_db.transaction(SYSTEM) as conn:
         other = await parking.create_lot(conn, site.project_id, "other", "Other lot", 4)
@@ -71,7 +71,7 @@ async def filled(worker_db: Database) -> AsyncIterator[Filled]:
             await conn.execute(
                 _STAY, (site.project_id, stay.lot_id, f"京A{nth:05}", stay.entered_at, stay.left_at, stay.state)
             )
-    yield Filled(site, other.id, stays)
+    return Filled(site, other.id, stays)
 
 
 async def asked(conn: Conn, filled: Filled, lot_id: int | None = None) -> Wanted:
@@ -176,7 +176,7 @@ async def test_revenue_by_lane_and_method_and_openings_by_hand(
     query = f"project_id={site.project_id}&from={today}&to={today + timedelta(days=1)}"
     items = (await app_client.get(f"/api/v1/parking-reports/revenue?{query}", headers=manager)).json()["items"]
     found = [(one["lane"], one["method"], one["payments"], Decimal(one["amount"]["amount"]) / due) for one in items]
-    assert sorted(found) == [("", "wechat", 1, 1), ("exit", "cash", 2, 2), ("exit", "wechat", 1, 1)]
+    assert sorted(found) == [("", "wechat", 1, ONE), ("exit", "cash", 2, 2 * ONE), ("exit", "wechat", 1, ONE)]
     openings = (await app_client.get(f"/api/v1/parking-reports/openings?{query}", headers=manager)).json()["items"]
     assert [(one["reason"], one["actor"], one["openings"]) for one in openings] == [
         ("ambulance", "user:guard", 2), ("camera is dirty", "user:guard", 1),
@@ -185,6 +185,7 @@ async def test_revenue_by_lane_and_method_and_openings_by_hand(
     assert csv.text.splitlines()[1].startswith("Main lot,exit,user:guard,ambulance,2,0,")
     sheet = await app_client.get(f"/api/v1/parking-reports/revenue/file?{query}&format=xlsx", headers=manager)
     table = openpyxl.load_workbook(io.BytesIO(sheet.content)).active
+    assert table is not None
     assert [cell.value for cell in next(table.iter_rows())][:4] == ["day", "lot", "lane", "method"]
     assert table.max_row == 4
 
