@@ -38,7 +38,7 @@ _FILL = """
            at + (n %% 600 + 5) * interval '1 minute', 'closed', 'CNY'
     FROM generate_series(%(from)s::int, %(to)s::int) AS n
     JOIN LATERAL (SELECT id, project_id FROM parking_lot ORDER BY id OFFSET n %% 4 LIMIT 1) AS l ON true,
-         LATERAL (SELECT timestamptz '2025-01-01' + (n * 7919 %% 31500000) * interval '1 second' AS at) AS t
+         LATERAL (SELECT timestamptz '2025-01-01' + (n::bigint * 7919 %% 31500000) * interval '1 second' AS at) AS t
 """
 _FILL_OPEN = """
     INSERT INTO parking_session (project_id, lot_id, plate, vehicle_class, entered_at, currency)
@@ -53,9 +53,11 @@ def run() -> list[Measure]:
     given = os.environ.get("GATEMETER_TEST_DSN")
     if given is not None:
         return asyncio.run(_measure(fresh_database(given)))
-    with tempfile.TemporaryDirectory(prefix="gmbench", ignore_cleanup_errors=True) as folder:
-        with EmbeddedPostgres(Path(folder) / "pg") as server:
-            return asyncio.run(_measure(server.create_database("bench")))
+    with (
+        tempfile.TemporaryDirectory(prefix="gmbench", ignore_cleanup_errors=True) as folder,
+        EmbeddedPostgres(Path(folder) / "pg") as server,
+    ):
+        return asyncio.run(_measure(server.create_database("bench")))
 
 
 async def _measure(dsn: str) -> list[Measure]:

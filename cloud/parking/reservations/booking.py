@@ -25,7 +25,7 @@ async def book(scope: Scope, asked: ReservationIn) -> Reservation:
     if scope.caller.kind != "resident":
         return await service.book(scope.conn, wanted, scope.caller.actor)
     if vehicle is None:
-        raise NotFound("no-vehicle", "no such vehicle is registered as yours", field="plate")
+        raise NotFound("not-your-vehicle", "no such vehicle is registered as yours", field="plate")
     wanted = asked.wanted(vehicle.vehicle_class)
     async with for_the_project(scope, lot.project_id) as conn:
         return await service.book(conn, wanted, scope.caller.actor, person_id=vehicle.person_id)

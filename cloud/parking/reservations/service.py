@@ -142,7 +142,7 @@ def _checked(wanted: Wanted, at: datetime) -> Wanted:
 def _check_rule(rule: ReservationRule, wanted: Wanted, at: datetime) -> None:
     if wanted.until - wanted.since > timedelta(hours=rule.longest_hours):
         detail = f"a place can be reserved for {rule.longest_hours} hours at most"
-        raise InvalidInput("too-long", detail, field="until", hours=rule.longest_hours)
+        raise InvalidInput("reserved-too-long", detail, field="until", hours=rule.longest_hours)
     if wanted.since > at + timedelta(days=rule.ahead_days):
         detail = f"a place can be reserved {rule.ahead_days} days ahead at most"
         raise InvalidInput("too-far-ahead", detail, field="since", days=rule.ahead_days)

@@ -144,7 +144,7 @@ async def test_what_is_refused(web_db: Database, worker_db: Database, site: Site
     assert await code("?", start, start + HOUR) == "bad-plate"
     assert await code(PLATE, start, start) == "bad-times"
     assert await code(PLATE, start - 3 * HOUR, start + HOUR) == "in-the-past"
-    assert await code(PLATE, start, start + timedelta(days=3)) == "too-long"
+    assert await code(PLATE, start, start + timedelta(days=3)) == "reserved-too-long"
     assert await code(PLATE, start + timedelta(days=60), start + timedelta(days=60, hours=1)) == "too-far-ahead"
     await book(web_db, site, PLATE, start, start + HOUR)
     assert await code(PLATE, start + minutes(30), start + 2 * HOUR) == "reserved-already"
@@ -266,7 +266,7 @@ async def test_residents_reserve_for_their_vehicles_and_see_their_own(
     assert (await app_client.post(url, json=body, headers={**mine, **key})).json() == first.json()
     assert (first.json()["plate"], first.json()["state"], first.json()["vehicle_class"]) == (PLATE, "booked", "small")
     foreign = await app_client.post(url, json=body, headers={**other, **once()})
-    assert (foreign.status_code, foreign.json()["code"]) == (404, "no-vehicle")
+    assert (foreign.status_code, foreign.json()["code"]) == (404, "not-your-vehicle")
     later = {**body, "since": (start + 2 * HOUR).isoformat(), "until": (start + 3 * HOUR).isoformat()}
     too_many = await app_client.post(url, json=later, headers={**mine, **once()})
     assert (too_many.status_code, too_many.json()["code"]) == (409, "too-many-reservations")
