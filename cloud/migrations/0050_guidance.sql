@@ -164,7 +164,7 @@ $$
         WHERE s.state = 'open' AND s.plate <> '' AND s.lot_id IN (SELECT outer_id FROM below)
           AND s.project_id IN (SELECT id FROM seen)
           AND EXISTS (SELECT FROM below b JOIN parking_session i
-                      ON i.lot_id = b.inner_id AND i.plate = s.plate AND i.state = 'open'
+                      ON i.lot_id = b.inner_id AND i.plate = s.plate AND i.plate <> '' AND i.state = 'open'
                       WHERE b.outer_id = s.lot_id)
         GROUP BY s.project_id, s.lot_id, s.vehicle_class)
     SELECT c.project_id, c.lot_id, c.vehicle_class, c.inside, coalesce(n.elsewhere, 0)

@@ -119,7 +119,7 @@ ADJUSTMENT_CAUSES: Final[Mapping[str, str]] = {
 }
 
 RESERVATION_STATES: Final[Mapping[str, str]] = {
-    "booked": _("Reserved"),
+    "booked": _("Booked"),
     "arrived": _("Arrived"),
     "done": _("Has left"),
     "no-show": _("Did not come"),

@@ -1,12 +1,13 @@
 """REST: reports of parking."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
+from cloud.metering.exports.table_files import MEDIA_TYPES
 from cloud.reports.parking import service, tables
 from cloud.reports.parking.models import (
     OccupancyOut,
@@ -30,6 +31,15 @@ router = APIRouter(tags=["reports"])
 
 Reader = Annotated[Scope, allow("parking.report")]
 _Query = Annotated[ReportQuery, Query()]
+_FILES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The file.",
+        "content": {
+            "text/csv": {"example": "step,stays,mean_s,median_s\n2026-01-01,412,5400,3720\n"},
+            MEDIA_TYPES["xlsx"]: {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
 
 
 @router.get("/parking-reports/turnover")
@@ -78,7 +88,7 @@ async def unmatched(scope: Reader, query: _Query) -> UnmatchedReport:
     return UnmatchedReport(items=[UnmatchedOut.model_validate(row) for row in rows])
 
 
-@router.get("/parking-reports/{report}/file", response_class=Response)
+@router.get("/parking-reports/{report}/file", response_class=Response, responses=_FILES)
 async def report_file(report: ReportName, scope: Reader, query: Annotated[ReportFileQuery, Query()]) -> Response:
     """A report as a CSV or XLSX file."""
     asked = await _wanted(scope, query)

@@ -44,7 +44,7 @@ class _Asked:
 
 
 @router.get("/parking/reports")
-async def reports() -> Response:
+async def reports(_: _Reads) -> Response:
     """The first report."""
     return RedirectResponse(f"/parking/reports/{REPORTS[0]}", 303)
 
