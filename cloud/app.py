@@ -25,6 +25,7 @@ from cloud.kit.security import Keys, Sealer
 from cloud.metering.imports.service import MAX_UPLOAD_BYTES
 from cloud.metering.live.hub import LiveHub
 from cloud.openapi import describe
+from cloud.parking.counts.hub import CountHub
 from cloud.payments.channels.configuration import new_client, open_channels
 from cloud.settings import CloudSettings
 from cloud.web.shell import STATIC, environment
@@ -109,10 +110,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with Database(settings.dsn(), "gatemeter_web", max_size=pool, timeout_s=wait_s) as db:
         app.state.db = db
         app.state.live = LiveHub(db)
+        app.state.counts = CountHub(db)
         try:
             yield
         finally:
             await app.state.live.close()
+            await app.state.counts.close()
             await app.state.payment_client.aclose()
 
 

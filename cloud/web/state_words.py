@@ -124,6 +124,14 @@ NOTE_CAUSES: Final[Mapping[str, str]] = {
 }
 """Why a credit note was made, by cloud.billing.corrections.counting.NoteCause."""
 
+RESERVATION_STATES: Final[Mapping[str, str]] = {
+    "booked": _("Booked"),
+    "arrived": _("Arrived"),
+    "done": _("Has left"),
+    "no-show": _("Did not come"),
+    "cancelled": _("Cancelled"),
+}
+
 HELD_KINDS: Final[Mapping[str, str]] = {
     "payment": _("Payment"),
     "deposit": _("Deposit taken"),

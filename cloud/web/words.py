@@ -20,6 +20,7 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "adjustment-cause": state_words.ADJUSTMENT_CAUSES,
     "note-cause": state_words.NOTE_CAUSES,
     "held-kind": state_words.HELD_KINDS,
+    "reservation-state": state_words.RESERVATION_STATES,
     "intent-state": state_words.INTENT_STATES,
     "aside-reason": state_words.ASIDE_REASONS,
     "payment-failure": state_words.PAYMENT_FAILURES,
