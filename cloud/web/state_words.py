@@ -124,6 +124,8 @@ HELD_KINDS: Final[Mapping[str, str]] = {
     "set-off": _("Bills paid from it"),
     "refund": _("Refund"),
     "credit_held": _("Credit note"),
+    "refund_due": _("To be given back"),
+    "refund_kept": _("Kept, as nobody claims it"),
     "late_fee_returned": _("Late fee given back"),
 }
 """What moves money that is held for an account."""
