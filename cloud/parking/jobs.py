@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from cloud.estate import service as estate
 from cloud.kit.jobs import Handler, JobContext, Scheduled
 from cloud.parking import service
+from cloud.parking.charging import debts
 from cloud.parking.edge import telling as edge
 
 LET_OUT = "parking.let-out-waiting"
 TELL = "parking.tell-gateways"
+RELEASE = "parking.release-surplus"
 
 
 async def let_out(context: JobContext) -> dict[str, object]:
@@ -30,9 +32,21 @@ async def tell_gateways(context: JobContext) -> dict[str, object]:
     for project in projects:
         async with context.db.transaction(context.asker) as conn:
             told += await edge.tell_gateways(conn, project.id, datetime.now(UTC))
+            told += await debts.tell_owing(conn, project.id)
     return {"told": told}
 
 
-HANDLERS: dict[str, Handler] = {LET_OUT: let_out, TELL: tell_gateways}
+async def release_surplus(context: JobContext) -> dict[str, object]:
+    """Puts what was paid for stays that turned out cheaper into the refund queue, project by project."""
+    async with context.db.transaction(context.asker) as conn:
+        projects = await estate.projects(conn)
+    stays = 0
+    for project in projects:
+        async with context.db.transaction(context.asker) as conn:
+            stays += await debts.release_surplus(conn, project.id, datetime.now(UTC))
+    return {"stays": stays}
 
-SCHEDULE = (Scheduled(LET_OUT, "* * * * *"), Scheduled(TELL, "* * * * *"))
+
+HANDLERS: dict[str, Handler] = {LET_OUT: let_out, TELL: tell_gateways, RELEASE: release_surplus}
+
+SCHEDULE = (Scheduled(LET_OUT, "* * * * *"), Scheduled(TELL, "* * * * *"), Scheduled(RELEASE, "20 * * * *"))

@@ -49,9 +49,7 @@ async def give_back(db: Database, channels: Channels, asker: Asker, now: datetim
     return len(due)
 
 
-async def _ask(
-    db: Database, channels: Channels, asker: Asker, one: Refund, order: Paid | None, now: datetime
-) -> None:
+async def _ask(db: Database, channels: Channels, asker: Asker, one: Refund, order: Paid | None, now: datetime) -> None:
     """The same reference is refunded once by the provider, however often it is asked."""
     try:
         if order is None:

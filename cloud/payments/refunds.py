@@ -118,7 +118,7 @@ async def decide(
         raise Conflict("refund-decided", f"the refund is {found.state}")
     if decision == "keep" and method is not None:
         raise InvalidInput("bad-method", "what is kept goes out by no method", field="method")
-    if decision == "refund" and (method is None and not found.by_provider or method not in (None, *METHODS)):
+    if decision == "refund" and ((method is None and not found.by_provider) or method not in (None, *METHODS)):
         raise InvalidInput("bad-method", f"expected one of {', '.join(METHODS)}", field="method")
     moment = now or datetime.now(UTC)
     today = local_day(moment, (await estate.get_project(conn, found.project_id)).zone)

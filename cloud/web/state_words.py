@@ -153,6 +153,21 @@ INTENT_STATES: Final[Mapping[str, str]] = {
 }
 """States of attempts to pay by a provider."""
 
+REFUND_STATES: Final[Mapping[str, str]] = {
+    "open": _("Waits for a decision"),
+    "asked": _("The provider is being asked"),
+    "refunded": _("Given back"),
+    "kept": _("Kept"),
+}
+
+REFUND_REASONS: Final[Mapping[str, str]] = {
+    "paid-twice": _("Paid twice"),
+    "order-over": _("Paid after the order was over"),
+    "fee-lower": _("The stay costs less than was paid"),
+    "stay-gone": _("The stay that was paid for is no more"),
+}
+"""Why money is to be given back."""
+
 ASIDE_REASONS: Final[Mapping[str, str]] = {
     "unknown-order": _("We have no such order"),
     "amount-differs": _("The amount is not that of the order"),

@@ -20,6 +20,8 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "adjustment-cause": state_words.ADJUSTMENT_CAUSES,
     "held-kind": state_words.HELD_KINDS,
     "intent-state": state_words.INTENT_STATES,
+    "refund-state": state_words.REFUND_STATES,
+    "refund-reason": state_words.REFUND_REASONS,
     "aside-reason": state_words.ASIDE_REASONS,
     "payment-failure": state_words.PAYMENT_FAILURES,
     "finding": state_words.FINDINGS,
