@@ -100,6 +100,7 @@ JOBS: Final[Mapping[str, str]] = {
     "notices.forget": _("Removing old notices"),
     "devices.forget-gone": _("Forgetting what gateways need not know any more"),
     "parking.tell-gateways": _("Telling gateways who may pass"),
+    "parking.release-surplus": _("Giving back what stays cost less"),
     "parking.let-out-waiting": _("Letting out a paid vehicle"),
     "prepaid.value": _("Valuing prepaid balances"),
     "prepaid.switch": _("Moving disconnections on"),

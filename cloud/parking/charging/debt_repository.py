@@ -28,31 +28,13 @@ _WANTED: LiteralString = """
       AND (%(left_from)s::timestamptz IS NULL OR s.left_at >= %(left_from)s)
       AND (%(left_before)s::timestamptz IS NULL OR s.left_at < %(left_before)s)
 """
-_LIST: LiteralString = _DEBT + _WANTED + " AND s.id < %(before)s ORDER BY s.id DESC LIMIT %(limit)s"
+LIST: LiteralString = _DEBT + _WANTED + " AND s.id < %(before)s ORDER BY s.id DESC LIMIT %(limit)s"
+"""Debts by falling session; takes what `DebtFilter` names, and `before` and `limit`."""
 _ADDED: LiteralString = """
     SELECT s.currency, count(*) AS stays, count(DISTINCT s.plate) AS plates, sum(s.unpaid) AS due
     FROM parking_session s WHERE s.unpaid > 0 AND s.entered_at IS NOT NULL
 """
 _TOTALS: LiteralString = _ADDED + _WANTED + " GROUP BY s.currency ORDER BY s.currency"
-_PLATES: LiteralString = (
-    _DEBT + " AND s.project_id = %s AND s.plate = ANY (%s) AND s.plate <> '' ORDER BY s.left_at, s.id"
-)
-_WANTED: LiteralString = """
-      AND (%(project_id)s::bigint IS NULL OR s.project_id = %(project_id)s)
-      AND (%(lot_id)s::bigint IS NULL OR s.lot_id = %(lot_id)s)
-      AND (%(plate)s::text IS NULL OR s.plate = %(plate)s)
-      AND (%(left_from)s::timestamptz IS NULL OR s.left_at >= %(left_from)s)
-      AND (%(left_before)s::timestamptz IS NULL OR s.left_at < %(left_before)s)
-"""
-_LIST: LiteralString = _DEBT + _WANTED + " AND s.id < %(before)s ORDER BY s.id DESC LIMIT %(limit)s"
-_TOTALS: LiteralString = (
-    """
-    SELECT s.currency, count(*) AS stays, count(DISTINCT s.plate) AS plates, sum(s.unpaid) AS due
-    FROM parking_session s WHERE s.unpaid > 0 AND s.entered_at IS NOT NULL
-"""
-    + _WANTED
-    + " GROUP BY s.currency ORDER BY s.currency"
-)
 _PLATES: LiteralString = """
     SELECT DISTINCT plate FROM parking_session
     WHERE project_id = %s AND unpaid > 0 AND entered_at IS NOT NULL AND plate <> '' ORDER BY plate
@@ -89,10 +71,6 @@ class PaidPart:
     amount: Decimal
     tax: Decimal
     tax_percent: Decimal
-
-
-LIST = _LIST
-"""Debts by falling session; takes what `DebtFilter` names, and `before` and `limit`."""
 
 
 async def debts_of(conn: Conn, project_id: int, plates: Sequence[str]) -> list[Debt]:
