@@ -13,7 +13,7 @@ from cloud.parking.charging.debts import owing
 from cloud.parking.charging.intent_repository import IntentStay
 from cloud.parking.charging.service import let_out_if_settled, locked_session, price_again, quote, takes
 from cloud.parking.charging.taking import Money, Part, found_again, take
-from cloud.parking.records import Session
+from cloud.parking.records import Quote, Session
 from cloud.parking.stays import repository as stays_repository
 from cloud.parking.stays.service import find_session
 from cloud.payments import intents
@@ -48,21 +48,34 @@ async def ask_to_pay(
     return await _ask(conn, session.project_id, stays, session.plate, wanted, available, now, by)
 
 
-async def ask_to_pay_debts(
-    conn: Conn,
-    project_id: int,
-    plate: str,
-    wanted: WantedPayment,
-    available: Collection[ChannelName],
-    now: datetime,
-    *,
-    by: int | None = None,
+async def ask_to_pay_plate(
+    conn: Conn, project_id: int, plate: str, wanted: WantedPayment, available: Collection[ChannelName], now: datetime
 ) -> Intent:
-    """An intent for all that a plate owes for stays that are over. Raises like `ask_to_pay`."""
+    """An intent for all that a plate owes now: for the stays of a vehicle that is inside, and for those that are over.
+
+    A stay that nobody can price is left out. Raises like `ask_to_pay`.
+    """
     await stays_repository.lock_plates(conn, project_id, [plate])
+    stays = [
+        IntentStay(session.id, session.lot_id, plate, price.due, price.until)
+        for session, price in await due_inside(conn, project_id, plate, now)
+    ]
     owed = (await owing(conn, project_id, [plate])).get(plate, [])
-    stays = [IntentStay(debt.session_id, debt.lot_id, plate, debt.due, debt.left_at) for debt in owed]
-    return await _ask(conn, project_id, stays, plate, wanted, available, now, by)
+    stays += [IntentStay(debt.session_id, debt.lot_id, plate, debt.due, debt.left_at) for debt in owed]
+    return await _ask(conn, project_id, stays, plate, wanted, available, now, None)
+
+
+async def due_inside(conn: Conn, project_id: int, plate: str, now: datetime) -> list[tuple[Session, Quote]]:
+    """The stays of a vehicle that is inside, as far as something is due for them and they can be priced."""
+    found: list[tuple[Session, Quote]] = []
+    for session_id in await repository.open_stays(conn, project_id, plate):
+        try:
+            price = await quote(conn, session_id, now)
+        except Conflict:
+            continue
+        if price.due:
+            found.append((await find_session(conn, session_id), price))
+    return found
 
 
 async def take_paid(conn: Conn, intent: Intent, told: ProviderPaid, paid_on: date, now: datetime) -> int:

@@ -26,7 +26,7 @@ async def test_who_leaves_in_time_pays_nothing_more(till: Till, online: bool) ->
 
 
 async def test_a_minute_too_long_costs_the_whole_stay_less_what_was_paid(till: Till) -> None:
-    """12 hours cost 15.00 by the cap or whatever the rule says: never a fresh clock, never free minutes again."""
+    """Never a fresh clock, never free minutes again: compared with a vehicle that came at the same time."""
     stay = await till.enter(hours=5)
     await till.pay(stay, "8.00")
     other = await till.enter(hours=5, plate="京B99999")
