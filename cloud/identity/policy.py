@@ -54,6 +54,8 @@ PERMISSIONS = (
         "parking.write",
         "parking.collect",
         "parking.operate",
+        "parking.waive",
+        "parking.invite",
         "jobs.read",
         "audit.read",
         "webhooks.write",
@@ -85,7 +87,7 @@ ROLES: dict[str, frozenset[str]] = {
         "notices.choose",
         "jobs.read",
     },
-    "guard": _SELF | {"estate.read", "parking.read", "parking.collect", "parking.operate"},
+    "guard": _SELF | {"estate.read", "parking.read", "parking.collect", "parking.operate", "parking.invite"},
     "viewer": _SELF | _READ | {"jobs.read"},
 }
 """Permissions of the roles that staff can be granted."""
@@ -102,6 +104,7 @@ RESIDENT_PERMISSIONS = _SELF | {
     "prepaid.read",
     "payments.pay",
     "parking.read",
+    "parking.invite",
     "notices.read",
     "notices.choose",
 }

@@ -7,6 +7,7 @@ from cloud.kit.jobs import Handler, JobContext, Scheduled
 from cloud.parking import service
 from cloud.parking.charging import debts
 from cloud.parking.edge import telling as edge
+from cloud.parking.visitors.telling import tell_passes
 
 LET_OUT = "parking.let-out-waiting"
 TELL = "parking.tell-gateways"
@@ -33,6 +34,7 @@ async def tell_gateways(context: JobContext) -> dict[str, object]:
         async with context.db.transaction(context.asker) as conn:
             told += await edge.tell_gateways(conn, project.id, datetime.now(UTC))
             told += await debts.tell_owing(conn, project.id)
+            told += await tell_passes(conn, project.id, datetime.now(UTC))
     return {"told": told}
 
 

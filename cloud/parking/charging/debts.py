@@ -4,7 +4,7 @@ Both are derived from stays, payments and waivers by the database (`parking_sess
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -13,7 +13,6 @@ from typing import Final
 from cloud.billing import service as billing
 from cloud.billing.service import Journal, Posting
 from cloud.devices import access
-from cloud.devices import service as devices
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput
@@ -22,7 +21,7 @@ from cloud.kit.periods import local_day
 from cloud.parking.charging import debt_repository as repository
 from cloud.parking.charging.debt_repository import DebtTotal, PaidPart
 from cloud.parking.charging.policy import money_policy, tax_in
-from cloud.parking.edge import repository as edge_repository
+from cloud.parking.edge.serving import lots_of_gateways
 from cloud.parking.plates import valid_plate
 from cloud.parking.records import Debt
 from cloud.parking.stays import repository as stays_repository
@@ -93,7 +92,7 @@ async def tell_owing(conn: Conn, project_id: int, plates: Sequence[str] | None =
 
     A lane opens for such a plate only when the cloud says so. A project that only shows debts tells none.
     """
-    gateways = await _gateways(conn, project_id)
+    gateways = sorted(await lots_of_gateways(conn, project_id))
     if not gateways:
         return 0
     if (await money_policy(conn, project_id)).debts == "show":
@@ -147,12 +146,6 @@ async def _release(
     )
     journal = Journal(project_id, "refund_due", day, "payment_refund", refund_id, currency, postings)
     await billing.book(conn, [journal])
-
-
-async def _gateways(conn: Conn, project_id: int) -> Iterable[int]:
-    """Gateways with lanes of the project."""
-    lanes = await edge_repository.lanes(conn, project_id)
-    return sorted({(await devices.get_device(conn, device_id)).gateway_id for _, device_id in lanes})
 
 
 def _values(wanted: DebtFilter) -> dict[str, object]:

@@ -14,7 +14,7 @@ _ROUNDED: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """Something to pay. `since`: when the vehicle came, rounded down to five minutes; `over`: it left without paying."""
+    """Something to pay. `since`: when the vehicle came, rounded down; `over`: it left without paying."""
 
     since: datetime
     amount: Decimal

@@ -1,7 +1,7 @@
 """Paying by plate without signing in: a page per project, found by a code on a sign.
 
-It says what is to pay and since about when, nothing else. A plate that is unknown and one that owes nothing get the same
-answer after the same time; how often one may ask is counted per address and per plate.
+It says what is to pay and since about when, nothing else. A plate that is unknown and one that owes nothing get the
+same answer after the same time; how often one may ask is counted per address and per plate.
 """
 
 import asyncio
