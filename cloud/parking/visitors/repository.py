@@ -9,14 +9,14 @@ from cloud.kit.db import Conn
 from cloud.kit.paging import Page, PageRequest, newest_first
 from cloud.parking.visitors.records import PassTime, VehicleRequest, VisitorPass
 
-_PASS: LiteralString = """
+_VISITOR: LiteralString = """
     SELECT v.id, v.project_id, v.person_id, v.plate, lower(v.valid) AS since, upper(v.valid) AS until, v.free, v.note,
            ARRAY(SELECT l.lot_id FROM visitor_pass_lot l WHERE l.pass_id = v.id ORDER BY l.lot_id) AS lots,
            v.created_at, v.revoked_at
     FROM visitor_pass v
 """
 _LIST: LiteralString = (
-    _PASS
+    _VISITOR
     + """
     WHERE (%(project_id)s::bigint IS NULL OR v.project_id = %(project_id)s)
       AND (%(plate)s::text IS NULL OR v.plate = %(plate)s)
@@ -26,7 +26,7 @@ _LIST: LiteralString = (
 """
 )
 _SOON: LiteralString = (
-    _PASS
+    _VISITOR
     + """
     WHERE v.project_id = %s AND v.revoked_at IS NULL AND upper(v.valid) > %s AND lower(v.valid) < %s ORDER BY v.id
 """
@@ -75,7 +75,7 @@ async def insert_pass(conn: Conn, values: dict[str, object], lot_ids: Sequence[i
 
 async def visitor_pass(conn: Conn, pass_id: int) -> VisitorPass | None:
     """One pass."""
-    row = await (await conn.execute(_PASS + "WHERE v.id = %s", (pass_id,))).fetchone()
+    row = await (await conn.execute(_VISITOR + "WHERE v.id = %s", (pass_id,))).fetchone()
     return None if row is None else _pass(row)
 
 
@@ -136,9 +136,7 @@ async def vehicle_request(conn: Conn, request_id: int, *, lock: bool = False) ->
     return None if row is None else VehicleRequest(**row)
 
 
-async def requests(
-    conn: Conn, page: PageRequest, project_id: int | None, state: str | None
-) -> Page[VehicleRequest]:
+async def requests(conn: Conn, page: PageRequest, project_id: int | None, state: str | None) -> Page[VehicleRequest]:
     """Requests, newest first."""
     wanted = {"project_id": project_id, "state": state}
     return await newest_first(conn, _REQUESTS, wanted, page, lambda row: VehicleRequest(**row))

@@ -135,9 +135,7 @@ async def ask_for_vehicle(
     return await get_request(conn, request_id)
 
 
-async def decide_request(
-    conn: Conn, request_id: int, note: str, *, approve: bool, by: int | None
-) -> VehicleRequest:
+async def decide_request(conn: Conn, request_id: int, note: str, *, approve: bool, by: int | None) -> VehicleRequest:
     """Staff register the vehicle that was asked for, or say why not.
 
     Raises NotFound; Conflict when it was decided or somebody else has it; InvalidInput for a refusal without a reason.

@@ -24,7 +24,9 @@ async def tell_passes(conn: Conn, project_id: int, now: datetime) -> int:
     """Tells gateways what changed of visitor passes at their lots; returns how many have something new."""
     served = await lots_of_gateways(conn, project_id)
     holding = await repository.passes_between(conn, project_id, now, now + _AHEAD)
-    codes = {lot.id: lot.code for lot in await edge.lots(conn, sorted({one for lots in served.values() for one in lots}))}
+    codes = {
+        lot.id: lot.code for lot in await edge.lots(conn, sorted({one for lots in served.values() for one in lots}))
+    }
     told = 0
     for gateway_id, lots in sorted(served.items()):
         here = {lot_id: codes[lot_id] for lot_id in sorted(lots)}

@@ -28,7 +28,11 @@ async def test_the_debt_is_collected_at_the_next_exit_with_one_payment(till: Til
     passage = await till.arrive(timedelta(minutes=10))
     assert await till.opened() == 0
     price = await till.quote(stay, timedelta(minutes=10))
-    assert (price.due, price.total, [debt.due for debt in price.debts]) == (0, Decimal("8.00"), [Decimal("8.00")])
+    assert (price.due, price.total, [debt.due for debt in price.debts]) == (
+        Decimal(0),
+        Decimal("8.00"),
+        [Decimal("8.00")],
+    )
     paid = await till.pay(stay, "8.00", timedelta(minutes=10))
     assert paid.command_id is not None
     await till.leave(passage, timedelta(minutes=10))
