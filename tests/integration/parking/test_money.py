@@ -1,4 +1,4 @@
-"""Money of stays: debts and waivers over HTTP, tax, stays that turn out to cost less, and the proof that finds a lie."""
+"""Money of stays: debts and waivers, tax, stays that turn out to cost less, and the proof that finds a lie."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal

@@ -7,35 +7,27 @@ import httpx
 import pytest
 
 from cloud.estate import service as estate
-from cloud.identity.guards import SESSION_COOKIE
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.security import Keys, Sealer
 from cloud.parking import service as parking
 from tests.integration.app import Auth, People
+from tests.integration.browser import Browser
 from tests.integration.parking.site import Site, rows
 
 PLATE = "京A12345"
 
 
-async def _signed_in(client: httpx.AsyncClient, db: Database, auth: Auth) -> None:
-    """Pages know people by the cookie of their session."""
+async def _browser(client: httpx.AsyncClient, db: Database, auth: Auth) -> Browser:
+    """His browser: pages know people by the cookie of a session."""
     async with db.transaction(SYSTEM) as conn:
         await conn.execute("UPDATE access_token SET kind = 'session'")
-    client.cookies.clear()
-    client.cookies.set(SESSION_COOKIE, auth["Authorization"].removeprefix("Bearer "))
+    return Browser(client, auth)
 
 
-async def _submit(client: httpx.AsyncClient, action: str, **fields: str) -> None:
-    form = {"csrf_token": client.cookies.get("csrf_token") or "", **fields}
-    answer = await client.post(action, data=form)
-    assert answer.status_code == 303, answer.text
-
-
-async def _shows(client: httpx.AsyncClient, address: str, *texts: str) -> None:
-    page = await client.get(address)
-    assert page.status_code == 200, (address, page.text)
+async def _shows(browser: Browser, address: str, *texts: str) -> None:
+    page = await browser.see(address)
     for text in texts:
-        assert text in page.text, (address, text)
+        assert text in page, (address, text)
 
 
 @pytest.fixture
@@ -52,14 +44,14 @@ async def test_staff_see_debts_and_refunds_and_decide(
     app_client: httpx.AsyncClient, worker_db: Database, owner_db: Database, site: Site, stay: int, people: People
 ) -> None:
     now = datetime.now(UTC)
-    await _signed_in(app_client, owner_db, await people.staff("manager", site.project_id))
-    await _shows(app_client, "/parking/debts", PLATE, "8.00", 'id="totals"')
-    await _shows(app_client, f"/parking/debts?plate={PLATE}&lot_id={site.lot_id}&left_from=2026-01-01", PLATE)
-    await _submit(app_client, f"/parking/debts/{stay}/waive", amount="3.00", reason="broken barrier")
+    browser = await _browser(app_client, owner_db, await people.staff("manager", site.project_id))
+    await _shows(browser, "/parking/debts", PLATE, "8.00", 'id="totals"')
+    await _shows(browser, f"/parking/debts?plate={PLATE}&lot_id={site.lot_id}&left_from=2026-01-01", PLATE)
+    await browser.send(f"/parking/debts/{stay}/waive", amount="3.00", reason="broken barrier")
     await site.report(worker_db, [site.passage("entry", PLATE, now - timedelta(hours=4, minutes=58))], now)
     inside = (await rows(worker_db, "SELECT id FROM parking_session WHERE state = 'open'"))[0]["id"]
-    await _shows(app_client, f"/parking/sessions/{inside}", 'id="debts"', 'value="13.00"', 'value="8.00"')
-    await _submit(app_client, f"/parking/sessions/{inside}/pay", amount="13.00", method="cash")
+    await _shows(browser, f"/parking/sessions/{inside}", 'id="debts"', 'value="13.00"', 'value="8.00"')
+    await browser.send(f"/parking/sessions/{inside}/pay", amount="13.00", method="cash")
     assert [row["amount"] for row in await rows(worker_db, "SELECT amount FROM payment")] == [Decimal("13.00")]
 
     (paid,) = await rows(worker_db, "SELECT id FROM payment")
@@ -72,24 +64,24 @@ async def test_staff_see_debts_and_refunds_and_decide(
             )
         ).fetchone()
     assert row is not None
-    await _shows(app_client, "/payment-refunds", PLATE, f"/payment-refunds/{row['id']}/decide")
-    await _submit(app_client, f"/payment-refunds/{row['id']}/decide", way="keep", note="nobody came for it")
-    await _shows(app_client, "/payment-refunds?state=kept", PLATE, "nobody came for it")
-    await _shows(app_client, "/online-payments")
+    await _shows(browser, "/payment-refunds", PLATE, f"/payment-refunds/{row['id']}/decide")
+    await browser.send(f"/payment-refunds/{row['id']}/decide", way="keep", note="nobody came for it")
+    await _shows(browser, "/payment-refunds?state=kept", PLATE, "nobody came for it")
+    await _shows(browser, "/online-payments")
 
 
 async def test_staff_set_how_money_is_taken(
     app_client: httpx.AsyncClient, worker_db: Database, owner_db: Database, site: Site, people: People
 ) -> None:
-    await _signed_in(app_client, owner_db, await people.staff("manager", site.project_id))
-    await _shows(app_client, "/parking/money")
+    browser = await _browser(app_client, owner_db, await people.staff("manager", site.project_id))
+    await _shows(browser, "/parking/money")
     fields = {"debts": "show", "tax_percent": "6.5", "vehicles": "approve", "passes_a_month": "0", "pass_hours": "12"}
-    await _submit(app_client, "/parking/money", **fields, public_page="true")
+    await browser.send("/parking/money", **fields, public_page="true")
     async with worker_db.transaction(SYSTEM) as conn:
         policy = await parking.money_policy(conn, site.project_id)
     assert (policy.debts, policy.tax_percent, policy.free_passes) == ("show", Decimal("6.50"), False)
-    await _shows(app_client, "/parking/money", f"/park/{policy.public_code}")
-    await _shows(app_client, f"/park/{policy.public_code}", 'name="plate"')
+    await _shows(browser, "/parking/money", f"/park/{policy.public_code}")
+    await _shows(browser, f"/park/{policy.public_code}", 'name="plate"')
 
 
 async def test_a_resident_gives_passes_and_names_vehicles_and_staff_agree(
@@ -98,26 +90,26 @@ async def test_a_resident_gives_passes_and_names_vehicles_and_staff_agree(
     async with worker_db.transaction(SYSTEM) as conn:
         person = await estate.create_person(conn, Sealer(Keys.generate()), site.project_id, "Wang")
     resident, manager = await people.resident(site.project_id, person.id), await people.staff("manager")
-    await _signed_in(app_client, owner_db, resident)
-    await _shows(app_client, "/visitor-passes", 'name="since"')
+    browser = await _browser(app_client, owner_db, resident)
+    await _shows(browser, "/visitor-passes", 'name="since"')
     begins = datetime.now(UTC) + timedelta(hours=9)
     ends = begins + timedelta(hours=2)
     times = {"since": begins.strftime("%Y-%m-%dT%H:%M"), "until": ends.strftime("%Y-%m-%dT%H:%M")}
-    await _submit(app_client, "/visitor-passes", plate="粤B 22222", note="aunt", **times, free="true")
+    await browser.send("/visitor-passes", plate="粤B 22222", note="aunt", **times, free="true")
     (given,) = await rows(worker_db, "SELECT id, lower(valid) AS since, person_id FROM visitor_pass")
     assert given["person_id"] == person.id
     assert abs(given["since"] + timedelta(hours=8) - begins) < timedelta(minutes=1), "by the project's clocks"
-    await _shows(app_client, "/visitor-passes", "粤B22222", "aunt")
-    await _submit(app_client, f"/visitor-passes/{given['id']}/revoke")
-    await _shows(app_client, "/visitor-passes?every=true", "粤B22222")
-    await _shows(app_client, "/my/vehicles", 'action="/my/vehicles"')
-    await _submit(app_client, "/my/vehicles", plate=PLATE)
-    await _shows(app_client, "/my/vehicles", PLATE)
-    await _shows(app_client, "/my/stays", "/my/vehicles")
+    await _shows(browser, "/visitor-passes", "粤B22222", "aunt")
+    await browser.send(f"/visitor-passes/{given['id']}/revoke")
+    await _shows(browser, "/visitor-passes?every=true", "粤B22222")
+    await _shows(browser, "/my/vehicles", 'action="/my/vehicles"')
+    await browser.send("/my/vehicles", plate=PLATE)
+    await _shows(browser, "/my/vehicles", PLATE)
+    await _shows(browser, "/my/stays", "/my/vehicles")
 
-    await _signed_in(app_client, owner_db, manager)
-    await _shows(app_client, "/visitor-passes?every=true", "粤B22222")
-    await _shows(app_client, "/vehicle-requests", PLATE)
+    browser = await _browser(app_client, owner_db, manager)
+    await _shows(browser, "/visitor-passes?every=true", "粤B22222")
+    await _shows(browser, "/vehicle-requests", PLATE)
     (asked,) = await rows(worker_db, "SELECT id FROM vehicle_request")
-    await _submit(app_client, f"/vehicle-requests/{asked['id']}/decide", decision="approve")
+    await browser.send(f"/vehicle-requests/{asked['id']}/decide", decision="approve")
     assert [row["plate"] for row in await rows(worker_db, "SELECT plate FROM vehicle")] == [PLATE]
