@@ -7,6 +7,7 @@ from cloud.kit.jobs import Handler, JobContext, Scheduled
 from cloud.parking import service
 from cloud.parking.charging import debts
 from cloud.parking.edge import telling as edge
+from cloud.parking.lists import telling as lists
 from cloud.parking.visitors.telling import tell_passes
 
 LET_OUT = "parking.let-out-waiting"
@@ -32,9 +33,11 @@ async def tell_gateways(context: JobContext) -> dict[str, object]:
     told = 0
     for project in projects:
         async with context.db.transaction(context.asker) as conn:
-            told += await edge.tell_gateways(conn, project.id, datetime.now(UTC))
+            now = datetime.now(UTC)
+            told += await edge.tell_gateways(conn, project.id, now)
+            told += await lists.tell_lists(conn, project.id, now)
             told += await debts.tell_owing(conn, project.id)
-            told += await tell_passes(conn, project.id, datetime.now(UTC))
+            told += await tell_passes(conn, project.id, now)
     return {"told": told}
 
 

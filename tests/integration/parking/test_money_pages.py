@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import httpx
 import pytest
@@ -75,7 +76,13 @@ async def test_staff_set_how_money_is_taken(
 ) -> None:
     browser = await _browser(app_client, owner_db, await people.staff("manager", site.project_id))
     await _shows(browser, "/parking/money")
-    fields = {"debts": "show", "tax_percent": "6.5", "vehicles": "approve", "passes_a_month": "0", "pass_hours": "12"}
+    fields: dict[str, Any] = {
+        "debts": "show",
+        "tax_percent": "6.5",
+        "vehicles": "approve",
+        "passes_a_month": "0",
+        "pass_hours": "12",
+    }
     await browser.send("/parking/money", **fields, public_page="true")
     async with worker_db.transaction(SYSTEM) as conn:
         policy = await parking.money_policy(conn, site.project_id)
@@ -94,7 +101,7 @@ async def test_a_resident_gives_passes_and_names_vehicles_and_staff_agree(
     await _shows(browser, "/visitor-passes", 'name="since"')
     begins = datetime.now(UTC) + timedelta(hours=9)
     ends = begins + timedelta(hours=2)
-    times = {"since": begins.strftime("%Y-%m-%dT%H:%M"), "until": ends.strftime("%Y-%m-%dT%H:%M")}
+    times: dict[str, Any] = {"since": begins.strftime("%Y-%m-%dT%H:%M"), "until": ends.strftime("%Y-%m-%dT%H:%M")}
     await browser.send("/visitor-passes", plate="粤B 22222", note="aunt", **times, free="true")
     (given,) = await rows(worker_db, "SELECT id, lower(valid) AS since, person_id FROM visitor_pass")
     assert given["person_id"] == person.id

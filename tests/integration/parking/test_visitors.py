@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -157,7 +158,7 @@ async def test_a_resident_lets_a_visitor_in_and_takes_it_back(
     await _told(worker_db, site, now, {("permit", f"pass-{given['id']}")})
     assert (await give(422, until=(now + timedelta(hours=30)).isoformat()))["code"] == "pass-too-long"
     assert (await give(404, lot_ids=[site.lot_id + 99]))["code"] == "no-lot"
-    later = {"since": month.isoformat(), "until": (month + timedelta(hours=2)).isoformat()}
+    later: dict[str, Any] = {"since": month.isoformat(), "until": (month + timedelta(hours=2)).isoformat()}
     first, _ = await give(**later), await give(**later, plate="粤B22222")
     assert (await give(409, **later, plate="粤B33333"))["code"] == "passes-used-up"
     path = f"/api/v1/visitor-passes/{first['id']}/revocations"
