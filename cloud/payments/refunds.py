@@ -173,6 +173,9 @@ async def list_refunds(
 
 async def _book(conn: Conn, found: Refund, to: str, today: date) -> None:
     postings = (Posting(DUE_BACK, found.amount), Posting(to, -found.amount))
-    kind: Literal["refund", "refund_kept"] = "refund_kept" if to == KEPT else "refund"
-    journal = Journal(found.project_id, kind, today, "payment_refund", found.id, found.currency, postings)
+    source = "payment_refund"
+    if to == KEPT:
+        journal = Journal(found.project_id, "refund_kept", today, source, found.id, found.currency, postings)
+    else:
+        journal = Journal(found.project_id, "refund", today, source, found.id, found.currency, postings)
     await billing.book(conn, [journal])

@@ -1,5 +1,6 @@
 """What a stay costs now, paying for it, and letting a vehicle out that owes nothing."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -13,8 +14,9 @@ from cloud.parking.charging import repository
 from cloud.parking.charging.debts import owing
 from cloud.parking.charging.policy import money_policy
 from cloud.parking.charging.taking import Money, Part, take
+from cloud.parking.fees.pricing import Assessment
 from cloud.parking.fees.steps import step_as_json
-from cloud.parking.fees.versions import Pricing, pricing
+from cloud.parking.fees.versions import pricing
 from cloud.parking.records import Debt, Paid, Quote, RuleVersion, Session, SessionPayment, Waiting
 from cloud.parking.stays import reading_repository
 from cloud.parking.stays import repository as stays_repository
@@ -93,26 +95,22 @@ async def takes(conn: Conn, session: Session, amount: Decimal, paid_until: datet
     A stay that ended meanwhile is priced with this payment: who left in time owes nothing for the time to leave. A
     stay that nobody can price takes nothing.
     """
-    version, rates = await _version(conn, session)
-    if version is None or session.entered_at is None or session.state == "unmatched":
+    until = session.left_at or max(paid_until, session.entered_at or paid_until)
+    assessed = await _assess(conn, session, until, [SessionPayment(0, amount, paid_until)])
+    if assessed is None:
         return Decimal(0)
-    paid = (await reading_repository.payments(conn, [session.id])).get(session.id, [])
-    until = session.left_at or max(paid_until, session.entered_at)
-    with_it = [*paid, SessionPayment(0, amount, paid_until)]
-    result = rates.assess(version, session.entered_at, until, session.vehicle_class, with_it)
-    before = sum((payment.amount for payment in paid), Decimal(0))
-    left = max(result.fee.amount - before - await repository.waived(conn, session.id), Decimal(0))
-    return min(amount, left)
+    _, result = assessed
+    owed = result.fee.amount - (result.paid - amount) - await repository.waived(conn, session.id)
+    return min(amount, max(owed, Decimal(0)))
 
 
 async def price_again(conn: Conn, session: Session) -> None:
     """Stores what a stay that is over costs by all that was paid for it."""
-    if session.state != "closed" or session.entered_at is None or session.left_at is None:
+    if session.state != "closed" or session.left_at is None:
         return
-    version, rates = await _version(conn, session)
-    if version is not None:
-        paid = (await reading_repository.payments(conn, [session.id])).get(session.id, [])
-        result = rates.assess(version, session.entered_at, session.left_at, session.vehicle_class, paid)
+    assessed = await _assess(conn, session, session.left_at)
+    if assessed is not None:
+        version, result = assessed
         steps = [step_as_json(step) for step in result.fee.steps]
         await repository.reprice(conn, session.id, result.fee.amount, result.priced_until, steps, version.id)
 
@@ -146,12 +144,11 @@ async def let_out_waiting(conn: Conn, project_id: int, now: datetime) -> int:
 async def _quote(conn: Conn, session: Session, now: datetime, waiting: Waiting | None) -> Quote:
     if session.entered_at is None or session.state == "unmatched":
         raise Conflict("unmatched", "entry or exit of this stay was not seen: nobody knows how long it was")
-    version, rates = await _version(conn, session)
-    if version is None:
-        raise Conflict("no-rule", f"lot {session.lot_name} has no fee rule for the day of the entry")
     until = session.left_at or (waiting.taken_at if waiting else max(now, session.entered_at))
-    paid = (await reading_repository.payments(conn, [session.id])).get(session.id, [])
-    result = rates.assess(version, session.entered_at, until, session.vehicle_class, paid)
+    assessed = await _assess(conn, session, until)
+    if assessed is None:
+        raise Conflict("no-rule", f"lot {session.lot_name} has no fee rule for the day of the entry")
+    version, result = assessed
     waived = await repository.waived(conn, session.id)
     return Quote(
         session_id=session.id,
@@ -170,9 +167,18 @@ async def _quote(conn: Conn, session: Session, now: datetime, waiting: Waiting |
     )
 
 
-async def _version(conn: Conn, session: Session) -> tuple[RuleVersion | None, Pricing]:
+async def _assess(
+    conn: Conn, session: Session, until: datetime, beside: Sequence[SessionPayment] = ()
+) -> tuple[RuleVersion, Assessment] | None:
+    """What the stay costs when it ends at `until`, after what was paid and what is `beside` it; None: nobody knows."""
+    if session.entered_at is None or session.state == "unmatched":
+        return None
     rates = await pricing(conn, session.project_id, [session.lot_id])
-    return None if session.entered_at is None else rates.rule_for(session.lot_id, session.entered_at), rates
+    version = rates.rule_for(session.lot_id, session.entered_at)
+    if version is None:
+        return None
+    paid = [*(await reading_repository.payments(conn, [session.id])).get(session.id, []), *beside]
+    return version, rates.assess(version, session.entered_at, until, session.vehicle_class, paid)
 
 
 async def _debts(conn: Conn, session: Session) -> tuple[Debt, ...]:
