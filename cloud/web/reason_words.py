@@ -6,6 +6,19 @@ from typing import Final
 from cloud.kit.i18n import marked as _
 
 REASONS: Final[Mapping[str, str]] = {
+    # Money for parking, visitors, vehicles of residents.
+    "refund-decided": _("Somebody has decided that already"),
+    "no-such-refund": _("There is no such money to give back"),
+    "pass-over": _("The pass holds no more"),
+    "pass-too-long": _("The pass lasts too long"),
+    "pass-not-free": _("Passes of residents are not free here"),
+    "passes-used-up": _("All passes of that month are given already"),
+    "no-pass": _("There is no such visitor pass"),
+    "asked-already": _("The vehicle was asked for already"),
+    "plate-registered": _("The vehicle is registered already"),
+    "request-decided": _("The request was decided already"),
+    "no-request": _("There is no such request"),
+    "residents-only": _("Only residents do that"),
     # Corrections of bills.
     "draft-waits": _("A draft charges these days: looked at again once it is issued or cancelled"),
     "charged-beyond": _("Days after the end are charged already"),

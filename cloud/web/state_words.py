@@ -138,6 +138,8 @@ HELD_KINDS: Final[Mapping[str, str]] = {
     "set-off": _("Bills paid from it"),
     "refund": _("Refund"),
     "credit_held": _("Credit note"),
+    "refund_due": _("To be given back"),
+    "refund_kept": _("Kept, as nobody claims it"),
     "late_fee_returned": _("Late fee given back"),
 }
 """What moves money that is held for an account."""
@@ -165,6 +167,21 @@ INTENT_STATES: Final[Mapping[str, str]] = {
     "cancelled": _("Cancelled"),
 }
 """States of attempts to pay by a provider."""
+
+REFUND_STATES: Final[Mapping[str, str]] = {
+    "open": _("Waits for a decision"),
+    "asked": _("The provider is being asked"),
+    "refunded": _("Given back"),
+    "kept": _("Kept"),
+}
+
+REFUND_REASONS: Final[Mapping[str, str]] = {
+    "paid-twice": _("Paid twice"),
+    "order-over": _("Paid after the order was over"),
+    "fee-lower": _("The stay costs less than was paid"),
+    "stay-gone": _("The stay that was paid for is no more"),
+}
+"""Why money is to be given back."""
 
 ASIDE_REASONS: Final[Mapping[str, str]] = {
     "unknown-order": _("We have no such order"),

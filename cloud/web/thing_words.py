@@ -6,6 +6,11 @@ from typing import Final
 from cloud.kit.i18n import marked as _
 
 TABLES: Final[Mapping[str, str]] = {
+    "parking_money_policy": _("Taking money for parking"),
+    "parking_waiver": _("Waived part of an unpaid stay"),
+    "payment_refund": _("Money to give back"),
+    "vehicle_request": _("Vehicle that a resident named"),
+    "visitor_pass": _("Visitor pass"),
     "access_token": _("Access token"),
     "account": _("Account"),
     "agreement_tax": _("Tax of an agreement"),
@@ -107,6 +112,7 @@ JOBS: Final[Mapping[str, str]] = {
     "devices.forget-gone": _("Forgetting what gateways need not know any more"),
     "parking.settle-reservations": _("Giving up places of those who did not come"),
     "parking.tell-gateways": _("Telling gateways who may pass"),
+    "parking.release-surplus": _("Giving back what stays cost less"),
     "parking.let-out-waiting": _("Letting out a paid vehicle"),
     "prepaid.value": _("Valuing prepaid balances"),
     "prepaid.switch": _("Moving disconnections on"),

@@ -22,6 +22,8 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "held-kind": state_words.HELD_KINDS,
     "reservation-state": state_words.RESERVATION_STATES,
     "intent-state": state_words.INTENT_STATES,
+    "refund-state": state_words.REFUND_STATES,
+    "refund-reason": state_words.REFUND_REASONS,
     "aside-reason": state_words.ASIDE_REASONS,
     "payment-failure": state_words.PAYMENT_FAILURES,
     "finding": state_words.FINDINGS,
