@@ -3,8 +3,8 @@
 from fastapi import APIRouter
 
 from cloud.parking.charging import api as charging
-from cloud.parking.counts import api as counts
 from cloud.parking.charging import debt_api as debts
+from cloud.parking.counts import api as counts
 from cloud.parking.desk import api as desk
 from cloud.parking.lists import api as lists
 from cloud.parking.places import api as places

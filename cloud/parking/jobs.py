@@ -53,6 +53,16 @@ async def release_surplus(context: JobContext) -> dict[str, object]:
     return {"stays": stays}
 
 
-HANDLERS: dict[str, Handler] = {LET_OUT: let_out, TELL: tell_gateways, RELEASE: release_surplus, **reservations.HANDLERS}
+HANDLERS: dict[str, Handler] = {
+    LET_OUT: let_out,
+    TELL: tell_gateways,
+    RELEASE: release_surplus,
+    **reservations.HANDLERS,
+}
 
-SCHEDULE = (Scheduled(LET_OUT, "* * * * *"), Scheduled(TELL, "* * * * *"), Scheduled(RELEASE, "20 * * * *"), *reservations.SCHEDULE)
+SCHEDULE = (
+    Scheduled(LET_OUT, "* * * * *"),
+    Scheduled(TELL, "* * * * *"),
+    Scheduled(RELEASE, "20 * * * *"),
+    *reservations.SCHEDULE,
+)

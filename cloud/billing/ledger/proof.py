@@ -32,6 +32,15 @@ _LIST: LiteralString = """
 """
 
 
+_QUERIES = (
+    proof_sql.BILLS_AND_PAYMENTS,
+    proof_sql.HELD_MONEY,
+    proof_sql.TAXES,
+    proof_sql.PARKING,
+    proof_sql.MONTHS,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Discrepancy:
     """Two sums that should be equal and are not.
@@ -78,11 +87,7 @@ class Proof:
 async def discrepancies(conn: Conn, project_id: int) -> list[Discrepancy]:
     """Everything in a project that does not add up; empty when all is well."""
     values = {"project_id": project_id}
-    found = [
-        Discrepancy(**row)
-        for query in (proof_sql.BILLS_AND_PAYMENTS, proof_sql.HELD_MONEY, proof_sql.TAXES, proof_sql.PARKING, proof_sql.MONTHS)
-        for row in await (await conn.execute(query, values)).fetchall()
-    ]
+    found = [Discrepancy(**row) for query in _QUERIES for row in await (await conn.execute(query, values)).fetchall()]
     return [*found, *await _shares(conn, project_id)]
 
 

@@ -280,6 +280,8 @@ TAXES: LiteralString = """
                j.source_id AS id, substr(p.ledger_account, 5) AS component, -sum(p.amount) AS amount
         FROM posting p JOIN journal j ON j.id = p.journal_id
         WHERE p.project_id = %(project_id)s AND p.ledger_account LIKE 'tax:%%'
+          -- `PARKING` proves the tax in what stays were paid.
+          AND NOT (j.source = 'payment_refund' OR (j.kind = 'parking' AND j.source = 'payment'))
         GROUP BY 1, 2, 3
     )
     SELECT coalesce(e.what, b.what) AS what, coalesce(e.id, b.id) AS id, coalesce(e.amount, 0) AS expected,
