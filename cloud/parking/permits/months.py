@@ -14,11 +14,10 @@ MonthsFrom = Literal["sale", "calendar"]
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """A month that is sold and its price; `whole` unless it is the rest of a month."""
+    """A month that is sold, or the rest of one, and its price."""
 
     days: Period
     amount: Decimal
-    whole: bool = True
 
 
 def months_of(start: date, count: int, price: Decimal, months_from: MonthsFrom, anchor: int, digits: int) -> list[Month]:
@@ -34,7 +33,7 @@ def months_of(start: date, count: int, price: Decimal, months_from: MonthsFrom, 
         around = month_of(start)
         if start > around.start:
             rest = Period(start, around.end)
-            found.append(Month(rest, round_half_up(price * rest.days / around.days, digits), whole=False))
+            found.append(Month(rest, round_half_up(price * rest.days / around.days, digits)))
             start = around.end
     for _ in range(count):
         days = Period(start, _month_later(start, anchor))
