@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cloud.devices import access
-from cloud.devices import service as devices
 from cloud.kit.db import Conn
 from cloud.kit.periods import in_ms, local_day
 from cloud.parking.edge import repository as store
 from cloud.parking.edge.repository import Inside, LotPlace
+from cloud.parking.edge.serving import lots_of_gateways
 from cloud.parking.fees.versions import Pricing, pricing
 from cloud.parking.records import RuleVersion, SessionPayment
 from cloud.parking.stays import reading_repository
@@ -29,7 +29,7 @@ _KINDS: Final = ("lot", "stay")
 
 async def tell_gateways(conn: Conn, project_id: int, now: datetime) -> int:
     """Tells every gateway with lanes what changed for it; returns how many gateways have something new."""
-    served = await _lots_of_gateways(conn, project_id)
+    served = await lots_of_gateways(conn, project_id)
     lot_ids = sorted({lot_id for lots in served.values() for lot_id in lots})
     if not lot_ids:
         return 0
@@ -51,13 +51,6 @@ async def tell_gateways(conn: Conn, project_id: int, now: datetime) -> int:
 def free_minutes(versions: Iterable[RuleVersion], vehicle_class: str) -> int:
     """The minutes that are free by every rule that may price the stay."""
     return min((version.rule.schedule_of(vehicle_class).free_minutes for version in versions), default=0)
-
-
-async def _lots_of_gateways(conn: Conn, project_id: int) -> dict[int, set[int]]:
-    served: dict[int, set[int]] = defaultdict(set)
-    for lot_id, device_id in await store.lanes(conn, project_id):
-        served[(await devices.get_device(conn, device_id)).gateway_id].add(lot_id)
-    return served
 
 
 async def _entries(conn: Conn, project_id: int, lot_ids: Sequence[int], now: datetime) -> dict[int, list[AccessEntry]]:

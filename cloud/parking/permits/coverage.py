@@ -71,9 +71,7 @@ def _of_permit(terms: Terms, by_plate: dict[str, list[Stay]]) -> list[tuple[Stay
     claims = [claim for plate, pieces in there.items() for claim in _claims(plate, pieces)]
     held = _held(claims, terms.spaces, terms.when_freed)
     return [
-        (stay, intersect(possible, held.get(plate, ())))
-        for plate, pieces in there.items()
-        for stay, possible in pieces
+        (stay, intersect(possible, held.get(plate, ()))) for plate, pieces in there.items() for stay, possible in pieces
     ]
 
 

@@ -20,7 +20,9 @@ class Month:
     amount: Decimal
 
 
-def months_of(start: date, count: int, price: Decimal, months_from: MonthsFrom, anchor: int, digits: int) -> list[Month]:
+def months_of(
+    start: date, count: int, price: Decimal, months_from: MonthsFrom, anchor: int, digits: int
+) -> list[Month]:
     """`count` months from the day `start` on, in order.
 
     `sale`: each ends on the day `anchor` of the next month, or on its last day where it has no such day; 31 January is

@@ -1,5 +1,6 @@
 """When a permit holds for each of its plates: periods, days of grace, suspensions and ends put together. Pure."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -70,7 +71,7 @@ def segments(terms: Terms) -> list[Segment]:
     valid = _without(joined(_until(terms.periods, terms.ended_at)), terms.suspended)
     cuts = sorted({instant for plate in spans.values() for span in plate for instant in (span.start, span.end)})
     found: list[Segment] = []
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in itertools.pairwise(cuts):
         plates = tuple(sorted(plate for plate, times in spans.items() if any(_in(start, one) for one in times)))
         if not plates:
             continue

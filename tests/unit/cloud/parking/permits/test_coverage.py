@@ -1,5 +1,6 @@
 """Who stands on the spaces of permits: the plainest reference, any order of the facts, never more than spaces."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -47,7 +48,7 @@ def test_every_hour_is_as_if_it_were_looked_at_by_itself(terms: Terms, stays: li
 def test_any_order_of_the_facts_gives_the_same(terms: Terms, stays: list[Stay], random: Random) -> None:
     mixed, plates, periods = list(stays), list(terms.plates), list(terms.periods)
     for one in (mixed, plates, periods):
-        random.shuffle(one)  # type: ignore[arg-type]
+        random.shuffle(one)
     other = replace(terms, plates=tuple(plates), periods=tuple(periods))
     assert covered_times([other], [*mixed, *mixed[:2]]) == covered_times([terms], stays)
 
@@ -59,7 +60,7 @@ def test_never_more_vehicles_than_spaces(terms: Terms, stays: list[Stay]) -> Non
         assert max(len(on_spaces(found, count)) for count in range(HOURS + 60)) <= terms.spaces
     for stay, spans in found.items():
         assert all(stay.start <= one.start < one.end <= stay.span.end for one in spans)
-        assert all(one.end < another.start for one, another in zip(spans, spans[1:], strict=False))
+        assert all(one.end < another.start for one, another in itertools.pairwise(spans))
 
 
 @given(facts.terms(), facts.stays())

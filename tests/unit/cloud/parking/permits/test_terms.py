@@ -1,5 +1,6 @@
 """What gateways are told of a permit says the same as its terms, moment for moment; months follow one another."""
 
+import itertools
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -71,4 +72,4 @@ def test_renewed_in_parts_is_as_sold_at_once(start: date, first: int, second: in
     sold = months_of(start, first, price, months_from, start.day, 2)
     renewed = months_of(sold[-1].days.end, second, price, months_from, start.day, 2)
     assert [*sold, *renewed] == at_once
-    assert all(one.days.end == another.days.start for one, another in zip(at_once, at_once[1:], strict=False))
+    assert all(one.days.end == another.days.start for one, another in itertools.pairwise(at_once))
