@@ -27,7 +27,7 @@ async def end_permit(
     by: int | None = None,
     at: datetime | None = None,
 ) -> Ended:
-    """Ends a permit at `ends_at` (default: now), without days of grace, and gives back months that did not begin by then.
+    """Ends a permit at `ends_at` (default: now), without days of grace, and gives back months that did not begin.
 
     Months that are billed are taken back from the account, whether a bill has them already or not; what was paid at
     the desk goes out as `method` (default: as it came in) and is booked. A month that has begun is not given back.

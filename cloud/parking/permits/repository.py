@@ -42,8 +42,10 @@ _LIST: LiteralString = (
     + """
     WHERE (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s)
       AND (%(kind)s::text IS NULL OR kind = %(kind)s) AND (%(state)s::text IS NULL OR state = %(state)s)
-      AND (%(plate)s::text IS NULL OR id IN (SELECT permit_id FROM permit_plate WHERE plate = %(plate)s))
-      AND (%(lot_id)s::bigint IS NULL OR id IN (SELECT permit_id FROM permit_lot WHERE lot_id = %(lot_id)s))
+      AND (%(plate)s::text IS NULL OR EXISTS (
+           SELECT FROM permit_plate t WHERE t.permit_id = one.id AND t.plate = %(plate)s))
+      AND (%(lot_id)s::bigint IS NULL OR EXISTS (
+           SELECT FROM permit_lot l WHERE l.permit_id = one.id AND l.lot_id = %(lot_id)s))
       AND (%(person_id)s::bigint IS NULL OR person_id = %(person_id)s)
       AND (%(unit_id)s::bigint IS NULL OR unit_id = %(unit_id)s)
       AND (%(account_id)s::bigint IS NULL OR account_id = %(account_id)s)
