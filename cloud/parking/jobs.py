@@ -6,6 +6,7 @@ from cloud.estate import service as estate
 from cloud.kit.jobs import Handler, JobContext, Scheduled
 from cloud.parking import service
 from cloud.parking.edge import telling as edge
+from cloud.parking.permits import jobs as permits
 
 LET_OUT = "parking.let-out-waiting"
 TELL = "parking.tell-gateways"
@@ -33,6 +34,6 @@ async def tell_gateways(context: JobContext) -> dict[str, object]:
     return {"told": told}
 
 
-HANDLERS: dict[str, Handler] = {LET_OUT: let_out, TELL: tell_gateways}
+HANDLERS: dict[str, Handler] = {LET_OUT: let_out, TELL: tell_gateways, **permits.HANDLERS}
 
-SCHEDULE = (Scheduled(LET_OUT, "* * * * *"), Scheduled(TELL, "* * * * *"))
+SCHEDULE = (Scheduled(LET_OUT, "* * * * *"), Scheduled(TELL, "* * * * *"), *permits.SCHEDULE)

@@ -54,9 +54,7 @@ async def test_two_cars_of_one_space_and_who_else_is_concerned(
 ) -> None:
     await make_permit(worker_db, site, (FIRST, SECOND), spaces=1, when_freed="from-then")
     await visit(ingest_db, site, SECOND, NOON + HOUR, NOON + 6 * HOUR)
-    assert await covered(worker_db, site, [SECOND], NOON + DAY) == {
-        SECOND: [at(site, NOON + HOUR, NOON + 6 * HOUR)]
-    }
+    assert await covered(worker_db, site, [SECOND], NOON + DAY) == {SECOND: [at(site, NOON + HOUR, NOON + 6 * HOUR)]}
     # Told late: the first one was there before.
     await visit(ingest_db, site, FIRST, NOON, NOON + 3 * HOUR)
     assert await covered(worker_db, site, [SECOND], NOON + DAY) == {
