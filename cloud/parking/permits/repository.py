@@ -1,6 +1,7 @@
 """SQL of permits: what they are, their plates, periods and suspensions, and what follows from them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
@@ -10,13 +11,13 @@ from psycopg.types.multirange import TimestamptzMultirange
 from cloud.kit.constraints import meaning_of
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict
-from cloud.kit.paging import Page, PageRequest, newest_first
+from cloud.kit.paging import MAX_ID, Page, PageRequest, newest_first
 from cloud.parking.permits.coverage import Stay
 from cloud.parking.permits.records import Period, Permit, PermitFilter, PlatePeriod
 from cloud.parking.permits.terms import FOREVER, PlateTime, Span, Terms
 
 # `at` is now. The plates are those of now, or of the first day of a permit that has not begun.
-_PERMIT: LiteralString = """
+_PERMITS: LiteralString = """
     SELECT * FROM (
         SELECT p.id, p.project_id, p.kind, p.product_id, p.spaces, p.when_freed, p.grace_days, p.space, p.person_id,
                p.unit_id, p.account_id, p.note, p.renews, p.ended_at, p.ended_reason, d.valid_from, d.valid_until,
@@ -35,24 +36,18 @@ _PERMIT: LiteralString = """
         LEFT JOIN LATERAL (
             SELECT reason FROM permit_suspension
             WHERE permit_id = p.id AND valid @> %(at)s::timestamptz) s ON true
+        WHERE (%(id)s::bigint IS NULL OR p.id = %(id)s)
+          AND (%(plate)s::text IS NULL OR p.id IN (SELECT permit_id FROM permit_plate WHERE plate = %(plate)s))
     ) AS one
-"""
-_LIST: LiteralString = (
-    _PERMIT
-    + """
     WHERE (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s)
       AND (%(kind)s::text IS NULL OR kind = %(kind)s) AND (%(state)s::text IS NULL OR state = %(state)s)
-      AND (%(plate)s::text IS NULL OR EXISTS (
-           SELECT FROM permit_plate t WHERE t.permit_id = one.id AND t.plate = %(plate)s))
-      AND (%(lot_id)s::bigint IS NULL OR EXISTS (
-           SELECT FROM permit_lot l WHERE l.permit_id = one.id AND l.lot_id = %(lot_id)s))
+      AND (%(lot_id)s::bigint IS NULL OR %(lot_id)s = ANY (lot_ids))
       AND (%(person_id)s::bigint IS NULL OR person_id = %(person_id)s)
       AND (%(unit_id)s::bigint IS NULL OR unit_id = %(unit_id)s)
       AND (%(account_id)s::bigint IS NULL OR account_id = %(account_id)s)
       AND (%(ends_before)s::timestamptz IS NULL OR valid_until < %(ends_before)s) AND id < %(before)s
     ORDER BY id DESC LIMIT %(limit)s
 """
-)
 _INSERT: LiteralString = """
     INSERT INTO permit (project_id, kind, product_id, spaces, when_freed, grace_days, space, person_id, unit_id,
                         account_id, note, created_by)
@@ -198,15 +193,15 @@ async def lock(conn: Conn, permit_ids: Sequence[int]) -> None:
 
 async def permit(conn: Conn, permit_id: int, at: datetime) -> Permit | None:
     """One permit as it stands."""
-    row = await (await conn.execute(_PERMIT + "WHERE id = %(id)s", {"id": permit_id, "at": at})).fetchone()
+    query = {**asdict(PermitFilter()), "id": permit_id, "at": at, "before": MAX_ID, "limit": 1}
+    row = await (await conn.execute(_PERMITS, query)).fetchone()
     return None if row is None else Permit(**row)
 
 
 async def permits(conn: Conn, page: PageRequest, wanted: PermitFilter, at: datetime) -> Page[Permit]:
     """Permits, the newest first."""
-    names = wanted.__dataclass_fields__
-    values = {name: getattr(wanted, name) for name in names}
-    return await newest_first(conn, _LIST, {**values, "at": at}, page, lambda row: Permit(**row))
+    query = {**asdict(wanted), "id": None, "at": at}
+    return await newest_first(conn, _PERMITS, query, page, lambda row: Permit(**row))
 
 
 async def plates(conn: Conn, permit_id: int) -> list[PlatePeriod]:

@@ -153,7 +153,8 @@ async def test_an_ended_permit_frees_its_plates_and_has_no_grace(
     await visit(ingest_db, site, FIRST, NOON, NOON + DAY)
     async with worker_db.transaction(SYSTEM) as conn:
         ended = await endings.end_permit(conn, permit.id, "moved out", at=NOON + HOUR)
-        assert (ended.permit.state, ended.refunded, ended.credited) == ("ended", 0, 0)
+        assert ended.permit.state == "ended"
+        assert ended.refunded == ended.credited == 0
     assert await covered(worker_db, site, [FIRST], NOON + DAY) == {FIRST: [at(site, NOON, NOON + HOUR)]}
     await make_permit(worker_db, site, since=NOON + HOUR)
     with pytest.raises(Conflict, match="was ended"):
