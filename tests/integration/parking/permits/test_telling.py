@@ -14,7 +14,16 @@ from cloud.parking.permits import cards, endings, jobs, service, telling
 from cloud.parking.permits.records import Pay
 from gateway.contract.access import AccessEntry, GoneEntry, PermitEntry
 from gateway.contract.limits import MAX_TIME_MS
-from tests.integration.parking.permits.holder import DAY, FIRST, SECOND, THIRD, make_home, make_permit, make_product
+from tests.integration.parking.permits.holder import (
+    DAY,
+    FIRST,
+    SECOND,
+    THIRD,
+    local,
+    make_home,
+    make_permit,
+    make_product,
+)
 from tests.integration.parking.site import NOON, Site
 
 HOUR_MS = 3_600_000
@@ -134,8 +143,9 @@ async def test_cards_are_renewed_and_holders_reminded_by_the_job(worker_db: Data
         async with worker_db.transaction(SYSTEM) as conn:
             permit = await cards.sell(conn, product.id, home.holds(plate), 1, Pay(product.price), at=month_ago)
             await service.change_permit(conn, permit.id, home.holds(), renews=renews, at=month_ago)
-    async with worker_db.transaction(SYSTEM) as conn:  # months have different lengths: both end in two days
-        await conn.execute("UPDATE permit_period SET valid = tstzrange(lower(valid), %s)", (now + 2 * DAY,))
+    soon = local((now + 2 * DAY).date())
+    async with worker_db.transaction(SYSTEM) as conn:  # months have different lengths: both end the day after tomorrow
+        await conn.execute("UPDATE permit_period SET valid = tstzrange(lower(valid), %s)", (soon,))
     result = await jobs.tend_permits(JobContext(1, None, {}, worker_db, 1))
     assert {name: count for name, count in result.items() if name != "gateways"} == {
         "renewed": 1,
