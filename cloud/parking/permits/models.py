@@ -89,10 +89,10 @@ class PermitIn(HoldingIn):
     project_id: Id
     kind: PermitKind
     lot_ids: LotIds
-    valid_from: Instant | None = None
-    valid_until: Instant | None = None
-    from_day: Day | None = None
-    until_day: Day | None = None
+    valid_from: Annotated[Instant | None, Field(examples=[None])] = None
+    valid_until: Annotated[Instant | None, Field(examples=[None])] = None
+    from_day: Annotated[Day | None, Field(examples=["2026-01-01"])] = None
+    until_day: Annotated[Day | None, Field(description="The first day without it.", examples=["2027-01-01"])] = None
     spaces: Spaces = 0
     when_freed: Freed = "never"
     grace_days: GraceDays = 0
