@@ -252,7 +252,7 @@ PERMIT_KINDS: Final[Mapping[str, str]] = {
 }
 
 PERMIT_STATES: Final[Mapping[str, str]] = {
-    "active": _("In force"),
+    "active": _("In effect"),
     "suspended": _("Suspended"),
     "ended": _("Ended"),
     "expired": _("Expired"),
