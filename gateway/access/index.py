@@ -169,8 +169,13 @@ class AccessIndex:
         return 0 if own is None else own.free_ms
 
     def _space_free(self, held: _Held, plate: str, lot: str) -> bool:
-        others = (self.stay_of(lot, other) for other in held.sharing if other != plate)
-        return not held.sharing or sum(1 for stay in others if stay is not None and stay.covered) < held.spaces
+        lots = held.lots or (lot,)  # its spaces lie in all of its lots together
+        others = (other for other in held.sharing if other != plate)
+        return not held.sharing or sum(1 for other in others if self._stands(other, lots)) < held.spaces
+
+    def _stands(self, plate: str, lots: tuple[str, ...]) -> bool:
+        """Whether a vehicle takes a space of its permit in one of these lots."""
+        return any(stay is not None and stay.covered for stay in (self.stay_of(lot, plate) for lot in lots))
 
     def _full(self, lot: str, vehicle_class: str) -> bool:
         entry = self._lots.get((lot, vehicle_class))

@@ -176,7 +176,8 @@ async def test_permits_and_cards_are_made_on_the_pages(
         await conn.execute("UPDATE access_token SET kind = 'session'")
     browser = Browser(app_client, manager)
     await browser.see("/parking/permits/new")
-    form: dict[str, Any] = {"kind": "staff", "plates": FIRST, "lot_ids": [str(site.lot_id)], "from_day": "2026-05-01", "note": "guard"}
+    form: dict[str, Any] = {"kind": "staff", "plates": FIRST, "lot_ids": [str(site.lot_id)], "note": "guard"}
+    form["from_day"] = "2026-05-01"
     assert "NOPE" in (await browser.send("/parking/permits/new", 422, **{**form, "account": "NOPE"})).text
     made = await browser.send("/parking/permits/new", **form)
     assert "guard" in await browser.see(made.headers["location"])

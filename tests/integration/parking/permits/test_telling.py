@@ -1,6 +1,6 @@
 """What gateways are told of permits: with the change, only what differs, and all of it when a lane is added."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -10,9 +10,10 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.jobs import JobContext
 from cloud.kit.periods import in_ms
 from cloud.parking import service as parking
+from cloud.parking.edge import telling as edge
 from cloud.parking.permits import cards, endings, jobs, service, telling
 from cloud.parking.permits.records import Pay
-from gateway.contract.access import AccessEntry, GoneEntry, PermitEntry
+from gateway.contract.access import AccessEntry, GoneEntry, PermitEntry, StayEntry
 from gateway.contract.limits import MAX_TIME_MS
 from tests.integration.parking.permits.holder import (
     DAY,
@@ -153,6 +154,25 @@ async def test_cards_are_renewed_and_holders_reminded_by_the_job(worker_db: Data
         "reminded": 1,
         "not_reminded": 0,
     }
+
+
+async def test_stays_are_told_with_who_stands_on_the_space(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    await make_permit(worker_db, site, (FIRST, SECOND), spaces=1)
+    for minutes_, plate in ((0, FIRST), (5, SECOND), (6, THIRD)):
+        came = NOON + timedelta(minutes=minutes_)
+        await site.report(ingest_db, [site.passage("entry", plate, came)], came)
+
+    async def standing(now: datetime) -> dict[str, bool]:
+        async with worker_db.transaction(SYSTEM) as conn:
+            await edge.tell_gateways(conn, site.project_id, now)
+            found = [one for due in await access.take_due(conn, 10) for one in await access.entries_of(conn, due)]
+        return {one.plate: one.covered for one in found if isinstance(one, StayEntry)}
+
+    # The clock of the camera is a little ahead: who has just come is not told to be off its space.
+    assert await standing(NOON - timedelta(seconds=1)) == {FIRST: True, SECOND: False, THIRD: False}
+    assert (await standing(NOON + 10 * DAY))[FIRST]
 
 
 async def gateway(db: Database) -> int:
