@@ -142,7 +142,7 @@ class AccessIndex:
             whitelisted=Listing.WHITE in listings,
             owing=Listing.OWING in listings,
             permits=tuple(
-                Permit(held.valid_from, held.valid_to, held.grace_ms, self._space_free(held, plate, lot))
+                self._permit(held, plate, lot)
                 for held in self._permits.get(plate, ())
                 if not held.lots or lot in held.lots
             ),
@@ -167,6 +167,10 @@ class AccessIndex:
     def _free_ms(self, stay: StayEntry) -> int:
         own = self._lots.get((stay.lot, stay.vehicle_class)) or self._lots.get((stay.lot, ALL_CLASSES))
         return 0 if own is None else own.free_ms
+
+    def _permit(self, held: _Held, plate: str, lot: str) -> Permit:
+        free = self._space_free(held, plate, lot)
+        return Permit(held.valid_from, held.valid_to, held.grace_ms, free, bool(held.sharing))
 
     def _space_free(self, held: _Held, plate: str, lot: str) -> bool:
         lots = held.lots or (lot,)  # its spaces lie in all of its lots together

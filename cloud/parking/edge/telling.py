@@ -70,8 +70,9 @@ async def _entries(conn: Conn, project_id: int, lot_ids: Sequence[int], now: dat
 
 
 async def _on_spaces(conn: Conn, project_id: int, stays: Sequence[Inside], now: datetime) -> set[int]:
-    """Stays whose vehicle takes a space of its permit now: a lane lets in no other one for it.
+    """Stays whose vehicle takes a space of its permit since it came in: a lane lets in no other one for it.
 
+    One that got its space later owes for the time before, and would leave without paying if its gateway were told.
     A camera may be ahead of our clock: a vehicle that has just come is looked at when it came.
     """
     latest = max([now, *(stay.entered_at for stay in stays)])
@@ -81,7 +82,7 @@ async def _on_spaces(conn: Conn, project_id: int, stays: Sequence[Inside], now: 
         stay.id
         for stay in stays
         for one in covered.get(stay.plate, ())
-        if one.lot_id == stay.lot_id and one.start <= max(now, stay.entered_at) < one.end
+        if one.lot_id == stay.lot_id and one.start <= stay.entered_at and max(now, stay.entered_at) < one.end
     }
 
 

@@ -46,6 +46,11 @@ def test_cars_beyond_the_spaces_of_a_permit_have_none() -> None:
     assert index.state(C, "small", LOT, NOW + 2).permits[0].space_free
 
 
+def test_only_a_permit_of_more_plates_than_spaces_is_shared() -> None:
+    index = AccessIndex([permit("p", A, B, spaces=1), permit("q", C, spaces=1)])
+    assert [index.state(plate, "small", LOT, NOW).permits[0].shared for plate in (A, B, C)] == [True, True, False]
+
+
 def test_spaces_of_a_permit_lie_in_all_of_its_lots_together() -> None:
     index = AccessIndex([permit("p", A, B, C, spaces=1, lots=(LOT, "lot-2"))])
     index.entered(msgspec.structs.replace(stay(A, covered=True), lot="lot-2"))
