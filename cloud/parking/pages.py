@@ -3,9 +3,13 @@
 from fastapi import APIRouter
 
 from cloud.parking.desk import pages as desk
+from cloud.parking.lists import pages as lists
 from cloud.parking.permits import cards_pages as cards
 from cloud.parking.permits import pages as permits
+from cloud.parking.places import pages as places
+from cloud.parking.spaces import pages as spaces
+from cloud.parking.vehicles import pages as vehicles
 
 router = APIRouter(include_in_schema=False)
-for room in (desk, cards, permits):
+for room in (desk, cards, permits, places, spaces, lists, vehicles):
     router.include_router(room.router)

@@ -59,6 +59,9 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "case-reason": state_words.CASE_REASONS,
     "case-step": state_words.CASE_STEPS,
     "protection": state_words.PROTECTIONS,
+    "space-state": state_words.SPACE_STATES,
+    "listing": state_words.LISTINGS,
+    "list-state": state_words.LIST_STATES,
 }
 
 

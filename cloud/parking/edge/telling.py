@@ -19,9 +19,10 @@ from cloud.parking.edge.repository import Inside, LotPlace
 from cloud.parking.edge.serving import lots_of_gateways
 from cloud.parking.fees.versions import Pricing, pricing
 from cloud.parking.permits import covering as permits
-from cloud.parking.records import RuleVersion, SessionPayment
+from cloud.parking.records import LotClass, RuleVersion, SessionPayment
 from cloud.parking.stays import reading_repository
 from gateway.contract.access import AccessEntry, GoneEntry, LotEntry, StayEntry
+from gateway.contract.room import ALL_CLASSES
 
 _ENDED_WITHIN: Final = timedelta(days=1)
 """A gateway may have begun a stay that it was never told of; that it ended, it is told for so long."""
@@ -97,10 +98,19 @@ def _lot_entries(lot: LotPlace, rates: Pricing, now: datetime) -> Iterable[LotEn
     ]
     if not any(version.covers(last) for version in versions):
         versions = []  # nobody can price a stay that begins today
-    for vehicle_class in sorted({"", *(name for version in versions for name in version.rule.classes)}):
-        key = f"{lot.id}-{vehicle_class}" if vehicle_class else str(lot.id)
-        capacity = lot.capacity if not vehicle_class else -1
-        yield LotEntry(key, lot.code, vehicle_class, capacity, free_minutes(versions, vehicle_class) * 60_000)
+    own = {one.vehicle_class: one for one in lot.classes}
+    whole = LotClass(ALL_CLASSES, 0, lot.capacity)
+    for vehicle_class in sorted({ALL_CLASSES, *own, *(name for version in versions for name in version.rule.classes)}):
+        room = own.get(vehicle_class, LotClass(vehicle_class)) if vehicle_class else whole
+        yield LotEntry(
+            f"{lot.id}-{vehicle_class}" if vehicle_class else str(lot.id),
+            lot.code,
+            vehicle_class,
+            -1 if room.at_most is None else room.at_most,
+            free_minutes(versions, vehicle_class) * 60_000,
+            room.kept,
+            not vehicle_class and not lot.open,
+        )
 
 
 def _stay_entry(
