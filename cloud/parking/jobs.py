@@ -8,6 +8,7 @@ from cloud.parking import service
 from cloud.parking.charging import debts
 from cloud.parking.edge import telling as edge
 from cloud.parking.lists import telling as lists
+from cloud.parking.permits import jobs as permits
 from cloud.parking.reservations import jobs as reservations
 from cloud.parking.visitors.telling import tell_passes
 
@@ -58,6 +59,7 @@ HANDLERS: dict[str, Handler] = {
     TELL: tell_gateways,
     RELEASE: release_surplus,
     **reservations.HANDLERS,
+    **permits.HANDLERS,
 }
 
 SCHEDULE = (
@@ -65,4 +67,5 @@ SCHEDULE = (
     Scheduled(TELL, "* * * * *"),
     Scheduled(RELEASE, "20 * * * *"),
     *reservations.SCHEDULE,
+    *permits.SCHEDULE,
 )

@@ -274,8 +274,25 @@ NOTICE_KINDS: Final[Mapping[str, str]] = {
     "supply.warning": _("Supply about to be cut"),
     "supply.cut": _("Supply cut"),
     "supply.back": _("Supply on again"),
+    "permit.ending": _("Parking card about to end"),
 }
 """What people are told."""
+
+PERMIT_KINDS: Final[Mapping[str, str]] = {
+    "monthly-card": _("Monthly card"),
+    "owner-space": _("Owner's space"),
+    "staff": _("Staff"),
+    "vip": _("VIP"),
+    "visitor": _("Visitor"),
+}
+
+PERMIT_STATES: Final[Mapping[str, str]] = {
+    "active": _("In effect"),
+    "suspended": _("Suspended"),
+    "ended": _("Ended"),
+    "expired": _("Expired"),
+    "future": _("Not begun yet"),
+}
 
 NOTICE_STATES: Final[Mapping[str, str]] = {
     "queued": _("waiting to be sent"),

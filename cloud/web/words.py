@@ -46,6 +46,8 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "import-outcome": state_words.IMPORT_OUTCOMES,
     "import-kind": state_words.IMPORT_KINDS,
     "webhook-kind": state_words.WEBHOOK_KINDS,
+    "permit-kind": state_words.PERMIT_KINDS,
+    "permit-state": state_words.PERMIT_STATES,
     "notice-kind": state_words.NOTICE_KINDS,
     "notice-state": state_words.NOTICE_STATES,
     "notice-reason": state_words.NOTICE_REASONS,
