@@ -49,7 +49,8 @@ def match_vehicles(passages: Iterable[SeenPassage], lots: Mapping[int, LotRules]
 
 def _together(parts: Sequence[Matching]) -> Matching:
     stays = [stay for part in parts for stay in part.stays]
-    incidents, others = {}, {}
+    incidents: dict[UUID, Incident] = {}
+    others: dict[UUID, UUID] = {}
     for part in parts:
         incidents |= part.incidents
         others |= part.others

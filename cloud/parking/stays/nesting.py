@@ -24,8 +24,8 @@ def priced_elsewhere(
 ) -> dict[int, tuple[Span, ...]]:
     """For each stay of one vehicle, by its place in `stays`, the spans in which it costs nothing.
 
-    A stay in a lot that is `paused` is free while the vehicle is in a lot inside; of one that is `included` the stays in
-    lots inside are free while it goes on. What is unmatched has no length that could be priced, and covers nothing.
+    A stay in a lot that is `paused` is free while the vehicle is in a lot inside; while one in a lot that is `included`
+    goes on, stays in lots inside are free. What is unmatched has no length that could be priced, and covers nothing.
     """
     found: dict[int, tuple[Span, ...]] = {}
     for index, stay in enumerate(stays):

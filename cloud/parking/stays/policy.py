@@ -45,7 +45,7 @@ class LotPolicy(Input):
     """Back so soon after it left: its stay goes on as if it had not left."""
     second_entry: SecondEntry = "close-old"
     """At an entry while inside: the old stay is closed as unmatched, or the lanes leave it to a person."""
-    unseen_entry: Annotated[list[UnseenEntry], Field(max_length=20)] = []
+    unseen_entry: Annotated[tuple[UnseenEntry, ...], Field(max_length=20)] = ()
     last_known_within_hours: Annotated[int, Field(ge=1, le=24 * 60)] = 24
     misread: MisreadAutomatic = "unique"
     """A misread plate at an exit: taken for the only vehicle that fits, or always left to a person."""

@@ -70,7 +70,7 @@ def _touched(
     changed: Sequence[Changed], before: Mapping[int, StoredSession], lot_of_lane: Mapping[int, int],
     roots: Mapping[int, int],
 ) -> dict[tuple[int, str], datetime]:  # fmt: skip
-    """(root, plate) → the earliest change, of the plates that passages have and of those of their sessions until now."""
+    """(root, plate) → the earliest change: plates of passages, and of the sessions that they had until now."""
     since: dict[tuple[int, str], datetime] = {}
     for one in changed:
         root_id = roots[lot_of_lane[one.lane_id]]

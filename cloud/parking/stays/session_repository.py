@@ -29,35 +29,27 @@ _SESSIONS: LiteralString = (
 """
 )
 _BY_ID: LiteralString = _SESSION + " FROM parking_session s WHERE s.id = ANY (%s)"
-_COLUMNS: LiteralString = """
-    unnest(%(lot_id)s::bigint[], %(plate)s::text[], %(vehicle_class)s::text[], %(entered_at)s::timestamptz[],
-           %(left_at)s::timestamptz[], %(state)s::text[], %(fee)s::numeric[], %(fee_until)s::timestamptz[],
-           %(fee_steps)s::jsonb[], %(rule_version_id)s::bigint[], %(entry_seen)s::boolean[], %(fixed_fee)s::numeric[],
-           %(covered)s::text[], %(id)s::bigint[])
-    AS row (lot_id, plate, vehicle_class, entered_at, left_at, state, fee, fee_until, fee_steps, rule_version_id,
-            entry_seen, fixed_fee, covered, id)
-"""
-_INSERT: LiteralString = (
-    """
+_INSERT: LiteralString = """
     INSERT INTO parking_session (project_id, lot_id, plate, vehicle_class, entered_at, left_at, state, fee, fee_until,
                                  fee_steps, rule_version_id, currency, entry_seen, fixed_fee, covered)
     SELECT %(project_id)s, lot_id, plate, vehicle_class, entered_at, left_at, state, fee, fee_until, fee_steps,
            rule_version_id, %(currency)s, entry_seen, fixed_fee, covered::tstzmultirange
-    FROM """
-    + _COLUMNS
-    + " RETURNING id, lot_id, plate, entered_at, left_at"
-)
-_UPDATE: LiteralString = (
-    """
-    UPDATE parking_session s
-    SET lot_id = row.lot_id, plate = row.plate, vehicle_class = row.vehicle_class, entered_at = row.entered_at,
-        left_at = row.left_at, state = row.state, fee = row.fee, fee_until = row.fee_until, fee_steps = row.fee_steps,
-        rule_version_id = row.rule_version_id, entry_seen = row.entry_seen, fixed_fee = row.fixed_fee,
-        covered = row.covered::tstzmultirange, closed_at = NULL, closed_by = NULL, closed_reason = NULL
-    FROM """
-    + _COLUMNS
-    + " WHERE s.id = row.id"
-)
+    FROM unnest(%(lot_id)s::bigint[], %(plate)s::text[], %(vehicle_class)s::text[], %(entered_at)s::timestamptz[],
+                %(left_at)s::timestamptz[], %(state)s::text[], %(fee)s::numeric[], %(fee_until)s::timestamptz[],
+                %(fee_steps)s::jsonb[], %(rule_version_id)s::bigint[], %(entry_seen)s::boolean[],
+                %(fixed_fee)s::numeric[], %(covered)s::text[])
+         AS made (lot_id, plate, vehicle_class, entered_at, left_at, state, fee, fee_until, fee_steps, rule_version_id,
+                  entry_seen, fixed_fee, covered)
+    RETURNING id, lot_id, plate, entered_at, left_at
+"""
+_UPDATE: LiteralString = """
+    UPDATE parking_session
+    SET lot_id = %(lot_id)s, plate = %(plate)s, vehicle_class = %(vehicle_class)s, entered_at = %(entered_at)s,
+        left_at = %(left_at)s, state = %(state)s, fee = %(fee)s, fee_until = %(fee_until)s, fee_steps = %(fee_steps)s,
+        rule_version_id = %(rule_version_id)s, entry_seen = %(entry_seen)s, fixed_fee = %(fixed_fee)s,
+        covered = %(covered)s::tstzmultirange, closed_at = NULL, closed_by = NULL, closed_reason = NULL
+    WHERE id = %(id)s
+"""
 # What hangs on a stay goes over to the one that it turned out to be part of.
 _HAND_OVER: tuple[LiteralString, ...] = (
     """UPDATE parking_payment t SET session_id = pair.kept
@@ -136,7 +128,9 @@ async def sessions_by_id(conn: Conn, ids: Sequence[int]) -> list[StoredSession]:
 
 async def insert_sessions(conn: Conn, project_id: int, currency: str, rows: Sequence[SessionRow]) -> list[int]:
     """Makes sessions and returns their ids in the order of `rows`."""
-    query = {"project_id": project_id, "currency": currency, **_columns(rows, [0] * len(rows))}
+    told = [_values(row) for row in rows]
+    columns: dict[str, list[Any]] = {name: [row[name] for row in told] for name in SessionRow.__slots__}
+    query = {"project_id": project_id, "currency": currency, **columns}
     waiting: dict[tuple[object, ...], list[int]] = {}
     for row in await (await conn.execute(_INSERT, query)).fetchall():
         waiting.setdefault((row["lot_id"], row["plate"], row["entered_at"], row["left_at"]), []).append(row["id"])
@@ -151,10 +145,9 @@ async def update_sessions(conn: Conn, changes: Sequence[tuple[int, SessionRow]],
     """
     if renamed:
         await conn.execute("UPDATE parking_session SET plate = '' WHERE id = ANY (%s)", (list(renamed),))
-    for is_open in (False, True):
-        some = [change for change in changes if (change[1].state == "open") is is_open]
-        if some:
-            await conn.execute(_UPDATE, _columns([row for _, row in some], [id_ for id_, _ in some]))
+    ordered = sorted(changes, key=lambda change: change[1].state == "open")
+    if ordered:
+        await conn.cursor().executemany(_UPDATE, [{**_values(row), "id": id_} for id_, row in ordered])
 
 
 async def merge_sessions(conn: Conn, merged: Sequence[tuple[int, int]]) -> None:
@@ -176,11 +169,9 @@ async def drop_empty(conn: Conn, ids: Sequence[int]) -> None:
     await conn.execute(_END_PAID, query)
 
 
-def _columns(rows: Sequence[SessionRow], ids: Sequence[int]) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in SessionRow.__slots__}
-    columns["fee_steps"] = [Jsonb(steps) for steps in columns["fee_steps"]]
-    columns["covered"] = [_as_text(spans) for spans in columns["covered"]]
-    return {**columns, "id": list(ids)}
+def _values(row: SessionRow) -> dict[str, Any]:
+    values: dict[str, Any] = {name: getattr(row, name) for name in SessionRow.__slots__}
+    return {**values, "fee_steps": Jsonb(row.fee_steps), "covered": _as_text(row.covered)}
 
 
 def _as_text(spans: tuple[Span, ...]) -> str:

@@ -10,6 +10,9 @@ import msgspec
 from psycopg.types.json import Jsonb
 
 from cloud.kit.db import Conn
+from cloud.kit.paging import Page, PageRequest, cut
+from cloud.kit.periods import in_ms
+from cloud.parking.stays.cursors import after_passage
 from gateway.contract.messages import Passage as WirePassage
 
 _SET_ASIDE: LiteralString = """
@@ -24,6 +27,13 @@ _CLAIM: LiteralString = """
     WHERE project_id = %(project_id)s AND gateway_code = %(gateway_code)s AND device_code = %(device_code)s
       AND reason = 'unknown-lane'
     RETURNING content
+"""
+_LIST: LiteralString = """
+    SELECT id, project_id, gateway_code, reason, content, received_at
+    FROM (SELECT *, floor(extract(epoch FROM received_at) * 1000)::bigint AS ms FROM unclaimed_passage) AS aside
+    WHERE (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s)
+      AND (%(after_ms)s::bigint IS NULL OR (ms, id) < (%(after_ms)s, %(after_id)s::uuid))
+    ORDER BY ms DESC, id DESC LIMIT %(limit)s
 """
 _OUTCOME_FIELD = WirePassage.__struct_fields__.index("outcome")
 
@@ -76,6 +86,14 @@ async def find(conn: Conn, passage_id: UUID) -> SetAside | None:
                WHERE id = %s FOR UPDATE"""
     row = await (await conn.execute(query, (passage_id,))).fetchone()
     return None if row is None else SetAside(passage=msgspec.convert(row.pop("content"), WirePassage), **row)
+
+
+async def set_aside_passages(conn: Conn, page: PageRequest, project_id: int | None) -> Page[SetAside]:
+    """Passages that wait for somebody, the last received first."""
+    query = {"project_id": project_id, "limit": page.limit + 1, **after_passage(page)}
+    rows = await (await conn.execute(_LIST, query)).fetchall()
+    found = [SetAside(passage=msgspec.convert(row.pop("content"), WirePassage), **row) for row in rows]
+    return cut(found, page, lambda one: (in_ms(one.received_at), str(one.id)))
 
 
 async def take_out(conn: Conn, passage_id: UUID) -> None:
