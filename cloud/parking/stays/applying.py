@@ -1,6 +1,6 @@
 """Passages from the edge become sessions: stored once each, matched in event time, whatever order they come in."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -132,15 +132,11 @@ async def _store(conn: Conn, project_id: int, reports: list[Report], now: dateti
     """Returns how many passages were new or got further, and how many vehicles were let out."""
     if not reports:
         return 0, 0
-    await store.lock_plates(conn, project_id, await _plates(conn, reports))
-    changed = await store.insert_passages(conn, sorted(reports, key=lambda report: report.id))
+    # Staff may have said that a passage has another plate than is told: both are locked.
+    before = await store.plates_in_use(conn, [report.id for report in reports])
+    await store.lock_plates(conn, project_id, {*before.values(), *(report.plate_told for report in reports)})
+    changed = await store.insert_passages(conn, sorted(reports, key=lambda report: report.id), before)
     return len(changed), await apply_changes(conn, project_id, changed, now) if changed else 0
-
-
-async def _plates(conn: Conn, reports: Iterable[Report]) -> set[str]:
-    """The plates that the passages have now and will have: staff may have said that one is another."""
-    known = await store.plates_in_use(conn, [report.id for report in reports])
-    return {report.plate_told for report in reports} | known
 
 
 async def _arrived_now(conn: Conn, ids: list[UUID], now: datetime) -> list[int]:

@@ -107,7 +107,7 @@ async def _locked(conn: Conn, passage_id: UUID, becomes: Callable[[PassageRow], 
 
 
 async def _count(conn: Conn, passage: PassageRow, at: datetime | None) -> None:
-    changed = await repository.count_corrections(conn, passage.id)
+    changed = await repository.count_corrections(conn, passage.id, passage.plate)
     await apply_changes(conn, passage.project_id, changed, at or datetime.now(UTC))
 
 

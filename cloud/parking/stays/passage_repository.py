@@ -172,10 +172,10 @@ async def undo_correction(conn: Conn, correction_id: int, reason: str, actor: st
     await conn.execute(query, (actor, reason, at, correction_id))
 
 
-async def count_corrections(conn: Conn, passage_id: UUID) -> list[Changed]:
+async def count_corrections(conn: Conn, passage_id: UUID, plate_before: str) -> list[Changed]:
     """Gives a passage the plate that counts by its corrections."""
     rows = await (await conn.execute(_COUNT, {"id": passage_id})).fetchall()
-    return [Changed(**row) for row in rows]
+    return [Changed(**row, plate_before=plate_before) for row in rows]
 
 
 async def open_plates(conn: Conn, lot_id: int) -> list[tuple[int, str]]:

@@ -75,7 +75,7 @@ def _touched(
     for one in changed:
         root_id = roots[lot_of_lane[one.lane_id]]
         session = before.get(one.session_id) if one.session_id else None
-        for plate in {one.plate, session.plate if session else ""} - {""}:
+        for plate in {one.plate, one.plate_before, session.plate if session else ""} - {""}:
             since[root_id, plate] = min(one.taken_at, since.get((root_id, plate), one.taken_at))
     return since
 

@@ -152,6 +152,8 @@ class Changed:
     outcome: str
     outcome_at: datetime
     session_id: int | None
+    plate_before: str = ""
+    """The plate that counted until now, empty for a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,16 +173,17 @@ async def lock_plates(conn: Conn, project_id: int, plates: Iterable[str]) -> Non
         await conn.execute("SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key", (keys,))
 
 
-async def plates_in_use(conn: Conn, ids: Sequence[UUID]) -> set[str]:
+async def plates_in_use(conn: Conn, ids: Sequence[UUID]) -> dict[UUID, str]:
     """The plates that count for these passages, as far as they are stored."""
-    rows = await (await conn.execute("SELECT DISTINCT plate FROM passage WHERE id = ANY (%s)", (list(ids),))).fetchall()
-    return {row["plate"] for row in rows}
+    rows = await (await conn.execute("SELECT id, plate FROM passage WHERE id = ANY (%s)", (list(ids),))).fetchall()
+    return {row["id"]: row["plate"] for row in rows}
 
 
-async def insert_passages(conn: Conn, rows: Sequence[Report]) -> list[Changed]:
-    """Stores reports (of each passage one); returns what they changed."""
+async def insert_passages(conn: Conn, rows: Sequence[Report], before: Mapping[UUID, str]) -> list[Changed]:
+    """Stores reports (of each passage one); returns what they changed. `before`: the plates in use until now."""
     columns = {name: [getattr(row, name) for row in rows] for name in Report.__slots__}
-    return [Changed(**row) for row in await (await conn.execute(_INSERT_PASSAGES, columns)).fetchall()]
+    found = await (await conn.execute(_INSERT_PASSAGES, columns)).fetchall()
+    return [Changed(**row, plate_before=before.get(row["id"], "")) for row in found]
 
 
 async def anchors(
