@@ -285,7 +285,7 @@ class _Vehicle:
         if stay is None:
             stay = self._left_unseen(passage)
         elif not stay.entry_seen:
-            stay.entered_at, stay.matched = None, False
+            stay.matched = False
             self._note(passage, Incident.EXIT_WITHOUT_ENTRY)
         stay.left_at, stay.closing = passage.taken_at, passage.id
         self._last[lot_id] = stay

@@ -10,7 +10,6 @@ from cloud.kit.inputs import Input
 from cloud.parking.fees.models import Amount
 from cloud.parking.stays.matching import LotRules, Unseen
 
-SecondEntry = Literal["close-old", "refuse"]
 ThenUnseen = Literal["operator", "open-free", "last-known", "fixed-charge"]
 InnerTime = Literal["paused", "included"]
 MisreadAutomatic = Literal["unique", "never"]
@@ -43,8 +42,6 @@ class LotPolicy(Input):
     """Let through at another lane in the same direction so soon: both lanes saw one vehicle."""
     reentry_within_minutes: Annotated[int, Field(ge=0, le=24 * 60)] = 0
     """Back so soon after it left: its stay goes on as if it had not left."""
-    second_entry: SecondEntry = "close-old"
-    """At an entry while inside: the old stay is closed as unmatched, or the lanes leave it to a person."""
     unseen_entry: Annotated[tuple[UnseenEntry, ...], Field(max_length=20)] = ()
     last_known_within_hours: Annotated[int, Field(ge=1, le=24 * 60)] = 24
     misread: MisreadAutomatic = "unique"
