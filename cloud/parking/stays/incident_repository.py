@@ -19,7 +19,8 @@ _INCIDENT: LiteralString = """
     SELECT odd.kind, p.id AS passage_id, p.project_id, a.lot_id, l.name AS lot_name, p.lane_id, a.name AS lane_name,
            p.session_id, p.plate, p.plate_read, p.direction, p.taken_at, p.outcome, p.offline, p.image,
            odd.other AS other_id, o.plate AS other_plate, o.taken_at AS other_taken_at,
-           o.session_id AS other_session_id, coalesce(h.state, 'open') AS state, coalesce(h.note, '') AS note, h.handled_by, h.handled_at
+           o.session_id AS other_session_id, coalesce(h.state, 'open') AS state, coalesce(h.note, '') AS note,
+           h.handled_by, h.handled_at
     FROM passage p
     CROSS JOIN LATERAL (
         SELECT p.incident AS kind, p.incident_with AS other WHERE p.incident = ANY (%(kinds)s)

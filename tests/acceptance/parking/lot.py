@@ -15,7 +15,7 @@ from tests.integration.parking.site import Site, rows
 
 
 class ParkingLot:
-    """One lot; times are those of the passages, and the cloud hears of each as it happens unless a test holds it back."""
+    """One lot; times are those of the passages, and the cloud hears of each as it happens, unless held back."""
 
     def __init__(self, site: Site, db: Database, ingest: Database, client: httpx.AsyncClient, staff: Auth) -> None:
         self.site, self.db, self.ingest, self.client, self.staff = site, db, ingest, client, staff

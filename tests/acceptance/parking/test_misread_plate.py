@@ -1,6 +1,6 @@
-"""Misread plate: edit distance <= 1 with a confusion table against open sessions; automatic only if unique and plausible.
+"""Misread plate: edit distance <= 1 with province/letter confusion table against open sessions.
 
-Else the operator decides; the plate as read is kept.
+Automatic only if unique and plausible, else operator; the plate as read is kept.
 """
 
 from datetime import timedelta
@@ -33,7 +33,11 @@ async def test_of_two_that_fit_a_person_decides_and_the_decision_survives_all_th
     await lot.hears(first, second, misread, lot.told("entry", "京A12346", NOON))
     assert await lot.orders() == []
     candidates = (await lot.get(f"parking-passages/{misread.id}"))["candidates"]
-    assert [(one["plate"], one["looks_alike"]) for one in candidates] == [(PLATE, True), (ALIKE, True)]
+    assert [(one["plate"], one["looks_alike"]) for one in candidates] == [
+        (PLATE, True),
+        (ALIKE, True),
+        ("京A12346", False),
+    ]
 
     path = f"parking-passages/{misread.id}/plate-corrections"
     said = await lot.post(path, plate=PLATE, reason="seen on the picture")

@@ -1,4 +1,7 @@
-"""Anti-passback, nested lots: inner session inside the outer one; inner time priced by its own rule; no double charge."""
+"""Anti-passback, nested lots: inner session inside the outer one.
+
+Inner time priced by its own rule; no double charge.
+"""
 
 from datetime import timedelta
 

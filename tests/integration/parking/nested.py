@@ -52,7 +52,7 @@ async def stored(db: Database) -> tuple[list[StayTuple], dict[Any, Any]]:
            FROM parking_session s""",
     )
     noted = await rows(db, "SELECT id, incident, incident_with FROM passage WHERE incident IS NOT NULL")
-    stays = [tuple(row[name] for name in row if name != "passages") + (tuple(row["passages"]),) for row in found]
+    stays = [(*(row[name] for name in row if name != "passages"), tuple(row["passages"])) for row in found]
     return sorted(stays, key=repr), {row["id"]: (row["incident"], row["incident_with"]) for row in noted}
 
 
