@@ -37,6 +37,12 @@ async def handle_incident(
     return await get_incident(conn, passage_id, kind)
 
 
+async def incidents_of(conn: Conn, passage_id: UUID) -> list[Incident]:
+    """What was odd about a passage."""
+    found = [await repository.incident(conn, passage_id, kind) for kind in KINDS]
+    return [one for one in found if one is not None]
+
+
 async def unseen_incidents(conn: Conn, project_id: int, since: datetime) -> int:
     """How many incidents since then nobody has looked at."""
     return await repository.waiting(conn, project_id, since)

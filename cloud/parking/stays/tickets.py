@@ -67,6 +67,11 @@ async def find_ticket(conn: Conn, project_id: int, code: str) -> Ticket:
     return found
 
 
+async def ticket_of(conn: Conn, passage_id: UUID) -> Ticket | None:
+    """The ticket that was given at a passage."""
+    return await repository.ticket_of(conn, passage_id)
+
+
 async def vehicle_at_lane(conn: Conn, lane_id: int, at: datetime | None = None) -> UUID:
     """The vehicle without a plate that stands at a lane now. Raises NotFound."""
     lane = await get_lane(conn, lane_id)
