@@ -6,6 +6,7 @@ from cloud.estate import service as estate
 from cloud.kit.jobs import Handler, JobContext, Scheduled
 from cloud.parking import service
 from cloud.parking.edge import telling as edge
+from cloud.parking.lists import telling as lists
 
 LET_OUT = "parking.let-out-waiting"
 TELL = "parking.tell-gateways"
@@ -29,7 +30,9 @@ async def tell_gateways(context: JobContext) -> dict[str, object]:
     told = 0
     for project in projects:
         async with context.db.transaction(context.asker) as conn:
-            told += await edge.tell_gateways(conn, project.id, datetime.now(UTC))
+            now = datetime.now(UTC)
+            told += await edge.tell_gateways(conn, project.id, now)
+            told += await lists.tell_lists(conn, project.id, now)
     return {"told": told}
 
 

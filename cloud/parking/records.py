@@ -16,7 +16,10 @@ from cloud.parking.stays.matching import Direction, Outcome
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """A place with a capacity and a fee rule; `parent_id` is the lot around it."""
+    """A place with a capacity and a fee rule; `parent_id` is the lot around it.
+
+    One that is not `open` takes nobody in.
+    """
 
     id: int
     project_id: int
@@ -24,6 +27,16 @@ class Lot:
     name: str
     parent_id: int | None
     capacity: int
+    open: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LotClass:
+    """What a lot has for one class of vehicles: spaces `kept` for it alone, and room for no more than `at_most`."""
+
+    vehicle_class: str
+    kept: int = 0
+    at_most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +50,7 @@ class LotOccupancy:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One barrier with its camera."""
+    """One barrier with its camera. From `retired_at` on the barrier may be another lane's."""
 
     id: int
     project_id: int
@@ -46,6 +59,7 @@ class Lane:
     name: str
     direction: Direction
     device_id: int
+    retired_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,16 @@
 from cloud.parking.charging.service import let_out_waiting, pay, quote
 from cloud.parking.desk.openings import open_lane
 from cloud.parking.fees.service import publish_rule, rules_of_lot
-from cloud.parking.places.service import cars_inside, create_lane, create_lot, get_lane, get_lot, list_lanes, list_lots
+from cloud.parking.places.service import (
+    cars_inside,
+    create_lane,
+    create_lot,
+    get_lane,
+    get_lot,
+    list_lanes,
+    list_lots,
+    retire_lane,
+)
 from cloud.parking.stays.applying import apply_passages
 from cloud.parking.stays.service import close_session, get_session, list_sessions
 from cloud.parking.vehicles.service import list_vehicles, register_vehicle
@@ -27,5 +36,6 @@ __all__ = [
     "publish_rule",
     "quote",
     "register_vehicle",
+    "retire_lane",
     "rules_of_lot",
 ]

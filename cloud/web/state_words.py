@@ -368,3 +368,23 @@ PROTECTIONS: Final[Mapping[str, str]] = {
     "care": _("Children or people in need of care"),
     "other": _("Another reason"),
 }
+
+SPACE_STATES: Final[Mapping[str, str]] = {
+    "free": _("Vacant"),
+    "sold": _("Sold"),
+    "rented": _("Rented out"),
+    "reserved": _("Reserved"),
+    "out-of-service": _("Out of service"),
+}
+
+LISTINGS: Final[Mapping[str, str]] = {
+    "black": _("Black list"),
+    "white": _("White list"),
+}
+
+LIST_STATES: Final[Mapping[str, str]] = {
+    "coming": _("Not yet"),
+    "in-force": _("In force"),
+    "over": _("Over"),
+    "ended": _("Taken off"),
+}

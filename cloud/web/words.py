@@ -63,6 +63,9 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "parking-inner-time": parking_words.INNER_TIME,
     "parking-misread": parking_words.MISREAD,
     "parking-decision": parking_words.DECISIONS,
+    "space-state": state_words.SPACE_STATES,
+    "listing": state_words.LISTINGS,
+    "list-state": state_words.LIST_STATES,
 }
 
 

@@ -18,6 +18,8 @@ def test_every_page_of_staff_renders_without_complaint(
     bill_id = site.value("SELECT min(id) FROM bill")
     gateway_id = site.value("SELECT id FROM gateway WHERE code = 'gw-1'")
     run_id = site.value("SELECT max(id) FROM bill_run")
+    lot_id = site.value("SELECT min(id) FROM parking_lot")
+    space_id = site.value("SELECT min(id) FROM parking_space")
     pages = {
         "overview": "/",
         "meters": "/meters",
@@ -30,6 +32,12 @@ def test_every_page_of_staff_renders_without_complaint(
         "bill-run": f"/bill-runs/{run_id}",
         "parking": "/parking",
         "session": f"/parking/sessions/{estate.waiting_session}",
+        "car-parks": "/parking-lots",
+        "car-park": f"/parking-lots/{lot_id}",
+        "spaces": f"/parking-lots/{lot_id}/spaces",
+        "space": f"/parking-spaces/{space_id}",
+        "lists": "/parking-lists?over=true",
+        "vehicles": "/vehicles",
         "devices": "/devices",
         "orders": "/devices/orders",
         "configurations": f"/devices/gateways/{gateway_id}/configurations",

@@ -49,8 +49,10 @@ async def apply_passages(
     reports: dict[UUID, Report] = {}
     unclaimed = 0
     for passage in map(_printable, passages):
-        lane, repair = lanes.get(passage.device), repaired.get(UUID(passage.id))
-        reason = _reason(lane, _instant(passage.taken_at), repair, at)
+        repair = repaired.get(UUID(passage.id))
+        taken_at = _instant(passage.taken_at) if repair is None else repair.taken_at
+        lane = places.lane_at(lanes.get(passage.device, ()), taken_at)
+        reason = _reason(lane, taken_at, repair, at)
         if lane is None or reason is not None:
             await aside.set_aside(conn, project_id, gateway_code, reason or "unknown-lane", passage)
             unclaimed += 1
@@ -85,7 +87,7 @@ def possible(taken_at: datetime, now: datetime) -> bool:
     return now - OLDEST <= taken_at <= now + CLOCK_AHEAD
 
 
-async def _lanes_by_code(conn: Conn, project_id: int, gateway_code: str, codes: set[str]) -> dict[str, Lane]:
+async def _lanes_by_code(conn: Conn, project_id: int, gateway_code: str, codes: set[str]) -> dict[str, list[Lane]]:
     device_ids = await devices.ids_by_code(conn, project_id, gateway_code, codes)
     lanes = await places.lanes_of_devices(conn, list(device_ids.values()))
     return {code: lanes[device_id] for code, device_id in device_ids.items() if device_id in lanes}

@@ -77,7 +77,7 @@ async def vehicle_at_lane(conn: Conn, lane_id: int, at: datetime | None = None) 
     lane = await get_lane(conn, lane_id)
     found = await repository.unread_at_lane(conn, lane.id, (at or datetime.now(UTC)) - WAITS_AT_MOST)
     if found is None:
-        raise NotFound("no-vehicle", "no vehicle without a plate stands at this lane", field="lane_id")
+        raise NotFound("no-vehicle-at-lane", "no vehicle without a plate stands at this lane", field="lane_id")
     return found
 
 

@@ -1,4 +1,4 @@
-"""A morning rush in disorder gives the right stays and fees; the long one is in `python -m tests.benchmarks parking`."""
+"""A morning rush in disorder gives the right stays and fees; the long one is a benchmark (`parking`)."""
 
 from datetime import timedelta
 from random import Random
