@@ -1,6 +1,7 @@
 """Unlicensed vehicle: ticket / QR session bound to the passage."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from tests.acceptance.parking.lot import ParkingLot
 from tests.integration.parking.site import minutes
@@ -14,7 +15,10 @@ async def test_a_ticket_of_the_entry_is_shown_at_the_exit_paid_and_opens_the_bar
     assert again["code"] == ticket["code"]
     await lot.hears(lot.told("entry", "", now - minutes(300), "passed", entered, decision="command"))
     waiting = await lot.waits("exit", "", now, decision="await-cloud")
-    shown = {"project_id": lot.site.project_id, "code": f"{ticket['code'][:4]}-{ticket['code'][4:].lower()}"}
+    shown: dict[str, Any] = {
+        "project_id": lot.site.project_id,
+        "code": f"{ticket['code'][:4]}-{ticket['code'][4:].lower()}",
+    }
     stay = await lot.post("parking-ticket-showings", **shown, lane_id=lot.site.exit.id)
     quote = await lot.get(f"parking-sessions/{stay['session_id']}/quote")
     assert quote["due"]["amount"] == "8.00"
@@ -37,5 +41,5 @@ async def test_two_vehicles_without_plates_are_never_mixed_up(lot: ParkingLot) -
 
 async def test_a_ticket_nobody_gave_opens_nothing(lot: ParkingLot) -> None:
     await lot.waits("exit", "", datetime.now(UTC))
-    shown = {"project_id": lot.site.project_id, "code": "AAAA-AAAA", "lane_id": lot.site.exit.id}
+    shown: dict[str, Any] = {"project_id": lot.site.project_id, "code": "AAAA-AAAA", "lane_id": lot.site.exit.id}
     assert (await lot.post("parking-ticket-showings", 404, **shown))["code"] == "no-ticket"

@@ -9,6 +9,7 @@ import msgspec
 
 from cloud.kit.db import Database
 from cloud.parking.stays.likeness import FROM, INTO, skeleton
+from cloud.parking.stays.matching import Outcome
 from cloud.parking.stays.reports import Report, merged, progress
 from gateway.contract.messages import Passage
 from tests.integration.parking.site import NOON, Site, rows
@@ -18,7 +19,7 @@ DECISIONS = ("", "await-cloud", "no-plate", "temporary", "cloud-silent", "comman
 
 def _report(passage: Passage, lane_id: int) -> Report:
     """A wire passage as the pure rules take it."""
-    outcome = passage.outcome.value
+    outcome: Outcome = "passed" if passage.outcome == "passed" else "arrived"
     at = NOON + timedelta(milliseconds=passage.outcome_at - passage.taken_at if passage.outcome_at else 0)
     return Report(
         id=UUID(passage.id), project_id=1, lane_id=lane_id, plate_told=passage.plate,

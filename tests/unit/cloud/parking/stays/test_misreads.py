@@ -55,8 +55,8 @@ def histories(draw: st.DrawFn) -> list[SeenPassage]:
             number,
             draw(st.integers(0, 100)),
             draw(st.sampled_from(PLATES)),
-            draw(st.sampled_from(["entry", "exit"])),  # type: ignore[arg-type]
-            draw(st.sampled_from(["arrived", "passed", "turned-back"])),  # type: ignore[arg-type]
+            draw(st.sampled_from(["entry", "exit"])),
+            draw(st.sampled_from(["arrived", "passed", "turned-back"])),
         )
         for number in range(draw(st.integers(0, 10)))
     ]
