@@ -10,10 +10,24 @@ from cloud.parking.permits import pages as permits
 from cloud.parking.places import pages as places
 from cloud.parking.reservations import pages as reservations
 from cloud.parking.spaces import pages as spaces
+from cloud.parking.stays import incident_pages as incidents
 from cloud.parking.vehicles import pages as vehicles
 from cloud.parking.visitors import pages as visitors
 from cloud.parking.visitors import public_pages as public
 
 router = APIRouter(include_in_schema=False)
-for room in (charging, desk, cards, permits, places, spaces, lists, vehicles, reservations, visitors, public):
+for room in (
+    places,
+    spaces,
+    lists,
+    vehicles,
+    cards,
+    permits,
+    reservations,
+    incidents,
+    charging,
+    visitors,
+    public,
+    desk,
+):
     router.include_router(room.router)

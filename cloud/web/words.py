@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from cloud.kit import i18n
-from cloud.web import reason_words, state_words, thing_words, threshold_words
+from cloud.web import parking_words, reason_words, state_words, thing_words, threshold_words
 
 _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "reason": reason_words.REASONS,
@@ -63,6 +63,12 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "case-reason": state_words.CASE_REASONS,
     "case-step": state_words.CASE_STEPS,
     "protection": state_words.PROTECTIONS,
+    "parking-incident": parking_words.INCIDENTS,
+    "parking-incident-state": parking_words.INCIDENT_STATES,
+    "parking-then": parking_words.UNSEEN_ENTRY,
+    "parking-inner-time": parking_words.INNER_TIME,
+    "parking-misread": parking_words.MISREAD,
+    "parking-decision": parking_words.DECISIONS,
     "space-state": state_words.SPACE_STATES,
     "listing": state_words.LISTINGS,
     "list-state": state_words.LIST_STATES,
