@@ -149,7 +149,7 @@ def shown_free(system: System, free: int) -> Callable[[], Awaitable[bool]]:
         ) as display:  # fmt: skip
             await display.subscribe(topics.counts(PROJECT, "lot-1"))
             message = await anext(aiter(display.messages))
-            return bool(message.retain and json.loads(message.payload)["free"] == free)  # type: ignore[arg-type]
+            return bool(message.retain and json.loads(message.payload)["free"] == free)
 
     return check
 
