@@ -70,13 +70,7 @@ def create_app(settings: CloudSettings, keys: Keys | None = None) -> FastAPI:
             422: {"description": "Invalid input; `errors` names the fields.", **_PROBLEM},
         },
     )
-    keys = keys or Keys.load(settings.keys_file)
-    app.state.settings = settings
-    app.state.keys = keys
-    app.state.sealer = Sealer(keys)
-    app.state.throttle = Throttle()
-    app.state.payment_client = new_client()
-    app.state.payment_channels = open_channels(settings.payments_file, settings.public_url, app.state.payment_client)
+    equip(app, settings, keys or Keys.load(settings.keys_file))
     app.state.catalogues = i18n.load_catalogues()
     app.state.templates = environment()
     problems.install(app)
@@ -94,6 +88,20 @@ def create_app(settings: CloudSettings, keys: Keys | None = None) -> FastAPI:
         max_upload_bytes={f"{prefix}/reading-imports": MAX_UPLOAD_BYTES for prefix in ("", "/api/v1")},
     )
     return app
+
+
+def equip(app: FastAPI, settings: CloudSettings, keys: Keys) -> None:
+    """Gives the application what it works with; before it starts. Raises as `create_app` does.
+
+    Apart from the routes, which take a second to make: an application that has ended can be equipped and started anew.
+    """
+    app.state.settings = settings
+    app.state.keys = keys
+    app.state.sealer = Sealer(keys)
+    app.state.throttle = Throttle()
+    app.state.plate_throttle = Throttle("to look up a plate")
+    app.state.payment_client = new_client()
+    app.state.payment_channels = open_channels(settings.payments_file, settings.public_url, app.state.payment_client)
 
 
 @asynccontextmanager
