@@ -3,14 +3,33 @@
 from fastapi import APIRouter
 
 from cloud.parking.charging import api as charging
+from cloud.parking.charging import debt_api as debts
+from cloud.parking.counts import api as counts
 from cloud.parking.desk import api as desk
 from cloud.parking.lists import api as lists
+from cloud.parking.permits import api as permits
 from cloud.parking.places import api as places
+from cloud.parking.reservations import api as reservations
 from cloud.parking.spaces import api as spaces
 from cloud.parking.stays import api as stays
 from cloud.parking.stays import incident_api as incidents
 from cloud.parking.vehicles import api as vehicles
+from cloud.parking.visitors import api as visitors
 
 router = APIRouter(prefix="/api/v1", tags=["parking"])
-for room in (places, spaces, lists, stays, incidents, charging, desk, vehicles):
+for room in (
+    places,
+    spaces,
+    lists,
+    vehicles,
+    permits,
+    reservations,
+    stays,
+    incidents,
+    charging,
+    debts,
+    visitors,
+    counts,
+    desk,
+):
     router.include_router(room.router)

@@ -2,13 +2,32 @@
 
 from fastapi import APIRouter
 
+from cloud.parking.charging import pages as charging
 from cloud.parking.desk import pages as desk
 from cloud.parking.lists import pages as lists
+from cloud.parking.permits import cards_pages as cards
+from cloud.parking.permits import pages as permits
 from cloud.parking.places import pages as places
+from cloud.parking.reservations import pages as reservations
 from cloud.parking.spaces import pages as spaces
 from cloud.parking.stays import incident_pages as incidents
 from cloud.parking.vehicles import pages as vehicles
+from cloud.parking.visitors import pages as visitors
+from cloud.parking.visitors import public_pages as public
 
 router = APIRouter(include_in_schema=False)
-for room in (desk, incidents, places, spaces, lists, vehicles):
+for room in (
+    places,
+    spaces,
+    lists,
+    vehicles,
+    cards,
+    permits,
+    reservations,
+    incidents,
+    charging,
+    visitors,
+    public,
+    desk,
+):
     router.include_router(room.router)

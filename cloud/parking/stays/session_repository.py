@@ -54,12 +54,17 @@ _UPDATE: LiteralString = """
 _HAND_OVER: tuple[LiteralString, ...] = (
     """UPDATE parking_payment t SET session_id = pair.kept
        FROM unnest(%s::bigint[], %s::bigint[]) AS pair (gone, kept) WHERE t.session_id = pair.gone""",
+    """UPDATE parking_waiver t SET session_id = pair.kept
+       FROM unnest(%s::bigint[], %s::bigint[]) AS pair (gone, kept) WHERE t.session_id = pair.gone""",
+    """UPDATE parking_intent_stay t SET session_id = pair.kept
+       FROM unnest(%s::bigint[], %s::bigint[]) AS pair (gone, kept) WHERE t.session_id = pair.gone""",
     """UPDATE passage t SET session_id = pair.kept
        FROM unnest(%s::bigint[], %s::bigint[]) AS pair (gone, kept) WHERE t.session_id = pair.gone""",
 )
 _DROP_UNPAID: LiteralString = """
     DELETE FROM parking_session s
     WHERE s.id = ANY (%(ids)s) AND NOT EXISTS (SELECT FROM parking_payment p WHERE p.session_id = s.id)
+      AND NOT EXISTS (SELECT FROM parking_waiver w WHERE w.session_id = s.id)
 """
 _END_PAID: LiteralString = """
     UPDATE parking_session SET state = 'unmatched', left_at = coalesce(left_at, entered_at), fee = NULL,
