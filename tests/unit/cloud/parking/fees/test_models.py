@@ -44,10 +44,10 @@ def test_the_stored_schema_is_current() -> None:
         (('price: "1.00"', 'price: "NaN"'), 5, "expected a quoted amount"),
         (('price: "1.00"', 'price: "1.005"'), 1, "amounts in CNY have at most 2 decimals"),
         (("minutes: 30", "minutes: 0"), 5, "schedule.windows[0].minutes"),
-        (('end: "18:00"', 'end: "17:00"'), 2, "17:00 is in no window"),
-        (('end: "18:00"', 'end: "18:30"'), 2, "18:00 is in 2 windows"),
+        (('end: "18:00"', 'end: "17:00"'), 4, "17:00 is in no window"),
+        (('end: "18:00"', 'end: "18:30"'), 4, "18:00 is in 2 windows"),
         (('end: "18:00"', 'end: "25:00"'), 5, "schedule.windows[0].end"),
-        (("free_minutes: 30", 'unit: {minutes: 60, price: "1.00"}'), 2, "either unit or windows"),
+        (("free_minutes: 30", 'unit: {minutes: 60, price: "1.00"}'), 2, "either unit or steps or windows"),
     ],
 )
 def test_a_wrong_rule_is_refused_with_file_line_and_key(

@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cloud.parking.fees.models import Caps, FirstBlock, ParkingRule, Schedule, Unit, Window
-from cloud.parking.fees.pricing import Settlement, assess, clock_instant, price_stay
+from cloud.parking.fees.billed_time import clock_instant
+from cloud.parking.fees.pricing import Settlement, assess, price_stay
 
 ROOT = Path(__file__).parents[5]
 SHANGHAI = ZoneInfo("Asia/Shanghai")
