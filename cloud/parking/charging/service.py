@@ -10,6 +10,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.periods import local_day
 from cloud.parking.charging import repository
+from cloud.parking.charging.circumstances import circumstances
 from cloud.parking.fees.versions import pricing
 from cloud.parking.records import Paid, Quote, Session, Waiting
 from cloud.parking.stays import reading_repository
@@ -98,7 +99,8 @@ async def let_out_if_settled(conn: Conn, session_id: int, now: datetime) -> UUID
     if version is None:
         return None
     paid = (await reading_repository.payments(conn, [session_id])).get(session_id, [])
-    result = rates.assess(version, session.entered_at, waiting.taken_at, session.vehicle_class, paid)
+    given = await circumstances(conn, session.project_id, [session])
+    result = rates.assess(version, session.entered_at, waiting.taken_at, session.vehicle_class, paid, given[session.id])
     if result.due:
         return None
     return await _let_out(conn, session, waiting, SYSTEM_ACTOR, "nothing due")
@@ -123,7 +125,8 @@ async def _quote(conn: Conn, session: Session, now: datetime, waiting: Waiting |
         raise Conflict("no-rule", f"lot {session.lot_name} has no fee rule for the day of the entry")
     until = session.left_at or (waiting.taken_at if waiting else max(now, session.entered_at))
     paid = (await reading_repository.payments(conn, [session.id])).get(session.id, [])
-    result = rates.assess(version, session.entered_at, until, session.vehicle_class, paid)
+    given = await circumstances(conn, session.project_id, [session])
+    result = rates.assess(version, session.entered_at, until, session.vehicle_class, paid, given[session.id])
     return Quote(
         session_id=session.id,
         until=until,

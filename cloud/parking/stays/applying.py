@@ -11,12 +11,10 @@ from cloud.devices import service as devices
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.parking.charging import service as charging
-from cloud.parking.fees.steps import step_as_json
-from cloud.parking.fees.versions import Pricing, pricing
+from cloud.parking.charging.ended import price_ended
 from cloud.parking.places import repository as places
 from cloud.parking.plates import bare_plate
-from cloud.parking.records import Applied, Lane, SessionPayment
-from cloud.parking.stays import reading_repository
+from cloud.parking.records import Applied, Lane
 from cloud.parking.stays import repository as store
 from cloud.parking.stays.matching import Incident, Outcome, Stay, further, match_passages, match_unlicensed
 from cloud.parking.stays.repository import PassageRow, PlateKey, SessionRow, StoredPassage, StoredSession
@@ -184,8 +182,6 @@ async def _groups(conn: Conn, project_id: int, since: dict[PlateKey, datetime]) 
 
 
 async def _write(conn: Conn, project_id: int, groups: Sequence[_Group]) -> list[UUID]:
-    rates = await pricing(conn, project_id, sorted({group.key[0] for group in groups}))
-    paid = await reading_repository.payments(conn, [session.id for group in groups for session in group.sessions])
     merged: list[tuple[int, int]] = []
     updates: list[tuple[int, SessionRow]] = []
     made: list[tuple[_Group, Stay]] = []
@@ -193,6 +189,7 @@ async def _write(conn: Conn, project_id: int, groups: Sequence[_Group]) -> list[
     for group in groups:
         kept = _keep_sessions(group)
         gone = _gone_sessions(group, kept)
+        grown = {kept_id for _, kept_id in gone}
         merged += gone
         stored = {session.id: session for session in group.sessions}
         for stay, session_id in zip(group.stays, kept, strict=True):
@@ -200,19 +197,20 @@ async def _write(conn: Conn, project_id: int, groups: Sequence[_Group]) -> list[
                 made.append((group, stay))
                 continue
             sessions_of[id(stay)] = session_id
-            taken_over = [payment for old, kept_id in gone if kept_id == session_id for payment in paid.get(old, [])]
-            if taken_over or _differs(stored[session_id], stay, group):
-                row = _session_row(group.key, stay, rates, [*paid.get(session_id, []), *taken_over])
-                updates.append((session_id, row))
+            if session_id in grown or _differs(stored[session_id], stay, group):
+                updates.append((session_id, _session_row(group.key, stay)))
     await store.merge_sessions(conn, merged)
     await store.update_sessions(conn, updates)
+    changed = [session_id for session_id, _ in updates]
     if made:
         currency = (await estate.get_project(conn, project_id)).currency
-        rows = [_session_row(group.key, stay, rates, []) for group, stay in made]
+        rows = [_session_row(group.key, stay) for group, stay in made]
         for (_, stay), session_id in zip(
             made, await store.insert_sessions(conn, project_id, currency, rows), strict=True
         ):
             sessions_of[id(stay)] = session_id
+            changed.append(session_id)
+    await price_ended(conn, project_id, changed)
     moved = [change for group in groups for change in _attachments(group, sessions_of, merged)]
     await store.attach(conn, moved)
     return [passage_id for passage_id, *_ in moved]
@@ -271,13 +269,8 @@ def _differs(session: StoredSession, stay: Stay, group: _Group) -> bool:
     )
 
 
-def _session_row(key: PlateKey, stay: Stay, rates: Pricing, paid: Sequence[SessionPayment]) -> SessionRow:
-    """The stay as it is stored; with its fee when it is over and both ends were seen."""
-    version, result = None, None
-    if stay.state == "closed" and stay.entered_at is not None and stay.left_at is not None:
-        version = rates.rule_for(key[0], stay.entered_at)
-        if version is not None:
-            result = rates.assess(version, stay.entered_at, stay.left_at, stay.vehicle_class, paid)
+def _session_row(key: PlateKey, stay: Stay) -> SessionRow:
+    """The stay as it is stored; it is priced once all stays around it are stored."""
     return SessionRow(
         lot_id=key[0],
         plate=key[1],
@@ -285,10 +278,6 @@ def _session_row(key: PlateKey, stay: Stay, rates: Pricing, paid: Sequence[Sessi
         entered_at=stay.entered_at,
         left_at=stay.left_at,
         state=stay.state,
-        fee=result.fee.amount if result else None,
-        fee_until=result.priced_until if result else None,
-        fee_steps=[step_as_json(step) for step in result.fee.steps] if result else [],
-        rule_version_id=version.id if version else None,
     )
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from hashlib import blake2b
 from typing import Any, LiteralString
 from uuid import UUID
@@ -65,20 +64,17 @@ _SESSIONS: LiteralString = """
       AND coalesce(s.entered_at, s.left_at) >= wanted.since
 """
 _INSERT_SESSIONS: LiteralString = """
-    INSERT INTO parking_session (project_id, lot_id, plate, vehicle_class, entered_at, left_at, state, fee, fee_until,
-                                 fee_steps, rule_version_id, currency)
-    SELECT %(project_id)s, lot_id, plate, vehicle_class, entered_at, left_at, state, fee, fee_until, fee_steps,
-           rule_version_id, %(currency)s
+    INSERT INTO parking_session (project_id, lot_id, plate, vehicle_class, entered_at, left_at, state, currency)
+    SELECT %(project_id)s, lot_id, plate, vehicle_class, entered_at, left_at, state, %(currency)s
     FROM unnest(%(lot_id)s::bigint[], %(plate)s::text[], %(vehicle_class)s::text[], %(entered_at)s::timestamptz[],
-                %(left_at)s::timestamptz[], %(state)s::text[], %(fee)s::numeric[], %(fee_until)s::timestamptz[],
-                %(fee_steps)s::jsonb[], %(rule_version_id)s::bigint[])
-         AS made (lot_id, plate, vehicle_class, entered_at, left_at, state, fee, fee_until, fee_steps, rule_version_id)
+                %(left_at)s::timestamptz[], %(state)s::text[])
+         AS made (lot_id, plate, vehicle_class, entered_at, left_at, state)
     RETURNING id, lot_id, plate, entered_at, left_at
 """
 _UPDATE_SESSION: LiteralString = """
     UPDATE parking_session
     SET vehicle_class = %(vehicle_class)s, entered_at = %(entered_at)s, left_at = %(left_at)s, state = %(state)s,
-        fee = %(fee)s, fee_until = %(fee_until)s, fee_steps = %(fee_steps)s, rule_version_id = %(rule_version_id)s,
+        fee = NULL, fee_until = NULL, fee_steps = '[]', rule_version_id = NULL,
         closed_at = NULL, closed_by = NULL, closed_reason = NULL
     WHERE id = %(id)s
 """
@@ -152,7 +148,7 @@ class StoredSession:
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """What a session is to become."""
+    """What a session is to become; what it costs is found out afterwards."""
 
     lot_id: int
     plate: str
@@ -160,10 +156,6 @@ class SessionRow:
     entered_at: datetime | None
     left_at: datetime | None
     state: str
-    fee: Decimal | None
-    fee_until: datetime | None
-    fee_steps: list[dict[str, Any]]
-    rule_version_id: int | None
 
 
 async def lock_plates(conn: Conn, project_id: int, plates: Iterable[str]) -> None:
@@ -206,7 +198,6 @@ async def sessions_since(conn: Conn, project_id: int, since: dict[PlateKey, date
 async def insert_sessions(conn: Conn, project_id: int, currency: str, rows: Sequence[SessionRow]) -> list[int]:
     """Makes sessions and returns their ids in the order of `rows`."""
     columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in SessionRow.__slots__}
-    columns["fee_steps"] = [Jsonb(steps) for steps in columns["fee_steps"]]
     query = {"project_id": project_id, "currency": currency, **columns}
     waiting: dict[tuple[object, ...], list[int]] = {}
     for row in await (await conn.execute(_INSERT_SESSIONS, query)).fetchall():
@@ -218,10 +209,7 @@ async def insert_sessions(conn: Conn, project_id: int, currency: str, rows: Sequ
 async def update_sessions(conn: Conn, changes: Sequence[tuple[int, SessionRow]]) -> None:
     """Changes sessions; those that are over first, so that never two of a plate are open."""
     ordered = sorted(changes, key=lambda change: change[1].state == "open")
-    queries = [
-        {**{name: getattr(row, name) for name in SessionRow.__slots__}, "fee_steps": Jsonb(row.fee_steps), "id": id_}
-        for id_, row in ordered
-    ]
+    queries = [{**{name: getattr(row, name) for name in SessionRow.__slots__}, "id": id_} for id_, row in ordered]
     if queries:
         await conn.cursor().executemany(_UPDATE_SESSION, queries)
 
@@ -231,6 +219,8 @@ async def merge_sessions(conn: Conn, merged: Sequence[tuple[int, int]]) -> None:
     for gone, kept in merged:
         await conn.execute("UPDATE parking_payment SET session_id = %s WHERE session_id = %s", (kept, gone))
         await conn.execute("UPDATE passage SET session_id = %s WHERE session_id = %s", (kept, gone))
+        await conn.execute("UPDATE coupon_redemption SET session_id = %s WHERE session_id = %s", (kept, gone))
+        await conn.execute("UPDATE vehicle_charging SET session_id = %s WHERE session_id = %s", (kept, gone))
         await conn.execute("DELETE FROM parking_session WHERE id = %s", (gone,))
 
 

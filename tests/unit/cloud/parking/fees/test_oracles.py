@@ -1,4 +1,4 @@
-"""The published examples of `tests/oracles/parking.yaml`: every number of theirs is that of our rule files and prices."""
+"""The published examples of `tests/oracles/parking.yaml`: every number of theirs is ours."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -45,8 +45,8 @@ def _day_and_night(schedule: Schedule) -> str:
     day, night = schedule.windows
     assert (schedule.billing_from, day.minutes, night.minutes) == ("entry", 30, 60)
     return (
-        f"up to {schedule.free_minutes} min free, else billed from entry; day {day.price:.0f} yuan per half hour, night "
-        f"{night.price} per hour; a full day has {day.length // 60} day hours"
+        f"up to {schedule.free_minutes} min free, else billed from entry; day {day.price:.0f} yuan per half hour, "
+        f"night {night.price} per hour; a full day has {day.length // 60} day hours"
     )
 
 
@@ -73,6 +73,6 @@ def test_published_examples(lot: str, case: dict[str, Any], hour: int) -> None:
     assert fee.amount == Decimal(rest.pop("amount"))
     if "note" in rest:
         cap = _rule(lot).schedule.caps.per_24_hours
-        assert rest.pop("note") == f"{case['stay']} capped at {cap:.0f}"
+        assert rest.pop("note") == f"{case['stay'][:-1]} {case['stay'][-1]} capped at {cap:.0f}"
     assert not rest, "a key of the oracle is not compared"
     assert sum(step.amount for step in fee.steps) == fee.amount

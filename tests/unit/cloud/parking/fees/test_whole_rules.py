@@ -21,7 +21,7 @@ minute_entries = st.integers(0, 4 * 1440).map(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.data(), rules(), minute_entries, st.integers(0, 3 * 1440))
 def test_the_price_is_what_counting_minute_by_minute_gives(
     data: st.DataObject, rule: ParkingRule, entered: datetime, minutes: int
