@@ -1,7 +1,7 @@
 """What coupons are made of."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 from uuid import UUID
@@ -65,6 +65,11 @@ class Batch:
     issued_by: str
     withdrawn_at: datetime | None
     used: int
+
+    @property
+    def last_day(self) -> date:
+        """The last local day on which they count."""
+        return self.valid_until - timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
