@@ -35,7 +35,11 @@ async def editor(request: Request, scope: _Writer, lot_id: int, version: int | N
 
 @router.post("/parking/lots/{lot_id}/fees/preview")
 async def preview(
-    request: Request, scope: _Writer, lot_id: int, rule: _Text, valid_from: Annotated[str, Form()] = ""
+    request: Request,
+    scope: _Writer,
+    lot_id: int,
+    rule: _Text = "",
+    valid_from: Annotated[str, Form(max_length=20)] = "",
 ) -> Response:
     """What the rule in the editor would come to; nothing is kept."""
     page = await shown(request, scope)
