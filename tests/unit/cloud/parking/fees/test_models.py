@@ -171,8 +171,8 @@ schedule:
     ("options", "amount"),
     [
         ((), "36.00"),
-        (("--quota-used", "30"), "38.00"),
-        (("--covered", "2026-04-30T18:00/2026-05-01T00:00"), "14.00"),
+        (("--quota-used", "30"), "40.00"),
+        (("--covered", "2026-04-30T18:00/2026-05-01T00:00"), "12.00"),
         (("--calendar", "cn-2026"), "28.00"),
         (("--day", "2026-04-30=rest"), "26.00"),
         (("--charged-kwh", "10"), "32.00"),
@@ -182,7 +182,7 @@ schedule:
     ],
 )
 def test_price_takes_every_circumstance(tmp_path: Path, options: tuple[str, ...], amount: str) -> None:
-    """From 18:00 on a Thursday to 04:00 on Friday 1 May 2026, a holiday: six hours and four, the first is free."""
+    """From 18:00 on a Thursday to 04:00 on a Friday, a holiday in cn-2026: six hours and four, one of them free."""
     file = tmp_path / "rule.yaml"
     file.write_text(WHOLE_RULE, "utf-8")
     times = ("--entry", "2026-04-30T18:00", "--exit", "2026-05-01T04:00")
