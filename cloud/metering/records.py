@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from gateway.contract.quantities import BY_CODE, Quantity
 
 Medium = Literal["electricity", "water", "heat"]
+MEDIA: Final[tuple[Medium, ...]] = get_args(Medium)
 Step = Literal["15min", "30min", "hour", "day", "month"]
 
 MAIN_CHANNEL: dict[Medium, Quantity] = {

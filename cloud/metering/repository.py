@@ -5,12 +5,16 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import LiteralString
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from cloud.devices.cursors import after_number
+from cloud.kit.columns import Int2Column, Int8Column, TimeColumn, from_wire_time
+from cloud.kit.copying import columns_of
 from cloud.kit.db import Conn
 from cloud.kit.paging import Page, PageRequest, cut
-from cloud.kit.periods import in_ms
+from cloud.kit.periods import from_ms, in_ms
 from cloud.metering.records import (
     BoundaryReading,
     Medium,
@@ -22,6 +26,8 @@ from cloud.metering.records import (
     UsageRow,
     UsageTotal,
 )
+
+Ints = NDArray[np.int64]
 
 _METER: LiteralString = """
     SELECT m.id, m.project_id, m.code, m.medium, m.unit_id, m.parent_id, m.place, m.class AS meter_class, m.interval_s,
@@ -86,9 +92,9 @@ _LATEST: LiteralString = """
 """
 # `low` and `high` bound all of them: partitions outside are not even planned for.
 _BOUNDARIES: LiteralString = """
-    SELECT wanted.meter_id, wanted.instant, found.taken_at, coalesce(edit.value, found.value) AS value, found.quality
+    SELECT wanted.nth - 1 AS nth, found.taken_at, coalesce(edit.value, found.value) AS value, found.quality
     FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(instants)s::timestamptz[])
-         AS wanted (meter_id, channel, instant)
+         WITH ORDINALITY AS wanted (meter_id, channel, instant, nth)
     CROSS JOIN LATERAL (
         SELECT r.taken_at, r.value, r.quality FROM reading r
         WHERE r.meter_id = wanted.meter_id AND r.channel = wanted.channel
@@ -239,9 +245,25 @@ async def boundaries(
     }
     rows = await (await conn.execute(_BOUNDARIES, query)).fetchall()
     return {
-        (row["meter_id"], row["instant"]): BoundaryReading(row["taken_at"], row["value"], row["quality"])
+        (wanted[row["nth"]][0], wanted[row["nth"]][2]): BoundaryReading(row["taken_at"], row["value"], row["quality"])
         for row in rows
     }
+
+
+async def boundary_columns(
+    conn: Conn, meters: Ints, channels: Ints, instants_ms: Ints, tolerance_s: int
+) -> tuple[Ints, Ints, Ints]:
+    """The same of very many: positions of those that have one, when it was taken (in ms) and its value."""
+    query = {
+        "meters": Int8Column(meters),
+        "channels": Int2Column(channels),
+        "instants": TimeColumn(instants_ms),
+        "tolerance": f"{tolerance_s} seconds",
+        "low": from_ms(int(instants_ms.min())),
+        "high": from_ms(int(instants_ms.max()) + tolerance_s * 1000),
+    }
+    nth, taken_at, value, _ = await columns_of(conn, _BOUNDARIES, query, ("int8", "timestamptz", "int8", "int2"))
+    return nth, from_wire_time(taken_at), value
 
 
 async def usage(conn: Conn, meter_id: int, channel: int, start: datetime, end: datetime) -> list[UsageRow]:

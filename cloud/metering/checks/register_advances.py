@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final, LiteralString
 
 import numpy as np
 
 from cloud.kit.db import Conn
+from cloud.kit.periods import from_ms
 from cloud.metering import repository
 from cloud.metering.checks.findings import Finding
 from cloud.metering.derivation.usage import TOLERANCE_S
@@ -15,11 +16,12 @@ from cloud.metering.periods import advances
 from cloud.metering.records import BoundaryReading
 from cloud.metering.validation import intervals
 from cloud.metering.validation.segments import Ints, Rows
-from cloud.metering.validation.subjects import Subject, weighed
+from cloud.metering.validation.subjects import Subject, column, weighed
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TOLERANCE: Final = timedelta(seconds=TOLERANCE_S)
 _UNIT: Final = 10_000
+_TIME_BITS: Final = 43
+"""Times up to the year 2248 in milliseconds fit below it."""
 
 # Readings came of which usage knows nothing yet: the derivation has the next word.
 _DIRTY: LiteralString = """
@@ -44,12 +46,14 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class _Day:
-    """A local day that rows between readings cover whole; `usage` is their sum."""
+    """A local day that rows between readings cover whole; `usage` is their sum, the times are of the readings."""
 
     subject: Subject
     from_ms: int
     until_ms: int
     usage: int
+    opening: BoundaryReading
+    closing: BoundaryReading
 
     def finding(self, advance: int) -> Finding:
         subject = self.subject
@@ -60,10 +64,20 @@ class _Day:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ends:
-    day: _Day
-    opening: BoundaryReading
-    closing: BoundaryReading
+class _Days:
+    """Such days of many subjects, of which `which` says the position; `opened` and `closed`: instant and value."""
+
+    which: Ints
+    from_ms: Ints
+    until_ms: Ints
+    usage: Ints
+    opened: tuple[Ints, Ints]
+    closed: tuple[Ints, Ints]
+
+    def day(self, subjects: Sequence[Subject], nth: int) -> _Day:
+        ends = (BoundaryReading(from_ms(int(at[nth])), int(value[nth]), 0) for at, value in (self.opened, self.closed))
+        which, begin, end, usage = (int(one[nth]) for one in (self.which, self.from_ms, self.until_ms, self.usage))
+        return _Day(subjects[which], begin, end, usage, *ends)
 
 
 async def judge(conn: Conn, subjects: Sequence[Subject], rows: Rows, day_edges: Ints, first: Ints, until: Ints) -> Sums:
@@ -71,74 +85,90 @@ async def judge(conn: Conn, subjects: Sequence[Subject], rows: Rows, day_edges: 
 
     A day without a reading at both ends, or over an exchange without its readings, is not judged.
     """
-    days = _days(subjects, rows, day_edges, first, until)
-    ends = await _ends(conn, days)
+    days = await _days(conn, subjects, rows, day_edges, first, until)
     # Nearly all days have one register and no rollover: only the rest is worth looking up what happened in it.
-    plain = np.array([_plain(one) for one in ends], np.int64)
-    suspects = [ends[n] for n in np.flatnonzero(_differ([one.day for one in ends], plain)).tolist()]
+    multiplier, resolution = (one[days.which] for one in _registers(subjects))
+    differ = intervals.register_sum(days.usage, _plain(days, multiplier), multiplier, resolution)
+    suspects = [days.day(subjects, nth) for nth in np.flatnonzero(differ).tolist()]
     return await _told(conn, suspects) if suspects else Sums([], [])
 
 
-def _days(subjects: Sequence[Subject], rows: Rows, day_edges: Ints, first: Ints, until: Ints) -> list[_Day]:
+async def _days(
+    conn: Conn, subjects: Sequence[Subject], rows: Rows, day_edges: Ints, first: Ints, until: Ints
+) -> _Days:
+    """Whole days with a boundary reading at both ends."""
     days, usage, covered_ms = intervals.day_usage(rows, day_edges)
     begin, end = day_edges[days.day], day_edges[days.day + 1]
     whole = weighed(subjects, "register-sum")[days.which]
     whole &= (begin >= first[days.which]) & (begin < until[days.which]) & (covered_ms == end - begin)
-    columns = (days.which[whole], begin[whole], end[whole], usage[whole])
-    return [_Day(subjects[which], *rest) for which, *rest in zip(*(one.tolist() for one in columns), strict=True)]
+    which, begin, end, usage = days.which[whole], begin[whole], end[whole], usage[whole]
+    opening, closing = (which << _TIME_BITS) + begin, (which << _TIME_BITS) + end
+    # Days that follow each other share a reading.
+    keys = np.unique(np.concatenate([opening, closing]))
+    at_ms, value = await _readings_at(conn, subjects, keys)
+    opens, closes = np.searchsorted(keys, opening), np.searchsorted(keys, closing)
+    both = (at_ms[opens] >= 0) & (at_ms[closes] >= 0)
+    opens, closes = opens[both], closes[both]
+    ends = (at_ms[opens], value[opens]), (at_ms[closes], value[closes])
+    return _Days(which[both], begin[both], end[both], usage[both], *ends)
 
 
-async def _ends(conn: Conn, days: Sequence[_Day]) -> list[_Ends]:
-    """Days with the boundary readings of both their ends."""
-    at = {ms: _EPOCH + timedelta(milliseconds=ms) for day in days for ms in (day.from_ms, day.until_ms)}
-    wanted = {(day.subject.meter_id, day.subject.channel, at[ms]) for day in days for ms in (day.from_ms, day.until_ms)}
-    found = await repository.boundaries(conn, sorted(wanted), TOLERANCE_S)
-    ends = []
-    for day in days:
-        opening = found.get((day.subject.meter_id, at[day.from_ms]))
-        closing = found.get((day.subject.meter_id, at[day.until_ms]))
-        if opening is not None and closing is not None:
-            ends.append(_Ends(day, opening, closing))
-    return ends
+async def _readings_at(conn: Conn, subjects: Sequence[Subject], keys: Ints) -> tuple[Ints, Ints]:
+    """When the boundary readings of (subject, instant) were taken, -1 without one, and their values."""
+    at_ms, value = np.full(len(keys), -1, np.int64), np.zeros(len(keys), np.int64)
+    if len(keys):
+        which = keys >> _TIME_BITS
+        meters = column(subjects, lambda one: one.meter_id)[which]
+        channels = column(subjects, lambda one: one.channel)[which]
+        instants = keys - (which << _TIME_BITS)
+        nth, taken_ms, values = await repository.boundary_columns(conn, meters, channels, instants, TOLERANCE_S)
+        at_ms[nth], value[nth] = taken_ms, values
+    return at_ms, value
 
 
-def _plain(ends: _Ends) -> int:
-    """The advance if nothing but the register in force now counted."""
-    multiplier = ends.day.subject.multiplier_e4
-    counted = [(value * multiplier + _UNIT // 2) // _UNIT for value in (ends.opening.value, ends.closing.value)]
-    return counted[1] - counted[0]
+def _registers(subjects: Sequence[Subject]) -> tuple[Ints, Ints]:
+    """Multipliers (ten-thousandths) and resolutions."""
+    return column(subjects, lambda one: one.multiplier_e4), column(subjects, lambda one: one.resolution)
+
+
+def _plain(days: _Days, multiplier_e4: Ints) -> Ints:
+    """The advances if nothing but the register in force now counted."""
+    # Objects are integers of any size: a stand times a multiplier may be longer than 64 bits.
+    closed, opened = (
+        (value.astype(object) * multiplier_e4 + _UNIT // 2) // _UNIT for _, value in (days.closed, days.opened)
+    )
+    advance: Ints = (closed - opened).astype(np.int64)
+    return advance
 
 
 def _differ(days: Sequence[_Day], advance: Ints) -> Sequence[bool]:
     usage = np.array([day.usage for day in days], np.int64)
-    multiplier = np.array([day.subject.multiplier_e4 for day in days], np.int64)
-    resolution = np.array([day.subject.resolution for day in days], np.int64)
-    differ: list[bool] = intervals.register_sum(usage, advance, multiplier, resolution).tolist()
+    differ: list[bool] = intervals.register_sum(usage, advance, *_registers([day.subject for day in days])).tolist()
     return differ
 
 
-async def _told(conn: Conn, suspects: Sequence[_Ends]) -> Sums:
+async def _told(conn: Conn, suspects: Sequence[_Day]) -> Sums:
     """What holds of the suspects when exchanges, multipliers and rollovers count."""
     counters = await advances.counters(
-        conn, sorted({one.day.subject.meter_id for one in suspects}), min(one.opening.taken_at for one in suspects),
+        conn, sorted({one.subject.meter_id for one in suspects}), min(one.opening.taken_at for one in suspects),
         max(one.closing.taken_at for one in suspects), _TOLERANCE,
     )  # fmt: skip
-    known = [(one, counters[one.day.subject.meter_id].advance(one.opening, one.closing)) for one in suspects]
+    known = [(one, counters[one.subject.meter_id].advance(one.opening, one.closing)) for one in suspects]
     counted = [(one, advance) for one, advance in known if advance is not None]
-    differ = _differ([one.day for one, _ in counted], np.array([advance for _, advance in counted], np.int64))
+    differ = _differ([one for one, _ in counted], np.array([advance for _, advance in counted], np.int64))
     wrong = [pair for pair, differs in zip(counted, differ, strict=True) if differs]
     dirty = await _dirty(conn, [one for one, _ in wrong])
-    found = [one.day.finding(advance) for one, advance in wrong]
+    found = [one.finding(advance) for one, advance in wrong]
     return Sums(
         [one for n, one in enumerate(found) if n not in dirty], [one for n, one in enumerate(found) if n in dirty]
     )
 
 
-async def _dirty(conn: Conn, ends: Sequence[_Ends]) -> set[int]:
+async def _dirty(conn: Conn, days: Sequence[_Day]) -> set[int]:
     query = {
-        "meters": [one.day.subject.meter_id for one in ends],
-        "channels": [one.day.subject.channel for one in ends],
-        "from": [one.opening.taken_at - _TOLERANCE for one in ends],
-        "until": [one.closing.taken_at for one in ends],
+        "meters": [one.subject.meter_id for one in days],
+        "channels": [one.subject.channel for one in days],
+        "from": [one.opening.taken_at - _TOLERANCE for one in days],
+        "until": [one.closing.taken_at for one in days],
     }
     return {row["nth"] for row in await (await conn.execute(_DIRTY, query)).fetchall()}

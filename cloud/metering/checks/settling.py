@@ -26,6 +26,7 @@ from cloud.metering.checks.findings import Finding, Judged
 from cloud.metering.checks.load_checks import LOAD_CHANNEL, still_under_load
 from cloud.metering.checks.subjects_repository import load_subjects
 from cloud.metering.checks.unit_checks import JudgedDays
+from cloud.metering.derivation.lookup import in_order
 from cloud.metering.records import ChangedSpan, Rule
 from cloud.metering.validation.segments import Found, Ints, Rows
 from cloud.metering.validation.subjects import INTERVAL_RULES, Subject, column, judge_rows
@@ -196,6 +197,6 @@ async def _load_rows(conn: Conn, subjects: Sequence[Subject], low: Ints, until: 
         "high": _EPOCH + timedelta(milliseconds=int(until.max())),
     }
     which, start, length, quantity, method = await columns_of(conn, sql.ROWS, query, _ROW_KINDS)
-    order = np.argsort((which << _TIME_BITS) + from_wire_time(start), kind="stable")
-    columns = (which, from_wire_time(start), length * 1000, quantity, method)
-    return Rows.of(*(column[order] for column in columns))
+    start = from_wire_time(start)
+    _, *columns = in_order((which << _TIME_BITS) + start, which, start, length * 1000, quantity, method)
+    return Rows.of(*columns)

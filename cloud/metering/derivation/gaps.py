@@ -9,7 +9,8 @@ import numpy as np
 
 from cloud.metering.derivation.estimation import HISTORY_DAYS, History, Profile, shape, spread
 from cloud.metering.derivation.grid import DAY_MS, Grid
-from cloud.metering.derivation.local_days import slots
+from cloud.metering.derivation.judging import KEY_SHIFT
+from cloud.metering.derivation.local_days import Slots, slots_by_zone
 from cloud.metering.derivation.usage import Ints, Positions, Rows, measured
 
 HISTORY_MS: Final = (HISTORY_DAYS + 2) * DAY_MS
@@ -26,31 +27,55 @@ class Shape:
 
 def share_out(positions: Positions, grid: Grid, shapes: Sequence[Shape], known: Rows) -> None:
     """Fills in every gap. `shapes`: by series. `known`: rows of the registers that have gaps, by series and start."""
-    rows = np.flatnonzero(measured(known.method))
-    edges = np.searchsorted(known.series[rows], np.arange(len(shapes) + 1))
     gaps = positions.gaps
-    for gap, series in enumerate(gaps.series.tolist()):
-        mine = rows[edges[series] : edges[series + 1]]
-        starts = known.start_ms[mine]
-        begin = int(gaps.from_ms[gap])
-        mine = mine[(starts >= begin - HISTORY_MS) & (starts < begin)]
-        weights, method = _weights(positions, gap, grid, shapes[series], known, mine)
+    zones = list(dict.fromkeys(one.zone for one in shapes))
+    zone = np.array([zones.index(one.zone) for one in shapes], np.int64)
+    rows = np.flatnonzero(measured(known.method))
+    series, starts, quantity = known.series[rows], known.start_ms[rows], known.quantity[rows]
+    past = slots_by_zone(starts, known.length_ms[rows], zone[series], zones)
+    stretches = _stretches(positions, grid, zone, zones)
+    # Of a register's rows, those of the weeks before each gap.
+    before = np.searchsorted((series << KEY_SHIFT) + starts, (gaps.series << KEY_SHIFT) + gaps.from_ms)
+    since = np.searchsorted((series << KEY_SHIFT) + starts, (gaps.series << KEY_SHIFT) + gaps.from_ms - HISTORY_MS)
+    since = np.maximum(since, np.searchsorted(series, gaps.series))
+    for gap, (first, last) in enumerate(zip(since.tolist(), before.tolist(), strict=True)):
+        history = History(past.take(slice(first, last)), quantity[first:last])
+        weights, method = stretches.weights(gap, history, shapes[int(gaps.series[gap])].profile)
         positions.fill(gap, spread(int(gaps.advance[gap]), weights), method)
 
 
-def _weights(positions: Positions, gap: int, grid: Grid, by: Shape, known: Rows, mine: Ints) -> tuple[Ints, int]:
-    """Weights of the stretches from the gap's beginning over its instants to its end."""
+@dataclass(frozen=True, slots=True)
+class _Stretches:
+    """Of every gap the stretches from its beginning over its instants to its end: those in [`edges`[n], `edges`[n+1]).
+
+    `opening_ms`, `closing_ms`: how much of the first and the last one is in the gap. They are less than the interval
+    where a gap's readings are not on the grid.
+    """
+
+    slots: Slots
+    edges: Ints
+    opening_ms: Ints
+    closing_ms: Ints
+
+    def weights(self, gap: int, history: History, profile: Profile) -> tuple[Ints, int]:
+        """Weights of the gap's stretches, and the method code."""
+        mine = self.slots.take(slice(int(self.edges[gap]), int(self.edges[gap + 1])))
+        weights, method = shape(mine, history, profile)
+        for at, part in ((0, int(self.opening_ms[gap])), (-1, int(self.closing_ms[gap]))):
+            length = int(mine.length_ms[at])
+            if part < length:
+                weights[at] = int(weights[at]) * part // length
+        return weights, method
+
+
+def _stretches(positions: Positions, grid: Grid, zone: Ints, zones: Sequence[ZoneInfo]) -> _Stretches:
     gaps = positions.gaps
-    which = slice(int(gaps.first[gap]), int(gaps.last[gap]) + 1)
-    first, last = int(positions.ordinal[which][0]), int(positions.ordinal[which][-1])
-    ordinals = np.arange(first - 1, last + 2)
-    edges = grid.instant(np.full(len(ordinals), gaps.series[gap]), ordinals)
-    lengths = np.diff(edges)
-    history = History(slots(known.start_ms[mine], known.length_ms[mine], by.zone), known.quantity[mine])
-    weights, method = shape(slots(edges[:-1], lengths, by.zone), history, by.profile)
-    # The gap begins and ends inside an interval where its readings are not on the grid.
-    parts = ((0, edges[1] - gaps.from_ms[gap]), (-1, gaps.until_ms[gap] - edges[-2]))
-    for at, part in parts:
-        if part < lengths[at]:
-            weights[at] = int(weights[at]) * int(part) // int(lengths[at])
-    return weights, method
+    before, behind = positions.ordinal[gaps.first] - 1, positions.ordinal[gaps.last] + 1
+    counts = behind - before
+    edges = np.concatenate(([0], np.cumsum(counts)))
+    ordinals = np.arange(edges[-1]) - np.repeat(edges[:-1] - before, counts)
+    series = np.repeat(gaps.series, counts)
+    begin, end = grid.instant(series, ordinals), grid.instant(series, ordinals + 1)
+    closing = gaps.until_ms - begin[edges[1:] - 1]
+    found = slots_by_zone(begin, end - begin, zone[series], zones)
+    return _Stretches(found, edges, end[edges[:-1]] - gaps.from_ms, closing)

@@ -1,6 +1,6 @@
 """Where intervals lie in the local calendar: day, time of day, type of day. Pure numpy, no clock."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -35,6 +35,10 @@ class Slots:
     day_type: Ints
     day_length_ms: Ints
 
+    def take(self, which: slice | Ints) -> "Slots":
+        """Some of the intervals."""
+        return Slots(*(getattr(self, name)[which] for name in Slots.__slots__))
+
 
 def slots(
     start_ms: Ints,
@@ -55,6 +59,17 @@ def slots(
     types[np.isin(days, _numbers(rest_days))] = REST_DAY
     types[np.isin(days, _numbers(work_days))] = WORK_DAY
     return Slots(start_ms, length_ms, day, local % DAY_MS, types[position], _lengths_ms(days, zone)[position])
+
+
+def slots_by_zone(start_ms: Ints, length_ms: Ints, zone: Ints, zones: Sequence[ZoneInfo]) -> Slots:
+    """`slots` of intervals in several zones: `zone` is the position in `zones` of each."""
+    columns = {name: np.empty(len(start_ms), np.int64) for name in Slots.__slots__}
+    for nth in np.unique(zone).tolist():
+        mine = np.flatnonzero(zone == nth)
+        found = slots(start_ms[mine], length_ms[mine], zones[nth])
+        for name, column in columns.items():
+            column[mine] = getattr(found, name)
+    return Slots(**columns)
 
 
 def offsets_ms(instants_ms: Ints, zone: ZoneInfo) -> Ints:

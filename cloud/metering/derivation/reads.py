@@ -16,7 +16,7 @@ from cloud.metering.derivation.bounds import BEGINNING, END, Spans
 from cloud.metering.derivation.gaps import Shape
 from cloud.metering.derivation.grid import DAY_MS, HOUR_MS, Grid, grid_offset_ms, midnights
 from cloud.metering.derivation.judging import KEY_SHIFT, Epochs
-from cloud.metering.derivation.lookup import find
+from cloud.metering.derivation.lookup import find, in_order
 from cloud.metering.derivation.usage import Ints, Mask
 from cloud.metering.validation.thresholds import Thresholds
 
@@ -31,8 +31,9 @@ _SET, _USE, _IGNORE = 0, 1, 2
 class Registers:
     """Registers whose readings in [`from_ms`, `until_ms`] changed; all arrays are of the same length.
 
-    `since_ms`: since when the oldest of the changes waits. `zone`: position in `zones`. `attempt`: how often less than
-    enough was read. `whole_before`, `whole_after`: see `bounds.Spans`.
+    `since_ms`: since when the oldest of the changes waits. `zone`: position in `zones`; `medium`: in `MEDIA`. `top`: no
+    master is above the meter. `attempt`: how often less than enough was read. `whole_before`, `whole_after`: see
+    `bounds.Spans`.
     """
 
     meter: Ints
@@ -43,6 +44,8 @@ class Registers:
     since_ms: Ints
     interval_ms: Ints
     zone: Ints
+    medium: Ints
+    top: Mask
     attempt: Ints
     whole_before: Mask
     whole_after: Mask
@@ -124,11 +127,12 @@ async def load(conn: Conn, registers: Registers, now_ms: int) -> Loaded:
     }
     kinds = ("int8", "timestamptz", "int8", "int2")
     series, times, values, qualities = await columns_of(conn, sql.READINGS, query, kinds)
-    keys = (series << KEY_SHIFT) + from_wire_time(times)
+    times = from_wire_time(times)
+    keys, series, times, values, qualities = in_order((series << KEY_SHIFT) + times, series, times, values, qualities)
     forced, ignored = np.zeros(len(keys), np.bool_), np.zeros(len(keys), np.bool_)
     await _edit(conn, query, keys, values, forced, ignored)
     return Loaded(
-        spans, series, from_wire_time(times), values, qualities, forced, ignored, await _refused(conn, query, keys),
+        spans, series, times, values, qualities, forced, ignored, await _refused(conn, query, keys),
         await _epochs(conn, registers),
     )  # fmt: skip
 

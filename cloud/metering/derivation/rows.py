@@ -10,11 +10,13 @@ from cloud.kit.copying import columns_of, copy_to
 from cloud.kit.db import Conn
 from cloud.metering.derivation import sql
 from cloud.metering.derivation.bounds import BEGINNING, END
+from cloud.metering.derivation.counting import count, counted_by_the_writer
 from cloud.metering.derivation.gaps import HISTORY_MS
 from cloud.metering.derivation.judging import KEY_SHIFT
-from cloud.metering.derivation.lookup import find
+from cloud.metering.derivation.lookup import find, in_order
 from cloud.metering.derivation.reads import Registers, overall
 from cloud.metering.derivation.usage import Ints, Mask, Rows, measured
+from cloud.metering.rollups.counting import within_hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,10 @@ async def rows_between(conn: Conn, registers: Registers, which: Ints, low: Ints,
         **overall(low, high),
     }
     kinds = ("int8", "timestamptz", "int4", "int8", "int2", "int2")
-    nth, start, length, quantity, quality, method = await columns_of(conn, sql.OLD_ROWS, query, kinds)
-    return Rows(which[nth], from_wire_time(start), length * 1000, quantity, quality, method)
+    nth, start, *columns = await columns_of(conn, sql.OLD_ROWS, query, kinds)
+    start = from_wire_time(start)
+    _, nth, start, length, quantity, quality, method = in_order((nth << KEY_SHIFT) + start, nth, start, *columns)
+    return Rows(which[nth], start, length * 1000, quantity, quality, method)
 
 
 async def write_rows(conn: Conn, registers: Registers, new: Rows, low: Ints, high: Ints) -> Written:
@@ -105,11 +109,22 @@ async def _add(conn: Conn, registers: Registers, new: Rows, fresh: Ints, low: In
         before = (nth << KEY_SHIFT) + from_wire_time(start)
         at, came_back = find(before, _keys(new)[fresh])
         versions = np.where(came_back, version[at], 0)
-    series = new.series[fresh]
+    # Rows that an hour holds whole are counted here; the others are few, and what they reach is for the trigger to see.
+    whole = within_hours(registers.zone[new.series[fresh]], new.start_ms[fresh], new.length_ms[fresh], registers.zones)
+    await _copy(conn, registers, new, fresh[~whole], versions[~whole])
+    async with counted_by_the_writer(conn):
+        await _copy(conn, registers, new, fresh[whole], versions[whole])
+    await count(conn, registers, new, fresh[whole])
+
+
+async def _copy(conn: Conn, registers: Registers, new: Rows, which: Ints, versions: Ints) -> None:
+    if not len(which):
+        return
+    series = new.series[which]
     kinds = ("int8", "int2", "timestamptz", "int4", "int8", "int2", "int2", "int8", "int4")
     columns = (
-        registers.meter[series], registers.channel[series], to_wire_time(new.start_ms[fresh]),
-        new.length_ms[fresh] // 1000, new.quantity[fresh], new.quality[fresh], new.method[fresh],
+        registers.meter[series], registers.channel[series], to_wire_time(new.start_ms[which]),
+        new.length_ms[which] // 1000, new.quantity[which], new.quality[which], new.method[which],
         registers.project[series], versions + 1,
     )  # fmt: skip
     await copy_to(conn, sql.ADD, kinds, columns)

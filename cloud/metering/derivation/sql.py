@@ -22,13 +22,14 @@ COUNT_DIRTY: LiteralString = "SELECT count(DISTINCT meter_id) AS meters FROM sto
 TAKE: LiteralString = """
     WITH taken AS (DELETE FROM store.dirty_window WHERE meter_id = ANY (%(ids)s)
                    RETURNING meter_id, channel, from_at, until_at, created_at)
-    SELECT t.meter_id, t.channel, m.project_id, m.medium, m.interval_s,
+    SELECT t.meter_id, t.channel, m.project_id, m.medium, m.parent_id IS NULL AS top, m.interval_s,
            (extract(epoch FROM greatest(min(from_at), 'epoch')) * 1000)::bigint AS from_ms,
            (extract(epoch FROM least(max(until_at), '2100-01-01')) * 1000)::bigint AS until_ms,
            (extract(epoch FROM min(t.created_at)) * 1000)::bigint AS since_ms
     FROM taken t JOIN meter m ON m.id = t.meter_id
     GROUP BY t.meter_id, t.channel, m.id ORDER BY t.meter_id, t.channel
 """
+# Readings and rows are sorted by whoever reads them: they come in order already, or nearly.
 READINGS: LiteralString = """
     SELECT w.nth - 1, r.taken_at, r.value, r.quality
           FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::timestamptz[],
@@ -39,7 +40,6 @@ READINGS: LiteralString = """
               WHERE r.meter_id = w.meter_id AND r.channel = w.channel
                 AND r.taken_at >= w.from_at AND r.taken_at <= w.until_at
                 AND r.taken_at >= %(low)s AND r.taken_at <= %(high)s) AS r
-          ORDER BY 1, 2
 """
 REGISTERS: LiteralString = """
     SELECT w.nth - 1, (extract(epoch FROM lower(r.valid)) * 1000)::bigint,
@@ -80,7 +80,6 @@ OLD_ROWS: LiteralString = """
           JOIN store.usage u ON u.meter_id = w.meter_id AND u.channel = w.channel
            AND u.start >= w.from_at AND u.start < w.until_at
            AND u.start >= %(low)s AND u.start < %(high)s
-          ORDER BY 1, 2
 """
 # A row that comes back goes on with the versions that it had.
 SUPERSEDED: LiteralString = """

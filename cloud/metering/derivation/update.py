@@ -30,7 +30,7 @@ from cloud.metering.derivation.lookup import find
 from cloud.metering.derivation.reads import Loaded, Registers, again, load, together
 from cloud.metering.derivation.rows import rows_between, write_rows
 from cloud.metering.derivation.usage import Derived, Ints, Mask, Rows, derive
-from cloud.metering.records import MAIN_CHANNEL
+from cloud.metering.records import MAIN_CHANNEL, MEDIA
 from gateway.contract.quantities import BY_NUMBER
 
 # Advisory locks of meters ("gm", 4): their usage is derived by one worker at a time.
@@ -102,6 +102,7 @@ async def take_registers(conn: Conn, meter_ids: Sequence[int], zones: Mapping[in
         column("meter_id"), column("channel"), column("project_id"), column("from_ms"), column("until_ms"),
         column("since_ms"), column("interval_s") * 1000,
         np.array([numbers[zones[row["project_id"]]] for row in rows], np.int64),
+        np.array([MEDIA.index(row["medium"]) for row in rows], np.int64), column("top").astype(np.bool_),
         np.zeros(len(rows), np.int64), never, never, tuple(thresholds[row["meter_id"]] for row in rows),
         tuple(numbers),
     )  # fmt: skip

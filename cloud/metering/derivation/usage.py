@@ -56,6 +56,12 @@ def measured(method: Ints) -> Mask:
     return found
 
 
+def shaped(method: Ints) -> Mask:
+    """Which rows have an estimated shape: what `gm.is_estimated` says."""
+    found: Mask = (method >= METHOD_LINEAR) & (method < METHOD_EXCHANGE)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Usage rows by series and start."""

@@ -50,10 +50,9 @@ async def refresh(conn: Conn, spans: Sequence[ChangedSpan]) -> None:
     """Takes note of changed usage, in the caller's transaction; what must happen outside of it is left to the job."""
     if not spans:
         return
-    query = {
-        "from": [span.from_at for span in spans],
-        "until": [span.until_at for span in spans],
-    }
+    # Meters that are read together change over the same time.
+    ends = {(span.from_at, span.until_at) for span in spans}
+    query = {"from": [begin for begin, _ in ends], "until": [end for _, end in ends]}
     await conn.execute(sql.QUEUE_STALE, query)
     await enqueue(conn, REFRESH_ROLL_UPS, {}, dedupe_key="all")
 
