@@ -157,7 +157,7 @@ class ChargingIn(Input):
     """What a vehicle was charged during its stay, beside what was told before."""
 
     session_id: Id
-    kwh: Annotated[Decimal, Field(ge=0, lt=100_000, decimal_places=3, examples=["21.5"])] = Decimal(0)
+    kwh: Annotated[Amount, Field(examples=["21.5"])] = Decimal(0)
     minutes: Annotated[int, Field(ge=0, le=20_000, examples=[40])] = 0
 
 

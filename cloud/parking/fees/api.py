@@ -8,7 +8,7 @@ from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id
 from cloud.parking.fees import service
-from cloud.parking.fees.rest_models import RuleIn, RuleVersionOut, RuleVersionsOut, TrialIn, TrialOut
+from cloud.parking.fees.rest_models import ParkingRuleIn, RuleVersionOut, RuleVersionsOut, TrialIn, TrialOut
 from cloud.parking.fees.trying import try_rule
 from cloud.parking.places.service import get_lot
 
@@ -27,7 +27,7 @@ async def list_rules(lot_id: Id, scope: Reader) -> RuleVersionsOut:
 
 
 @router.post("/parking-lots/{lot_id}/rules", status_code=201)
-async def publish(lot_id: Id, body: RuleIn, scope: Writer, once: Once) -> RuleVersionOut:
+async def publish(lot_id: Id, body: ParkingRuleIn, scope: Writer, once: Once) -> RuleVersionOut:
     """Publishes a fee rule; the one before it ends on its first day."""
 
     async def make() -> RuleVersionOut:

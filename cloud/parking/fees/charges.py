@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from cloud.kit.calendars import DayType, day_type
 from cloud.kit.periods import local_day
 from cloud.parking.fees.billed_time import BilledTime, clock_instant, instant
-from cloud.parking.fees.models import MINUTES_PER_DAY, Schedule, Step, Window, clock_minutes
+from cloud.parking.fees.models import MINUTES_PER_DAY, PriceWindow, Schedule, Step, clock_minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ def runs(schedule: Schedule, time: BilledTime, start: int, local: LocalTime) -> 
         yield from _by_windows(schedule.windows, time, start, local)
 
 
-def _never_changes(windows: Sequence[Window]) -> bool:
+def _never_changes(windows: Sequence[PriceWindow]) -> bool:
     """One price all day long, which no midnight cuts."""
     return len(windows) == 1 and not windows[0].steps and windows[0].cap is None
 
 
-def _by_windows(windows: Sequence[Window], time: BilledTime, start: int, local: LocalTime) -> Iterator[Run]:
+def _by_windows(windows: Sequence[PriceWindow], time: BilledTime, start: int, local: LocalTime) -> Iterator[Run]:
     borders = _window_starts(windows, time.at(start), time.leave, local)
     for (begins, window), (ends, _) in zip(borders, [*borders[1:], (time.leave, None)], strict=True):
         begin, end = max(start, time.count(begins)), time.count(ends)
@@ -78,11 +78,13 @@ def _units(
             start = until
 
 
-def _window_starts(windows: Sequence[Window], start: int, leave: int, local: LocalTime) -> list[tuple[int, Window]]:
+def _window_starts(
+    windows: Sequence[PriceWindow], start: int, leave: int, local: LocalTime
+) -> list[tuple[int, PriceWindow]]:
     """Instants at which windows begin, from the last one before `start` to the last one before `leave`."""
     day, last = local_day(instant(start), local.zone) - timedelta(days=1), local_day(instant(leave), local.zone)
     ordered = sorted(windows, key=lambda window: clock_minutes(window.start) % MINUTES_PER_DAY)
-    starts: list[tuple[int, Window]] = []
+    starts: list[tuple[int, PriceWindow]] = []
     while day <= last:
         kind = day_type(day, local.calendar)
         starts += [

@@ -80,7 +80,7 @@ def _in_order(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     return steps
 
 
-class Window(RuleModel):
+class PriceWindow(RuleModel):
     """A part of the local day with its own price. `end` may lie past midnight: 18:00 to 08:00."""
 
     start: ClockTime
@@ -175,7 +175,7 @@ class Schedule(RuleModel):
     first: FirstBlock | None = None
     unit: Unit | None = None
     steps: tuple[Step, ...] = ()
-    windows: tuple[Window, ...] = ()
+    windows: tuple[PriceWindow, ...] = ()
     caps: Caps = Caps()
     charging: ChargingCredit | None = None
 
@@ -183,7 +183,7 @@ class Schedule(RuleModel):
 
     @field_validator("windows")
     @classmethod
-    def _cover_the_day(cls, windows: tuple[Window, ...]) -> tuple[Window, ...]:
+    def _cover_the_day(cls, windows: tuple[PriceWindow, ...]) -> tuple[PriceWindow, ...]:
         if windows:
             for day in DAY_TYPES:
                 for before in DAY_TYPES:
@@ -232,7 +232,7 @@ def _step_prices(field: str, steps: tuple[Step, ...]) -> Iterator[tuple[str, Dec
     return ((f"{field}[{number}].price", step.price) for number, step in enumerate(steps))
 
 
-def _covered_once(windows: tuple[Window, ...], day: DayType, before: DayType) -> None:
+def _covered_once(windows: tuple[PriceWindow, ...], day: DayType, before: DayType) -> None:
     """Raises Wrong unless each minute of a day that follows a day of another kind is in one window."""
     covered = bytearray(MINUTES_PER_DAY)
     for window in windows:

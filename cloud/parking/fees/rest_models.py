@@ -14,7 +14,7 @@ _EXAMPLE = {"name": "Two yuan an hour", "schedule": {"free_minutes": 30, "unit":
 Content = Annotated[ParkingRule, Field(examples=[_EXAMPLE])]
 
 
-class RuleIn(Input):
+class ParkingRuleIn(Input):
     """A rule to publish: it prices who enters on `valid_from` or later."""
 
     valid_from: Day
@@ -51,7 +51,7 @@ class TrialIn(Input):
     day: Day
 
 
-class ExampleOut(BaseModel):
+class StayExampleOut(BaseModel):
     """A stay that begins at a local time of the day tried."""
 
     vehicle_class: str
@@ -76,14 +76,14 @@ class TrialOut(BaseModel):
 
     currency: str
     warnings: list[str]
-    examples: list[ExampleOut]
+    examples: list[StayExampleOut]
     stays: list[ComparedOut]
 
     @classmethod
     def of(cls, one: Tried) -> "TrialOut":
         """From our record."""
         examples = [
-            ExampleOut(
+            StayExampleOut(
                 vehicle_class=each.vehicle_class, begins=f"{begin:%H:%M}", minutes=example.minutes, amount=str(amount)
             )
             for each in one.classes

@@ -16,7 +16,7 @@ from cloud.parking.charging.circumstances import circumstances
 from cloud.parking.coupons.redeeming import note_charging
 from cloud.parking.edge import telling as edge
 from cloud.parking.fees.circumstances import Charged, CoveredTime
-from cloud.parking.fees.models import ChargingCredit, ParkingRule, Schedule, Unit, Window
+from cloud.parking.fees.models import ChargingCredit, ParkingRule, PriceWindow, Schedule, Unit
 from gateway.contract.access import LotEntry
 from gateway.contract.messages import Passage
 from tests.integration.parking.site import NOON, Site, minutes, openings, rows
@@ -98,11 +98,11 @@ async def test_the_edge_promises_no_free_minutes_that_may_be_used_up(worker_db: 
     assert [entry.free_ms for entry in told if isinstance(entry, LotEntry)] == [0]
 
 
-def _windows() -> Sequence[Window]:
+def _windows() -> Sequence[PriceWindow]:
     working, others = ("work",), ("rest", "holiday", "critical")
     return (
-        Window(start="00:00", end="24:00", days=working, minutes=60, price=Decimal(2)),
-        Window(start="00:00", end="24:00", days=others, minutes=60, price=Decimal(1)),
+        PriceWindow(start="00:00", end="24:00", days=working, minutes=60, price=Decimal(2)),
+        PriceWindow(start="00:00", end="24:00", days=others, minutes=60, price=Decimal(1)),
     )
 
 

@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from cloud.kit.calendars import DayType
 from cloud.parking.fees.circumstances import Circumstances
-from cloud.parking.fees.models import Schedule, Step, Window
+from cloud.parking.fees.models import PriceWindow, Schedule, Step
 
 _ORDER = ["hours", "percentage", "money", "free"]
 _CENT = Decimal("0.01")
@@ -84,7 +84,7 @@ def _walk(
     return till.total
 
 
-def _plan(schedule: Schedule, window: Window | None) -> list[Step]:
+def _plan(schedule: Schedule, window: PriceWindow | None) -> list[Step]:
     priced = schedule.unit if window is None else window
     steps = schedule.steps if window is None else window.steps
     if steps or priced is None:
@@ -103,7 +103,7 @@ _PLANS: dict[int, tuple[object, list[Step]]] = {}
 
 def _window(
     schedule: Schedule, at: datetime, calendar: Mapping[date, DayType]
-) -> tuple[datetime | None, Window | None]:
+) -> tuple[datetime | None, PriceWindow | None]:
     if not schedule.windows:
         return None, None
     if len(schedule.windows) == 1 and not schedule.windows[0].steps and schedule.windows[0].cap is None:

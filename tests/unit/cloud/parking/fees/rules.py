@@ -15,10 +15,10 @@ from cloud.parking.fees.models import (
     EscalatingCap,
     FirstBlock,
     ParkingRule,
+    PriceWindow,
     Schedule,
     Step,
     Unit,
-    Window,
 )
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -62,21 +62,21 @@ def _clock(minute: int) -> str:
 
 
 @st.composite
-def _window(draw: st.DrawFn, start: int, end: int, days: tuple[DayType, ...]) -> Window:
+def _window(draw: st.DrawFn, start: int, end: int, days: tuple[DayType, ...]) -> PriceWindow:
     price: dict[str, Any] = {"minutes": draw(st.integers(5, 240)), "price": draw(amounts)}
     if draw(st.booleans()):
         price = {"steps": draw(steps())}
-    return Window(start=_clock(start), end=_clock(end), days=days, cap=draw(_cap), **price)
+    return PriceWindow(start=_clock(start), end=_clock(end), days=days, cap=draw(_cap), **price)
 
 
 @st.composite
-def windows(draw: st.DrawFn) -> tuple[Window, ...]:
+def windows(draw: st.DrawFn) -> tuple[PriceWindow, ...]:
     """The same on all days, with one over midnight; or some for one kind of days and others for the rest."""
     if draw(st.booleans()):
         starts = sorted(draw(st.sets(st.integers(0, 1439), min_size=1, max_size=4)))
         pairs = zip(starts, [*starts[1:], starts[0]], strict=True)
         return tuple(draw(_window(start, end, DAY_TYPES)) for start, end in pairs)
-    found: list[Window] = []
+    found: list[PriceWindow] = []
     one = draw(st.sampled_from(DAY_TYPES))
     for days in ((one,), tuple(day for day in DAY_TYPES if day != one)):
         borders = sorted(draw(st.sets(st.integers(1, 1439), max_size=2)))

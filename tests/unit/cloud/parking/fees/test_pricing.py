@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cloud.parking.fees.billed_time import clock_instant
-from cloud.parking.fees.models import Caps, ParkingRule, Schedule, Unit, Window
+from cloud.parking.fees.models import Caps, ParkingRule, PriceWindow, Schedule, Unit
 from cloud.parking.fees.pricing import Settlement, assess, price_stay
 
 ROOT = Path(__file__).parents[5]
@@ -92,8 +92,8 @@ def test_both_caps_bind_together() -> None:
 
 def test_clocks_put_forward_and_back_in_the_zone_of_the_lot() -> None:
     berlin = ZoneInfo("Europe/Berlin")
-    day = Window(start="06:00", end="22:00", minutes=60, price=Decimal(2))
-    night = Window(start="22:00", end="06:00", minutes=60, price=Decimal(1))
+    day = PriceWindow(start="06:00", end="22:00", minutes=60, price=Decimal(2))
+    night = PriceWindow(start="22:00", end="06:00", minutes=60, price=Decimal(1))
     rule = ParkingRule(name="x", currency="EUR", schedule=Schedule(windows=(day, night)))
     assert _price(rule, "2026-03-28T22:00", "2026-03-29T07:00", berlin) == Decimal("9.00")  # a night of 7 hours
     assert _price(rule, "2026-10-24T22:00", "2026-10-25T07:00", berlin) == Decimal("11.00")  # a night of 9 hours
