@@ -54,6 +54,11 @@ PERMISSIONS = (
         "parking.write",
         "parking.collect",
         "parking.operate",
+        "parking.counts",
+        "parking.reserve",
+        "parking.report",
+        "parking.waive",
+        "parking.invite",
         "jobs.read",
         "audit.read",
         "webhooks.write",
@@ -80,13 +85,26 @@ ROLES: dict[str, frozenset[str]] = {
         "payments.write",
         "prepaid.read",
         "parking.read",
+        "parking.counts",
+        "parking.report",
         "parking.collect",
         "notices.read",
         "notices.choose",
         "jobs.read",
     },
-    "guard": _SELF | {"estate.read", "parking.read", "parking.collect", "parking.operate"},
-    "viewer": _SELF | _READ | {"jobs.read"},
+    "guard": _SELF
+    | {
+        "estate.read",
+        "parking.read",
+        "parking.counts",
+        "parking.reserve",
+        "parking.collect",
+        "parking.operate",
+        "parking.invite",
+    },
+    "viewer": _SELF | _READ | {"parking.counts", "parking.report", "jobs.read"},
+    # A sign or a web page that shows free places: its token opens nothing else.
+    "display": _SELF | {"parking.counts"},
 }
 """Permissions of the roles that staff can be granted."""
 
@@ -102,6 +120,9 @@ RESIDENT_PERMISSIONS = _SELF | {
     "prepaid.read",
     "payments.pay",
     "parking.read",
+    "parking.counts",
+    "parking.reserve",
+    "parking.invite",
     "notices.read",
     "notices.choose",
 }

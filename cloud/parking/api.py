@@ -3,13 +3,33 @@
 from fastapi import APIRouter
 
 from cloud.parking.charging import api as charging
+from cloud.parking.charging import debt_api as debts
+from cloud.parking.counts import api as counts
 from cloud.parking.coupons import api as coupons
 from cloud.parking.desk import api as desk
 from cloud.parking.fees import api as fees
+from cloud.parking.lists import api as lists
 from cloud.parking.places import api as places
+from cloud.parking.reservations import api as reservations
+from cloud.parking.spaces import api as spaces
 from cloud.parking.stays import api as stays
 from cloud.parking.vehicles import api as vehicles
+from cloud.parking.visitors import api as visitors
 
 router = APIRouter(prefix="/api/v1", tags=["parking"])
-for room in (places, fees, stays, charging, coupons, desk, vehicles):
+for room in (
+    places,
+    fees,
+    coupons,
+    spaces,
+    lists,
+    stays,
+    charging,
+    desk,
+    vehicles,
+    reservations,
+    counts,
+    debts,
+    visitors,
+):
     router.include_router(room.router)

@@ -5,10 +5,15 @@ from datetime import UTC, datetime
 from cloud.estate import service as estate
 from cloud.kit.jobs import Handler, JobContext, Scheduled
 from cloud.parking import service
+from cloud.parking.charging import debts
 from cloud.parking.edge import telling as edge
+from cloud.parking.lists import telling as lists
+from cloud.parking.reservations import jobs as reservations
+from cloud.parking.visitors.telling import tell_passes
 
 LET_OUT = "parking.let-out-waiting"
 TELL = "parking.tell-gateways"
+RELEASE = "parking.release-surplus"
 
 
 async def let_out(context: JobContext) -> dict[str, object]:
@@ -29,10 +34,35 @@ async def tell_gateways(context: JobContext) -> dict[str, object]:
     told = 0
     for project in projects:
         async with context.db.transaction(context.asker) as conn:
-            told += await edge.tell_gateways(conn, project.id, datetime.now(UTC))
+            now = datetime.now(UTC)
+            told += await edge.tell_gateways(conn, project.id, now)
+            told += await lists.tell_lists(conn, project.id, now)
+            told += await debts.tell_owing(conn, project.id)
+            told += await tell_passes(conn, project.id, now)
     return {"told": told}
 
 
-HANDLERS: dict[str, Handler] = {LET_OUT: let_out, TELL: tell_gateways}
+async def release_surplus(context: JobContext) -> dict[str, object]:
+    """Puts what was paid for stays that turned out cheaper into the refund queue, project by project."""
+    async with context.db.transaction(context.asker) as conn:
+        projects = await estate.projects(conn)
+    stays = 0
+    for project in projects:
+        async with context.db.transaction(context.asker) as conn:
+            stays += await debts.release_surplus(conn, project.id, datetime.now(UTC))
+    return {"stays": stays}
 
-SCHEDULE = (Scheduled(LET_OUT, "* * * * *"), Scheduled(TELL, "* * * * *"))
+
+HANDLERS: dict[str, Handler] = {
+    LET_OUT: let_out,
+    TELL: tell_gateways,
+    RELEASE: release_surplus,
+    **reservations.HANDLERS,
+}
+
+SCHEDULE = (
+    Scheduled(LET_OUT, "* * * * *"),
+    Scheduled(TELL, "* * * * *"),
+    Scheduled(RELEASE, "20 * * * *"),
+    *reservations.SCHEDULE,
+)

@@ -13,7 +13,10 @@ from cloud.parking.stays.matching import Direction, Outcome
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """A place with a capacity and a fee rule; `parent_id` is the lot around it."""
+    """A place with a capacity and a fee rule; `parent_id` is the lot around it.
+
+    One that is not `open` takes nobody in.
+    """
 
     id: int
     project_id: int
@@ -21,6 +24,16 @@ class Lot:
     name: str
     parent_id: int | None
     capacity: int
+    open: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LotClass:
+    """What a lot has for one class of vehicles: spaces `kept` for it alone, and room for no more than `at_most`."""
+
+    vehicle_class: str
+    kept: int = 0
+    at_most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +47,7 @@ class LotOccupancy:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One barrier with its camera."""
+    """One barrier with its camera. From `retired_at` on the barrier may be another lane's."""
 
     id: int
     project_id: int
@@ -43,6 +56,7 @@ class Lane:
     name: str
     direction: Direction
     device_id: int
+    retired_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +171,29 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Debt:
+    """A stay that is over and was not paid: `due` is what is still to be paid of its `fee`."""
+
+    session_id: int
+    project_id: int
+    lot_id: int
+    lot_name: str
+    plate: str
+    entered_at: datetime
+    left_at: datetime
+    fee: Decimal
+    paid: Decimal
+    waived: Decimal
+    due: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
 class Quote:
     """What a stay costs when it ends at `until`; `due` is what is still to be paid of it.
 
     `leave_by`: leaving until then costs nothing more; None when nothing was paid. `surplus`: paid beyond the fee.
+    `debts`: earlier stays of the plate that are unpaid, oldest first; `collected`: they are to be paid at the exit.
     """
 
     session_id: int
@@ -173,6 +206,19 @@ class Quote:
     steps: tuple[FeeStep, ...]
     leave_by: datetime | None
     rule_version_id: int
+    waived: Decimal = Decimal(0)
+    debts: tuple[Debt, ...] = ()
+    collected: bool = False
+
+    @property
+    def total(self) -> Decimal:
+        """What is due for this stay and the earlier ones."""
+        return self.due + sum((debt.due for debt in self.debts), Decimal(0))
+
+    @property
+    def settled(self) -> bool:
+        """Whether the vehicle may leave."""
+        return self.due == 0 and not (self.collected and self.debts)
 
 
 @dataclass(frozen=True, slots=True)

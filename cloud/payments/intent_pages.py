@@ -14,8 +14,9 @@ from cloud.estate import service as estate
 from cloud.estate.service import EstateFilter
 from cloud.estate.shown import OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
-from cloud.kit.errors import InvalidInput
+from cloud.kit.errors import InvalidInput, NotFound
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.kit.sent_forms import FormOnce
 from cloud.payments import intents
 from cloud.payments.channels.base import ChannelName, Mode
 from cloud.payments.intent_api import channels_of, payer_ip
@@ -60,6 +61,7 @@ async def pay(
     scope: Paying,
     account_id: Annotated[int, Form()],
     channel: FormChannel,
+    sent: FormOnce,
     bill_ids: Annotated[list[int] | None, Form()] = None,
     amount: Annotated[Decimal | None, Form()] = None,
     mode: Mode = "code",
@@ -68,8 +70,12 @@ async def pay(
     if amount is None and not bill_ids:
         raise InvalidInput("no-bills", "choose what to pay", field="bill_ids")
     wanted = WantedPayment(channel, mode, tuple(bill_ids or ()), amount, payer_ip(request))
-    made = await intents.ask_to_pay(scope.conn, account_id, wanted, channels_of(request), by=scope.caller.user_id)
-    return RedirectResponse(f"/my/payments/{made.id}", 303)
+
+    async def ask() -> str:
+        made = await intents.ask_to_pay(scope.conn, account_id, wanted, channels_of(request), by=scope.caller.user_id)
+        return f"/my/payments/{made.id}"
+
+    return await sent.lead(scope.conn, ask)
 
 
 @router.get("/my/payments/{intent_id}")
@@ -77,6 +83,8 @@ async def one(request: Request, scope: Reading, intent_id: int) -> Response:
     """The code of a payment while it can be paid, and what became of it; the page asks again by itself."""
     page = await shown(request, scope)
     found = await intents.get_intent(scope.conn, intent_id)
+    if found.account_id is None:
+        raise NotFound("no-such-payment", f"payment intent {intent_id} is no account's", field="intent_id")
     account = await estate.get_account(scope.conn, found.account_id)
     return page.page(
         "payments/online.html",
@@ -84,6 +92,7 @@ async def one(request: Request, scope: Reading, intent_id: int) -> Response:
         account=account,
         code=_code(found),
         bills=await _bills(scope, found),
+        became=await intents.became_of_it(scope.conn, found),
         zone=(await estate.get_project(scope.conn, found.project_id)).zone,
         may_pay=scope.caller.may("payments.pay", found.project_id),
         over=datetime.now(UTC) >= found.expires_at,
@@ -120,7 +129,9 @@ async def list_payments(
     return page.page(
         "payments/online_list.html",
         found=found,
-        accounts=await estate.accounts_by_id(scope.conn, {one.account_id for one in found.items}),
+        accounts=await estate.accounts_by_id(
+            scope.conn, {one.account_id for one in found.items if one.account_id is not None}
+        ),
         aside=aside.items,
         states=_STATES,
         channels=_CHANNELS,

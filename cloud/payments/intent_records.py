@@ -7,7 +7,7 @@ from typing import Literal
 
 from cloud.payments.channels.base import ChannelName, Mode, Order, Paid
 
-IntentPurpose = Literal["bill", "balance"]
+IntentPurpose = Literal["bill", "balance", "parking"]
 IntentState = Literal["created", "pending", "paid", "failed", "expired", "cancelled"]
 CallbackState = Literal["received", "used", "repeated", "aside", "settled"]
 AsideReason = Literal["unknown-order", "amount-differs", "order-over", "paid-already"]
@@ -21,7 +21,7 @@ class Intent:
 
     id: int
     project_id: int
-    account_id: int
+    account_id: int | None
     purpose: IntentPurpose
     channel: ChannelName
     mode: Mode
@@ -61,6 +61,18 @@ class IntentBill:
     bill_id: int
     principal: Decimal
     late_fee: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Where the money of an intent went.
+
+    `aside`: money came that fitted it no more, and waits for somebody (`aside`) or was dealt with (`settled`); None:
+    none came. `kept`: what of its payment no bill needed; it is prepaid balance.
+    """
+
+    aside: Literal["aside", "settled"] | None
+    kept: Decimal
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,12 +118,28 @@ ADJUSTMENT_CAUSES: Final[Mapping[str, str]] = {
     "concession": _("A concession was granted for these days"),
 }
 
+NOTE_CAUSES: Final[Mapping[str, str]] = {
+    "error": _("The bill was wrong"),
+    "goodwill": _("Goodwill"),
+}
+"""Why a credit note was made, by cloud.billing.corrections.counting.NoteCause."""
+
+RESERVATION_STATES: Final[Mapping[str, str]] = {
+    "booked": _("Booked"),
+    "arrived": _("Arrived"),
+    "done": _("Has left"),
+    "no-show": _("Did not come"),
+    "cancelled": _("Cancelled"),
+}
+
 HELD_KINDS: Final[Mapping[str, str]] = {
     "payment": _("Payment"),
     "deposit": _("Deposit taken"),
     "set-off": _("Bills paid from it"),
     "refund": _("Refund"),
     "credit_held": _("Credit note"),
+    "refund_due": _("To be given back"),
+    "refund_kept": _("Kept, as nobody claims it"),
     "late_fee_returned": _("Late fee given back"),
 }
 """What moves money that is held for an account."""
@@ -139,6 +155,7 @@ JOURNAL_KINDS: Final[Mapping[str, str]] = {
     "set-off": _("Paid from money held"),
     "refund": _("Refund"),
     "late_fee_returned": _("Late fee given back"),
+    "tax_adjusted": _("Tax put right"),
 }
 
 INTENT_STATES: Final[Mapping[str, str]] = {
@@ -150,6 +167,21 @@ INTENT_STATES: Final[Mapping[str, str]] = {
     "cancelled": _("Cancelled"),
 }
 """States of attempts to pay by a provider."""
+
+REFUND_STATES: Final[Mapping[str, str]] = {
+    "open": _("Waits for a decision"),
+    "asked": _("The provider is being asked"),
+    "refunded": _("Given back"),
+    "kept": _("Kept"),
+}
+
+REFUND_REASONS: Final[Mapping[str, str]] = {
+    "paid-twice": _("Paid twice"),
+    "order-over": _("Paid after the order was over"),
+    "fee-lower": _("The stay costs less than was paid"),
+    "stay-gone": _("The stay that was paid for is no more"),
+}
+"""Why money is to be given back."""
 
 ASIDE_REASONS: Final[Mapping[str, str]] = {
     "unknown-order": _("We have no such order"),
@@ -191,6 +223,9 @@ FINDINGS: Final[Mapping[str, str]] = {
     "release": _("A released deposit and what it paid differ"),
     "late-fee": _("A late fee that was given back and what was booked of it differ"),
     "late-fees": _("Late fees paid and late fees booked differ"),
+    "bill-tax": _("The taxes of a bill or note and what was booked as tax differ"),
+    "correction-tax": _("The taxes of a correction and what was booked as tax differ"),
+    "tax": _("Something that is no bill was booked as tax"),
     "shares": _("Shares do not add up to what was shared out"),
     "month-balance": _("The stored balances of a closed month and its journals differ"),
 }
@@ -367,4 +402,24 @@ PROTECTIONS: Final[Mapping[str, str]] = {
     "medical": _("Medical need"),
     "care": _("Children or people in need of care"),
     "other": _("Another reason"),
+}
+
+SPACE_STATES: Final[Mapping[str, str]] = {
+    "free": _("Vacant"),
+    "sold": _("Sold"),
+    "rented": _("Rented out"),
+    "reserved": _("Reserved"),
+    "out-of-service": _("Out of service"),
+}
+
+LISTINGS: Final[Mapping[str, str]] = {
+    "black": _("Black list"),
+    "white": _("White list"),
+}
+
+LIST_STATES: Final[Mapping[str, str]] = {
+    "coming": _("Not yet"),
+    "in-force": _("In force"),
+    "over": _("Over"),
+    "ended": _("Taken off"),
 }

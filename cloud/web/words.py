@@ -18,8 +18,12 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "plan-state": state_words.PLAN_STATES,
     "adjustment-state": state_words.ADJUSTMENT_STATES,
     "adjustment-cause": state_words.ADJUSTMENT_CAUSES,
+    "note-cause": state_words.NOTE_CAUSES,
     "held-kind": state_words.HELD_KINDS,
+    "reservation-state": state_words.RESERVATION_STATES,
     "intent-state": state_words.INTENT_STATES,
+    "refund-state": state_words.REFUND_STATES,
+    "refund-reason": state_words.REFUND_REASONS,
     "aside-reason": state_words.ASIDE_REASONS,
     "payment-failure": state_words.PAYMENT_FAILURES,
     "finding": state_words.FINDINGS,
@@ -57,6 +61,9 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "case-reason": state_words.CASE_REASONS,
     "case-step": state_words.CASE_STEPS,
     "protection": state_words.PROTECTIONS,
+    "space-state": state_words.SPACE_STATES,
+    "listing": state_words.LISTINGS,
+    "list-state": state_words.LIST_STATES,
 }
 
 

@@ -1,8 +1,9 @@
 """The decision at a lane. Pure: what is known of the vehicle and the time come in as arguments.
 
-Order of the rules at an entry: blacklist, whitelist, permit, permit that has expired, reservation, temporary vehicles
-allowed, lot full. At an exit: whitelist, permit, then the stay that was found: paid, free; whatever is not certain is
-left to the cloud. A vehicle is never trapped: what is not opened waits for the cloud or for an operator.
+Order of the rules at an entry: blacklist, whitelist, lot closed, permit, permit that has expired, reservation,
+temporary vehicles allowed, lot full. At an exit: whitelist, permit, then the stay that was found: paid, free; whatever
+is not certain is left to the cloud. A vehicle is never trapped: what is not opened waits for the cloud or for an
+operator.
 """
 
 from collections.abc import Sequence
@@ -91,6 +92,8 @@ class AccessState:
     """The cloud has told at least once what there is. Without, nobody can say that a vehicle has no permit."""
     cloud_silent: bool = False
     """The cloud did not take note of this vehicle in time."""
+    closed: bool = False
+    """The lot takes nobody in now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,8 @@ def _entry(request: AccessRequest, state: AccessState, policy: AccessPolicy) -> 
         return Decision(Verdict.REFUSE, "blacklist")
     if state.whitelisted:
         return Decision(Verdict.OPEN, "whitelist")
+    if state.closed:
+        return Decision(Verdict.REFUSE, "lot-closed")
     if state.stay is not None and policy.already_inside == "operator":
         return Decision(Verdict.OPERATOR, "already-inside")
     return _by_permit(request, state, policy) or _as_temporary(state, policy)

@@ -3,7 +3,7 @@
 100,000 permits take about 30 MB. Lots and plates are those of the gateway's own lanes.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Final, TypeVar
 
@@ -20,11 +20,11 @@ from gateway.contract.access import (
     ReservationEntry,
     StayEntry,
 )
+from gateway.contract.room import ALL_CLASSES, room_for
 
 T = TypeVar("T")
 
 _DAY_MS: Final = 86_400_000
-ALL_CLASSES: Final = ""
 
 
 class _Held(msgspec.Struct, frozen=True, gc=False):
@@ -46,7 +46,8 @@ class AccessIndex:
         self._permits: dict[str, tuple[_Held, ...]] = {}
         self._lists: dict[str, tuple[ListEntry, ...]] = {}
         self._reservations: dict[str, tuple[ReservationEntry, ...]] = {}
-        self._lots: dict[tuple[str, str], LotEntry] = {}
+        self._lots: defaultdict[str, dict[str, LotEntry]] = defaultdict(dict)
+        """What holds in a lot, by class."""
         self._stays: dict[str, StayEntry] = {}
         self._inside: dict[tuple[str, str], str] = {}
         """Key of the stay of a plate in a lot."""
@@ -78,7 +79,7 @@ class AccessIndex:
             case ReservationEntry():
                 self._reservations[entry.plate] = (*self._reservations.get(entry.plate, ()), entry)
             case LotEntry():
-                self._lots[entry.lot, entry.vehicle_class] = entry
+                self._lots[entry.lot][entry.vehicle_class] = entry
             case StayEntry():
                 if not self._left_since(entry):
                     self._enter(entry)
@@ -97,7 +98,7 @@ class AccessIndex:
             case ReservationEntry():
                 _without(self._reservations, entry.plate, entry)
             case LotEntry():
-                self._lots.pop((entry.lot, entry.vehicle_class), None)
+                self._lots[entry.lot].pop(entry.vehicle_class, None)
             case StayEntry():
                 self._forget(entry.key)
             case GoneEntry():
@@ -148,8 +149,9 @@ class AccessIndex:
             ),
             reserved=any(one.lot == lot and one.since <= at < one.until for one in self._reservations.get(plate, ())),
             stay=None if stay is None else self._certain(stay),
-            full=self._full(lot, ALL_CLASSES) or self._full(lot, vehicle_class),
+            full=self._full(lot, vehicle_class),
             ever_told=self.ever_told,
+            closed=lot in self._lots and any(entry.closed for entry in self._lots[lot].values()),
         )
 
     def _held(self, entry: PermitEntry) -> _Held:
@@ -165,7 +167,8 @@ class AccessIndex:
         return Stay(stay.entered_at, stay.paid_until, stay.covered, free_ms)
 
     def _free_ms(self, stay: StayEntry) -> int:
-        own = self._lots.get((stay.lot, stay.vehicle_class)) or self._lots.get((stay.lot, ALL_CLASSES))
+        entries = self._lots.get(stay.lot, {})
+        own = entries.get(stay.vehicle_class) or entries.get(ALL_CLASSES)
         return 0 if own is None else own.free_ms
 
     def _space_free(self, held: _Held, plate: str, lot: str) -> bool:
@@ -173,8 +176,8 @@ class AccessIndex:
         return not held.sharing or sum(1 for stay in others if stay is not None and stay.covered) < held.spaces
 
     def _full(self, lot: str, vehicle_class: str) -> bool:
-        entry = self._lots.get((lot, vehicle_class))
-        return entry is not None and 0 <= entry.capacity <= self._counts[lot, vehicle_class]
+        room = room_for(vehicle_class, self._lots.get(lot, {}), lambda name: self._counts[lot, name])
+        return room is not None and room <= 0
 
     def _left_since(self, stay: StayEntry) -> bool:
         """Seen leaving by a lane here, which the cloud may not know yet."""
@@ -207,7 +210,7 @@ class AccessIndex:
 
 
 def _applies(entry: ListEntry, lot: str, at: int) -> bool:
-    return entry.lot in ("", lot) and (not entry.until or at < entry.until)
+    return entry.lot in ("", lot) and entry.since <= at and (not entry.until or at < entry.until)
 
 
 def _without(table: dict[str, tuple[T, ...]], plate: str, entry: T) -> None:

@@ -37,13 +37,15 @@ class Listing(StrEnum):
 
 
 class ListEntry(Wire, frozen=True, tag="list"):
-    """One plate on one list; `lot` empty for all of them, `until` 0 for ever."""
+    """One plate on one list from `since` up to, not including, `until`; `lot` empty for all of them."""
 
     key: Key
     plate: VehiclePlate
     listing: Listing
     lot: CodeOrAll = ""
     until: TimeOrNone = 0
+    """0 for ever."""
+    since: TimeOrNone = 0
 
 
 class PermitEntry(Wire, frozen=True, tag="permit"):
@@ -81,6 +83,10 @@ class LotEntry(Wire, frozen=True, tag="lot"):
     """Vehicles that find room; -1 when nobody counts."""
     free_ms: Count = 0
     """A first stay of the day up to this long certainly costs nothing. 0 when only the cloud can tell."""
+    kept: Count = 0
+    """Spaces of the lot that are for this class alone; it may take others besides."""
+    closed: bool = False
+    """Nobody may enter now but who is on the white list."""
 
 
 class StayEntry(Wire, frozen=True, tag="stay"):

@@ -27,7 +27,12 @@ from cloud.metering.jobs import derive_usage
 from cloud.metering.records import MAIN_CHANNEL, Medium, Meter, NewMeter
 from cloud.parking import service as parking
 from cloud.parking.fees.models import ParkingRule
-from cloud.parking.records import SessionFilter
+from cloud.parking.lists import service as lists
+from cloud.parking.lists.records import NewEntry
+from cloud.parking.places.service import change_lot
+from cloud.parking.records import Lot, LotClass, SessionFilter
+from cloud.parking.spaces import service as spaces
+from cloud.parking.spaces.records import NewHolder, NewSpace, SpaceFilter
 from cloud.parking.stays.matching import Direction
 from cloud.payments import service as payments
 from cloud.tariffs import service as tariffs
@@ -115,6 +120,18 @@ async def make_estate(owner_dsn: str, keys: Keys, now: datetime) -> Estate:
         waiting_session = await _parking(owner, project, accounts[0], now)
         flat = [meter for pair in meters for meter in pair]
         return Estate(project, billed, flat, accounts, billed.start + timedelta(days=9), waiting_session)
+
+
+async def sign_in(owner_dsn: str, *logins: str) -> dict[str, str]:
+    """What the cookies of new sessions of these users hold, by login."""
+    expires_at = datetime.now(UTC) + timedelta(hours=12)
+    async with Database(owner_dsn, None, max_size=1) as owner, owner.transaction(SYSTEM) as conn:
+        users = await (await conn.execute("SELECT login, id FROM app_user")).fetchall()
+        ids = {row["login"]: row["id"] for row in users}
+        return {
+            login: (await identity.issue_token(conn, ids[login], "session", "test", expires_at)).secret
+            for login in logins
+        }
 
 
 async def _people(conn: Conn, sealer: Sealer, project: Project, since: date) -> tuple[list[Unit], list[Account]]:
@@ -258,6 +275,18 @@ async def _bills(db: Database, project: Project, accounts: Sequence[Account], bi
         await payments.record_payment(conn, accounts[1].id, second.total, "cash", today, "R-0001")
 
 
+async def _places(conn: Conn, lot: Lot, resident: Account, now: datetime) -> None:
+    """Numbered spaces, one of them the resident's, and a plate on each list."""
+    await spaces.create_range(conn, lot.id, "B1-001", "B1-012", NewSpace("", "地下一层A区"))
+    first = (await spaces.list_spaces(conn, PageRequest(1), SpaceFilter(lot_id=lot.id), now)).items[0]
+    holder = NewHolder("owner", resident.person_id, resident.unit_id, local_day(now, ZONE) - timedelta(days=90), None)
+    await spaces.add_holder(conn, first.id, holder, "staff", now)
+    await change_lot(conn, lot, [LotClass("large", kept=2), LotClass("new-energy", kept=6, at_most=20)])
+    for listing, plate, reason in (("black", "京A66666", "多次堵塞消防通道"), ("white", "京O00001", "消防车")):
+        new = NewEntry(lot.project_id, listing, plate, reason, None, now, None)  # type: ignore[arg-type]
+        await lists.add(conn, new, "user:manager", now)
+
+
 async def _parking(db: Database, project: Project, resident: Account, now: datetime) -> int:
     async with db.transaction(SYSTEM) as conn:
         edge = await devices.create_gateway(conn, project.id, "gw-2", "南门岗亭")
@@ -269,6 +298,7 @@ async def _parking(db: Database, project: Project, resident: Account, now: datet
             await parking.create_lane(conn, lot.id, code, name, direction, device.id)
         since = now - timedelta(days=30)
         await parking.register_vehicle(conn, project.id, RESIDENT_PLATE, resident.person_id, valid_from=since)
+        await _places(conn, lot, resident, now)
     yesterday = now - timedelta(days=1)
     passages = [
         _passage(1, "in", RESIDENT_PLATE, yesterday, "passed"),

@@ -18,6 +18,8 @@ def test_every_page_of_staff_renders_without_complaint(
     bill_id = site.value("SELECT min(id) FROM bill")
     gateway_id = site.value("SELECT id FROM gateway WHERE code = 'gw-1'")
     run_id = site.value("SELECT max(id) FROM bill_run")
+    lot_id = site.value("SELECT min(id) FROM parking_lot")
+    space_id = site.value("SELECT min(id) FROM parking_space")
     pages = {
         "overview": "/",
         "meters": "/meters",
@@ -30,6 +32,17 @@ def test_every_page_of_staff_renders_without_complaint(
         "bill-run": f"/bill-runs/{run_id}",
         "parking": "/parking",
         "session": f"/parking/sessions/{estate.waiting_session}",
+        "unpaid-stays": "/parking/debts",
+        "parking-money": "/parking/money",
+        "visitor-passes": "/visitor-passes",
+        "vehicle-requests": "/vehicle-requests",
+        "refunds": "/payment-refunds",
+        "car-parks": "/parking-lots",
+        "car-park": f"/parking-lots/{lot_id}",
+        "spaces": f"/parking-lots/{lot_id}/spaces",
+        "space": f"/parking-spaces/{space_id}",
+        "lists": "/parking-lists?over=true",
+        "vehicles": "/vehicles",
         "devices": "/devices",
         "orders": "/devices/orders",
         "configurations": f"/devices/gateways/{gateway_id}/configurations",
@@ -72,6 +85,8 @@ def test_every_page_of_residents_renders_without_complaint(
             "bills": "/my/bills",
             "bill": f"/my/bills/{bill_id}",
             "stays": "/my/stays",
+            "vehicles": "/my/vehicles",
+            "visitor-passes": "/visitor-passes",
         }.items():
             page = visitor.open(path)
             visitor.picture(f"resident-{name}-{tag}-{width}")
@@ -115,3 +130,12 @@ def test_a_supply_is_cut_only_after_a_second_question(browser: Browser, site: Si
         page.wait_for_load_state("networkidle")
         assert "Waiting to be sent" in page.locator("#orders").inner_text()
     assert site.value("SELECT action FROM command WHERE reason = 'rewiring'") == "switch-off"
+
+
+def test_one_signs_in_and_chooses_a_language(browser: Browser, site: Site) -> None:
+    with visiting(browser, site, STAFF, 390, 844) as visitor:
+        visitor.page.context.clear_cookies()
+        visitor.sign_in()
+        for tag, said in (("en", "Sign out"), ("zh-CN", "退出")):
+            visitor.switch_language(tag)
+            assert said in (visitor.page.text_content("body") or "")

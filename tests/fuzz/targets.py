@@ -11,6 +11,7 @@ from pymodbus.framer import FramerAscii, FramerRTU
 
 from cloud.kit.errors import InvalidInput
 from cloud.metering.imports.table import read_table
+from cloud.parking.spaces.table import read_spaces
 from gateway.contract import codec
 from gateway.contract.errors import ContractError
 from gateway.drivers.barrier.dialect import decode_event, decode_order, decode_reply
@@ -167,6 +168,12 @@ TARGETS: Final = {
             lambda data: list(read_table(data).rows),
             (InvalidInput,),
             _texts("meter,time,value\nE1,2026-01-31 8:00,1.5\n"),
+        ),
+        Target(
+            "spaces-table",
+            lambda data: list(read_spaces(data)),
+            (InvalidInput,),
+            _texts("number,place,class,state\nB1-001,B1,small,sold\n"),
         ),
         Target("configuration", codec.decode_configuration, (ContractError,), _vectors("configuration-")),
         Target("template-file", _as_file(load_meter_file), (ConfigError,), _files("meters/*.yaml")),

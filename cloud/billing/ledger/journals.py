@@ -28,7 +28,10 @@ JournalKind = Literal[
     "deposit",
     "set-off",
     "refund",
+    "refund_due",
+    "refund_kept",
     "late_fee_returned",
+    "tax_adjusted",
 ]
 KINDS: Final[tuple[JournalKind, ...]] = get_args(JournalKind)
 """Why something is booked: each has a name for people (words) and a summary on vouchers."""

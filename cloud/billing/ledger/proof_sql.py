@@ -158,6 +158,62 @@ HELD_MONEY: LiteralString = """
           WHERE project_id = %(project_id)s AND ledger_account = 'revenue:late_fee') AS booked
     WHERE paid.amount <> booked.amount
 """
+# Money for parking: each payment is all that it paid of stays and what is to go back; revenue, tax and what is due
+# back are what was booked; and what a stay is said to owe follows from its fee, payments and waivers.
+PARKING: LiteralString = """
+    WITH parts AS (
+        SELECT payment_id, sum(amount) AS amount FROM parking_payment WHERE project_id = %(project_id)s
+        GROUP BY payment_id
+    ), back AS (
+        SELECT payment_id, sum(amount) AS amount FROM payment_refund WHERE project_id = %(project_id)s
+        GROUP BY payment_id
+    ), booked AS (
+        SELECT j.source, j.source_id, p.ledger_account, sum(p.amount) AS amount
+        FROM journal j JOIN posting p ON p.journal_id = j.id
+        WHERE j.project_id = %(project_id)s
+          AND (j.source = 'payment_refund' OR (j.kind = 'parking' AND j.source = 'payment'))
+        GROUP BY j.source, j.source_id, p.ledger_account
+    )
+    SELECT 'parking-payment' AS what, p.id, p.amount AS expected,
+           coalesce(parts.amount, 0) + coalesce(back.amount, 0) AS found
+    FROM payment p LEFT JOIN parts ON parts.payment_id = p.id LEFT JOIN back ON back.payment_id = p.id
+    WHERE p.project_id = %(project_id)s AND p.purpose = 'parking' AND p.state = 'settled'
+      AND p.amount <> coalesce(parts.amount, 0) + coalesce(back.amount, 0)
+    UNION ALL
+    SELECT sums.what, %(project_id)s, sums.expected, coalesce(-sums.found, 0)
+    FROM (VALUES
+        ('parking-revenue',
+         (SELECT coalesce(sum(amount - tax), 0) FROM parking_payment WHERE project_id = %(project_id)s),
+         (SELECT sum(amount) FROM booked WHERE ledger_account = 'revenue:parking')),
+        ('parking-tax',
+         (SELECT coalesce(sum(tax), 0) FROM parking_payment WHERE project_id = %(project_id)s),
+         (SELECT sum(amount) FROM booked WHERE ledger_account = 'tax:vat')),
+        ('due-back',
+         (SELECT coalesce(sum(amount), 0) FROM payment_refund
+          WHERE project_id = %(project_id)s AND state IN ('open', 'asked')),
+         (SELECT sum(amount) FROM posting
+          WHERE project_id = %(project_id)s AND ledger_account = 'liability:refund'))
+    ) AS sums (what, expected, found)
+    WHERE sums.expected <> coalesce(-sums.found, 0)
+    UNION ALL
+    SELECT 'given-back', r.id, CASE r.state WHEN 'refunded' THEN r.amount ELSE 0 END, coalesce(-k.amount, 0)
+    FROM payment_refund r
+    LEFT JOIN (SELECT source_id, sum(amount) AS amount FROM booked
+               WHERE source = 'payment_refund' AND ledger_account LIKE 'cash:%%' GROUP BY source_id) k
+      ON k.source_id = r.id
+    WHERE r.project_id = %(project_id)s
+      AND coalesce(-k.amount, 0) <> CASE r.state WHEN 'refunded' THEN r.amount ELSE 0 END
+    UNION ALL
+    SELECT 'parking-unpaid', s.id,
+           CASE WHEN s.state <> 'closed' OR s.fee IS NULL THEN 0
+                WHEN s.fee > p.paid THEN greatest(s.fee - p.paid - w.waived, 0) ELSE s.fee - p.paid END, s.unpaid
+    FROM parking_session s
+    LEFT JOIN LATERAL (SELECT coalesce(sum(amount), 0) AS paid FROM parking_payment WHERE session_id = s.id) p ON true
+    LEFT JOIN LATERAL (SELECT coalesce(sum(amount), 0) AS waived FROM parking_waiver WHERE session_id = s.id) w ON true
+    WHERE s.project_id = %(project_id)s
+      AND s.unpaid <> CASE WHEN s.state <> 'closed' OR s.fee IS NULL THEN 0
+                           WHEN s.fee > p.paid THEN greatest(s.fee - p.paid - w.waived, 0) ELSE s.fee - p.paid END
+"""
 # What was stored of closed months against the journals, number by number.
 MONTHS: LiteralString = """
     WITH closed AS (
@@ -184,4 +240,51 @@ MONTHS: LiteralString = """
                                (coalesce(e.debit, 0), coalesce(s.debit, 0)),
                                (coalesce(e.credit, 0), coalesce(s.credit, 0))) AS n (expected, found)
     WHERE n.expected <> n.found
+"""
+
+# Tax is not revenue: what charges, corrections and notes say is tax against the accounts `tax:*`, bill by bill, for
+# corrections that are on no bill, and all together. Lines of notes from before they said so are tax where they are
+# about one.
+TAXES: LiteralString = """
+    WITH issued AS (
+        SELECT id, kind, inputs -> 'note' -> 'bill' IS NOT NULL AS by_hand FROM bill
+        WHERE project_id = %(project_id)s AND state NOT IN ('draft', 'void')
+    ), revised AS (
+        SELECT a.id, d.bill_id, a.difference, t.key AS component, t.value::numeric * t.sign AS amount
+        FROM adjustment a LEFT JOIN billed_adjustment d ON d.adjustment_id = a.id
+        CROSS JOIN LATERAL (SELECT key, value, 1 AS sign FROM jsonb_each_text(a.taxes)
+                            UNION ALL SELECT key, value, 1 FROM jsonb_each_text(a.counted_taxes)
+                            UNION ALL SELECT key, value, -1 FROM jsonb_each_text(a.old_taxes)) AS t
+        WHERE a.project_id = %(project_id)s AND (a.taxes <> a.old_taxes OR a.counted_taxes <> '{}')
+    ), expected AS (
+        SELECT 'bill-tax' AS what, part.bill_id AS id, part.component, sum(part.amount) AS amount
+        FROM (SELECT c.bill_id, t.key AS component, t.value::numeric AS amount
+              FROM charge c CROSS JOIN LATERAL jsonb_each_text(c.taxes) AS t
+              WHERE c.project_id = %(project_id)s AND c.taxes <> '{}'
+              UNION ALL
+              SELECT bill_id, component, amount FROM revised WHERE bill_id IS NOT NULL
+              UNION ALL
+              SELECT l.bill_id, t.key, t.value::numeric
+              FROM bill_line l JOIN issued i ON i.id = l.bill_id AND i.by_hand
+              CROSS JOIN LATERAL jsonb_each_text(
+                  CASE WHEN l.detail ? 'taxes' THEN l.detail -> 'taxes'
+                       WHEN l.detail ->> 'of' = 'tax' THEN jsonb_build_object(l.component, l.amount::text)
+                       ELSE '{}' END) AS t) AS part
+        JOIN issued i ON i.id = part.bill_id
+        GROUP BY part.bill_id, part.component
+        UNION ALL
+        SELECT 'correction-tax', id, component, sum(amount) FROM revised
+        WHERE bill_id IS NULL AND difference = 0 GROUP BY id, component
+    ), booked AS (
+        SELECT CASE j.source WHEN 'bill' THEN 'bill-tax' WHEN 'adjustment' THEN 'correction-tax' ELSE 'tax' END AS what,
+               j.source_id AS id, substr(p.ledger_account, 5) AS component, -sum(p.amount) AS amount
+        FROM posting p JOIN journal j ON j.id = p.journal_id
+        WHERE p.project_id = %(project_id)s AND p.ledger_account LIKE 'tax:%%'
+        GROUP BY 1, 2, 3
+    )
+    SELECT coalesce(e.what, b.what) AS what, coalesce(e.id, b.id) AS id, coalesce(e.amount, 0) AS expected,
+           coalesce(b.amount, 0) AS found
+    FROM expected e
+    FULL JOIN booked b ON (b.what, b.id, b.component) = (e.what, e.id, e.component)
+    WHERE coalesce(e.amount, 0) <> coalesce(b.amount, 0)
 """

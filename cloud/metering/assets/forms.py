@@ -1,14 +1,14 @@
 """What people type about a meter, as the API takes it: local times, ratings in volts and amperes, blanks left out."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from cloud.kit.errors import InvalidInput
+from cloud.kit.forms import local_instant as local_instant
 from cloud.kit.forms import read as read
 from cloud.kit.forms import typed as typed
+from cloud.kit.forms import with_times as with_times
 from cloud.metering.assets.ratings import digits_of
 from cloud.metering.records import Medium, MeterRegister
 from gateway.contract.quantities import BY_CODE
@@ -22,20 +22,6 @@ RATING_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
     "power": ("max_power_w", 3),
 }
 """Field of a form: key of the rating, and the power of ten from what people type (A, m³/h, kW) to it."""
-
-
-def local_instant(text: str, zone: ZoneInfo, field: str) -> datetime:
-    """A time as a browser's field gives it, on the clock of `zone`. Raises InvalidInput."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidInput("bad-date", "expected a day and a time", field=field) from None
-    return found.replace(tzinfo=zone) if found.tzinfo is None else found
-
-
-def with_times(values: Mapping[str, str], zone: ZoneInfo, *fields: str) -> dict[str, Any]:
-    """The same with these fields as instants; those that are absent stay so. Raises InvalidInput."""
-    return {name: local_instant(value, zone, name) if name in fields else value for name, value in values.items()}
 
 
 def with_rating(values: Mapping[str, Any]) -> dict[str, Any]:

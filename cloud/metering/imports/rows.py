@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo
 
 from cloud.kit.errors import InvalidInput
 from cloud.kit.periods import in_ms
+from cloud.kit.tables import TableRow
 from cloud.metering.imports.records import Kind, Stamped
-from cloud.metering.imports.table import TableRow, instant, number
+from cloud.metering.imports.table import instant, number
 from cloud.metering.records import Meter, MeterRegister, belongs_to
 from gateway.contract import quantities
 from gateway.contract.quantities import BY_CODE, EXPONENT_OF_PREFIXED_UNIT, Quantity

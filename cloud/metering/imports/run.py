@@ -17,6 +17,7 @@ from cloud.estate import service as estate
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.errors import InvalidInput, NotFound
 from cloud.kit.periods import in_ms
+from cloud.kit.tables import Table, TableRow, row_of
 from cloud.metering import service
 from cloud.metering.assets import registers
 from cloud.metering.imports import repository
@@ -24,7 +25,7 @@ from cloud.metering.imports.judging import Answer, Around, InForce, Judging, New
 from cloud.metering.imports.neighbours import stored_around
 from cloud.metering.imports.records import ReadingImport
 from cloud.metering.imports.rows import KnownMeter, Reading, Rows
-from cloud.metering.imports.table import Table, TableRow, names_of, read_table, row_of
+from cloud.metering.imports.table import names_of, read_table
 from cloud.metering.readings.backfill import HistoryColumns, store_history
 from cloud.metering.readings.neighbours import Register, is_judged
 from cloud.metering.records import Meter, MeterRegister

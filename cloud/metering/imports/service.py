@@ -10,6 +10,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.jobs import enqueue
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
+from cloud.kit.tables import MAX_BYTES
 from cloud.metering.imports import repository
 from cloud.metering.imports.records import (
     ImportFilter,
@@ -19,7 +20,7 @@ from cloud.metering.imports.records import (
     RowFilter,
 )
 from cloud.metering.imports.rows import LONGEST_S
-from cloud.metering.imports.table import MAX_BYTES, number
+from cloud.metering.imports.table import number
 
 IMPORT_READINGS: Final = "metering.import-readings"
 """Job kind: do an import; `import_id`."""

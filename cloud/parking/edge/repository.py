@@ -7,9 +7,13 @@ from typing import LiteralString
 from uuid import UUID
 
 from cloud.kit.db import Conn
+from cloud.parking.places import repository as places
+from cloud.parking.records import LotClass
 
-_LANES: LiteralString = "SELECT DISTINCT lot_id, device_id FROM parking_lane WHERE project_id = %s"
-_LOTS: LiteralString = "SELECT id, code, capacity FROM parking_lot WHERE id = ANY (%s::bigint[]) ORDER BY id"
+_LANES: LiteralString = (
+    "SELECT DISTINCT lot_id, device_id FROM parking_lane WHERE project_id = %s AND retired_at IS NULL"
+)
+_LOTS: LiteralString = "SELECT id, code, capacity, open FROM parking_lot WHERE id = ANY (%s::bigint[]) ORDER BY id"
 # A stay is named by the passage by which the vehicle came in: the gateway that saw it knows it by that name already.
 _INSIDE: LiteralString = """
     SELECT s.id, s.lot_id, s.plate, s.vehicle_class, s.entered_at, p.id AS passage_id
@@ -36,6 +40,8 @@ class LotPlace:
     id: int
     code: str
     capacity: int
+    open: bool = True
+    classes: Sequence[LotClass] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +63,10 @@ async def lanes(conn: Conn, project_id: int) -> list[tuple[int, int]]:
 
 
 async def lots(conn: Conn, lot_ids: Sequence[int]) -> list[LotPlace]:
-    """Code and capacity of lots."""
-    return [LotPlace(**row) for row in await (await conn.execute(_LOTS, (list(lot_ids),))).fetchall()]
+    """What lanes need to know of lots."""
+    classes = await places.classes(conn, lot_ids)
+    rows = await (await conn.execute(_LOTS, (list(lot_ids),))).fetchall()
+    return [LotPlace(**row, classes=classes[row["id"]]) for row in rows]
 
 
 async def inside(conn: Conn, project_id: int, lot_ids: Sequence[int]) -> list[Inside]:

@@ -6,21 +6,24 @@ or a stay need not think of it.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from cloud.devices import access
-from cloud.devices import service as devices
 from cloud.kit.db import Conn
 from cloud.kit.periods import in_ms, local_day
 from cloud.parking.charging.circumstances import circumstances
+from cloud.parking.counts.counting import left_beside
 from cloud.parking.edge import repository as store
 from cloud.parking.edge.repository import Inside, LotPlace
+from cloud.parking.edge.serving import lots_of_gateways
 from cloud.parking.fees.circumstances import Circumstances
 from cloud.parking.fees.versions import Pricing, pricing
-from cloud.parking.records import RuleVersion, SessionPayment
+from cloud.parking.records import LotClass, RuleVersion, SessionPayment
 from cloud.parking.stays import reading_repository
 from gateway.contract.access import AccessEntry, GoneEntry, LotEntry, StayEntry
+from gateway.contract.room import ALL_CLASSES
 
 _ENDED_WITHIN: Final = timedelta(days=1)
 """A gateway may have begun a stay that it was never told of; that it ended, it is told for so long."""
@@ -31,7 +34,7 @@ _KINDS: Final = ("lot", "stay")
 
 async def tell_gateways(conn: Conn, project_id: int, now: datetime) -> int:
     """Tells every gateway with lanes what changed for it; returns how many gateways have something new."""
-    served = await _lots_of_gateways(conn, project_id)
+    served = await lots_of_gateways(conn, project_id)
     lot_ids = sorted({lot_id for lots in served.values() for lot_id in lots})
     if not lot_ids:
         return 0
@@ -56,16 +59,13 @@ def free_minutes(versions: Iterable[RuleVersion], vehicle_class: str) -> int:
     return min((0 if schedule.daily_quota else schedule.free_minutes for schedule in schedules), default=0)
 
 
-async def _lots_of_gateways(conn: Conn, project_id: int) -> dict[int, set[int]]:
-    served: dict[int, set[int]] = defaultdict(set)
-    for lot_id, device_id in await store.lanes(conn, project_id):
-        served[(await devices.get_device(conn, device_id)).gateway_id].add(lot_id)
-    return served
-
-
 async def _entries(conn: Conn, project_id: int, lot_ids: Sequence[int], now: datetime) -> dict[int, list[AccessEntry]]:
     rates = await pricing(conn, project_id, lot_ids)
-    lots = {lot.id: lot for lot in await store.lots(conn, lot_ids)}
+    beside = await left_beside(conn, project_id, now)
+    lots = {
+        lot.id: replace(lot, capacity=max(0, lot.capacity + beside.get(lot.id, 0)))
+        for lot in await store.lots(conn, lot_ids)
+    }
     entries: dict[int, list[AccessEntry]] = {lot.id: [*_lot_entries(lot, rates, now)] for lot in lots.values()}
     stays = await store.inside(conn, project_id, lot_ids)
     paid = await reading_repository.payments(conn, [stay.id for stay in stays])
@@ -87,10 +87,19 @@ def _lot_entries(lot: LotPlace, rates: Pricing, now: datetime) -> Iterable[LotEn
     ]
     if not any(version.covers(last) for version in versions):
         versions = []  # nobody can price a stay that begins today
-    for vehicle_class in sorted({"", *(name for version in versions for name in version.rule.classes)}):
-        key = f"{lot.id}-{vehicle_class}" if vehicle_class else str(lot.id)
-        capacity = lot.capacity if not vehicle_class else -1
-        yield LotEntry(key, lot.code, vehicle_class, capacity, free_minutes(versions, vehicle_class) * 60_000)
+    own = {one.vehicle_class: one for one in lot.classes}
+    whole = LotClass(ALL_CLASSES, 0, lot.capacity)
+    for vehicle_class in sorted({ALL_CLASSES, *own, *(name for version in versions for name in version.rule.classes)}):
+        room = own.get(vehicle_class, LotClass(vehicle_class)) if vehicle_class else whole
+        yield LotEntry(
+            f"{lot.id}-{vehicle_class}" if vehicle_class else str(lot.id),
+            lot.code,
+            vehicle_class,
+            -1 if room.at_most is None else room.at_most,
+            free_minutes(versions, vehicle_class) * 60_000,
+            room.kept,
+            not vehicle_class and not lot.open,
+        )
 
 
 def _stay_entry(stay: Inside, lot: LotPlace, paid_until: int) -> StayEntry:

@@ -1,6 +1,7 @@
 """SQL of lots and lanes."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import LiteralString
 
 from cloud.kit.db import Conn
@@ -8,16 +9,17 @@ from cloud.kit.paging import Page, PageRequest, after_id, cut
 from cloud.parking.records import (
     Lane,
     Lot,
+    LotClass,
     LotOccupancy,
 )
 
 # Advisory locks of projects ("gm", 5): passages are taken under a shared one, a new lane is made under an exclusive
 # one. So no passage is set aside as unclaimed after the lane claimed what was.
 _LOCK_SPACE = 0x67_6D_05 << 40
-_LOT: LiteralString = "SELECT id, project_id, code, name, parent_id, capacity FROM parking_lot"
-_LANE: LiteralString = "SELECT id, project_id, lot_id, code, name, direction, device_id FROM parking_lane"
+_LOT: LiteralString = "SELECT id, project_id, code, name, parent_id, capacity, open FROM parking_lot"
+_LANE: LiteralString = "SELECT id, project_id, lot_id, code, name, direction, device_id, retired_at FROM parking_lane"
 _OCCUPANCY: LiteralString = """
-    SELECT l.id, l.project_id, l.code, l.name, l.parent_id, l.capacity,
+    SELECT l.id, l.project_id, l.code, l.name, l.parent_id, l.capacity, l.open,
            (SELECT count(*) FROM parking_session s WHERE s.lot_id = l.id AND s.state = 'open') AS inside
     FROM parking_lot l WHERE l.project_id = %(project_id)s ORDER BY l.code
 """
@@ -26,6 +28,7 @@ _LIST_LANES: LiteralString = (
     + """
     WHERE (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s)
       AND (%(lot_id)s::bigint IS NULL OR lot_id = %(lot_id)s) AND id > %(after)s
+      AND (%(retired)s OR retired_at IS NULL)
     ORDER BY id LIMIT %(limit)s
 """
 )
@@ -40,7 +43,7 @@ _LIST_LOTS: LiteralString = (
 async def insert_lot(conn: Conn, project_id: int, code: str, name: str, capacity: int, parent_id: int | None) -> Lot:
     """A new lot."""
     query = """INSERT INTO parking_lot (project_id, code, name, capacity, parent_id) VALUES (%s, %s, %s, %s, %s)
-               RETURNING id, project_id, code, name, parent_id, capacity"""
+               RETURNING id, project_id, code, name, parent_id, capacity, open"""
     row = await (await conn.execute(query, (project_id, code, name, capacity, parent_id))).fetchone()
     assert row is not None
     return Lot(**row)
@@ -51,7 +54,8 @@ async def insert_lane(
 ) -> Lane:
     """A new lane."""
     query = """INSERT INTO parking_lane (project_id, lot_id, code, name, direction, device_id)
-               VALUES (%s, %s, %s, %s, %s, %s) RETURNING id, project_id, lot_id, code, name, direction, device_id"""
+               VALUES (%s, %s, %s, %s, %s, %s)
+               RETURNING id, project_id, lot_id, code, name, direction, device_id, retired_at"""
     row = await (await conn.execute(query, (project_id, lot_id, code, name, direction, device_id))).fetchone()
     assert row is not None
     return Lane(**row)
@@ -70,23 +74,90 @@ async def lots(conn: Conn, page: PageRequest, project_id: int | None) -> Page[Lo
     return cut([Lot(**row) for row in rows], page, lambda found: (found.id,))
 
 
+async def lock_lots(conn: Conn, project_id: int) -> dict[int, int | None]:
+    """The lot around each lot of a project; nobody else changes lots until the end. Stays are begun and ended."""
+    query = "SELECT id, parent_id FROM parking_lot WHERE project_id = %s ORDER BY id FOR NO KEY UPDATE"
+    rows = await (await conn.execute(query, (project_id,))).fetchall()
+    return {row["id"]: row["parent_id"] for row in rows}
+
+
+async def update_lot(conn: Conn, lot: Lot) -> None:
+    """What can change of a lot, as it is to be."""
+    query = "UPDATE parking_lot SET name = %s, capacity = %s, parent_id = %s, open = %s WHERE id = %s"
+    await conn.execute(query, (lot.name, lot.capacity, lot.parent_id, lot.open, lot.id))
+
+
+async def classes(conn: Conn, lot_ids: Sequence[int]) -> dict[int, list[LotClass]]:
+    """What lots have for classes of vehicles, by lot; residents see nothing."""
+    query = """SELECT lot_id, vehicle_class, kept, at_most FROM parking_lot_class
+               WHERE lot_id = ANY (%s::bigint[]) ORDER BY vehicle_class"""
+    found: dict[int, list[LotClass]] = {lot_id: [] for lot_id in lot_ids}
+    for row in await (await conn.execute(query, (list(lot_ids),))).fetchall():
+        found[row.pop("lot_id")].append(LotClass(**row))
+    return found
+
+
+async def set_classes(conn: Conn, lot: Lot, wanted: Sequence[LotClass]) -> None:
+    """These classes and no others. What stays as it is leaves no trace."""
+    named = [one.vehicle_class for one in wanted]
+    query = "DELETE FROM parking_lot_class WHERE lot_id = %s AND NOT vehicle_class = ANY (%s::text[])"
+    await conn.execute(query, (lot.id, named))
+    query = """INSERT INTO parking_lot_class AS c (project_id, lot_id, vehicle_class, kept, at_most)
+               VALUES (%s, %s, %s, %s, %s) ON CONFLICT (lot_id, vehicle_class)
+               DO UPDATE SET kept = excluded.kept, at_most = excluded.at_most
+               WHERE (c.kept, c.at_most) IS DISTINCT FROM (excluded.kept, excluded.at_most)"""
+    for one in wanted:
+        await conn.execute(query, (lot.project_id, lot.id, one.vehicle_class, one.kept, one.at_most))
+
+
+async def rename_lane(conn: Conn, lane_id: int, name: str) -> None:
+    """Another name."""
+    await conn.execute("UPDATE parking_lane SET name = %s WHERE id = %s", (name, lane_id))
+
+
+async def retire_lane(conn: Conn, lane_id: int) -> None:
+    """Out of use from now on; unless it is already."""
+    await conn.execute(
+        "UPDATE parking_lane SET retired_at = clock_timestamp() WHERE id = %s AND retired_at IS NULL", (lane_id,)
+    )
+
+
 async def lane(conn: Conn, lane_id: int) -> Lane | None:
     """One lane."""
     row = await (await conn.execute(_LANE + " WHERE id = %s", (lane_id,))).fetchone()
     return None if row is None else Lane(**row)
 
 
-async def lanes(conn: Conn, page: PageRequest, project_id: int | None, lot_id: int | None) -> Page[Lane]:
-    """Lanes by id."""
-    query = {"project_id": project_id, "lot_id": lot_id, "after": after_id(page), "limit": page.limit + 1}
+async def lanes(
+    conn: Conn, page: PageRequest, project_id: int | None, lot_id: int | None, *, retired: bool
+) -> Page[Lane]:
+    """Lanes by id, those that are retired only where they are wanted."""
+    query = {
+        "project_id": project_id, "lot_id": lot_id, "retired": retired, "after": after_id(page),
+        "limit": page.limit + 1,
+    }  # fmt: skip
     rows = await (await conn.execute(_LIST_LANES, query)).fetchall()
     return cut([Lane(**row) for row in rows], page, lambda found: (found.id,))
 
 
-async def lanes_of_devices(conn: Conn, device_ids: Sequence[int]) -> dict[int, Lane]:
-    """Lanes by the id of their device."""
-    rows = await (await conn.execute(_LANE + " WHERE device_id = ANY (%s)", (list(device_ids),))).fetchall()
-    return {row["device_id"]: Lane(**row) for row in rows}
+async def lanes_of_devices(conn: Conn, device_ids: Sequence[int]) -> dict[int, list[Lane]]:
+    """Lanes by the id of their device, one after the other as they had it."""
+    query = _LANE + " WHERE device_id = ANY (%s) ORDER BY id"
+    found: dict[int, list[Lane]] = {}
+    for row in await (await conn.execute(query, (list(device_ids),))).fetchall():
+        found.setdefault(row["device_id"], []).append(Lane(**row))
+    return found
+
+
+def lane_at(lanes: Sequence[Lane], at: datetime) -> Lane | None:
+    """Whose of these lanes of one device a passage at `at` is: the first that was in use then, else the last.
+
+    A barrier that goes on reporting after its lane was retired without another in its place still sees vehicles that
+    paid or owe: they are that lane's, not nobody's.
+    """
+    return next(
+        (lane for lane in lanes if lane.retired_at is None or at < lane.retired_at), lanes[-1] if lanes else None
+    )
 
 
 async def lock_lanes(conn: Conn, project_id: int, *, exclusive: bool) -> None:

@@ -47,7 +47,7 @@ async def apply_passages(
     rows: dict[UUID, PassageRow] = {}
     unclaimed = 0
     for passage in map(_printable, passages):
-        lane = lanes.get(passage.device)
+        lane = places.lane_at(lanes.get(passage.device, ()), _instant(passage.taken_at))
         reason = "unknown-lane" if lane is None else None if _possible(passage, at) else "clock"
         if lane is None or reason is not None:
             await store.set_aside(conn, project_id, gateway_code, reason or "unknown-lane", passage)
@@ -55,7 +55,8 @@ async def apply_passages(
         else:
             row = _row(passage, lane)
             rows[row.id] = _furthest(rows.get(row.id), row)
-    stored, opened = await _store(conn, project_id, list(rows.values()), {lane.id: lane for lane in lanes.values()}, at)
+    known = {lane.id: lane for of_device in lanes.values() for lane in of_device}
+    stored, opened = await _store(conn, project_id, list(rows.values()), known, at)
     return Applied(stored, unclaimed, opened)
 
 
@@ -66,7 +67,7 @@ async def claim_passages(conn: Conn, lane: Lane, now: datetime | None = None) ->
     return await apply_passages(conn, lane.project_id, device.gateway_code, waited, now)
 
 
-async def _lanes_by_code(conn: Conn, project_id: int, gateway_code: str, codes: set[str]) -> dict[str, Lane]:
+async def _lanes_by_code(conn: Conn, project_id: int, gateway_code: str, codes: set[str]) -> dict[str, list[Lane]]:
     found = [await devices.get_device_by_code(conn, project_id, gateway_code, code) for code in sorted(codes)]
     device_ids = {device.code: device.id for device in found if device is not None}
     lanes = await places.lanes_of_devices(conn, list(device_ids.values()))

@@ -1,8 +1,9 @@
 """What the API of vehicles takes and gives."""
 
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from cloud.kit.inputs import Id, Input, Instant, ListQuery
 from cloud.parking.fees.models import VehicleClass
@@ -15,7 +16,14 @@ from cloud.parking.records import (
 class VehicleQuery(ListQuery):
     """Which vehicles are wanted."""
 
-    plate: PlateText | None = None
+    plate: Annotated[str | None, Field(max_length=64, description="The beginning of a plate.")] = None
+    current: Annotated[bool, Field(description="Only those that are not over.")] = False
+
+
+class VehicleEndIn(Input):
+    """The first moment at which a vehicle is no longer that person's; now when left out."""
+
+    at: Instant | None = None
 
 
 class VehicleIn(Input):

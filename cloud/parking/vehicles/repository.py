@@ -17,7 +17,9 @@ _LIST_VEHICLES: LiteralString = (
     _VEHICLE
     + """
     WHERE (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s)
-      AND (%(plate)s::text IS NULL OR plate = %(plate)s) AND id > %(after)s
+      AND (%(plate)s::text IS NULL OR starts_with(plate, %(plate)s))
+      AND (%(current_at)s::timestamptz IS NULL OR upper(valid) IS NULL OR upper(valid) > %(current_at)s)
+      AND id > %(after)s
     ORDER BY id LIMIT %(limit)s
 """
 )
@@ -42,8 +44,25 @@ async def insert_vehicle(
     return Vehicle(row["id"], project_id, plate, vehicle_class, person_id, valid_from, valid_until)
 
 
-async def vehicles(conn: Conn, page: PageRequest, project_id: int | None, plate: str | None) -> Page[Vehicle]:
-    """Vehicles by id."""
-    query = {"project_id": project_id, "plate": plate, "after": after_id(page), "limit": page.limit + 1}
+async def vehicle(conn: Conn, vehicle_id: int) -> Vehicle | None:
+    """One vehicle."""
+    row = await (await conn.execute(_VEHICLE + " WHERE id = %s", (vehicle_id,))).fetchone()
+    return None if row is None else Vehicle(**row)
+
+
+async def end_vehicle(conn: Conn, vehicle_id: int, at: datetime) -> None:
+    """The first moment at which it is no longer his."""
+    query = "UPDATE vehicle SET valid = tstzrange(lower(valid), %s) WHERE id = %s"
+    await conn.execute(query, (at, vehicle_id))
+
+
+async def vehicles(
+    conn: Conn, page: PageRequest, project_id: int | None, plate: str | None, current_at: datetime | None
+) -> Page[Vehicle]:
+    """Vehicles by id; `plate` may be the beginning of one, `current_at` leaves out those that are over then."""
+    query = {
+        "project_id": project_id, "plate": plate, "current_at": current_at, "after": after_id(page),
+        "limit": page.limit + 1,
+    }  # fmt: skip
     rows = await (await conn.execute(_LIST_VEHICLES, query)).fetchall()
     return cut([Vehicle(**row) for row in rows], page, lambda found: (found.id,))

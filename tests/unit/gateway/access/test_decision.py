@@ -46,6 +46,8 @@ def judge(direction: Direction, state: AccessState, policy: AccessPolicy | None 
         (AccessState(permits=GRACE), AccessPolicy(permit_expired="operator"), OPEN, "permit-grace"),
         (AccessState(reserved=True, full=True), AccessPolicy(temporary_allowed=False), OPEN, "reservation"),
         (AccessState(whitelisted=True, full=True), AccessPolicy(), OPEN, "whitelist"),
+        (AccessState(whitelisted=True, closed=True), AccessPolicy(), OPEN, "whitelist"),
+        (AccessState(permits=VALID, closed=True), AccessPolicy(), REFUSE, "lot-closed"),
         (AccessState(blacklisted=True, whitelisted=True, permits=VALID), AccessPolicy(), REFUSE, "blacklist"),
         (AccessState(stay=Stay(NOW - 5), permits=VALID), AccessPolicy(), OPEN, "permit"),
         (
@@ -77,6 +79,7 @@ def test_entry(state: AccessState, policy: AccessPolicy, verdict: Verdict, rule:
         (AccessState(permits=VALID, owing=True), CLOUD, "await-cloud"),
         (AccessState(whitelisted=True, owing=True), OPEN, "whitelist"),
         (AccessState(blacklisted=True), CLOUD, "await-cloud"),
+        (AccessState(permits=VALID, closed=True), OPEN, "permit"),
         (AccessState(full=True, ever_told=False), CLOUD, "await-cloud"),
         (AccessState(permits=VALID, stay=Stay(NOW - 5)), OPEN, "permit"),
         (AccessState(permits=VALID, stay=Stay(NOW - 11)), CLOUD, "await-cloud"),
@@ -153,7 +156,7 @@ states = st.builds(
     permits_.map(tuple),
     st.booleans(),
     stays,
-    *(st.booleans() for _ in range(3)),
+    *(st.booleans() for _ in range(4)),
 )
 policies = st.builds(
     AccessPolicy,
@@ -177,6 +180,7 @@ def by_the_table(plate: str, direction: str, at: int, s: AccessState, p: AccessP
             ("no-plate", not plate),
             ("blacklist", s.blacklisted),
             ("whitelist", s.whitelisted),
+            ("lot-closed", s.closed),
             ("already-inside", s.stay is not None and p.already_inside == "operator"),
             ("permit", valid),
             ("permit-grace", honoured),
@@ -219,7 +223,8 @@ def test_the_first_rule_of_the_table_that_holds_decides(
 ) -> None:
     found = decide(AccessRequest(plate, "small", direction, at), state, policy)
     assert found.rule == by_the_table(plate, direction, at, state, policy)
-    fixed = {"blacklist": REFUSE, "no-temporary": REFUSE, "lot-full": REFUSE, "await-cloud": CLOUD}
+    refused = dict.fromkeys(("blacklist", "lot-closed", "no-temporary", "lot-full"), REFUSE)
+    fixed = {**refused, "await-cloud": CLOUD}
     asked = {
         "no-plate": policy.without_plate,
         "nothing-known": policy.on_failure,

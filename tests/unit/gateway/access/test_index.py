@@ -27,6 +27,30 @@ def test_lists_name_a_lot_or_all_and_end() -> None:
     assert not index.state("", "small", LOT, NOW).whitelisted
 
 
+def test_a_list_begins_when_it_says_although_it_was_told_before() -> None:
+    index = AccessIndex([ListEntry("1", A, Listing.BLACK, LOT, NOW + 5, NOW)])
+    at = [index.state(A, "small", LOT, at).blacklisted for at in (NOW - 1, NOW, NOW + 4, NOW + 5)]
+    assert at == [False, True, True, False]
+
+
+def test_a_closed_lot_is_known_as_closed_and_no_other() -> None:
+    index = AccessIndex([LotEntry("all", LOT, "", 3, closed=True), LotEntry("x", "lot-2")])
+    assert index.state(A, "small", LOT, NOW).closed
+    assert not index.state(A, "small", "lot-2", NOW).closed
+    assert not index.state(A, "small", "lot-3", NOW).closed
+    index.replace(LotEntry("all", LOT, "", 3, closed=True), LotEntry("all", LOT, "", 3))
+    assert not index.state(A, "small", LOT, NOW).closed
+
+
+def test_spaces_that_are_kept_for_a_class_are_not_taken_by_others() -> None:
+    index = AccessIndex([LotEntry("all", LOT, "", 2), LotEntry("large", LOT, "large", kept=1)])
+    index.entered(stay(A, number=1))
+    assert index.state(B, "small", LOT, NOW).full
+    assert not index.state(B, "large", LOT, NOW).full
+    index.entered(stay(B, number=2, vehicle_class="large"))
+    assert index.state(C, "large", LOT, NOW).full
+
+
 def test_a_permit_holds_in_its_lots_for_each_of_its_plates_until_it_is_dropped() -> None:
     index = AccessIndex([permit("p", A, B, lots=(LOT,))])
     assert [len(index.state(plate, "small", LOT, NOW).permits) for plate in (A, B, C)] == [1, 1, 0]

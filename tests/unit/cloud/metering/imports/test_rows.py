@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.kit.errors import InvalidInput
+from cloud.kit.tables import row_of
 from cloud.metering.imports.records import Kind, Stamped
 from cloud.metering.imports.rows import KnownMeter, Reading, Rows, Understood, in_base_unit
-from cloud.metering.imports.table import row_of
 from cloud.metering.records import MAIN_CHANNEL, Medium, Meter, MeterRegister, belongs_to
 from gateway.contract.quantities import BY_CODE, BY_NUMBER
 

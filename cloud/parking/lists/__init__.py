@@ -1,0 +1,1 @@
+"""Black and white lists: who may never enter, and who always may."""

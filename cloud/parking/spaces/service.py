@@ -1,0 +1,186 @@
+"""Spaces of lots: made one by one, by range or from a table, changed, and whose they are."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Literal
+
+from cloud.estate import service as estate
+from cloud.kit.db import Conn
+from cloud.kit.errors import Conflict, InvalidInput, NotFound
+from cloud.kit.paging import Page, PageRequest
+from cloud.parking.places.service import get_lot
+from cloud.parking.records import Lot
+from cloud.parking.spaces import repository
+from cloud.parking.spaces.numbering import numbers_between, valid_number
+from cloud.parking.spaces.records import Holder, NewHolder, NewSpace, Space, SpaceFilter, SpaceState
+from cloud.parking.spaces.table import Read, read_spaces
+
+_NAMED = 5
+"""Numbers that a refusal repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one row of a table: `exists` when the lot has just this space already."""
+
+    line: int
+    number: str
+    outcome: Literal["created", "exists", "refused"]
+    code: str = ""
+    detail: str = ""
+
+
+async def create(conn: Conn, lot_id: int, new: NewSpace, now: datetime) -> Space:
+    """A new space, its number unique in the lot. Raises NotFound, InvalidInput, Conflict."""
+    lot = await get_lot(conn, lot_id)
+    number = valid_number(new.number)
+    made = await repository.insert(conn, lot.project_id, lot_id, [replace(new, number=number)])
+    if not made:
+        raise Conflict("space-exists", f"the lot has a space {number} already", field="number")
+    return await get(conn, made[number], now)
+
+
+async def create_range(conn: Conn, lot_id: int, first: str, last: str, like: NewSpace) -> list[str]:
+    """Spaces from the first to the last number, all or none; what they share is taken from `like`.
+
+    Gives the numbers. Raises NotFound, InvalidInput, and Conflict when some are there already.
+    """
+    lot = await get_lot(conn, lot_id)
+    numbers = numbers_between(first, last)
+    made = await repository.insert(conn, lot.project_id, lot_id, [replace(like, number=one) for one in numbers])
+    there = [number for number in numbers if number not in made]
+    if there:
+        shown = ", ".join(there[:_NAMED]) + (" …" if len(there) > _NAMED else "")
+        raise Conflict("space-exists", f"{len(there)} of these spaces are there already: {shown}", field="first")
+    return numbers
+
+
+async def import_table(conn: Conn, lot_id: int, content: bytes, now: datetime, *, dry_run: bool) -> list[Answer]:
+    """Makes the spaces of a CSV or XLSX file; every row has an answer, and a bad one stops no other.
+
+    Raises NotFound, and InvalidInput when the file as a whole is no such table.
+    """
+    lot = await get_lot(conn, lot_id)
+    rows = list(read_spaces(content))
+    wanted = [row.space for row in rows if row.space is not None]
+    before = await repository.by_number(conn, lot_id, [one.number for one in wanted], now)
+    new = [one for one in wanted if one.number not in before]
+    if not dry_run:
+        made = await repository.insert(conn, lot.project_id, lot_id, new)
+        # Made by somebody else in this moment: looked at like those that were there before.
+        before |= await repository.by_number(conn, lot_id, [one.number for one in new if one.number not in made], now)
+    return [_answer(lot, row, before) for row in rows]
+
+
+async def change(conn: Conn, changed: Space, now: datetime) -> Space:
+    """Number, place, class, stated state and note. Raises NotFound, InvalidInput, Conflict (number)."""
+    await repository.lock(conn, changed.id)
+    known = await get(conn, changed.id, now)
+    number = valid_number(changed.number)
+    if number != known.number and await repository.by_number(conn, known.lot_id, [number], now):
+        raise Conflict("space-exists", f"the lot has a space {number} already", field="number")
+    await repository.update(conn, replace(changed, number=number))
+    return await get(conn, changed.id, now)
+
+
+async def get(conn: Conn, space_id: int, now: datetime) -> Space:
+    """Raises NotFound."""
+    found = (await repository.spaces_by_id(conn, [space_id], now)).get(space_id)
+    if found is None:
+        raise NotFound("no-space", f"there is no parking space {space_id}", field="space_id")
+    return found
+
+
+async def list_spaces(conn: Conn, page: PageRequest, wanted: SpaceFilter, now: datetime) -> Page[Space]:
+    """Spaces by id; residents see those that are or were theirs."""
+    return await repository.spaces(conn, page, wanted, now)
+
+
+async def counts(conn: Conn, lot_id: int, now: datetime) -> Counter[SpaceState]:
+    """Spaces of a lot by their state of the day."""
+    return await repository.counts(conn, lot_id, now)
+
+
+async def usable(conn: Conn, lot_id: int, space_ids: Sequence[int], now: datetime) -> list[Space]:
+    """The spaces in the order of the ids, for whoever wants to give them away: a permit.
+
+    Raises NotFound when one is not of this lot, Conflict when one is out of service.
+    """
+    found = await repository.spaces_by_id(conn, space_ids, now)
+    for space_id in space_ids:
+        space = found.get(space_id)
+        if space is None or space.lot_id != lot_id:
+            raise NotFound("no-space", f"lot {lot_id} has no parking space {space_id}", field="space_ids")
+        if space.state == "out-of-service":
+            raise Conflict("space-out-of-service", f"space {space.number} is out of service", field="space_ids")
+    return [found[space_id] for space_id in space_ids]
+
+
+async def holders_of(conn: Conn, space_ids: Sequence[int]) -> list[Holder]:
+    """Whose the spaces are or were, the last first; residents see themselves."""
+    return await repository.holders(conn, space_ids)
+
+
+async def add_holder(conn: Conn, space_id: int, new: NewHolder, actor: str, now: datetime) -> Holder:
+    """A space becomes somebody's, as owner or tenant. Raises NotFound, InvalidInput, Conflict when it is another's."""
+    await repository.lock(conn, space_id)
+    space = await get(conn, space_id, now)
+    if new.until is not None and new.until <= new.since:
+        raise InvalidInput("bad-dates", "expected an end after the beginning", field="until")
+    await _must_be_here(conn, space.project_id, new)
+    for known in await repository.holders(conn, [space_id]):
+        if known.role == new.role and _meet(known, new):
+            until = f" until {known.until}" if known.until else ""
+            detail = f"space {space.number} has another {known.role} from {known.since}{until}"
+            raise Conflict("space-held", detail, field="since")
+    return await get_holder(conn, await repository.insert_holder(conn, space, new, actor))
+
+
+async def end_holder(conn: Conn, holder_id: int, until: date) -> Holder:
+    """From the day `until` on the space is no longer his; the row is kept. Raises NotFound, InvalidInput."""
+    known = await get_holder(conn, holder_id)
+    await repository.lock(conn, known.space_id)
+    if until <= known.since:
+        raise InvalidInput("bad-dates", f"expected a day after {known.since}", field="until")
+    if known.until is not None and until > known.until:
+        raise InvalidInput("bad-dates", f"it ends on {known.until} already", field="until")
+    await repository.end_holder(conn, holder_id, until)
+    return await get_holder(conn, holder_id)
+
+
+async def get_holder(conn: Conn, holder_id: int) -> Holder:
+    """Raises NotFound."""
+    found = await repository.holder(conn, holder_id)
+    if found is None:
+        raise NotFound("no-space-holder", f"nobody holds a space by {holder_id}", field="holder_id")
+    return found
+
+
+async def _must_be_here(conn: Conn, project_id: int, new: NewHolder) -> None:
+    if new.person_id is None and new.unit_id is None:
+        raise InvalidInput("nobody-named", "expected a person or a unit", field="person_id")
+    if new.person_id is not None and await estate.project_of_person(conn, new.person_id) != project_id:
+        raise InvalidInput("unknown-person", f"there is no person {new.person_id} here", field="person_id")
+    if new.unit_id is not None:
+        unit = (await estate.units_by_id(conn, [new.unit_id])).get(new.unit_id)
+        if unit is None or unit.project_id != project_id:
+            raise InvalidInput("unknown-unit", f"there is no unit {new.unit_id} here", field="unit_id")
+
+
+def _meet(known: Holder, new: NewHolder) -> bool:
+    return (known.until is None or new.since < known.until) and (new.until is None or known.since < new.until)
+
+
+def _answer(lot: Lot, row: Read, before: dict[str, Space]) -> Answer:
+    if row.space is None:
+        assert row.refusal is not None
+        return Answer(row.line, row.number, "refused", row.refusal.code, row.refusal.detail)
+    there = before.get(row.number)
+    if there is None:
+        return Answer(row.line, row.number, "created")
+    if NewSpace(there.number, there.place, there.vehicle_class, there.stated) == row.space:
+        return Answer(row.line, row.number, "exists")
+    detail = f"lot {lot.code} has a space {row.number} that is said to be otherwise"
+    return Answer(row.line, row.number, "refused", "space-exists", detail)
