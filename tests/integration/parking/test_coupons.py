@@ -8,6 +8,7 @@ from decimal import Decimal
 import psycopg
 import pytest
 
+from cloud.billing.ledger import proof
 from cloud.kit.db import Database
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import PageRequest
@@ -166,6 +167,7 @@ async def test_a_merchant_who_pays_ahead_gets_what_he_paid_for(web_db: Database,
         statement = await coupons.statement(conn, merchant_id, DAY)
         assert (statement.owed, statement.paid, statement.after) == (Decimal(15), Decimal(20), Decimal(-5))
         assert (await coupons.get_merchant(conn, merchant_id)).open == Decimal(-5)
+        assert await proof.discrepancies(conn, site.project_id) == []
 
 
 @pytest.mark.parametrize(
