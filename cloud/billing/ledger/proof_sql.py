@@ -164,6 +164,8 @@ PARKING: LiteralString = """
     WITH parts AS (
         SELECT payment_id, sum(amount) AS amount FROM parking_payment WHERE project_id = %(project_id)s
         GROUP BY payment_id
+        UNION ALL
+        SELECT payment_id, amount FROM merchant_payment WHERE project_id = %(project_id)s
     ), back AS (
         SELECT payment_id, sum(amount) AS amount FROM payment_refund WHERE project_id = %(project_id)s
         GROUP BY payment_id
@@ -183,7 +185,8 @@ PARKING: LiteralString = """
     SELECT sums.what, %(project_id)s, sums.expected, coalesce(-sums.found, 0)
     FROM (VALUES
         ('parking-revenue',
-         (SELECT coalesce(sum(amount - tax), 0) FROM parking_payment WHERE project_id = %(project_id)s),
+         (SELECT coalesce(sum(amount - tax), 0) FROM parking_payment WHERE project_id = %(project_id)s)
+         + (SELECT coalesce(sum(amount), 0) FROM merchant_payment WHERE project_id = %(project_id)s),
          (SELECT sum(amount) FROM booked WHERE ledger_account = 'revenue:parking')),
         ('parking-tax',
          (SELECT coalesce(sum(tax), 0) FROM parking_payment WHERE project_id = %(project_id)s),
