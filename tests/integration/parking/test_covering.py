@@ -41,7 +41,7 @@ async def test_a_visitor_with_a_free_pass_owes_nothing_and_with_another_one_all(
     async with worker_db.transaction(SYSTEM) as conn:
         for plate, free in ((PLATE, True), (OTHER, False)):
             wanted = WantedPass(plate, NOON - HOUR, NOON + 9 * HOUR, free=free, lot_ids=(site.lot_id,))
-            await visitors.give_pass(conn, site.project_id, wanted, by=1, now=NOON - HOUR)
+            await visitors.give_pass(conn, site.project_id, wanted, now=NOON - HOUR)
     await visit(ingest_db, site)
     await visit(ingest_db, site, OTHER)
     assert await fees(worker_db) == [Decimal("0.00"), Decimal("8.00")]
