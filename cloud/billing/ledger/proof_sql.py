@@ -158,8 +158,9 @@ HELD_MONEY: LiteralString = """
           WHERE project_id = %(project_id)s AND ledger_account = 'revenue:late_fee') AS booked
     WHERE paid.amount <> booked.amount
 """
-# Money for parking: each payment is all that it paid of stays, for coupons or for cards, and what is to go back; revenue,
-# tax and what is due back are what was booked; and what a stay is said to owe follows from its fee, payments and waivers.
+# Money for parking: each payment is all that it paid of stays, for coupons or for cards, and what is to go back;
+# revenue, tax and what is due back are what was booked; and what a stay is said to owe follows from its fee, payments
+# and waivers.
 PARKING: LiteralString = """
     WITH parts AS (
         SELECT payment_id, sum(amount) AS amount FROM parking_payment WHERE project_id = %(project_id)s
