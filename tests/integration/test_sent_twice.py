@@ -41,6 +41,7 @@ DECIDES = {
     *("/bill-runs/{run_id}/approve", "/bill-runs/{run_id}/cancel", "/bill-runs/{run_id}/leave-out"),
     *("/supply-cases/{case_id}/confirm", "/supply-cases/{case_id}/decide"),
     *("/releases/{release_id}/decide", "/my/payments/{intent_id}/cancel", "/payment-callbacks/{callback_id}/settle"),
+    "/payment-refunds/{refund_id}/decide",
 }
 # They say how something is from now on, or from a day on: twice the same is the same.
 SETS = {

@@ -20,8 +20,11 @@ from tests.integration.app import Auth, People, once
 NO_LISTS = {
     *(
         "calendar-days",
+        "live/parking-counts",
         "live/readings",
         "me",
+        "parking-counts",
+        *(f"parking-reports/{name}" for name in ("occupancy", "openings", "revenue", "turnover", "unmatched")),
         "readings",
         "readings/export",
         "tariff-schema",
@@ -31,7 +34,7 @@ NO_LISTS = {
         "usage/ranking",
     ),
 }
-"""Nothing that lists everything one may see: these are asked for one place and time (tests/integration/metering)."""
+"""Nothing that lists everything one may see: these are asked for one place and time (tests/integration/metering, parking/test_counts, reports)."""
 MOVED = date(2026, 3, 1)
 PLATE = "京A12345"
 
@@ -179,6 +182,9 @@ async def test_staff_see_nothing_of_other_projects(
         f"meters/{ids['meter']}/usage?from=2026-03-01&to=2026-03-02",
         f"parking-sessions/{ids['tenant.session']}",
         f"parking-sessions/{ids['tenant.session']}/quote",
+        f"parking-counts?project_id={here.project_id}",
+        f"live/parking-counts?project_id={here.project_id}",
+        f"parking-reports/turnover?project_id={here.project_id}&from=2026-03-01&to=2026-03-02",
     ):
         assert (await app_client.get(f"/api/v1/{path}", headers=auth)).status_code == 404, path
 
