@@ -7,14 +7,19 @@ what is not true; the number that a gateway holds comes with its health report.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import LiteralString
+from typing import Any, Final, LiteralString
 
 import msgspec
+import structlog
 from psycopg.types.json import Jsonb
 
 from cloud.devices import orders
 from cloud.kit.db import Conn
 from gateway.contract.access import AccessEntry, GoneEntry
+from gateway.contract.limits import MAX_TIME_MS, MIN_TIME_MS
+
+_log = structlog.get_logger(__name__)
+_TIMES: Final = ("since", "until", "valid_from", "valid_to", "entered_at", "paid_until")
 
 # Gateways in the order of their ids: two who tell the same ones never wait for each other in a circle.
 _BEGIN: LiteralString = """
@@ -99,7 +104,8 @@ class Due:
 async def tell(conn: Conn, project_id: int, gateway_ids: Iterable[int], entries: Sequence[AccessEntry]) -> int:
     """Makes one step for each of the gateways for which something changes; returns for how many.
 
-    Later entries of the same kind and key count. Published after the commit.
+    Later entries of the same kind and key count. A time that the wire cannot say (before 1970, after 2100) is told as
+    the first or the last that it can. Published after the commit.
     """
     gateways = sorted(set(gateway_ids))
     if not gateways or not entries:
@@ -110,7 +116,7 @@ async def tell(conn: Conn, project_id: int, gateway_ids: Iterable[int], entries:
     values = {
         "kinds": [kind for kind, _ in last],
         "keys": [key for _, key in last],
-        "entries": [None if entry is None else Jsonb(msgspec.to_builtins(entry)) for entry in last.values()],
+        "entries": [None if entry is None else Jsonb(_as_told(entry)) for entry in last.values()],
         "gateways": locked,
     }
     rows = await (await conn.execute(_CHANGE, values)).fetchall()
@@ -142,12 +148,9 @@ async def take_due(conn: Conn, limit: int) -> list[Due]:
 
 
 async def entries_of(conn: Conn, due: Due) -> list[AccessEntry]:
-    """What changed in a step, or everything."""
+    """What changed in a step, or everything. One that the wire cannot say is told as gone, and the others as they are."""
     rows = await (await conn.execute(_SINCE, {"gateway_id": due.gateway_id, "base": due.base})).fetchall()
-    return [
-        GoneEntry(row["kind"], row["key"]) if row["entry"] is None else msgspec.convert(row["entry"], AccessEntry)
-        for row in rows
-    ]
+    return [_sayable(due, row["kind"], row["key"], row["entry"]) for row in rows]
 
 
 async def mark_sent(conn: Conn, due: Due) -> None:
@@ -163,3 +166,20 @@ async def note_held(conn: Conn, gateway_id: int, held: int) -> None:
 def _name(entry: AccessEntry) -> tuple[str, str]:
     kind = entry.kind if isinstance(entry, GoneEntry) else str(entry.__struct_config__.tag)
     return kind, entry.key
+
+
+def _as_told(entry: AccessEntry) -> list[Any]:
+    times = {name: getattr(entry, name) for name in _TIMES if hasattr(entry, name)}
+    bounded = {name: MIN_TIME_MS if at < 0 else min(at, MAX_TIME_MS) for name, at in times.items()}
+    told: list[Any] = msgspec.to_builtins(msgspec.structs.replace(entry, **bounded))
+    return told
+
+
+def _sayable(due: Due, kind: str, key: str, entry: list[Any] | None) -> AccessEntry:
+    """The entry; a gateway refuses a message as a whole, and here one would keep what all gateways wait for."""
+    if entry is not None:
+        try:
+            return msgspec.convert(entry, AccessEntry)
+        except msgspec.ValidationError as error:
+            _log.error("access.unsayable", gateway=due.gateway_code, kind=kind, key=key, error=str(error))
+    return GoneEntry(kind, key)

@@ -28,6 +28,7 @@ from gateway.contract import WIRE_VERSION, codec, topics
 from gateway.contract.access import AccessUpdate, in_parts, signed_access
 from gateway.contract.configuration import Configuration as WireConfiguration
 from gateway.contract.configuration import signed_configuration
+from gateway.contract.errors import ContractError
 from gateway.contract.messages import Action, signed_bytes
 from gateway.contract.messages import Command as WireCommand
 from gateway.contract.topics import Down
@@ -108,7 +109,12 @@ class Downlink:
         for step in steps:
             topic = topics.down(codes[step.project_id], step.gateway_code, Down.ACCESS)
             entries = await access.entries_of(conn, step)
-            for part in in_parts(self._step(step, codes[step.project_id]), entries):
+            try:
+                parts = in_parts(self._step(step, codes[step.project_id]), entries)
+            except ContractError as error:
+                _log.error("downlink.step_too_large", gateway=step.gateway_code, error=str(error))
+                continue
+            for part in parts:
                 if not await self._publish(topic, self.signed_access(part)):
                     break
             else:

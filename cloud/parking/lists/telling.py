@@ -11,7 +11,6 @@ from cloud.parking.edge.serving import lots_of_gateways
 from cloud.parking.lists import repository
 from cloud.parking.lists.records import Entry
 from gateway.contract.access import AccessEntry, GoneEntry, ListEntry, Listing
-from gateway.contract.limits import MAX_TIME_MS
 
 KIND: Final = "list"
 _PREFIX: Final = "plate-"
@@ -51,8 +50,5 @@ def _told(entry: Entry, now: datetime) -> ListEntry | GoneEntry:
     key = f"{_PREFIX}{entry.id}"
     if entry.state(now) in ("over", "ended"):
         return GoneEntry(KIND, key)
-    since = min(max(in_ms(entry.valid_from), 0), MAX_TIME_MS)
     until = 0 if entry.valid_until is None else in_ms(entry.valid_until)
-    # A message with a time that the wire does not know is refused as a whole; what ends after that never ends.
-    until = until if until <= MAX_TIME_MS else 0
-    return ListEntry(key, entry.plate, Listing(entry.listing), entry.lot_code or "", until, since)
+    return ListEntry(key, entry.plate, Listing(entry.listing), entry.lot_code or "", until, in_ms(entry.valid_from))

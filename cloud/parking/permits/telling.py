@@ -14,10 +14,9 @@ from cloud.kit.periods import in_ms
 from cloud.parking.edge import repository as lanes_repository
 from cloud.parking.edge.serving import lots_of_gateways
 from cloud.parking.permits import repository, told_repository
-from cloud.parking.permits.terms import FOREVER, Segment, Terms, segments
+from cloud.parking.permits.terms import Segment, Terms, segments
 from cloud.parking.places.repository import lock_lanes
 from gateway.contract.access import AccessEntry, GoneEntry, PermitEntry
-from gateway.contract.limits import MAX_TIME_MS
 
 KIND: Final = "permit"
 CHUNK: Final = 1_000
@@ -114,20 +113,16 @@ def _entries_of(terms: Terms, lots: tuple[str, ...], now: datetime) -> list[Perm
 
 
 def _entry(key: str, segment: Segment, spaces: int, lots: tuple[str, ...]) -> PermitEntry:
-    valid_to = _ms(segment.valid_to)
+    valid_to = in_ms(segment.valid_to)
     return PermitEntry(
         key=key,
         plates=segment.plates,
-        valid_from=_ms(segment.start),
+        valid_from=in_ms(segment.start),
         valid_to=valid_to,
-        grace_ms=_ms(segment.end) - valid_to,
+        grace_ms=in_ms(segment.end) - valid_to,
         spaces=spaces,
         lots=lots,
     )
-
-
-def _ms(instant: datetime) -> int:
-    return MAX_TIME_MS if instant == FOREVER else min(in_ms(instant), MAX_TIME_MS)
 
 
 def _gone(permit_id: int, number: int) -> GoneEntry:

@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
 
@@ -10,6 +11,7 @@ from cloud.devices.downlink import Downlink
 from cloud.ingest.messages import read
 from cloud.ingest.writer import Writer
 from cloud.kit.db import SYSTEM, Database
+from cloud.kit.periods import in_ms
 from cloud.kit.security import Keys
 from gateway.access.book import AccessBook
 from gateway.access.intake import AccessIntake
@@ -21,6 +23,7 @@ from gateway.contract.access import (
     ListEntry,
     Listing,
     PermitEntry,
+    ReservationEntry,
     StayEntry,
     signed_access,
 )
@@ -108,6 +111,31 @@ async def test_changes_go_down_as_signed_steps_that_a_gateway_takes(wire: Wire) 
     assert wire.book.state("京A66666", "small", "lot-1", now_ms()).blacklisted
     one = wire.sent[0]
     wire.keys.command_signer().public_key().verify(base64.b64decode(one.signature), signed_access(one))
+
+
+async def test_times_that_the_wire_cannot_say_are_told_as_the_first_and_the_last_that_it_can(wire: Wire) -> None:
+    """A gateway refuses a message as a whole, and what is stored and cannot be said would keep all of them waiting."""
+    long_ago, far = in_ms(datetime(1900, 1, 1, tzinfo=UTC)), in_ms(datetime.max.replace(tzinfo=UTC))
+    await wire.tell(
+        PermitEntry("p", ("京A11111",), long_ago, far),
+        ReservationEntry("r", "京B22222", "lot-1", long_ago, far),
+        ListEntry("l", "京C33333", Listing.WHITE, since=long_ago, until=far),
+        BLACK,
+    )
+    assert await wire.publish() == 1
+    state = wire.book.state("京B22222", "small", "lot-1", now_ms())
+    assert wire.permitted("京A11111")
+    assert state.reserved
+    assert wire.book.state("京C33333", "small", "lot-1", now_ms()).whitelisted
+
+
+async def test_one_entry_that_cannot_be_said_keeps_nothing_else(wire: Wire) -> None:
+    """As a version before ours may have stored it: orders to open go down in the same transaction."""
+    await wire.tell(permit("p", "京A11111"), permit("q", "京B22222"))
+    async with wire.db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE gateway_access_entry SET entry = '[\"permit\"]' WHERE key = 'p'")
+    assert await wire.publish() == 1
+    assert (wire.permitted("京A11111"), wire.permitted("京B22222")) == (False, True)
 
 
 async def test_what_a_gateway_did_not_hear_is_told_again_from_what_it_holds(wire: Wire) -> None:
