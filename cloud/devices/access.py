@@ -7,7 +7,7 @@ what is not true; the number that a gateway holds comes with its health report.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, LiteralString
+from typing import Any, Final, LiteralString, cast
 
 import msgspec
 import structlog
@@ -148,7 +148,7 @@ async def take_due(conn: Conn, limit: int) -> list[Due]:
 
 
 async def entries_of(conn: Conn, due: Due) -> list[AccessEntry]:
-    """What changed in a step, or everything. One that the wire cannot say is told as gone, and the others as they are."""
+    """What changed in a step, or everything. One that the wire cannot say is told as gone."""
     rows = await (await conn.execute(_SINCE, {"gateway_id": due.gateway_id, "base": due.base})).fetchall()
     return [_sayable(due, row["kind"], row["key"], row["entry"]) for row in rows]
 
@@ -179,7 +179,7 @@ def _sayable(due: Due, kind: str, key: str, entry: list[Any] | None) -> AccessEn
     """The entry; a gateway refuses a message as a whole, and here one would keep what all gateways wait for."""
     if entry is not None:
         try:
-            return msgspec.convert(entry, AccessEntry)
+            return cast(AccessEntry, msgspec.convert(entry, AccessEntry))
         except msgspec.ValidationError as error:
             _log.error("access.unsayable", gateway=due.gateway_code, kind=kind, key=key, error=str(error))
     return GoneEntry(kind, key)

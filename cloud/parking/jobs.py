@@ -1,12 +1,13 @@
 """Work of parking: nobody who owes nothing waits at an exit, be it that an order was lost or the cloud is away."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
-from cloud.estate import service as estate
+from cloud.kit.db import Conn
 from cloud.kit.jobs import Handler, JobContext, Scheduled
 from cloud.parking import service
 from cloud.parking.charging import debts
 from cloud.parking.edge import telling as edge
+from cloud.parking.every_project import in_every_project
 from cloud.parking.lists import telling as lists
 from cloud.parking.permits import jobs as permits
 from cloud.parking.reservations import jobs as reservations
@@ -18,40 +19,22 @@ RELEASE = "parking.release-surplus"
 
 
 async def let_out(context: JobContext) -> dict[str, object]:
-    """Orders again what expired or failed while the vehicle still stands at the exit, project by project."""
-    async with context.db.transaction(context.asker) as conn:
-        projects = await estate.projects(conn)
-    opened = 0
-    for project in projects:
-        async with context.db.transaction(context.asker) as conn:
-            opened += await service.let_out_waiting(conn, project.id, datetime.now(UTC))
-    return {"opened": opened}
+    """Orders again what expired or failed while the vehicle still stands at the exit."""
+    return await in_every_project(context, "opened", service.let_out_waiting)
 
 
 async def tell_gateways(context: JobContext) -> dict[str, object]:
-    """Tells gateways what their lanes need to know to decide without the cloud, project by project."""
-    async with context.db.transaction(context.asker) as conn:
-        projects = await estate.projects(conn)
-    told = 0
-    for project in projects:
-        async with context.db.transaction(context.asker) as conn:
-            now = datetime.now(UTC)
-            told += await edge.tell_gateways(conn, project.id, now)
-            told += await lists.tell_lists(conn, project.id, now)
-            told += await debts.tell_owing(conn, project.id)
-            told += await tell_passes(conn, project.id, now)
-    return {"told": told}
+    """Tells gateways what their lanes need to know to decide without the cloud."""
+    return await in_every_project(context, "told", edge.tell_gateways, lists.tell_lists, _tell_owing, tell_passes)
 
 
 async def release_surplus(context: JobContext) -> dict[str, object]:
-    """Puts what was paid for stays that turned out cheaper into the refund queue, project by project."""
-    async with context.db.transaction(context.asker) as conn:
-        projects = await estate.projects(conn)
-    stays = 0
-    for project in projects:
-        async with context.db.transaction(context.asker) as conn:
-            stays += await debts.release_surplus(conn, project.id, datetime.now(UTC))
-    return {"stays": stays}
+    """Puts what was paid for stays that turned out cheaper into the refund queue."""
+    return await in_every_project(context, "stays", debts.release_surplus)
+
+
+async def _tell_owing(conn: Conn, project_id: int, _: datetime) -> int:
+    return await debts.tell_owing(conn, project_id)
 
 
 HANDLERS: dict[str, Handler] = {

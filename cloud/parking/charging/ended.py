@@ -32,12 +32,14 @@ async def price_ended(conn: Conn, project_id: int, session_ids: Sequence[int]) -
     rows: list[PricedRow] = []
     for stay in stays:
         version = rates.rule_for(stay.lot_id, stay.entered_at)
-        if version is not None:
-            result = rates.assess(
-                version, stay.entered_at, stay.left_at, stay.vehicle_class, paid.get(stay.id, []), given[stay.id]
-            )
-            steps = [step_as_json(step) for step in result.fee.steps]
-            rows.append(PricedRow(stay.id, result.fee.amount, result.priced_until, steps, version.id))
+        if version is None:
+            continue
+        settled = paid.get(stay.id, [])
+        result = rates.assess(version, stay.entered_at, stay.left_at, stay.vehicle_class, settled, given[stay.id])
+        if result is None:
+            continue
+        steps = [step_as_json(step) for step in result.fee.steps]
+        rows.append(PricedRow(stay.id, result.fee.amount, result.priced_until, steps, version.id))
     await repository.store_fees(conn, rows)
 
 

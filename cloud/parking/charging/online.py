@@ -11,7 +11,7 @@ from cloud.kit.errors import Conflict
 from cloud.parking.charging import intent_repository as repository
 from cloud.parking.charging.debts import owing
 from cloud.parking.charging.intent_repository import IntentStay
-from cloud.parking.charging.service import let_out_if_settled, locked_session, price_again, quote, takes
+from cloud.parking.charging.service import let_out_alone, locked_session, price_again, quote, takes
 from cloud.parking.charging.taking import Money, Part, found_again, take
 from cloud.parking.records import Quote, Session
 from cloud.parking.stays import repository as stays_repository
@@ -161,7 +161,7 @@ async def _settle(conn: Conn, parts: list[Part], plate: str, project_id: int, no
     inside = {part.session.id for part in parts if part.session.state == "open"}
     inside |= set(await repository.open_stays(conn, project_id, plate)) if plate else set()
     for session_id in sorted(inside):
-        await let_out_if_settled(conn, session_id, now)
+        await let_out_alone(conn, session_id, now)
 
 
 def _lock_name(stay: IntentStay) -> str:

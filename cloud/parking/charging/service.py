@@ -5,6 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
+import psycopg
+import structlog
+
 from cloud.devices import service as devices
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
@@ -23,6 +26,8 @@ from cloud.parking.stays import reading_repository
 from cloud.parking.stays import repository as stays_repository
 from cloud.parking.stays.service import find_session
 from gateway.contract.messages import Action
+
+_log = structlog.get_logger(__name__)
 
 WAITS_AT_MOST = timedelta(minutes=30)
 """A vehicle that was seen at an exit longer ago, and neither passed nor turned back, is taken to be gone."""
@@ -87,10 +92,13 @@ async def pay(
 
 
 async def locked_session(conn: Conn, session_id: int) -> Session:
-    """A stay whose plate nobody else works on until the transaction ends. Raises NotFound."""
+    """A stay whose plate nobody else works on until the transaction ends. Raises NotFound, Conflict when it changed."""
+    before = await find_session(conn, session_id)
+    await stays_repository.lock_plates(conn, before.project_id, [before.plate or f"#{before.id}"])
     session = await find_session(conn, session_id)
-    await stays_repository.lock_plates(conn, session.project_id, [session.plate or f"#{session.id}"])
-    return await find_session(conn, session_id)
+    if session.plate != before.plate:
+        raise Conflict("changed-meanwhile", "the plate of this stay has just been changed: look again")
+    return session
 
 
 async def takes(conn: Conn, session: Session, amount: Decimal, paid_until: datetime) -> Decimal:
@@ -144,7 +152,22 @@ async def let_out_waiting(conn: Conn, project_id: int, now: datetime) -> int:
     """
     waiting = await repository.waiting_sessions(conn, project_id, now - WAITS_AT_MOST)
     await stays_repository.lock_plates(conn, project_id, [plate for _, plate in waiting])
-    return sum([await let_out_if_settled(conn, session_id, now) is not None for session_id, _ in waiting])
+    return sum([await let_out_alone(conn, session_id, now) for session_id, _ in waiting])
+
+
+async def let_out_alone(conn: Conn, session_id: int, now: datetime) -> bool:
+    """Lets a vehicle out that owes nothing; what goes wrong with it is told in the log, undone, and keeps no other.
+
+    Raises psycopg.OperationalError when the whole transaction is to be done again.
+    """
+    try:
+        async with conn.transaction():
+            return await let_out_if_settled(conn, session_id, now) is not None
+    except psycopg.OperationalError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever is wrong with one vehicle, no other may be held by it
+        _log.exception("parking.not_let_out", session=session_id)
+        return False
 
 
 async def _quote(conn: Conn, session: Session, now: datetime, waiting: Waiting | None) -> Quote:
@@ -155,7 +178,7 @@ async def _quote(conn: Conn, session: Session, now: datetime, waiting: Waiting |
     until = session.left_at or (waiting.taken_at if waiting else max(now, session.entered_at))
     assessed = await _assess(conn, session, until)
     if assessed is None:
-        raise Conflict("no-rule", f"lot {session.lot_name} has no fee rule for the day of the entry")
+        raise Conflict("no-rule", f"lot {session.lot_name} has no fee rule that prices a stay from that day on")
     version, result = assessed
     waived = await repository.waived(conn, session.id)
     return Quote(
@@ -187,7 +210,8 @@ async def _assess(
         return None
     paid = [*(await reading_repository.payments(conn, [session.id])).get(session.id, []), *beside]
     given = (await circumstances(conn, session.project_id, [session]))[session.id]
-    return version, rates.assess(version, session.entered_at, until, session.vehicle_class, paid, given)
+    result = rates.assess(version, session.entered_at, until, session.vehicle_class, paid, given)
+    return None if result is None else (version, result)
 
 
 async def _debts(conn: Conn, session: Session) -> tuple[Debt, ...]:

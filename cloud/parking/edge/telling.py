@@ -140,7 +140,9 @@ def _paid_until(
     if version is None:
         return 1
     result = rates.assess(version, stay.entered_at, max(now, stay.entered_at), stay.vehicle_class, paid, given)
-    return in_ms(result.leave_by) if result.due == 0 and result.leave_by is not None else 1
+    if result is None or result.due or result.leave_by is None:
+        return 1
+    return in_ms(result.leave_by)
 
 
 def _no_more(known: Mapping[tuple[str, str], bool], wanted: Sequence[AccessEntry]) -> list[AccessEntry]:

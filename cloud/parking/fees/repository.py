@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from datetime import date
 from typing import LiteralString
 
+import structlog
 from psycopg.types.json import Jsonb
+from pydantic import ValidationError
 
 from cloud.kit.db import Conn
 from cloud.parking.fees.models import ParkingRule
@@ -12,6 +14,8 @@ from cloud.parking.records import (
     Lot,
     RuleVersion,
 )
+
+_log = structlog.get_logger(__name__)
 
 _RULES: LiteralString = """
     SELECT id, lot_id, version, lower(valid) AS valid_from, upper(valid) AS valid_until, content
@@ -46,16 +50,16 @@ async def publish_rule(
 
 
 async def rules(conn: Conn, lot_ids: Sequence[int]) -> list[RuleVersion]:
-    """All versions of the lots' rules, by lot and validity."""
+    """All versions of the lots' rules, by lot and validity.
+
+    One that cannot be read any more is told in the log and left out: nobody can price its stays, all others go on.
+    """
     rows = await (await conn.execute(_RULES, {"lots": list(lot_ids)})).fetchall()
-    return [
-        RuleVersion(
-            row["id"],
-            row["lot_id"],
-            row["version"],
-            row["valid_from"],
-            row["valid_until"],
-            ParkingRule.model_validate(row["content"]),
-        )
-        for row in rows
-    ]
+    found: list[RuleVersion] = []
+    for row in rows:
+        content = row.pop("content")
+        try:
+            found.append(RuleVersion(**row, rule=ParkingRule.model_validate(content)))
+        except ValidationError as error:
+            _log.error("parking.bad_rule", rule_version=row["id"], lot=row["lot_id"], error=str(error))
+    return found

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+import structlog
+
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.periods import local_day
@@ -15,6 +17,8 @@ from cloud.parking.records import (
     RuleVersion,
     SessionPayment,
 )
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +41,17 @@ class Pricing:
         vehicle_class: str,
         paid: Sequence[SessionPayment],
         circumstances: Circumstances = USUAL,
-    ) -> Assessment:
-        """See `pricing.assess`."""
+    ) -> Assessment | None:
+        """See `pricing.assess`; None when that fails, which the log says: people see to a stay that cannot be priced.
+
+        Others go on: what was seen of their vehicles is stored, and they are let out.
+        """
         settlements = [Settlement(payment.paid_until, payment.amount) for payment in paid]
-        return assess(version.rule, entered_at, until, vehicle_class, self.zone, settlements, circumstances)
+        try:
+            return assess(version.rule, entered_at, until, vehicle_class, self.zone, settlements, circumstances)
+        except Exception:  # noqa: BLE001 - whatever is wrong with one stay, no other vehicle may be held by it
+            _log.exception("parking.not_priced", rule_version=version.id, entered_at=entered_at.isoformat())
+            return None
 
 
 async def pricing(conn: Conn, project_id: int, lot_ids: Sequence[int]) -> Pricing:

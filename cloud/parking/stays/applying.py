@@ -78,7 +78,7 @@ async def apply_changes(conn: Conn, project_id: int, changed: Sequence[Changed],
     moved = await rebuild(conn, project_id, changed)
     opened = 0
     for session_id in await _arrived_now(conn, [*moved, *(one.id for one in changed)], now):
-        opened += await charging.let_out_if_settled(conn, session_id, now) is not None
+        opened += await charging.let_out_alone(conn, session_id, now)
     return opened
 
 
