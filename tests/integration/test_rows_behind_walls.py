@@ -18,17 +18,27 @@ from cloud import migrations
 from cloud.billing import service as billing
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Asker, Conn, Database
+from cloud.parking import service as parking
 from tests.integration.billing.site import Flat, Site, make_site
 
 MIGRATIONS = Path(str(migrations.__path__[0]))
-SINCE, LAST = 34, 44
-OF_THE_PROJECT = {"prepaid_policy", "notice_setting"}
+SINCE, LAST = 34, 51
+OF_THE_PROJECT = {
+    *("prepaid_policy", "notice_setting", "parking_money_policy"),
+    *("permit_product", "permit_product_lot", "parking_reservation_rule"),
+}
 """How a project goes about something: all of its residents may read it."""
 OF_STAFF = {
     *("prepaid_protection", "ledger_month_balance", "payment_callback", "gateway_access", "gateway_access_entry"),
-    "note_refusal",
+    *("note_refusal", "payment_refund", "parking_intent_stay"),
+    *("parking_lot_class", "parking_lot_policy", "parking_list_entry", "parking_count_told"),
+    *("permit_cover", "permit_told", "permit_gateway"),
+    *("plate_correction", "parking_ticket", "incident_handling", "manual_opening", "passage_time_repair"),
+    *("parking_merchant", "merchant_payment", "coupon_batch", "coupon"),
 }
 """No resident reads these."""
+KEYS = {"permit_cover": "permit_id", "parking_count_told": "lot_id"}
+"""What tells their rows apart, where that is neither `id` nor the first column."""
 
 FITTING: dict[str, dict[str, Any]] = {"payment_intent": {"state": "created", "provider_id": None}}
 """What a resident's row must say: with anything else it is refused whosever it is."""
@@ -92,7 +102,8 @@ class Filling:
             return owner.project_id
         if column.of is not None:
             # Of what it names and is not his, a row that does not exist is nobody's.
-            return owner.rows.get(column.of, -self._random.randrange(1, 2**40) if column.required else None)
+            nobody: Any = str(uuid4()) if column.type == "uuid" else -self._random.randrange(1, 2**40)
+            return owner.rows.get(column.of, nobody if column.required else None)
         if not column.required and self._random.random() < 0.5:
             return None
         day = date(2026, self._random.randrange(1, 13), 1)
@@ -106,7 +117,8 @@ class Filling:
             "text[]": [],
             "bytea": b"x",
             "inet": "10.0.0.1",
-            "daterange": f"[{day},infinity)",
+            "daterange": f"[{day},)",
+            "tstzrange": f"[{day},)",
             "interval": "1 hour",
             "uuid": str(uuid4()),
         }
@@ -226,7 +238,28 @@ async def _base(conn: Conn, site: Site, flat: Flat) -> Owner:
         conn, owner.rows["bill"], "high", by=None, by_resident=True, today=date(2026, 2, 2)
     )
     owner.rows["bill_dispute"] = opened.id
+    await _parks(conn, owner)
     return owner
+
+
+async def _parks(conn: Conn, owner: Owner) -> None:
+    """A vehicle of the person, and its stay."""
+    lot = await parking.create_lot(conn, owner.project_id, f"lot-{owner.flat.unit_id}", "Lot", 1)
+    values = {"project": owner.project_id, "plate": f"京A{owner.flat.unit_id:05}", "lot": lot.id} | owner.rows
+    await conn.execute(
+        """INSERT INTO vehicle (project_id, plate, person_id, valid)
+           VALUES (%(project)s, %(plate)s, %(person)s, '[2025-01-01,)')""",
+        values,
+    )
+    row = await (
+        await conn.execute(
+            """INSERT INTO parking_session (project_id, lot_id, plate, vehicle_class, entered_at, currency)
+               VALUES (%(project)s, %(lot)s, %(plate)s, 'small', '2026-01-01', 'CNY') RETURNING id""",
+            values,
+        )
+    ).fetchone()
+    assert row is not None
+    owner.rows |= {"parking_lot": lot.id, "parking_session": row["id"]}
 
 
 @pytest.fixture
@@ -257,7 +290,7 @@ async def house(owner_db: Database, worker_db: Database, web_db: Database) -> Ho
                     continue
                 made = await insert(conn, table, filling.row(columns, owner))
                 assert made is not None
-                keys[table] = next(iter(made)) if "id" not in made else "id"
+                keys[table] = KEYS.get(table) or (next(iter(made)) if "id" not in made else "id")
                 owner.rows[table] = made[keys[table]]
     mine, neighbour, stranger = owners
     return House(owner_db, web_db, mine, neighbour, stranger, filling, keys)

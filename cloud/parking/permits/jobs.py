@@ -1,6 +1,6 @@
 """Work of permits: gateways with other lanes are told, cards renewed by themselves, holders reminded."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 import psycopg
@@ -36,18 +36,27 @@ async def tend_permits(context: JobContext) -> dict[str, object]:
 
 
 async def _tell(context: JobContext, *, all_gateways: bool) -> int:
+    """Each gateway by itself: one that cannot be told does not keep the others. Returns how many were told."""
     told = 0
     for project_id in await _projects(context):
         async with context.db.transaction(context.asker) as conn:
             behind = await telling.behind(conn, project_id, all_gateways=all_gateways)
         for gateway_id, lot_ids in behind.items():
-            after: int | None = 0
-            while after is not None:
-                async with context.db.transaction(context.asker) as conn:
-                    now = datetime.now(UTC)
-                    after = await telling.tell_chunk(conn, project_id, gateway_id, lot_ids, after, now)
-            told += 1
+            try:
+                await _tell_gateway(context, project_id, gateway_id, lot_ids)
+            except Exception:  # noqa: BLE001 - whatever is wrong with what one is told, lanes of others must know theirs
+                _log.exception("parking.permits_not_told", project=project_id, gateway=gateway_id)
+            else:
+                told += 1
     return told
+
+
+async def _tell_gateway(context: JobContext, project_id: int, gateway_id: int, lot_ids: Sequence[int]) -> None:
+    after: int | None = 0
+    while after is not None:
+        async with context.db.transaction(context.asker) as conn:
+            now = datetime.now(UTC)
+            after = await telling.tell_chunk(conn, project_id, gateway_id, lot_ids, after, now)
 
 
 async def _each(

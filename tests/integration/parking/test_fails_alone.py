@@ -13,7 +13,7 @@ from cloud.kit.errors import Conflict
 from cloud.kit.jobs import JobContext
 from cloud.parking import jobs, service
 from cloud.parking.charging import service as charging
-from cloud.parking.fees import versions
+from cloud.parking.fees import pricing
 from cloud.parking.lists import service as lists
 from cloud.parking.lists.records import NewEntry
 from tests.integration.parking.site import NOON, Site, minutes, openings, rows
@@ -62,14 +62,14 @@ async def test_a_stay_that_cannot_be_priced_holds_neither_its_vehicle_nor_others
     ingest_db: Database, worker_db: Database, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It leaves when a person opens: its exit is stored, its stay is over without a fee, and no lane goes untold."""
-    real = versions.assess
+    real = pricing.assess
 
     def breaks(rule: Any, entered_at: datetime, *others: Any) -> Any:
         if entered_at == NOON:
             raise OverflowError("date value out of range")
         return real(rule, entered_at, *others)
 
-    monkeypatch.setattr(versions, "assess", breaks)
+    monkeypatch.setattr("cloud.parking.fees.versions.assess", breaks)
     later = NOON + minutes(5)
     await site.report(ingest_db, [site.passage("entry", BAD, NOON), site.passage("entry", GOOD, later)], later)
     (session,) = await rows(ingest_db, "SELECT id FROM parking_session WHERE plate = %s", [BAD])
