@@ -248,13 +248,20 @@ async def _waiting(conn: Conn, session: Session, now: datetime) -> Waiting | Non
 
 
 async def _let_out(conn: Conn, session: Session, waiting: Waiting, actor: str, reason: str) -> UUID | None:
-    """Opens unless an opening is on its way or may have happened; returns the new command's id."""
+    """Opens unless an opening is on its way or may have happened; returns the new command's id.
+
+    None also when its gateway says that the barrier cannot: what was paid is paid, and a person opens.
+    """
     if waiting.device_id is None or not await _may_open(conn, waiting):
         return None
     arguments = {"passage": str(waiting.passage_id)}
-    command_id = await devices.queue_command(
-        conn, session.project_id, waiting.device_id, Action.OPEN_BARRIER, arguments, actor, reason, OPEN_WITHIN
-    )
+    try:
+        command_id = await devices.queue_command(
+            conn, session.project_id, waiting.device_id, Action.OPEN_BARRIER, arguments, actor, reason, OPEN_WITHIN
+        )
+    except Conflict as error:
+        _log.warning("parking.barrier_cannot", session=session.id, device=waiting.device_id, error=error.detail)
+        return None
     await stays_repository.note_command(conn, waiting.passage_id, command_id)
     return command_id
 

@@ -1,13 +1,15 @@
 """One bad thing fails alone: whatever is wrong with a vehicle, a rule or a project, no other vehicle is held by it."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import pytest
 
+from cloud.devices import service as devices
 from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.errors import Conflict
 from cloud.kit.jobs import JobContext
@@ -16,6 +18,10 @@ from cloud.parking.charging import service as charging
 from cloud.parking.fees import pricing
 from cloud.parking.lists import service as lists
 from cloud.parking.lists.records import NewEntry
+from cloud.parking.permits import jobs as permit_jobs
+from cloud.parking.permits import telling as permits
+from cloud.parking.stays import repository as stays_repository
+from gateway.contract.messages import Action
 from tests.integration.parking.site import NOON, Site, minutes, openings, rows
 
 BAD, GOOD = "京A11111", "京B22222"
@@ -111,6 +117,66 @@ async def test_what_cannot_be_told_keeps_lanes_from_nothing_else(
 
     monkeypatch.setattr("cloud.parking.edge.telling._entries", breaks)
     assert await jobs.tell_gateways(JobContext(1, None, {}, worker_db)) == {"told": 1, "failed": 1}
+
+
+async def test_who_pays_at_a_barrier_that_cannot_open_has_paid(
+    ingest_db: Database, worker_db: Database, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its gateway says that the relay is gone: a person opens, and the money is not refused."""
+    monkeypatch.setattr(devices, "actions_told", lambda _: {"exit": frozenset({Action.CLOSE_BARRIER})})
+    at = NOON + timedelta(hours=5)
+    await site.report(ingest_db, [site.passage("entry", GOOD, NOON)], NOON)
+    await site.report(ingest_db, [site.passage("exit", GOOD, at, "arrived")], at)
+    (session,) = await rows(ingest_db, "SELECT id FROM parking_session")
+    async with worker_db.transaction(SYSTEM) as conn:
+        paid = await service.pay(conn, session["id"], Decimal("8.00"), "cash", "user:guard", at=at)
+    assert paid.command_id is None
+    assert await openings(ingest_db) == []
+    assert [row["amount"] for row in await rows(ingest_db, "SELECT amount FROM parking_payment")] == [Decimal("8.00")]
+
+
+async def test_permits_of_a_gateway_that_cannot_be_told_keep_no_other_gateway(
+    worker_db: Database, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = permits.tell_chunk
+    async with worker_db.transaction(SYSTEM) as conn:
+        second = await devices.create_gateway(conn, site.project_id, "gw2", "Second")
+        device = await devices.create_device(conn, site.project_id, second.id, "in", "barrier")
+        await service.create_lane(conn, site.lot_id, "in", "in", "entry", device.id)
+
+    async def breaks(conn: Conn, project_id: int, gateway_id: int, *others: Any) -> int | None:
+        if gateway_id != second.id:
+            raise ArithmeticError("bad permit")
+        return await real(conn, project_id, gateway_id, *others)
+
+    monkeypatch.setattr(permits, "tell_chunk", breaks)
+    assert await permit_jobs.tell_permits(JobContext(1, None, {}, worker_db)) == {"gateways": 1}
+
+
+async def test_a_stay_whose_plate_changes_while_it_is_paid_is_looked_at_again(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    """Who waits for the old plate's lock would work on the new one beside whoever has locked that."""
+    await site.report(ingest_db, [site.passage("entry", BAD, NOON)], NOON)
+    (session,) = await rows(ingest_db, "SELECT id FROM parking_session")
+
+    async def pay() -> None:
+        async with worker_db.transaction(SYSTEM) as conn:
+            at = NOON + timedelta(hours=5)
+            await service.pay(conn, session["id"], Decimal("8.00"), "cash", "user:guard", at=at)
+
+    async with ingest_db.transaction(SYSTEM) as conn:
+        await stays_repository.lock_plates(conn, site.project_id, [BAD])
+        paying = asyncio.create_task(pay())
+        waits: LiteralString = """
+            SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+            WHERE l.locktype = 'advisory' AND NOT l.granted AND d.datname = current_database()
+        """
+        while not await (await conn.execute(waits)).fetchall():
+            await asyncio.sleep(0.01)
+        await conn.execute("UPDATE parking_session SET plate = %s", (GOOD,))
+    with pytest.raises(Conflict, match="just been changed"):
+        await paying
 
 
 async def _ended(db: Database) -> dict[str, Sequence[Any]]:
