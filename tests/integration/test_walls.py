@@ -34,7 +34,8 @@ NO_LISTS = {
         "usage/ranking",
     ),
 }
-"""Nothing that lists everything one may see: these are asked for one place and time (tests/integration/metering, parking/test_counts, reports)."""
+"""Nothing that lists everything one may see: these are asked for one place and time (tests/integration/metering,
+parking and reports)."""
 MOVED = date(2026, 3, 1)
 PLATE = "京A12345"
 
@@ -340,4 +341,56 @@ async def test_ids_of_another_project_are_not_found_and_named(
         fields = [error["field"] for error in answer.json().get("errors", [])]
         if answer.status_code not in (404, 422) or fields != [field]:
             wrong.append((name, body, answer.text))
+    assert wrong == []
+
+
+async def test_parking_names_what_is_of_another_project(
+    app_client: httpx.AsyncClient, people: People, houses: tuple[House, House]
+) -> None:
+    """Ids of another project are not found, also when the member of staff sees both projects."""
+    here, there = houses
+    mine, theirs, project = here.ids, there.ids, {"project_id": here.project_id}
+    until = {"since": "2190-01-01T00:00:00Z", "until": "2190-01-01T01:00:00Z"}
+    permit = {**project, "kind": "staff", "plates": ["京B10000"], "note": "x", "from_day": "2026-01-01"}
+    card = {**project, "name": "Card", "price": "1.00"}
+    foreign: list[tuple[str, dict[str, Any], str]] = [
+        ("parking-lots", {**project, "code": "in", "name": "x", "capacity": 1, "parent_id": theirs["lot"]},
+         "parent_id"),
+        ("parking-lanes", {"lot_id": mine["lot"], "code": "o", "name": "x", "direction": "exit",
+                           "device_id": theirs["device"]}, "device_id"),
+        ("parking-list-entries", {**project, "listing": "black", "plate": "京B10000", "reason": "x",
+                                  "lot_id": theirs["lot"]}, "lot_id"),
+        ("parking-permits", {**permit, "lot_ids": [theirs["lot"]]}, "lot_ids"),
+        ("parking-permits", {**permit, "lot_ids": [mine["lot"]], "person_id": theirs["tenant.person"]}, "person_id"),
+        ("parking-permits", {**permit, "lot_ids": [mine["lot"]], "unit_id": theirs["unit"]}, "unit_id"),
+        ("parking-permits", {**permit, "lot_ids": [mine["lot"]], "account_id": theirs["tenant.account"]},
+         "account_id"),
+        ("parking-cards", {**card, "lot_ids": [theirs["lot"]]}, "lot_ids"),
+        ("visitor-passes", {**project, **until, "plate": "京B10000", "lot_ids": [theirs["lot"]]}, "lot_ids"),
+        ("coupon-redemptions", {**project, "plate": PLATE, "code": "ABCDEFGH"}, "code"),
+    ]  # fmt: skip
+    of_theirs: list[tuple[str, dict[str, Any]]] = [
+        ("parking-reservations", {**until, "lot_id": theirs["lot"], "plate": "京B10000"}),
+        ("parking-spaces", {"lot_id": theirs["lot"], "number": "1"}),
+        ("vehicle-charging", {"session_id": theirs["tenant.session"], "minutes": 1}),
+        ("parking-payment-intents", {"session_id": theirs["tenant.session"], "channel": "wechat"}),
+        (f"parking-debts/{theirs['tenant.session']}/waivers", {"reason": "x"}),
+        (f"parking-sessions/{theirs['tenant.session']}/closings", {"reason": "x"}),
+        (f"parking-lanes/{theirs['lane']}/retirement", {}),
+    ]
+    wrong = []
+    for auth in (
+        await people.staff("admin", here.project_id),
+        await people.staff("admin", here.project_id, there.project_id),
+    ):
+        for name, body, field in foreign:
+            answer = await app_client.post(f"/api/v1/{name}", json=body, headers={**auth, **once()})
+            fields = [error["field"] for error in answer.json().get("errors", [])]
+            if answer.status_code not in (404, 422) or fields != [field]:
+                wrong.append((name, body, answer.status_code, answer.text))
+    auth = await people.staff("admin", here.project_id)
+    for name, body in of_theirs:
+        answer = await app_client.post(f"/api/v1/{name}", json=body, headers={**auth, **once()})
+        if answer.status_code != 404:
+            wrong.append((name, body, answer.status_code, answer.text))
     assert wrong == []

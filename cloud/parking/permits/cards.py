@@ -24,8 +24,7 @@ from cloud.parking.permits.records import (
     Permit,
     Product,
 )
-from cloud.parking.permits.service import get_permit, locked_permit, make_permit, settle_change
-from cloud.parking.places import service as places
+from cloud.parking.permits.service import check_lots, get_permit, locked_permit, make_permit, settle_change
 from cloud.payments import service as payments
 
 SERVICE: Final = "parking"
@@ -40,11 +39,9 @@ async def create_product(conn: Conn, project_id: int, new: NewProduct) -> Produc
     digits = minor_digits(project.currency)
     if new.price != round(new.price, digits):
         raise InvalidInput("bad-amount", f"expected at most {digits} decimals", field="price")
-    if not new.name.strip() or not new.lot_ids:
-        raise InvalidInput("no-lots", "expected a name and the lots for which it holds", field="lot_ids")
-    for lot_id in new.lot_ids:
-        if (await places.get_lot(conn, lot_id)).project_id != project_id:
-            raise NotFound("no-lot", f"there is no parking lot {lot_id}", field="lot_ids")
+    if not new.name.strip():
+        raise InvalidInput("name-missing", "expected a name", field="name")
+    await check_lots(conn, project_id, new.lot_ids)
     return await get_product(conn, await card_repository.insert_product(conn, project_id, new))
 
 

@@ -89,7 +89,7 @@ async def make_permit(
     Raises like `create_permit`. The caller says when it holds, then calls `settle_change`.
     """
     plates = _plates(holding.plates)
-    await _check_lots(conn, project_id, lot_ids)
+    await check_lots(conn, project_id, lot_ids)
     if holding.person_id is None and holding.unit_id is None and not holding.note.strip():
         raise InvalidInput("no-holder", "expected a person, a unit, or a note that says whose it is", field="person_id")
     spaces, when_freed, grace_days = terms
@@ -237,9 +237,14 @@ def _plates(plates: Sequence[str]) -> list[str]:
     return bare
 
 
-async def _check_lots(conn: Conn, project_id: int, lot_ids: Sequence[int]) -> None:
+async def check_lots(conn: Conn, project_id: int, lot_ids: Sequence[int]) -> None:
+    """Raises InvalidInput for none or too many, NotFound for one that is not of the project."""
     if not 1 <= len(set(lot_ids)) <= MAX_LOTS:
         raise InvalidInput("no-lots", f"expected 1 to {MAX_LOTS} lots for which it holds", field="lot_ids")
     for lot_id in sorted(set(lot_ids)):
-        if (await places.get_lot(conn, lot_id)).project_id != project_id:
+        try:
+            here = (await places.get_lot(conn, lot_id)).project_id == project_id
+        except NotFound:
+            here = False
+        if not here:
             raise NotFound("no-lot", f"there is no lot {lot_id}", field="lot_ids")
