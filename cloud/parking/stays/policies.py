@@ -4,12 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+import structlog
+from pydantic import ValidationError
+
 from cloud.kit.db import Conn
 from cloud.kit.errors import NotFound
 from cloud.parking.places import repository as places
 from cloud.parking.stays import policy_repository as repository
 from cloud.parking.stays.matching import LotRules, lots_around
 from cloud.parking.stays.policy import InnerTime, LotPolicy
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class Lots:
 async def lots_of(conn: Conn, project_id: int) -> Lots:
     """What matching has to know of the lots of a project."""
     rows = await repository.lots(conn, project_id)
-    policies = {row.id: _policy(row.content) for row in rows}
+    policies = {row.id: _policy(row.id, row.content) for row in rows}
     rules = {row.id: policies[row.id].rules(row.parent_id, gated=row.gated) for row in rows}
     return Lots(rules, policies, {lot_id: [lot_id, *lots_around(lot_id, rules)][-1] for lot_id in rules})
 
@@ -41,7 +46,7 @@ async def lots_of(conn: Conn, project_id: int) -> Lots:
 async def get_policy(conn: Conn, lot_id: int) -> LotPolicy:
     """The policy in force; the usual one where nobody has set one. Raises NotFound."""
     await _project_of(conn, lot_id)
-    return _policy(await repository.policy(conn, lot_id))
+    return _policy(lot_id, await repository.policy(conn, lot_id))
 
 
 async def set_policy(conn: Conn, lot_id: int, policy: LotPolicy, actor: str) -> LotPolicy:
@@ -54,8 +59,13 @@ async def set_policy(conn: Conn, lot_id: int, policy: LotPolicy, actor: str) -> 
     return policy
 
 
-def _policy(content: dict[str, object] | None) -> LotPolicy:
-    return LotPolicy() if content is None else LotPolicy.model_validate(content)
+def _policy(lot_id: int, content: dict[str, object] | None) -> LotPolicy:
+    """The usual one also where the lot's cannot be read any more: no passage of the project would be taken in."""
+    try:
+        return LotPolicy() if content is None else LotPolicy.model_validate(content)
+    except ValidationError as error:
+        _log.error("parking.bad_policy", lot=lot_id, error=str(error))
+        return LotPolicy()
 
 
 async def _project_of(conn: Conn, lot_id: int) -> int:

@@ -20,7 +20,9 @@ from cloud.parking.lists import service as lists
 from cloud.parking.lists.records import NewEntry
 from cloud.parking.permits import jobs as permit_jobs
 from cloud.parking.permits import telling as permits
+from cloud.parking.stays import policies
 from cloud.parking.stays import repository as stays_repository
+from cloud.parking.stays.policy import LotPolicy
 from gateway.contract.messages import Action
 from tests.integration.parking.site import NOON, Site, minutes, openings, rows
 
@@ -101,6 +103,17 @@ async def test_a_rule_that_cannot_be_read_any_more_leaves_its_stays_to_people(
     result = await jobs.tell_gateways(JobContext(1, None, {}, worker_db))
     assert "failed" not in result
     assert result["told"]
+
+
+async def test_a_policy_that_cannot_be_read_any_more_holds_nobody(
+    ingest_db: Database, owner_db: Database, site: Site
+) -> None:
+    async with owner_db.transaction(SYSTEM) as conn:
+        await policies.set_policy(conn, site.lot_id, LotPolicy(), "user:1")
+        await conn.execute("UPDATE parking_lot_policy SET content = '{\"of_another_version\": 1}'")
+    await site.report(ingest_db, [site.passage("entry", BAD, NOON)], NOON)
+    await site.report(ingest_db, [site.passage("exit", BAD, NOON + minutes(30))], NOON + minutes(30))
+    assert await _ended(ingest_db) == {BAD: ("closed", Decimal("0.00"))}
 
 
 async def test_what_cannot_be_told_keeps_lanes_from_nothing_else(

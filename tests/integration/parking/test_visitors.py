@@ -127,6 +127,33 @@ async def test_unknown_free_and_unpriceable_plates_get_the_same_answer(
     assert len({_due(answer) for answer in answers}) == 1
 
 
+async def test_the_page_of_one_project_knows_no_plate_and_no_payment_of_another(
+    app_client: httpx.AsyncClient,
+    ingest_db: Database,
+    worker_db: Database,
+    site: Site,
+    code: str,
+    collector: Collector,
+) -> None:
+    async with worker_db.transaction(SYSTEM) as conn:
+        other = await estate.create_project(conn, "q", "Q", "Asia/Shanghai", "CNY")
+        policy = await parking.set_money_policy(conn, other.id, parking.MoneyPolicy(), public=True)
+    now = datetime.now(UTC)
+    await site.report(ingest_db, [site.passage("entry", PLATE, now - timedelta(hours=5))], now)
+    assert policy.public_code is not None
+    theirs = policy.public_code
+    known, unknown = [_due(await _ask(app_client, theirs, plate)) for plate in (PLATE, "苏C99999")]
+    assert known == unknown
+    form = {"plate": PLATE, "channel": "wechat"}
+    refused = await app_client.post(f"/park/{theirs}/pay", data=await _token(app_client, theirs) | form)
+    assert refused.status_code == 409
+    asked = await app_client.post(f"/park/{code}/pay", data=await _token(app_client, code) | form)
+    await collector.step()
+    place = asked.headers["Location"]
+    assert (await app_client.get(place)).status_code == 200
+    assert (await app_client.get(place.replace(code, theirs))).status_code == 404
+
+
 async def test_asking_is_counted_per_address_and_what_is_no_plate_is_refused(
     app_client: httpx.AsyncClient, code: str
 ) -> None:
