@@ -70,6 +70,8 @@ class Downlink:
                     await self.publish_due()
                 except psycopg.OperationalError as error:
                     _log.warning("downlink.database_lost", error=str(error).strip())
+                except Exception:  # noqa: BLE001 - what cannot be told must not end what is taken in from gateways beside
+                    _log.exception("downlink.failed")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_POLL_S):
                         await self._waking.wait()

@@ -206,6 +206,8 @@ class Worker:
                     await self._counts.publish_due()
             except psycopg.OperationalError as error:
                 _log.warning("ingest.counts_not_told", error=str(error).strip())
+            except Exception:  # noqa: BLE001 - displays are worth less than what gateways tell, which is taken in beside
+                _log.exception("ingest.counts_failed")
             await asyncio.sleep(PAUSE_S)
 
     async def _ask_for_usage(self) -> None:

@@ -1,5 +1,6 @@
 """What gateways are told of vehicles: steps, their way down, and again until the gateway holds them."""
 
+import asyncio
 import base64
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -136,6 +137,30 @@ async def test_one_entry_that_cannot_be_said_keeps_nothing_else(wire: Wire) -> N
         await conn.execute("UPDATE gateway_access_entry SET entry = '[\"permit\"]' WHERE key = 'p'")
     assert await wire.publish() == 1
     assert (wire.permitted("京A11111"), wire.permitted("京B22222")) == (False, True)
+
+
+async def test_an_error_while_telling_does_not_end_the_downlink(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs beside what takes in passages: both would end."""
+    tried = asyncio.Event()
+
+    async def breaks(_: Downlink) -> int:
+        tried.set()
+        raise ArithmeticError("bad step")
+
+    async def hand_over(_topic: str, _payload: bytes) -> bool:
+        return True
+
+    monkeypatch.setattr(Downlink, "publish_due", breaks)
+    downlink = Downlink(wire.db, wire.keys, hand_over)
+    running = asyncio.create_task(downlink.run())
+    for _ in range(2):
+        async with asyncio.timeout(30):
+            await tried.wait()
+        tried.clear()
+        downlink.wake()
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_what_a_gateway_did_not_hear_is_told_again_from_what_it_holds(wire: Wire) -> None:
