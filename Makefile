@@ -25,8 +25,10 @@ demo: $(STAMP)  ## run the whole system on an embedded database and broker; Ctrl
 system:  ## install what the tests drive beside Python: a browser, a broker, fonts
 	@.ci/system-packages
 
+# In the order of the folders: whole systems and browsers first, so that what ends the run is short. Python keeps what
+# it compiled, whatever the environment says: the tests start hundreds of processes.
 test: $(STAMP) system  ## everything that must hold
-	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)  ## style, types and the dependency rules of the house
 	$(BIN)/ruff check

@@ -25,6 +25,7 @@ from cloud.kit.security import Keys, Sealer
 from cloud.metering.imports.service import MAX_UPLOAD_BYTES
 from cloud.metering.live.hub import LiveHub
 from cloud.openapi import describe
+from cloud.parking.counts.hub import CountHub
 from cloud.payments.channels.configuration import new_client, open_channels
 from cloud.settings import CloudSettings
 from cloud.web.shell import STATIC, environment
@@ -69,13 +70,7 @@ def create_app(settings: CloudSettings, keys: Keys | None = None) -> FastAPI:
             422: {"description": "Invalid input; `errors` names the fields.", **_PROBLEM},
         },
     )
-    keys = keys or Keys.load(settings.keys_file)
-    app.state.settings = settings
-    app.state.keys = keys
-    app.state.sealer = Sealer(keys)
-    app.state.throttle = Throttle()
-    app.state.payment_client = new_client()
-    app.state.payment_channels = open_channels(settings.payments_file, settings.public_url, app.state.payment_client)
+    equip(app, settings, keys or Keys.load(settings.keys_file))
     app.state.catalogues = i18n.load_catalogues()
     app.state.templates = environment()
     problems.install(app)
@@ -95,6 +90,19 @@ def create_app(settings: CloudSettings, keys: Keys | None = None) -> FastAPI:
     return app
 
 
+def equip(app: FastAPI, settings: CloudSettings, keys: Keys) -> None:
+    """Gives the application what it works with; before it starts. Raises as `create_app` does.
+
+    Apart from the routes, which take a second to make: an application that has ended can be equipped and started anew.
+    """
+    app.state.settings = settings
+    app.state.keys = keys
+    app.state.sealer = Sealer(keys)
+    app.state.throttle = Throttle()
+    app.state.payment_client = new_client()
+    app.state.payment_channels = open_channels(settings.payments_file, settings.public_url, app.state.payment_client)
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: CloudSettings = app.state.settings
@@ -102,10 +110,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with Database(settings.dsn(), "gatemeter_web", max_size=pool, timeout_s=wait_s) as db:
         app.state.db = db
         app.state.live = LiveHub(db)
+        app.state.counts = CountHub(db)
         try:
             yield
         finally:
             await app.state.live.close()
+            await app.state.counts.close()
             await app.state.payment_client.aclose()
 
 

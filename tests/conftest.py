@@ -17,9 +17,10 @@ from psycopg.conninfo import make_conninfo
 from cloud.kit.db import Database
 from cloud.kit.embedded import EmbeddedPostgres
 from cloud.kit.migrate import migrate
+from tests.databases import close_database, copy_database, drop_database
 
 # No deadlines: how fast a machine is today says nothing about a property. `make fuzz` takes the long profile.
-settings.register_profile("short", deadline=None, max_examples=300)
+settings.register_profile("short", deadline=None, max_examples=150)
 settings.register_profile("long", deadline=None, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
@@ -50,6 +51,16 @@ def server_dsn() -> Iterator[str]:
         yield server.dsn()
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder for what an embedded server is installed or works in: under root that runs as a user of its own.
+
+    Not below `tmp_path`: each run of pytest that begins on this machine closes that to all other users.
+    """
+    with tempfile.TemporaryDirectory(prefix="gmopen", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session")
 def template_database(server_dsn: str) -> Iterator[str]:
     """Name of a database with all migrations applied, from which tests copy theirs."""
@@ -57,26 +68,17 @@ def template_database(server_dsn: str) -> Iterator[str]:
     with psycopg.connect(server_dsn, autocommit=True) as conn:
         conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
     migrate(make_conninfo(server_dsn, dbname=name))
-    with psycopg.connect(server_dsn, autocommit=True) as conn:
-        # A template must have no visitors, and TimescaleDB's background workers are some.
-        conn.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
-        conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+    close_database(server_dsn, name)
     yield name
-    _drop(server_dsn, name)
+    drop_database(server_dsn, name)
 
 
 @contextmanager
 def _fresh(server_dsn: str, template: str) -> Iterator[str]:
     name = f"gm_test_{secrets.token_hex(6)}"
-    with psycopg.connect(server_dsn, autocommit=True) as conn:
-        conn.execute(
-            # Copying files is twice as fast as copying through the log, and these databases need no log.
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
-                sql.Identifier(name), sql.Identifier(template)
-            )
-        )
+    copy_database(server_dsn, template, name)
     yield make_conninfo(server_dsn, dbname=name)
-    _drop(server_dsn, name)
+    drop_database(server_dsn, name)
 
 
 @pytest.fixture
@@ -112,8 +114,3 @@ async def ingest_db(owner_dsn: str) -> AsyncIterator[Database]:
     """The database as the ingest process sees it."""
     async with Database(owner_dsn, "gatemeter_ingest", max_size=4) as db:
         yield db
-
-
-def _drop(server_dsn: str, name: str) -> None:
-    with psycopg.connect(server_dsn, autocommit=True) as conn:
-        conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -1,7 +1,6 @@
 """`gatemeter web run` in a process of its own, on a free port."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,15 +10,15 @@ from pathlib import Path
 
 import httpx
 
-_START_S = 60
+from tests.ports import free_port
+
+_START_S = 120
 
 
 @contextmanager
 def web_process(owner_dsn: str, keys_file: Path) -> Iterator[str]:
     """Its address, from when it answers until the block ends."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {
         **os.environ,
         "GATEMETER_DATABASE_DSN": owner_dsn,
@@ -36,7 +35,7 @@ def web_process(owner_dsn: str, keys_file: Path) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
 
 def _wait_until_it_answers(url: str, process: "subprocess.Popen[bytes]") -> None:

@@ -7,6 +7,7 @@ from prometheus_client import Gauge
 
 from cloud.billing import service
 from cloud.billing.corrections.late_usage import RE_RATE_JOB
+from cloud.billing.corrections.revising import book_tax_alone
 from cloud.billing.mailing.service import MAIL_JOB, mail_run
 from cloud.billing.runs.archives import ARCHIVE_JOB, forget_archives, write_archive
 from cloud.billing.runs.service import ISSUE_JOB, RUN_JOB
@@ -53,6 +54,8 @@ async def late_fees(context: JobContext) -> dict[str, object]:
         today = local_day(datetime.now(UTC), project.zone)
         async with context.db.transaction(context.asker) as conn:
             broken += await service.end_broken_plans(conn, project.id, today)
+        # Bills of plans need not be overdue: both at once would lock younger bills before older ones.
+        async with context.db.transaction(context.asker) as conn:
             owing += await service.refresh_late_fees(conn, project.id, today)
     return {"bills": owing, "broken_plans": broken}
 
@@ -96,6 +99,9 @@ async def re_rate(context: JobContext) -> dict[str, object]:
     found = service.Outcome()
     for project in projects:
         found += await service.rerate_late(context.db, context.asker, project.id, context.progress)
+        async with context.db.transaction(context.asker) as conn:
+            # Of drafts that were thrown away since.
+            await book_tax_alone(conn, project)
     return {"adjusted": found.adjusted, "waiting": found.waiting}
 
 

@@ -38,6 +38,7 @@ KINDS: Final[Mapping[str, str]] = {
     "discount": _("Discount"),
     "adjustment": _("Adjustment"),
     "rounding": _("Rounding"),
+    "note": _("Notes issued before"),
 }
 
 COMPONENTS: Final[Mapping[str, str]] = {

@@ -31,6 +31,7 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import InvalidInput
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day, month_of, previous_month
+from cloud.kit.sent_forms import FormOnce
 from cloud.notices import service as notices
 
 router = APIRouter(include_in_schema=False)
@@ -116,6 +117,7 @@ async def bill_runs(
 async def start_run(
     request: Request,
     scope: Annotated[Scope, allow_page("bills.run")],
+    sent: FormOnce,
     month: Annotated[str, Form(pattern=r"^\d{4}-\d{2}$")],
     open_exceptions: Annotated[OpenExceptions, Form()] = "ask",
     missing_readings: Annotated[MissingReadings, Form()] = "ask",
@@ -132,9 +134,12 @@ async def start_run(
         missing_readings=missing_readings,
         mail_bills={"yes": True, "no": False}.get(mail_bills),
     )
-    job_id = await service.start_run(scope.conn, page.project.id, month_of(first), scope.caller.user_id, options)
-    run = await service.run_of_job(scope.conn, job_id)
-    return RedirectResponse(f"/bill-runs/{run.id}?done=run-started", 303)
+
+    async def start() -> str:
+        job_id = await service.start_run(scope.conn, page.project.id, month_of(first), scope.caller.user_id, options)
+        return f"/bill-runs/{(await service.run_of_job(scope.conn, job_id)).id}?done=run-started"
+
+    return await sent.lead(scope.conn, start)
 
 
 @router.get("/bill-runs/{run_id}")
@@ -171,12 +176,17 @@ async def ask_for_archive(
     request: Request,
     scope: Annotated[Scope, allow_page("bills.run")],
     run_id: int,
+    sent: FormOnce,
     language: Annotated[Language, Form()],
 ) -> Response:
     """Has all bills of the run written as one ZIP; the worker does it."""
     url = request.app.state.settings.public_url
-    await archives.ask_for_archive(scope.conn, run_id, language, url, scope.caller.user_id)
-    return RedirectResponse(f"/bill-runs/{run_id}#archives", 303)
+
+    async def ask() -> str:
+        await archives.ask_for_archive(scope.conn, run_id, language, url, scope.caller.user_id)
+        return f"/bill-runs/{run_id}#archives"
+
+    return await sent.lead(scope.conn, ask)
 
 
 @router.post("/bill-runs/{run_id}/approve")

@@ -141,6 +141,11 @@ _BILLS: LiteralString = (
 _LOCK_OF_ACCOUNTS: LiteralString = """
     SELECT id FROM bill WHERE account_id = ANY (%s) AND state IN ('issued', 'disputed', 'paid') ORDER BY id FOR UPDATE
 """
+_LOCK_SETTLED: LiteralString = """
+    SELECT id FROM bill
+    WHERE (account_id = ANY (%(account_ids)s) AND state IN ('issued', 'disputed')) OR id = ANY (%(bill_ids)s)
+    ORDER BY id FOR UPDATE
+"""
 _LOCK_UNPAID: LiteralString = """
     SELECT id FROM bill WHERE account_id = ANY (%s) AND state IN ('issued', 'disputed') ORDER BY id FOR UPDATE
 """
@@ -282,6 +287,11 @@ async def lock_bills_of(conn: Conn, account_ids: Sequence[int], *, paid: bool) -
     """
     query = _LOCK_OF_ACCOUNTS if paid else _LOCK_UNPAID
     return await bills_by_id(conn, [row["id"] for row in await _rows(conn, query, (list(account_ids),))])
+
+
+async def lock_to_settle(conn: Conn, account_ids: Sequence[int], bill_ids: Sequence[int]) -> None:
+    """Locks the unpaid bills of accounts, and these, in one order; the accounts themselves are locked before."""
+    await conn.execute(_LOCK_SETTLED, {"account_ids": list(account_ids), "bill_ids": list(bill_ids)})
 
 
 async def unpaid_bills_of(conn: Conn, account_id: int) -> list[BillRow]:

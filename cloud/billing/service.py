@@ -84,6 +84,7 @@ from cloud.billing.corrections.notes import (
     note_of_bill,
     waiting_notes,
 )
+from cloud.billing.corrections.refusals import Refusal, list_refusals
 from cloud.billing.corrections.repository import Adjustment, AdjustmentFilter, AdjustmentState
 from cloud.billing.estimates.services import EstimatedService, estimated_services
 from cloud.billing.explanation.explaining import Explained, explain_bill
@@ -177,6 +178,7 @@ __all__ = [
     "Posting",
     "ReRating",
     "Receipt",
+    "Refusal",
     "RentStep",
     "Rise",
     "RunFailure",
@@ -237,6 +239,7 @@ __all__ = [
     "list_bills",
     "list_disputes",
     "list_plans",
+    "list_refusals",
     "list_runs",
     "list_waivers",
     "lock_held",

@@ -13,13 +13,14 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from psycopg.pq import TransactionStatus
 
 from cloud.identity import service
 from cloud.identity.caller import Caller
 from cloud.identity.policy import PERMISSIONS
 from cloud.identity.service import TokenKind
-from cloud.kit.db import SIGN_IN, Conn, Database, state_asker
-from cloud.kit.errors import Unauthenticated
+from cloud.kit.db import SIGN_IN, Asker, Conn, Database, state_asker
+from cloud.kit.errors import NotFound, Unauthenticated
 from cloud.kit.pages import check_csrf, cookie_name
 
 SESSION_COOKIE = "gm_session"
@@ -93,6 +94,25 @@ async def again(request: Request, permission: str) -> AsyncIterator[Scope]:
     bearer = await _bearer(request)
     async with _scope(request, permission, bearer.credentials if bearer else None) as scope:
         yield scope
+
+
+@asynccontextmanager
+async def for_the_project(scope: Scope, project_id: int) -> AsyncIterator[Conn]:
+    """Within it the statements of the scope see and change all rows of one project, still in the name of the caller.
+
+    For what a resident may ask for although its rules look at what others have: a place that is left. Whoever uses it
+    has checked before that what is asked for is his to ask.
+    """
+    if project_id not in scope.caller.projects:
+        raise NotFound("no-such-project", "there is no such project", field="project_id")
+    asker = Asker("staff", (project_id,), user_id=scope.caller.user_id, request_id=scope.request_id)
+    await state_asker(scope.conn, asker)
+    try:
+        yield scope.conn
+    finally:
+        # A transaction that failed ends with its settings, and takes no statement any more.
+        if scope.conn.info.transaction_status == TransactionStatus.INTRANS:
+            await state_asker(scope.conn, scope.caller.asker(scope.request_id))
 
 
 @asynccontextmanager

@@ -54,6 +54,9 @@ PERMISSIONS = (
         "parking.write",
         "parking.collect",
         "parking.operate",
+        "parking.counts",
+        "parking.reserve",
+        "parking.report",
         "jobs.read",
         "audit.read",
         "webhooks.write",
@@ -80,13 +83,18 @@ ROLES: dict[str, frozenset[str]] = {
         "payments.write",
         "prepaid.read",
         "parking.read",
+        "parking.counts",
+        "parking.report",
         "parking.collect",
         "notices.read",
         "notices.choose",
         "jobs.read",
     },
-    "guard": _SELF | {"estate.read", "parking.read", "parking.collect", "parking.operate"},
-    "viewer": _SELF | _READ | {"jobs.read"},
+    "guard": _SELF
+    | {"estate.read", "parking.read", "parking.counts", "parking.reserve", "parking.collect", "parking.operate"},
+    "viewer": _SELF | _READ | {"parking.counts", "parking.report", "jobs.read"},
+    # A sign or a web page that shows free places: its token opens nothing else.
+    "display": _SELF | {"parking.counts"},
 }
 """Permissions of the roles that staff can be granted."""
 
@@ -102,6 +110,8 @@ RESIDENT_PERMISSIONS = _SELF | {
     "prepaid.read",
     "payments.pay",
     "parking.read",
+    "parking.counts",
+    "parking.reserve",
     "notices.read",
     "notices.choose",
 }

@@ -6,6 +6,7 @@ committed and not acknowledged is recognised when it comes again.
 
 import asyncio
 import contextlib
+import functools
 import random
 import secrets
 import socket
@@ -24,6 +25,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.security import Keys
 from cloud.kit.tasks import end
 from cloud.metering import service as metering
+from cloud.parking.counts.publishing import PAUSE_S, CountPublisher
 from gateway.contract import WIRE_VERSION, codec, limits, topics
 from gateway.contract.messages import Ack, Rejection
 from gateway.contract.topics import Down
@@ -54,6 +56,7 @@ class Worker:
         self._lag_s = self._committed_at = 0.0
         self._stopping = False
         self._downlink = None if keys is None else Downlink(db, keys, self._publish)
+        self._counts = CountPublisher(db, functools.partial(self._publish, retain=True))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set."""
@@ -63,13 +66,14 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             receiving = tasks.create_task(self._receive_for_ever())
             writing = tasks.create_task(self._write_for_ever())
+            counting = tasks.create_task(self._count_for_ever())
             commanding = None if self._downlink is None else tasks.create_task(self._downlink.run())
             await stop.wait()
             self._stopping = True
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_DRAIN_S):
                     await self._queue.join()
-            await end(*(task for task in (receiving, writing, commanding) if task is not None))
+            await end(*(task for task in (receiving, writing, counting, commanding) if task is not None))
 
     def _oldest_age_s(self) -> float:
         """The group in hand is older than what is queued behind it."""
@@ -182,17 +186,27 @@ class Worker:
         topic = topics.down(sender.project, sender.gateway, Down.ACK)
         await self._publish(topic, codec.encode_ack(ack))
 
-    async def _publish(self, topic: str, payload: bytes) -> bool:
+    async def _publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
         """Hands a message to the broker, if there is one now. What is lost here is asked for again by the gateway."""
         client = self._client
         if client is None:
             return False
         try:
-            await client.publish(topic, payload, qos=1, timeout=10)
+            await client.publish(topic, payload, qos=1, retain=retain, timeout=10)
         except aiomqtt.MqttError as error:
             _log.warning("ingest.not_published", topic=topic, error=str(error))
             return False
         return True
+
+    async def _count_for_ever(self) -> None:
+        """Tells displays how full lots are. A lost database is waited for."""
+        while True:
+            try:
+                if self._client is not None:
+                    await self._counts.publish_due()
+            except psycopg.OperationalError as error:
+                _log.warning("ingest.counts_not_told", error=str(error).strip())
+            await asyncio.sleep(PAUSE_S)
 
     async def _ask_for_usage(self) -> None:
         if time.monotonic() - self._woken_at < _WAKE_EVERY_S:

@@ -12,15 +12,21 @@ from pydantic import BaseModel, ValidationError
 from cloud.kit.constraints import meaning_of
 from cloud.kit.db import Conn
 from cloud.kit.errors import GatemeterError, InvalidInput
-from cloud.kit.pages import CSRF_FIELD
+from cloud.kit.pages import CSRF_FIELD, ONCE_FIELD
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_OURS = (CSRF_FIELD, ONCE_FIELD)
 
 
 async def typed(request: Request) -> dict[str, str]:
     """The fields of a form that were filled in."""
     form = await request.form()
-    fields = {name: value.strip() for name, value in form.items() if isinstance(value, str) and name != CSRF_FIELD}
+    fields = {
+        name: value.strip()
+        for name, value in form.items()
+        if isinstance(value, str) and name not in (CSRF_FIELD, ONCE_FIELD)
+    }
     return {name: value for name, value in fields.items() if value}
 
 

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -45,8 +46,9 @@ class Translator:
         return self.messages.ngettext(singular, plural, number)
 
 
-def load_catalogues(folder: Path = CATALOGUES) -> dict[str, Translator]:
-    """Every language under `folder` (`<lang>/LC_MESSAGES/messages.po`) and the source language, by tag."""
+@cache
+def load_catalogues(folder: Path = CATALOGUES) -> Mapping[str, Translator]:
+    """Every language under `folder` (`<lang>/LC_MESSAGES/messages.po`) and the source language, by tag; read once."""
     found = {SOURCE_LOCALE: Translator(SOURCE_LOCALE, Locale(SOURCE_LOCALE), gettext_module.NullTranslations())}
     for path in sorted(folder.glob("*/LC_MESSAGES/messages.po")):
         tag = path.parts[-3].replace("_", "-")

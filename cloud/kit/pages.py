@@ -14,6 +14,8 @@ from cloud.kit import i18n
 from cloud.kit.errors import Forbidden
 
 CSRF_FIELD = "csrf_token"
+ONCE_FIELD = "once"
+"""Of every form: a token that no other has, so that the form is done once however often it is sent."""
 CSRF_HEADER = "X-CSRF-Token"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _CSRF_CHARS = 43  # 32 random bytes in URL-safe base64
@@ -33,6 +35,7 @@ def prepare(environment: Environment) -> None:
     environment.install_gettext_callables(  # type: ignore[attr-defined]  # added by the extension
         i18n.gettext, i18n.ngettext, newstyle=True
     )
+    environment.globals.update(once_token=lambda: secrets.token_urlsafe(16))
     environment.filters.update(
         date=i18n.show_date,
         month=i18n.show_month,

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from typing import Final
 
 from cloud.estate import service as estate
@@ -91,18 +90,13 @@ def why_not(kind: str, settings: Settings, wanted: Preference, reachable: bool) 
 @contextmanager
 def speaking(language: str) -> Iterator[i18n.Translator]:
     """Everything inside the block speaks `language`, outside of requests too."""
-    with i18n.speaking(i18n.translator(_catalogues(), language)) as translator:
+    with i18n.speaking(i18n.translator(i18n.load_catalogues(), language)) as translator:
         yield translator
-
-
-@cache
-def _catalogues() -> Mapping[str, i18n.Translator]:
-    return i18n.load_catalogues()
 
 
 def languages() -> list[str]:
     """The languages people can choose, by tag."""
-    return sorted(_catalogues())
+    return sorted(i18n.load_catalogues())
 
 
 async def list_notices(conn: Conn, page: PageRequest, wanted: NoticeFilter) -> Page[Notice]:

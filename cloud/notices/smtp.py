@@ -3,6 +3,7 @@
 import ssl
 from dataclasses import dataclass, field
 from email import policy
+from email.errors import MessageError
 from email.message import EmailMessage
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,7 @@ from cloud.settings import PREFIX, CloudSettings, SettingsError
 _WIRE: Final = policy.SMTP.clone(cte_type="7bit", raise_on_defect=True)
 _PERMANENT: Final = 500
 
-Trouble = Literal["refused", "not-now", "unknown", "unreachable"]
+Trouble = Literal["not-written", "refused", "not-now", "unknown", "unreachable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,9 @@ class MailServer:
 class NotSent(RuntimeError):
     """A message was not taken, or nobody knows whether it was.
 
-    `trouble`: `refused` for good; `not-now`: the server says to come again; `unknown`: the connection was lost after
-    the message and before the answer; `unreachable`: the server cannot be used, and this message has no part in it.
+    `trouble`: `not-written`: what it says is no message; `refused` for good; `not-now`: the server says to come again;
+    `unknown`: the connection was lost after the message and before the answer; `unreachable`: the server cannot be
+    used, and this message has no part in it.
     """
 
     def __init__(self, trouble: Trouble, detail: str) -> None:
@@ -101,7 +103,11 @@ class Session:
 
     async def send(self, message: EmailMessage, address: str) -> None:
         """Hands a message over for one address; returns when the server has taken it. Raises NotSent."""
-        content = message.as_bytes(policy=_WIRE)
+        try:
+            content = message.as_bytes(policy=_WIRE)
+        except (MessageError, ValueError, LookupError, TypeError) as error:
+            # Whatever the library cannot write: of this message, so that no other waits for it.
+            raise NotSent("not-written", f"{type(error).__name__}: {error}") from error
         await self.open()
         client = self._client
         assert client is not None

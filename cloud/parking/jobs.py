@@ -7,6 +7,7 @@ from cloud.kit.jobs import Handler, JobContext, Scheduled
 from cloud.parking import service
 from cloud.parking.edge import telling as edge
 from cloud.parking.lists import telling as lists
+from cloud.parking.reservations import jobs as reservations
 
 LET_OUT = "parking.let-out-waiting"
 TELL = "parking.tell-gateways"
@@ -36,6 +37,6 @@ async def tell_gateways(context: JobContext) -> dict[str, object]:
     return {"told": told}
 
 
-HANDLERS: dict[str, Handler] = {LET_OUT: let_out, TELL: tell_gateways}
+HANDLERS: dict[str, Handler] = {LET_OUT: let_out, TELL: tell_gateways, **reservations.HANDLERS}
 
-SCHEDULE = (Scheduled(LET_OUT, "* * * * *"), Scheduled(TELL, "* * * * *"))
+SCHEDULE = (Scheduled(LET_OUT, "* * * * *"), Scheduled(TELL, "* * * * *"), *reservations.SCHEDULE)

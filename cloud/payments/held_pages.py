@@ -1,14 +1,10 @@
 """Pages of money held for an account: balance, deposits, their statements, and letting them go."""
 
-import hashlib
-import secrets
-from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Form, Request
-from pydantic import BaseModel
 from starlette.responses import RedirectResponse, Response
 
 from cloud.billing import service as billing
@@ -17,9 +13,9 @@ from cloud.estate.records import Account, Project
 from cloud.estate.service import EstateFilter
 from cloud.estate.shown import OptionalId, OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
-from cloud.kit.idempotency import OnceOnly
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
+from cloud.kit.sent_forms import FormOnce
 from cloud.payments import deposits, receiving, releases
 from cloud.payments import service as payments
 from cloud.payments.intent_api import channels_of
@@ -32,15 +28,8 @@ Writing = Annotated[Scope, allow_page("payments.write")]
 Approving = Annotated[Scope, allow_page("bills.approve")]
 Amount = Annotated[Decimal, Form()]
 Method = Annotated[str, Form(max_length=40)]
-OnceKey = Annotated[str, Form(min_length=8, max_length=100)]
 
 _SHOWN: Final = 30
-
-
-class _Recorded(BaseModel):
-    """What is kept of a form that was sent, so that sending it twice takes money once."""
-
-    id: int
 
 
 @router.get("/accounts/{account_id}/held-money")
@@ -78,20 +67,19 @@ async def prepay(
     account_id: int,
     amount: Amount,
     method: Method,
-    once: OnceKey,
+    sent: FormOnce,
     reference: Annotated[str, Form(max_length=100)] = "",
 ) -> Response:
     """Money for bills to come."""
     _, project = await receiving.account_of(scope.conn, account_id)
 
-    async def record() -> _Recorded:
-        done = await payments.record_payment(
+    async def record() -> str:
+        await payments.record_payment(
             scope.conn, account_id, amount, method, _today(project), reference, scope.caller.user_id, purpose="balance"
         )
-        return _Recorded(id=done.payment.id)
+        return _back(account_id, "paid")
 
-    await _once(scope, once, f"prepay\n{account_id}\n{amount}\n{method}\n{reference}", record)
-    return _back(account_id, "paid")
+    return await sent.lead(scope.conn, record)
 
 
 @router.post("/accounts/{account_id}/deposits")
@@ -101,19 +89,18 @@ async def take_deposit(
     amount: Amount,
     method: Method,
     subject: Annotated[str, Form(max_length=200)],
-    once: OnceKey,
+    sent: FormOnce,
 ) -> Response:
     """Money as a security."""
     _, project = await receiving.account_of(scope.conn, account_id)
 
-    async def record() -> _Recorded:
-        taken = await deposits.take_deposit(
+    async def record() -> str:
+        await deposits.take_deposit(
             scope.conn, account_id, amount, method, _today(project), subject, created_by=scope.caller.user_id
         )
-        return _Recorded(id=taken.id)
+        return _back(account_id, "paid", "deposit")
 
-    await _once(scope, once, f"deposit\n{account_id}\n{amount}\n{method}\n{subject}", record)
-    return _back(account_id, "paid", "deposit")
+    return await sent.lead(scope.conn, record)
 
 
 @router.post("/accounts/{account_id}/releases")
@@ -122,18 +109,18 @@ async def ask_release(
     account_id: int,
     amount: Amount,
     reason: Annotated[str, Form(max_length=1000)],
-    once: OnceKey,
+    sent: FormOnce,
     method: Annotated[OptionalText, Form()] = None,
     deposit_id: Annotated[OptionalId, Form()] = None,
 ) -> Response:
     """Asks to let held money go."""
 
-    async def record() -> _Recorded:
+    async def record() -> str:
         wanted = Wanted(amount, reason, method, deposit_id)
-        return _Recorded(id=(await releases.ask_release(scope.conn, account_id, wanted, by=scope.caller.user_id)).id)
+        await releases.ask_release(scope.conn, account_id, wanted, by=scope.caller.user_id)
+        return _back(account_id, "asked", "deposit" if deposit_id else "balance")
 
-    await _once(scope, once, f"release\n{account_id}\n{amount}\n{reason}\n{method}\n{deposit_id}", record)
-    return _back(account_id, "asked", "deposit" if deposit_id else "balance")
+    return await sent.lead(scope.conn, record)
 
 
 @router.post("/accounts/{account_id}/auto-deduct")
@@ -141,15 +128,19 @@ async def set_auto_deduct(scope: Writing, account_id: int, wanted: Annotated[boo
     """Switches the automatic deduction on or off."""
     account, _ = await receiving.account_of(scope.conn, account_id)
     await billing.set_auto_deduct(scope.conn, account.project_id, account_id, wanted)
-    return _back(account_id, "saved")
+    return RedirectResponse(_back(account_id, "saved"), 303)
 
 
 @router.post("/accounts/{account_id}/set-offs")
-async def apply_balance(scope: Writing, account_id: int) -> Response:
+async def apply_balance(scope: Writing, account_id: int, sent: FormOnce) -> Response:
     """Pays from the balance now."""
     _, project = await receiving.account_of(scope.conn, account_id)
-    await billing.apply_balance(scope.conn, project, account_id, _today(project))
-    return _back(account_id, "saved")
+
+    async def pay() -> str:
+        await billing.apply_balance(scope.conn, project, account_id, _today(project))
+        return _back(account_id, "saved")
+
+    return await sent.lead(scope.conn, pay)
 
 
 @router.get("/releases")
@@ -226,19 +217,12 @@ async def _page(
         pay_channels=sorted(channels_of(request)) if scope.caller.may("payments.pay", account.project_id) else [],
         may_write=scope.caller.may("payments.write", account.project_id),
         may_plan=scope.caller.may("arrears.write", account.project_id),
-        once=secrets.token_urlsafe(16),
     )
-
-
-async def _once(scope: Scope, key: str, intention: str, record: Callable[[], Awaitable[_Recorded]]) -> None:
-    """The same form sent again takes no more money."""
-    asked = hashlib.sha256(intention.encode()).digest()
-    await OnceOnly(f"page:{key}", asked, Response()).answer(scope.conn, _Recorded, record)
 
 
 def _today(project: Project) -> date:
     return local_day(datetime.now(UTC), project.zone)
 
 
-def _back(account_id: int, done: str, of: str = "balance") -> RedirectResponse:
-    return RedirectResponse(f"/accounts/{account_id}/held-money?of={of}&done={done}", 303)
+def _back(account_id: int, done: str, of: str = "balance") -> str:
+    return f"/accounts/{account_id}/held-money?of={of}&done={done}"

@@ -16,6 +16,7 @@ from cloud.estate.shown import OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import InvalidInput
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.kit.sent_forms import FormOnce
 from cloud.payments import intents
 from cloud.payments.channels.base import ChannelName, Mode
 from cloud.payments.intent_api import channels_of, payer_ip
@@ -60,6 +61,7 @@ async def pay(
     scope: Paying,
     account_id: Annotated[int, Form()],
     channel: FormChannel,
+    sent: FormOnce,
     bill_ids: Annotated[list[int] | None, Form()] = None,
     amount: Annotated[Decimal | None, Form()] = None,
     mode: Mode = "code",
@@ -68,8 +70,12 @@ async def pay(
     if amount is None and not bill_ids:
         raise InvalidInput("no-bills", "choose what to pay", field="bill_ids")
     wanted = WantedPayment(channel, mode, tuple(bill_ids or ()), amount, payer_ip(request))
-    made = await intents.ask_to_pay(scope.conn, account_id, wanted, channels_of(request), by=scope.caller.user_id)
-    return RedirectResponse(f"/my/payments/{made.id}", 303)
+
+    async def ask() -> str:
+        made = await intents.ask_to_pay(scope.conn, account_id, wanted, channels_of(request), by=scope.caller.user_id)
+        return f"/my/payments/{made.id}"
+
+    return await sent.lead(scope.conn, ask)
 
 
 @router.get("/my/payments/{intent_id}")
@@ -84,6 +90,7 @@ async def one(request: Request, scope: Reading, intent_id: int) -> Response:
         account=account,
         code=_code(found),
         bills=await _bills(scope, found),
+        became=await intents.became_of_it(scope.conn, found),
         zone=(await estate.get_project(scope.conn, found.project_id)).zone,
         may_pay=scope.caller.may("payments.pay", found.project_id),
         over=datetime.now(UTC) >= found.expires_at,

@@ -64,6 +64,18 @@ class IntentBill:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """Where the money of an intent went.
+
+    `aside`: money came that fitted it no more, and waits for somebody (`aside`) or was dealt with (`settled`); None:
+    none came. `kept`: what of its payment no bill needed; it is prepaid balance.
+    """
+
+    aside: Literal["aside", "settled"] | None
+    kept: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class KeptCallback:
     """What a provider told us, and what became of it. `project_id` None: the reference is nobody's."""
 

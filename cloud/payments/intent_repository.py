@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import LiteralString
+from decimal import Decimal
+from typing import Literal, LiteralString
 
 from psycopg.types.json import Jsonb
 
@@ -111,6 +112,13 @@ _CALLBACKS: LiteralString = (
     ORDER BY id DESC LIMIT %(limit)s
 """
 )
+# Residents see no callbacks: only whether there is one.
+_SET_ASIDE: LiteralString = "SELECT gm.money_set_aside(%s) AS state"
+_KEPT: LiteralString = """
+    SELECT p.amount - coalesce((SELECT sum(a.principal + a.late_fee) FROM payment_allocation a
+                                WHERE a.payment_id = p.id), 0) AS amount
+    FROM payment_intent i JOIN payment p ON p.id = i.payment_id WHERE i.id = %s AND i.purpose = 'bill'
+"""
 
 
 async def insert(conn: Conn, values: Mapping[str, object], bills: Sequence[IntentBill]) -> int:
@@ -236,3 +244,17 @@ async def callbacks(
 async def settle(conn: Conn, callback_id: int, note: str) -> bool:
     """Somebody has dealt with a callback that was kept aside; whether there was one."""
     return (await conn.execute(_SETTLE, (note, callback_id))).rowcount > 0
+
+
+async def set_aside(conn: Conn, intent_id: int) -> Literal["aside", "settled"] | None:
+    """Whether money of an intent is kept aside, or was."""
+    row = await (await conn.execute(_SET_ASIDE, (intent_id,))).fetchone()
+    assert row is not None
+    state: Literal["aside", "settled"] | None = row["state"]
+    return state
+
+
+async def kept(conn: Conn, intent_id: int) -> Decimal:
+    """What of the payment of an intent no bill needed."""
+    row = await (await conn.execute(_KEPT, (intent_id,))).fetchone()
+    return Decimal(0) if row is None else row["amount"]

@@ -10,18 +10,28 @@ from typing import Final
 from cloud.billing import service as billing
 from cloud.billing.service import BillRow
 from cloud.estate.records import Project
+from cloud.kit import locks
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 from cloud.payments import intent_repository as repository
 from cloud.payments.channels.base import ChannelName, Mode
-from cloud.payments.intent_records import CallbackState, Intent, IntentBill, IntentPurpose, IntentState, KeptCallback
+from cloud.payments.intent_records import (
+    CallbackState,
+    Intent,
+    IntentBill,
+    IntentPurpose,
+    IntentState,
+    KeptCallback,
+    Outcome,
+)
 from cloud.payments.receiving import account_of, check_money
 
 LASTS: Final = timedelta(minutes=15)
 """How long an order can be paid."""
 _SOON: Final = timedelta(minutes=2)
 """An order that ends sooner is not shown again: a new one is made."""
+_LOCK_SPACE: Final = 0x67_6D_0E << 40
 _CURRENCY: Final = "CNY"
 _MOST_BILLS: Final = 50
 
@@ -62,6 +72,8 @@ async def ask_to_pay(
     """
     moment = now or datetime.now(UTC)
     _, project = await account_of(conn, account_id)
+    # Two pages at once: the second one finds the order of the first.
+    await locks.lock(conn, _LOCK_SPACE, account_id)
     if wanted.channel not in available:
         raise InvalidInput("channel-not-available", f"{wanted.channel} is not set up here", field="channel")
     if project.currency != _CURRENCY:
@@ -119,6 +131,11 @@ async def get_intent(conn: Conn, intent_id: int) -> Intent:
 async def bills_of(conn: Conn, intent_id: int) -> list[IntentBill]:
     """Which bills an intent is for."""
     return await repository.bills_of(conn, intent_id)
+
+
+async def became_of_it(conn: Conn, intent: Intent) -> Outcome:
+    """Where the money of an intent went that is over; only of intents that the asker sees."""
+    return Outcome(await repository.set_aside(conn, intent.id), await repository.kept(conn, intent.id))
 
 
 async def list_intents(

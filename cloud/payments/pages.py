@@ -1,14 +1,11 @@
 """A bill with its payments, and taking a payment at the counter."""
 
-import hashlib
-import secrets
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
-from pydantic import BaseModel
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from cloud.billing import service as billing
 from cloud.billing.corrections.note_pages import Previewed, previewed
@@ -18,9 +15,9 @@ from cloud.estate import service as estate
 from cloud.estate.shown import shown
 from cloud.identity import service as identity
 from cloud.identity.guards import Scope, allow_page
-from cloud.kit.idempotency import OnceOnly
 from cloud.kit.paging import PageRequest
 from cloud.kit.periods import local_day
+from cloud.kit.sent_forms import FormOnce
 from cloud.notices import service as notices
 from cloud.payments import held_pages, intent_pages, intents, service
 from cloud.payments.channels.base import ChannelName
@@ -33,12 +30,6 @@ router.include_router(intent_pages.router)
 
 
 _ARREARS = ("disputes.open", "arrears.write", "bills.approve", "bills.run", "payments.read")
-
-
-class _Recorded(BaseModel):
-    """What is kept of a form that was sent, so that sending it twice pays once."""
-
-    payment_id: int
 
 
 @router.get("/bills/{bill_id}")
@@ -62,7 +53,7 @@ async def take_payment(
     bill_id: int,
     amount: Annotated[Decimal, Form()],
     method: Annotated[str, Form(max_length=40)],
-    once: Annotated[str, Form(min_length=8, max_length=100)],
+    sent: FormOnce,
     reference: Annotated[str, Form(max_length=100)] = "",
 ) -> Response:
     """Records what was paid; the same form sent again records nothing more."""
@@ -70,16 +61,14 @@ async def take_payment(
     summary = (await billing.get_bill(scope.conn, bill_id)).summary
     zone = next((one.zone for one in page.projects if one.id == summary.project_id), page.project.zone)
 
-    async def record() -> _Recorded:
+    async def record() -> str:
         paid_on = local_day(datetime.now(UTC), zone)
-        recorded = await service.record_payment(
+        await service.record_payment(
             scope.conn, summary.account_id, amount, method, paid_on, reference, scope.caller.user_id
         )
-        return _Recorded(payment_id=recorded.payment.id)
+        return f"/bills/{bill_id}?done=paid"
 
-    intention = hashlib.sha256(f"{bill_id}\n{amount}\n{method}\n{reference}".encode()).digest()
-    await OnceOnly(f"page:{once}", intention, Response()).answer(scope.conn, _Recorded, record)
-    return RedirectResponse(f"/bills/{bill_id}?done=paid", 303)
+    return await sent.lead(scope.conn, record)
 
 
 async def _previewed(scope: Scope, bill: Bill) -> Previewed | None:
@@ -122,7 +111,6 @@ async def _bill(request: Request, scope: Scope, bill_id: int) -> Response:
         notice=(await notices.last_about(scope.conn, bill.summary.project_id, "bill", [bill_id])).get(bill_id),
         may_mail=scope.caller.may("bills.run", bill.summary.project_id),
         mail_is_set_up=request.app.state.settings.mail_is_set_up,
-        once=secrets.token_urlsafe(16),
         zone=zone,
         today=local_day(datetime.now(UTC), zone),
     )

@@ -118,6 +118,20 @@ ADJUSTMENT_CAUSES: Final[Mapping[str, str]] = {
     "concession": _("A concession was granted for these days"),
 }
 
+NOTE_CAUSES: Final[Mapping[str, str]] = {
+    "error": _("The bill was wrong"),
+    "goodwill": _("Goodwill"),
+}
+"""Why a credit note was made, by cloud.billing.corrections.counting.NoteCause."""
+
+RESERVATION_STATES: Final[Mapping[str, str]] = {
+    "booked": _("Booked"),
+    "arrived": _("Arrived"),
+    "done": _("Has left"),
+    "no-show": _("Did not come"),
+    "cancelled": _("Cancelled"),
+}
+
 HELD_KINDS: Final[Mapping[str, str]] = {
     "payment": _("Payment"),
     "deposit": _("Deposit taken"),
@@ -139,6 +153,7 @@ JOURNAL_KINDS: Final[Mapping[str, str]] = {
     "set-off": _("Paid from money held"),
     "refund": _("Refund"),
     "late_fee_returned": _("Late fee given back"),
+    "tax_adjusted": _("Tax put right"),
 }
 
 INTENT_STATES: Final[Mapping[str, str]] = {
@@ -191,6 +206,9 @@ FINDINGS: Final[Mapping[str, str]] = {
     "release": _("A released deposit and what it paid differ"),
     "late-fee": _("A late fee that was given back and what was booked of it differ"),
     "late-fees": _("Late fees paid and late fees booked differ"),
+    "bill-tax": _("The taxes of a bill or note and what was booked as tax differ"),
+    "correction-tax": _("The taxes of a correction and what was booked as tax differ"),
+    "tax": _("Something that is no bill was booked as tax"),
     "shares": _("Shares do not add up to what was shared out"),
     "month-balance": _("The stored balances of a closed month and its journals differ"),
 }

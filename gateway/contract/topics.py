@@ -61,6 +61,14 @@ def down(project: str, gateway: str, kind: Down) -> str:
     return f"{_subtree(project, gateway)}/down/{kind}"
 
 
+def counts(project: str, lot: str) -> str:
+    """Topic on which the cloud keeps how full a lot is, for displays. No gateway's code begins with `_`."""
+    for name, code in (("project", project), ("lot", lot)):
+        if not valid_code(code):
+            raise ContractError("bad-topic", f"{name} code {code!r}: expected 1-64 of A-Z a-z 0-9 . _ -")
+    return f"{_ROOT}/{project}/_counts/{lot}"
+
+
 def all_up() -> str:
     """Subscription of an ingest worker: everything that any gateway sends."""
     return f"{_ROOT}/+/+/up/+"

@@ -16,8 +16,8 @@ import httpx
 import psutil
 import psycopg
 
-from simulators.broker.process import free_port
 from simulators.demo.postgres import dsn_file
+from tests.ports import free_port
 
 _START_LIMIT_S = 120.0
 _STOP_LIMIT_S = 60.0
@@ -85,7 +85,7 @@ class RunningDemo:
         """Signed in with the generated password."""
         password = json.loads((self.folder / "secrets.json").read_text())[login]
         base = f"http://127.0.0.1:{self.port}"
-        with httpx.Client(base_url=base, follow_redirects=True, timeout=20) as client:
+        with httpx.Client(base_url=base, follow_redirects=True, timeout=60) as client:
             form = client.get("/login").text
             hidden = dict(re.findall(r'<input[^>]*type="hidden"[^>]*name="([^"]+)"[^>]*value="([^"]*)"', form))
             answer = client.post("/login", data={**hidden, "login": login, "password": password})

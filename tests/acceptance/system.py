@@ -22,7 +22,7 @@ from cloud.kit.periods import day_start
 from cloud.kit.security import Keys
 from cloud.metering import service as metering
 from simulators.broker import BrokerProcess, barrier_client, gateway_client, ingest_client
-from simulators.demo.processes import free_ports
+from tests.ports import free_ports
 
 GATEMETER: Final = (sys.executable, "-m", "cloud.cli")
 PASSWORDS: Final = {"gateway": "gateway-password", "ingest": "ingest-password", "barriers": "barrier-password"}
@@ -31,7 +31,7 @@ GATEWAY: Final = "gw-1"
 _STOP_LIMIT_S: Final = 45.0
 
 
-async def until(condition: Callable[[], Awaitable[bool]], what: str, limit_s: float = 30.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], what: str, limit_s: float = 60.0) -> None:
     """Returns when `condition` says yes; fails the test after `limit_s`."""
     deadline = time.monotonic() + limit_s
     while not await condition():
@@ -103,7 +103,7 @@ class System:
         process = self._running.pop(name)
         assert process.poll() is None, f"{name} was dead already:\n{self.log(name)}"
         process.kill()
-        process.wait(10)
+        process.wait(30)
 
     def stop(self, name: str) -> None:
         """Asks a process to end and waits for it; it must end cleanly."""
@@ -120,7 +120,7 @@ class System:
         """Ends whatever still runs."""
         for process in self._running.values():
             process.kill()
-            process.wait(10)
+            process.wait(30)
         self._running.clear()
         self.broker.kill()
 

@@ -17,7 +17,6 @@ from gateway.contract import WIRE_VERSION, codec
 from gateway.contract.configuration import Configuration, signed_configuration
 from gateway.contract.messages import Action, Command, signed_bytes
 from gateway.contract.topics import Down
-from simulators.demo.processes import free_ports
 from tests.acceptance.place import Place
 from tests.acceptance.system import (
     GATEWAY,
@@ -28,6 +27,7 @@ from tests.acceptance.system import (
     until,
 )
 from tests.integration.metering.site import now_ms
+from tests.ports import free_ports
 
 METERS = 4
 

@@ -10,9 +10,9 @@ from cloud.devices import service
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict
 from gateway.contract.messages import Action
-from simulators.demo.processes import free_ports
 from tests.acceptance.place import Place
 from tests.acceptance.system import create_project, running_system, system_rows, until
+from tests.ports import free_ports
 
 DEVICES = ("w-1", "e-1", "m-1")
 WATER, ELECTRICITY, MODBUS = range(3)

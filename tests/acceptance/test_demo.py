@@ -18,8 +18,8 @@ from tests.acceptance.running_demo import RunningDemo, wait
 
 
 @pytest.fixture
-def demo(tmp_path: Path) -> Iterator[RunningDemo]:
-    running = RunningDemo(tmp_path / "demo")
+def demo(open_folder: Path) -> Iterator[RunningDemo]:
+    running = RunningDemo(open_folder / "demo")
     yield running
     running.force_end()
 
@@ -70,7 +70,7 @@ def test_a_taken_port_is_named_before_anything_starts(demo: RunningDemo) -> None
         other.bind(("127.0.0.1", demo.port))
         other.listen()
         command = [sys.executable, "-m", "cloud.cli", "demo", "--folder", str(demo.folder), "--port", str(demo.port)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert f"port {demo.port} of 127.0.0.1 is taken" in done.stderr
     assert not (demo.folder / "postgres").exists()

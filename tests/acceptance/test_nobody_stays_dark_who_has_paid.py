@@ -11,9 +11,9 @@ import pytest
 
 from cloud.kit.db import Database
 from cloud.prepaid.records import SupplyCase
-from simulators.demo.processes import free_ports
 from tests.acceptance.system import PROJECT, System, running_system, system_rows, until
 from tests.integration.prepaid.home import Home, make_home
+from tests.ports import free_ports
 
 RELAY_STATE: Final = 102
 

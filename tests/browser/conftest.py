@@ -1,9 +1,13 @@
-"""The web process on a real port over a small estate, and a browser that reports every complaint it has."""
+"""The web process on a real port over a small estate, and a browser that reports every complaint it has.
+
+Estate, process and browser are made once and serve all files of this folder. Each file finds the estate as it was
+made: the database is copied anew beneath the running process, and copying it takes a tenth of a second.
+"""
 
 import asyncio
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +17,14 @@ from pathlib import Path
 import psycopg
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
-from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from cloud.identity.guards import SESSION_COOKIE
 from cloud.kit.security import Keys
 from cloud.web.bundle import bundle
 from cloud.web.shell import WEB
-from tests.browser.estate import PASSWORD, Estate, make_estate
+from tests.browser.estate import PASSWORD, RESIDENT, STAFF, Estate, make_estate, sign_in
+from tests.databases import close_database, copy_database, drop_database
 from tests.web_process import web_process
 
 _CHROMIUM = "/usr/bin/chromium"
@@ -33,6 +38,7 @@ _ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+_EVERY = os.environ.get("GATEMETER_BROWSER") == "every"
 _HERE = Path(__file__).parent
 _SCREENSHOTS = Path(__file__).parents[2] / ".screenshots"
 
@@ -42,7 +48,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     Each takes ten seconds and more. Every page is looked at in every size and language all the same, by `test_pages`.
     """
-    if os.environ.get("GATEMETER_BROWSER") == "every":
+    if _EVERY:
         return
     left_out = [one for one in items if one.path.parent == _HERE and _is_a_variant(one)]
     if left_out:
@@ -63,6 +69,8 @@ class Site:
     url: str
     estate: Estate
     owner_dsn: str
+    sessions: Mapping[str, str]
+    """What the cookies of those who are signed in hold, by login."""
 
     def value(self, query: str, *values: object) -> object:
         """The single value that a query of the database's owner gives."""
@@ -85,33 +93,62 @@ class Site:
         return row[0]
 
 
-@pytest.fixture(scope="module")
-def site(server_dsn: str, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The estate, served by `gatemeter web run`."""
-    bundle(WEB)
-    name = f"gm_browser_{secrets.token_hex(6)}"
-    with psycopg.connect(server_dsn, autocommit=True) as conn:
-        conn.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template_database))
-        )
-    owner_dsn = make_conninfo(server_dsn, dbname=name)
+@dataclass(frozen=True, slots=True)
+class Furnished:
+    """A database that is only copied, with the estate in it and everybody signed in; `sessions` by login."""
+
+    name: str
+    estate: Estate
+    sessions: Mapping[str, str]
+    keys_file: Path
+
+
+@pytest.fixture(scope="package")
+def furnished(server_dsn: str, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Furnished]:
+    """The estate, made once."""
+    name = f"gm_estate_{secrets.token_hex(6)}"
     keys_file = tmp_path_factory.mktemp("web") / "keys.json"
     keys = Keys.generate()
     keys.save(keys_file)
-    try:
-        # In a thread of its own: a browser that runs already keeps an event loop in this one.
-        with ThreadPoolExecutor(1) as thread:
-            estate = thread.submit(asyncio.run, make_estate(owner_dsn, keys, datetime.now(UTC))).result()
-        with web_process(owner_dsn, keys_file) as url:
-            yield Site(url, estate, owner_dsn)
-    finally:
-        with psycopg.connect(server_dsn, autocommit=True) as conn:
-            conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    copy_database(server_dsn, template_database, name)
+    owner_dsn = make_conninfo(server_dsn, dbname=name)
+    # In a thread of its own: a browser that runs already keeps an event loop in this one.
+    with ThreadPoolExecutor(1) as thread:
+        estate = thread.submit(asyncio.run, make_estate(owner_dsn, keys, datetime.now(UTC))).result()
+        sessions = thread.submit(asyncio.run, sign_in(owner_dsn, STAFF, RESIDENT)).result()
+    close_database(server_dsn, name)
+    yield Furnished(name, estate, sessions, keys_file)
+    drop_database(server_dsn, name)
+
+
+@pytest.fixture(scope="package")
+def served(server_dsn: str, furnished: Furnished) -> Iterator[tuple[str, str]]:
+    """Address of `gatemeter web run`, and the name of the database that it works with."""
+    bundle(WEB)
+    name = f"gm_browser_{secrets.token_hex(6)}"
+    copy_database(server_dsn, furnished.name, name)
+    with web_process(make_conninfo(server_dsn, dbname=name), furnished.keys_file) as url:
+        yield url, name
+    drop_database(server_dsn, name)
+
+
+def renewed(server_dsn: str, furnished: Furnished, served: tuple[str, str]) -> Site:
+    """The estate as it was made, beneath the running process."""
+    url, name = served
+    drop_database(server_dsn, name)
+    copy_database(server_dsn, furnished.name, name)
+    return Site(url, furnished.estate, make_conninfo(server_dsn, dbname=name), furnished.sessions)
 
 
 @pytest.fixture(scope="module")
+def site(server_dsn: str, furnished: Furnished, served: tuple[str, str]) -> Site:
+    """The estate, served. What one file does to it, the next does not see."""
+    return renewed(server_dsn, furnished, served)
+
+
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests of a module."""
+    """One Chromium for all tests of this folder; not longer, as its event loop would be in the way of other tests."""
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=_CHROMIUM, args=_ARGUMENTS)
         yield launched
@@ -121,29 +158,33 @@ def browser() -> Iterator[Browser]:
 class Visitor:
     """A signed-in browser window. Whatever the console or the content policy complains about is kept."""
 
-    def __init__(self, page: Page, url: str) -> None:
+    def __init__(self, page: Page, site: Site, login: str) -> None:
         self.page = page
         self.complaints: list[str] = []
-        self._url = url
+        self._site, self._url, self._login = site, site.url, login
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("response", lambda answer: self._on_status(answer.url, answer.status))
 
-    def sign_in(self, login: str) -> None:
+    def speak(self, tag: str) -> None:
+        """From here on he gets pages in this language."""
+        with psycopg.connect(self._site.owner_dsn) as conn:
+            conn.execute("UPDATE app_user SET locale = %s WHERE login = %s", (tag, self._login))
+
+    def sign_in(self) -> None:
         """Through the form."""
         self.page.goto(f"{self._url}/login")
-        self.page.fill("#login", login)
+        self.page.fill("#login", self._login)
         self.page.fill("#password", PASSWORD)
         self.page.click("button.btn-primary")
-        self.page.wait_for_load_state("networkidle")
+        self.page.locator("main").wait_for()
 
-    def speak(self, tag: str) -> None:
-        """Changes the language with the switch."""
+    def switch_language(self, tag: str) -> None:
+        """With the switch of the page that is open."""
         self.page.evaluate(
             "tag => document.querySelector(`form[action='/locale'] button[value='${tag}']`).click()", tag
         )
         self.page.locator(f"html[lang='{tag}']").wait_for(state="attached")
-        self.page.wait_for_load_state("networkidle")
 
     def open(self, path: str) -> Page:
         """Loads a page and waits until its charts are drawn."""
@@ -153,7 +194,9 @@ class Visitor:
         return self.page
 
     def picture(self, name: str) -> None:
-        """Keeps what the window shows, for people."""
+        """Keeps what the window shows, for people; in the long form only."""
+        if not _EVERY:
+            return
         _SCREENSHOTS.mkdir(exist_ok=True)
         self.page.screenshot(path=_SCREENSHOTS / f"{name}.png", full_page=True)
 
@@ -187,15 +230,15 @@ class Visitor:
 def visiting(
     browser: Browser, site: Site, login: str, width: int = 1440, height: int = 900, *, dark: bool = False
 ) -> Iterator[Visitor]:
-    """A visitor in a window of its own; fails when anything was complained about."""
+    """A visitor in a window of its own, signed in; fails when anything was complained about."""
     context = browser.new_context(
         viewport={"width": width, "height": height}, locale="zh-CN", color_scheme="dark" if dark else "light"
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(30_000)
+    context.add_cookies([{"name": SESSION_COOKIE, "value": site.sessions[login], "url": site.url, "httpOnly": True}])
     try:
-        visitor = Visitor(context.new_page(), site.url)
+        visitor = Visitor(context.new_page(), site, login)
         try:
-            visitor.sign_in(login)
             yield visitor
         finally:
             # Also after another failure: what the browser complained about usually explains it.

@@ -122,6 +122,18 @@ async def make_estate(owner_dsn: str, keys: Keys, now: datetime) -> Estate:
         return Estate(project, billed, flat, accounts, billed.start + timedelta(days=9), waiting_session)
 
 
+async def sign_in(owner_dsn: str, *logins: str) -> dict[str, str]:
+    """What the cookies of new sessions of these users hold, by login."""
+    expires_at = datetime.now(UTC) + timedelta(hours=12)
+    async with Database(owner_dsn, None, max_size=1) as owner, owner.transaction(SYSTEM) as conn:
+        users = await (await conn.execute("SELECT login, id FROM app_user")).fetchall()
+        ids = {row["login"]: row["id"] for row in users}
+        return {
+            login: (await identity.issue_token(conn, ids[login], "session", "test", expires_at)).secret
+            for login in logins
+        }
+
+
 async def _people(conn: Conn, sealer: Sealer, project: Project, since: date) -> tuple[list[Unit], list[Account]]:
     building = await estate.create_building(conn, project.id, "A", "A 座")
     units, accounts = [], []

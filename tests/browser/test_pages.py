@@ -123,3 +123,12 @@ def test_a_supply_is_cut_only_after_a_second_question(browser: Browser, site: Si
         page.wait_for_load_state("networkidle")
         assert "Waiting to be sent" in page.locator("#orders").inner_text()
     assert site.value("SELECT action FROM command WHERE reason = 'rewiring'") == "switch-off"
+
+
+def test_one_signs_in_and_chooses_a_language(browser: Browser, site: Site) -> None:
+    with visiting(browser, site, STAFF, 390, 844) as visitor:
+        visitor.page.context.clear_cookies()
+        visitor.sign_in()
+        for tag, said in (("en", "Sign out"), ("zh-CN", "退出")):
+            visitor.switch_language(tag)
+            assert said in (visitor.page.text_content("body") or "")

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,7 @@ from fastapi import FastAPI
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from cloud.app import create_app
+from cloud.app import create_app, equip
 from cloud.estate import service as estate
 from cloud.estate.records import Project
 from cloud.identity import passwords, repository, service
@@ -47,12 +48,30 @@ def settings(owner_dsn: str, tmp_path: Path) -> CloudSettings:
     )
 
 
+@cache
+def _assembled(*, docs: bool, tls: bool) -> FastAPI:
+    """The application with all its routes, which take a second and more to make, for one test after another."""
+    return create_app(
+        load_settings(database_dsn="host=nowhere", keys_file="unused", docs=docs, secure_cookies=tls), Keys.generate()
+    )
+
+
+def _nobody_answers(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("tests ask no provider of payments", request=request)
+
+
 @pytest.fixture
-async def app(settings: CloudSettings, keys: Keys) -> AsyncIterator[FastAPI]:
-    """The started application."""
-    made = create_app(settings, keys)
+async def app(settings: CloudSettings, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FastAPI]:
+    """The started application. Routes that a test adds are gone after it."""
+    monkeypatch.setattr(
+        "cloud.app.new_client", lambda: httpx.AsyncClient(transport=httpx.MockTransport(_nobody_answers))
+    )
+    made = _assembled(docs=settings.docs, tls=settings.secure_cookies)
+    routes = list(made.router.routes)
+    equip(made, settings, keys)
     async with made.router.lifespan_context(made):
         yield made
+    made.router.routes[:] = routes
 
 
 @pytest.fixture

@@ -17,14 +17,9 @@ import aiomqtt
 import pytest
 import pytest_asyncio
 
-_STARTUP_LIMIT_S = 10.0
+from tests.ports import free_port
 
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+_STARTUP_LIMIT_S = 60.0
 
 
 def find_mosquitto() -> str | None:
@@ -110,7 +105,7 @@ class Mosquitto:
         if self._process is None:
             return
         self._process.send_signal(how)
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=30)
         self._process = None
 
     async def _accepts(self) -> bool:
@@ -179,7 +174,7 @@ async def mosquitto() -> AsyncIterator[Mosquitto]:
         yield broker
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     """Waits until `condition()` is true; fails the test after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -1,11 +1,46 @@
 """A browser without a window: for tests of pages that need no script."""
 
+import secrets
+from html.parser import HTMLParser
 from typing import Any
 
 import httpx
 
 from cloud.identity.guards import SESSION_COOKIE
 from tests.integration.app import Auth
+
+_UNSEEN = ("script", "style", "template")
+
+
+class _Text(HTMLParser):
+    """Collects what stands between the tags."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self._unseen = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._unseen += tag in _UNSEEN
+
+    def handle_endtag(self, tag: str) -> None:
+        self._unseen -= tag in _UNSEEN
+
+    def handle_data(self, data: str) -> None:
+        if not self._unseen:
+            self.parts.append(data)
+
+
+def text_of(page: str) -> str:
+    """What people read on a page: no tags, entities as their signs, each run of blanks as one.
+
+    A short text is looked for here and never in the whole page: that carries random tokens, and before long one of
+    them has any three letters.
+    """
+    reader = _Text()
+    reader.feed(page)
+    reader.close()
+    return " ".join(" ".join(reader.parts).split())
 
 
 class Browser:
@@ -23,9 +58,9 @@ class Browser:
         return answer.text
 
     async def send(self, address: str, status: int = 303, **fields: Any) -> httpx.Response:
-        """Sends a form."""
+        """Sends a form; `once`: its token, a new one where none is given, as every page that shows it has."""
         self._client.cookies.set(SESSION_COOKIE, self._secret)
-        form = {**fields, "csrf_token": self._client.cookies["csrf_token"]}
+        form = {"once": secrets.token_urlsafe(16), **fields, "csrf_token": self._client.cookies["csrf_token"]}
         answer = await self._client.post(address, data=form)
         assert answer.status_code == status, (address, answer.status_code, answer.text[:2000])
         return answer

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Form, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from cloud.billing import service
 from cloud.billing.agreements.models import AgreementIn, OneOffIn, PackageIn, RentIn
@@ -21,6 +21,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import GatemeterError, InvalidInput
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
+from cloud.kit.sent_forms import FormOnce
 from cloud.metering import service as metering
 from cloud.metering.assets.forms import read, typed
 from cloud.tariffs import service as tariffs
@@ -81,16 +82,19 @@ async def new_agreement(
 
 
 @router.post("/agreements/new")
-async def create_agreement(request: Request, scope: Running) -> Response:
+async def create_agreement(request: Request, scope: Running, sent: FormOnce) -> Response:
     """Makes an agreement of the kind that was typed; what is wrong is said above the form."""
     page = await shown(request, scope)
     values = await typed(request)
     kind: AgreementKind = next((one for one in KINDS if one == values.get("kind")), "tariff")
+
+    async def make() -> str:
+        return f"/agreements/{(await _make(scope.conn, page, kind, values)).id}?done=agreed"
+
     try:
-        made = await _make(scope.conn, page, kind, values)
+        return await sent.lead(scope.conn, make)
     except GatemeterError as error:
         return await _form(page, kind, values, error)
-    return RedirectResponse(f"/agreements/{made.id}?done=agreed", 303)
 
 
 @router.get("/agreements/{agreement_id}")
@@ -176,7 +180,7 @@ async def _make(conn: Conn, page: Shown, kind: AgreementKind, values: Mapping[st
     payer = await account_by_number(conn, page, values.get("account", ""))
     if payer is None:
         raise InvalidInput("no-such-account", "there is no account of this number", field="account")
-    known = {name: value for name, value in values.items() if name not in ("kind", "account", "meter", "once")}
+    known = {name: value for name, value in values.items() if name not in ("kind", "account", "meter")}
     told: dict[str, Any] = {**known, "project_id": page.project.id, "account_id": payer.id}
     if kind in ("rent", "package"):
         terms = _rent_told(told)

@@ -15,6 +15,7 @@ from cloud.billing.concessions.reductions import applies
 from cloud.billing.corrections import repository as adjustments_repository
 from cloud.billing.corrections.adjustments import Cause, ChargeState, differences
 from cloud.billing.corrections.rerating import revision
+from cloud.billing.corrections.revising import keep_revisions
 from cloud.estate import service as estate
 from cloud.estate.records import Project
 from cloud.kit.db import Conn, as_json
@@ -46,7 +47,7 @@ async def rerate_agreed(conn: Conn, project: Project, states: Sequence[ChargeSta
         return 0
     span = Period(min(one.period.start for one in issued), max(one.period.end for one in issued))
     terms = await load_terms(conn, project, [one.agreement for one in issued], span)
-    rows = []
+    rows: list[dict[str, object]] = []
     for state in issued:
         there = terms.conceded(state.agreement, state.period)
         if cause != "concession":
@@ -57,7 +58,7 @@ async def rerate_agreed(conn: Conn, project: Project, states: Sequence[ChargeSta
         except ValueError as error:
             raise InvalidInput("missing-rent", f"{state.agreement.service}: {error}") from error
         rows += _revision(state, piece, cause, project.currency)
-    await adjustments_repository.insert(conn, [{"project_id": project.id, **row} for row in rows])
+    await keep_revisions(conn, project, issued, rows)
     return sum(bool(row["differences"]) for row in rows)
 
 

@@ -15,6 +15,7 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import GatemeterError
 from cloud.kit.forms import read, typed
 from cloud.kit.paging import MAX_LIMIT, Page, PageRequest, page_request
+from cloud.kit.sent_forms import FormOnce
 
 router = APIRouter(include_in_schema=False)
 
@@ -60,22 +61,25 @@ async def arrears(
 
 
 @router.post("/bills/{bill_id}/disputes")
-async def open_dispute(request: Request, scope: Opening, bill_id: int) -> Response:
+async def open_dispute(request: Request, scope: Opening, bill_id: int, sent: FormOnce) -> Response:
     """A resident or staff dispute a bill."""
     body = read(DisputeIn, await typed(request))
     bill = (await service.get_bill(scope.conn, bill_id)).summary
     today, _ = await service.terms_today(scope.conn, bill.project_id)
-    resident = scope.caller.kind == "resident"
-    await service.open_dispute(
-        scope.conn,
-        bill_id,
-        body.reason,
-        decimal(body.amount),
-        by=scope.caller.user_id,
-        by_resident=resident,
-        today=today,
-    )
-    return _to_bill(scope, bill_id, "disputed")
+
+    async def dispute() -> str:
+        await service.open_dispute(
+            scope.conn,
+            bill_id,
+            body.reason,
+            decimal(body.amount),
+            by=scope.caller.user_id,
+            by_resident=scope.caller.kind == "resident",
+            today=today,
+        )
+        return _bill_address(scope, bill_id, "disputed")
+
+    return await sent.lead(scope.conn, dispute)
 
 
 @router.post("/bill-disputes/{dispute_id}/withdraw")
@@ -103,13 +107,17 @@ async def decide_dispute(request: Request, scope: Approving, dispute_id: int) ->
 
 
 @router.post("/bills/{bill_id}/waivers")
-async def ask_waiver(request: Request, scope: Asking, bill_id: int) -> Response:
+async def ask_waiver(request: Request, scope: Asking, bill_id: int, sent: FormOnce) -> Response:
     """Asks to waive a late fee."""
     body = read(WaiverIn, await typed(request))
     amount = decimal(body.amount)
     assert amount is not None
-    await service.ask_waiver(scope.conn, bill_id, amount, body.reason, by=scope.caller.user_id)
-    return _to_bill(scope, bill_id, "asked")
+
+    async def ask() -> str:
+        await service.ask_waiver(scope.conn, bill_id, amount, body.reason, by=scope.caller.user_id)
+        return _bill_address(scope, bill_id, "asked")
+
+    return await sent.lead(scope.conn, ask)
 
 
 @router.post("/late-fee-waivers/{waiver_id}/decide")
@@ -131,7 +139,7 @@ async def new_plan(request: Request, scope: Asking, account_id: int) -> Response
 
 
 @router.post("/instalment-plans")
-async def ask_plan(request: Request, scope: Asking) -> Response:
+async def ask_plan(request: Request, scope: Asking, sent: FormOnce) -> Response:
     """Asks for a plan of equal parts by month."""
     values = await typed(request)
     chosen = [str(one) for one in (await request.form()).getlist("bill_ids")]
@@ -140,7 +148,8 @@ async def ask_plan(request: Request, scope: Asking) -> Response:
     fields = {"account_id": account_id, "bill_ids": chosen, "reason": values.get("reason", ""), "monthly": monthly}
     try:
         body = read(PlanIn, fields)
-        async with scope.conn.transaction():
+
+        async def ask() -> str:
             account = await estate.get_account(scope.conn, body.account_id)
             today, _ = await service.terms_today(scope.conn, account.project_id)
             plan = await service.ask_plan(
@@ -152,9 +161,11 @@ async def ask_plan(request: Request, scope: Asking) -> Response:
                 by=scope.caller.user_id,
                 today=today,
             )
+            return f"/instalment-plans/{plan.id}?done=asked"
+
+        return await sent.lead(scope.conn, ask)
     except GatemeterError as error:
         return await _new(request, scope, account_id, values, chosen, error)
-    return RedirectResponse(f"/instalment-plans/{plan.id}?done=asked", 303)
 
 
 @router.get("/instalment-plans/{plan_id}")
@@ -239,5 +250,9 @@ async def _plan(request: Request, scope: Scope, plan_id: int) -> Response:
 
 
 def _to_bill(scope: Scope, bill_id: int, done: str) -> RedirectResponse:
+    return RedirectResponse(_bill_address(scope, bill_id, done), 303)
+
+
+def _bill_address(scope: Scope, bill_id: int, done: str) -> str:
     mine = "/my" if scope.caller.kind == "resident" else ""
-    return RedirectResponse(f"{mine}/bills/{bill_id}?done={done}", 303)
+    return f"{mine}/bills/{bill_id}?done={done}"

@@ -88,6 +88,14 @@ _END_KEPT: LiteralString = """
 _ACTIVE_OF: LiteralString = _PLAN + "WHERE state = 'active' AND account_id = ANY (%s) ORDER BY id"
 _LOCK: LiteralString = _PLAN + "WHERE id = %s FOR UPDATE"
 _LOCK_ACTIVE: LiteralString = _PLAN + "WHERE state = 'active' AND project_id = %s ORDER BY id FOR UPDATE"
+# Before the plans: whoever pays the last bill of a plan holds that and then ends the plan.
+_LOCK_BILLS: LiteralString = """
+    SELECT b.id FROM bill b
+    WHERE b.id IN (SELECT i.bill_id FROM instalment_plan_bill i JOIN instalment_plan p ON p.id = i.plan_id
+                   WHERE (%(plan_id)s::bigint IS NULL AND p.state = 'active' AND p.project_id = %(project_id)s)
+                      OR p.id = %(plan_id)s)
+    ORDER BY b.id FOR UPDATE
+"""
 
 
 async def insert(
@@ -134,7 +142,8 @@ async def end_kept(conn: Conn, bill_ids: Sequence[int]) -> None:
 
 
 async def locked(conn: Conn, plan_id: int) -> Plan | None:
-    """One plan, locked."""
+    """One plan, locked, and its bills before it."""
+    await conn.execute(_LOCK_BILLS, {"plan_id": plan_id, "project_id": None})
     found = await _whole(conn, await (await conn.execute(_LOCK, (plan_id,))).fetchall())
     return found[0] if found else None
 
@@ -154,7 +163,8 @@ async def plans(
 
 
 async def lock_active(conn: Conn, project_id: int) -> list[Plan]:
-    """The active plans of a project, locked."""
+    """The active plans of a project, locked, and their bills before them."""
+    await conn.execute(_LOCK_BILLS, {"plan_id": None, "project_id": project_id})
     return await _whole(conn, await (await conn.execute(_LOCK_ACTIVE, (project_id,))).fetchall())
 
 

@@ -21,6 +21,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import GatemeterError, InvalidInput
 from cloud.kit.paging import page_request
 from cloud.kit.periods import local_day
+from cloud.kit.sent_forms import FormOnce
 from cloud.metering.assets.forms import read, typed
 
 router = APIRouter(include_in_schema=False)
@@ -66,17 +67,21 @@ async def new_concession(
 
 
 @router.post("/concessions/new")
-async def file_concession(request: Request, scope: Running) -> Response:
+async def file_concession(request: Request, scope: Running, sent: FormOnce) -> Response:
     """Files what was typed; what is wrong is said above the form."""
     page = await shown(request, scope)
     values = await typed(request)
     try:
         told = await _told(scope.conn, page, values)
         new = read(ConcessionIn, told).new()
-        made = await conceded.file_concession(scope.conn, page.project.id, new, scope.caller.user_id)
+
+        async def file() -> str:
+            made = await conceded.file_concession(scope.conn, page.project.id, new, scope.caller.user_id)
+            return f"/concessions/{made.terms.id}?done=filed"
+
+        return await sent.lead(scope.conn, file)
     except GatemeterError as error:
         return await _form(page, values, error)
-    return RedirectResponse(f"/concessions/{made.terms.id}?done=filed", 303)
 
 
 @router.get("/concessions/{concession_id}")

@@ -12,6 +12,9 @@ from cloud.billing.corrections.models import (
     AdjustmentQuery,
     FinalBillIn,
     NoteIn,
+    RefusalIn,
+    RefusalOut,
+    RefusalQuery,
     ReRatingIn,
     ReRatingOut,
     SettlementOut,
@@ -76,7 +79,7 @@ async def note_of_bill(bill_id: Id, body: NoteIn, scope: Runner, once: Once) -> 
 
     async def make() -> BillOut:
         by = scope.caller.user_id
-        note = await service.note_of_bill(scope.conn, bill_id, body.kind, body.parts(), body.reason, by=by)
+        note = await service.note_of_bill(scope.conn, bill_id, body.kind, body.parts(), body.reason, body.cause, by=by)
         return BillOut.of(note)
 
     return await once.answer(scope.conn, BillOut, make)
@@ -107,15 +110,27 @@ async def approve_note(note_id: Id, scope: Approver, once: Once) -> BillOut:
 
 
 @router.post("/notes/{note_id}/cancellations", status_code=201)
-async def cancel_note(note_id: Id, scope: Runner, once: Once) -> BillOut:
-    """Throws a note away that is not issued, and shows it a last time; its adjustments are open again."""
+async def cancel_note(note_id: Id, body: RefusalIn, scope: Runner, once: Once) -> BillOut:
+    """Throws a note away that is not issued, with the reason, and shows it a last time; its adjustments are open again.
+
+    Who refused what and why stays in `/note-refusals`.
+    """
 
     async def make() -> BillOut:
         note = (await service.get_bill(scope.conn, note_id)).summary
-        await service.cancel_note(scope.conn, note_id)
+        await service.cancel_note(scope.conn, note_id, body.reason, by=scope.caller.user_id)
         return BillOut.of(note)
 
     return await once.answer(scope.conn, BillOut, make)
+
+
+@router.get("/note-refusals")
+async def note_refusals(scope: Reader, query: Annotated[RefusalQuery, Query()]) -> Listed[RefusalOut]:
+    """Notes that were thrown away before they were issued, newest first; for staff."""
+    page = await service.list_refusals(
+        scope.conn, query.page(), project_id=query.project_id, account_id=query.account_id
+    )
+    return Listed(items=[RefusalOut.of(one) for one in page.items], next_cursor=page.next_cursor)
 
 
 @router.post("/accounts/{account_id}/final-bills", status_code=202)

@@ -12,7 +12,6 @@ from cloud.billing.ledger import journals as ledger
 from cloud.billing.ledger.journals import Journal, Posting
 from cloud.billing.records import BillRow
 from cloud.billing.runs.repository import Draft
-from cloud.billing.settlement.held import lock_held
 from cloud.billing.settlement.settling import Allocation, Settlement, Source, principal_shares, share, write
 from cloud.estate.records import Project
 from cloud.kit.db import Conn
@@ -68,12 +67,8 @@ async def allocate(conn: Conn, project: Project, notes: Sequence[Draft], today: 
     """Allocates credit notes that were issued just now. Only principal is lowered: a late fee is not credited.
 
     Issuing has booked the whole note against the receivables of the account; what no bill takes goes over to its
-    prepaid balance.
+    prepaid balance. Whoever issues them has locked their accounts and bills (`held.lock_to_settle`).
     """
-    # In the order of everybody else who pays: first what is held, then all bills of an account, the oldest first.
-    accounts = sorted({note.account_id for note in notes})
-    await lock_held(conn, accounts)
-    await repository.lock_bills_of(conn, accounts, paid=True)
     for note in notes:
         left = -note.total
         if note.of_bill is not None:

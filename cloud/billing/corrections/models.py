@@ -8,9 +8,11 @@ from pydantic import BaseModel, Field, model_validator
 
 from cloud.billing.arrears.models import Reason
 from cloud.billing.corrections.adjustments import Cause, Difference
+from cloud.billing.corrections.counting import NoteCause
 from cloud.billing.corrections.crediting import Given
 from cloud.billing.corrections.history import History
 from cloud.billing.corrections.notes import NoteKind, Part
+from cloud.billing.corrections.refusals import Refusal
 from cloud.billing.corrections.repository import Adjustment, AdjustmentFilter, AdjustmentState
 from cloud.billing.estimates.estimating import MissingReadings, OpenExceptions
 from cloud.billing.models import PeriodOut, ReadingOut
@@ -97,6 +99,9 @@ class AdjustmentOut(BaseModel):
     quantity: QuantityOut | None
     old_amount: MoneyOut
     amount: MoneyOut
+    counted: Annotated[
+        MoneyOut, Field(description="What it takes back of what notes by hand gave already; part of `difference`.")
+    ]
     difference: MoneyOut
     differences: list[DifferenceOut]
     bill_id: int | None
@@ -120,6 +125,7 @@ class AdjustmentOut(BaseModel):
             quantity=_used(one.channel, one.quantity),
             old_amount=MoneyOut.of(one.old_amount, one.currency),
             amount=MoneyOut.of(one.amount, one.currency),
+            counted=MoneyOut.of(one.counted, one.currency),
             difference=MoneyOut.of(one.difference, one.currency),
             differences=[DifferenceOut.of(row, one.currency) for row in one.differences],
             bill_id=one.bill_id,
@@ -248,10 +254,62 @@ class NoteIn(Input):
     kind: NoteKind
     lines: Annotated[list[PartIn], Field(min_length=1, max_length=200)]
     reason: Reason
+    cause: Annotated[
+        NoteCause,
+        Field(
+            description="`error`: the bill was wrong, and the next re-rating of the charge replaces the note by what "
+            "is right. `goodwill`: a gift that stays beside it; only a credit note can be one."
+        ),
+    ] = "error"
 
     def parts(self) -> list[Part]:
         """The same as the services know it."""
         return [Part(one.position, Decimal(one.amount)) for one in self.lines]
+
+
+class RefusalIn(Input):
+    """Why a note is not issued."""
+
+    reason: Reason
+
+
+class RefusalQuery(ListQuery):
+    """Which refused notes are wanted."""
+
+    account_id: Id | None = None
+
+
+class RefusalOut(BaseModel):
+    """A note that was thrown away. `asked_for` and `reason`: why somebody asked for it, and why it was refused."""
+
+    id: int
+    project_id: int
+    note_id: int
+    account_id: int
+    kind: NoteKind
+    total: MoneyOut
+    asked_by: int | None
+    asked_for: str
+    refused_by: int | None
+    refused_at: datetime
+    reason: str
+
+    @classmethod
+    def of(cls, one: Refusal) -> "RefusalOut":
+        """From our records."""
+        return cls(
+            id=one.id,
+            project_id=one.project_id,
+            note_id=one.note_id,
+            account_id=one.account_id,
+            kind=one.kind,
+            total=MoneyOut.of(one.total, one.currency),
+            asked_by=one.asked_by,
+            asked_for=one.asked_for,
+            refused_by=one.refused_by,
+            refused_at=one.refused_at,
+            reason=one.reason,
+        )
 
 
 class SettledPartOut(BaseModel):

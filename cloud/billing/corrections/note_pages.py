@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.billing import service
@@ -19,7 +19,8 @@ from cloud.estate.shown import OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import GatemeterError
 from cloud.kit.forms import read, typed
-from cloud.kit.paging import page_request
+from cloud.kit.paging import PageRequest, page_request
+from cloud.kit.sent_forms import FormOnce
 
 router = APIRouter(include_in_schema=False)
 
@@ -63,9 +64,14 @@ async def notes(
         kinds=(kind,) if kind else _NOTES,
     )
     found = await service.list_bills(scope.conn, page_request(_SHOWN, cursor), wanted)
+    refused = await service.list_refusals(
+        scope.conn, PageRequest(_SHOWN), project_id=page.project.id, account_id=account_id
+    )
     return page.page(
         "billing/notes.html",
         found=found,
+        refused=refused.items if every and cursor is None else (),
+        zone=page.project.zone,
         accounts=await estate.accounts_by_id(scope.conn, {one.account_id for one in found.items}),
         kind=kind,
         every=every,
@@ -87,22 +93,28 @@ async def new_note(request: Request, scope: Running, bill_id: int) -> Response:
 
 
 @router.post("/bills/{bill_id}/notes")
-async def make_note(request: Request, scope: Running, bill_id: int) -> Response:
+async def make_note(request: Request, scope: Running, bill_id: int, sent: FormOnce) -> Response:
     """Says first what a note does; sent with the second button it is asked for."""
     values = await typed(request)
     by = scope.caller.user_id
     try:
         body = read(NoteIn, _told(values))
-        if values.get("sure") != "yes":
-            async with scope.conn.transaction(force_rollback=True):
-                draft = await service.note_of_bill(scope.conn, bill_id, body.kind, body.parts(), body.reason, by=by)
-            preview = await previewed(scope, draft, bill_id)
-            return await _form(request, scope, bill_id, values, preview=preview)
-        async with scope.conn.transaction():
-            made = await service.note_of_bill(scope.conn, bill_id, body.kind, body.parts(), body.reason, by=by)
+
+        async def ask() -> BillRow:
+            parts = body.parts()
+            return await service.note_of_bill(scope.conn, bill_id, body.kind, parts, body.reason, body.cause, by=by)
+
+        async def lead() -> str:
+            return f"/bills/{(await ask()).id}?done=asked"
+
+        if values.get("sure") == "yes":
+            return await sent.lead(scope.conn, lead)
+        async with scope.conn.transaction(force_rollback=True):
+            draft = await ask()
+        preview = await previewed(scope, draft, bill_id)
+        return await _form(request, scope, bill_id, values, preview=preview)
     except GatemeterError as error:
         return await _form(request, scope, bill_id, values, problem=error)
-    return RedirectResponse(f"/bills/{made.id}?done=asked", 303)
 
 
 @router.post("/notes/{note_id}/approve")
@@ -113,9 +125,9 @@ async def approve(scope: Approving, note_id: int) -> Response:
 
 
 @router.post("/notes/{note_id}/refuse")
-async def refuse(scope: Running, note_id: int) -> Response:
-    """Throws a note away that waits for approval."""
-    await service.cancel_note(scope.conn, note_id)
+async def refuse(scope: Running, note_id: int, reason: Annotated[str, Form(max_length=1000)]) -> Response:
+    """Throws a note away that waits for approval, and keeps why."""
+    await service.cancel_note(scope.conn, note_id, reason, by=scope.caller.user_id)
     return RedirectResponse("/notes?done=note-refused", 303)
 
 
@@ -135,7 +147,10 @@ def _told(values: Mapping[str, str]) -> dict[str, Any]:
         for name, value in values.items()
         if name.startswith(_AMOUNT) and name.removeprefix(_AMOUNT).isdecimal()
     ]
-    return {"kind": values.get("kind"), "reason": values.get("reason", ""), "lines": lines}
+    kind = values.get("kind")
+    # Only what takes off can be a gift: what was chosen before the kind was changed is no mistake.
+    cause = values.get("cause", "error") if kind == "credit_note" else "error"
+    return {"kind": kind, "reason": values.get("reason", ""), "cause": cause, "lines": lines}
 
 
 async def _form(

@@ -19,6 +19,7 @@ from cloud.kit.errors import GatemeterError, InvalidInput
 from cloud.kit.forms import read, typed
 from cloud.kit.paging import page_request
 from cloud.kit.periods import local_day, month_of
+from cloud.kit.sent_forms import FormOnce
 from cloud.metering import service as metering
 from gateway.contract.quantities import BY_NUMBER
 
@@ -74,11 +75,15 @@ async def my_adjustment(request: Request, scope: Reading, adjustment_id: int) ->
 
 
 @router.post("/accounts/{account_id}/adjustment-notes")
-async def note_of_adjustments(request: Request, scope: Running, account_id: int) -> Response:
+async def note_of_adjustments(request: Request, scope: Running, account_id: int, sent: FormOnce) -> Response:
     """A draft of a note over all open adjustments of an account."""
     body = read(AdjustmentNoteIn, await typed(request))
-    note = await service.note_of_adjustments(scope.conn, account_id, body.reason, by=scope.caller.user_id)
-    return RedirectResponse(f"/bills/{note.id}?done=asked", 303)
+
+    async def ask() -> str:
+        note = await service.note_of_adjustments(scope.conn, account_id, body.reason, by=scope.caller.user_id)
+        return f"/bills/{note.id}?done=asked"
+
+    return await sent.lead(scope.conn, ask)
 
 
 @router.get("/re-ratings/new")
@@ -88,7 +93,7 @@ async def new_re_rating(request: Request, scope: Running, account: OptionalText 
 
 
 @router.post("/re-ratings")
-async def re_rate(request: Request, scope: Running) -> Response:
+async def re_rate(request: Request, scope: Running, sent: FormOnce) -> Response:
     """Has an account rated again; the worker does it."""
     page, values = await shown(request, scope), await typed(request)
     try:
@@ -97,10 +102,13 @@ async def re_rate(request: Request, scope: Running) -> Response:
             raise InvalidInput("no-such-account", "there is no account of this number", field="account")
         body = read(ReRatingIn, {name: value for name, value in values.items() if name != "account"})
         wanted = service.WantedReRating(payer.id, body.since, body.cause(), body.open_exceptions)
-        job_id = await service.ask_to_rerate(scope.conn, wanted, by=scope.caller.user_id)
+
+        async def ask() -> str:
+            return f"/re-ratings/{await service.ask_to_rerate(scope.conn, wanted, by=scope.caller.user_id)}"
+
+        return await sent.lead(scope.conn, ask)
     except GatemeterError as error:
         return _form(page, values, error)
-    return RedirectResponse(f"/re-ratings/{job_id}", 303)
 
 
 @router.get("/re-ratings/{job_id}")

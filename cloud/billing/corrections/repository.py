@@ -81,22 +81,25 @@ _LINES: LiteralString = """
 _INSERT: LiteralString = """
     INSERT INTO adjustment (project_id, account_id, charge_id, revision, cause, old_quantity, quantity, old_amount,
                             amount, exact_amount, opening_at, opening_value, closing_at, closing_value, engine_version,
-                            inputs, lines, differences, taxes, old_taxes, estimate, estimated_days)
+                            inputs, lines, differences, taxes, old_taxes, estimate, estimated_days, counted,
+                            counted_taxes)
     SELECT project_id, account_id, charge_id, revision, cause, old_quantity, quantity, old_amount, amount, exact_amount,
            opening_at, opening_value, closing_at, closing_value, engine_version, inputs, lines, differences, taxes,
-           old_taxes, estimate, estimated_days
+           old_taxes, estimate, estimated_days, counted, counted_taxes
     FROM jsonb_to_recordset(%s) AS new (project_id bigint, account_id bigint, charge_id bigint, revision int,
                                         cause text, old_quantity bigint, quantity bigint, old_amount numeric,
                                         amount numeric, exact_amount numeric, opening_at timestamptz,
                                         opening_value bigint, closing_at timestamptz, closing_value bigint,
                                         engine_version text, inputs jsonb, lines jsonb, differences jsonb,
-                                        taxes jsonb, old_taxes jsonb, estimate text, estimated_days int)
+                                        taxes jsonb, old_taxes jsonb, estimate text, estimated_days int,
+                                        counted numeric, counted_taxes jsonb)
     ORDER BY charge_id
 """
 _ADJUSTMENT: LiteralString = """
     SELECT a.id, a.project_id, a.account_id, a.charge_id, a.revision, a.cause, c.service, c.channel,
            lower(c.period) AS start, upper(c.period) AS end, c.bill_id AS original_bill_id, o.number AS original_number,
-           o.currency, a.old_quantity, a.quantity, a.old_amount, a.amount, a.difference, a.differences, a.created_at,
+           o.currency, a.old_quantity, a.quantity, a.old_amount, a.amount, a.counted, a.difference, a.differences,
+           a.created_at,
            n.id AS bill_id, n.number AS bill_number, n.state AS bill_state
     FROM adjustment a
     JOIN charge c ON c.id = a.charge_id
@@ -118,12 +121,11 @@ _LIST: LiteralString = (
     ORDER BY a.id DESC LIMIT %(limit)s
 """
 )
-# What comes to nothing is taken up where another part of it is tax: the ledger is told so with the bill.
 _OPEN: LiteralString = (
     _ADJUSTMENT
     + """
     WHERE a.account_id = ANY (%(account_ids)s) AND d.bill_id IS NULL
-      AND (a.difference <> 0 OR a.taxes <> a.old_taxes)
+      AND a.difference <> 0
     ORDER BY a.account_id, a.id FOR UPDATE OF a
 """
 )
@@ -165,7 +167,10 @@ class LateUsage:
 
 @dataclass(frozen=True, slots=True)
 class Adjustment:
-    """One revision of a charge. `bill_id` is the bill or note that it is on, None while it is open."""
+    """One revision of a charge. `bill_id` is the bill or note that it is on, None while it is open.
+
+    `counted`: what it takes back of what notes by hand have given of the charge; `difference` includes it.
+    """
 
     id: int
     project_id: int
@@ -183,6 +188,7 @@ class Adjustment:
     quantity: int | None
     old_amount: Decimal
     amount: Decimal
+    counted: Decimal
     difference: Decimal
     differences: list[dict[str, Any]]
     created_at: datetime

@@ -24,8 +24,8 @@ from cloud.billing.charges.pieces import Piece, Place, Unbillable, by_area
 from cloud.billing.charges.rows import charge_inputs, charge_row, line_rows
 from cloud.billing.concessions.applying import concession_kept
 from cloud.billing.concessions.reductions import Concession, applies
-from cloud.billing.corrections import repository as adjustments_repository
 from cloud.billing.corrections.adjustments import Cause, ChargeState, as_of, differences, differs
+from cloud.billing.corrections.revising import keep_revisions
 from cloud.billing.estimates.estimating import EstimatePolicy, OpenExceptions
 from cloud.billing.records import Charged, Cited
 from cloud.estate.records import Project
@@ -129,7 +129,7 @@ async def rerate(
     drafts = await rate_rounds(conn, facts, rounds)
     rated = _whole(issued, [one for found in drafts.rated.values() for one in found])
     rows = [row for mine in _by_agreement(issued).values() for row in _revisions(mine, rated, cause, project.currency)]
-    await adjustments_repository.insert(conn, [{"project_id": project.id, **row} for row in rows])
+    await keep_revisions(conn, project, issued, rows)
     return Rerated(sum(row["amount"] != row["old_amount"] for row in rows), drafts.failures)
 
 

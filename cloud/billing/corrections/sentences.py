@@ -72,6 +72,8 @@ def correction_title(one: Corrected) -> str:
 def correction_sentence(line: BillLine, currency: str) -> str:
     """Which line of the earlier bill it was, what it said and what it should say; or why somebody corrects it."""
     detail = line.detail
+    if detail["of"] == "note" and "notes" in detail:
+        return _("What %(notes)s gave or took already is counted") % {"notes": ", ".join(detail["notes"])}
     where = (_("%(what)s, a line that was not on it") if detail["line"] is None else _("%(what)s, line %(line)s")) % {
         "what": sentences.line_title(as_charged(line)),
         "line": detail["line"],

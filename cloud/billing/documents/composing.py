@@ -71,6 +71,7 @@ class _Composing:
             sums=tuple(self._sums()),
             pay=self._pay(),
             footer=" · ".join(part for part in (_readable(project.name), number or "") if part),
+            online=self._of.pay_at if number else None,
         )
 
     def _made_at(self) -> datetime:

@@ -50,7 +50,10 @@ class Pay:
 
 @dataclass(frozen=True, slots=True)
 class BillDocument:
-    """A whole bill. `made_at` is its date as a file: the same bill is the same bytes whenever it is written."""
+    """A whole bill. `made_at` is its date as a file: the same bill is the same bytes whenever it is written.
+
+    `online`: where it is seen, once it is issued and where people can reach the service.
+    """
 
     language: Language
     file_name: str
@@ -65,3 +68,4 @@ class BillDocument:
     sums: tuple[Sum, ...]
     pay: Pay | None
     footer: str
+    online: str | None = None

@@ -29,6 +29,7 @@ JournalKind = Literal[
     "set-off",
     "refund",
     "late_fee_returned",
+    "tax_adjusted",
 ]
 KINDS: Final[tuple[JournalKind, ...]] = get_args(JournalKind)
 """Why something is booked: each has a name for people (words) and a summary on vouchers."""

@@ -23,6 +23,7 @@ from cloud.kit.errors import InvalidInput, NotFound
 from cloud.kit.inputs import Day
 from cloud.kit.paging import page_request
 from cloud.kit.periods import Period, local_day, month_of, next_month, previous_month
+from cloud.kit.sent_forms import FormOnce
 from cloud.metering.consumption.months_shown import month_shown
 
 router = APIRouter(include_in_schema=False)
@@ -221,6 +222,7 @@ async def export_vouchers(
     scope: _Writes,
     month: Annotated[str, Form(max_length=10)],
     layout: Annotated[str, Form(max_length=30)],
+    sent: FormOnce,
     grouping: Annotated[Grouping, Form()] = "day",
 ) -> Response:
     """Makes the file of a month; `layout` names the kind of file too: k3.xlsx."""
@@ -231,10 +233,14 @@ async def export_vouchers(
     if layout not in known:
         raise InvalidInput("bad-file-type", f"expected one of {', '.join(known)}", field="layout")
     first = month_shown(month, page.project.zone).start
-    await voucher_exports.export_vouchers(
-        scope.conn, page.project.id, first, *known[layout], grouping, scope.caller.user_id
-    )
-    return RedirectResponse("/ledger/vouchers?done=vouchers-made", 303)
+
+    async def export() -> str:
+        await voucher_exports.export_vouchers(
+            scope.conn, page.project.id, first, *known[layout], grouping, scope.caller.user_id
+        )
+        return "/ledger/vouchers?done=vouchers-made"
+
+    return await sent.lead(scope.conn, export)
 
 
 @router.get("/ledger/vouchers/{export_id}/file")
@@ -252,8 +258,12 @@ async def proofs(request: Request, scope: _Reads, cursor: str | None = None) -> 
 
 
 @router.post("/ledger/proofs")
-async def prove(request: Request, scope: _Writes) -> Response:
+async def prove(request: Request, scope: _Writes, sent: FormOnce) -> Response:
     """Proves the ledger now."""
     page = await shown(request, scope)
-    await proof.prove(scope.conn, page.project.id)
-    return RedirectResponse("/ledger/proofs?done=proved", 303)
+
+    async def again() -> str:
+        await proof.prove(scope.conn, page.project.id)
+        return "/ledger/proofs?done=proved"
+
+    return await sent.lead(scope.conn, again)

@@ -42,9 +42,11 @@ class Discrepancy:
     it, against numbers given); held-balance and held-deposit (of an account: what came in and went out, against the
     ledger), cash (of a payment: what was booked as received), deposit (its payment), set-off (what it paid of bills),
     set-off-journal, refund (what was booked as paid out), release (its set-off), late-fee (given back, against what
-    was booked of it), late-fees (all that were paid and not given back); month-balance (what was stored of a closed
-    month, against its journals); shares (of an apportionment run, in its base unit, against what was to be shared
-    out).
+    was booked of it), late-fees (all that were paid and not given back); bill-tax (what its charges, corrections and
+    lines say is tax, by component, against what was booked as that), correction-tax (the same of a correction that came
+    to nothing and is on no bill), tax (booked as such because of anything else: nothing);
+    month-balance (what was stored of a closed month, against its journals); shares (of an apportionment run, in its
+    base unit, against what was to be shared out).
     """
 
     what: str
@@ -75,7 +77,7 @@ async def discrepancies(conn: Conn, project_id: int) -> list[Discrepancy]:
     values = {"project_id": project_id}
     found = [
         Discrepancy(**row)
-        for query in (proof_sql.BILLS_AND_PAYMENTS, proof_sql.HELD_MONEY, proof_sql.MONTHS)
+        for query in (proof_sql.BILLS_AND_PAYMENTS, proof_sql.HELD_MONEY, proof_sql.TAXES, proof_sql.MONTHS)
         for row in await (await conn.execute(query, values)).fetchall()
     ]
     return [*found, *await _shares(conn, project_id)]

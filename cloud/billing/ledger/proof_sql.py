@@ -185,3 +185,50 @@ MONTHS: LiteralString = """
                                (coalesce(e.credit, 0), coalesce(s.credit, 0))) AS n (expected, found)
     WHERE n.expected <> n.found
 """
+
+# Tax is not revenue: what charges, corrections and notes say is tax against the accounts `tax:*`, bill by bill, for
+# corrections that are on no bill, and all together. Lines of notes from before they said so are tax where they are
+# about one.
+TAXES: LiteralString = """
+    WITH issued AS (
+        SELECT id, kind, inputs -> 'note' -> 'bill' IS NOT NULL AS by_hand FROM bill
+        WHERE project_id = %(project_id)s AND state NOT IN ('draft', 'void')
+    ), revised AS (
+        SELECT a.id, d.bill_id, a.difference, t.key AS component, t.value::numeric * t.sign AS amount
+        FROM adjustment a LEFT JOIN billed_adjustment d ON d.adjustment_id = a.id
+        CROSS JOIN LATERAL (SELECT key, value, 1 AS sign FROM jsonb_each_text(a.taxes)
+                            UNION ALL SELECT key, value, 1 FROM jsonb_each_text(a.counted_taxes)
+                            UNION ALL SELECT key, value, -1 FROM jsonb_each_text(a.old_taxes)) AS t
+        WHERE a.project_id = %(project_id)s AND (a.taxes <> a.old_taxes OR a.counted_taxes <> '{}')
+    ), expected AS (
+        SELECT 'bill-tax' AS what, part.bill_id AS id, part.component, sum(part.amount) AS amount
+        FROM (SELECT c.bill_id, t.key AS component, t.value::numeric AS amount
+              FROM charge c CROSS JOIN LATERAL jsonb_each_text(c.taxes) AS t
+              WHERE c.project_id = %(project_id)s AND c.taxes <> '{}'
+              UNION ALL
+              SELECT bill_id, component, amount FROM revised WHERE bill_id IS NOT NULL
+              UNION ALL
+              SELECT l.bill_id, t.key, t.value::numeric
+              FROM bill_line l JOIN issued i ON i.id = l.bill_id AND i.by_hand
+              CROSS JOIN LATERAL jsonb_each_text(
+                  CASE WHEN l.detail ? 'taxes' THEN l.detail -> 'taxes'
+                       WHEN l.detail ->> 'of' = 'tax' THEN jsonb_build_object(l.component, l.amount::text)
+                       ELSE '{}' END) AS t) AS part
+        JOIN issued i ON i.id = part.bill_id
+        GROUP BY part.bill_id, part.component
+        UNION ALL
+        SELECT 'correction-tax', id, component, sum(amount) FROM revised
+        WHERE bill_id IS NULL AND difference = 0 GROUP BY id, component
+    ), booked AS (
+        SELECT CASE j.source WHEN 'bill' THEN 'bill-tax' WHEN 'adjustment' THEN 'correction-tax' ELSE 'tax' END AS what,
+               j.source_id AS id, substr(p.ledger_account, 5) AS component, -sum(p.amount) AS amount
+        FROM posting p JOIN journal j ON j.id = p.journal_id
+        WHERE p.project_id = %(project_id)s AND p.ledger_account LIKE 'tax:%%'
+        GROUP BY 1, 2, 3
+    )
+    SELECT coalesce(e.what, b.what) AS what, coalesce(e.id, b.id) AS id, coalesce(e.amount, 0) AS expected,
+           coalesce(b.amount, 0) AS found
+    FROM expected e
+    FULL JOIN booked b ON (b.what, b.id, b.component) = (e.what, e.id, e.component)
+    WHERE coalesce(e.amount, 0) <> coalesce(b.amount, 0)
+"""

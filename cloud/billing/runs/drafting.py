@@ -87,13 +87,7 @@ class Drafter:
             account_id: [*drafts.rated.get(account_id, ()), *agreed.pieces.get(account_id, ())]
             for account_id in sorted({*drafts.rated, *agreed.pieces} - set(failures))
         }
-        found = await open_corrections(conn, [one for one in account_ids if one not in failures])
-        # What has no line to print waits for a bill that is made anyway.
-        corrections = {
-            account_id: mine
-            for account_id, mine in found.items()
-            if account_id in charged or any(one.differences for one in mine)
-        }
+        corrections = await open_corrections(conn, [one for one in account_ids if one not in failures])
         if charged or corrections:
             await self._write(conn, {one: charged.get(one, []) for one in [*charged, *corrections]}, corrections)
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Annotated
 
 from fastapi import APIRouter, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from cloud.billing import service
 from cloud.billing.corrections.models import FinalBillIn
@@ -18,6 +18,7 @@ from cloud.kit.errors import GatemeterError
 from cloud.kit.forms import read, typed
 from cloud.kit.paging import MAX_LIMIT, PageRequest
 from cloud.kit.periods import local_day
+from cloud.kit.sent_forms import FormOnce
 
 router = APIRouter(include_in_schema=False)
 
@@ -43,7 +44,7 @@ async def form(
 
 
 @router.post("/accounts/{account_id}/final-bill")
-async def start(request: Request, scope: Running, account_id: int) -> Response:
+async def start(request: Request, scope: Running, account_id: int, sent: FormOnce) -> Response:
     """Ends the account and starts the run of its final bill, which is looked at and approved as any other."""
     values = await typed(request)
     ends_on = None
@@ -51,12 +52,14 @@ async def start(request: Request, scope: Running, account_id: int) -> Response:
         body = read(FinalBillIn, values)
         ends_on = body.ends_on
         ending = Ending(account_id, ends_on, body.charged_beyond)
-        async with scope.conn.transaction():
+
+        async def begin() -> str:
             job_id = await service.start_final_bill(scope.conn, ending, scope.caller.user_id, body.options())
-            run = await service.run_of_job(scope.conn, job_id)
+            return f"/bill-runs/{(await service.run_of_job(scope.conn, job_id)).id}?done=run-started"
+
+        return await sent.lead(scope.conn, begin)
     except GatemeterError as error:
         return await _page(request, scope, account_id, ends_on, "charged_beyond" in values, None, error)
-    return RedirectResponse(f"/bill-runs/{run.id}?done=run-started", 303)
 
 
 async def _page(

@@ -14,7 +14,7 @@ from cloud.billing.records import BillKind, BillRun
 from cloud.billing.runs import repository as run_repository
 from cloud.billing.runs.drafting import Progress
 from cloud.billing.runs.repository import Draft
-from cloud.billing.settlement.held import deduct
+from cloud.billing.settlement.held import deduct, lock_to_settle, that_pay
 from cloud.billing.terms.service import policy_on
 from cloud.estate.records import Project
 from cloud.kit.db import Asker, Conn, Database
@@ -65,15 +65,24 @@ async def _take_back(db: Database, asker: Asker, run: BillRun, reason: str) -> N
 
 
 async def _issue(conn: Conn, project: Project, drafts: Sequence[Draft], today: date) -> None:
-    await issue_documents(conn, project, drafts, today)
-    await deduct(conn, project, [one.account_id for one in drafts], today)
+    """Issues drafts and has the balances of their accounts pay them, also what a credit note has left there."""
+    noted = {one.account_id for one in drafts if one.kind == "credit_note"}
+    settled = sorted(noted | set(await that_pay(conn, [one.account_id for one in drafts])))
+    await issue_documents(conn, project, drafts, today, settled)
+    await deduct(conn, project, settled, today)
 
 
-async def issue_documents(conn: Conn, project: Project, drafts: Sequence[Draft], today: date) -> None:
+async def issue_documents(
+    conn: Conn, project: Project, drafts: Sequence[Draft], today: date, settled: Sequence[int] = ()
+) -> None:
     """Numbers, dates and journals, in the order of `drafts`; credit notes are allocated at once.
 
-    Bills, credit notes and debit notes have a series each.
+    Bills, credit notes and debit notes have a series each. `settled`: accounts of which the caller settles more in this
+    transaction.
     """
+    notes = [one for one in drafts if one.kind == "credit_note"]
+    accounts = sorted({*settled, *(one.account_id for one in notes)})
+    await lock_to_settle(conn, accounts, [one.of_bill for one in notes if one.of_bill is not None])
     policy = await policy_on(conn, project.id, today)
     numbers: dict[int, str] = {}
     for kind, letter in SERIES.items():
@@ -83,7 +92,7 @@ async def issue_documents(conn: Conn, project: Project, drafts: Sequence[Draft],
             numbers |= {one.bill_id: f"{letter}{today.year}-{first + n:06d}" for n, one in enumerate(mine)}
     await run_repository.issue(conn, numbers, today, today + timedelta(days=policy.due_days))
     await ledger.book(conn, [_journal(project, one, today) for one in drafts])
-    await allocate(conn, project, [one for one in drafts if one.kind == "credit_note"], today)
+    await allocate(conn, project, notes, today)
 
 
 def _journal(project: Project, one: Draft, today: date) -> Journal:

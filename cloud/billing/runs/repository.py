@@ -8,6 +8,7 @@ from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
+from cloud.billing.corrections.standings import TAXES_OF_LINE
 from cloud.billing.records import BillKind, BillRun, RunFailure
 from cloud.kit.db import Conn
 from cloud.kit.periods import Period
@@ -135,7 +136,7 @@ _AMOUNTS: LiteralString = """
     SELECT bill_id, service, sum(amount) AS amount FROM bill_line WHERE bill_id = ANY (%s)
     GROUP BY bill_id, service ORDER BY bill_id, min(position)
 """
-# What of it is tax: of its charges, of the corrections that it takes up, and of tax lines that a note is about.
+# What of it is tax: of its charges, of the corrections that it takes up, and of the lines of notes by hand.
 _TAXES: LiteralString = """
     SELECT bill_id, service, component, sum(amount) AS amount
     FROM (
@@ -146,13 +147,15 @@ _TAXES: LiteralString = """
         SELECT d.bill_id, c.service, t.key, t.value::numeric * t.sign
         FROM billed_adjustment d JOIN adjustment a ON a.id = d.adjustment_id JOIN charge c ON c.id = a.charge_id
         CROSS JOIN LATERAL (SELECT key, value, 1 AS sign FROM jsonb_each_text(a.taxes)
+                            UNION ALL SELECT key, value, 1 FROM jsonb_each_text(a.counted_taxes)
                             UNION ALL SELECT key, value, -1 FROM jsonb_each_text(a.old_taxes)) AS t
         WHERE d.bill_id = ANY (%(bills)s)
         UNION ALL
-        SELECT bill_id, service, component, amount FROM bill_line
-        WHERE bill_id = ANY (%(notes)s) AND detail ->> 'of' = 'tax') AS part
+        SELECT l.bill_id, l.service, t.key, t.value::numeric
+        FROM bill_line l CROSS JOIN LATERAL jsonb_each_text({of_line}) AS t
+        WHERE l.bill_id = ANY (%(notes)s)) AS part
     GROUP BY bill_id, service, component HAVING sum(amount) <> 0 ORDER BY bill_id, service, component
-"""
+""".replace("{of_line}", TAXES_OF_LINE)
 
 
 @dataclass(frozen=True, slots=True)

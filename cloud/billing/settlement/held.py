@@ -8,6 +8,7 @@ from typing import Final, Literal, LiteralString
 
 from psycopg.types.json import Jsonb
 
+from cloud.billing import repository
 from cloud.billing.ledger import journals as ledger
 from cloud.billing.ledger.journals import Journal, Posting
 from cloud.billing.settlement.settling import Settlement, Source, paid_postings, share, write
@@ -55,11 +56,11 @@ async def deduct(conn: Conn, project: Project, account_ids: Sequence[int], on: d
 
     Accounts that do not want it are left alone. The same few statements for one account and for thousands.
     """
-    found = await _balances(conn, account_ids, by_hand=False)
-    if not found:
+    holding = await that_pay(conn, account_ids)
+    if not holding:
         return {}
-    await lock_held(conn, list(found))
-    balances = await _balances(conn, list(found), by_hand=False)
+    await lock_held(conn, holding)
+    balances = await _balances(conn, holding, by_hand=False)
     shared = await share(conn, balances, on, fees=False)
     return await _set_off(conn, project, "balance", shared, on)
 
@@ -82,6 +83,22 @@ async def set_off_deposit(conn: Conn, project: Project, account_id: int, amount:
         owed = amount - shared[account_id].surplus
         raise InvalidInput("more-than-owed", f"only {owed} is owed", field="amount")
     return (await _set_off(conn, project, "deposit", shared, on))[account_id]
+
+
+async def that_pay(conn: Conn, account_ids: Sequence[int]) -> list[int]:
+    """Those of these accounts whose balance would pay a bill by itself."""
+    return list(await _balances(conn, account_ids, by_hand=False))
+
+
+async def lock_to_settle(conn: Conn, account_ids: Sequence[int], bill_ids: Sequence[int] = ()) -> None:
+    """Locks all that is settled in this transaction at once: accounts by id, then their unpaid bills, and these, by id.
+
+    The one order of all who change what is owed: accounts, bills, and only then what hangs on bills (instalment plans,
+    disputes, late fees) and the series of their numbers. Whoever settles in several steps locks for all of them first:
+    the bills of a second step may be older than those of the first.
+    """
+    await lock_held(conn, account_ids)
+    await repository.lock_to_settle(conn, account_ids, bill_ids)
 
 
 async def lock_held(conn: Conn, account_ids: Sequence[int]) -> None:

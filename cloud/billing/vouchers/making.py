@@ -67,6 +67,7 @@ SUMMARIES: Mapping[str, str] = {
     "set-off": "预存款或押金抵扣",
     "refund": "退款",
     "late_fee_returned": "退回滞纳金转预存款",
+    "tax_adjusted": "调整税额",
 }
 """What a voucher says of a kind of journal; other kinds are said by their code."""
 

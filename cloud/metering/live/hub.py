@@ -13,8 +13,9 @@ import structlog
 from prometheus_client import Gauge
 from psycopg_pool import PoolTimeout
 
+from cloud.identity.streams import admit
 from cloud.kit.db import Asker, Database
-from cloud.kit.errors import TooManyRequests, Unavailable
+from cloud.kit.errors import Unavailable
 from cloud.metering.live import batches as live_batches
 from cloud.metering.live.batches import News, Points
 from cloud.metering.readings.storing import Ints
@@ -177,10 +178,7 @@ class LiveHub:
     def _admit(self, user_id: int) -> None:
         if self._closed:
             raise Unavailable("stopping", "this process is about to end: connect again")
-        if len(self._streams) >= self.rules.streams:
-            raise Unavailable("too-many-streams", "this process holds as many streams as it may")
-        if sum(one.user_id == user_id for one in self._streams) >= self.rules.of_user:
-            raise TooManyRequests("too-many-streams", "close one of your other streams first", retry_after_s=60)
+        admit(user_id, [one.user_id for one in self._streams], self.rules.streams, self.rules.of_user)
 
     async def _begin(self, stream: Stream, since: str | None) -> None:
         """Brings the stream to where all others are; behind the lock no step of theirs comes in between."""

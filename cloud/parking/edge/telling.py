@@ -6,12 +6,14 @@ or a stay need not think of it.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from cloud.devices import access
 from cloud.kit.db import Conn
 from cloud.kit.periods import in_ms, local_day
+from cloud.parking.counts.counting import left_beside
 from cloud.parking.edge import repository as store
 from cloud.parking.edge.repository import Inside, LotPlace
 from cloud.parking.edge.serving import lots_of_gateways
@@ -56,7 +58,11 @@ def free_minutes(versions: Iterable[RuleVersion], vehicle_class: str) -> int:
 
 async def _entries(conn: Conn, project_id: int, lot_ids: Sequence[int], now: datetime) -> dict[int, list[AccessEntry]]:
     rates = await pricing(conn, project_id, lot_ids)
-    lots = {lot.id: lot for lot in await store.lots(conn, lot_ids)}
+    beside = await left_beside(conn, project_id, now)
+    lots = {
+        lot.id: replace(lot, capacity=max(0, lot.capacity + beside.get(lot.id, 0)))
+        for lot in await store.lots(conn, lot_ids)
+    }
     entries: dict[int, list[AccessEntry]] = {lot.id: [*_lot_entries(lot, rates, now)] for lot in lots.values()}
     stays = await store.inside(conn, project_id, lot_ids)
     paid = await reading_repository.payments(conn, [stay.id for stay in stays])

@@ -70,7 +70,7 @@ async def test_of_two_that_charge_at_the_same_time_one_is_refused(office: Office
 
 async def _waits(site: Site, task: "asyncio.Task[None]") -> None:
     """Until the other connection waits for the first one."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await site.rows("SELECT FROM pg_locks WHERE NOT granted"):
             assert not task.done()
             await asyncio.sleep(0.01)

@@ -122,7 +122,7 @@ def worker(owner_dsn: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
             yield process
         finally:
             process.kill()
-            process.wait(20)
+            process.wait(60)
 
 
 @asynccontextmanager
@@ -179,7 +179,7 @@ async def test_a_worker_killed_in_the_middle_leaves_nothing_half_done_and_anothe
             await office.post(f"bill-runs/{run['run_id']}/approvals")
             await until(_somebody_waits(site), "the worker is at the third bill", 60)
             process.kill()
-            process.wait(20)
+            process.wait(60)
     assert sorted(await _states(site)) == ["draft", "issued", "issued"]
     # Killed in issuing: what has a number is whole and in the ledger, what has none is in no ledger.
     issued = await site.rows("SELECT number FROM bill WHERE state = 'issued' ORDER BY number")

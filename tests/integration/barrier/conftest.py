@@ -64,7 +64,7 @@ async def running_gateway(
     finally:
         line.stop()
         uplink.stop()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await asyncio.gather(*tasks)
 
 

@@ -14,8 +14,9 @@ from gateway.contract.messages import Action, Command
 from gateway.drivers.barrier.pictures import Pictures, unsent_passages
 from gateway.outbox import Outbox
 from tests.integration.barrier.conftest import running_gateway
-from tests.integration.broker import Mosquitto, free_port, until
+from tests.integration.broker import Mosquitto, until
 from tests.integration.uplink.cloud import Cloud
+from tests.ports import free_port
 
 JPEG = b"\xff\xd8\xff\xe0a vehicle"
 PASSAGE = str(uuid.uuid4())

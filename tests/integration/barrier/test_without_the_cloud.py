@@ -50,7 +50,7 @@ def decided(cloud: Cloud, rule: str) -> bool:
 
 async def through(lane: Lane, plate: str) -> None:
     standing = await lane.arrive(plate)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await standing.left.wait()
 
 

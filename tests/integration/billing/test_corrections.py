@@ -197,15 +197,15 @@ async def test_a_note_that_is_thrown_away_leaves_no_hole(site: Site) -> None:
     await late(site)
     async with site.db.transaction(SYSTEM) as conn:
         draft = await notes.note_of_adjustments(conn, flat.account_id, "mistake", by=ASKER)
-        await notes.cancel_note(conn, draft.id)
+        await notes.cancel_note(conn, draft.id, "a mistake", by=None)
         with pytest.raises(NotFound):
             await notes.approve_note(conn, draft.id, by=APPROVER)
         with pytest.raises(NotFound):
-            await notes.cancel_note(conn, bill.id)
+            await notes.cancel_note(conn, bill.id, "a mistake", by=None)
         again = await notes.note_of_adjustments(conn, flat.account_id, "late reading", by=ASKER)
         assert (await notes.approve_note(conn, again.id, by=APPROVER)).number is not None
         with pytest.raises(Conflict):
-            await notes.cancel_note(conn, again.id)
+            await notes.cancel_note(conn, again.id, "a mistake", by=None)
     assert [row["next"] for row in await site.rows("SELECT next FROM number_series WHERE series LIKE 'debit%%'")] == [2]
 
 
@@ -234,6 +234,11 @@ async def test_corrections_over_rest(site: Site, app_client: httpx.AsyncClient, 
     body = {"kind": "credit_note", "lines": [{"position": 1, "amount": "5.00"}], "reason": "goodwill"}
     draft = (await post(f"bills/{one['original_bill_id']}/notes", first, **body)).json()
     assert draft["total"]["amount"] == "-5.00"
-    assert (await app_client.post(f"/api/v1/notes/{draft['id']}/cancellations", headers={**first, **once()})).is_success
+    assert (
+        await app_client.post(f"/api/v1/notes/{draft['id']}/cancellations", headers={**first, **once()})
+    ).status_code == 422
+    assert (await post(f"notes/{draft['id']}/cancellations", first, reason="not this one")).is_success
+    (refusal,) = (await app_client.get("/api/v1/note-refusals", headers=second)).json()["items"]
+    assert (refusal["note_id"], refusal["total"]["amount"], refusal["reason"]) == (draft["id"], "-5.00", "not this one")
     asked = await post(f"accounts/{flat.account_id}/re-ratings", first, since="2026-01-01")
     assert (asked.status_code, asked.headers["Location"]) == (202, asked.json()["job"])

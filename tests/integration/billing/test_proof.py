@@ -137,8 +137,9 @@ async def test_every_planted_error_is_found(planting: Conn, owing: Owing) -> Non
 
 
 def test_every_finding_has_a_name() -> None:
-    text = proof_sql.BILLS_AND_PAYMENTS + proof_sql.HELD_MONEY + proof_sql.MONTHS
-    named = set(re.findall(r"SELECT '([a-z-]+)'(?: AS what)?,", text)) | {"held-balance", "held-deposit", "shares"}
+    text = proof_sql.BILLS_AND_PAYMENTS + proof_sql.HELD_MONEY + proof_sql.TAXES + proof_sql.MONTHS
+    named = set(re.findall(r"SELECT '([a-z-]+)'(?: AS what)?,", text))
+    named |= {"held-balance", "held-deposit", "shares", "tax"}
     assert named == {code for code, _ in words.choices("finding")}
     assert Discrepancy.__doc__ is not None
     assert {one for one in named if one not in Discrepancy.__doc__} == set()

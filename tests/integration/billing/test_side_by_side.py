@@ -41,7 +41,7 @@ async def _started(site: Site, month: date, open_exceptions: OpenExceptions = "a
 
 async def _waits_for_a_lock(site: Site) -> None:
     """Until some session waits for an advisory lock of another."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await site.rows("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
             await asyncio.sleep(0.01)
 

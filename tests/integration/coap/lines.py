@@ -76,7 +76,7 @@ async def running(line: CoapServerLine | CoapClientLine) -> AsyncIterator[None]:
         yield
     finally:
         line.stop()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await task
 
 
@@ -141,7 +141,7 @@ async def post(context: Context, line: CoapServerLine, path: str, payload: bytes
     message = Message(
         code=POST, uri=f"coap://127.0.0.1:{line.port}/{path}", payload=payload, content_format=content_format
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return await context.request(message).response
 
 
@@ -170,7 +170,7 @@ class Datagrams:
         self._socket.close()
 
 
-async def until(condition: Any, seconds: float = 10) -> None:
+async def until(condition: Any, seconds: float = 60) -> None:
     """Waits for `condition`; fails the test after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():

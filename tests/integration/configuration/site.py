@@ -16,8 +16,9 @@ from gateway.lines import RunningLine
 from gateway.settings import load_site
 from simulators.modbus.fleet import Fleet, FleetOptions
 from tests.integration.broker import Mosquitto, until
-from tests.integration.gateway_process.test_run import free_ports, site_file
+from tests.integration.gateway_process.test_run import site_file
 from tests.integration.uplink.cloud import Cloud
+from tests.ports import free_ports
 from tests.templates import LIBRARY
 
 

@@ -58,7 +58,7 @@ async def test_a_period_changes_on_one_line_and_the_other_loses_no_poll(place: P
         await all_answer(running)
         kept, replaced = running.worker("w"), running.worker("e")
         await running.configure(1, lines_of(place.file, e=slower(place.file, "e", 0.7)))
-        await until(lambda: place.cloud.fates_of(1) == ["received", "applied", "confirmed"], 20)
+        await until(lambda: place.cloud.fates_of(1) == ["received", "applied", "confirmed"])
         assert running.worker("e") is not replaced
         assert running.worker("w") is kept
         assert (kept.stats.connects, sum(device.timeouts for device in kept.stats.devices)) == (1, 0)
@@ -122,7 +122,7 @@ async def test_a_line_whose_meters_fall_silent_brings_the_former_back(place: Pla
         await running.configure(1, lines_of(place.file, e=nowhere()))
         await until(lambda: place.cloud.fates_of(1)[:2] == ["received", "applied"])
         assert running.port_of("e") != port
-        await until(lambda: place.cloud.fates_of(1)[2:] == ["rolled-back"], 20)
+        await until(lambda: place.cloud.fates_of(1)[2:] == ["rolled-back"])
         detail = place.cloud.configurations[-1].detail
         assert detail == "line e: no answer of e-1, e-2, e-3 and 1 more, where there was one before"
         await until(lambda: running.port_of("e") == port)
@@ -134,10 +134,10 @@ async def test_a_cloud_that_is_not_reached_brings_the_former_back(place: Place) 
     async with running_gateway(place.file, place.cloud) as running:
         await all_answer(running)
         await running.configure(1, "periods: {billing_s: 1}")
-        await until(lambda: place.cloud.fates_of(1) == ["received", "applied", "confirmed"], 20)
+        await until(lambda: place.cloud.fates_of(1) == ["received", "applied", "confirmed"])
         place.cloud.answer = lambda _: None
         await running.configure(2, "periods: {billing_s: 2}")
-        await until(lambda: place.cloud.fates_of(2)[-1:] == ["rolled-back"], 20)
+        await until(lambda: place.cloud.fates_of(2)[-1:] == ["rolled-back"])
         assert place.cloud.configurations[-1].detail == "no acknowledgement of the cloud within 2 s"
         await until(lambda: running.gateway.plant.site.periods.billing_s == 1)
 
@@ -146,7 +146,7 @@ async def test_a_newer_one_ends_the_probation_and_the_last_confirmed_stays_the_w
     cloud = place.cloud
     async with running_gateway(place.file, cloud) as running:
         await running.configure(1, "periods: {billing_s: 1}")
-        await until(lambda: cloud.fates_of(1)[-1:] == ["confirmed"], 20)
+        await until(lambda: cloud.fates_of(1)[-1:] == ["confirmed"])
         await running.configure(2, "periods: {billing_s: 2}", confirm_s=3_600)
         await until(lambda: cloud.fates_of(2)[-1:] == ["applied"])
         await running.configure(3, "periods: {billing_s: 3}", confirm_s=3_600)
@@ -164,14 +164,14 @@ async def test_a_probation_goes_on_after_clean_stops_however_many(place: Place) 
         async with running_gateway(place.file, place.cloud) as running:
             assert running.gateway.plant.site.periods.billing_s == 1
     async with running_gateway(place.file, place.cloud):
-        await until(lambda: place.cloud.fates_of(1)[-1:] == ["confirmed"], 20)
+        await until(lambda: place.cloud.fates_of(1)[-1:] == ["confirmed"])
 
 
 async def test_a_confirmed_one_is_there_after_a_restart_unless_it_no_longer_fits_the_site_file(place: Place) -> None:
     text = "barriers: [{name: g, lot: l, broker: {host: b}, lanes: [{device: lane, sn: S, direction: entry}]}]"
     async with running_gateway(place.file, place.cloud) as running:
         await running.configure(1, text)
-        await until(lambda: place.cloud.fates_of(1)[-1:] == ["confirmed"], 20)
+        await until(lambda: place.cloud.fates_of(1)[-1:] == ["confirmed"])
     async with running_gateway(place.file, place.cloud) as running:
         assert [barrier.name for barrier in running.gateway.plant.site.barriers] == ["g"]
         await until(lambda: place.cloud.fates_of(1)[-2:] == ["confirmed", "confirmed"])
@@ -193,7 +193,7 @@ async def test_a_dead_line_is_taken_back_also_after_a_restart_on_probation(place
         await until(lambda: place.cloud.fates_of(1)[-1:] == ["applied"])
     async with running_gateway(place.file, place.cloud) as running:
         assert running.port_of("e") != port
-        await until(lambda: place.cloud.fates_of(1)[-1:] == ["rolled-back"], 20)
+        await until(lambda: place.cloud.fates_of(1)[-1:] == ["rolled-back"])
         assert place.cloud.configurations[-1].detail.startswith("line e: no answer of e-1")
         await until(lambda: running.port_of("e") == port)
 
@@ -235,7 +235,7 @@ async def test_a_disk_that_takes_nothing_refuses_it_and_stops_nothing(place: Pla
 async def test_the_site_file_can_forbid_it(place: Place) -> None:
     async with running_gateway(place.file, place.cloud) as running:
         await running.configure(1, "periods: {billing_s: 1}")
-        await until(lambda: place.cloud.fates_of(1)[-1:] == ["confirmed"], 20)
+        await until(lambda: place.cloud.fates_of(1)[-1:] == ["confirmed"])
         own = yaml.safe_load(place.file.read_text()) | {"remote_configuration": False}
         place.file.write_text(yaml.safe_dump(own))
         await running.gateway.reload(load_site(place.file), LIBRARY)
@@ -249,7 +249,7 @@ async def test_the_site_file_can_forbid_it(place: Place) -> None:
 async def test_a_reload_changes_what_the_cloud_left_to_the_file(place: Place) -> None:
     async with running_gateway(place.file, place.cloud) as running:
         await running.configure(1, "periods: {billing_s: 1}")
-        await until(lambda: place.cloud.fates_of(1)[-1:] == ["confirmed"], 20)
+        await until(lambda: place.cloud.fates_of(1)[-1:] == ["confirmed"])
         raw = yaml.safe_load(place.file.read_text())
         place.file.write_text(yaml.safe_dump(raw | {"lines": raw["lines"][:1], "periods": {"billing_s": 9}}))
         await running.gateway.reload(load_site(place.file), LIBRARY)

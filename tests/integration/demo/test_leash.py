@@ -14,7 +14,7 @@ import pytest
 from simulators.demo.child import Child, ChildFailed, ChildSpec
 from simulators.demo.leash import BoundedLog
 
-_LIMIT_S = 15.0
+_LIMIT_S = 60.0
 _NAPPER = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
 _STUBBORN = (
     "import os, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"

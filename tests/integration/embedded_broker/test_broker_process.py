@@ -47,7 +47,7 @@ async def connected(broker: BrokerProcess, username: str, password: str | None =
 
 async def received(client: aiomqtt.Client, count: int) -> list[tuple[str, bytes]]:
     got: list[tuple[str, bytes]] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for message in client.messages:
             assert isinstance(message.payload, bytes | bytearray)
             got.append((message.topic.value, bytes(message.payload)))

@@ -17,6 +17,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import InvalidInput
 from cloud.kit.periods import Period
 from tests.integration.app import People
+from tests.integration.browser import text_of
 
 YEAR = Period(date(2026, 1, 1), date(2027, 1, 1))
 
@@ -82,7 +83,7 @@ async def test_rest_and_page(app_client: httpx.AsyncClient, owner_db: Database, 
         days = await calendar_days(conn, project.id, YEAR)
     assert len(days) == 39 - 7
     file = {"file": ("c.csv", "day,kind,name\n2026-12-25,critical,Cold\n")}
-    assert "Cold" in (await app_client.post("/calendar/file", data=token, files=file)).text
+    assert "Cold" in text_of((await app_client.post("/calendar/file", data=token, files=file)).text)
 
 
 async def test_the_command(owner_dsn: str, people: People, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ async def test_pushed_and_observed_values_reach_the_outbox(tmp_path: Path) -> No
     meters = asyncio.create_task(CoapFleet(lines, CoapFleetOptions(period_s=0.2)).run(stop))
     try:
         points: list[Point] = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while {point.device for point in points} != {"w-1", "e-1"}:
                 await asyncio.sleep(0.05)
                 rows = await gateway.outbox.waiting(0, 100, [Up.READINGS])

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 import urllib.request
 from pathlib import Path
@@ -20,17 +19,10 @@ from simulators.modbus.fleet import Fleet, FleetOptions
 from simulators.modbus.meter import Served
 from tests.integration.broker import Mosquitto
 from tests.integration.modbus.fleet import until
+from tests.ports import free_ports
 from tests.unit.gateway.outbox.bodies import put_out_of_step
 
 RUN = "from gateway.cli import app; app()"
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def site_file(tmp_path: Path) -> Path:
@@ -89,11 +81,11 @@ async def test_every_served_billing_value_is_in_the_outbox_after_a_clean_stop(tm
         await fleet.start()
         process = await start("run", "--site", str(file))
         try:
-            await until(lambda: log.stat().st_size > 60_000, seconds=30)
+            await until(lambda: log.stat().st_size > 60_000)
             url = f"http://127.0.0.1:{site.health_port}/metrics"
             metrics = (await asyncio.to_thread(lambda: urllib.request.urlopen(url).read())).decode()
             process.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 _, errors = await process.communicate()
         finally:
             if process.returncode is None:

@@ -28,7 +28,7 @@ async def test_serves_the_lines_of_a_site_and_logs_what_it_served(tmp_path: Path
     host, port = load_site(file).lines[0].endpoint[1].split(":")
     line = tcp_line(host, int(port), 5)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not line.connected:
                 try:
                     await line.connect()
@@ -37,7 +37,7 @@ async def test_serves_the_lines_of_a_site_and_logs_what_it_served(tmp_path: Path
         high, low = await line.read(2, 3, 0, 2)
         line.close()
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await process.wait() == 0
     finally:
         if process.returncode is None:
@@ -78,13 +78,13 @@ lines:
     assert isinstance(bus, BusLineSettings)
     line = ModbusLine(bus_of(bus), Rtu())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not port.is_char_device():
                 await asyncio.sleep(0.05)
             assert len(await line.read(1, 3, 0, 2)) == 2
         line.close()
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await process.wait() == 0
     finally:
         if process.returncode is None:

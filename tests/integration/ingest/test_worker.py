@@ -207,7 +207,7 @@ async def test_killed_at_any_moment_nothing_is_lost_or_twice(
             await eventually(some_accepted)
         finally:
             process.send_signal(ending)
-            code = process.wait(timeout=20)
+            code = process.wait(timeout=60)
         assert code == (0 if ending == signal.SIGTERM else -signal.SIGKILL)
         first += 300
     ready.unlink(missing_ok=True)
@@ -218,7 +218,7 @@ async def test_killed_at_any_moment_nothing_is_lost_or_twice(
         assert await values(worker_db) == [seq * 10 for seq in range(1, first)]
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
 
 async def test_a_command_is_signed_published_and_moves_forward(

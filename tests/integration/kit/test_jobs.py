@@ -16,7 +16,7 @@ from cloud.kit.db import SYSTEM, Asker, Database
 from cloud.kit.errors import InvalidInput, Unavailable
 from cloud.kit.jobs import Handler, JobContext, JobRunner, enqueue
 
-DEADLINE_S = 15.0
+DEADLINE_S = 60.0
 
 
 async def _until(true: Callable[[], Any]) -> None:

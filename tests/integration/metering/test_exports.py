@@ -313,10 +313,10 @@ async def test_when_the_reader_goes_the_work_ends(
     async with served(app) as url:
         async with httpx.AsyncClient(base_url=url, headers=await people.staff()) as client:
             asking = asyncio.create_task(client.get("/api/v1/readings/export", params=query))
-            await asyncio.wait_for(busy.wait(), 20)
+            await asyncio.wait_for(busy.wait(), 60)
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
-        await asyncio.wait_for(ended.wait(), 20)
+        await asyncio.wait_for(ended.wait(), 60)
     # The server has ended the request before it stopped; nothing of it is left.
     assert list(tmp_path.iterdir()) == []
     pool = app.state.db._pool.get_stats()

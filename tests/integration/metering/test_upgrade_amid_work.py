@@ -27,7 +27,7 @@ _WAITING = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()
 """
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
 _HOURS = 24 * 40
 
 

@@ -1,6 +1,5 @@
 """The simulated fleet of a site puts meters of every protocol on its buses."""
 
-import socket
 from pathlib import Path
 
 from gateway.drivers.settings import BusLineSettings
@@ -8,6 +7,7 @@ from gateway.lines import line_with_meters
 from gateway.settings import load_site
 from simulators.modbus.fleet import Fleet, FleetOptions
 from tests.integration.mixed_bus.site import NOW_MS
+from tests.ports import free_port
 from tests.templates import LIBRARY
 
 SITE = """\
@@ -26,13 +26,6 @@ lines:
       - {{id: h-1, template: generic-cjt188-heat, address: "78330011223345"}}
       - {{id: m-1, template: gatemeter-demo-water, unit_id: 1}}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 async def test_a_mixed_line_of_a_site(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ class Bench:
         return [point for point in self.points if point.device == device]
 
 
-async def until(condition: Callable[[], object], seconds: float = 10) -> None:
+async def until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Waits for `condition`; fails the test after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():
@@ -86,6 +86,6 @@ async def running_line(
         yield Bench(line, meters, worker, points)
     finally:
         worker.stop()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await task
         await line.stop()

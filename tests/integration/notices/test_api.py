@@ -9,7 +9,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.notices.records import PREPAID_LOW
 from cloud.settings import CloudSettings, load_settings
 from tests.integration.app import Auth, People, once
-from tests.integration.browser import Browser
+from tests.integration.browser import Browser, text_of
 from tests.integration.notices.site import Site, make_site
 
 
@@ -148,7 +148,7 @@ async def test_staff_correct_an_address_on_the_page_of_a_notice(
 
 async def test_a_resident_reads_and_chooses(app_client: httpx.AsyncClient, people: People, site: Site) -> None:
     li = await _browser(app_client, people, await people.resident(site.project_id, site.li))
-    mine = await li.see("/my/notices")
+    mine = text_of(await li.see("/my/notices"))
     assert "Again" in mine
     assert "550" not in mine
     assert "&lt;b&gt;2 &lt; 3&lt;/b&gt;" in await li.see(f"/notices/{(await site.notices())[0].id}")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from email.message import EmailMessage
 from typing import Any, LiteralString
 
 import pytest
@@ -11,11 +12,13 @@ import pytest
 from cloud.kit.backoff import BackOff
 from cloud.kit.db import SYSTEM, Asker, Database
 from cloud.kit.errors import Conflict, NotFound
-from cloud.notices import outbox_repository, service
+from cloud.notices import outbox_repository, sending, service
+from cloud.notices.letters import letter
 from cloud.notices.records import (
     PREPAID_LOW,
     SUPPLY_WARNING,
     Attachment,
+    Due,
     Enclosure,
     Notice,
     Picture,
@@ -48,12 +51,12 @@ class World:
         enclosers: dict[str, Encloser] | None = None,
     ) -> None:
         """Sends until `what` is so."""
-        server = MailServer(self.peer.host, self.peer.port, "bills@garden.example.com", "off", timeout_s=5)
+        server = MailServer(self.peer.host, self.peer.port, "bills@garden.example.com", "off", timeout_s=20)
         mailer = Mailer(self.site.db, server if on else None, enclosers or {}, "https://garden.example.com", rules)
         stop = asyncio.Event()
         task = asyncio.create_task(mailer.run(stop))
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not task.done() and not await what():
                     await asyncio.sleep(0.01)
         finally:
@@ -253,3 +256,21 @@ async def test_what_cannot_be_written_is_given_up_and_the_others_go_on(world: Wo
         "gone": ("given_up", "not-written", "no-such-bill: there is no bill 7"),
         "fine": ("sent", "", ""),
     }
+
+
+async def test_a_message_that_cannot_be_put_into_bytes_is_given_up_and_the_others_go_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(due: Due, *of: Any) -> EmailMessage:
+        message = letter(due, *of)
+        if due.notice.dedupe_key == "half":
+            message = EmailMessage()
+            message.set_payload("\u4f60")
+        return message
+
+    monkeypatch.setattr(sending, "letter", half)
+    await world.site.say(world.site.saying("half"), world.site.saying("fine", kind=SUPPLY_WARNING))
+    await world.until(world.ended)
+
+    found = {one.dedupe_key: (one.state, one.reason) for one in await world.site.notices()}
+    assert found == {"half": ("given_up", "not-written"), "fine": ("sent", "")}

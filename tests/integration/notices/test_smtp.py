@@ -39,6 +39,18 @@ async def test_a_message_arrives_as_it_was_written() -> None:
     assert peer.sessions == 1
 
 
+async def test_what_is_no_message_is_not_sent_and_says_why() -> None:
+    broken = _message()
+    broken.replace_header("Content-Transfer-Encoding", "8bit")
+    broken.set_payload("half a \u4f60")
+    async with serving(Peer()) as peer, Session(_to(peer)) as session:
+        with pytest.raises(NotSent) as refused:
+            await session.send(broken, "li@example.com")
+        assert refused.value.trouble == "not-written"
+        await session.send(_message(), "li@example.com")
+    assert len(peer.taken) == 1
+
+
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path, "ca")

@@ -1,6 +1,5 @@
 """Simulated lines with known meters, for the tools on site."""
 
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,12 +10,7 @@ import yaml
 from gateway.drivers.line_kinds import PolledLineSettings
 from gateway.settings import SiteSettings, load_site
 from simulators.modbus.fleet import Fleet, FleetOptions
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-    return port
+from tests.ports import free_port
 
 
 def site_of(tmp_path: Path, lines: Sequence[dict[str, Any]]) -> tuple[Path, SiteSettings]:

@@ -12,7 +12,8 @@ import yaml
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from tests.integration.onsite.site import free_port, simulated, site_of, tcp_line
+from tests.integration.onsite.site import simulated, site_of, tcp_line
+from tests.ports import free_port
 
 RUN = "from gateway.cli import app; app()"
 

@@ -133,7 +133,7 @@ async def _until_it_waits(db: Database, task: "asyncio.Task[Paid]") -> None:
     """Returns once somebody waits for a plate, or the task is over."""
     query: LiteralString = """SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
                               AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not task.done() and not await rows(db, query):
             await asyncio.sleep(0.01)
 

@@ -11,7 +11,7 @@ from cloud.billing.service import Policy
 from cloud.identity.guards import SESSION_COOKIE
 from cloud.kit.db import SYSTEM, Database
 from tests.integration.app import People
-from tests.integration.browser import Browser
+from tests.integration.browser import Browser, text_of
 from tests.integration.payments.owing import RULE, Owing, make_owing
 
 
@@ -53,9 +53,9 @@ async def test_disputes_and_waivers_on_the_page_of_a_bill(
     await anna.send(f"/bills/{bill_id}/waivers", reason="flood", amount="1.00")
     (waiver,) = await owing.site.rows("SELECT id FROM late_fee_waiver")
     await anna.send(f"/late-fee-waivers/{waiver['id']}/decide", 409, decision="approve")
-    assert "flood" in await bert.see("/arrears?show=waivers")
+    assert "flood" in text_of(await bert.see("/arrears?show=waivers"))
     await bert.send(f"/late-fee-waivers/{waiver['id']}/decide", decision="approve")
-    assert "Waived" in await resident.see(f"/my/bills/{bill_id}")
+    assert "Waived" in text_of(await resident.see(f"/my/bills/{bill_id}"))
 
 
 async def test_a_plan_by_hand(app_client: httpx.AsyncClient, people: People, owing: Owing) -> None:
@@ -97,7 +97,7 @@ async def test_money_is_taken_held_and_let_go(app_client: httpx.AsyncClient, peo
     await anna.send(f"{home}/auto-deduct", wanted="false")
     assert "Switch on" in await anna.see(f"{home}/held-money")
     await anna.send(f"{home}/set-offs")
-    mine = await resident.see("/my/balance")
+    mine = text_of(await resident.see("/my/balance"))
     assert "Bills paid from it" in mine
     assert "Works" in mine
     assert "Take a deposit" not in mine

@@ -141,8 +141,29 @@ async def test_a_credit_note_is_looked_at_before_it_is_asked_for(
     assert "Credit note" in paid
     other = await anna.send(f"/bills/{bill.id}/notes", **fields | {"amount-1": "1.00"}, sure="yes")
     refused_id = other.headers["Location"].split("?")[0].rsplit("/", 1)[1]
-    await bert.send(f"/notes/{refused_id}/refuse")
+    await bert.send(f"/notes/{refused_id}/refuse", 422)
+    await bert.send(f"/notes/{refused_id}/refuse", reason="he was paid already")
     assert "Nothing waits" in await bert.see("/notes")
+    kept = await bert.see("/notes?every=true")
+    assert 'id="refused"' in kept
+    assert "he was paid already" in kept
+
+
+async def test_a_note_says_why_it_is_made_and_is_made_once(
+    app_client: httpx.AsyncClient, people: People, site: Site
+) -> None:
+    anna, bert, _ = await _browsers(app_client, people, site)
+    bill = (await site.bills(account_id=site.flats[0].account_id))[0]
+    fields: dict[str, Any] = {"kind": "credit_note", "reason": "a late answer", "amount-1": "5.00", "cause": "goodwill"}
+    asked = await anna.send(f"/bills/{bill.id}/notes", **fields, sure="yes", once="a-token-of-a-page")
+    again = await anna.send(f"/bills/{bill.id}/notes", **fields, sure="yes", once="a-token-of-a-page")
+    assert asked.headers["Location"] == again.headers["Location"]
+    assert len(await site.rows("SELECT FROM bill WHERE kind = 'credit_note'")) == 1
+    assert "Goodwill" in await bert.see(asked.headers["Location"].split("?")[0])
+    # A gift cannot be put on: what was chosen before is no mistake.
+    await anna.send(f"/bills/{bill.id}/notes", **fields | {"kind": "debit_note"}, sure="yes")
+    rows = await site.rows("SELECT inputs -> 'note' ->> 'cause' AS cause FROM bill WHERE kind = 'debit_note'")
+    assert rows == [{"cause": "error"}]
 
 
 async def test_an_account_is_rated_again(app_client: httpx.AsyncClient, people: People, site: Site) -> None:

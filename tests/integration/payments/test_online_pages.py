@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -14,7 +15,7 @@ from cloud.payments.collecting import Collector
 from cloud.settings import CloudSettings, load_settings
 from tests.integration.app import People
 from tests.integration.browser import Browser
-from tests.integration.payments.owing import Owing, make_owing
+from tests.integration.payments.owing import FEE, Owing, make_owing
 from tests.integration.payments.providers import PUBLIC_URL, Providers, make_providers
 
 
@@ -132,3 +133,38 @@ async def test_staff_deal_with_money_that_fits_nothing(counter: Counter, provide
     (place,) = re.findall(r'action="(/payment-callbacks/\d+/settle)"', page)
     await counter.staff.send(place, note="given back")
     assert "We have no such order" not in await counter.staff.see("/online-payments")
+
+
+async def test_money_that_came_too_late_is_told_of(counter: Counter, providers: Providers) -> None:
+    bill = (await counter.owing.bills())[0]
+    sent = await counter.resident.send("/my/pay", account_id=bill.account_id, bill_ids=str(bill.id), channel="wechat")
+    place = sent.headers["location"]
+    await counter.collector.step()
+    (reference,) = providers.wechat.trades
+    headers, body = providers.wechat.callback(providers.wechat.pay(reference))
+    # The provider tells us when the order is over for us already.
+    await counter.owing.site.rows("UPDATE payment_intent SET state = 'expired' RETURNING 1")
+    await counter.client.post("/api/v1/payment-callbacks/wechat", content=body, headers=headers)
+    await counter.collector.step()
+    shown = await counter.resident.see(place)
+    assert 'id="aside"' in shown
+    assert "Nothing was taken" not in shown
+    assert "Try again" not in shown
+    (at,) = re.findall(r'action="(/payment-callbacks/\d+/settle)"', await counter.staff.see("/online-payments"))
+    await counter.staff.send(at, note="given back")
+    shown = await counter.resident.see(place)
+    assert "has seen to it" in shown
+    assert "Nothing was taken" not in shown
+
+
+async def test_money_that_was_not_needed_any_more_is_told_of(counter: Counter, providers: Providers) -> None:
+    bill = (await counter.owing.bills())[0]
+    sent = await counter.resident.send("/my/pay", account_id=bill.account_id, bill_ids=str(bill.id), channel="wechat")
+    await counter.collector.step()
+    await counter.owing.pay(FEE + 200, datetime.now(UTC).date() - timedelta(days=1))
+    (reference,) = providers.wechat.trades
+    await providers.wechat.call_back(counter.client, providers.wechat.pay(reference))
+    await counter.collector.step()
+    shown = await counter.resident.see(sent.headers["location"])
+    assert 'id="kept"' in shown
+    assert "¥200.00 of it was not needed" in shown

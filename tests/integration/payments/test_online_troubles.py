@@ -1,13 +1,16 @@
 """Paying by a provider when what it says is odd: told twice in other words, incomplete, or impossible to book."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from cloud.kit.db import SYSTEM
 from cloud.kit.errors import Conflict
 from cloud.payments import collecting
 from cloud.payments.channels.alipay import Alipay
 from cloud.payments.channels.wechat import WechatPay
+from cloud.payments.intents import WantedPayment, ask_to_pay
 from cloud.payments.service import record_payment
 from tests.integration.app import once
 from tests.integration.payments.test_online import Desk, desk, providers, settings
@@ -98,3 +101,23 @@ async def test_a_paid_order_that_does_not_say_when_is_asked_about_again(
     monkeypatch.undo()
     await desk.later(seconds=60)
     assert (await desk.see(intent))["state"] == "paid"
+
+
+async def test_two_pages_at_once_show_one_order(desk: Desk) -> None:
+    db, account_id = desk.owing.db, desk.owing.account_id
+    bill = (await desk.owing.bills())[0]
+    wanted = WantedPayment("wechat", bill_ids=(bill.id,))
+
+    async def ask() -> int:
+        async with db.transaction(SYSTEM) as conn:
+            return (await ask_to_pay(conn, account_id, wanted, ["wechat"], by=None)).id
+
+    async with db.transaction(SYSTEM) as conn:
+        first = await ask_to_pay(conn, account_id, wanted, ["wechat"], by=None)
+        second = asyncio.create_task(ask())
+        for _ in range(200):
+            if second.done() or await desk.owing.site.rows("SELECT FROM pg_locks WHERE NOT granted"):
+                break
+            await asyncio.sleep(0.01)
+    assert await second == first.id
+    assert len(await desk.owing.site.rows("SELECT FROM payment_intent")) == 1

@@ -1,6 +1,7 @@
 """Drafts of tariffs from the first field to publication: REST, pages, walls, and the comparison with real bills."""
 
 import json
+import secrets
 from datetime import date
 from html.parser import HTMLParser
 from typing import Any
@@ -174,9 +175,10 @@ async def send(
     client: httpx.AsyncClient, address: str, fields: list[tuple[str, str]] | dict[str, str]
 ) -> httpx.Response:
     pairs = list(fields.items()) if isinstance(fields, dict) else fields
-    form: dict[str, list[str]] = {"csrf_token": [client.cookies.get("csrf_token") or ""]}
+    tokens = {"csrf_token": client.cookies.get("csrf_token") or "", "once": secrets.token_urlsafe(16)}
+    form: dict[str, list[str]] = {name: [token] for name, token in tokens.items()}
     for name, value in pairs:
-        if name != "csrf_token":
+        if name not in tokens:
             form.setdefault(name, []).append(value)
     return await client.post(address, data=form)
 

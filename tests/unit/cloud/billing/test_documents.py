@@ -190,8 +190,13 @@ def test_states(state: str, watermark: str, asks: bool) -> None:
     assert (document.watermark, document.pay is not None) == (watermark, asks)
 
 
-def test_a_paid_bill_asks_for_nothing() -> None:
-    assert _document(replace(_SUMMARY, state="paid", paid=Decimal("210.33"))).pay is None
+def test_a_paid_bill_asks_for_nothing_and_is_still_found() -> None:
+    paid = _document(replace(_SUMMARY, state="paid", paid=Decimal("210.33")))
+    assert paid.pay is None
+    assert paid.online is not None
+    assert as_html(paid).count(f'href="{paid.online}"') == 1
+    assert as_html(_document()).count("href=") == 1
+    assert _document(replace(_SUMMARY, state="draft", number=None)).online is None
 
 
 def test_the_date_of_the_file_is_the_day_of_issue_in_the_project() -> None:

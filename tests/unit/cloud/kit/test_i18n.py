@@ -1,5 +1,6 @@
 """Which language a request gets, and how values look in it."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -30,7 +31,7 @@ msgstr[0] "%(num)d 辆车"
 
 
 @pytest.fixture
-def catalogues(tmp_path: Path) -> dict[str, i18n.Translator]:
+def catalogues(tmp_path: Path) -> Mapping[str, i18n.Translator]:
     """English and Chinese."""
     folder = tmp_path / "zh_CN" / "LC_MESSAGES"
     folder.mkdir(parents=True)
@@ -61,7 +62,7 @@ def test_no_header_breaks_the_negotiation(header: str) -> None:
     assert i18n.negotiate(TAGS, header, accept_language=header) in TAGS
 
 
-def test_messages_and_plurals(catalogues: dict[str, i18n.Translator]) -> None:
+def test_messages_and_plurals(catalogues: Mapping[str, i18n.Translator]) -> None:
     assert sorted(catalogues) == ["en", "zh-CN"]
     chinese = catalogues["zh-CN"]
     with i18n.speaking(chinese):
@@ -73,7 +74,7 @@ def test_messages_and_plurals(catalogues: dict[str, i18n.Translator]) -> None:
     assert i18n.ngettext("one car", "%(num)d cars", 1) == "one car"
 
 
-def test_values_look_as_people_write_them(catalogues: dict[str, i18n.Translator]) -> None:
+def test_values_look_as_people_write_them(catalogues: Mapping[str, i18n.Translator]) -> None:
     instant = datetime(2026, 1, 31, 16, 30, tzinfo=UTC)
     zone = ZoneInfo("Asia/Shanghai")
     with i18n.speaking(catalogues["zh-CN"]):

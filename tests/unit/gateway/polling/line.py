@@ -113,8 +113,8 @@ class Told:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Waits for `condition`; fails the test after five seconds."""
-    async with asyncio.timeout(5):
+    """Waits for `condition`; fails the test after a minute."""
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -127,7 +127,7 @@ async def running(worker: LineWorker) -> AsyncIterator[None]:
         yield
     finally:
         worker.stop()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await task
 
 

@@ -1,0 +1,1 @@
+"""How many vehicles are inside and how many places are left, counted from the stays: read, streamed, on displays."""

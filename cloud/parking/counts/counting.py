@@ -1,0 +1,104 @@
+"""How many vehicles are inside and how many places are left: the open stays, counted each time, never kept beside them.
+
+A vehicle in a lot inside another has a stay in both. It stands in the inner one and is counted as standing there alone;
+the outer one says how many of its stays are elsewhere.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import LiteralString
+
+from cloud.kit.db import Conn
+
+_LOTS: LiteralString = """
+    SELECT id, project_id, code, name, parent_id, capacity FROM parking_lot
+    WHERE project_id = ANY (%(projects)s::bigint[]) ORDER BY project_id, code
+"""
+# One statement, one snapshot: what is inside and what is held are of the same moment.
+_COUNTS: LiteralString = """
+    SELECT lot_id, vehicle_class, sum(inside)::bigint AS inside, sum(elsewhere)::bigint AS elsewhere,
+           sum(held)::bigint AS held
+    FROM (SELECT lot_id, vehicle_class, inside, elsewhere, 0::bigint AS held
+          FROM gm.parking_inside(%(projects)s::bigint[])
+          UNION ALL
+          SELECT lot_id, vehicle_class, 0, 0, held FROM gm.parking_held(%(projects)s::bigint[], %(at)s)) AS parts
+    GROUP BY lot_id, vehicle_class ORDER BY lot_id, vehicle_class
+"""
+_LEFT_BESIDE: LiteralString = """
+    SELECT lot_id, sum(places)::bigint AS places
+    FROM (SELECT lot_id, elsewhere AS places FROM gm.parking_inside(ARRAY[%(project_id)s::bigint])
+          UNION ALL
+          SELECT lot_id, -held FROM gm.parking_held(ARRAY[%(project_id)s::bigint], %(at)s)) AS parts
+    GROUP BY lot_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCount:
+    """Vehicles of one class: `inside` are open stays, `standing` those in no lot inside, `held` the awaited."""
+
+    vehicle_class: str
+    inside: int
+    standing: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class LotCounts:
+    """A lot and its vehicles. `free` is what is left for a vehicle without a reservation, never below 0."""
+
+    lot_id: int
+    project_id: int
+    code: str
+    name: str
+    parent_id: int | None
+    capacity: int
+    classes: tuple[ClassCount, ...]
+
+    @property
+    def inside(self) -> int:
+        """Open stays."""
+        return sum(one.inside for one in self.classes)
+
+    @property
+    def standing(self) -> int:
+        """Vehicles that stand in this lot and not in one inside it."""
+        return sum(one.standing for one in self.classes)
+
+    @property
+    def held(self) -> int:
+        """Places kept for vehicles that are awaited now."""
+        return sum(one.held for one in self.classes)
+
+    @property
+    def free(self) -> int:
+        """Places that are left."""
+        return max(0, self.capacity - self.standing - self.held)
+
+
+async def counts(conn: Conn, project_ids: Sequence[int], at: datetime) -> list[LotCounts]:
+    """Every lot of the projects that the asker may know of, by project and code; `at` says who is awaited."""
+    query = {"projects": list(project_ids), "at": at}
+    found: dict[int, list[ClassCount]] = defaultdict(list)
+    for row in await (await conn.execute(_COUNTS, query)).fetchall():
+        standing = row["inside"] - row["elsewhere"]
+        found[row["lot_id"]].append(ClassCount(row["vehicle_class"], row["inside"], standing, row["held"]))
+    lots = await (await conn.execute(_LOTS, query)).fetchall()
+    return [
+        LotCounts(
+            row["id"], row["project_id"], row["code"], row["name"], row["parent_id"], row["capacity"],
+            tuple(found[row["id"]]),
+        )
+        for row in lots
+    ]  # fmt: skip
+
+
+async def left_beside(conn: Conn, project_id: int, at: datetime) -> dict[int, int]:
+    """By lot, how many more vehicles than it has spaces may have a stay there at `at`; lots without any are absent.
+
+    More, because those in a lot inside have a stay in the outer one too; fewer, because vehicles are awaited.
+    """
+    rows = await (await conn.execute(_LEFT_BESIDE, {"project_id": project_id, "at": at})).fetchall()
+    return {row["lot_id"]: row["places"] for row in rows}

@@ -1,0 +1,1 @@
+"""Reservations: places of a lot that are kept for vehicles at times."""

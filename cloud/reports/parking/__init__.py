@@ -1,0 +1,1 @@
+"""Reports of parking: turnover, occupancy, revenue, openings by hand, stays that nobody can match."""
