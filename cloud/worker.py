@@ -17,6 +17,8 @@ from cloud.kit.jobs import Handler, JobRunner, Scheduled, enqueue
 from cloud.kit.security import Keys, Sealer
 from cloud.notices.sending import Encloser, Mailer
 from cloud.notices.smtp import mail_server
+from cloud.parking.pictures.asking import PictureAsker
+from cloud.parking.pictures.links import Links
 from cloud.payments.channels.configuration import new_client, open_channels
 from cloud.payments.collecting import Collector
 from cloud.settings import CloudSettings
@@ -60,7 +62,7 @@ def all_enclosers() -> dict[str, Encloser]:
 
 
 async def serve(settings: CloudSettings) -> None:
-    """Works, sends webhooks and notices, and collects payments until SIGTERM or SIGINT.
+    """Works, sends webhooks and notices, collects payments, and asks for pictures until SIGTERM or SIGINT.
 
     Raises KeysError, SettingsError; BadKeyFile and InvalidFile for providers of payments.
     """
@@ -68,7 +70,8 @@ async def serve(settings: CloudSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    sealer, server = Sealer(Keys.load(settings.keys_file)), mail_server(settings)
+    keys = Keys.load(settings.keys_file)
+    sealer, server = Sealer(keys), mail_server(settings)
     async with (
         Database(settings.dsn(), "gatemeter_worker", max_size=settings.database_pool) as db,
         new_client() as client,
@@ -78,6 +81,7 @@ async def serve(settings: CloudSettings) -> None:
         group.create_task(work(db, stop, concurrency=settings.worker_concurrency))
         group.create_task(Deliverer(db, sealer, DeliveryRules(private=settings.webhooks_private)).run(stop))
         group.create_task(Collector(db, channels).run(stop))
+        group.create_task(PictureAsker(db, Links(keys, settings.public_url)).run(stop))
         group.create_task(Mailer(db, server, all_enclosers(), settings.public_url).run(stop))
 
 

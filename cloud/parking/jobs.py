@@ -7,10 +7,14 @@ from cloud.kit.jobs import Handler, JobContext, Scheduled
 from cloud.parking import service
 from cloud.parking.edge import telling as edge
 from cloud.parking.lists import telling as lists
+from cloud.parking.pictures import service as pictures
 from cloud.parking.reservations import jobs as reservations
 
 LET_OUT = "parking.let-out-waiting"
 TELL = "parking.tell-gateways"
+FORGET_PICTURES = "parking.forget-pictures"
+
+_PICTURES_AT_ONCE = 200
 
 
 async def let_out(context: JobContext) -> dict[str, object]:
@@ -37,6 +41,27 @@ async def tell_gateways(context: JobContext) -> dict[str, object]:
     return {"told": told}
 
 
-HANDLERS: dict[str, Handler] = {LET_OUT: let_out, TELL: tell_gateways, **reservations.HANDLERS}
+async def forget_pictures(context: JobContext) -> dict[str, object]:
+    """Deletes pictures of vehicles that were kept for as long as their project says."""
+    gone = 0
+    while True:
+        async with context.db.transaction(context.asker) as conn:
+            some = await pictures.forget(conn, datetime.now(UTC), _PICTURES_AT_ONCE)
+        gone += some
+        if some < _PICTURES_AT_ONCE:
+            return {"gone": gone}
 
-SCHEDULE = (Scheduled(LET_OUT, "* * * * *"), Scheduled(TELL, "* * * * *"), *reservations.SCHEDULE)
+
+HANDLERS: dict[str, Handler] = {
+    LET_OUT: let_out,
+    TELL: tell_gateways,
+    FORGET_PICTURES: forget_pictures,
+    **reservations.HANDLERS,
+}
+
+SCHEDULE = (
+    Scheduled(LET_OUT, "* * * * *"),
+    Scheduled(TELL, "* * * * *"),
+    Scheduled(FORGET_PICTURES, "40 19 * * *"),
+    *reservations.SCHEDULE,
+)

@@ -67,7 +67,7 @@ async def live_lanes(
     async def look_again(_: DeskStream, now: Scope) -> None:
         await estate.get_project(now.conn, query.project_id)
 
-    opened = hub.stream(scope.caller.user_id, query.project_id, last_event_id or None)
+    opened = hub.stream(scope.caller.user_id, query.project_id, None, last_event_id or None)
     return EventStream(request, _PERMISSION, opened, _next, look_again, hub.rules)
 
 
@@ -75,7 +75,7 @@ async def _next(stream: DeskStream, timeout_s: float) -> bytes | None:
     changed = await stream.next(timeout_s)
     if changed is None:
         return None
-    if not changed.lanes:
+    if not changed.items:
         return named("position", {}, changed.position)
-    lanes = [LaneNowOut.of(one).model_dump() for one in changed.lanes]
+    lanes = [LaneNowOut.of(one).model_dump() for one in changed.items]
     return named("lanes", lanes, changed.position)

@@ -74,6 +74,11 @@ class LaneNow:
     lot_name: str
     last: LastVehicle | None
 
+    @property
+    def key(self) -> int:
+        """The lane."""
+        return self.lane_id
+
 
 async def insert_opening(conn: Conn, lane: Lane, command_id: UUID, code: str, note: str, actor: str) -> None:
     """Keeps what is known of an opening by hand beside its order."""
