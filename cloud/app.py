@@ -104,6 +104,7 @@ def equip(app: FastAPI, settings: CloudSettings, keys: Keys) -> None:
     app.state.keys = keys
     app.state.sealer = Sealer(keys)
     app.state.throttle = Throttle()
+    app.state.plate_throttle = Throttle("to look up a plate")
     app.state.payment_client = new_client()
     app.state.payment_channels = open_channels(settings.payments_file, settings.public_url, app.state.payment_client)
 

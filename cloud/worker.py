@@ -17,6 +17,7 @@ from cloud.kit.jobs import Handler, JobRunner, Scheduled, enqueue
 from cloud.kit.security import Keys, Sealer
 from cloud.notices.sending import Encloser, Mailer
 from cloud.notices.smtp import mail_server
+from cloud.parking import service as parking
 from cloud.parking.pictures.asking import PictureAsker
 from cloud.parking.pictures.links import Links
 from cloud.payments.channels.configuration import new_client, open_channels
@@ -80,7 +81,7 @@ async def serve(settings: CloudSettings) -> None:
         channels = open_channels(settings.payments_file, settings.public_url, client)
         group.create_task(work(db, stop, concurrency=settings.worker_concurrency))
         group.create_task(Deliverer(db, sealer, DeliveryRules(private=settings.webhooks_private)).run(stop))
-        group.create_task(Collector(db, channels).run(stop))
+        group.create_task(Collector(db, channels, takers={"parking": parking.take_paid}).run(stop))
         group.create_task(PictureAsker(db, Links(keys, settings.public_url)).run(stop))
         group.create_task(Mailer(db, server, all_enclosers(), settings.public_url).run(stop))
 

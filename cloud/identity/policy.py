@@ -57,6 +57,8 @@ PERMISSIONS = (
         "parking.counts",
         "parking.reserve",
         "parking.report",
+        "parking.waive",
+        "parking.invite",
         "jobs.read",
         "audit.read",
         "webhooks.write",
@@ -91,7 +93,15 @@ ROLES: dict[str, frozenset[str]] = {
         "jobs.read",
     },
     "guard": _SELF
-    | {"estate.read", "parking.read", "parking.counts", "parking.reserve", "parking.collect", "parking.operate"},
+    | {
+        "estate.read",
+        "parking.read",
+        "parking.counts",
+        "parking.reserve",
+        "parking.collect",
+        "parking.operate",
+        "parking.invite",
+    },
     "viewer": _SELF | _READ | {"parking.counts", "parking.report", "jobs.read"},
     # A sign or a web page that shows free places: its token opens nothing else.
     "display": _SELF | {"parking.counts"},
@@ -112,6 +122,7 @@ RESIDENT_PERMISSIONS = _SELF | {
     "parking.read",
     "parking.counts",
     "parking.reserve",
+    "parking.invite",
     "notices.read",
     "notices.choose",
 }

@@ -16,12 +16,14 @@ PREPAID_LOW: Final = "prepaid.low"
 SUPPLY_WARNING: Final = "supply.warning"
 SUPPLY_CUT: Final = "supply.cut"
 SUPPLY_BACK: Final = "supply.back"
+PERMIT_ENDING: Final = "permit.ending"
 KINDS: Final[dict[str, bool]] = {
     BILL: False,
     PREPAID_LOW: False,
     SUPPLY_WARNING: True,
     SUPPLY_CUT: True,
     SUPPLY_BACK: False,
+    PERMIT_ENDING: False,
 }
 """Every kind of notice, and whether it must be told: nobody can decline it. Who tells another one adds it here."""
 

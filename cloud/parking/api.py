@@ -3,9 +3,11 @@
 from fastapi import APIRouter
 
 from cloud.parking.charging import api as charging
+from cloud.parking.charging import debt_api as debts
 from cloud.parking.counts import api as counts
 from cloud.parking.desk import api as desk
 from cloud.parking.lists import api as lists
+from cloud.parking.permits import api as permits
 from cloud.parking.pictures import api as pictures
 from cloud.parking.places import api as places
 from cloud.parking.reservations import api as reservations
@@ -13,7 +15,9 @@ from cloud.parking.shifts import api as shifts
 from cloud.parking.spaces import api as spaces
 from cloud.parking.stays import api as stays
 from cloud.parking.vehicles import api as vehicles
+from cloud.parking.visitors import api as visitors
 
 router = APIRouter(prefix="/api/v1", tags=["parking"])
-for room in (places, spaces, lists, stays, charging, desk, shifts, pictures, vehicles, reservations, counts):
+for room in (places, spaces, lists, stays, charging, desk, shifts, pictures, vehicles, reservations, counts,
+             debts, visitors, permits):  # fmt: skip
     router.include_router(room.router)

@@ -5,16 +5,17 @@ from datetime import UTC, datetime
 from cloud.estate import service as estate
 from cloud.kit.jobs import Handler, JobContext, Scheduled
 from cloud.parking import service
+from cloud.parking.charging import debts
 from cloud.parking.edge import telling as edge
 from cloud.parking.lists import telling as lists
-from cloud.parking.pictures import service as pictures
+from cloud.parking.permits import jobs as permits
+from cloud.parking.pictures import jobs as pictures
 from cloud.parking.reservations import jobs as reservations
+from cloud.parking.visitors.telling import tell_passes
 
 LET_OUT = "parking.let-out-waiting"
 TELL = "parking.tell-gateways"
-FORGET_PICTURES = "parking.forget-pictures"
-
-_PICTURES_AT_ONCE = 200
+RELEASE = "parking.release-surplus"
 
 
 async def let_out(context: JobContext) -> dict[str, object]:
@@ -38,30 +39,36 @@ async def tell_gateways(context: JobContext) -> dict[str, object]:
             now = datetime.now(UTC)
             told += await edge.tell_gateways(conn, project.id, now)
             told += await lists.tell_lists(conn, project.id, now)
+            told += await debts.tell_owing(conn, project.id)
+            told += await tell_passes(conn, project.id, now)
     return {"told": told}
 
 
-async def forget_pictures(context: JobContext) -> dict[str, object]:
-    """Deletes pictures of vehicles that were kept for as long as their project says."""
-    gone = 0
-    while True:
+async def release_surplus(context: JobContext) -> dict[str, object]:
+    """Puts what was paid for stays that turned out cheaper into the refund queue, project by project."""
+    async with context.db.transaction(context.asker) as conn:
+        projects = await estate.projects(conn)
+    stays = 0
+    for project in projects:
         async with context.db.transaction(context.asker) as conn:
-            some = await pictures.forget(conn, datetime.now(UTC), _PICTURES_AT_ONCE)
-        gone += some
-        if some < _PICTURES_AT_ONCE:
-            return {"gone": gone}
+            stays += await debts.release_surplus(conn, project.id, datetime.now(UTC))
+    return {"stays": stays}
 
 
 HANDLERS: dict[str, Handler] = {
     LET_OUT: let_out,
     TELL: tell_gateways,
-    FORGET_PICTURES: forget_pictures,
+    RELEASE: release_surplus,
     **reservations.HANDLERS,
+    **permits.HANDLERS,
+    **pictures.HANDLERS,
 }
 
 SCHEDULE = (
     Scheduled(LET_OUT, "* * * * *"),
     Scheduled(TELL, "* * * * *"),
-    Scheduled(FORGET_PICTURES, "40 19 * * *"),
+    Scheduled(RELEASE, "20 * * * *"),
     *reservations.SCHEDULE,
+    *permits.SCHEDULE,
+    *pictures.SCHEDULE,
 )

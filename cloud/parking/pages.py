@@ -2,15 +2,24 @@
 
 from fastapi import APIRouter
 
+from cloud.parking.charging import pages as charging
+from cloud.parking.desk import lane_pages
 from cloud.parking.desk import pages as desk
 from cloud.parking.lists import pages as lists
+from cloud.parking.permits import cards_pages as cards
+from cloud.parking.permits import pages as permits
 from cloud.parking.pictures import pages as pictures
 from cloud.parking.places import pages as places
 from cloud.parking.reservations import pages as reservations
 from cloud.parking.shifts import pages as shifts
 from cloud.parking.spaces import pages as spaces
 from cloud.parking.vehicles import pages as vehicles
+from cloud.parking.visitors import pages as visitors
+from cloud.parking.visitors import public_pages as public
 
 router = APIRouter(include_in_schema=False)
-for room in (desk, shifts, pictures, places, spaces, lists, vehicles, reservations):
+for room in (
+    charging, desk, lane_pages, shifts, pictures, cards, permits, places, spaces, lists, vehicles, reservations, visitors,
+    public,
+):  # fmt: skip
     router.include_router(room.router)

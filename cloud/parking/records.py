@@ -171,10 +171,29 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Debt:
+    """A stay that is over and was not paid: `due` is what is still to be paid of its `fee`."""
+
+    session_id: int
+    project_id: int
+    lot_id: int
+    lot_name: str
+    plate: str
+    entered_at: datetime
+    left_at: datetime
+    fee: Decimal
+    paid: Decimal
+    waived: Decimal
+    due: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
 class Quote:
     """What a stay costs when it ends at `until`; `due` is what is still to be paid of it.
 
     `leave_by`: leaving until then costs nothing more; None when nothing was paid. `surplus`: paid beyond the fee.
+    `debts`: earlier stays of the plate that are unpaid, oldest first; `collected`: they are to be paid at the exit.
     """
 
     session_id: int
@@ -187,6 +206,19 @@ class Quote:
     steps: tuple[FeeStep, ...]
     leave_by: datetime | None
     rule_version_id: int
+    waived: Decimal = Decimal(0)
+    debts: tuple[Debt, ...] = ()
+    collected: bool = False
+
+    @property
+    def total(self) -> Decimal:
+        """What is due for this stay and the earlier ones."""
+        return self.due + sum((debt.due for debt in self.debts), Decimal(0))
+
+    @property
+    def settled(self) -> bool:
+        """Whether the vehicle may leave."""
+        return self.due == 0 and not (self.collected and self.debts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,8 @@
 """The door of the parking feature: what other features, pages and the API ask of it."""
 
+from cloud.parking.charging.debts import owing, waive
+from cloud.parking.charging.online import ask_to_pay, take_paid
+from cloud.parking.charging.policy import MoneyPolicy, money_policy, set_money_policy
 from cloud.parking.charging.service import let_out_waiting, pay, quote
 from cloud.parking.desk.openings import open_lane
 from cloud.parking.fees.service import publish_rule, rules_of_lot
@@ -18,7 +21,9 @@ from cloud.parking.stays.service import close_session, get_session, list_session
 from cloud.parking.vehicles.service import list_vehicles, register_vehicle
 
 __all__ = [
+    "MoneyPolicy",
     "apply_passages",
+    "ask_to_pay",
     "cars_inside",
     "close_session",
     "create_lane",
@@ -31,11 +36,16 @@ __all__ = [
     "list_lots",
     "list_sessions",
     "list_vehicles",
+    "money_policy",
     "open_lane",
+    "owing",
     "pay",
     "publish_rule",
     "quote",
     "register_vehicle",
     "retire_lane",
     "rules_of_lot",
+    "set_money_policy",
+    "take_paid",
+    "waive",
 ]

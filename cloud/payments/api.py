@@ -7,12 +7,13 @@ from fastapi import APIRouter, Query
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Listed
-from cloud.payments import held_api, intent_api, service
+from cloud.payments import held_api, intent_api, refund_api, service
 from cloud.payments.models import PaymentIn, PaymentOut, PaymentQuery, RecordedPaymentOut
 
 router = APIRouter(prefix="/api/v1", tags=["payments"])
 router.include_router(held_api.router)
 router.include_router(intent_api.router)
+router.include_router(refund_api.router)
 
 
 @router.get("/payments")

@@ -1,8 +1,8 @@
 """The worker's side of paying by a provider: orders are made, asked after, closed; what was paid is booked once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import psycopg
@@ -12,12 +12,13 @@ from psycopg_pool import PoolTimeout
 
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Conn, Database
-from cloud.kit.errors import GatemeterError
+from cloud.kit.errors import GatemeterError, InvalidInput
 from cloud.kit.periods import local_day
 from cloud.payments import intent_repository as repository
 from cloud.payments.channels.base import Channel, Paid, ProviderRefused, ProviderUnavailable
 from cloud.payments.channels.configuration import Channels
-from cloud.payments.intent_records import AsideReason, Intent, IntentState, KeptCallback
+from cloud.payments.giving_back import give_back
+from cloud.payments.intent_records import AsideReason, Intent, IntentPurpose, IntentState, KeptCallback
 from cloud.payments.service import record_payment
 
 _log = structlog.get_logger(__name__)
@@ -36,12 +37,25 @@ _DOUBLED_EVERY: Final = 3
 _OVERTIME: Final = timedelta(seconds=30)
 """A payment begun just before the end may take so long."""
 
+Taker = Callable[[Conn, Intent, Paid, date, datetime], Awaitable[int]]
+"""Books money that was paid for an intent on a local day, as seen at an instant, and returns the payment's id."""
+
 
 class Collector:
-    """Looks after open intents and takes what providers told us. Any number of them may run."""
+    """Looks after open intents and takes what providers told us. Any number of them may run.
 
-    def __init__(self, db: Database, channels: Channels, clock: Callable[[], datetime] = lambda: datetime.now(UTC)):
+    `takers`: who books what is no payment of an account; all of them take money that came too late, too.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        channels: Channels,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        takers: Mapping[IntentPurpose, Taker] | None = None,
+    ):
         self._db = db
+        self._takers = dict(takers or {})
         self._channels = channels
         self._now = clock
 
@@ -61,6 +75,7 @@ class Collector:
     async def step(self) -> int:
         """Takes all that was told, looks at all intents whose time has come, and returns how many those were."""
         await self._take_callbacks()
+        await give_back(self._db, self._channels, _ASKER, self._now())
         async with self._db.transaction(_ASKER) as conn:
             due = await repository.claim(conn, sorted(self._channels), self._now(), _AT_ONCE, _LEASE)
         await asyncio.gather(*(self._guarded(one) for one in due))
@@ -120,7 +135,7 @@ class Collector:
                     if told is None:
                         return
                     last = told.id
-                    await _take(conn, told, self._now())
+                    await _take(conn, told, self._now(), self._takers)
             except psycopg.OperationalError:
                 raise
             except (GatemeterError, psycopg.Error) as error:
@@ -137,13 +152,16 @@ class Collector:
         return self._now() + timedelta(seconds=pause)
 
 
-async def _take(conn: Conn, told: KeptCallback, now: datetime) -> None:
+async def _take(conn: Conn, told: KeptCallback, now: datetime, takers: Mapping[IntentPurpose, Taker]) -> None:
     """Books what was paid, or keeps it aside with the reason, in one transaction with the callback itself."""
     intent = await repository.locked(conn, told.reference)
     if intent is not None and intent.state == "paid" and intent.provider_id == told.provider_id:
         await repository.seen_to(conn, told.id, "repeated", intent.id)
         return
     reason = _unfit(intent, told)
+    if intent is not None and intent.purpose in takers and reason in ("order-over", "paid-already"):
+        await _take_late(conn, intent, told, now, takers[intent.purpose])
+        return
     if reason is None and await repository.is_booked(conn, told):
         reason = "paid-already"
     if reason is not None and await repository.was_aside(conn, told):
@@ -156,9 +174,20 @@ async def _take(conn: Conn, told: KeptCallback, now: datetime) -> None:
         await repository.seen_to(conn, told.id, "aside", None if intent is None else intent.id, reason)
         return
     assert intent is not None
-    project = await estate.get_project(conn, intent.project_id)
-    # A provider's clock may be ahead of ours.
-    paid_on = min(local_day(told.paid_at, project.zone), local_day(now, project.zone))
+    payment_id = await _booked(conn, intent, told, now, takers)
+    await repository.mark_paid(conn, intent.id, told.paid(), payment_id)
+    await repository.seen_to(conn, told.id, "used", intent.id)
+    _BOOKED.labels(told.channel, "booked").inc()
+
+
+async def _booked(
+    conn: Conn, intent: Intent, told: KeptCallback, now: datetime, takers: Mapping[IntentPurpose, Taker]
+) -> int:
+    paid_on = await _paid_on(conn, intent, told, now)
+    if intent.account_id is None or intent.purpose == "parking":
+        if intent.purpose not in takers:
+            raise InvalidInput("bad-purpose", f"nobody here books {intent.purpose}", field="purpose")
+        return await takers[intent.purpose](conn, intent, told.paid(), paid_on, now)
     recorded = await record_payment(
         conn,
         intent.account_id,
@@ -169,9 +198,30 @@ async def _take(conn: Conn, told: KeptCallback, now: datetime) -> None:
         intent.created_by,
         purpose=intent.purpose,
     )
-    await repository.mark_paid(conn, intent.id, told.paid(), recorded.payment.id)
+    return recorded.payment.id
+
+
+async def _take_late(conn: Conn, intent: Intent, told: KeptCallback, now: datetime, taker: Taker) -> None:
+    """Money for an order that is over, or was paid before: it is booked all the same, and what is too much given back.
+
+    The intent stays what it became. The same money told twice is booked once.
+    """
+    if await repository.was_used(conn, told):
+        await repository.seen_to(conn, told.id, "repeated", intent.id)
+        return
+    if told.currency != intent.currency:
+        await repository.seen_to(conn, told.id, "aside", intent.id, "amount-differs")
+        return
+    _log.warning("payments.late", callback=told.id, channel=told.channel, intent=intent.state)
+    await taker(conn, intent, told.paid(), await _paid_on(conn, intent, told, now), now)
     await repository.seen_to(conn, told.id, "used", intent.id)
-    _BOOKED.labels(told.channel, "booked").inc()
+    _BOOKED.labels(told.channel, "late").inc()
+
+
+async def _paid_on(conn: Conn, intent: Intent, told: KeptCallback, now: datetime) -> date:
+    """The local day of a payment; a provider's clock may be ahead of ours."""
+    zone = (await estate.get_project(conn, intent.project_id)).zone
+    return min(local_day(told.paid_at, zone), local_day(now, zone))
 
 
 def _unfit(intent: Intent | None, told: KeptCallback) -> AsideReason | None:

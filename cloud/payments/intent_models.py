@@ -59,7 +59,7 @@ class IntentOut(BaseModel):
 
     id: int
     project_id: int
-    account_id: int
+    account_id: Annotated[int | None, Field(description="Null where somebody pays for parking.")]
     purpose: IntentPurpose
     channel: ChannelName
     mode: Mode

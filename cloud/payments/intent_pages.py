@@ -14,7 +14,7 @@ from cloud.estate import service as estate
 from cloud.estate.service import EstateFilter
 from cloud.estate.shown import OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
-from cloud.kit.errors import InvalidInput
+from cloud.kit.errors import InvalidInput, NotFound
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.sent_forms import FormOnce
 from cloud.payments import intents
@@ -83,6 +83,8 @@ async def one(request: Request, scope: Reading, intent_id: int) -> Response:
     """The code of a payment while it can be paid, and what became of it; the page asks again by itself."""
     page = await shown(request, scope)
     found = await intents.get_intent(scope.conn, intent_id)
+    if found.account_id is None:
+        raise NotFound("no-such-payment", f"payment intent {intent_id} is no account's", field="intent_id")
     account = await estate.get_account(scope.conn, found.account_id)
     return page.page(
         "payments/online.html",
@@ -127,7 +129,9 @@ async def list_payments(
     return page.page(
         "payments/online_list.html",
         found=found,
-        accounts=await estate.accounts_by_id(scope.conn, {one.account_id for one in found.items}),
+        accounts=await estate.accounts_by_id(
+            scope.conn, {one.account_id for one in found.items if one.account_id is not None}
+        ),
         aside=aside.items,
         states=_STATES,
         channels=_CHANNELS,

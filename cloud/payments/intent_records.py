@@ -7,7 +7,7 @@ from typing import Literal
 
 from cloud.payments.channels.base import ChannelName, Mode, Order, Paid
 
-IntentPurpose = Literal["bill", "balance"]
+IntentPurpose = Literal["bill", "balance", "parking"]
 IntentState = Literal["created", "pending", "paid", "failed", "expired", "cancelled"]
 CallbackState = Literal["received", "used", "repeated", "aside", "settled"]
 AsideReason = Literal["unknown-order", "amount-differs", "order-over", "paid-already"]
@@ -21,7 +21,7 @@ class Intent:
 
     id: int
     project_id: int
-    account_id: int
+    account_id: int | None
     purpose: IntentPurpose
     channel: ChannelName
     mode: Mode

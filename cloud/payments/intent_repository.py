@@ -143,6 +143,12 @@ async def locked(conn: Conn, reference: str) -> Intent | None:
     return None if row is None else Intent(**row)
 
 
+async def by_reference(conn: Conn, reference: str) -> Intent | None:
+    """The intent with this reference."""
+    row = await (await conn.execute(_INTENT + "WHERE reference = %s", (reference,))).fetchone()
+    return None if row is None else Intent(**row)
+
+
 async def bills_of(conn: Conn, intent_id: int) -> list[IntentBill]:
     """What an intent is for; nothing where it is for the balance."""
     return [IntentBill(**row) for row in await (await conn.execute(_BILLS, (intent_id,))).fetchall()]
@@ -220,6 +226,13 @@ async def seen_to(
 async def is_booked(conn: Conn, told: KeptCallback) -> bool:
     """Whether the provider's number for this money is that of a payment."""
     return (await conn.execute(_BOOKED, (told.channel, told.provider_id))).rowcount > 0
+
+
+async def was_used(conn: Conn, told: KeptCallback) -> bool:
+    """Whether this very money was booked already, told by another notice."""
+    query = """SELECT FROM payment_callback
+               WHERE channel = %s AND provider_id = %s AND state = 'used' AND id <> %s LIMIT 1"""
+    return (await conn.execute(query, (told.channel, told.provider_id, told.id))).rowcount > 0
 
 
 async def was_aside(conn: Conn, told: KeptCallback) -> bool:

@@ -74,33 +74,39 @@ async def ask_to_pay(
     _, project = await account_of(conn, account_id)
     # Two pages at once: the second one finds the order of the first.
     await locks.lock(conn, _LOCK_SPACE, account_id)
-    if wanted.channel not in available:
-        raise InvalidInput("channel-not-available", f"{wanted.channel} is not set up here", field="channel")
-    if project.currency != _CURRENCY:
-        raise InvalidInput(
-            "currency-not-online", f"providers take {_CURRENCY}, not {project.currency}", field="channel"
-        )
+    _check_channel(project, wanted.channel, available)
     bills, amount, description = await _payable(conn, account_id, project, wanted)
     others = await repository.open_of(conn, account_id)
     for one in others:
         if _same(one, wanted, amount, moment) and await repository.bills_of(conn, one.id) == bills:
             return one
     await repository.ask_cancel(conn, [one.id for one in others if one.purpose == wanted.purpose])
-    values = {
-        "project_id": project.id,
-        "account_id": account_id,
-        "purpose": wanted.purpose,
-        "channel": wanted.channel,
-        "mode": wanted.mode,
-        "payer_ip": wanted.payer_ip if wanted.mode == "phone" else None,
-        "reference": f"gm{secrets.token_hex(14)}",
-        "amount": amount,
-        "currency": project.currency,
-        "description": description,
-        "expires_at": moment + LASTS,
-        "created_by": by,
-    }
-    return await get_intent(conn, await repository.insert(conn, values, bills))
+    return await _open(conn, project, account_id, wanted, wanted.purpose, amount, description, bills, by, moment)
+
+
+async def ask_to_pay_for_parking(
+    conn: Conn,
+    project: Project,
+    wanted: WantedPayment,
+    available: Collection[ChannelName],
+    description: str,
+    *,
+    by: int | None,
+    now: datetime,
+) -> Intent:
+    """An intent for `wanted.amount` that belongs to no account; for what it is, the caller writes down.
+
+    Raises InvalidInput like `ask_to_pay`.
+    """
+    _check_channel(project, wanted.channel, available)
+    amount = wanted.amount or Decimal(0)
+    check_money(project, amount, wanted.channel)
+    return await _open(conn, project, None, wanted, "parking", amount, description[:80], [], by, now)
+
+
+def payable_still(one: Intent, now: datetime) -> bool:
+    """Whether it is worth being shown again to somebody who wants to pay the same."""
+    return one.open and not one.cancel_asked and one.expires_at - now > _SOON
 
 
 def payable(bill: BillRow) -> IntentBill | None:
@@ -126,6 +132,11 @@ async def get_intent(conn: Conn, intent_id: int) -> Intent:
     if found is None:
         raise NotFound("no-such-payment", f"there is no payment intent {intent_id}", field="intent_id")
     return found
+
+
+async def by_reference(conn: Conn, reference: str) -> Intent | None:
+    """The intent with our number at the provider, which nobody can guess."""
+    return await repository.by_reference(conn, reference)
 
 
 async def bills_of(conn: Conn, intent_id: int) -> list[IntentBill]:
@@ -208,6 +219,44 @@ async def _bill_of(conn: Conn, account_id: int, bill_id: int) -> BillRow:
     if row.account_id != account_id:
         raise NotFound("no-such-bill", f"account {account_id} has no bill {bill_id}", field="bill_ids")
     return row
+
+
+def _check_channel(project: Project, channel: ChannelName, available: Collection[ChannelName]) -> None:
+    if channel not in available:
+        raise InvalidInput("channel-not-available", f"{channel} is not set up here", field="channel")
+    if project.currency != _CURRENCY:
+        raise InvalidInput(
+            "currency-not-online", f"providers take {_CURRENCY}, not {project.currency}", field="channel"
+        )
+
+
+async def _open(
+    conn: Conn,
+    project: Project,
+    account_id: int | None,
+    wanted: WantedPayment,
+    purpose: IntentPurpose,
+    amount: Decimal,
+    description: str,
+    bills: list[IntentBill],
+    by: int | None,
+    now: datetime,
+) -> Intent:
+    values = {
+        "project_id": project.id,
+        "account_id": account_id,
+        "purpose": purpose,
+        "channel": wanted.channel,
+        "mode": wanted.mode,
+        "payer_ip": wanted.payer_ip if wanted.mode == "phone" else None,
+        "reference": f"gm{secrets.token_hex(14)}",
+        "amount": amount,
+        "currency": project.currency,
+        "description": description,
+        "expires_at": now + LASTS,
+        "created_by": by,
+    }
+    return await get_intent(conn, await repository.insert(conn, values, bills))
 
 
 def _same(one: Intent, wanted: WantedPayment, amount: Decimal, now: datetime) -> bool:

@@ -19,7 +19,7 @@ from cloud.kit.paging import PageRequest
 from cloud.kit.periods import local_day
 from cloud.kit.sent_forms import FormOnce
 from cloud.notices import service as notices
-from cloud.payments import held_pages, intent_pages, intents, service
+from cloud.payments import held_pages, intent_pages, intents, refund_pages, service
 from cloud.payments.channels.base import ChannelName
 from cloud.payments.intent_api import channels_of
 from cloud.payments.of_bill import payments_of_bill
@@ -27,6 +27,7 @@ from cloud.payments.of_bill import payments_of_bill
 router = APIRouter(include_in_schema=False)
 router.include_router(held_pages.router)
 router.include_router(intent_pages.router)
+router.include_router(refund_pages.router)
 
 
 _ARREARS = ("disputes.open", "arrears.write", "bills.approve", "bills.run", "payments.read")

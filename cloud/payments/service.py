@@ -13,6 +13,7 @@ from cloud.kit.errors import InvalidInput
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
 from cloud.payments import repository
 from cloud.payments.receiving import METHODS, account_of, receive
+from cloud.payments.refunds import DUE_BACK
 from cloud.payments.repository import Payment, Purpose
 from cloud.prepaid import service as prepaid
 
@@ -68,9 +69,12 @@ async def record(
     paid_on: date,
     reference: str = "",
     created_by: int | None = None,
+    tax: Decimal = Decimal(0),
+    due_back: Decimal = Decimal(0),
 ) -> int:
     """Records money that is no payment of bills, such as `parking`, books it as revenue, and returns its id.
 
+    Of the amount `tax` is owed to the state, and `due_back` to the payer: the caller puts it into the refund queue.
     Raises NotFound for an unknown project, InvalidInput for a bad amount, method, currency or purpose.
     """
     if purpose != "parking":
@@ -79,7 +83,12 @@ async def record(
     if currency != project.currency:
         raise InvalidInput("bad-currency", f"expected {project.currency}, got {currency}", field="currency")
     payment = await receive(conn, project, None, purpose, amount, method, paid_on, reference, created_by)
-    postings = (Posting(f"cash:{method}", payment.amount), Posting(f"revenue:{purpose}", -payment.amount))
+    postings = (
+        Posting(f"cash:{method}", payment.amount),
+        Posting(f"revenue:{purpose}", tax + due_back - payment.amount),
+        Posting("tax:vat", -tax),
+        Posting(DUE_BACK, -due_back),
+    )
     await billing.book(conn, [Journal(project.id, purpose, paid_on, "payment", payment.id, currency, postings)])
     return payment.id
 

@@ -138,6 +138,8 @@ HELD_KINDS: Final[Mapping[str, str]] = {
     "set-off": _("Bills paid from it"),
     "refund": _("Refund"),
     "credit_held": _("Credit note"),
+    "refund_due": _("To be given back"),
+    "refund_kept": _("Kept, as nobody claims it"),
     "late_fee_returned": _("Late fee given back"),
 }
 """What moves money that is held for an account."""
@@ -165,6 +167,21 @@ INTENT_STATES: Final[Mapping[str, str]] = {
     "cancelled": _("Cancelled"),
 }
 """States of attempts to pay by a provider."""
+
+REFUND_STATES: Final[Mapping[str, str]] = {
+    "open": _("Waits for a decision"),
+    "asked": _("The provider is being asked"),
+    "refunded": _("Given back"),
+    "kept": _("Kept"),
+}
+
+REFUND_REASONS: Final[Mapping[str, str]] = {
+    "paid-twice": _("Paid twice"),
+    "order-over": _("Paid after the order was over"),
+    "fee-lower": _("The stay costs less than was paid"),
+    "stay-gone": _("The stay that was paid for is no more"),
+}
+"""Why money is to be given back."""
 
 ASIDE_REASONS: Final[Mapping[str, str]] = {
     "unknown-order": _("We have no such order"),
@@ -257,8 +274,25 @@ NOTICE_KINDS: Final[Mapping[str, str]] = {
     "supply.warning": _("Supply about to be cut"),
     "supply.cut": _("Supply cut"),
     "supply.back": _("Supply on again"),
+    "permit.ending": _("Parking card about to end"),
 }
 """What people are told."""
+
+PERMIT_KINDS: Final[Mapping[str, str]] = {
+    "monthly-card": _("Monthly card"),
+    "owner-space": _("Owner's space"),
+    "staff": _("Staff"),
+    "vip": _("VIP"),
+    "visitor": _("Visitor"),
+}
+
+PERMIT_STATES: Final[Mapping[str, str]] = {
+    "active": _("In effect"),
+    "suspended": _("Suspended"),
+    "ended": _("Ended"),
+    "expired": _("Expired"),
+    "future": _("Not begun yet"),
+}
 
 NOTICE_STATES: Final[Mapping[str, str]] = {
     "queued": _("waiting to be sent"),

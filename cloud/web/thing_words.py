@@ -6,6 +6,11 @@ from typing import Final
 from cloud.kit.i18n import marked as _
 
 TABLES: Final[Mapping[str, str]] = {
+    "parking_money_policy": _("Taking money for parking"),
+    "parking_waiver": _("Waived part of an unpaid stay"),
+    "payment_refund": _("Money to give back"),
+    "vehicle_request": _("Vehicle that a resident named"),
+    "visitor_pass": _("Visitor pass"),
     "access_token": _("Access token"),
     "account": _("Account"),
     "agreement_tax": _("Tax of an agreement"),
@@ -46,6 +51,13 @@ TABLES: Final[Mapping[str, str]] = {
     "meter": _("Meter"),
     "occupancy": _("Occupancy"),
     "parking_lane": _("Parking lane"),
+    "permit": _("Parking permit"),
+    "permit_month": _("Month of a parking card"),
+    "permit_period": _("Validity of a parking permit"),
+    "permit_plate": _("Plate of a parking permit"),
+    "permit_product": _("Kind of parking card"),
+    "permit_refund": _("Refund of a parking card"),
+    "permit_suspension": _("Suspension of a parking permit"),
     "parking_list_entry": _("Entry of the black or white list"),
     "parking_lot": _("Car park"),
     "parking_lot_class": _("Room for a class of vehicles"),
@@ -54,6 +66,11 @@ TABLES: Final[Mapping[str, str]] = {
     "parking_reservation": _("Reservation of a parking place"),
     "parking_reservation_rule": _("What may be reserved of a car park"),
     "parking_rule_version": _("Parking fee rule"),
+    "parking_shift": _("Shift at a desk"),
+    "parking_shift_count": _("Counted money of a shift"),
+    "desk_opening": _("Barrier opened at a desk"),
+    "picture_request": _("Picture asked of a gateway"),
+    "picture_policy": _("How long pictures are kept"),
     "parking_session": _("Parking stay"),
     "payment": _("Payment"),
     "person": _("Person"),
@@ -106,7 +123,11 @@ JOBS: Final[Mapping[str, str]] = {
     "notices.forget": _("Removing old notices"),
     "devices.forget-gone": _("Forgetting what gateways need not know any more"),
     "parking.settle-reservations": _("Giving up places of those who did not come"),
+    "parking.tell-permits": _("Telling gateways the permits of their lots"),
+    "parking.tend-permits": _("Renewals and reminders of parking cards"),
     "parking.tell-gateways": _("Telling gateways who may pass"),
+    "parking.release-surplus": _("Giving back what stays cost less"),
+    "parking.forget-pictures": _("Removing old pictures of vehicles"),
     "parking.let-out-waiting": _("Letting out a paid vehicle"),
     "prepaid.value": _("Valuing prepaid balances"),
     "prepaid.switch": _("Moving disconnections on"),
@@ -114,6 +135,8 @@ JOBS: Final[Mapping[str, str]] = {
 }
 
 FIELDS: Final[Mapping[str, str]] = {
+    "desk": _("Desk"),
+    "counted": _("Counted"),
     "capacity": _("Capacity"),
     "class": _("Class"),
     "classes": _("Room for classes of vehicles"),

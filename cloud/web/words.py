@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from cloud.kit import i18n
-from cloud.web import reason_words, state_words, thing_words, threshold_words
+from cloud.web import desk_words, parking_words, reason_words, state_words, thing_words, threshold_words
 
 _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "reason": reason_words.REASONS,
@@ -22,6 +22,8 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "held-kind": state_words.HELD_KINDS,
     "reservation-state": state_words.RESERVATION_STATES,
     "intent-state": state_words.INTENT_STATES,
+    "refund-state": state_words.REFUND_STATES,
+    "refund-reason": state_words.REFUND_REASONS,
     "aside-reason": state_words.ASIDE_REASONS,
     "payment-failure": state_words.PAYMENT_FAILURES,
     "finding": state_words.FINDINGS,
@@ -44,6 +46,8 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "import-outcome": state_words.IMPORT_OUTCOMES,
     "import-kind": state_words.IMPORT_KINDS,
     "webhook-kind": state_words.WEBHOOK_KINDS,
+    "permit-kind": state_words.PERMIT_KINDS,
+    "permit-state": state_words.PERMIT_STATES,
     "notice-kind": state_words.NOTICE_KINDS,
     "notice-state": state_words.NOTICE_STATES,
     "notice-reason": state_words.NOTICE_REASONS,
@@ -62,6 +66,11 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "space-state": state_words.SPACE_STATES,
     "listing": state_words.LISTINGS,
     "list-state": state_words.LIST_STATES,
+    "parking-incident": parking_words.INCIDENTS,
+    "parking-decision": parking_words.DECISIONS,
+    "shift-state": desk_words.SHIFT_STATES,
+    "opening-reason": desk_words.OPENING_REASONS,
+    "passage-outcome": desk_words.OUTCOMES,
 }
 
 

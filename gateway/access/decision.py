@@ -43,6 +43,8 @@ class Permit(msgspec.Struct, frozen=True, gc=False):
     grace_ms: int = 0
     space_free: bool = True
     """One of the spaces that its plates share is left for this vehicle, or it stands on one already."""
+    shared: bool = False
+    """It has more plates than spaces: that a space is left now does not say that one was left all the time."""
 
     def valid_at(self, at: int) -> bool:
         """Whether it covers the moment `at` (Unix milliseconds)."""
@@ -206,7 +208,8 @@ def _certain_exit(request: AccessRequest, state: AccessState) -> str | None:
         return "permit" if any(permit.valid_at(at) and permit.space_free for permit in state.permits) else None
     if stay.entered_at > at:  # a clock was set back: no length of this stay is certain
         return None
-    usable = [permit for permit in state.permits if permit.space_free or stay.covered]
+    # A vehicle that came in beyond the spaces owes for that, also when a space was freed since.
+    usable = [permit for permit in state.permits if stay.covered or (permit.space_free and not permit.shared)]
     if covered(usable, stay.entered_at, at):
         return "permit" if any(permit.valid_at(at) for permit in usable) else "permit-grace"
     if stay.paid_until:  # what was paid once has no second free allowance

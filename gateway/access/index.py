@@ -143,7 +143,7 @@ class AccessIndex:
             whitelisted=Listing.WHITE in listings,
             owing=Listing.OWING in listings,
             permits=tuple(
-                Permit(held.valid_from, held.valid_to, held.grace_ms, self._space_free(held, plate, lot))
+                self._permit(held, plate, lot)
                 for held in self._permits.get(plate, ())
                 if not held.lots or lot in held.lots
             ),
@@ -171,9 +171,18 @@ class AccessIndex:
         own = entries.get(stay.vehicle_class) or entries.get(ALL_CLASSES)
         return 0 if own is None else own.free_ms
 
+    def _permit(self, held: _Held, plate: str, lot: str) -> Permit:
+        free = self._space_free(held, plate, lot)
+        return Permit(held.valid_from, held.valid_to, held.grace_ms, free, bool(held.sharing))
+
     def _space_free(self, held: _Held, plate: str, lot: str) -> bool:
-        others = (self.stay_of(lot, other) for other in held.sharing if other != plate)
-        return not held.sharing or sum(1 for stay in others if stay is not None and stay.covered) < held.spaces
+        lots = held.lots or (lot,)  # its spaces lie in all of its lots together
+        others = (other for other in held.sharing if other != plate)
+        return not held.sharing or sum(1 for other in others if self._stands(other, lots)) < held.spaces
+
+    def _stands(self, plate: str, lots: tuple[str, ...]) -> bool:
+        """Whether a vehicle takes a space of its permit in one of these lots."""
+        return any(stay is not None and stay.covered for stay in (self.stay_of(lot, plate) for lot in lots))
 
     def _full(self, lot: str, vehicle_class: str) -> bool:
         room = room_for(vehicle_class, self._lots.get(lot, {}), lambda name: self._counts[lot, name])

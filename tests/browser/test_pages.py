@@ -32,6 +32,11 @@ def test_every_page_of_staff_renders_without_complaint(
         "bill-run": f"/bill-runs/{run_id}",
         "parking": "/parking",
         "session": f"/parking/sessions/{estate.waiting_session}",
+        "unpaid-stays": "/parking/debts",
+        "parking-money": "/parking/money",
+        "visitor-passes": "/visitor-passes",
+        "vehicle-requests": "/vehicle-requests",
+        "refunds": "/payment-refunds",
         "car-parks": "/parking-lots",
         "car-park": f"/parking-lots/{lot_id}",
         "spaces": f"/parking-lots/{lot_id}/spaces",
@@ -80,6 +85,8 @@ def test_every_page_of_residents_renders_without_complaint(
             "bills": "/my/bills",
             "bill": f"/my/bills/{bill_id}",
             "stays": "/my/stays",
+            "vehicles": "/my/vehicles",
+            "visitor-passes": "/visitor-passes",
         }.items():
             page = visitor.open(path)
             visitor.picture(f"resident-{name}-{tag}-{width}")

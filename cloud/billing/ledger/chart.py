@@ -24,9 +24,11 @@ DEFAULTS: Final[Mapping[str, ExternalAccount]] = {
     "cash:alipay": ExternalAccount("1012", "其他货币资金"),
     "liability:prepaid": ExternalAccount("2203", "预收账款"),
     "liability:deposit": ExternalAccount("2241", "其他应付款"),
+    "liability:refund": ExternalAccount("2241", "其他应付款"),
     "tax": ExternalAccount("2221", "应交税费"),
     "revenue": ExternalAccount("6001", "主营业务收入"),
     "revenue:late_fee": ExternalAccount("6301", "营业外收入"),
+    "revenue:unclaimed": ExternalAccount("6301", "营业外收入"),
     "expense": ExternalAccount("6602", "管理费用"),
 }
 _CLASSES: Final[Mapping[str, Class]] = {

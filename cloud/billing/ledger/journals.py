@@ -28,6 +28,8 @@ JournalKind = Literal[
     "deposit",
     "set-off",
     "refund",
+    "refund_due",
+    "refund_kept",
     "late_fee_returned",
     "tax_adjusted",
 ]

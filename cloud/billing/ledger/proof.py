@@ -32,6 +32,15 @@ _LIST: LiteralString = """
 """
 
 
+_QUERIES = (
+    proof_sql.BILLS_AND_PAYMENTS,
+    proof_sql.HELD_MONEY,
+    proof_sql.TAXES,
+    proof_sql.PARKING,
+    proof_sql.MONTHS,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Discrepancy:
     """Two sums that should be equal and are not.
@@ -44,7 +53,10 @@ class Discrepancy:
     set-off-journal, refund (what was booked as paid out), release (its set-off), late-fee (given back, against what
     was booked of it), late-fees (all that were paid and not given back); bill-tax (what its charges, corrections and
     lines say is tax, by component, against what was booked as that), correction-tax (the same of a correction that came
-    to nothing and is on no bill), tax (booked as such because of anything else: nothing);
+    to nothing and is on no bill), tax (booked as such because of anything else: nothing); parking-payment (what it paid
+    of stays and what is to go back of it), parking-revenue and parking-tax (of all that stays were paid, against what
+    was booked), due-back (the refund queue, against the ledger), given-back (of a refund: what was booked as paid out),
+    parking-unpaid (of a stay: its fee less payments and waivers);
     month-balance (what was stored of a closed month, against its journals); shares (of an apportionment run, in its
     base unit, against what was to be shared out).
     """
@@ -75,11 +87,7 @@ class Proof:
 async def discrepancies(conn: Conn, project_id: int) -> list[Discrepancy]:
     """Everything in a project that does not add up; empty when all is well."""
     values = {"project_id": project_id}
-    found = [
-        Discrepancy(**row)
-        for query in (proof_sql.BILLS_AND_PAYMENTS, proof_sql.HELD_MONEY, proof_sql.TAXES, proof_sql.MONTHS)
-        for row in await (await conn.execute(query, values)).fetchall()
-    ]
+    found = [Discrepancy(**row) for query in _QUERIES for row in await (await conn.execute(query, values)).fetchall()]
     return [*found, *await _shares(conn, project_id)]
 
 

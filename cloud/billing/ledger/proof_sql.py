@@ -158,6 +158,62 @@ HELD_MONEY: LiteralString = """
           WHERE project_id = %(project_id)s AND ledger_account = 'revenue:late_fee') AS booked
     WHERE paid.amount <> booked.amount
 """
+# Money for parking: each payment is all that it paid of stays and what is to go back; revenue, tax and what is due
+# back are what was booked; and what a stay is said to owe follows from its fee, payments and waivers.
+PARKING: LiteralString = """
+    WITH parts AS (
+        SELECT payment_id, sum(amount) AS amount FROM parking_payment WHERE project_id = %(project_id)s
+        GROUP BY payment_id
+    ), back AS (
+        SELECT payment_id, sum(amount) AS amount FROM payment_refund WHERE project_id = %(project_id)s
+        GROUP BY payment_id
+    ), booked AS (
+        SELECT j.source, j.source_id, p.ledger_account, sum(p.amount) AS amount
+        FROM journal j JOIN posting p ON p.journal_id = j.id
+        WHERE j.project_id = %(project_id)s
+          AND (j.source = 'payment_refund' OR (j.kind = 'parking' AND j.source = 'payment'))
+        GROUP BY j.source, j.source_id, p.ledger_account
+    )
+    SELECT 'parking-payment' AS what, p.id, p.amount AS expected,
+           coalesce(parts.amount, 0) + coalesce(back.amount, 0) AS found
+    FROM payment p LEFT JOIN parts ON parts.payment_id = p.id LEFT JOIN back ON back.payment_id = p.id
+    WHERE p.project_id = %(project_id)s AND p.purpose = 'parking' AND p.state = 'settled'
+      AND p.amount <> coalesce(parts.amount, 0) + coalesce(back.amount, 0)
+    UNION ALL
+    SELECT sums.what, %(project_id)s, sums.expected, coalesce(-sums.found, 0)
+    FROM (VALUES
+        ('parking-revenue',
+         (SELECT coalesce(sum(amount - tax), 0) FROM parking_payment WHERE project_id = %(project_id)s),
+         (SELECT sum(amount) FROM booked WHERE ledger_account = 'revenue:parking')),
+        ('parking-tax',
+         (SELECT coalesce(sum(tax), 0) FROM parking_payment WHERE project_id = %(project_id)s),
+         (SELECT sum(amount) FROM booked WHERE ledger_account = 'tax:vat')),
+        ('due-back',
+         (SELECT coalesce(sum(amount), 0) FROM payment_refund
+          WHERE project_id = %(project_id)s AND state IN ('open', 'asked')),
+         (SELECT sum(amount) FROM posting
+          WHERE project_id = %(project_id)s AND ledger_account = 'liability:refund'))
+    ) AS sums (what, expected, found)
+    WHERE sums.expected <> coalesce(-sums.found, 0)
+    UNION ALL
+    SELECT 'given-back', r.id, CASE r.state WHEN 'refunded' THEN r.amount ELSE 0 END, coalesce(-k.amount, 0)
+    FROM payment_refund r
+    LEFT JOIN (SELECT source_id, sum(amount) AS amount FROM booked
+               WHERE source = 'payment_refund' AND ledger_account LIKE 'cash:%%' GROUP BY source_id) k
+      ON k.source_id = r.id
+    WHERE r.project_id = %(project_id)s
+      AND coalesce(-k.amount, 0) <> CASE r.state WHEN 'refunded' THEN r.amount ELSE 0 END
+    UNION ALL
+    SELECT 'parking-unpaid', s.id,
+           CASE WHEN s.state <> 'closed' OR s.fee IS NULL THEN 0
+                WHEN s.fee > p.paid THEN greatest(s.fee - p.paid - w.waived, 0) ELSE s.fee - p.paid END, s.unpaid
+    FROM parking_session s
+    LEFT JOIN LATERAL (SELECT coalesce(sum(amount), 0) AS paid FROM parking_payment WHERE session_id = s.id) p ON true
+    LEFT JOIN LATERAL (SELECT coalesce(sum(amount), 0) AS waived FROM parking_waiver WHERE session_id = s.id) w ON true
+    WHERE s.project_id = %(project_id)s
+      AND s.unpaid <> CASE WHEN s.state <> 'closed' OR s.fee IS NULL THEN 0
+                           WHEN s.fee > p.paid THEN greatest(s.fee - p.paid - w.waived, 0) ELSE s.fee - p.paid END
+"""
 # What was stored of closed months against the journals, number by number.
 MONTHS: LiteralString = """
     WITH closed AS (
@@ -224,6 +280,8 @@ TAXES: LiteralString = """
                j.source_id AS id, substr(p.ledger_account, 5) AS component, -sum(p.amount) AS amount
         FROM posting p JOIN journal j ON j.id = p.journal_id
         WHERE p.project_id = %(project_id)s AND p.ledger_account LIKE 'tax:%%'
+          -- `PARKING` proves the tax in what stays were paid.
+          AND NOT (j.source = 'payment_refund' OR (j.kind = 'parking' AND j.source = 'payment'))
         GROUP BY 1, 2, 3
     )
     SELECT coalesce(e.what, b.what) AS what, coalesce(e.id, b.id) AS id, coalesce(e.amount, 0) AS expected,

@@ -66,6 +66,8 @@ SUMMARIES: Mapping[str, str] = {
     "deposit": "收押金",
     "set-off": "预存款或押金抵扣",
     "refund": "退款",
+    "refund_due": "应退停车费",
+    "refund_kept": "无人认领款项转收入",
     "late_fee_returned": "退回滞纳金转预存款",
     "tax_adjusted": "调整税额",
 }

@@ -10,10 +10,7 @@ from cloud.kit.amounts import MoneyOut
 from cloud.kit.inputs import Id, Input
 from cloud.parking.fees.models import Amount
 from cloud.parking.fees.steps import step_as_json
-from cloud.parking.records import (
-    Paid,
-    Quote,
-)
+from cloud.parking.records import Debt, Paid, Quote
 from cloud.parking.stays.models import StepOut
 
 
@@ -24,6 +21,29 @@ class MoneyIn(Input):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", examples=["CNY"])]
 
 
+class DebtOut(BaseModel):
+    """A stay that is over and was not paid: `due` is what is left of its fee."""
+
+    session_id: int
+    project_id: int
+    lot_id: int
+    lot_name: str
+    plate: str
+    entered_at: datetime
+    left_at: datetime
+    fee: MoneyOut
+    paid: MoneyOut
+    waived: MoneyOut
+    due: MoneyOut
+
+    @classmethod
+    def of(cls, debt: Debt) -> "DebtOut":
+        """From our record."""
+        amounts = {name: MoneyOut.of(getattr(debt, name), debt.currency) for name in ("fee", "paid", "waived", "due")}
+        plain = cls.model_fields.keys() - amounts.keys()
+        return cls(**amounts, **{name: getattr(debt, name) for name in plain})
+
+
 class QuoteOut(BaseModel):
     """What a stay costs when it ends at `until`: `due` is `fee` less `paid`."""
 
@@ -32,8 +52,12 @@ class QuoteOut(BaseModel):
     fee: MoneyOut
     paid: MoneyOut
     due: MoneyOut
+    waived: MoneyOut
     leave_by: datetime | None
     steps: list[StepOut]
+    debts: Annotated[list[DebtOut], Field(description="Earlier stays of the plate that are unpaid, oldest first.")]
+    total: Annotated[MoneyOut, Field(description="What is due for this stay and the earlier ones.")]
+    collected: Annotated[bool, Field(description="The vehicle is let out by itself only once the debts are paid.")]
 
     @classmethod
     def of(cls, quote: Quote) -> "QuoteOut":
@@ -44,13 +68,17 @@ class QuoteOut(BaseModel):
             fee=MoneyOut.of(quote.fee, quote.currency),
             paid=MoneyOut.of(quote.paid, quote.currency),
             due=MoneyOut.of(quote.due, quote.currency),
+            waived=MoneyOut.of(quote.waived, quote.currency),
             leave_by=quote.leave_by,
+            debts=[DebtOut.of(debt) for debt in quote.debts],
+            total=MoneyOut.of(quote.total, quote.currency),
+            collected=quote.collected,
             steps=[StepOut.model_validate(step_as_json(step)) for step in quote.steps],
         )
 
 
 class ParkingPaymentIn(Input):
-    """A payment of exactly what the session's quote says is due."""
+    """A payment of exactly what the session's quote says is due: for the stay, or (`total`) with the debts."""
 
     session_id: Id
     amount: MoneyIn

@@ -1,7 +1,10 @@
 """SQL of payments for stays, and of vehicles that wait at an exit."""
 
 from datetime import datetime
-from typing import LiteralString
+from decimal import Decimal
+from typing import Any, LiteralString
+
+from psycopg.types.json import Jsonb
 
 from cloud.kit.db import Conn
 from cloud.parking.records import (
@@ -31,11 +34,46 @@ _WAITING_SESSIONS: LiteralString = """
 """
 
 
-async def insert_payment(conn: Conn, session: Session, payment_id: int, amount: object, paid_until: datetime) -> None:
-    """Notes which session a payment was for."""
-    query = """INSERT INTO parking_payment (project_id, payment_id, session_id, amount, paid_until)
-               VALUES (%s, %s, %s, %s, %s)"""
-    await conn.execute(query, (session.project_id, payment_id, session.id, amount, paid_until))
+async def insert_payment(
+    conn: Conn, session: Session, payment_id: int, part: tuple[Decimal, Decimal, Decimal], paid_until: datetime
+) -> None:
+    """Notes how much of a payment was for a session: (amount, tax in it, percent of the tax)."""
+    query = """INSERT INTO parking_payment (project_id, payment_id, session_id, amount, tax, tax_percent, paid_until)
+               VALUES (%s, %s, %s, %s, %s, %s, %s)"""
+    await conn.execute(query, (session.project_id, payment_id, session.id, *part, paid_until))
+
+
+async def waived(conn: Conn, session_id: int) -> Decimal:
+    """What nobody has to pay of a session."""
+    query = "SELECT coalesce(sum(amount), 0.00) AS waived FROM parking_waiver WHERE session_id = %s"
+    row = await (await conn.execute(query, (session_id,))).fetchone()
+    assert row is not None
+    return Decimal(row["waived"])
+
+
+async def reprice(
+    conn: Conn, session_id: int, fee: Decimal, until: datetime, steps: list[dict[str, Any]], rule_version_id: int
+) -> None:
+    """A stay that is over costs this: what was paid for it became known afterwards."""
+    query = """UPDATE parking_session SET fee = %s, fee_until = %s, fee_steps = %s, rule_version_id = %s
+               WHERE id = %s AND state = 'closed'"""
+    await conn.execute(query, (fee, until, Jsonb(steps), rule_version_id, session_id))
+
+
+async def stay_at(conn: Conn, project_id: int, lot_id: int, plate: str, at: datetime) -> int | None:
+    """The session of a plate in a lot at an instant, or the last that began before."""
+    query = """SELECT id FROM parking_session
+               WHERE project_id = %s AND lot_id = %s AND plate = %s AND plate <> '' AND entered_at <= %s
+               ORDER BY entered_at DESC LIMIT 1"""
+    row = await (await conn.execute(query, (project_id, lot_id, plate, at))).fetchone()
+    return None if row is None else int(row["id"])
+
+
+async def open_stays(conn: Conn, project_id: int, plate: str) -> list[int]:
+    """Sessions of a plate that is inside, by lot."""
+    query = """SELECT id FROM parking_session WHERE project_id = %s AND plate = %s AND plate <> '' AND state = 'open'
+               ORDER BY lot_id, id"""
+    return [row["id"] for row in await (await conn.execute(query, (project_id, plate))).fetchall()]
 
 
 async def waiting(conn: Conn, session_id: int, since: datetime) -> Waiting | None:

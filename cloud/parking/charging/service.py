@@ -1,5 +1,6 @@
 """What a stay costs now, paying for it, and letting a vehicle out that owes nothing."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -10,12 +11,16 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.periods import local_day
 from cloud.parking.charging import repository
+from cloud.parking.charging.debts import owing
+from cloud.parking.charging.policy import money_policy
+from cloud.parking.charging.taking import Money, Part, take
+from cloud.parking.fees.pricing import Assessment
+from cloud.parking.fees.steps import step_as_json
 from cloud.parking.fees.versions import pricing
-from cloud.parking.records import Paid, Quote, Session, Waiting
+from cloud.parking.records import Debt, Paid, Quote, RuleVersion, Session, SessionPayment, Waiting
 from cloud.parking.stays import reading_repository
 from cloud.parking.stays import repository as stays_repository
 from cloud.parking.stays.service import find_session
-from cloud.payments import service as payments
 from gateway.contract.messages import Action
 
 WAITS_AT_MOST = timedelta(minutes=30)
@@ -50,38 +55,64 @@ async def pay(
     reference: str = "",
     at: datetime | None = None,
 ) -> Paid:
-    """Takes the amount that is due, and lets the vehicle out if it waits at an exit.
+    """Takes what is due for the stay, or for it and the plate's earlier ones; a vehicle that waits is let out.
 
     Raises what `quote` raises, InvalidInput for an amount of 0 or less, Conflict when nothing is due or another
     amount is (`params["due"]`).
     """
     if amount <= 0:
         raise InvalidInput("bad-amount", "expected an amount above 0", field="amount")
-    session = await find_session(conn, session_id)
-    await stays_repository.lock_plates(conn, session.project_id, [session.plate or f"#{session.id}"])
-    session = await find_session(conn, session_id)
     now = at or datetime.now(UTC)
+    session = await locked_session(conn, session_id)
     waiting = await _waiting(conn, session, now)
     price = await _quote(conn, session, now, waiting)
-    if price.due == 0:
-        raise Conflict("nothing-due", "nothing is due for this stay", due=price.due)
-    if amount != price.due:
-        raise Conflict("amount-changed", f"{price.due} {price.currency} is due now", field="amount", due=price.due)
+    if price.total == 0:
+        raise Conflict("nothing-due", "nothing is due for this stay", due=price.total)
+    if amount not in (price.total, price.due):
+        raise Conflict("amount-changed", f"{price.total} {price.currency} is due now", field="amount", due=price.total)
+    parts = [Part(session, price.due, price.until)] if price.due else []
+    if amount == price.total:
+        parts += [Part(await find_session(conn, debt.session_id), debt.due, debt.left_at) for debt in price.debts]
     paid_on = await _local_date(conn, session.project_id, now)
-    payment_id = await payments.record(
-        conn,
-        session.project_id,
-        purpose="parking",
-        method=method,
-        amount=amount,
-        currency=price.currency,
-        paid_on=paid_on,
-        reference=reference,
-        created_by=created_by,
-    )
-    await repository.insert_payment(conn, session, payment_id, amount, price.until)
-    command_id = None if waiting is None else await _let_out(conn, session, waiting, actor, "paid")
+    money = Money(amount, price.currency, method, paid_on, reference, created_by)
+    payment_id = await take(conn, session.project_id, money, parts, "paid-twice", session.plate)
+    command_id = None
+    if waiting is not None and (await _quote(conn, session, now, waiting)).settled:
+        command_id = await _let_out(conn, session, waiting, actor, "paid")
     return Paid(payment_id, session_id, amount, price.currency, price.until, command_id)
+
+
+async def locked_session(conn: Conn, session_id: int) -> Session:
+    """A stay whose plate nobody else works on until the transaction ends. Raises NotFound."""
+    session = await find_session(conn, session_id)
+    await stays_repository.lock_plates(conn, session.project_id, [session.plate or f"#{session.id}"])
+    return await find_session(conn, session_id)
+
+
+async def takes(conn: Conn, session: Session, amount: Decimal, paid_until: datetime) -> Decimal:
+    """How much of an amount that was to pay the stay up to `paid_until` it takes; the rest is too much.
+
+    A stay that ended meanwhile is priced with this payment: who left in time owes nothing for the time to leave. A
+    stay that nobody can price takes nothing.
+    """
+    until = session.left_at or max(paid_until, session.entered_at or paid_until)
+    assessed = await _assess(conn, session, until, [SessionPayment(0, amount, paid_until)])
+    if assessed is None:
+        return Decimal(0)
+    _, result = assessed
+    owed = result.fee.amount - (result.paid - amount) - await repository.waived(conn, session.id)
+    return min(amount, max(owed, Decimal(0)))
+
+
+async def price_again(conn: Conn, session: Session) -> None:
+    """Stores what a stay that is over costs by all that was paid for it."""
+    if session.state != "closed" or session.left_at is None:
+        return
+    assessed = await _assess(conn, session, session.left_at)
+    if assessed is not None:
+        version, result = assessed
+        steps = [step_as_json(step) for step in result.fee.steps]
+        await repository.reprice(conn, session.id, result.fee.amount, result.priced_until, steps, version.id)
 
 
 async def let_out_if_settled(conn: Conn, session_id: int, now: datetime) -> UUID | None:
@@ -91,17 +122,13 @@ async def let_out_if_settled(conn: Conn, session_id: int, now: datetime) -> UUID
     """
     session = await find_session(conn, session_id)
     waiting = await _waiting(conn, session, now)
-    if waiting is None or session.entered_at is None:
+    if waiting is None:
         return None
-    rates = await pricing(conn, session.project_id, [session.lot_id])
-    version = rates.rule_for(session.lot_id, session.entered_at)
-    if version is None:
+    try:
+        price = await _quote(conn, session, now, waiting)
+    except Conflict:
         return None
-    paid = (await reading_repository.payments(conn, [session_id])).get(session_id, [])
-    result = rates.assess(version, session.entered_at, waiting.taken_at, session.vehicle_class, paid)
-    if result.due:
-        return None
-    return await _let_out(conn, session, waiting, SYSTEM_ACTOR, "nothing due")
+    return await _let_out(conn, session, waiting, SYSTEM_ACTOR, "nothing due") if price.settled else None
 
 
 async def let_out_waiting(conn: Conn, project_id: int, now: datetime) -> int:
@@ -117,25 +144,47 @@ async def let_out_waiting(conn: Conn, project_id: int, now: datetime) -> int:
 async def _quote(conn: Conn, session: Session, now: datetime, waiting: Waiting | None) -> Quote:
     if session.entered_at is None or session.state == "unmatched":
         raise Conflict("unmatched", "entry or exit of this stay was not seen: nobody knows how long it was")
-    rates = await pricing(conn, session.project_id, [session.lot_id])
-    version = rates.rule_for(session.lot_id, session.entered_at)
-    if version is None:
-        raise Conflict("no-rule", f"lot {session.lot_name} has no fee rule for the day of the entry")
     until = session.left_at or (waiting.taken_at if waiting else max(now, session.entered_at))
-    paid = (await reading_repository.payments(conn, [session.id])).get(session.id, [])
-    result = rates.assess(version, session.entered_at, until, session.vehicle_class, paid)
+    assessed = await _assess(conn, session, until)
+    if assessed is None:
+        raise Conflict("no-rule", f"lot {session.lot_name} has no fee rule for the day of the entry")
+    version, result = assessed
+    waived = await repository.waived(conn, session.id)
     return Quote(
         session_id=session.id,
         until=until,
         fee=result.fee.amount,
         paid=result.paid,
-        due=result.due,
+        due=max(result.due - waived, result.due * 0),
         surplus=result.surplus,
         currency=result.fee.currency,
         steps=result.fee.steps,
         leave_by=result.leave_by,
         rule_version_id=version.id,
+        waived=waived,
+        debts=await _debts(conn, session),
+        collected=(await money_policy(conn, session.project_id)).debts == "collect",
     )
+
+
+async def _assess(
+    conn: Conn, session: Session, until: datetime, beside: Sequence[SessionPayment] = ()
+) -> tuple[RuleVersion, Assessment] | None:
+    """What the stay costs when it ends at `until`, after what was paid and what is `beside` it; None: nobody knows."""
+    if session.entered_at is None or session.state == "unmatched":
+        return None
+    rates = await pricing(conn, session.project_id, [session.lot_id])
+    version = rates.rule_for(session.lot_id, session.entered_at)
+    if version is None:
+        return None
+    paid = [*(await reading_repository.payments(conn, [session.id])).get(session.id, []), *beside]
+    return version, rates.assess(version, session.entered_at, until, session.vehicle_class, paid)
+
+
+async def _debts(conn: Conn, session: Session) -> tuple[Debt, ...]:
+    """What the plate owes for other stays, in the same currency."""
+    owed = (await owing(conn, session.project_id, [session.plate])).get(session.plate, []) if session.plate else []
+    return tuple(debt for debt in owed if debt.session_id != session.id and debt.currency == session.currency)
 
 
 async def _waiting(conn: Conn, session: Session, now: datetime) -> Waiting | None:

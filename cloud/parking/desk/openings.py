@@ -33,7 +33,7 @@ async def open_lane(conn: Conn, lane_id: int, reason: str, actor: str, code: str
     """
     words = reason.strip()
     if code not in REASONS:
-        raise InvalidInput("bad-reason", f"expected one of {', '.join(REASONS)}", field="code")
+        raise InvalidInput("bad-reason", f"expected one of {', '.join(REASONS)}", field="reason")
     if code == OTHER and not words:
         raise InvalidInput("no-reason", "expected a reason: every opening by hand is accounted for", field="reason")
     lane = await get_lane(conn, lane_id)

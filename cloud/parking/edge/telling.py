@@ -10,6 +10,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from cloud.devices import access
 from cloud.kit.db import Conn
 from cloud.kit.periods import in_ms, local_day
@@ -18,6 +20,7 @@ from cloud.parking.edge import repository as store
 from cloud.parking.edge.repository import Inside, LotPlace
 from cloud.parking.edge.serving import lots_of_gateways
 from cloud.parking.fees.versions import Pricing, pricing
+from cloud.parking.permits import covering as permits
 from cloud.parking.records import LotClass, RuleVersion, SessionPayment
 from cloud.parking.stays import reading_repository
 from gateway.contract.access import AccessEntry, GoneEntry, LotEntry, StayEntry
@@ -66,9 +69,28 @@ async def _entries(conn: Conn, project_id: int, lot_ids: Sequence[int], now: dat
     entries: dict[int, list[AccessEntry]] = {lot.id: [*_lot_entries(lot, rates, now)] for lot in lots.values()}
     stays = await store.inside(conn, project_id, lot_ids)
     paid = await reading_repository.payments(conn, [stay.id for stay in stays])
+    on_spaces = await _on_spaces(conn, project_id, stays, now)
     for stay in stays:
-        entries[stay.lot_id].append(_stay_entry(stay, lots[stay.lot_id], rates, paid.get(stay.id, []), now))
+        entry = _stay_entry(stay, lots[stay.lot_id], rates, paid.get(stay.id, []), now)
+        entries[stay.lot_id].append(msgspec.structs.replace(entry, covered=stay.id in on_spaces))
     return entries
+
+
+async def _on_spaces(conn: Conn, project_id: int, stays: Sequence[Inside], now: datetime) -> set[int]:
+    """Stays whose vehicle takes a space of its permit since it came in: a lane lets in no other one for it.
+
+    One that got its space later owes for the time before, and would leave without paying if its gateway were told.
+    A camera may be ahead of our clock: a vehicle that has just come is looked at when it came.
+    """
+    latest = max([now, *(stay.entered_at for stay in stays)])
+    plates = [stay.plate for stay in stays]
+    covered = await permits.covered(conn, project_id, plates, now, latest + timedelta(milliseconds=1))
+    return {
+        stay.id
+        for stay in stays
+        for one in covered.get(stay.plate, ())
+        if one.lot_id == stay.lot_id and one.start <= stay.entered_at and max(now, stay.entered_at) < one.end
+    }
 
 
 def _lot_entries(lot: LotPlace, rates: Pricing, now: datetime) -> Iterable[LotEntry]:

@@ -230,6 +230,8 @@ async def merge_sessions(conn: Conn, merged: Sequence[tuple[int, int]]) -> None:
     """Ends sessions that turned out to be part of another (gone, kept): the kept one takes their payments."""
     for gone, kept in merged:
         await conn.execute("UPDATE parking_payment SET session_id = %s WHERE session_id = %s", (kept, gone))
+        await conn.execute("UPDATE parking_waiver SET session_id = %s WHERE session_id = %s", (kept, gone))
+        await conn.execute("UPDATE parking_intent_stay SET session_id = %s WHERE session_id = %s", (kept, gone))
         await conn.execute("UPDATE passage SET session_id = %s WHERE session_id = %s", (kept, gone))
         await conn.execute("DELETE FROM parking_session WHERE id = %s", (gone,))
 

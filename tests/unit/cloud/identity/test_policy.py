@@ -58,7 +58,7 @@ def test_staff_stay_staff_whatever_they_own() -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_roles_use_known_permissions_and_residents_only_hand_in_dispute_pay_and_reserve(role: str) -> None:
+def test_roles_use_known_permissions_and_residents_only_hand_in_dispute_pay_reserve_and_invite(role: str) -> None:
     assert ROLES[role] <= PERMISSIONS
     assert "self.read" in ROLES[role]
     assert {one for one in RESIDENT_PERMISSIONS if not one.endswith(".read")} == {
@@ -68,6 +68,7 @@ def test_roles_use_known_permissions_and_residents_only_hand_in_dispute_pay_and_
         "parking.counts",
         "parking.reserve",
         "notices.choose",
+        "parking.invite",
     }
 
 

@@ -23,6 +23,7 @@ PLATE = "京A12345"
 VALID = (Permit(NOW - 10, NOW + 1),)
 ENDED = (Permit(NOW - 10, NOW - 1),)
 GRACE = (Permit(NOW - 10, NOW - 1, grace_ms=5),)
+SHARED = (Permit(NOW - 10, NOW + 1, shared=True),)
 TAKEN = (Permit(NOW - 10, NOW + 1, space_free=False),)
 OPEN, REFUSE, OPERATOR, CLOUD = Verdict.OPEN, Verdict.REFUSE, Verdict.OPERATOR, Verdict.AWAIT_CLOUD
 
@@ -87,6 +88,9 @@ def test_entry(state: AccessState, policy: AccessPolicy, verdict: Verdict, rule:
         (AccessState(permits=GRACE, stay=Stay(NOW - 5)), OPEN, "permit-grace"),
         (AccessState(permits=TAKEN, stay=Stay(NOW - 5)), CLOUD, "await-cloud"),
         (AccessState(permits=TAKEN, stay=Stay(NOW - 5, covered=True)), OPEN, "permit"),
+        (AccessState(permits=SHARED, stay=Stay(NOW - 5)), CLOUD, "await-cloud"),
+        (AccessState(permits=SHARED, stay=Stay(NOW - 5, covered=True)), OPEN, "permit"),
+        (AccessState(permits=SHARED), OPEN, "permit"),
         (AccessState(stay=Stay(NOW - 5, free_ms=5)), OPEN, "free"),
         (AccessState(stay=Stay(NOW - 5, free_ms=4)), CLOUD, "await-cloud"),
         (AccessState(stay=Stay(NOW - 5)), CLOUD, "await-cloud"),
@@ -136,7 +140,8 @@ def test_plates_are_compared_without_separators(written: str, normal: str) -> No
 
 short = st.integers(0, 12)
 permits_ = st.lists(
-    st.builds(lambda a, n, g, s: Permit(a, a + n, g, s), short, short, short, st.booleans()), max_size=4
+    st.builds(lambda a, n, g, s, m: Permit(a, a + n, g, s, m), short, short, short, st.booleans(), st.booleans()),
+    max_size=4,
 )
 
 
@@ -169,8 +174,11 @@ policies = st.builds(
 
 def by_the_table(plate: str, direction: str, at: int, s: AccessState, p: AccessPolicy) -> str:
     """Every rule with its condition, in the order of the domain; the first that holds is the one."""
+    leaving = s.stay if direction == "exit" else None
     usable = [
-        permit for permit in s.permits if permit.space_free or (s.stay and s.stay.covered and direction == "exit")
+        permit
+        for permit in s.permits
+        if (permit.space_free if leaving is None else leaving.covered or (permit.space_free and not permit.shared))
     ]
     valid = any(permit.valid_from <= at < permit.valid_to for permit in usable)
     honoured = any(permit.valid_from <= at < permit.valid_to + permit.grace_ms for permit in usable)

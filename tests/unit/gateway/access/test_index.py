@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,6 +68,22 @@ def test_cars_beyond_the_spaces_of_a_permit_have_none() -> None:
     index.entered(stay(B, number=2))  # as a temporary vehicle: it takes none
     index.left(LOT, A, NOW + 1)
     assert index.state(C, "small", LOT, NOW + 2).permits[0].space_free
+
+
+def test_only_a_permit_of_more_plates_than_spaces_is_shared() -> None:
+    index = AccessIndex([permit("p", A, B, spaces=1), permit("q", C, spaces=1)])
+    assert [index.state(plate, "small", LOT, NOW).permits[0].shared for plate in (A, B, C)] == [True, True, False]
+
+
+def test_spaces_of_a_permit_lie_in_all_of_its_lots_together() -> None:
+    index = AccessIndex([permit("p", A, B, C, spaces=1, lots=(LOT, "lot-2"))])
+    index.entered(msgspec.structs.replace(stay(A, covered=True), lot="lot-2"))
+    assert not index.state(B, "small", LOT, NOW).permits[0].space_free
+    index.entered(stay(A, number=2, covered=True))  # the lot around the other one: still one space
+    assert index.state(A, "small", LOT, NOW).permits[0].space_free
+    index.left("lot-2", A, NOW + 1)
+    index.left(LOT, A, NOW + 2)
+    assert index.state(B, "small", "lot-2", NOW + 3).permits[0].space_free
 
 
 def test_a_reservation_holds_at_its_lot_in_its_time() -> None:

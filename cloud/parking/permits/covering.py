@@ -1,0 +1,63 @@
+"""What permits cover of stays, by what is known of all vehicles that share their spaces."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from cloud.kit.db import Conn
+from cloud.parking.permits import repository
+from cloud.parking.permits.coverage import Stay, covered_times, shares
+from cloud.parking.permits.records import Covered
+from cloud.parking.permits.terms import Terms
+
+
+async def covered(
+    conn: Conn, project_id: int, plates: Sequence[str], since: datetime, until: datetime
+) -> dict[str, list[Covered]]:
+    """By plate the times in which its stays cost nothing; plates without any are missing.
+
+    Of stays that touch the time from `since` to `until`, as they are stored now; times are those of the whole stay, but
+    of one that goes on up to `until` at most. Whoever asks: it follows from all vehicles of the permits, also those
+    that he does not see.
+    """
+    wanted = sorted(set(plates) - {""})
+    permits = await repository.terms(conn, project_id, wanted) if wanted else []
+    if not permits:
+        return {}
+    stays = await _stays(conn, project_id, permits, wanted, since, until)
+    found: dict[str, list[Covered]] = {}
+    for stay, spans in covered_times(permits, stays).items():
+        if stay.plate not in wanted or stay.span.end < since or stay.start > until:
+            continue
+        end = until if stay.end is None else stay.end
+        times = [Covered(stay.lot_id, one.start, min(one.end, end)) for one in spans if one.start < end]
+        found.setdefault(stay.plate, []).extend(times)
+    return {plate: sorted(times, key=_order) for plate, times in found.items() if times}
+
+
+async def affected_plates(conn: Conn, project_id: int, plates: Sequence[str]) -> set[str]:
+    """These plates and all whose stays may be covered otherwise when a stay of one of these changes."""
+    wanted = sorted(set(plates) - {""})
+    permits = await repository.terms(conn, project_id, wanted) if wanted else []
+    return set(plates) | {one.plate for terms in permits if shares(terms) for one in terms.plates}
+
+
+async def _stays(
+    conn: Conn, project_id: int, permits: Sequence[Terms], plates: Sequence[str], since: datetime, until: datetime
+) -> list[Stay]:
+    """Stays that the answer depends on: who came before, as long as somebody was there without a break."""
+    sharing = {one.plate for terms in permits if shares(terms) for one in terms.plates}
+    if not sharing:
+        return await repository.stays(conn, project_id, plates, since, until)
+    # Before the first period nobody has a claim.
+    first = min(period.start for terms in permits for period in terms.periods)
+    reached = max(since, first)
+    while True:
+        found = await repository.stays(conn, project_id, sorted(sharing | set(plates)), min(since, reached), until)
+        earliest = max(min((stay.start for stay in found if stay.plate in sharing), default=reached), first)
+        if earliest >= reached:
+            return found
+        reached = earliest
+
+
+def _order(one: Covered) -> tuple[datetime, int, datetime]:
+    return one.start, one.lot_id, one.end

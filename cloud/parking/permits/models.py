@@ -1,0 +1,375 @@
+"""What the API of permits and cards takes and gives."""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, Field, model_validator
+
+from cloud.kit.amounts import MoneyOut
+from cloud.kit.inputs import Day, Id, Input, Instant, ListQuery
+from cloud.kit.periods import day_start
+from cloud.parking.charging.models import MoneyIn
+from cloud.parking.fees.models import Amount, VehicleClass
+from cloud.parking.permits.months import MonthsFrom
+from cloud.parking.permits.records import (
+    Ended,
+    Holding,
+    NewPermit,
+    NewProduct,
+    Offer,
+    PaidBy,
+    Pay,
+    Permit,
+    PermitDetail,
+    PermitFilter,
+    PermitKind,
+    PermitState,
+    Product,
+)
+from cloud.parking.permits.terms import WhenFreed
+from cloud.parking.plates import PlateText
+
+LotIds = Annotated[
+    tuple[Id, ...], Field(min_length=1, max_length=100, description="Exactly these; inner lots by name.")
+]
+Plates = Annotated[tuple[PlateText, ...], Field(min_length=1, max_length=50)]
+Spaces = Annotated[int, Field(ge=0, le=50, description="Vehicles that may stand at once; 0: a space for each plate.")]
+Freed = Annotated[
+    WhenFreed,
+    Field(description="A vehicle beyond the spaces pays: for its whole stay, or (`from-then`) until a space is free."),
+]
+GraceDays = Annotated[int, Field(ge=0, le=60)]
+Reason = Annotated[str, Field(min_length=1, max_length=300, examples=["moved out"])]
+Months = Annotated[int, Field(ge=1, le=36, examples=[3])]
+
+
+class PermitQuery(ListQuery):
+    """Which permits are wanted; `ends_before`: whose last period ends before then."""
+
+    kind: PermitKind | None = None
+    state: PermitState | None = None
+    plate: PlateText | None = None
+    lot_id: Id | None = None
+    person_id: Id | None = None
+    unit_id: Id | None = None
+    account_id: Id | None = None
+    ends_before: Instant | None = None
+
+    def wanted(self) -> PermitFilter:
+        """The same as the services know it."""
+        return PermitFilter(**self.model_dump(exclude={"limit", "cursor"}))
+
+
+class _Held(Input):
+    """Who holds a permit, who pays, where it stands."""
+
+    person_id: Id | None = None
+    unit_id: Id | None = None
+    account_id: Id | None = None
+    space: Annotated[str, Field(max_length=200, description="Numbers of its spaces.", examples=["B1-017"])] = ""
+    note: Annotated[str, Field(max_length=300)] = ""
+
+
+class HoldingIn(_Held):
+    """The vehicles of a new permit, who holds it, who pays, where it stands."""
+
+    plates: Plates
+
+    def holding(self) -> Holding:
+        """The same as the services know it."""
+        told = (self.person_id, self.unit_id, self.account_id, self.space, self.note)
+        return Holding(self.plates, *told)
+
+
+class PermitIn(HoldingIn):
+    """A permit that costs nothing; its time by instants, or by local dates (`until_day`: the first day without it)."""
+
+    project_id: Id
+    kind: PermitKind
+    lot_ids: LotIds
+    valid_from: Annotated[Instant | None, Field(examples=[None])] = None
+    valid_until: Annotated[Instant | None, Field(examples=[None])] = None
+    from_day: Annotated[Day | None, Field(examples=["2026-01-01"])] = None
+    until_day: Annotated[Day | None, Field(description="The first day without it.", examples=["2027-01-01"])] = None
+    spaces: Spaces = 0
+    when_freed: Freed = "never"
+    grace_days: GraceDays = 0
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "PermitIn":
+        if (self.valid_from is None) == (self.from_day is None):
+            raise ValueError("expected valid_from or from_day")
+        if self.valid_until is not None and self.until_day is not None:
+            raise ValueError("expected valid_until or until_day, not both")
+        return self
+
+    def new(self, zone: ZoneInfo) -> NewPermit:
+        """The same as the services know it."""
+        begins = self.valid_from or day_start(self.from_day or date.min, zone)
+        until = day_start(self.until_day, zone) if self.until_day is not None else self.valid_until
+        terms = (self.spaces, self.when_freed, self.grace_days)
+        return NewPermit(self.kind, self.lot_ids, begins, until, self.holding(), *terms)
+
+
+class PermitChangeIn(_Held):
+    """All of it as it is to be; plates are changed one by one."""
+
+    renews: Annotated[bool, Field(description="A card: renewed by itself, billed to its account.")] = False
+
+    def holding(self) -> Holding:
+        """The same as the services know it."""
+        return Holding((), self.person_id, self.unit_id, self.account_id, self.space, self.note)
+
+
+class PlateIn(Input):
+    """Another vehicle from an instant on, which may be past."""
+
+    plate: PlateText
+    valid_from: Instant | None = None
+
+
+class PlateEndIn(Input):
+    """A vehicle that is not of the permit any more from an instant on."""
+
+    plate: PlateText
+    valid_until: Instant | None = None
+
+
+class SuspensionIn(Input):
+    """Why it covers nothing from now on."""
+
+    reason: Reason
+
+
+class EndingIn(Input):
+    """Why it ends and when: now, or later."""
+
+    reason: Reason
+    ends_at: Instant | None = None
+    method: Annotated[
+        str | None, Field(max_length=32, description="How money goes out; null: as it came in.", examples=["cash"])
+    ] = None
+
+
+class ProductIn(Input):
+    """A card that is sold: its price for a month on certain lots, and what its permits are like."""
+
+    project_id: Id
+    name: Annotated[str, Field(min_length=1, max_length=100, examples=["Resident's card"])]
+    price: Annotated[Amount, Field(description="For a month.", examples=["300.00"])]
+    lot_ids: LotIds
+    months_from: Annotated[
+        MonthsFrom,
+        Field(description="Months from the day of sale, or the rest of the month by days, then calendar ones."),
+    ] = "sale"
+    most_months: Months = 12
+    vehicle_class: VehicleClass | None = None
+    spaces: Spaces = 1
+    when_freed: Freed = "never"
+    grace_days: GraceDays = 0
+    remind_days: Annotated[int, Field(ge=0, le=60, description="Days before its end; 0: not at all.")] = 7
+
+    def new(self) -> NewProduct:
+        """The same as the services know it."""
+        told = self.model_dump(exclude={"project_id"})
+        return NewProduct(**{**told, "vehicle_class": self.vehicle_class or ""})
+
+
+class ProductQuery(ListQuery):
+    """Which products are wanted."""
+
+    withdrawn: Annotated[bool, Field(description="Also those that are not sold any more.")] = False
+
+
+class PayIn(Input):
+    """What the payer was told that it costs; `method` null: billed to the account."""
+
+    amount: MoneyIn
+    method: Annotated[str | None, Field(max_length=32, pattern=r"^[a-z][a-z0-9-]*$", examples=["cash"])] = None
+    reference: Annotated[str, Field(max_length=100, description="Number at the payment provider.")] = ""
+
+    def pay(self) -> Pay:
+        """The same as the services know it."""
+        return Pay(self.amount.amount, self.method, self.reference)
+
+
+class SaleIn(HoldingIn):
+    """A card that is sold, from the beginning of a local day (null: today) on."""
+
+    product_id: Id
+    months: Months
+    start: Day | None = None
+    pay: PayIn
+
+
+class RenewalIn(Input):
+    """More months of a card whose time ends at `after`, as it was shown: a repetition finds another end."""
+
+    months: Months
+    after: Instant
+    pay: PayIn
+
+
+class OfferQuery(Input):
+    """How many months, and from which day on (null: today)."""
+
+    months: Annotated[int, Field(ge=1, le=36)] = 1
+    start: Day | None = None
+
+
+class OfferOut(BaseModel):
+    """What months cost, from `start` to before `end` (local dates)."""
+
+    start: date
+    end: date
+    amount: MoneyOut
+
+    @classmethod
+    def of(cls, offer: Offer) -> "OfferOut":
+        """From our record."""
+        return cls(start=offer.start, end=offer.end, amount=MoneyOut.of(offer.amount, offer.currency))
+
+
+class ProductOut(BaseModel):
+    """A card that is or was sold."""
+
+    id: int
+    project_id: int
+    name: str
+    price: MoneyOut
+    lot_ids: list[int]
+    months_from: MonthsFrom
+    most_months: int
+    vehicle_class: str | None
+    spaces: int
+    when_freed: WhenFreed
+    grace_days: int
+    remind_days: int
+    withdrawn_at: datetime | None
+
+    @classmethod
+    def of(cls, product: Product, currency: str) -> "ProductOut":
+        """From our record."""
+        told = {name: getattr(product, name) for name in cls.model_fields}
+        price = MoneyOut.of(product.price, currency)
+        return cls(**{**told, "price": price, "vehicle_class": product.vehicle_class or None})
+
+
+class PermitOut(BaseModel):
+    """A permit as it stands; `valid_until`: the end of its last period, null without."""
+
+    id: int
+    project_id: int
+    kind: PermitKind
+    state: PermitState
+    product_id: int | None
+    lot_ids: list[int]
+    plates: list[str]
+    valid_from: datetime
+    valid_until: datetime | None
+    grace_days: int
+    spaces: int
+    when_freed: WhenFreed
+    space: str
+    person_id: int | None
+    unit_id: int | None
+    account_id: int | None
+    note: str
+    renews: bool
+    suspended_reason: str | None
+    ended_at: datetime | None
+    ended_reason: str | None
+
+    @classmethod
+    def of(cls, permit: Permit) -> "PermitOut":
+        """From our record."""
+        return cls(**{name: getattr(permit, name) for name in PermitOut.model_fields})
+
+
+class PlatePeriodOut(BaseModel):
+    """A plate of a permit, from when to when."""
+
+    plate: str
+    valid_from: datetime
+    valid_until: datetime | None
+
+
+class PeriodOut(BaseModel):
+    """A time in which a permit holds, what it cost, and how it was paid."""
+
+    valid_from: datetime
+    valid_until: datetime | None
+    paid_by: PaidBy
+    amount: MoneyOut
+    payment_id: int | None
+
+
+class MonthOut(BaseModel):
+    """A month that was sold (local dates); `agreement_id`: the charge by which it is billed."""
+
+    start: date
+    end: date
+    amount: MoneyOut
+    agreement_id: int | None
+    given_back: bool
+
+
+class PermitDetailOut(PermitOut):
+    """A permit with all its plates, periods and months."""
+
+    all_plates: list[PlatePeriodOut]
+    periods: list[PeriodOut]
+    months: list[MonthOut]
+
+    @classmethod
+    def whole(cls, detail: PermitDetail, currency: str) -> "PermitDetailOut":
+        """From our record."""
+
+        def money(amount: Decimal) -> MoneyOut:
+            return MoneyOut.of(amount, currency)
+
+        return cls(
+            **dict(PermitOut.of(detail.permit)),
+            all_plates=[
+                PlatePeriodOut(plate=p.plate, valid_from=p.valid_from, valid_until=p.valid_until) for p in detail.plates
+            ],
+            periods=[
+                PeriodOut(
+                    valid_from=one.valid_from,
+                    valid_until=one.valid_until,
+                    paid_by=one.paid_by,
+                    amount=money(one.amount),
+                    payment_id=one.payment_id,
+                )
+                for one in detail.periods
+            ],
+            months=[
+                MonthOut(
+                    start=one.start,
+                    end=one.end,
+                    amount=money(one.amount),
+                    agreement_id=one.agreement_id,
+                    given_back=one.given_back,
+                )
+                for one in detail.months
+            ],
+        )
+
+
+class EndedOut(BaseModel):
+    """A permit that was ended: what was paid out, and what is taken back from bills."""
+
+    permit: PermitOut
+    refunded: MoneyOut
+    credited: MoneyOut
+
+    @classmethod
+    def of(cls, ended: Ended) -> "EndedOut":
+        """From our record."""
+        return cls(
+            permit=PermitOut.of(ended.permit),
+            refunded=MoneyOut.of(ended.refunded, ended.currency),
+            credited=MoneyOut.of(ended.credited, ended.currency),
+        )

@@ -1,0 +1,228 @@
+"""Pages of permits: the list with its filters, one permit, the form of a new one, and a resident's own."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from cloud.estate import service as estate
+from cloud.estate.service import EstateFilter
+from cloud.estate.shown import OptionalId, OptionalText, Shown, shown
+from cloud.identity.guards import Scope, allow_page
+from cloud.kit.db import Conn
+from cloud.kit.errors import GatemeterError, InvalidInput
+from cloud.kit.forms import read, typed
+from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.kit.periods import local_day
+from cloud.parking.permits import cards, endings, service
+from cloud.parking.permits.models import PermitIn
+from cloud.parking.permits.records import KINDS, STATES, Holding, Offer, PermitFilter, PermitKind, PermitState
+from cloud.parking.places import service as places
+from cloud.payments import service as payments
+
+router = APIRouter(include_in_schema=False)
+
+Reader = Annotated[Scope, allow_page("parking.read")]
+Writer = Annotated[Scope, allow_page("parking.write")]
+
+
+@router.get("/parking/permits")
+async def permits(
+    request: Request,
+    scope: Reader,
+    plate: OptionalText = None,
+    kind: Literal["", PermitKind] = "",
+    state: Literal["", PermitState] = "",
+    lot_id: OptionalId = None,
+    cursor: str | None = None,
+) -> Response:
+    """Permits of the project, newest first."""
+    if scope.caller.kind == "resident":
+        return RedirectResponse("/my/permits", 303)
+    page = await shown(request, scope)
+    wanted = PermitFilter(page.project.id, kind or None, state or None, plate, lot_id)
+    problem: GatemeterError | None = None
+    try:
+        found = await service.list_permits(scope.conn, page_request(None, cursor), wanted)
+    except InvalidInput as error:
+        problem, found = error, await service.list_permits(scope.conn, PageRequest(), replace(wanted, plate=None))
+    return page.page(
+        "parking/permits.html",
+        status=problem.status if problem else 200,
+        permits=found,
+        wanted=wanted,
+        problem=problem,
+        kinds=KINDS,
+        states=STATES,
+        may_write=scope.caller.may("parking.write", page.project.id),
+        may_collect=scope.caller.may("parking.collect", page.project.id),
+        **await named(page),
+    )
+
+
+@router.get("/parking/permits/new")
+async def new_permit(request: Request, scope: Writer) -> Response:
+    """The form of a permit that costs nothing."""
+    return await _form(await shown(request, scope), {})
+
+
+@router.post("/parking/permits/new")
+async def create_permit(request: Request, scope: Writer) -> Response:
+    """Makes the permit that was typed; what is wrong is said above the form."""
+    page = await shown(request, scope)
+    values = await typed(request)
+    lot_ids = (await request.form()).getlist("lot_ids")
+    try:
+        holding = await holding_typed(page, values)
+        told = {name: value for name, value in values.items() if name not in ("account", "plates", "lot_ids")}
+        held = {"person_id": holding.person_id, "unit_id": holding.unit_id, "account_id": holding.account_id}
+        whole = {**told, **held, "project_id": page.project.id, "plates": holding.plates, "lot_ids": lot_ids}
+        new = read(PermitIn, whole).new(page.project.zone)
+        made = await service.create_permit(scope.conn, page.project.id, new, by=scope.caller.user_id)
+    except GatemeterError as error:
+        return await _form(page, {**values, "lot_ids": lot_ids}, error)
+    return RedirectResponse(f"/parking/permits/{made.id}?done=saved", 303)
+
+
+@router.get("/parking/permits/{permit_id}")
+async def permit(request: Request, scope: Reader, permit_id: int, months: int = 1) -> Response:
+    """One permit: its plates, its time, and what can be done with it."""
+    return await show(await shown(request, scope), permit_id, months)
+
+
+@router.post("/parking/permits/{permit_id}/plates")
+async def change_plates(
+    request: Request,
+    scope: Writer,
+    permit_id: int,
+    plate: Annotated[str, Form(max_length=64)],
+    change: Annotated[Literal["add", "remove"], Form()] = "add",
+) -> Response:
+    """A vehicle more or less from now on."""
+    page = await shown(request, scope)
+    work = service.add_plate if change == "add" else service.remove_plate
+    try:
+        await work(scope.conn, permit_id, plate)
+    except GatemeterError as error:
+        return await show(page, permit_id, problem=error)
+    return RedirectResponse(f"/parking/permits/{permit_id}?done=saved", 303)
+
+
+@router.post("/parking/permits/{permit_id}/state")
+async def change_state(
+    request: Request,
+    scope: Writer,
+    permit_id: int,
+    change: Annotated[Literal["suspend", "resume", "end"], Form()],
+    reason: Annotated[str, Form(max_length=300)] = "",
+) -> Response:
+    """Suspends, resumes or ends it, from now on."""
+    page = await shown(request, scope)
+    try:
+        if change == "suspend":
+            await service.suspend(scope.conn, permit_id, reason)
+        elif change == "resume":
+            await service.resume(scope.conn, permit_id)
+        else:
+            await endings.end_permit(scope.conn, permit_id, reason, by=scope.caller.user_id)
+    except GatemeterError as error:
+        return await show(page, permit_id, problem=error)
+    return RedirectResponse(f"/parking/permits/{permit_id}?done=saved", 303)
+
+
+@router.post("/parking/permits/{permit_id}/holding")
+async def change_holding(request: Request, scope: Writer, permit_id: int) -> Response:
+    """Who holds it and pays, where it stands, whether it is renewed by itself."""
+    page = await shown(request, scope)
+    values = await typed(request)
+    try:
+        holding = await holding_typed(page, values)
+        found = await service.get_permit(scope.conn, permit_id)
+        if holding.account_id is None:  # a person or a home without an account was said with the API
+            holding = replace(holding, person_id=found.person_id, unit_id=found.unit_id)
+        await service.change_permit(scope.conn, permit_id, holding, renews=values.get("renews") == "true")
+    except GatemeterError as error:
+        return await show(page, permit_id, problem=error)
+    return RedirectResponse(f"/parking/permits/{permit_id}?done=saved", 303)
+
+
+@router.get("/my/permits")
+async def my_permits(request: Request, scope: Reader) -> Response:
+    """The resident's own permits; row-level security leaves no others."""
+    page = await shown(request, scope)
+    wanted = PermitFilter(project_id=page.project.id)
+    found = await service.list_permits(scope.conn, PageRequest(MAX_LIMIT), wanted)
+    return page.page("parking/my_permits.html", permits=found.items, now=datetime.now(UTC), **await named(page))
+
+
+async def show(page: Shown, permit_id: int, months: int = 1, problem: GatemeterError | None = None) -> Response:
+    """The page of one permit, with what was wrong."""
+    detail = await service.get_detail(page.conn, permit_id)
+    account = None
+    if detail.permit.account_id is not None:
+        account = (await estate.accounts_by_id(page.conn, [detail.permit.account_id])).get(detail.permit.account_id)
+    unit_id = detail.permit.unit_id
+    units = {} if unit_id is None else await estate.units_by_id(page.conn, [unit_id])
+    return page.page(
+        "parking/permit.html",
+        status=problem.status if problem else 200,
+        permit=detail.permit,
+        detail=detail,
+        account=account,
+        unit=None if unit_id is None else units.get(unit_id),
+        offer=await _offer(page.conn, permit_id, months),
+        months=months,
+        methods=payments.METHODS,
+        problem=problem,
+        may_write=page.caller.may("parking.write", detail.permit.project_id),
+        may_collect=page.caller.may("parking.collect", detail.permit.project_id),
+        **await named(page),
+    )
+
+
+async def named(page: Shown) -> dict[str, Any]:
+    """What pages say beside permits: lots and cards by id."""
+    lots = await places.list_lots(page.conn, PageRequest(MAX_LIMIT), page.project.id)
+    products = await cards.list_products(page.conn, PageRequest(MAX_LIMIT), page.project.id, withdrawn=True)
+    return {
+        "lots": {lot.id: lot.name for lot in lots.items},
+        "products": {product.id: product for product in products.items},
+    }
+
+
+async def holding_typed(page: Shown, values: Mapping[str, str]) -> Holding:
+    """Whose a permit is, as it was typed: the person and the home of an account hold it. Raises InvalidInput."""
+    plates = tuple(values.get("plates", "").replace(",", " ").replace("，", " ").replace("、", " ").split())
+    told = Holding(plates, space=values.get("space", ""), note=values.get("note", ""))
+    number = values.get("account", "")
+    if not number:
+        return told
+    wanted = EstateFilter(project_id=page.project.id, number=number)
+    found = await estate.list_accounts(page.conn, PageRequest(1), wanted)
+    if not found.items:
+        raise InvalidInput("no-such-account", "there is no account of this number", field="account")
+    payer = found.items[0]
+    return replace(told, person_id=payer.person_id, unit_id=payer.unit_id, account_id=payer.id)
+
+
+async def _offer(conn: Conn, permit_id: int, months: int) -> Offer | None:
+    """What a renewal costs; None of what is not renewed, or not for so long."""
+    try:
+        return await cards.renewal_offer(conn, permit_id, months)
+    except GatemeterError:
+        return None
+
+
+async def _form(page: Shown, values: Mapping[str, Any], problem: GatemeterError | None = None) -> Response:
+    return page.page(
+        "parking/permit_new.html",
+        status=problem.status if problem else 200,
+        values=values,
+        problem=problem,
+        kinds=[kind for kind in KINDS if kind != "monthly-card"],
+        today=local_day(datetime.now(UTC), page.project.zone),
+        **await named(page),
+    )

@@ -1,0 +1,212 @@
+"""What permits are as they are handed out."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Final, Literal, get_args
+
+from cloud.parking.permits.months import MonthsFrom
+from cloud.parking.permits.terms import WhenFreed
+
+PermitKind = Literal["monthly-card", "owner-space", "staff", "vip", "visitor"]
+KINDS: Final[tuple[PermitKind, ...]] = get_args(PermitKind)
+PermitState = Literal["active", "suspended", "ended", "expired", "future"]
+STATES: Final[tuple[PermitState, ...]] = get_args(PermitState)
+"""expired: its last period is over, days of grace or not; ended: somebody ended it; future: it has not begun."""
+PaidBy = Literal["nothing", "payment", "bill"]
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """A time in which a stay in a lot costs nothing, by event time; `end` is not in it."""
+
+    lot_id: int
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """A permit as it stands now. `plates` are those of now, or of its beginning while that lies ahead.
+
+    `valid_until` is the end of the last period, None without; `space` is free text, the numbers of spaces.
+    """
+
+    id: int
+    project_id: int
+    kind: PermitKind
+    product_id: int | None
+    spaces: int
+    when_freed: WhenFreed
+    grace_days: int
+    space: str
+    person_id: int | None
+    unit_id: int | None
+    account_id: int | None
+    note: str
+    renews: bool
+    ended_at: datetime | None
+    ended_reason: str | None
+    valid_from: datetime
+    valid_until: datetime | None
+    state: PermitState
+    suspended_reason: str | None
+    lot_ids: list[int]
+    plates: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PlatePeriod:
+    """A plate of a permit, from when to when."""
+
+    plate: str
+    valid_from: datetime
+    valid_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A time in which a permit holds, what it cost, and how it was paid."""
+
+    id: int
+    valid_from: datetime
+    valid_until: datetime | None
+    paid_by: PaidBy
+    amount: Decimal
+    payment_id: int | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SoldMonth:
+    """A month of a period, or the rest of one: local dates, `end` not in it.
+
+    `agreement_id`: the charge that bills it; `payment_method`: how it was paid where it was sold.
+    """
+
+    id: int
+    period_id: int
+    start: date
+    end: date
+    amount: Decimal
+    agreement_id: int | None
+    given_back: bool
+    payment_method: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PermitDetail:
+    """A permit with its history."""
+
+    permit: Permit
+    plates: list[PlatePeriod]
+    periods: list[Period]
+    months: list[SoldMonth]
+
+
+@dataclass(frozen=True, slots=True)
+class PermitFilter:
+    """Which permits are wanted; None: any. `ends_before`: whose last period ends before then."""
+
+    project_id: int | None = None
+    kind: PermitKind | None = None
+    state: PermitState | None = None
+    plate: str | None = None
+    lot_id: int | None = None
+    person_id: int | None = None
+    unit_id: int | None = None
+    account_id: int | None = None
+    ends_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a permit is for: its vehicles, who holds it, who pays."""
+
+    plates: tuple[str, ...]
+    person_id: int | None = None
+    unit_id: int | None = None
+    account_id: int | None = None
+    space: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewPermit:
+    """A permit that costs nothing. `lot_ids`: exactly those for which it holds; `spaces` 0: one for each plate."""
+
+    kind: PermitKind
+    lot_ids: tuple[int, ...]
+    valid_from: datetime
+    valid_until: datetime | None
+    holding: Holding
+    spaces: int = 0
+    when_freed: WhenFreed = "never"
+    grace_days: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A card that is sold: its price for a month on certain lots, and what its permits are like."""
+
+    id: int
+    project_id: int
+    name: str
+    price: Decimal
+    months_from: MonthsFrom
+    most_months: int
+    vehicle_class: str
+    spaces: int
+    when_freed: WhenFreed
+    grace_days: int
+    remind_days: int
+    withdrawn_at: datetime | None
+    lot_ids: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class NewProduct:
+    """What a card costs and is like; see `Product`."""
+
+    name: str
+    price: Decimal
+    lot_ids: tuple[int, ...]
+    months_from: MonthsFrom = "sale"
+    most_months: int = 12
+    vehicle_class: str = ""
+    spaces: int = 1
+    when_freed: WhenFreed = "never"
+    grace_days: int = 0
+    remind_days: int = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Pay:
+    """How months are paid: `method` None: a charge on the account of the permit, else money at the desk.
+
+    `amount` is what the payer was told: another price is refused.
+    """
+
+    amount: Decimal
+    method: str | None = None
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What months would cost: from `start` to before `end` (local dates), `amount` in all."""
+
+    start: date
+    end: date
+    amount: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A permit that was ended: paid out at the desk, and taken back from bills."""
+
+    permit: Permit
+    refunded: Decimal
+    credited: Decimal
+    currency: str

@@ -1,0 +1,141 @@
+"""What gateways are told of permits, in the transaction of every change.
+
+A gateway whose lanes become those of other lots is told all permits of these lots once, in chunks; each night every
+gateway is compared with what it was told.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from cloud.devices import access
+from cloud.kit.db import Conn
+from cloud.kit.periods import in_ms
+from cloud.parking.edge import repository as lanes_repository
+from cloud.parking.edge.serving import lots_of_gateways
+from cloud.parking.permits import repository, told_repository
+from cloud.parking.permits.terms import FOREVER, Segment, Terms, segments
+from cloud.parking.places.repository import lock_lanes
+from gateway.contract.access import AccessEntry, GoneEntry, PermitEntry
+from gateway.contract.limits import MAX_TIME_MS
+
+KIND: Final = "permit"
+CHUNK: Final = 1_000
+"""Permits that are read, locked and told at once."""
+_KEPT: Final = timedelta(days=30)
+"""What is over is still told for so long: a stay that began under it may end now, and a lane may ask for a person."""
+_MOST_ENTRIES: Final = 20
+"""Of one permit: plates and suspensions of all times to come beyond that are told as their time comes."""
+
+
+async def tell(conn: Conn, project_id: int, permit_ids: Sequence[int], now: datetime) -> int:
+    """Tells gateways with lanes of their lots what permits are like now; returns how many have something new.
+
+    Called in the transaction that changed them, after they were locked.
+    """
+    await lock_lanes(conn, project_id, exclusive=False)
+    served = await lots_of_gateways(conn, project_id)
+    if not served:
+        return 0
+    lots = await told_repository.lots_of(conn, permit_ids)
+    entries = await _entries(conn, project_id, permit_ids, now)
+    before = await told_repository.entries_told(conn, permit_ids)
+    await told_repository.note_told(conn, project_id, {one: len(entries[one]) for one in permit_ids})
+    told = 0
+    for gateway_id in sorted(served):
+        mine = [one for one in permit_ids if lots.get(one, set()) & served[gateway_id]]
+        gone = [_gone(one, number) for one in mine for number in range(len(entries[one]), before.get(one, 0))]
+        told += await access.tell(conn, project_id, [gateway_id], [*gone, *_all(entries[one] for one in mine)])
+    return told
+
+
+async def behind(conn: Conn, project_id: int, *, all_gateways: bool = False) -> dict[int, list[int]]:
+    """By gateway its lots, where they are not those of whose permits it was told; or of all that have any to tell."""
+    served = await lots_of_gateways(conn, project_id)
+    known = await told_repository.served(conn, project_id)
+    return {
+        gateway_id: sorted(served.get(gateway_id, ()))
+        for gateway_id in sorted(served.keys() | known.keys())
+        if all_gateways or served.get(gateway_id, set()) != known.get(gateway_id, set())
+    }
+
+
+async def tell_chunk(
+    conn: Conn, project_id: int, gateway_id: int, lot_ids: Sequence[int], after: int, now: datetime
+) -> int | None:
+    """Tells one gateway the next permits of its lots; returns the last of them, None when there are no more.
+
+    The last chunk takes back what is told and of none of these lots any more, and notes that the gateway is up to date.
+    """
+    ids = await told_repository.permits_of_lots(conn, project_id, lot_ids, after, CHUNK)
+    entries = await _entries(conn, project_id, ids, now)
+    before = await told_repository.entries_told(conn, ids)
+    gone = [_gone(one, number) for one in ids for number in range(len(entries[one]), before.get(one, 0))]
+    await access.tell(conn, project_id, [gateway_id], [*gone, *_all(entries.values())])
+    await told_repository.note_told(conn, project_id, {one: len(found) for one, found in entries.items()})
+    if len(ids) == CHUNK:
+        return ids[-1]
+    await _take_back(conn, project_id, gateway_id, lot_ids)
+    await told_repository.note_served(conn, project_id, gateway_id, lot_ids)
+    return None
+
+
+async def _take_back(conn: Conn, project_id: int, gateway_id: int, lot_ids: Sequence[int]) -> None:
+    """Entries of permits of which no lot is one of these."""
+    keys = [key for (_, key), holds in (await access.known(conn, gateway_id, [KIND])).items() if holds]
+    lots = await told_repository.lots_of(conn, sorted({_permit_of(key) for key in keys}))
+    foreign = [key for key in keys if not lots.get(_permit_of(key), set()) & set(lot_ids)]
+    for start in range(0, len(foreign), CHUNK):
+        gone = [GoneEntry(KIND, key) for key in foreign[start : start + CHUNK]]
+        await access.tell(conn, project_id, [gateway_id], gone)
+
+
+async def _entries(
+    conn: Conn, project_id: int, permit_ids: Sequence[int], now: datetime
+) -> dict[int, list[PermitEntry]]:
+    """By permit what gateways are to hold of it."""
+    found = await repository.terms(conn, project_id, permits=permit_ids)
+    lot_ids = sorted({lot_id for terms in found for lot_id in terms.lots})
+    codes = {lot.id: lot.code for lot in await lanes_repository.lots(conn, lot_ids)}
+    entries: dict[int, list[PermitEntry]] = {one: [] for one in permit_ids}
+    for terms in found:
+        lots = tuple(sorted(codes[lot_id] for lot_id in terms.lots))
+        entries[terms.permit_id] = _entries_of(terms, lots, now)
+    return entries
+
+
+def _entries_of(terms: Terms, lots: tuple[str, ...], now: datetime) -> list[PermitEntry]:
+    current = [one for one in segments(terms) if one.end > now - _KEPT]
+    return [
+        _entry(f"{terms.permit_id}-{number}", segment, terms.spaces, lots)
+        for number, segment in enumerate(current[:_MOST_ENTRIES])
+    ]
+
+
+def _entry(key: str, segment: Segment, spaces: int, lots: tuple[str, ...]) -> PermitEntry:
+    valid_to = _ms(segment.valid_to)
+    return PermitEntry(
+        key=key,
+        plates=segment.plates,
+        valid_from=_ms(segment.start),
+        valid_to=valid_to,
+        grace_ms=_ms(segment.end) - valid_to,
+        spaces=spaces,
+        lots=lots,
+    )
+
+
+def _ms(instant: datetime) -> int:
+    return MAX_TIME_MS if instant == FOREVER else min(in_ms(instant), MAX_TIME_MS)
+
+
+def _gone(permit_id: int, number: int) -> GoneEntry:
+    return GoneEntry(KIND, f"{permit_id}-{number}")
+
+
+def _permit_of(key: str) -> int:
+    return int(key.partition("-")[0])
+
+
+def _all(entries: Iterable[Sequence[PermitEntry]]) -> list[AccessEntry]:
+    return [entry for some in entries for entry in some]

@@ -1,0 +1,226 @@
+"""Visitors and residents: paying by plate without signing in, passes for a time, vehicles that residents name."""
+
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from cloud.estate import service as estate
+from cloud.kit.db import SYSTEM, Database
+from cloud.kit.security import Keys, Sealer
+from cloud.parking import service as parking
+from cloud.parking.visitors import public_pages, telling
+from cloud.parking.visitors import service as visitors
+from cloud.payments.collecting import Collector
+from cloud.settings import CloudSettings, load_settings
+from tests.integration.app import Auth, People, once
+from tests.integration.parking.site import Site, openings, rows
+from tests.integration.payments.providers import PUBLIC_URL, Providers, make_providers
+
+PLATE = "京A12345"
+
+
+@pytest.fixture
+def providers(tmp_path: Path) -> Providers:
+    """Both peers."""
+    return make_providers(tmp_path / "payments")
+
+
+@pytest.fixture
+def settings(owner_dsn: str, tmp_path: Path, providers: Providers) -> CloudSettings:
+    """Settings of an installation where one pays online."""
+    return load_settings(
+        database_dsn=owner_dsn, database_pool=4, keys_file=tmp_path / "keys.json", secure_cookies=False, web_port=0,
+        payments_file=providers.file, public_url=PUBLIC_URL,
+    )  # fmt: skip
+
+
+@pytest.fixture
+async def code(worker_db: Database, site: Site) -> str:
+    """The code on the sign."""
+    async with worker_db.transaction(SYSTEM) as conn:
+        made = await parking.set_money_policy(conn, site.project_id, parking.MoneyPolicy(passes_a_month=2), public=True)
+    assert made.public_code is not None
+    return made.public_code
+
+
+@pytest.fixture
+async def collector(worker_db: Database, providers: Providers) -> AsyncIterator[Collector]:
+    """The worker's side."""
+    async with providers.channels() as channels:
+        yield Collector(worker_db, channels, providers.now, takers={"parking": parking.take_paid})
+
+
+@pytest.fixture
+async def resident(worker_db: Database, site: Site, people: People) -> Auth:
+    """A resident of the project."""
+    async with worker_db.transaction(SYSTEM) as conn:
+        person = await estate.create_person(conn, Sealer(Keys.generate()), site.project_id, "Wang")
+    return await people.resident(site.project_id, person.id)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests do not ask how long an answer takes."""
+    monkeypatch.setattr(public_pages, "_ANSWERS_AFTER_S", 0.0)
+
+
+async def _token(client: httpx.AsyncClient, code: str) -> dict[str, str]:
+    page = await client.get(f"/park/{code}")
+    found = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
+    assert found is not None
+    return {"csrf_token": found[1]}
+
+
+async def _ask(client: httpx.AsyncClient, code: str, plate: str) -> httpx.Response:
+    return await client.post(f"/park/{code}", data=await _token(client, code) | {"plate": plate})
+
+
+def _due(answer: httpx.Response) -> str:
+    """What the page says below the form, without what is random."""
+    assert answer.status_code == 200, answer.text
+    text = answer.text[answer.text.index('id="due"') :]
+    return re.sub(r'value="[^"]*"|\s+', " ", text[: text.index("</main>")] if "</main>" in text else text)
+
+
+async def test_a_plate_is_paid_without_signing_in_and_let_out(
+    app_client: httpx.AsyncClient,
+    ingest_db: Database,
+    site: Site,
+    code: str,
+    collector: Collector,
+    providers: Providers,
+) -> None:
+    now = datetime.now(UTC)
+    came = now - timedelta(hours=4, minutes=58)
+    await site.report(ingest_db, [site.passage("entry", PLATE, came)], now)
+    await site.report(ingest_db, [site.passage("exit", PLATE, now, "arrived")], now)
+    page = await _ask(app_client, code, "京a·12345")
+    assert "8.00" in _due(page)
+    form = await _token(app_client, code) | {"plate": PLATE, "channel": "wechat"}
+    asked = await app_client.post(f"/park/{code}/pay", data=form)
+    assert asked.status_code == 303
+    place = asked.headers["Location"]
+    await collector.step()
+    assert 'id="code"' in (await app_client.get(place)).text
+    trade = providers.wechat.pay(place.rpartition("/")[2])
+    await providers.wechat.call_back(app_client, trade)
+    await collector.step()
+    assert 'id="code"' not in (await app_client.get(place)).text
+    assert len(await openings(ingest_db)) == 1
+    again = await app_client.post(f"/park/{code}/pay", data=form | await _token(app_client, code))
+    assert again.status_code == 409
+    assert (await app_client.get(place[:-1] + "0")).status_code == 404
+
+
+async def test_unknown_free_and_unpriceable_plates_get_the_same_answer(
+    app_client: httpx.AsyncClient, ingest_db: Database, site: Site, code: str
+) -> None:
+    now = datetime.now(UTC)
+    await site.report(ingest_db, [site.passage("entry", PLATE, now - timedelta(minutes=10))], now)
+    await site.report(ingest_db, [site.passage("exit", "粤B22222", now - timedelta(minutes=10))], now)
+    answers = [await _ask(app_client, code, plate) for plate in ("苏C99999", PLATE, "粤B22222")]
+    assert len({_due(answer) for answer in answers}) == 1
+
+
+async def test_asking_is_counted_per_address_and_what_is_no_plate_is_refused(
+    app_client: httpx.AsyncClient, code: str
+) -> None:
+    assert (await _ask(app_client, code, "'; drop table")).status_code == 422
+    form = await _token(app_client, code)
+    last = [(await app_client.post(f"/park/{code}", data=form | {"plate": PLATE})).status_code for _ in range(12)]
+    assert last[0] == 200
+    assert last[-1] == 429
+    assert (await app_client.get("/park/zzzzzzzz")).status_code == 404
+
+
+async def test_a_resident_lets_a_visitor_in_and_takes_it_back(
+    app_client: httpx.AsyncClient, worker_db: Database, site: Site, code: str, resident: Auth, people: People
+) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    month = (now + timedelta(days=40)).replace(day=10, hour=4, minute=0, second=0)
+
+    async def give(status: int = 201, who: Auth = resident, **changed: object) -> dict[str, object]:
+        body = {
+            "project_id": site.project_id, "plate": PLATE, "since": (now - timedelta(minutes=1)).isoformat(),
+            "until": (now + timedelta(hours=5)).isoformat(),
+        } | changed  # fmt: skip
+        answer = await app_client.post("/api/v1/visitor-passes", json=body, headers=who | once())
+        assert answer.status_code == status, answer.text
+        return dict(answer.json())
+
+    given = await give()
+    assert (given["free"], given["lot_ids"]) == (True, [site.lot_id])
+    await _told(worker_db, site, now, {("permit", f"pass-{given['id']}")})
+    assert (await give(422, until=(now + timedelta(hours=30)).isoformat()))["code"] == "pass-too-long"
+    assert (await give(404, lot_ids=[site.lot_id + 99]))["code"] == "no-lot"
+    later: dict[str, Any] = {"since": month.isoformat(), "until": (month + timedelta(hours=2)).isoformat()}
+    first, _ = await give(**later), await give(**later, plate="粤B22222")
+    assert (await give(409, **later, plate="粤B33333"))["code"] == "passes-used-up"
+    path = f"/api/v1/visitor-passes/{first['id']}/revocations"
+    assert (await app_client.post(path, headers=resident | once())).status_code == 201
+    await give(**later, plate="粤B33333", free=False)
+    other = await people.staff("guard", site.project_id)
+    assert (await give(201, who=other, plate="粤B44444"))["person_id"] is None
+    mine = (await app_client.get("/api/v1/visitor-passes", headers=resident)).json()["items"]
+    assert len(mine) == 4, "not those of staff"
+
+    async with worker_db.transaction(SYSTEM) as conn:
+        covered = await visitors.covered(conn, site.project_id, [PLATE, ""], now, now + timedelta(hours=1))
+    assert [(one.lot_id, one.end) for one in covered[PLATE]] == [(site.lot_id, now + timedelta(hours=5))]
+    path = f"/api/v1/visitor-passes/{given['id']}/revocations"
+    assert (await app_client.post(path, headers=resident | once())).status_code == 201
+    assert (await app_client.post(path, headers=resident | once())).json()["code"] == "pass-over"
+    async with worker_db.transaction(SYSTEM) as conn:
+        await telling.tell_passes(conn, site.project_id, now)
+    assert f"pass-{given['id']}" not in {key for _, key in await _known(worker_db)}
+
+
+async def _known(db: Database) -> set[tuple[str, str]]:
+    query = "SELECT kind, key FROM gateway_access_entry WHERE entry IS NOT NULL AND key LIKE 'pass-%%'"
+    return {(row["kind"], row["key"]) for row in await rows(db, query)}
+
+
+async def _told(db: Database, site: Site, now: datetime, expected: set[tuple[str, str]]) -> None:
+    async with db.transaction(SYSTEM) as conn:
+        await telling.tell_passes(conn, site.project_id, now)
+        assert await telling.tell_passes(conn, site.project_id, now) == 0
+    assert await _known(db) == expected
+
+
+async def test_a_resident_names_his_vehicle(
+    app_client: httpx.AsyncClient, worker_db: Database, site: Site, resident: Auth, people: People
+) -> None:
+    staff = await people.staff("manager", site.project_id)
+
+    async def ask(plate: str, status: int = 201, who: Auth = resident) -> dict[str, object]:
+        body = {"project_id": site.project_id, "plate": plate}
+        answer = await app_client.post("/api/v1/vehicle-requests", json=body, headers=who | once())
+        assert answer.status_code == status, answer.text
+        return dict(answer.json())
+
+    async def decide(request_id: object, status: int = 201, who: Auth = staff, **body: object) -> dict[str, object]:
+        path = f"/api/v1/vehicle-requests/{request_id}/decisions"
+        answer = await app_client.post(path, json=body, headers=who | once())
+        assert answer.status_code == status, answer.text
+        return dict(answer.json())
+
+    asked = await ask(PLATE)
+    assert asked["state"] == "asked"
+    assert (await ask(PLATE, 409))["code"] == "asked-already"
+    assert (await ask(PLATE, 403, staff))["code"] == "residents-only"
+    await decide(asked["id"], 403, resident, approve=True)
+    await decide(asked["id"], 422, approve=False)
+    assert (await decide(asked["id"], approve=True))["state"] == "approved"
+    await decide(asked["id"], 409, approve=True)
+    assert (await decide((await ask(PLATE))["id"], 409, approve=True))["code"] == "plate-registered"
+    async with worker_db.transaction(SYSTEM) as conn:
+        await parking.set_money_policy(conn, site.project_id, parking.MoneyPolicy(vehicles="at-once"), public=False)
+    assert (await ask("粤B22222"))["id"] is None
+    assert (await ask("粤B22222", 409))["code"] == "plate-registered"
+    mine = (await app_client.get("/api/v1/vehicles", headers=resident)).json()["items"]
+    assert [one["plate"] for one in mine] == [PLATE, "粤B22222"]
