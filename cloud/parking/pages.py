@@ -19,7 +19,7 @@ from cloud.parking.visitors import public_pages as public
 
 router = APIRouter(include_in_schema=False)
 for room in (
-    charging, desk, lane_pages, shifts, pictures, cards, permits, places, spaces, lists, vehicles, reservations, visitors,
-    public,
+    charging, desk, lane_pages, shifts, pictures, cards, permits, places, spaces, lists, vehicles, reservations,
+    visitors, public,
 ):  # fmt: skip
     router.include_router(room.router)

@@ -33,9 +33,7 @@ async def open_by_hand(lane_id: Id, body: OpeningIn, scope: Operator, once: Once
     """Opens a barrier by hand; actor, reason, the vehicle that stood there and the shift are kept."""
 
     async def make() -> OpeningOut:
-        return OpeningOut(
-            command_id=await open_lane(scope.conn, lane_id, body.reason, scope.caller.actor, body.code)
-        )
+        return OpeningOut(command_id=await open_lane(scope.conn, lane_id, body.reason, scope.caller.actor, body.code))
 
     return await once.answer(scope.conn, OpeningOut, make)
 

@@ -1,7 +1,7 @@
 """REST: pictures of vehicles, and the door by which gateways hand them in."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
@@ -23,8 +23,11 @@ Operator = Annotated[Scope, allow("parking.operate")]
 Writer = Annotated[Scope, allow("parking.write")]
 
 _ADDRESS = PATH.removeprefix("/api/v1")
-_PICTURE = {200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}}
-_BODY = {"requestBody": {"required": True, "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}}
+_JPEG: Final[dict[str, Any]] = {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}
+_PICTURE: Final[dict[int | str, dict[str, Any]]] = {200: {"content": _JPEG}}
+_BODY: Final = {"requestBody": {"required": True, "content": _JPEG}}
+    "requestBody": {"required": True, "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
+}
 
 
 class LinkQuery(Input):

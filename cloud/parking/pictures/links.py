@@ -14,7 +14,7 @@ PATH: Final = "/api/v1/passage-pictures"
 MAX_BYTES: Final = 3 << 20
 """What a gateway keeps of one picture at most."""
 
-_OWN_MACHINE: Final = ("http://127.0.0.1", "http://localhost")
+_REACHED: Final = ("https://", "http://127.0.0.1", "http://localhost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,7 @@ class Links:
     @property
     def usable(self) -> bool:
         """Whether gateways take such links: over TLS, or on the same machine."""
-        url = self._public_url or ""
-        return url.startswith("https://") or url.startswith(_OWN_MACHINE)
+        return (self._public_url or "").startswith(_REACHED)
 
     def link(self, claim: Claim) -> str:
         """The address for a PUT."""

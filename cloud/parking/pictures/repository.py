@@ -86,9 +86,7 @@ async def one(conn: Conn, passage_id: UUID) -> WantedPicture | None:
     return None if row is None else WantedPicture(**row)
 
 
-async def insert_request(
-    conn: Conn, picture: WantedPicture, actor: str, at: datetime, expires_at: datetime
-) -> int:
+async def insert_request(conn: Conn, picture: WantedPicture, actor: str, at: datetime, expires_at: datetime) -> int:
     """A new request; its id is part of the link."""
     query = {
         "project_id": picture.project_id,

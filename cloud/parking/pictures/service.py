@@ -32,9 +32,7 @@ async def ask_wanted(conn: Conn, links: Links, now: datetime) -> int:
     """Orders the pictures that are wanted and not here: waiting at exits, incidents, openings by hand; how many."""
     if not links.usable:
         return 0
-    found = await repository.wanted(
-        conn, now - WANTED_FOR, now - WAITS_AT_MOST, now - ASK_AGAIN_AFTER, TRIES, _AT_ONCE
-    )
+    found = await repository.wanted(conn, now - WANTED_FOR, now - WAITS_AT_MOST, now - ASK_AGAIN_AFTER, TRIES, _AT_ONCE)
     return sum([await _order(conn, links, picture, SYSTEM_ACTOR, now) is not None for picture in found])
 
 

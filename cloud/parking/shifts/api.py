@@ -94,9 +94,7 @@ async def confirm(shift_id: Id, body: ConfirmationIn, scope: Collector, once: On
 
     async def make() -> ShiftDetailOut:
         caller = scope.caller
-        done = await service.confirm(
-            scope.conn, shift_id, body.note, user_id=caller.user_id, name=caller.display_name
-        )
+        done = await service.confirm(scope.conn, shift_id, body.note, user_id=caller.user_id, name=caller.display_name)
         return ShiftDetailOut.of_detail(done)
 
     return await once.answer(scope.conn, ShiftDetailOut, make)

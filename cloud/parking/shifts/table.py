@@ -57,6 +57,4 @@ def _rows_of(found: ShiftDetail) -> list[Row]:
     head = (shift.desk, shift.guard, shift.state, shift.began_at, shift.ended_at, totals.entries, totals.exits,
             totals.incidents, sum(totals.openings.values()))  # fmt: skip
     tail = (shift.currency, shift.note, shift.confirmed_name, shift.confirmed_note)
-    return [
-        (*head, one.method, one.payments, one.taken, one.counted, one.difference, *tail) for one in found.takings
-    ]
+    return [(*head, one.method, one.payments, one.taken, one.counted, one.difference, *tail) for one in found.takings]

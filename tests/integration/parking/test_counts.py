@@ -22,9 +22,9 @@ from cloud.kit.security import Keys
 from cloud.parking import service as parking
 from cloud.parking.counts.counting import LotCounts, counts
 from cloud.parking.counts.hub import CountStream
-from cloud.parking.snapshots import StreamRules
 from cloud.parking.counts.publishing import CountPublisher
 from cloud.parking.records import SessionFilter
+from cloud.parking.snapshots import StreamRules
 from cloud.serving import server
 from cloud.settings import CloudSettings
 from gateway.contract.messages import Passage

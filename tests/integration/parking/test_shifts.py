@@ -1,0 +1,167 @@
+"""Shifts: begun, counted, handed over, confirmed by another person, and never changed afterwards."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from cloud.kit.db import SYSTEM, Database
+from tests.integration.app import Auth, People, once
+from tests.integration.browser import Browser
+from tests.integration.parking.site import Site, minutes, rows
+
+PLATE = "京A12345"
+
+
+@pytest.fixture
+async def guard(people: People, site: Site) -> Auth:
+    return await people.staff("guard", site.project_id)
+
+
+@pytest.fixture
+async def next_guard(people: People, site: Site) -> Auth:
+    return await people.staff("guard", site.project_id)
+
+
+async def post(client: httpx.AsyncClient, auth: Auth, path: str, status: int = 201, **body: Any) -> dict[str, Any]:
+    answer = await client.post(f"/api/v1/{path}", json=body, headers={**auth, **once()})
+    assert answer.status_code == status, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def begin(client: httpx.AsyncClient, auth: Auth, site: Site, desk: str = "South gate") -> int:
+    return int((await post(client, auth, "parking-shifts", project_id=site.project_id, desk=desk))["id"])
+
+
+async def pay(client: httpx.AsyncClient, auth: Auth, db: Database, site: Site, plate: str, method: str) -> str:
+    """A vehicle came two hours ago, stands at the exit and pays; how much."""
+    now = datetime.now(UTC)
+    await site.report(
+        db, [site.passage("entry", plate, now - minutes(120)), site.passage("exit", plate, now, "arrived")], now
+    )
+    (session,) = await rows(db, "SELECT id FROM parking_session WHERE plate = %s", (plate,))
+    quote = (await client.get(f"/api/v1/parking-sessions/{session['id']}/quote", headers=auth)).json()
+    await post(client, auth, "parking-payments", session_id=session["id"], amount=quote["due"], method=method)
+    return str(quote["due"]["amount"])
+
+
+async def test_a_person_and_a_desk_have_one_open_shift(
+    app_client: httpx.AsyncClient, site: Site, guard: Auth, next_guard: Auth
+) -> None:
+    await begin(app_client, guard, site)
+    body = {"project_id": site.project_id, "desk": "North gate"}
+    assert (await post(app_client, guard, "parking-shifts", 409, **body))["code"] == "shift-open"
+    taken = {**body, "desk": "  South   gate "}
+    assert (await post(app_client, next_guard, "parking-shifts", 409, **taken))["code"] == "desk-taken"
+    await begin(app_client, next_guard, site, "North gate")
+
+
+async def test_a_handover_says_what_was_taken_what_was_counted_and_what_differs(
+    app_client: httpx.AsyncClient, ingest_db: Database, site: Site, guard: Auth, next_guard: Auth
+) -> None:
+    before = await pay(app_client, guard, ingest_db, site, "沪C99999", "cash")
+    shift = await begin(app_client, guard, site)
+    cash = await pay(app_client, guard, ingest_db, site, PLATE, "cash")
+    await pay(app_client, guard, ingest_db, site, "粤B00001", "wechat")
+    await pay(app_client, next_guard, ingest_db, site, "粤B00002", "cash")
+    assert Decimal(before) > 0
+    lane = site.exit.id
+    await post(app_client, guard, f"parking-lanes/{lane}/openings", code="emergency")
+    await post(app_client, guard, f"parking-lanes/{lane}/openings", reason="parade")
+    await post(app_client, next_guard, f"parking-lanes/{lane}/openings", code="emergency")
+
+    short = str(Decimal(cash) - 1)
+    counted = [{"method": "cash", "amount": short}]
+    refused = await post(app_client, guard, f"parking-shifts/{shift}/handovers", 422, counted=counted)
+    assert refused["code"] == "no-note"
+    not_his = await post(app_client, next_guard, f"parking-shifts/{shift}/handovers", 403, counted=counted, note="x")
+    assert not_his["code"] == "not-your-shift"
+    done = await post(app_client, guard, f"parking-shifts/{shift}/handovers", counted=counted, note="a coin fell")
+    assert done["state"] == "ended"
+    assert done["openings"] == {"emergency": 1, "other": 1}
+    lines = {one["method"]: one for one in done["takings"]}
+    assert (lines["cash"]["payments"], lines["cash"]["taken"]["amount"]) == (1, cash)
+    assert (lines["cash"]["counted"]["amount"], lines["cash"]["difference"]["amount"]) == (short, "-1.00")
+    assert lines["wechat"]["difference"]["amount"] == "0.00"
+
+    again = await post(app_client, guard, f"parking-shifts/{shift}/handovers", 409, counted=counted, note="x")
+    assert again["code"] == "shift-over"
+    assert (await post(app_client, guard, f"parking-shifts/{shift}/confirmations", 403))["code"] == "own-shift"
+    confirmed = await post(app_client, next_guard, f"parking-shifts/{shift}/confirmations", note="found it")
+    assert (confirmed["state"], confirmed["confirmed_note"]) == ("confirmed", "found it")
+    audit = await rows(ingest_db, "SELECT count(*) AS n FROM parking_shift_count")
+    assert audit[0]["n"] == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE parking_shift SET note = 'nothing was missing'",
+        "UPDATE parking_shift SET ended_at = ended_at + interval '1 hour'",
+        "DELETE FROM parking_shift",
+        "UPDATE parking_shift_count SET counted = taken",
+        "DELETE FROM parking_shift_count",
+    ],
+)
+async def test_what_was_handed_over_is_never_changed(
+    app_client: httpx.AsyncClient, owner_db: Database, site: Site, guard: Auth, change: str
+) -> None:
+    shift = await begin(app_client, guard, site)
+    counted = [{"method": "cash", "amount": "0.00"}]
+    await post(app_client, guard, f"parking-shifts/{shift}/handovers", counted=counted)
+    with pytest.raises(psycopg.errors.IntegrityError):
+        async with owner_db.transaction(SYSTEM) as conn:
+            await conn.execute(change)  # type: ignore[arg-type]  # one of those above
+
+
+async def test_shifts_are_listed_filtered_and_written_to_a_file(
+    app_client: httpx.AsyncClient, site: Site, guard: Auth, next_guard: Auth, people: People
+) -> None:
+    first = await begin(app_client, guard, site)
+    counted = [{"method": "cash", "amount": "0.00"}]
+    await post(app_client, guard, f"parking-shifts/{first}/handovers", counted=counted)
+    second = await begin(app_client, next_guard, site)
+
+    async def ids(**query: str) -> list[int]:
+        query["project_id"] = str(site.project_id)
+        answer = await app_client.get("/api/v1/parking-shifts", params=query, headers=guard)
+        assert answer.status_code == 200, answer.text
+        return [one["id"] for one in answer.json()["items"]]
+
+    assert await ids() == [second, first]
+    assert await ids(state="open") == [second]
+    assert await ids(state="ended", desk="South gate") == [first]
+    assert await ids(desk="elsewhere") == []
+    assert await ids(until="2026-01-01T00:00:00Z") == []
+    file = await app_client.get(f"/api/v1/parking-shifts/file?project_id={site.project_id}", headers=guard)
+    lines = file.text.strip().splitlines()
+    assert lines[0].lstrip("\ufeff").startswith("desk,guard,state,")
+    assert [line.split(",")[2] for line in lines[1:]] == ["open", "ended"]
+    viewer = await people.staff("viewer", site.project_id)
+    assert (await app_client.get("/api/v1/parking-shifts", headers=viewer)).status_code == 403
+
+
+async def test_a_shift_by_forms(
+    app_client: httpx.AsyncClient, ingest_db: Database, site: Site, guard: Auth, next_guard: Auth
+) -> None:
+    browser = Browser(app_client, guard)
+    assert "Begin my shift" in await browser.see("/parking/shifts")
+    await browser.send("/parking/shifts", desk="South gate")
+    (shift,) = await rows(ingest_db, "SELECT id FROM parking_shift")
+    page = f"/parking/shifts/{shift['id']}"
+    await pay(app_client, guard, ingest_db, site, PLATE, "cash")
+    assert 'name="counted-cash"' in await browser.see(page)
+    refused = await browser.send(f"{page}/handover", 422, **{"counted-cash": "1.00"})
+    assert 'value="1.00"' in refused.text
+    await browser.send(f"{page}/handover", **{"counted-cash": "1.00", "note": "the rest was stolen"})
+    assert "the rest was stolen" in await browser.see(page)
+    other = Browser(app_client, next_guard)
+    await other.send(f"{page}/confirmation", note="")
+    assert "Confirmed by" in await other.see(page)
+    assert "South gate" in await other.see("/parking/shifts?state=confirmed")
+    file = await app_client.get("/parking/shifts.csv")
+    assert file.text.count("the rest was stolen") == 1
