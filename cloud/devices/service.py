@@ -85,6 +85,11 @@ async def get_device_by_code(conn: Conn, project_id: int, gateway_code: str, cod
     return await repository.device_by_code(conn, project_id, gateway_code, code)
 
 
+async def ids_by_code(conn: Conn, project_id: int, gateway_code: str, codes: Iterable[str]) -> dict[str, int]:
+    """Ids of the devices that a gateway names so on the wire; unknown codes are left out."""
+    return await repository.ids_by_code(conn, project_id, gateway_code, sorted(codes))
+
+
 async def list_devices(
     conn: Conn, page: PageRequest, project_id: int | None = None, gateway_id: int | None = None
 ) -> Page[Device]:

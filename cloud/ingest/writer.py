@@ -22,7 +22,7 @@ from cloud.metering.readings.intake import Batch, PointColumns
 from cloud.metering.records import StoreResult
 from cloud.parking import service as parking
 from gateway.contract import limits
-from gateway.contract.messages import Health, Rejection
+from gateway.contract.messages import Health, Passage, Rejection
 
 UNKNOWN_GATEWAY = "unknown-gateway"
 NOT_STORABLE = "not-storable"
@@ -202,11 +202,20 @@ class Writer:
         for message, (project_id, gateway_id) in by_gateway:
             if isinstance(message.content, Gaps):
                 await devices.keep_gaps(conn, project_id, gateway_id, message.content.items)
+        await self._passages(conn, by_gateway)
+
+    async def _passages(self, conn: Conn, by_gateway: Sequence[tuple[Incoming, tuple[int, int]]]) -> None:
+        """Passages of each gateway together: a lane tells each vehicle in messages of its own."""
+        told: dict[tuple[int, str], list[Passage]] = defaultdict(list)
+        received_ms: dict[tuple[int, str], int] = defaultdict(int)
         for message, (project_id, _) in by_gateway:
             if isinstance(message.content, Passages):
-                received = datetime.fromtimestamp(message.received_ms / 1000, UTC)
-                gateway = message.address.gateway
-                await parking.apply_passages(conn, project_id, gateway, message.content.items, received)
+                sender = project_id, message.address.gateway
+                told[sender] += message.content.items
+                received_ms[sender] = max(received_ms[sender], message.received_ms)
+        for (project_id, gateway), passages in told.items():
+            received = datetime.fromtimestamp(received_ms[project_id, gateway] / 1000, UTC)
+            await parking.apply_passages(conn, project_id, gateway, passages, received)
 
 
 def _answers(accepted: Sequence[Incoming], refused: Sequence[Refused], strangers: Sequence[Incoming]) -> Answers:

@@ -84,28 +84,16 @@ $$;
 CREATE TRIGGER of_shift AFTER INSERT ON payment FOR EACH ROW
     WHEN (NEW.purpose = 'parking' AND NEW.created_by IS NOT NULL) EXECUTE FUNCTION gm.payment_of_shift();
 
--- Beside the order to open: why, by the list of reasons; the vehicle that stood there; the shift of who opened.
-CREATE TABLE desk_opening (
-    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    project_id bigint NOT NULL REFERENCES project,
-    lane_id    bigint NOT NULL,
-    command_id uuid NOT NULL UNIQUE,
-    shift_id   bigint,
-    passage_id uuid REFERENCES passage,
-    reason     text NOT NULL,
-    note       text NOT NULL DEFAULT '',
-    opened_by  text NOT NULL,
-    opened_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    CHECK (reason <> 'other' OR note <> ''),
-    FOREIGN KEY (project_id, lane_id) REFERENCES parking_lane (project_id, id),
-    FOREIGN KEY (project_id, shift_id) REFERENCES parking_shift (project_id, id)
-);
-CREATE INDEX desk_opening_of_shift ON desk_opening (shift_id);
-CREATE INDEX desk_opening_by_time ON desk_opening (project_id, opened_at);
-CREATE INDEX desk_opening_of_passage ON desk_opening (passage_id);
-CALL gm.write_once('desk_opening');
-CALL gm.keep_audit('desk_opening');
-CALL gm.guard('desk_opening');
+-- Openings by hand: why, by the list of reasons; the vehicle that stood there; the shift of who opened.
+ALTER TABLE manual_opening
+    ADD code       text NOT NULL DEFAULT 'other',
+    ADD passage_id uuid REFERENCES passage,
+    ADD shift_id   bigint,
+    ADD FOREIGN KEY (project_id, shift_id) REFERENCES parking_shift (project_id, id);
+COMMENT ON COLUMN manual_opening.reason IS 'In words; the code again where nothing more was said.';
+CREATE INDEX manual_opening_of_shift ON manual_opening (shift_id) WHERE shift_id IS NOT NULL;
+CREATE INDEX manual_opening_of_passage ON manual_opening (passage_id) WHERE passage_id IS NOT NULL;
+CALL gm.write_once('manual_opening');
 
 -- An order to a gateway to send a picture; its link is good once, until it expires.
 CREATE TABLE picture_request (

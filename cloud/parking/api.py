@@ -14,10 +14,26 @@ from cloud.parking.reservations import api as reservations
 from cloud.parking.shifts import api as shifts
 from cloud.parking.spaces import api as spaces
 from cloud.parking.stays import api as stays
+from cloud.parking.stays import incident_api as incidents
 from cloud.parking.vehicles import api as vehicles
 from cloud.parking.visitors import api as visitors
 
 router = APIRouter(prefix="/api/v1", tags=["parking"])
-for room in (places, spaces, lists, stays, charging, desk, shifts, pictures, vehicles, reservations, counts,
-             debts, visitors, permits):  # fmt: skip
+for room in (
+    places,
+    spaces,
+    lists,
+    vehicles,
+    permits,
+    reservations,
+    stays,
+    incidents,
+    charging,
+    debts,
+    visitors,
+    counts,
+    desk,
+    shifts,
+    pictures,
+):
     router.include_router(room.router)

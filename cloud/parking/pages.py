@@ -13,13 +13,27 @@ from cloud.parking.places import pages as places
 from cloud.parking.reservations import pages as reservations
 from cloud.parking.shifts import pages as shifts
 from cloud.parking.spaces import pages as spaces
+from cloud.parking.stays import incident_pages as incidents
 from cloud.parking.vehicles import pages as vehicles
 from cloud.parking.visitors import pages as visitors
 from cloud.parking.visitors import public_pages as public
 
 router = APIRouter(include_in_schema=False)
 for room in (
-    charging, desk, lane_pages, shifts, pictures, cards, permits, places, spaces, lists, vehicles, reservations,
-    visitors, public,
-):  # fmt: skip
+    places,
+    spaces,
+    lists,
+    vehicles,
+    cards,
+    permits,
+    reservations,
+    incidents,
+    charging,
+    visitors,
+    public,
+    desk,
+    lane_pages,
+    shifts,
+    pictures,
+):
     router.include_router(room.router)

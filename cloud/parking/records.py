@@ -1,10 +1,13 @@
 """What the parking feature hands out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
+
+from psycopg.types.range import Range
 
 from cloud.parking.fees.models import ParkingRule
 from cloud.parking.fees.pricing import FeeStep
@@ -107,6 +110,12 @@ class Session:
     rule_version_id: int | None
     currency: str
     paid: Decimal
+    entry_seen: bool = True
+    """False when the vehicle was first seen at an exit; `entered_at` is then the time at which it was."""
+    fixed_fee: Decimal | None = None
+    """What leaving costs when no rule can price the stay, by the policy of the lot."""
+    covered: Sequence[Range[datetime]] = ()
+    """Time that a stay in a lot around or inside this one prices; the end is None while that goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +177,8 @@ class Waiting:
     device_id: int | None
     taken_at: datetime
     command_id: UUID | None
+    decision: str = ""
+    """The rule by which the lane decided at the edge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +216,7 @@ class Quote:
     currency: str
     steps: tuple[FeeStep, ...]
     leave_by: datetime | None
-    rule_version_id: int
+    rule_version_id: int | None
     waived: Decimal = Decimal(0)
     debts: tuple[Debt, ...] = ()
     collected: bool = False

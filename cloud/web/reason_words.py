@@ -432,6 +432,22 @@ REASONS: Final[Mapping[str, str]] = {
     "nothing-to-confirm": _("No such row waits for confirmation"),
     "other-serial": _("The meter bore another serial number then"),
     "over-an-exchange": _("The meter was exchanged within the interval"),
+    # Passages of vehicles and what people decide of them.
+    "no-passage": _("There is no such passage"),
+    "no-correction": _("There is no such correction"),
+    "same-plate": _("The passage has this plate already"),
+    "changed-meanwhile": _("Somebody else has just changed this: look again"),
+    "undone-already": _("This was taken back already"),
+    "no-incident": _("There is no such incident any more"),
+    "no-note": _("Say what was found and done"),
+    "no-ticket": _("There is no such ticket"),
+    "no-vehicle-at-lane": _("No vehicle without a plate stands at this lane"),
+    "wrong-direction": _("Tickets are given at entries and shown at exits"),
+    "plate-known": _("The plate of this vehicle is known: it needs no ticket"),
+    "ticket-not-inside": _("The vehicle that got this ticket is not inside"),
+    "passage-or-lane": _("Give either a passage or a lane"),
+    "not-clock": _("This passage waits for its lane: its time is not in doubt"),
+    "impossible-time": _("The passage cannot have been then: give a time of the last two years"),
     # Guards' desks: shifts, openings by hand, pictures.
     "bad-desk": _("Give the desk a name of at most 40 characters"),
     "shift-open": _("You have an open shift already: hand it over first"),
@@ -452,5 +468,4 @@ REASONS: Final[Mapping[str, str]] = {
     "picture-here": _("This picture is here already"),
     "no-public-url": _("Gateways cannot hand in pictures: the public address of this service is not set"),
     "bad-days": _("Expected 1 to 3650 days"),
-    "no-note": _("Say what was found and done"),
 }

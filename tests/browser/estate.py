@@ -306,6 +306,9 @@ async def _parking(db: Database, project: Project, resident: Account, now: datet
         _passage(3, "in", RESIDENT_PLATE, now - timedelta(minutes=50), "passed"),
         _passage(4, "in", WAITING_PLATE, now - timedelta(minutes=130), "passed"),
         _passage(5, "out", WAITING_PLATE, now - timedelta(seconds=20), "arrived"),
+        # Nobody saw this one come; and a device whose clock a power cut has set back.
+        _passage(6, "out", WAITING_PLATE[:-1] + "X", yesterday, "passed"),
+        _passage(7, "in", WAITING_PLATE, datetime(2001, 1, 1, tzinfo=UTC), "passed"),
     ]
     async with db.transaction(SYSTEM) as conn:
         await parking.apply_passages(conn, project.id, "gw-2", passages, now)

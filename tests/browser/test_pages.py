@@ -19,6 +19,7 @@ def test_every_page_of_staff_renders_without_complaint(
     gateway_id = site.value("SELECT id FROM gateway WHERE code = 'gw-1'")
     run_id = site.value("SELECT max(id) FROM bill_run")
     lot_id = site.value("SELECT min(id) FROM parking_lot")
+    passage_id = site.value("SELECT id FROM passage WHERE incident = 'exit-without-entry'")
     space_id = site.value("SELECT min(id) FROM parking_space")
     pages = {
         "overview": "/",
@@ -37,6 +38,10 @@ def test_every_page_of_staff_renders_without_complaint(
         "visitor-passes": "/visitor-passes",
         "vehicle-requests": "/vehicle-requests",
         "refunds": "/payment-refunds",
+        "incidents": "/parking/incidents",
+        "passage": f"/parking/passages/{passage_id}",
+        "set-aside": "/parking/set-aside",
+        "lot-policy": f"/parking/lots/{lot_id}/policy",
         "car-parks": "/parking-lots",
         "car-park": f"/parking-lots/{lot_id}",
         "spaces": f"/parking-lots/{lot_id}/spaces",

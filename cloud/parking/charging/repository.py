@@ -15,7 +15,7 @@ from cloud.parking.records import (
 # Waiting: recognised at an exit, and nothing was seen at that lane since. Residents do not see the lane. The command
 # is the last one that was given to let this vehicle out there, for this passage or an earlier recognition.
 _WAITING: LiteralString = """
-    SELECT p.id AS passage_id, l.device_id, p.taken_at,
+    SELECT p.id AS passage_id, l.device_id, p.taken_at, p.decision,
            (SELECT q.open_command_id FROM passage q
             WHERE q.session_id = p.session_id AND q.lane_id = p.lane_id AND q.outcome = 'arrived'
               AND q.open_command_id IS NOT NULL

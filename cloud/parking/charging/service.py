@@ -31,6 +31,9 @@ OPEN_WITHIN = timedelta(seconds=60)
 
 SYSTEM_ACTOR = "system:parking"
 
+CERTAIN_AT_THE_EDGE = frozenset({"free", "paid", "permit", "permit-grace", "whitelist"})
+"""Decisions by which a lane opens an exit. Whoever still stands there was told to go: what is due after all is owed."""
+
 
 async def quote(conn: Conn, session_id: int, at: datetime | None = None) -> Quote:
     """What the stay costs at `at` (default: now).
@@ -124,6 +127,8 @@ async def let_out_if_settled(conn: Conn, session_id: int, now: datetime) -> UUID
     waiting = await _waiting(conn, session, now)
     if waiting is None:
         return None
+    if waiting.decision in CERTAIN_AT_THE_EDGE:
+        return await _let_out(conn, session, waiting, SYSTEM_ACTOR, f"decided at the lane: {waiting.decision}")
     try:
         price = await _quote(conn, session, now, waiting)
     except Conflict:
@@ -142,6 +147,8 @@ async def let_out_waiting(conn: Conn, project_id: int, now: datetime) -> int:
 
 
 async def _quote(conn: Conn, session: Session, now: datetime, waiting: Waiting | None) -> Quote:
+    if session.fixed_fee is not None and (session.state == "open" or session.fee is not None):
+        return await _fixed_quote(conn, session, session.fixed_fee, session.left_at or now)
     if session.entered_at is None or session.state == "unmatched":
         raise Conflict("unmatched", "entry or exit of this stay was not seen: nobody knows how long it was")
     until = session.left_at or (waiting.taken_at if waiting else max(now, session.entered_at))
@@ -185,6 +192,29 @@ async def _debts(conn: Conn, session: Session) -> tuple[Debt, ...]:
     """What the plate owes for other stays, in the same currency."""
     owed = (await owing(conn, session.project_id, [session.plate])).get(session.plate, []) if session.plate else []
     return tuple(debt for debt in owed if debt.session_id != session.id and debt.currency == session.currency)
+
+
+async def _fixed_quote(conn: Conn, session: Session, fee: Decimal, until: datetime) -> Quote:
+    """A stay whose entry nobody saw, at the price that the lot's policy has for it."""
+    payments_made = (await reading_repository.payments(conn, [session.id])).get(session.id, [])
+    paid = sum((payment.amount for payment in payments_made), Decimal("0.00"))
+    waived = await repository.waived(conn, session.id)
+    zero = Decimal("0.00")
+    return Quote(
+        session_id=session.id,
+        until=until,
+        fee=fee,
+        paid=paid,
+        due=max(fee - paid - waived, zero),
+        surplus=max(paid - fee, zero),
+        currency=session.currency,
+        steps=(),
+        leave_by=None,
+        rule_version_id=None,
+        waived=waived,
+        debts=await _debts(conn, session),
+        collected=(await money_policy(conn, session.project_id)).debts == "collect",
+    )
 
 
 async def _waiting(conn: Conn, session: Session, now: datetime) -> Waiting | None:

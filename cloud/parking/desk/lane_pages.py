@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
+from uuid import UUID
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
@@ -16,6 +17,7 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit import forms
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, GatemeterError, NotFound
+from cloud.kit.paging import PageRequest
 from cloud.parking import service
 from cloud.parking.desk.openings import OTHER, REASONS
 from cloud.parking.desk.repository import LaneNow, lanes_now
@@ -23,6 +25,9 @@ from cloud.parking.desk.watching import SHOWN_AT_MOST
 from cloud.parking.pictures import service as pictures
 from cloud.parking.records import Quote
 from cloud.parking.shifts import service as shifts
+from cloud.parking.stays import corrections, incidents
+from cloud.parking.stays.corrections import Candidate
+from cloud.parking.stays.incident_repository import IncidentFilter
 
 router = APIRouter(include_in_schema=False)
 
@@ -30,9 +35,11 @@ Operating = Annotated[Scope, allow_page("parking.operate")]
 
 METHODS: Final = ("cash", "wechat", "alipay", "card")
 """In the order of the numbers by which a guard chooses."""
+_OFFERED: Final = 8
+"""Plates that a guard can choose by a number, beside the one that he types."""
 _DECIDED: Final = ("done", "failed", "expired", "uncertain")
 
-Act = Literal["open", "cash"]
+Act = Literal["open", "cash", "plate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,37 @@ async def take_money(
     return await _action(request, scope, lane_id, "cash", {"method": method}, problem)
 
 
+@router.post("/parking/desk/lanes/{lane_id}/plate")
+async def correct_plate(
+    request: Request,
+    scope: Operating,
+    lane_id: int,
+    passage_id: Annotated[UUID, Form()],
+    plate: Annotated[str, Form(max_length=64)] = "",
+    candidate: Annotated[str, Form(max_length=64)] = "",
+    reason: Annotated[str, Form(max_length=200)] = "",
+) -> Response:
+    """Says which plate the vehicle of a passage has: one that was typed, else one of those offered."""
+
+    async def say() -> None:
+        await corrections.correct_plate(scope.conn, passage_id, plate or candidate, reason, scope.caller.actor)
+
+    problem = await forms.refused(scope.conn, say)
+    if problem is None:
+        return RedirectResponse(f"/parking/desk?lane={lane_id}&done=corrected", 303)
+    typed = {"plate": plate, "candidate": candidate, "reason": reason}
+    return await _action(request, scope, lane_id, "plate", typed, problem)
+
+
+@router.get("/parking/desk/next-incident")
+async def next_incident(request: Request, scope: Operating) -> Response:
+    """The latest incident that nobody has looked at; the list when there is none."""
+    page = await shown(request, scope)
+    wanted = IncidentFilter(page.project.id, state="open")
+    found = (await incidents.list_incidents(scope.conn, PageRequest(1), wanted)).items
+    return RedirectResponse(f"/parking/passages/{found[0].passage_id}" if found else "/parking/incidents", 303)
+
+
 async def _action(
     request: Request,
     scope: Scope,
@@ -142,6 +180,7 @@ async def _action(
         acted=acted,
         reasons=REASONS,
         methods=METHODS,
+        candidates=await _candidates(scope.conn, acted) if action == "plate" else [],
         values=values,
         problem=problem,
         kept_days=await pictures.kept_days(scope.conn, page.project.id),
@@ -157,6 +196,11 @@ async def _common(page: Shown, scope: Scope) -> dict[str, Any]:
         "may_write": scope.caller.may("parking.write", project_id),
         "now": datetime.now(UTC),
     }
+
+
+async def _candidates(conn: Conn, acted: ShownLane) -> list[Candidate]:
+    last = acted.lane.last
+    return [] if last is None else (await corrections.candidates(conn, last.passage_id))[:_OFFERED]
 
 
 async def _lanes(conn: Conn, project_id: int) -> list[ShownLane]:

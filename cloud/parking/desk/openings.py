@@ -39,9 +39,9 @@ async def open_lane(conn: Conn, lane_id: int, reason: str, actor: str, code: str
     lane = await get_lane(conn, lane_id)
     if lane.retired_at is not None:
         raise Conflict("lane-retired", "this lane is no longer in use: its barrier may be another lane's")
-    said = words if code == OTHER else f"{code}: {words}" if words else code
+    said = f"{code}: {words}" if words and code != OTHER else words or code
     command_id = await devices.queue_command(
         conn, lane.project_id, lane.device_id, Action.OPEN_BARRIER, {}, actor, said, OPEN_WITHIN
     )
-    await repository.insert_opening(conn, lane, command_id, code, words, actor)
+    await repository.insert_opening(conn, lane, command_id, code, words or code, actor)
     return command_id

@@ -12,12 +12,12 @@ from cloud.parking.records import Lane
 
 # The vehicle is the last one that came to the lane, when that was not long ago. The shift cannot end before this does.
 _INSERT_OPENING: LiteralString = """
-    INSERT INTO desk_opening (project_id, lane_id, command_id, shift_id, passage_id, reason, note, opened_by)
+    INSERT INTO manual_opening (project_id, lane_id, command_id, shift_id, passage_id, code, reason, opened_by)
     SELECT %(project_id)s, %(lane_id)s, %(command_id)s, s.id,
            (SELECT p.id FROM passage p
             WHERE p.lane_id = %(lane_id)s AND p.taken_at >= now() - interval '30 minutes'
             ORDER BY p.taken_at DESC, p.id LIMIT 1),
-           %(reason)s, %(note)s, %(actor)s
+           %(code)s, %(reason)s, %(actor)s
     FROM (SELECT 1) AS always
     LEFT JOIN LATERAL (
         SELECT id FROM parking_shift
@@ -80,14 +80,14 @@ class LaneNow:
         return self.lane_id
 
 
-async def insert_opening(conn: Conn, lane: Lane, command_id: UUID, code: str, note: str, actor: str) -> None:
+async def insert_opening(conn: Conn, lane: Lane, command_id: UUID, code: str, reason: str, actor: str) -> None:
     """Keeps what is known of an opening by hand beside its order."""
     query = {
         "project_id": lane.project_id,
         "lane_id": lane.id,
         "command_id": command_id,
-        "reason": code,
-        "note": note,
+        "code": code,
+        "reason": reason,
         "actor": actor,
     }
     await conn.execute(_HOLD_SHIFT, query)

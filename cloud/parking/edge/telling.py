@@ -23,6 +23,7 @@ from cloud.parking.fees.versions import Pricing, pricing
 from cloud.parking.permits import covering as permits
 from cloud.parking.records import LotClass, RuleVersion, SessionPayment
 from cloud.parking.stays import reading_repository
+from cloud.parking.stays.likeness import TICKET_SIGN
 from gateway.contract.access import AccessEntry, GoneEntry, LotEntry, StayEntry
 from gateway.contract.room import ALL_CLASSES
 
@@ -124,7 +125,9 @@ def _stay_entry(
 ) -> StayEntry:
     entered_at = in_ms(stay.entered_at)
     paid_until = _paid_until(stay, rates, paid, now)
-    return StayEntry(str(stay.passage_id), stay.plate, lot.code, stay.vehicle_class, entered_at, paid_until)
+    # What stands for the plate of a vehicle without one is no plate: it must not be taken for that of another vehicle.
+    plate = "" if stay.plate.startswith(TICKET_SIGN) else stay.plate
+    return StayEntry(str(stay.passage_id), plate, lot.code, stay.vehicle_class, entered_at, paid_until)
 
 
 def _paid_until(stay: Inside, rates: Pricing, paid: Sequence[SessionPayment], now: datetime) -> int:

@@ -26,8 +26,6 @@ _ADDRESS = PATH.removeprefix("/api/v1")
 _JPEG: Final[dict[str, Any]] = {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}
 _PICTURE: Final[dict[int | str, dict[str, Any]]] = {200: {"content": _JPEG}}
 _BODY: Final = {"requestBody": {"required": True, "content": _JPEG}}
-    "requestBody": {"required": True, "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
-}
 
 
 class LinkQuery(Input):

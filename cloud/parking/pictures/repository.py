@@ -6,20 +6,20 @@ from typing import LiteralString
 from uuid import UUID
 
 from cloud.kit.db import Conn
-from cloud.parking.shifts.repository import NOT_LOOKED_AT
+from cloud.parking.stays.incident_repository import KINDS
 
 # One that waits for its picture at a time, and not for ever: `after` a request that brought nothing it is asked again.
 _WANTED: LiteralString = """
     SELECT p.id AS passage_id, p.project_id, l.device_id,
            CASE WHEN p.direction = 'exit' AND p.outcome = 'arrived' THEN 'waiting'
-                WHEN p.incident IS NOT NULL THEN 'incident' ELSE 'opened' END AS why
+                WHEN p.incident = ANY (%(kinds)s) OR p.follows IS NOT NULL THEN 'incident' ELSE 'opened' END AS why
     FROM passage p JOIN parking_lane l ON l.id = p.lane_id
     CROSS JOIN LATERAL (
         SELECT count(*) AS asked, max(r.asked_at) AS last FROM picture_request r WHERE r.passage_id = p.id) AS before
     WHERE p.image <> '' AND p.taken_at >= %(since)s AND l.retired_at IS NULL
       AND (p.direction = 'exit' AND p.outcome = 'arrived' AND p.taken_at >= %(waiting_since)s
-           OR p.incident <> ALL (%(not_looked_at)s)
-           OR EXISTS (SELECT FROM desk_opening o WHERE o.passage_id = p.id))
+           OR p.incident = ANY (%(kinds)s) OR p.follows IS NOT NULL
+           OR EXISTS (SELECT FROM manual_opening o WHERE o.passage_id = p.id))
       AND NOT EXISTS (SELECT FROM passage_picture c WHERE c.passage_id = p.id)
       AND before.asked < %(tries)s AND (before.last IS NULL OR before.last < %(after)s)
     ORDER BY p.taken_at DESC, p.id LIMIT %(limit)s
@@ -75,7 +75,7 @@ async def wanted(
         "after": asked_before,
         "tries": tries,
         "limit": limit,
-        "not_looked_at": list(NOT_LOOKED_AT),
+        "kinds": list(KINDS),
     }
     return [WantedPicture(**row) for row in await (await conn.execute(_WANTED, query)).fetchall()]
 

@@ -114,8 +114,8 @@ class ShiftOpeningOut(BaseModel):
 
     command_id: UUID
     lane_name: str
-    reason: str
-    note: str
+    code: str
+    reason: Annotated[str, Field(description="In words; the code again where nothing more was said.")]
     opened_by: str
     opened_at: datetime
     passage_id: UUID | None

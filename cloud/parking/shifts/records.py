@@ -76,8 +76,8 @@ class ShiftOpening:
 
     command_id: UUID
     lane_name: str
+    code: str
     reason: str
-    note: str
     opened_by: str
     opened_at: datetime
     passage_id: UUID | None

@@ -10,9 +10,7 @@ from psycopg.types.json import Jsonb
 
 from cloud.kit.db import Conn
 from cloud.parking.shifts.records import Shift, ShiftFilter, ShiftOpening, Taking, Totals
-
-NOT_LOOKED_AT = ("repeated", "other-lane", "re-entry")
-"""Noted with a passage, but nothing that anybody has to look at."""
+from cloud.parking.stays.incident_repository import KINDS
 
 _SHIFT: LiteralString = """
     SELECT id, project_id, desk, user_id, guard, currency, began_at, ended_at, ended_by, note, confirmed_at,
@@ -48,17 +46,17 @@ _COUNTS: LiteralString = """
 _HAPPENED: LiteralString = """
     SELECT count(*) FILTER (WHERE direction = 'entry' AND outcome = 'passed')::int AS entries,
            count(*) FILTER (WHERE direction = 'exit' AND outcome = 'passed')::int AS exits,
-           count(*) FILTER (WHERE incident <> ALL (%(not_looked_at)s))::int AS incidents
+           (count(*) FILTER (WHERE incident = ANY (%(kinds)s)) + count(follows))::int AS incidents
     FROM passage WHERE project_id = %(project_id)s AND taken_at >= %(since)s AND taken_at < %(until)s
 """
 _OPENED: LiteralString = """
-    SELECT reason, count(*)::int AS openings FROM desk_opening WHERE shift_id = %(shift_id)s
-    GROUP BY reason ORDER BY reason
+    SELECT code, count(*)::int AS openings FROM manual_opening WHERE shift_id = %(shift_id)s
+    GROUP BY code ORDER BY code
 """
 _OPENINGS: LiteralString = """
-    SELECT o.command_id, l.name AS lane_name, o.reason, o.note, o.opened_by, o.opened_at, o.passage_id, p.plate,
+    SELECT o.command_id, l.name AS lane_name, o.code, o.reason, o.opened_by, o.opened_at, o.passage_id, p.plate,
            EXISTS (SELECT FROM passage_picture c WHERE c.passage_id = o.passage_id) AS pictured
-    FROM desk_opening o JOIN parking_lane l ON l.id = o.lane_id LEFT JOIN passage p ON p.id = o.passage_id
+    FROM manual_opening o JOIN parking_lane l ON l.id = o.lane_id LEFT JOIN passage p ON p.id = o.passage_id
     WHERE o.shift_id = %(shift_id)s ORDER BY o.id DESC LIMIT %(limit)s
 """
 _DESKS: LiteralString = """
@@ -135,12 +133,12 @@ async def totals(conn: Conn, shift: Shift, until: datetime) -> Totals:
         "shift_id": shift.id,
         "since": shift.began_at,
         "until": until,
-        "not_looked_at": list(NOT_LOOKED_AT),
+        "kinds": list(KINDS),
     }
     row = await (await conn.execute(_HAPPENED, query)).fetchone()
     assert row is not None
     opened = await (await conn.execute(_OPENED, query)).fetchall()
-    return Totals(**row, openings={one["reason"]: one["openings"] for one in opened})
+    return Totals(**row, openings={one["code"]: one["openings"] for one in opened})
 
 
 async def kept_totals(conn: Conn, shift_id: int) -> Totals:

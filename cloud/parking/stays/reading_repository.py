@@ -14,13 +14,11 @@ from cloud.parking.records import (
     SessionFilter,
     SessionPayment,
 )
-
-_FARTHEST_MS = 10**14
-"""Milliseconds since 1970 beyond which PostgreSQL has no time to compare with: about the year 5000."""
+from cloud.parking.stays.cursors import FARTHEST_MS
 
 _SESSION: LiteralString = """
     SELECT s.id, s.project_id, s.lot_id, l.name AS lot_name, s.plate, s.vehicle_class, s.entered_at, s.left_at, s.state,
-           s.fee, s.fee_until, s.fee_steps, s.rule_version_id, s.currency,
+           s.fee, s.fee_until, s.fee_steps, s.rule_version_id, s.currency, s.entry_seen, s.fixed_fee, s.covered,
            coalesce((SELECT sum(p.amount) FROM parking_payment p WHERE p.session_id = s.id), 0.00) AS paid
     FROM parking_session s JOIN parking_lot l ON l.id = s.lot_id
 """
@@ -90,7 +88,7 @@ def _after_time(page: PageRequest) -> tuple[int | None, int | None]:
     if page.after is None:
         return None, None
     began_ms, session_id = page.after
-    if not isinstance(began_ms, int) or not isinstance(session_id, int) or abs(began_ms) > _FARTHEST_MS:
+    if not isinstance(began_ms, int) or not isinstance(session_id, int) or abs(began_ms) > FARTHEST_MS:
         raise InvalidInput("bad-cursor", "expected the next_cursor of an earlier answer", field="cursor")
     return began_ms, min(session_id, MAX_ID)
 

@@ -1,4 +1,4 @@
-"""Fixtures of the promises about parking: a lot with an entry and an exit where one also pays online."""
+"""Fixtures of the edge cases of parking: a lot, its gateway's reports, the office over HTTP, who takes the money."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +10,7 @@ from cloud.kit.db import Database
 from cloud.parking import service as parking
 from cloud.payments.collecting import Collector
 from cloud.settings import CloudSettings, load_settings
+from tests.acceptance.parking.lot import ParkingLot
 from tests.acceptance.parking.till import Till
 from tests.integration.app import People, app, app_client, cheap_passwords, keys, owner_db, people
 from tests.integration.parking.site import Site, make_site
@@ -48,3 +49,10 @@ async def till(
     async with providers.channels() as channels:
         collector = Collector(worker_db, channels, providers.now, takers={"parking": parking.take_paid})
         yield Till(worker_db, site, app_client, collector, providers, staff)
+
+
+@pytest.fixture
+async def lot(worker_db: Database, ingest_db: Database, app_client: httpx.AsyncClient, people: People) -> ParkingLot:
+    """A lot with an entry and an exit: 1.5 h free, up to 2 h 5 yuan, then 1 yuan an hour, 20 at most in 24 h."""
+    site = await make_site(worker_db)
+    return ParkingLot(site, worker_db, ingest_db, app_client, await people.staff("manager", site.project_id))

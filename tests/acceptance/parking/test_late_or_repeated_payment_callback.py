@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from cloud.kit.db import SYSTEM
 from cloud.parking import service as parking
-from cloud.parking.stays import repository as stays
+from cloud.parking.stays import session_repository as stays
 from tests.acceptance.parking.till import PLATE, Till
 from tests.integration.parking.site import rows
 

@@ -128,8 +128,8 @@ async def test_incidents_and_openings_by_hand_have_pictures(
         f"/api/v1/parking-lanes/{site.entry.id}/openings", json=opening, headers={**guard, **once()}
     )
     assert answer.status_code == 201, answer.text
-    (kept,) = await rows(ingest_db, "SELECT passage_id, reason, note FROM desk_opening")
-    assert kept == {"passage_id": UUID(again.id), "reason": "delivery", "note": "piano"}
+    (kept,) = await rows(ingest_db, "SELECT passage_id, code, reason FROM manual_opening")
+    assert kept == {"passage_id": UUID(again.id), "code": "delivery", "reason": "piano"}
     assert await asker.step(now) == 1
     third = msgspec.structs.replace(site.passage("exit", "沪C99999", now - minutes(1)), image="here")
     await site.report(ingest_db, [third], now)

@@ -15,7 +15,6 @@ from cloud.parking.stays.matching import (
     Matching,
     Outcome,
     SeenPassage,
-    further,
     match_passages,
     match_unlicensed,
 )
@@ -60,7 +59,12 @@ def test_seen_again_at_the_same_lane_within_seconds_is_one_passage() -> None:
     assert _spans(matching) == [("open", 0, None)]
     assert matching.incidents == {UUID(int=2): Incident.REPEATED, UUID(int=3): Incident.REPEATED}
     assert len(match_passages([_passage(1, 0, "entry"), _passage(2, 31, "entry")]).stays) == 2
-    assert len(match_passages([_passage(1, 0, "entry"), _passage(2, 9, "entry", lane=7)]).stays) == 2
+
+
+def test_seen_at_another_lane_within_seconds_is_one_passage() -> None:
+    other = match_passages([_passage(1, 0, "entry"), _passage(2, 10, "entry", lane=7)])
+    assert (_spans(other), other.incidents) == ([("open", 0, None)], {UUID(int=2): Incident.OTHER_LANE})
+    assert len(match_passages([_passage(1, 0, "entry"), _passage(2, 11, "entry", lane=7)]).stays) == 2
 
 
 def test_out_and_in_again_within_seconds_is_no_repetition() -> None:
@@ -125,9 +129,3 @@ def test_matching_may_start_again_at_any_ordinary_stay(passages: list[SeenPassag
         ordered = sorted(passages, key=lambda p: (p.taken_at, p.direction == "exit", p.id))
         start = [p.id for p in ordered].index(stay.opening)
         assert match_passages(ordered[start:]).stays == whole.stays[index:]
-
-
-@given(st.sampled_from(get_args(Outcome)), st.sampled_from(get_args(Outcome)))
-def test_of_two_outcomes_the_further_counts_whichever_came_first(one: Outcome, other: Outcome) -> None:
-    assert further(one, other) == further(other, one)
-    assert further("arrived", one) == one

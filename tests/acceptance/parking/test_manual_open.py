@@ -1,0 +1,41 @@
+"""Manual open: reason, actor, image; counted per shift."""
+
+from datetime import UTC, datetime
+
+from cloud.kit.db import SYSTEM
+from cloud.kit.periods import in_ms as ms
+from cloud.parking.stays import openings
+from tests.acceptance.parking.lot import ParkingLot, seconds
+from tests.integration.parking.site import minutes
+
+PLATE = "京A12345"
+
+
+async def test_who_opened_why_and_for_whom_is_kept_and_counted(lot: ParkingLot) -> None:
+    now = datetime.now(UTC)
+    waiting = await lot.waits("exit", PLATE, now - seconds(20), image="picture-1")
+    path = f"parking-lanes/{lot.site.exit.id}/openings"
+    await lot.post(path, 422, reason="")
+    await lot.post(path, reason="ambulance")
+    passed = lot.told(
+        "exit", PLATE, now - seconds(20), "passed", waiting, decision="command", outcome_at=ms(now + seconds(2))
+    )
+    await lot.hears(passed, now=now + seconds(3))
+    shift = {"since": (now - minutes(60)).isoformat(), "until": (now + minutes(60)).isoformat()}
+    (opening,) = (await lot.get("parking-manual-openings", **shift))["items"]
+    assert opening["opened_by"].startswith("user:")
+    assert (opening["reason"], opening["plate"], opening["passage_id"]) == ("ambulance", PLATE, waiting.id)
+    async with lot.db.transaction(SYSTEM) as conn:
+        counted = await openings.opening_counts(conn, lot.site.project_id, now - minutes(60), now + minutes(60))
+    assert [(one.opened_by, one.openings) for one in counted] == [(opening["opened_by"], 1)]
+
+
+async def test_a_vehicle_that_no_camera_saw_is_found_by_the_sensor_and_is_no_tailgater(lot: ParkingLot) -> None:
+    await lot.drives("exit", PLATE, datetime.now(UTC) - seconds(3))
+    await lot.post(f"parking-lanes/{lot.site.exit.id}/openings", reason="plate covered with snow")
+    unseen = await lot.drives("exit", "", datetime.now(UTC) + seconds(4), decision="unrecognised")
+    now = datetime.now(UTC)
+    shift = {"since": (now - minutes(60)).isoformat(), "until": (now + minutes(60)).isoformat()}
+    (opening,) = (await lot.get("parking-manual-openings", **shift))["items"]
+    assert opening["passage_id"] == unseen.id
+    assert "tailgating" not in [kind for kind, *_ in await lot.incidents()]
