@@ -18,6 +18,7 @@ from cloud.kit import forms
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, GatemeterError, NotFound
 from cloud.kit.paging import PageRequest
+from cloud.kit.sent_forms import FormOnce
 from cloud.parking import service
 from cloud.parking.desk.openings import OTHER, REASONS
 from cloud.parking.desk.repository import LaneNow, lanes_now
@@ -88,19 +89,20 @@ async def show_action(request: Request, scope: Operating, lane_id: int, action: 
 
 
 @router.post("/parking/desk/lanes/{lane_id}/open")
-async def open_by_hand(request: Request, scope: Operating, lane_id: int) -> Response:
+async def open_by_hand(request: Request, scope: Operating, lane_id: int, sent: FormOnce) -> Response:
     """Opens a barrier by hand."""
     typed = await forms.typed(request)
 
-    async def order() -> None:
+    async def order() -> str:
         await service.open_lane(
             scope.conn, lane_id, typed.get("reason", "")[:200], scope.caller.actor, typed.get("code", OTHER)
         )
+        return f"/parking/desk?lane={lane_id}&done=opened"
 
-    problem = await forms.refused(scope.conn, order)
-    if problem is None:
-        return RedirectResponse(f"/parking/desk?lane={lane_id}&done=opened", 303)
-    return await _action(request, scope, lane_id, "open", typed, problem)
+    try:
+        return await sent.lead(scope.conn, order)
+    except GatemeterError as error:
+        return await _action(request, scope, lane_id, "open", typed, error)
 
 
 @router.post("/parking/desk/lanes/{lane_id}/cash")
@@ -108,23 +110,23 @@ async def take_money(
     request: Request,
     scope: Annotated[Scope, allow_page("parking.collect")],
     lane_id: int,
+    sent: FormOnce,
     session_id: Annotated[int, Form(ge=1)],
     amount: Annotated[Decimal, Form()],
     method: Annotated[str, Form(max_length=40)],
 ) -> Response:
     """Takes the amount that was shown; the barrier opens when the vehicle waits at it."""
-    done = "paid"
 
-    async def pay() -> None:
-        nonlocal done
+    async def pay() -> str:
         caller = scope.caller
         paid = await service.pay(scope.conn, session_id, amount, method, caller.actor, created_by=caller.user_id)
         done = "paid" if paid.command_id is None else "paid-and-opened"
+        return f"/parking/desk?lane={lane_id}&done={done}"
 
-    problem = await forms.refused(scope.conn, pay)
-    if problem is None:
-        return RedirectResponse(f"/parking/desk?lane={lane_id}&done={done}", 303)
-    return await _action(request, scope, lane_id, "cash", {"method": method}, problem)
+    try:
+        return await sent.lead(scope.conn, pay)
+    except GatemeterError as error:
+        return await _action(request, scope, lane_id, "cash", {"method": method}, error)
 
 
 @router.post("/parking/desk/lanes/{lane_id}/plate")
@@ -132,6 +134,7 @@ async def correct_plate(
     request: Request,
     scope: Operating,
     lane_id: int,
+    sent: FormOnce,
     passage_id: Annotated[UUID, Form()],
     plate: Annotated[str, Form(max_length=64)] = "",
     candidate: Annotated[str, Form(max_length=64)] = "",
@@ -139,14 +142,15 @@ async def correct_plate(
 ) -> Response:
     """Says which plate the vehicle of a passage has: one that was typed, else one of those offered."""
 
-    async def say() -> None:
+    async def say() -> str:
         await corrections.correct_plate(scope.conn, passage_id, plate or candidate, reason, scope.caller.actor)
+        return f"/parking/desk?lane={lane_id}&done=corrected"
 
-    problem = await forms.refused(scope.conn, say)
-    if problem is None:
-        return RedirectResponse(f"/parking/desk?lane={lane_id}&done=corrected", 303)
-    typed = {"plate": plate, "candidate": candidate, "reason": reason}
-    return await _action(request, scope, lane_id, "plate", typed, problem)
+    try:
+        return await sent.lead(scope.conn, say)
+    except GatemeterError as error:
+        typed = {"plate": plate, "candidate": candidate, "reason": reason}
+        return await _action(request, scope, lane_id, "plate", typed, error)
 
 
 @router.get("/parking/desk/next-incident")

@@ -1,6 +1,6 @@
 """REST: shifts, handing over and confirming."""
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
@@ -10,6 +10,7 @@ from cloud.identity.guards import Scope, allow
 from cloud.kit.errors import InvalidInput
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.metering.exports.table_files import MEDIA_TYPES
 from cloud.parking.shifts import service
 from cloud.parking.shifts.models import (
     ConfirmationIn,
@@ -26,6 +27,10 @@ from cloud.parking.shifts.table import shift_file, shift_rows
 
 router = APIRouter()
 
+_FILES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES.values()}}
+}
+
 Collector = Annotated[Scope, allow("parking.collect")]
 
 
@@ -36,7 +41,7 @@ async def list_shifts(scope: Collector, query: Annotated[ShiftQuery, Query()]) -
     return Listed(items=[ShiftOut.of(shift) for shift in page.items], next_cursor=page.next_cursor)
 
 
-@router.get("/parking-shifts/file", response_class=Response)
+@router.get("/parking-shifts/file", response_class=Response, responses=_FILES)
 async def shifts_file(scope: Collector, query: Annotated[ShiftFileQuery, Query()]) -> Response:
     """Shifts as a CSV or XLSX file: a row for each shift and method of payment."""
     project = await estate.get_project(scope.conn, query.project_id)

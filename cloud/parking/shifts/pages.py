@@ -13,6 +13,7 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit import forms
 from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import page_request
+from cloud.kit.sent_forms import FormOnce
 from cloud.parking.shifts import service
 from cloud.parking.shifts.models import CountedIn, ShiftIn
 from cloud.parking.shifts.records import ShiftFilter
@@ -62,20 +63,21 @@ async def shifts_file(
 
 
 @router.post("/parking/shifts")
-async def begin(request: Request, scope: Collecting) -> Response:
+async def begin(request: Request, scope: Collecting, sent: FormOnce) -> Response:
     """Begins the reader's shift."""
     typed = await forms.typed(request)
     page = await shown(request, scope)
 
-    async def make() -> None:
+    async def make() -> str:
         body = forms.read(ShiftIn, {**typed, "project_id": page.project.id})
         caller = scope.caller
         await service.begin(scope.conn, body.project_id, body.desk, caller.user_id, caller.display_name)
+        return "/parking/desk?done=shift-begun" if caller.may("parking.operate") else "/parking/shifts?done=shift-begun"
 
-    problem = await forms.refused(scope.conn, make)
-    if problem is None:
-        return RedirectResponse("/parking/desk?done=shift-begun", 303)
-    return await _list(page, scope, ShiftFilter(page.project.id), {}, values=typed, problem=problem)
+    try:
+        return await sent.lead(scope.conn, make)
+    except GatemeterError as error:
+        return await _list(page, scope, ShiftFilter(page.project.id), {}, values=typed, problem=error)
 
 
 @router.get("/parking/shifts/{shift_id}")

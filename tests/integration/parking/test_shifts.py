@@ -146,9 +146,9 @@ async def test_shifts_are_listed_filtered_and_written_to_a_file(
 
 
 async def test_a_shift_by_forms(
-    app_client: httpx.AsyncClient, ingest_db: Database, site: Site, guard: Auth, next_guard: Auth
+    app_client: httpx.AsyncClient, ingest_db: Database, worker_db: Database, site: Site, guard: Auth, next_guard: Auth
 ) -> None:
-    async with ingest_db.transaction(SYSTEM) as conn:
+    async with worker_db.transaction(SYSTEM) as conn:
         await conn.execute("UPDATE access_token SET kind = 'session'")
     browser = Browser(app_client, guard)
     assert "Begin my shift" in await browser.see("/parking/shifts")
