@@ -109,7 +109,7 @@ async def test_a_barrier_is_opened_by_hand_for_a_reason(
 
 async def test_a_misread_plate_is_corrected_at_the_lane(ingest_db: Database, site: Site, browser: Browser) -> None:
     now = datetime.now(UTC)
-    seen = [site.passage("entry", PLATE, now - minutes(90)), site.passage("entry", "粤B00001", now - minutes(80))]
+    seen = [site.passage("entry", PLATE, now - minutes(190)), site.passage("entry", "粤B00001", now - minutes(180))]
     await site.report(ingest_db, [*seen, site.passage("exit", "京A12346", now, "arrived")], now)
     address = f"/parking/desk/lanes/{site.exit.id}/plate"
     assert f'value="{PLATE}"' in await browser.see(address)

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from cloud.kit.db import SYSTEM, Database
+from cloud.parking import service as parking
 from tests.integration.app import Auth, People, once
 from tests.integration.browser import Browser
 from tests.integration.parking.site import Site, minutes, rows
@@ -37,15 +38,20 @@ async def begin(client: httpx.AsyncClient, auth: Auth, site: Site, desk: str = "
     return int((await post(client, auth, "parking-shifts", project_id=site.project_id, desk=desk))["id"])
 
 
+async def waits(db: Database, site: Site, plate: str) -> int:
+    """A vehicle came two hours ago and stands at the exit; its stay."""
+    now = datetime.now(UTC)
+    entered = site.passage("entry", plate, now - minutes(120))
+    await site.report(db, [entered, site.passage("exit", plate, now, "arrived")], now)
+    (session,) = await rows(db, "SELECT id FROM parking_session WHERE plate = %s", (plate,))
+    return int(session["id"])
+
+
 async def pay(client: httpx.AsyncClient, auth: Auth, db: Database, site: Site, plate: str, method: str) -> str:
     """A vehicle came two hours ago, stands at the exit and pays; how much."""
-    now = datetime.now(UTC)
-    await site.report(
-        db, [site.passage("entry", plate, now - minutes(120)), site.passage("exit", plate, now, "arrived")], now
-    )
-    (session,) = await rows(db, "SELECT id FROM parking_session WHERE plate = %s", (plate,))
-    quote = (await client.get(f"/api/v1/parking-sessions/{session['id']}/quote", headers=auth)).json()
-    await post(client, auth, "parking-payments", session_id=session["id"], amount=quote["due"], method=method)
+    session = await waits(db, site, plate)
+    quote = (await client.get(f"/api/v1/parking-sessions/{session}/quote", headers=auth)).json()
+    await post(client, auth, "parking-payments", session_id=session, amount=quote["due"], method=method)
     return str(quote["due"]["amount"])
 
 
@@ -155,7 +161,10 @@ async def test_a_shift_by_forms(
     await browser.send("/parking/shifts", desk="South gate")
     (shift,) = await rows(ingest_db, "SELECT id FROM parking_shift")
     page = f"/parking/shifts/{shift['id']}"
-    await pay(app_client, guard, ingest_db, site, PLATE, "cash")
+    session = await waits(ingest_db, site, PLATE)
+    async with ingest_db.transaction(SYSTEM) as conn:
+        due = (await parking.quote(conn, session)).total
+    await browser.send(f"/parking/sessions/{session}/pay", amount=due, method="cash")
     assert 'name="counted-cash"' in await browser.see(page)
     counted: dict[str, Any] = {"counted-cash": "1.00"}
     refused = await browser.send(f"{page}/handover", 422, **counted)
