@@ -148,6 +148,12 @@ function desk(root) {
     say(root.dataset.lost.replace("{time}", clock.format(lostSince)), "red");
   }
 
+  function anew() {
+    close();
+    clearTimeout(again);
+    again = setTimeout(open, 3000);
+  }
+
   function open() {
     clearTimeout(again);
     if (source) return;
@@ -160,10 +166,7 @@ function desk(root) {
     source.onerror = () => {
       lost();
       // A refusal ends it for the browser, but not for a guard who looks on.
-      if (source?.readyState === EventSource.CLOSED) {
-        close();
-        again = setTimeout(open, 5000);
-      }
+      if (source?.readyState === EventSource.CLOSED) anew();
     };
     source.addEventListener("lanes", () => htmx.trigger(board(), "lanes-changed"));
     source.addEventListener("end", lost);
@@ -173,6 +176,12 @@ function desk(root) {
     source?.close();
     source = null;
   }
+
+  // A dead network ends no stream: that nothing answers is noticed by the refreshing.
+  document.body.addEventListener("htmx:sendError", () => {
+    lost();
+    anew();
+  });
 
   root.querySelector("[data-desk-help]").hidden = false;
   root.querySelector("[data-desk-help]").addEventListener("click", () => help.showModal());
