@@ -35,6 +35,7 @@ def test_a_guard_needs_no_mouse(browser: Browser, site: Site, width: int, height
         visitor.picture(f"staff-desk-en-{width}")
         assert (visitor.overflow(), visitor.crushed()) == (0, [])
 
+        assert not page.locator("#desk-keys").is_visible()
         page.keyboard.press("?")
         page.locator("#desk-keys[open]").wait_for()
         visitor.picture(f"staff-desk-keys-en-{width}")

@@ -138,6 +138,9 @@ function desk(root) {
     if (card) ((focused.key && card.querySelector(`[data-key=${focused.key}]`)) || card).focus({ preventScroll: true });
   });
 
+  // Until it settles, htmx gives new parts the classes of the old ones.
+  document.body.addEventListener("htmx:afterSettle", mark);
+
   function say(text, colour) {
     state.textContent = text;
     state.className = `badge bg-${colour}-lt`;
