@@ -84,6 +84,19 @@ def load_yaml(path: Path, model: type[M]) -> M:
         raise InvalidFile([_problem(path, root, detail) for detail in error.errors(include_url=False)]) from error
 
 
+class _Plain(yaml.SafeDumper):
+    """Writes equal parts out each time: references are refused when they are read."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the name is that of the library
+        """Always."""
+        return True
+
+
+def yaml_text(content: object) -> str:
+    """The YAML of plain values, in the order in which they come; `parse_yaml` reads the same content from it."""
+    return yaml.dump(content, Dumper=_Plain, allow_unicode=True, sort_keys=False, default_flow_style=None, width=110)
+
+
 def expectation(detail: ErrorDetails) -> str:
     """What a validation error expected, in one sentence."""
     match detail["type"]:

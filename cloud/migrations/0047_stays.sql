@@ -31,7 +31,7 @@ ALTER TABLE passage
 UPDATE passage SET plate_told = plate,
     progress = 20 * (array_position(ARRAY['arrived', 'refused', 'turned-back', 'passed'], outcome) - 1)
                + CASE WHEN plate = '' THEN 0 ELSE 10 END;
-ALTER TABLE passage ADD CONSTRAINT plate_in_use CHECK (plate = coalesce(corrected_plate, plate_told));
+ALTER TABLE passage ADD CONSTRAINT plate_in_use CHECK (plate = corrected_plate);
 COMMENT ON COLUMN passage.plate IS 'As it counts: the one that staff said it is, else the one that the gateway told.';
 COMMENT ON COLUMN passage.progress IS 'Which of several reports of one passage counts: the one that knows more (stays/reports.py).';
 COMMENT ON COLUMN passage.incident_with IS 'The other passage that the incident is about.';

@@ -5,7 +5,9 @@ from fastapi import APIRouter
 from cloud.parking.charging import api as charging
 from cloud.parking.charging import debt_api as debts
 from cloud.parking.counts import api as counts
+from cloud.parking.coupons import api as coupons
 from cloud.parking.desk import api as desk
+from cloud.parking.fees import api as fees
 from cloud.parking.lists import api as lists
 from cloud.parking.permits import api as permits
 from cloud.parking.pictures import api as pictures
@@ -21,6 +23,8 @@ from cloud.parking.visitors import api as visitors
 router = APIRouter(prefix="/api/v1", tags=["parking"])
 for room in (
     places,
+    fees,
+    coupons,
     spaces,
     lists,
     vehicles,

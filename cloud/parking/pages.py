@@ -3,8 +3,10 @@
 from fastapi import APIRouter
 
 from cloud.parking.charging import pages as charging
+from cloud.parking.coupons import pages as coupons
 from cloud.parking.desk import lane_pages
 from cloud.parking.desk import pages as desk
+from cloud.parking.fees import pages as fees
 from cloud.parking.lists import pages as lists
 from cloud.parking.permits import cards_pages as cards
 from cloud.parking.permits import pages as permits
@@ -21,6 +23,8 @@ from cloud.parking.visitors import public_pages as public
 router = APIRouter(include_in_schema=False)
 for room in (
     places,
+    fees,
+    coupons,
     spaces,
     lists,
     vehicles,

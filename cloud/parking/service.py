@@ -6,15 +6,14 @@ from cloud.parking.charging.policy import MoneyPolicy, money_policy, set_money_p
 from cloud.parking.charging.service import let_out_waiting, pay, quote
 from cloud.parking.desk.openings import open_lane
 from cloud.parking.fees.service import publish_rule, rules_of_lot
+from cloud.parking.places.lanes import create_lane, retire_lane
 from cloud.parking.places.service import (
     cars_inside,
-    create_lane,
     create_lot,
     get_lane,
     get_lot,
     list_lanes,
     list_lots,
-    retire_lane,
 )
 from cloud.parking.stays.applying import apply_passages
 from cloud.parking.stays.service import close_session, get_session, list_sessions

@@ -69,6 +69,11 @@ def counts(project: str, lot: str) -> str:
     return f"{_ROOT}/{project}/_counts/{lot}"
 
 
+def all_counts(project: str = "+") -> str:
+    """Subscription of a display: how full each lot of a project is; of all projects, what an ingest worker tells."""
+    return f"{_ROOT}/{project}/_counts/+"
+
+
 def all_up() -> str:
     """Subscription of an ingest worker: everything that any gateway sends."""
     return f"{_ROOT}/+/+/up/+"

@@ -30,8 +30,18 @@ def gateway_client(project: str, gateway: str, password: str, barrier_prefixes: 
 
 
 def ingest_client(password: str, username: str = "cloud.ingest") -> BrokerClient:
-    """An ingest worker: hears every gateway, answers every gateway."""
-    return BrokerClient(username, password, (_ALL_DOWN,), (topics.all_up(), f"$share/ingest/{topics.all_up()}"))
+    """An ingest worker: hears every gateway, answers every gateway, tells displays how full lots are."""
+    return BrokerClient(
+        username,
+        password,
+        (_ALL_DOWN, topics.all_counts()),
+        (topics.all_up(), f"$share/ingest/{topics.all_up()}"),
+    )
+
+
+def display_client(username: str, password: str, project: str) -> BrokerClient:
+    """A sign that shows how full the lots of a project are, and says nothing."""
+    return BrokerClient(username, password, (), (topics.all_counts(project),))
 
 
 def barrier_client(username: str, password: str, prefix: str) -> BrokerClient:

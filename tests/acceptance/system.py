@@ -21,11 +21,16 @@ from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.periods import day_start
 from cloud.kit.security import Keys
 from cloud.metering import service as metering
-from simulators.broker import BrokerProcess, barrier_client, gateway_client, ingest_client
+from simulators.broker import BrokerProcess, barrier_client, display_client, gateway_client, ingest_client
 from tests.ports import free_ports
 
 GATEMETER: Final = (sys.executable, "-m", "cloud.cli")
-PASSWORDS: Final = {"gateway": "gateway-password", "ingest": "ingest-password", "barriers": "barrier-password"}
+PASSWORDS: Final = {
+    "gateway": "gateway-password",
+    "ingest": "ingest-password",
+    "barriers": "barrier-password",
+    "display": "display-password",
+}
 PROJECT: Final = "acceptance"
 GATEWAY: Final = "gw-1"
 _STOP_LIMIT_S: Final = 45.0
@@ -53,6 +58,7 @@ class System:
             [
                 gateway_client(PROJECT, GATEWAY, PASSWORDS["gateway"]),
                 ingest_client(PASSWORDS["ingest"]),
+                display_client("display", PASSWORDS["display"], PROJECT),
                 barrier_client("barriers", PASSWORDS["barriers"], "barriers"),
             ],
         )

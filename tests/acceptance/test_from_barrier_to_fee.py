@@ -1,11 +1,14 @@
 """A car enters, is charged by the rule, pays, is let out by a signed command, and its stay is closed and settled."""
 
+import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import aiomqtt
 import pytest
 
 from cloud.devices import service as devices
@@ -14,9 +17,10 @@ from cloud.kit.paging import PageRequest
 from cloud.parking import service as parking
 from cloud.parking.fees.models import ParkingRule
 from cloud.parking.records import Session, SessionFilter
+from gateway.contract import topics
 from gateway.uplink.settings import MqttEndpoint
 from simulators.barrier.lane import Lane
-from tests.acceptance.system import PASSWORDS, System, create_project, running_system, until
+from tests.acceptance.system import PASSWORDS, PROJECT, System, create_project, running_system, until
 
 PLATE = "京A12345"
 SITE: dict[str, Any] = {
@@ -81,6 +85,7 @@ async def test_a_car_enters_pays_by_the_rule_and_leaves(tmp_path: Path, owner_ds
                     return (await devices.get_command(conn, paid.command_id)).state == "done"  # type: ignore[arg-type]
 
             await until(done, "the gateway reports the command as done")
+            await until(shown_free(system, 10), "a display that comes late reads that all places are free again")
         system.stop("gateway")
         system.stop("ingest")
 
@@ -132,6 +137,21 @@ def lane(system: System, serial: str) -> Lane:
         host=system.broker.host, port=system.broker.port, username="barriers", password_env="BARRIER_PASSWORD"
     )
     return Lane(endpoint, "barriers", serial)
+
+
+def shown_free(system: System, free: int) -> Callable[[], Awaitable[bool]]:
+    """Whether the message that the broker keeps for displays says so; each look is a new display."""
+
+    async def check() -> bool:
+        broker = system.broker
+        async with asyncio.timeout(10), aiomqtt.Client(
+            broker.host, broker.port, username="display", password=PASSWORDS["display"]
+        ) as display:  # fmt: skip
+            await display.subscribe(topics.counts(PROJECT, "lot-1"))
+            message = await anext(aiter(display.messages))
+            return bool(message.retain and json.loads(message.payload)["free"] == free)
+
+    return check
 
 
 def is_set(event: Any) -> Callable[[], Awaitable[bool]]:

@@ -158,12 +158,17 @@ HELD_MONEY: LiteralString = """
           WHERE project_id = %(project_id)s AND ledger_account = 'revenue:late_fee') AS booked
     WHERE paid.amount <> booked.amount
 """
-# Money for parking: each payment is all that it paid of stays and what is to go back; revenue, tax and what is due
-# back are what was booked; and what a stay is said to owe follows from its fee, payments and waivers.
+# Money for parking: each payment is all that it paid of stays, for coupons or for cards, and what is to go back;
+# revenue, tax and what is due back are what was booked; and what a stay is said to owe follows from its fee, payments
+# and waivers.
 PARKING: LiteralString = """
     WITH parts AS (
         SELECT payment_id, sum(amount) AS amount FROM parking_payment WHERE project_id = %(project_id)s
         GROUP BY payment_id
+        UNION ALL
+        SELECT payment_id, amount FROM merchant_payment WHERE project_id = %(project_id)s
+        UNION ALL
+        SELECT payment_id, amount FROM permit_period WHERE project_id = %(project_id)s AND payment_id IS NOT NULL
     ), back AS (
         SELECT payment_id, sum(amount) AS amount FROM payment_refund WHERE project_id = %(project_id)s
         GROUP BY payment_id
@@ -183,7 +188,10 @@ PARKING: LiteralString = """
     SELECT sums.what, %(project_id)s, sums.expected, coalesce(-sums.found, 0)
     FROM (VALUES
         ('parking-revenue',
-         (SELECT coalesce(sum(amount - tax), 0) FROM parking_payment WHERE project_id = %(project_id)s),
+         (SELECT coalesce(sum(amount - tax), 0) FROM parking_payment WHERE project_id = %(project_id)s)
+         + (SELECT coalesce(sum(amount), 0) FROM merchant_payment WHERE project_id = %(project_id)s)
+         + (SELECT coalesce(sum(amount), 0) FROM permit_period
+            WHERE project_id = %(project_id)s AND payment_id IS NOT NULL),
          (SELECT sum(amount) FROM booked WHERE ledger_account = 'revenue:parking')),
         ('parking-tax',
          (SELECT coalesce(sum(tax), 0) FROM parking_payment WHERE project_id = %(project_id)s),

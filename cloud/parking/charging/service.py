@@ -11,6 +11,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.periods import local_day
 from cloud.parking.charging import repository
+from cloud.parking.charging.circumstances import circumstances
 from cloud.parking.charging.debts import owing
 from cloud.parking.charging.policy import money_policy
 from cloud.parking.charging.taking import Money, Part, take
@@ -185,7 +186,8 @@ async def _assess(
     if version is None:
         return None
     paid = [*(await reading_repository.payments(conn, [session.id])).get(session.id, []), *beside]
-    return version, rates.assess(version, session.entered_at, until, session.vehicle_class, paid)
+    given = (await circumstances(conn, session.project_id, [session]))[session.id]
+    return version, rates.assess(version, session.entered_at, until, session.vehicle_class, paid, given)
 
 
 async def _debts(conn: Conn, session: Session) -> tuple[Debt, ...]:

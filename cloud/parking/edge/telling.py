@@ -10,15 +10,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-import msgspec
-
 from cloud.devices import access
 from cloud.kit.db import Conn
 from cloud.kit.periods import in_ms, local_day
+from cloud.parking.charging.circumstances import circumstances
 from cloud.parking.counts.counting import left_beside
 from cloud.parking.edge import repository as store
 from cloud.parking.edge.repository import Inside, LotPlace
 from cloud.parking.edge.serving import lots_of_gateways
+from cloud.parking.fees.circumstances import Circumstances
 from cloud.parking.fees.versions import Pricing, pricing
 from cloud.parking.permits import covering as permits
 from cloud.parking.records import LotClass, RuleVersion, SessionPayment
@@ -56,8 +56,9 @@ async def tell_gateways(conn: Conn, project_id: int, now: datetime) -> int:
 
 
 def free_minutes(versions: Iterable[RuleVersion], vehicle_class: str) -> int:
-    """The minutes that are free by every rule that may price the stay."""
-    return min((version.rule.schedule_of(vehicle_class).free_minutes for version in versions), default=0)
+    """The minutes that are free by every rule that may price the stay; a quota of the day may be used up."""
+    schedules = [version.rule.schedule_of(vehicle_class) for version in versions]
+    return min((0 if schedule.daily_quota else schedule.free_minutes for schedule in schedules), default=0)
 
 
 async def _entries(conn: Conn, project_id: int, lot_ids: Sequence[int], now: datetime) -> dict[int, list[AccessEntry]]:
@@ -71,9 +72,10 @@ async def _entries(conn: Conn, project_id: int, lot_ids: Sequence[int], now: dat
     stays = await store.inside(conn, project_id, lot_ids)
     paid = await reading_repository.payments(conn, [stay.id for stay in stays])
     on_spaces = await _on_spaces(conn, project_id, stays, now)
+    given = await circumstances(conn, project_id, [stay for stay in stays if stay.id in paid])
     for stay in stays:
-        entry = _stay_entry(stay, lots[stay.lot_id], rates, paid.get(stay.id, []), now)
-        entries[stay.lot_id].append(msgspec.structs.replace(entry, covered=stay.id in on_spaces))
+        paid_until = _paid_until(stay, rates, paid[stay.id], given[stay.id], now) if stay.id in paid else 0
+        entries[stay.lot_id].append(_stay_entry(stay, lots[stay.lot_id], paid_until, covered=stay.id in on_spaces))
     return entries
 
 
@@ -120,27 +122,24 @@ def _lot_entries(lot: LotPlace, rates: Pricing, now: datetime) -> Iterable[LotEn
         )
 
 
-def _stay_entry(
-    stay: Inside, lot: LotPlace, rates: Pricing, paid: Sequence[SessionPayment], now: datetime
-) -> StayEntry:
+def _stay_entry(stay: Inside, lot: LotPlace, paid_until: int, *, covered: bool) -> StayEntry:
     entered_at = in_ms(stay.entered_at)
-    paid_until = _paid_until(stay, rates, paid, now)
     # What stands for the plate of a vehicle without one is no plate: it must not be taken for that of another vehicle.
     plate = "" if stay.plate.startswith(TICKET_SIGN) else stay.plate
-    return StayEntry(str(stay.passage_id), plate, lot.code, stay.vehicle_class, entered_at, paid_until)
+    return StayEntry(str(stay.passage_id), plate, lot.code, stay.vehicle_class, entered_at, paid_until, covered)
 
 
-def _paid_until(stay: Inside, rates: Pricing, paid: Sequence[SessionPayment], now: datetime) -> int:
-    """Until when leaving costs no more, in milliseconds; 0 when nothing was paid.
+def _paid_until(
+    stay: Inside, rates: Pricing, paid: Sequence[SessionPayment], given: Circumstances, now: datetime
+) -> int:
+    """Until when leaving costs no more, in milliseconds.
 
     What was paid and is used up is told as 1: such a stay has no free minutes any more.
     """
-    if not paid:
-        return 0
     version = rates.rule_for(stay.lot_id, stay.entered_at)
     if version is None:
         return 1
-    result = rates.assess(version, stay.entered_at, max(now, stay.entered_at), stay.vehicle_class, paid)
+    result = rates.assess(version, stay.entered_at, max(now, stay.entered_at), stay.vehicle_class, paid, given)
     return in_ms(result.leave_by) if result.due == 0 and result.leave_by is not None else 1
 
 

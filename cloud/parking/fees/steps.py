@@ -15,4 +15,5 @@ def step_as_json(step: FeeStep, zone: tzinfo = UTC) -> dict[str, object]:
         "unit_minutes": step.unit_minutes,
         "price": str(step.price),
         "amount": str(step.amount),
+        "label": step.label,
     }

@@ -9,6 +9,7 @@ from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.periods import local_day
 from cloud.parking.fees import repository
+from cloud.parking.fees.circumstances import USUAL, Circumstances
 from cloud.parking.fees.pricing import Assessment, Settlement, assess
 from cloud.parking.records import (
     RuleVersion,
@@ -35,10 +36,11 @@ class Pricing:
         until: datetime,
         vehicle_class: str,
         paid: Sequence[SessionPayment],
+        circumstances: Circumstances = USUAL,
     ) -> Assessment:
         """See `pricing.assess`."""
         settlements = [Settlement(payment.paid_until, payment.amount) for payment in paid]
-        return assess(version.rule, entered_at, until, vehicle_class, self.zone, settlements)
+        return assess(version.rule, entered_at, until, vehicle_class, self.zone, settlements, circumstances)
 
 
 async def pricing(conn: Conn, project_id: int, lot_ids: Sequence[int]) -> Pricing:

@@ -82,7 +82,8 @@ async def tell_chunk(
 
 async def _take_back(conn: Conn, project_id: int, gateway_id: int, lot_ids: Sequence[int]) -> None:
     """Entries of permits of which no lot is one of these."""
-    keys = [key for (_, key), holds in (await access.known(conn, gateway_id, [KIND])).items() if holds]
+    known = await access.known(conn, gateway_id, [KIND])
+    keys = [key for (_, key), holds in known.items() if holds and _is_ours(key)]
     lots = await told_repository.lots_of(conn, sorted({_permit_of(key) for key in keys}))
     foreign = [key for key in keys if not lots.get(_permit_of(key), set()) & set(lot_ids)]
     for start in range(0, len(foreign), CHUNK):
@@ -131,6 +132,11 @@ def _ms(instant: datetime) -> int:
 
 def _gone(permit_id: int, number: int) -> GoneEntry:
     return GoneEntry(KIND, f"{permit_id}-{number}")
+
+
+def _is_ours(key: str) -> bool:
+    """Passes of visitors are told as permits too, by other keys."""
+    return key[:1].isdigit()
 
 
 def _permit_of(key: str) -> int:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed, ListQuery
-from cloud.parking.places import service
+from cloud.parking.places import lanes, service
 from cloud.parking.places.models import LaneIn, LaneOut, LanePatch, LaneQuery, LotIn, LotOut, LotPatch
 from cloud.parking.records import Lot, LotOccupancy
 
@@ -63,7 +63,7 @@ async def create_lane(body: LaneIn, scope: Writer, once: Once) -> LaneOut:
     """A new lane; passages that its barrier told before are taken in."""
 
     async def make() -> LaneOut:
-        return LaneOut.of(await service.create_lane(scope.conn, **body.model_dump()))
+        return LaneOut.of(await lanes.create_lane(scope.conn, **body.model_dump()))
 
     return await once.answer(scope.conn, LaneOut, make)
 
@@ -77,7 +77,7 @@ async def get_lane(lane_id: Id, scope: Reader) -> LaneOut:
 @router.patch("/parking-lanes/{lane_id}")
 async def rename_lane(lane_id: Id, body: LanePatch, scope: Writer) -> LaneOut:
     """Renames a lane."""
-    return LaneOut.of(await service.rename_lane(scope.conn, lane_id, body.name))
+    return LaneOut.of(await lanes.rename_lane(scope.conn, lane_id, body.name))
 
 
 @router.post("/parking-lanes/{lane_id}/retirement", status_code=201)
@@ -85,7 +85,7 @@ async def retire_lane(lane_id: Id, scope: Writer, once: Once) -> LaneOut:
     """Takes a lane out of use; its barrier may be another lane's from then on."""
 
     async def make() -> LaneOut:
-        return LaneOut.of(await service.retire_lane(scope.conn, lane_id))
+        return LaneOut.of(await lanes.retire_lane(scope.conn, lane_id))
 
     return await once.answer(scope.conn, LaneOut, make)
 

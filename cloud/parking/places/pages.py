@@ -15,7 +15,7 @@ from cloud.kit import forms
 from cloud.kit.db import Conn
 from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import MAX_LIMIT, PageRequest
-from cloud.parking.places import service
+from cloud.parking.places import lanes, service
 from cloud.parking.places.models import LaneIn, LotClassIn, LotIn, LotPatch
 from cloud.parking.records import Lot
 from cloud.parking.spaces import service as spaces
@@ -104,7 +104,7 @@ async def create_lane(request: Request, scope: Writing, lot_id: int) -> Response
 
     async def make() -> None:
         body = forms.read(LaneIn, {**typed, "lot_id": lot_id})
-        await service.create_lane(scope.conn, **body.model_dump())
+        await lanes.create_lane(scope.conn, **body.model_dump())
 
     return await _answer(request, scope, lot_id, typed, await forms.refused(scope.conn, make))
 
@@ -112,14 +112,14 @@ async def create_lane(request: Request, scope: Writing, lot_id: int) -> Response
 @router.post("/parking-lanes/{lane_id}/name")
 async def rename_lane(scope: Writing, lane_id: int, name: Annotated[str, Form(max_length=200)]) -> Response:
     """Another name of a lane."""
-    lane = await service.rename_lane(scope.conn, lane_id, name)
+    lane = await lanes.rename_lane(scope.conn, lane_id, name)
     return _to_lot(lane.lot_id)
 
 
 @router.post("/parking-lanes/{lane_id}/retirement")
 async def retire_lane(scope: Writing, lane_id: int) -> Response:
     """Takes a lane out of use."""
-    return _to_lot((await service.retire_lane(scope.conn, lane_id)).lot_id)
+    return _to_lot((await lanes.retire_lane(scope.conn, lane_id)).lot_id)
 
 
 async def _answer(

@@ -1,16 +1,13 @@
-"""Lots and their lanes: made, changed, looked up, and how many vehicles are inside."""
+"""Lots made and changed, lots and lanes looked up, and how many vehicles are inside."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Final
 
-from cloud.devices import service as devices
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import Page, PageRequest
-from cloud.parking.lists import telling as lists
 from cloud.parking.places import repository
 from cloud.parking.records import (
     Lane,
@@ -18,8 +15,6 @@ from cloud.parking.records import (
     LotClass,
     LotOccupancy,
 )
-from cloud.parking.stays.applying import claim_passages
-from cloud.parking.stays.matching import Direction
 
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """As gateways name lots."""
@@ -34,7 +29,7 @@ async def create_lot(
     _check_capacity(capacity)
     if parent_id is not None:
         await _must_be_here(conn, project_id, parent_id)
-    return await repository.insert_lot(conn, project_id, code, _named(name), capacity, parent_id)
+    return await repository.insert_lot(conn, project_id, code, named(name), capacity, parent_id)
 
 
 async def change_lot(conn: Conn, changed: Lot, classes: Sequence[LotClass] | None = None) -> Lot:
@@ -51,7 +46,7 @@ async def change_lot(conn: Conn, changed: Lot, classes: Sequence[LotClass] | Non
         _must_not_be_inside(changed, around)
     wanted = (await classes_of(conn, [changed.id]))[changed.id] if classes is None else classes
     _check_classes(changed, wanted)
-    await repository.update_lot(conn, replace(changed, name=_named(changed.name)))
+    await repository.update_lot(conn, replace(changed, name=named(changed.name)))
     await repository.set_classes(conn, changed, wanted)
     return await get_lot(conn, changed.id)
 
@@ -72,47 +67,6 @@ async def get_lot(conn: Conn, lot_id: int) -> Lot:
 async def list_lots(conn: Conn, page: PageRequest, project_id: int | None = None) -> Page[Lot]:
     """Lots by id."""
     return await repository.lots(conn, page, project_id)
-
-
-async def create_lane(conn: Conn, lot_id: int, code: str, name: str, direction: Direction, device_id: int) -> Lane:
-    """A new lane of a lot at a barrier device; passages of the device that came before are taken in now.
-
-    Its gateway is told the lists of the lot. Raises NotFound, InvalidInput when the device is no barrier, and Conflict
-    when the barrier is another lane's.
-    """
-    lot = await get_lot(conn, lot_id)
-    device = await devices.get_device(conn, device_id)
-    if device.project_id != lot.project_id:
-        raise NotFound("no-device", f"there is no device {device_id}", field="device_id")
-    if device.kind != "barrier":
-        raise InvalidInput("no-barrier", f"device {device.code} is a {device.kind}, no barrier", field="device_id")
-    await repository.lock_lanes(conn, lot.project_id, exclusive=True)
-    for known in (await repository.lanes_of_devices(conn, [device_id])).get(device_id, []):
-        if known.retired_at is None:
-            raise Conflict("barrier-in-use", f"device {device.code} is lane {known.code} already", field="device_id")
-    lane = await repository.insert_lane(conn, lot.project_id, lot_id, code, _named(name), direction, device_id)
-    await claim_passages(conn, lane)
-    await lists.tell_lists(conn, lot.project_id, datetime.now(UTC))
-    return lane
-
-
-async def rename_lane(conn: Conn, lane_id: int, name: str) -> Lane:
-    """Another name. Raises NotFound, InvalidInput."""
-    await get_lane(conn, lane_id)
-    await repository.rename_lane(conn, lane_id, _named(name))
-    return await get_lane(conn, lane_id)
-
-
-async def retire_lane(conn: Conn, lane_id: int) -> Lane:
-    """Takes a lane out of use; its barrier may be another lane's from now on. Once is enough. Raises NotFound.
-
-    Passages of the time before, however late they come, stay this lane's.
-    """
-    lane = await get_lane(conn, lane_id)
-    await repository.lock_lanes(conn, lane.project_id, exclusive=True)
-    await repository.retire_lane(conn, lane_id)
-    await lists.tell_lists(conn, lane.project_id, datetime.now(UTC))
-    return await get_lane(conn, lane_id)
 
 
 async def get_lane(conn: Conn, lane_id: int) -> Lane:
@@ -173,7 +127,8 @@ def _check_classes(lot: Lot, classes: Sequence[LotClass]) -> None:
         raise Conflict("more-kept-than-there-are", detail, field="classes")
 
 
-def _named(name: str) -> str:
+def named(name: str) -> str:
+    """The name without spaces around it. Raises InvalidInput for none."""
     if not name.strip():
         raise InvalidInput("name-missing", "expected a name", field="name")
     return name.strip()

@@ -28,7 +28,10 @@ async def tell_reservations(conn: Conn, project_id: int, now: datetime) -> int:
         }
         known = await access.known(conn, gateway_id, [_KIND])
         changes: list[AccessEntry] = [
-            GoneEntry(_KIND, key) for (_, key), holds in known.items() if holds and key not in wanted
+            # Passes of visitors are told as reservations too, by other keys.
+            GoneEntry(_KIND, key)
+            for (_, key), holds in known.items()
+            if holds and key.isdigit() and key not in wanted
         ]
         told += await access.tell(conn, project_id, [gateway_id], [*changes, *wanted.values()])
     return told

@@ -15,7 +15,7 @@ from cloud.parking.records import Applied, Lane
 from cloud.parking.stays import repository as store
 from cloud.parking.stays import set_aside_repository as aside
 from cloud.parking.stays.matching import Outcome
-from cloud.parking.stays.rebuilding import rebuild
+from cloud.parking.stays.rebuilding import lock, rebuild
 from cloud.parking.stays.reports import Report, merged, progress
 from cloud.parking.stays.repository import Changed
 from cloud.parking.stays.set_aside_repository import TimeRepair
@@ -136,7 +136,7 @@ async def _store(conn: Conn, project_id: int, reports: list[Report], now: dateti
         return 0, 0
     # Staff may have said that a passage has another plate than is told: both are locked.
     before = await store.plates_in_use(conn, [report.id for report in reports])
-    await store.lock_plates(conn, project_id, {*before.values(), *(report.plate_told for report in reports)})
+    await lock(conn, project_id, {*before.values(), *(report.plate_told for report in reports)})
     changed = await store.insert_passages(conn, sorted(reports, key=lambda report: report.id), before)
     return len(changed), await apply_changes(conn, project_id, changed, now) if changed else 0
 

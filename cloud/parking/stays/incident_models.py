@@ -240,8 +240,8 @@ class TimeRepairOut(BaseModel):
 class OpeningQuery(ListQuery):
     """Openings of a time, which a shift is."""
 
-    since: Instant
-    until: Instant
+    since: Instant | None = None
+    until: Instant | None = None
     lane_id: Id | None = None
 
 

@@ -152,7 +152,7 @@ def match_passages(passages: Iterable[SeenPassage], lots: Mapping[int, LotRules]
     `lots`: the rules of each lot, by id; the usual ones where it is not named.
     """
     vehicle = _Vehicle(lots or {})
-    for passage in sorted(passages, key=_event_order):
+    for passage in sorted(passages, key=event_order):
         vehicle.see(passage)
     return Matching(tuple(vehicle.stays), vehicle.incidents, vehicle.others, tuple(vehicle.orphans))
 
@@ -319,7 +319,8 @@ def lots_around(lot_id: int, lots: Mapping[int, LotRules]) -> list[int]:
     return found
 
 
-def _event_order(passage: SeenPassage) -> tuple[datetime, bool, UUID]:
+def event_order(passage: SeenPassage) -> tuple[datetime, bool, UUID]:
+    """The order in which passages happened: of the same instant, who came in comes first."""
     return passage.taken_at, passage.direction == "exit", passage.id
 
 

@@ -17,7 +17,16 @@ from dataclasses import replace
 from uuid import UUID
 
 from cloud.parking.stays.likeness import confusable
-from cloud.parking.stays.matching import USUAL, Incident, LotRules, Matching, SeenPassage, Stay, match_passages
+from cloud.parking.stays.matching import (
+    USUAL,
+    Incident,
+    LotRules,
+    Matching,
+    SeenPassage,
+    Stay,
+    event_order,
+    match_passages,
+)
 
 _Known = Mapping[str, Sequence[SeenPassage]]
 
@@ -60,8 +69,8 @@ def _together(parts: Sequence[Matching]) -> Matching:
 def _misread(alone: Mapping[str, Matching], seen: _Known, lots: Mapping[int, LotRules]) -> dict[UUID, Stay]:
     """The stay that each misread passage belongs to."""
     claims: dict[int, set[str]] = defaultdict(set)
-    gone: dict[int, int] = defaultdict(int)
-    only: dict[UUID, Stay] = {}
+    left: dict[int, list[SeenPassage]] = defaultdict(list)
+    only: list[tuple[SeenPassage, Stay]] = []
     for plate, matching in alone.items():
         orphans = set(matching.orphans)
         for passage in seen[plate]:
@@ -70,10 +79,20 @@ def _misread(alone: Mapping[str, Matching], seen: _Known, lots: Mapping[int, Lot
             fitting = _fitting(passage, alone, seen, lots.get(passage.lot_id, USUAL))
             for stay in fitting:
                 claims[id(stay)].add(plate)
-                gone[id(stay)] += passage.outcome == "passed"
+                if passage.outcome == "passed":
+                    left[id(stay)].append(passage)
             if len(fitting) == 1:
-                only[passage.id] = fitting[0]
-    return {name: stay for name, stay in only.items() if len(claims[id(stay)]) == 1 and gone[id(stay)] <= 1}
+                only.append((passage, fitting[0]))
+    return {
+        passage.id: stay
+        for passage, stay in only
+        if len(claims[id(stay)]) == 1 and _was_there(passage, left.get(id(stay), []))
+    }
+
+
+def _was_there(passage: SeenPassage, left: Sequence[SeenPassage]) -> bool:
+    """Whether a vehicle that `left` once, or not at all, was still there: one that is seen behind that is another."""
+    return not left or (len(left) == 1 and event_order(passage) <= event_order(left[0]))
 
 
 def _fitting(passage: SeenPassage, alone: Mapping[str, Matching], seen: _Known, rules: LotRules) -> list[Stay]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from cloud.kit.amounts import MoneyOut
 from cloud.kit.inputs import Id, Input, Instant, ListQuery
+from cloud.parking.fees.caps import StepKind
 from cloud.parking.plates import PlateText, valid_plate
 from cloud.parking.records import (
     Passage,
@@ -36,15 +37,16 @@ class SessionQuery(ListQuery):
 
 
 class StepOut(BaseModel):
-    """One step of a price. The amounts of all steps add up to the fee; a cap's is negative."""
+    """One step of a price. The amounts of all steps add up to the fee; those of caps and coupons are negative."""
 
-    kind: Literal["free", "first-block", "units", "cap-24-hours", "cap-calendar-day"]
+    kind: StepKind
     start: datetime
     end: datetime
     units: int
     unit_minutes: int
     price: str
     amount: str
+    label: Annotated[str, Field(description="Code of the coupon.")] = ""
 
 
 class SessionOut(BaseModel):

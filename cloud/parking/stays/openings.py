@@ -9,7 +9,12 @@ from cloud.parking.stays.passage_repository import Opening, OpeningCount
 
 
 async def list_openings(
-    conn: Conn, page: PageRequest, project_id: int | None, since: datetime, until: datetime, lane_id: int | None = None
+    conn: Conn,
+    page: PageRequest,
+    project_id: int | None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    lane_id: int | None = None,
 ) -> Page[Opening]:
     """Openings by hand of a time, the latest first."""
     before = after_id(page, MAX_ID)

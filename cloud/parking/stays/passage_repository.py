@@ -49,7 +49,8 @@ _OPENINGS: LiteralString = """
           AND p.outcome_at <= o.opened_at + interval '2 minutes'
         ORDER BY p.outcome_at, p.id LIMIT 1) AS went ON true
     WHERE (%(project_id)s::bigint IS NULL OR o.project_id = %(project_id)s)
-      AND o.opened_at >= %(since)s AND o.opened_at < %(until)s
+      AND (%(since)s::timestamptz IS NULL OR o.opened_at >= %(since)s)
+      AND (%(until)s::timestamptz IS NULL OR o.opened_at < %(until)s)
       AND (%(lane_id)s::bigint IS NULL OR o.lane_id = %(lane_id)s) AND o.id < %(before)s
     ORDER BY o.id DESC LIMIT %(limit)s
 """
@@ -216,7 +217,13 @@ async def unread_at_lane(conn: Conn, lane_id: int, since: datetime) -> UUID | No
 
 
 async def openings(
-    conn: Conn, project_id: int | None, since: datetime, until: datetime, lane_id: int | None, before: int, limit: int
+    conn: Conn,
+    project_id: int | None,
+    since: datetime | None,
+    until: datetime | None,
+    lane_id: int | None,
+    before: int,
+    limit: int,
 ) -> Sequence[Opening]:
     """Openings by hand of a time, the newest first, with ids below `before`."""
     query = {"project_id": project_id, "since": since, "until": until, "lane_id": lane_id, "before": before,

@@ -1,7 +1,7 @@
 """Stays matched anew after a change of passages, and what came out differently stored."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,11 +9,9 @@ from uuid import UUID
 
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
-from cloud.parking.fees.steps import step_as_json
-from cloud.parking.fees.versions import Pricing, pricing
+from cloud.parking.charging.ended import price_beside, price_ended
+from cloud.parking.permits import covering as permits
 from cloud.parking.places import repository as places
-from cloud.parking.records import SessionPayment
-from cloud.parking.stays import reading_repository
 from cloud.parking.stays import repository as store
 from cloud.parking.stays import session_repository as sessions
 from cloud.parking.stays.likeness import skeleton
@@ -45,6 +43,11 @@ class _Work:
         self.covered += [covered.get(index, ()) for index in range(len(matching.stays))]
         self.incidents |= matching.incidents
         self.others |= matching.others
+
+
+async def lock(conn: Conn, project_id: int, plates: Iterable[str]) -> None:
+    """Locks plates and those that share the spaces of their permits: their stays may have to be priced anew."""
+    await store.lock_plates(conn, project_id, await permits.affected_plates(conn, project_id, sorted(set(plates))))
 
 
 async def rebuild(conn: Conn, project_id: int, changed: Sequence[Changed]) -> list[UUID]:
@@ -115,36 +118,50 @@ async def _load(
 
 
 async def _write(conn: Conn, project_id: int, work: _Work) -> list[UUID]:
-    lot_ids = sorted({stay.lot_id for stay in work.stays if stay.left_at is not None})
-    rates = await pricing(conn, project_id, lot_ids)
     kept = _keep_sessions(work)
     gone = _gone_sessions(work, kept)
-    paid = await reading_repository.payments(conn, list(work.sessions)) if work.sessions else {}
-    taken_over: dict[int, list[SessionPayment]] = defaultdict(list)
-    for old, kept_id in gone:
-        taken_over[kept_id] += paid.get(old, [])
+    grown = {kept_id for _, kept_id in gone}
     updates: list[tuple[int, SessionRow]] = []
     made: list[int] = []
     for index, (stay, session_id) in enumerate(zip(work.stays, kept, strict=True)):
         if session_id is None:
             made.append(index)
-        elif session_id in taken_over or _differs(work.sessions[session_id], stay, work.covered[index], work):
-            payments = [*paid.get(session_id, []), *taken_over.get(session_id, [])]
-            updates.append((session_id, _session_row(stay, work.covered[index], rates, payments)))
+        elif session_id in grown or _differs(work.sessions[session_id], stay, work.covered[index], work):
+            updates.append((session_id, _session_row(stay, work.covered[index])))
     await sessions.merge_sessions(conn, gone)
     after_merge = dict(gone)
     empty = _empty_sessions(work, kept, after_merge)
     renamed = [id_ for id_, row in updates if row.plate != work.sessions[id_].plate]
     await sessions.update_sessions(conn, updates, renamed)
+    changed = [id_ for id_, _ in updates]
     if made:
         currency = (await estate.get_project(conn, project_id)).currency
-        rows = [_session_row(work.stays[index], work.covered[index], rates, []) for index in made]
+        rows = [_session_row(work.stays[index], work.covered[index]) for index in made]
         for index, new_id in zip(made, await sessions.insert_sessions(conn, project_id, currency, rows), strict=True):
             kept[index] = new_id
+            changed.append(new_id)
     moved = list(_attachments(work, kept, after_merge))
     await store.attach(conn, moved)
     await sessions.drop_empty(conn, empty)
+    await price_ended(conn, project_id, changed)
+    await _price_beside(conn, project_id, work, kept, set(changed))
     return [passage_id for passage_id, *_ in moved]
+
+
+async def _price_beside(
+    conn: Conn, project_id: int, work: _Work, kept: Sequence[int | None], changed: Collection[int]
+) -> None:
+    """Others who share spaces with the changed stays may be covered otherwise, from the first change on."""
+    now = [
+        (stay.plate, stay.entered_at or stay.left_at)
+        for stay, id_ in zip(work.stays, kept, strict=True)
+        if id_ in changed
+    ]
+    before = [(one.plate, one.entered_at or one.left_at) for id_, one in work.sessions.items() if id_ in changed]
+    times = [at for _, at in (*now, *before) if at is not None]
+    plates = {plate for plate, _ in (*now, *before)} - {""}
+    if plates and times:
+        await price_beside(conn, project_id, sorted(plates), min(times))
 
 
 def _keep_sessions(work: _Work) -> list[int | None]:
@@ -211,13 +228,8 @@ def _differs(session: StoredSession, stay: Stay, covered: tuple[Span, ...], work
     )
 
 
-def _session_row(stay: Stay, covered: tuple[Span, ...], rates: Pricing, paid: Sequence[SessionPayment]) -> SessionRow:
-    """The stay as it is stored; with its fee when it is over and both ends were seen, or the lot has a fixed one."""
-    version, result = None, None
-    if stay.state == "closed" and stay.entered_at is not None and stay.left_at is not None:
-        version = rates.rule_for(stay.lot_id, stay.entered_at)
-        if version is not None:
-            result = rates.assess(version, stay.entered_at, stay.left_at, stay.vehicle_class, paid)
+def _session_row(stay: Stay, covered: tuple[Span, ...]) -> SessionRow:
+    """The stay as it is stored. It is priced once all stays around it are stored, unless the lot has a fixed fee."""
     fixed: Decimal | None = stay.fixed_fee if stay.closing is not None else None
     return SessionRow(
         lot_id=stay.lot_id,
@@ -226,10 +238,8 @@ def _session_row(stay: Stay, covered: tuple[Span, ...], rates: Pricing, paid: Se
         entered_at=stay.entered_at,
         left_at=stay.left_at,
         state=stay.state,
-        fee=result.fee.amount if result else fixed,
-        fee_until=result.priced_until if result else stay.left_at if fixed is not None else None,
-        fee_steps=[step_as_json(step) for step in result.fee.steps] if result else [],
-        rule_version_id=version.id if version else None,
+        fee=fixed,
+        fee_until=stay.left_at if fixed is not None else None,
         entry_seen=stay.entry_seen,
         fixed_fee=stay.fixed_fee,
         covered=covered,

@@ -6,7 +6,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, LiteralString
 
-from psycopg.types.json import Jsonb
 from psycopg.types.multirange import Multirange
 
 from cloud.kit.db import Conn
@@ -31,22 +30,21 @@ _SESSIONS: LiteralString = (
 _BY_ID: LiteralString = _SESSION + " FROM parking_session s WHERE s.id = ANY (%s)"
 _INSERT: LiteralString = """
     INSERT INTO parking_session (project_id, lot_id, plate, vehicle_class, entered_at, left_at, state, fee, fee_until,
-                                 fee_steps, rule_version_id, currency, entry_seen, fixed_fee, covered)
-    SELECT %(project_id)s, lot_id, plate, vehicle_class, entered_at, left_at, state, fee, fee_until, fee_steps,
-           rule_version_id, %(currency)s, entry_seen, fixed_fee, covered::tstzmultirange
+                                 currency, entry_seen, fixed_fee, covered)
+    SELECT %(project_id)s, lot_id, plate, vehicle_class, entered_at, left_at, state, fee, fee_until, %(currency)s,
+           entry_seen, fixed_fee, covered::tstzmultirange
     FROM unnest(%(lot_id)s::bigint[], %(plate)s::text[], %(vehicle_class)s::text[], %(entered_at)s::timestamptz[],
                 %(left_at)s::timestamptz[], %(state)s::text[], %(fee)s::numeric[], %(fee_until)s::timestamptz[],
-                %(fee_steps)s::jsonb[], %(rule_version_id)s::bigint[], %(entry_seen)s::boolean[],
-                %(fixed_fee)s::numeric[], %(covered)s::text[])
-         AS made (lot_id, plate, vehicle_class, entered_at, left_at, state, fee, fee_until, fee_steps, rule_version_id,
-                  entry_seen, fixed_fee, covered)
+                %(entry_seen)s::boolean[], %(fixed_fee)s::numeric[], %(covered)s::text[])
+         AS made (lot_id, plate, vehicle_class, entered_at, left_at, state, fee, fee_until, entry_seen, fixed_fee,
+                  covered)
     RETURNING id, lot_id, plate, entered_at, left_at
 """
 _UPDATE: LiteralString = """
     UPDATE parking_session
     SET lot_id = %(lot_id)s, plate = %(plate)s, vehicle_class = %(vehicle_class)s, entered_at = %(entered_at)s,
-        left_at = %(left_at)s, state = %(state)s, fee = %(fee)s, fee_until = %(fee_until)s, fee_steps = %(fee_steps)s,
-        rule_version_id = %(rule_version_id)s, entry_seen = %(entry_seen)s, fixed_fee = %(fixed_fee)s,
+        left_at = %(left_at)s, state = %(state)s, fee = %(fee)s, fee_until = %(fee_until)s, fee_steps = '[]',
+        rule_version_id = NULL, entry_seen = %(entry_seen)s, fixed_fee = %(fixed_fee)s,
         covered = %(covered)s::tstzmultirange, closed_at = NULL, closed_by = NULL, closed_reason = NULL
     WHERE id = %(id)s
 """
@@ -58,6 +56,10 @@ _HAND_OVER: tuple[LiteralString, ...] = (
        FROM unnest(%s::bigint[], %s::bigint[]) AS pair (gone, kept) WHERE t.session_id = pair.gone""",
     """UPDATE parking_intent_stay t SET session_id = pair.kept
        FROM unnest(%s::bigint[], %s::bigint[]) AS pair (gone, kept) WHERE t.session_id = pair.gone""",
+    """UPDATE coupon_redemption t SET session_id = pair.kept
+       FROM unnest(%s::bigint[], %s::bigint[]) AS pair (gone, kept) WHERE t.session_id = pair.gone""",
+    """UPDATE vehicle_charging t SET session_id = pair.kept
+       FROM unnest(%s::bigint[], %s::bigint[]) AS pair (gone, kept) WHERE t.session_id = pair.gone""",
     """UPDATE passage t SET session_id = pair.kept
        FROM unnest(%s::bigint[], %s::bigint[]) AS pair (gone, kept) WHERE t.session_id = pair.gone""",
 )
@@ -65,6 +67,8 @@ _DROP_UNPAID: LiteralString = """
     DELETE FROM parking_session s
     WHERE s.id = ANY (%(ids)s) AND NOT EXISTS (SELECT FROM parking_payment p WHERE p.session_id = s.id)
       AND NOT EXISTS (SELECT FROM parking_waiver w WHERE w.session_id = s.id)
+      AND NOT EXISTS (SELECT FROM coupon_redemption c WHERE c.session_id = s.id)
+      AND NOT EXISTS (SELECT FROM vehicle_charging c WHERE c.session_id = s.id)
 """
 _END_PAID: LiteralString = """
     UPDATE parking_session SET state = 'unmatched', left_at = coalesce(left_at, entered_at), fee = NULL,
@@ -92,7 +96,7 @@ class StoredSession:
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """What a session is to become."""
+    """What a session is to become; `fee` only where the lot has a fixed one: others are priced once all are stored."""
 
     lot_id: int
     plate: str
@@ -102,8 +106,6 @@ class SessionRow:
     state: str
     fee: Decimal | None
     fee_until: datetime | None
-    fee_steps: list[dict[str, Any]]
-    rule_version_id: int | None
     entry_seen: bool
     fixed_fee: Decimal | None
     covered: tuple[Span, ...]
@@ -176,7 +178,7 @@ async def drop_empty(conn: Conn, ids: Sequence[int]) -> None:
 
 def _values(row: SessionRow) -> dict[str, Any]:
     values: dict[str, Any] = {name: getattr(row, name) for name in SessionRow.__slots__}
-    return {**values, "fee_steps": Jsonb(row.fee_steps), "covered": _as_text(row.covered)}
+    return {**values, "covered": _as_text(row.covered)}
 
 
 def _as_text(spans: tuple[Span, ...]) -> str:

@@ -2,25 +2,15 @@
 
 from pathlib import Path
 
-import yaml
-
-from cloud.kit.yaml_files import parse_yaml
+from cloud.kit.yaml_files import parse_yaml, yaml_text
 from cloud.tariffs.files.checking import Document
 
 MOST_CHARACTERS = 200_000
 
 
-class _Plain(yaml.SafeDumper):
-    """Writes equal parts out each time: references are refused when they are read."""
-
-    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the name is that of the library
-        """Always."""
-        return True
-
-
 def to_yaml(document: Document) -> str:
     """The text of a document; reading it gives the same document."""
-    return yaml.dump(document, Dumper=_Plain, allow_unicode=True, sort_keys=False, default_flow_style=None, width=110)
+    return yaml_text(document)
 
 
 def from_yaml(text: str) -> Document:

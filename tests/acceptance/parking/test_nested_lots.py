@@ -4,6 +4,7 @@ Inner time priced by its own rule; no double charge.
 """
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -32,6 +33,8 @@ async def test_time_in_the_inner_lot_is_priced_once(lot: ParkingLot, inner_time:
     (span,) = priced_by_the_other["covered"]
     assert (span.lower, span.upper) == (NOON + minutes(10), NOON + minutes(250))
     assert not (within if inner_time == "paused" else outer)["covered"]
+    # An hour around the inner stay is within the free minutes; five hours are not.
+    assert outer["fee"] == Decimal("0.00" if inner_time == "paused" else "8.00")
     assert await lot.incidents() == []
 
 

@@ -126,11 +126,18 @@ async def test_two_stays_that_were_one_are_merged_with_what_was_paid(
            SELECT project_id, id, %s, 5, now() FROM money RETURNING id""",
         (site.project_id, second["id"]),
     )
+    await rows(
+        worker_db,
+        """INSERT INTO vehicle_charging (project_id, session_id, kwh, minutes, entered_by)
+           VALUES (%s, %s, 3, 0, 'user:1') RETURNING id""",
+        (site.project_id, second["id"]),
+    )
     between = site.passage("entry", "京A1", NOON + timedelta(seconds=25))
     await site.report(ingest_db, [between], NOON + minutes(2))
     (session,) = await rows(ingest_db, "SELECT id, state FROM parking_session")
     assert session == {"id": first["id"], "state": "open"}
-    assert await rows(ingest_db, "SELECT session_id FROM parking_payment") == [{"session_id": first["id"]}]
+    for query in ("SELECT session_id FROM parking_payment", "SELECT session_id FROM vehicle_charging"):
+        assert await rows(ingest_db, query) == [{"session_id": first["id"]}]
 
 
 async def test_passages_of_an_unknown_lane_wait_for_it(ingest_db: Database, worker_db: Database) -> None:

@@ -46,6 +46,8 @@ def test_what_is_not_certain_is_left_to_people() -> None:
     assert _misread([entered, left], misread_within=timedelta(hours=2)) == set(), "too long ago"
     assert _misread([entered, left], misread_within=None) == set(), "people decide"
     assert _misread([entered, left, _passage(3, 2, PLATES[0], "exit")]) == set(), "it had left"
+    behind = _passage(3, 9, PLATES[1], "exit", outcome="arrived")
+    assert _misread([entered, left, behind]) == {left.id.int}, "what stands there later is another one"
 
 
 @st.composite

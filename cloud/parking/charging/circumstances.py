@@ -1,0 +1,48 @@
+"""What decides beside the rule what stays cost, gathered for many of them: the quota of the day, coupons, charging."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from cloud.estate import service as estate
+from cloud.estate.calendar import calendar
+from cloud.kit.db import Conn
+from cloud.kit.periods import Period, local_day
+from cloud.parking.charging import circumstances_repository as repository
+from cloud.parking.charging.covering import LONGEST, Parked, covering
+from cloud.parking.fees.billed_time import BilledTime, second
+from cloud.parking.fees.circumstances import Charged, Circumstances, CoveredTime
+
+
+async def circumstances(conn: Conn, project_id: int, stays: Sequence[Parked]) -> dict[int, Circumstances]:
+    """By id of the stay, for all of them. All stays of the plates must be stored before: earlier ones of the same local
+    day and lot took of the day's free minutes what was not covered of them, by the times of the passages alone.
+    """
+    entries = {stay.id: stay.entered_at for stay in stays if stay.entered_at is not None}
+    if not entries:
+        return {stay.id: Circumstances() for stay in stays}
+    zone = (await estate.get_project(conn, project_id)).zone
+    days = [local_day(entered_at, zone) for entered_at in entries.values()]
+    # The day before: a window may have begun then.
+    read = Period(min(days) - timedelta(days=1), max(days) + LONGEST)
+    days_of_project = await calendar(conn, project_id, read)
+    coupons = await repository.coupons(conn, list(entries))
+    charged = await repository.charged(conn, list(entries))
+    earlier = await repository.earlier_stays(conn, list(entries), zone.key)
+    times = await covering(conn, project_id, stays)
+    found: dict[int, Circumstances] = {}
+    for stay in stays:
+        covered = tuple(times.get(stay.id, ()))
+        found[stay.id] = Circumstances(
+            covered=covered,
+            free_used=_not_covered(earlier.get(stay.id, ()), covered),
+            coupons=tuple(coupons.get(stay.id, ())),
+            calendar=days_of_project,
+            charged=charged.get(stay.id, Charged()),
+        )
+    return found
+
+
+def _not_covered(stays: Sequence[tuple[datetime, datetime]], covered: Sequence[CoveredTime]) -> timedelta:
+    """How long stays were in all, less what a permit covered of them."""
+    spans = [(second(one.start), second(one.end)) for one in covered]
+    return timedelta(seconds=sum(BilledTime(second(entry), second(leave), spans).total for entry, leave in stays))

@@ -1,0 +1,51 @@
+"""SQL of what decides beside the rule what stays cost."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import LiteralString
+
+from cloud.kit.db import Conn
+from cloud.parking.fees.circumstances import Charged, Coupon
+
+# Stays of the same plate and lot whose entry is earlier on the same local day, and whose end was seen.
+_EARLIER: LiteralString = """
+    SELECT s.id, e.entered_at, e.left_at
+    FROM parking_session s JOIN parking_session e
+      ON e.project_id = s.project_id AND e.lot_id = s.lot_id AND e.plate = s.plate
+     AND (e.entered_at, e.id) < (s.entered_at, s.id) AND e.entered_at >= date_trunc('day', s.entered_at, %(zone)s)
+    WHERE s.id = ANY (%(ids)s::bigint[]) AND s.plate <> '' AND e.state = 'closed'
+    ORDER BY e.entered_at, e.id
+"""
+_COUPONS: LiteralString = """
+    SELECT session_id, code, kind, value FROM coupon_redemption
+    WHERE session_id = ANY (%s::bigint[]) ORDER BY redeemed_at, coupon_id
+"""
+_CHARGED: LiteralString = """
+    SELECT session_id, sum(kwh) AS kwh, sum(minutes)::int AS minutes FROM vehicle_charging
+    WHERE session_id = ANY (%s::bigint[]) GROUP BY session_id
+"""
+
+
+async def earlier_stays(
+    conn: Conn, session_ids: Sequence[int], zone: str
+) -> dict[int, list[tuple[datetime, datetime]]]:
+    """By session the stays of its plate that began earlier on the same local day in the same lot."""
+    found: dict[int, list[tuple[datetime, datetime]]] = defaultdict(list)
+    for row in await (await conn.execute(_EARLIER, {"ids": list(session_ids), "zone": zone})).fetchall():
+        found[row["id"]].append((row["entered_at"], row["left_at"]))
+    return found
+
+
+async def coupons(conn: Conn, session_ids: Sequence[int]) -> dict[int, list[Coupon]]:
+    """Coupons handed in, by session."""
+    found: dict[int, list[Coupon]] = defaultdict(list)
+    for row in await (await conn.execute(_COUPONS, (list(session_ids),))).fetchall():
+        found[row.pop("session_id")].append(Coupon(**row))
+    return found
+
+
+async def charged(conn: Conn, session_ids: Sequence[int]) -> dict[int, Charged]:
+    """What vehicles were charged, by session."""
+    rows = await (await conn.execute(_CHARGED, (list(session_ids),))).fetchall()
+    return {row["session_id"]: Charged(row["kwh"], row["minutes"]) for row in rows}

@@ -1,0 +1,67 @@
+"""When stays cost nothing: permits, visitors' passes, white lists, and lots around or inside theirs say so."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import LiteralString, Protocol
+
+from cloud.kit.db import Conn
+from cloud.parking.fees.circumstances import CoveredTime
+from cloud.parking.lists import service as lists
+from cloud.parking.permits import covering as permits
+from cloud.parking.visitors import service as visitors
+
+LONGEST = timedelta(days=1100)
+"""No stay that can be priced is longer."""
+
+# Time of a nested stay that the other one of the two prices.
+_ELSEWHERE: LiteralString = """
+    SELECT s.id, lower(r.span) AS start, upper(r.span) AS "end"
+    FROM parking_session s CROSS JOIN LATERAL unnest(s.covered) AS r (span)
+    WHERE s.id = ANY (%s::bigint[]) ORDER BY s.id, start
+"""
+
+
+class Parked(Protocol):
+    """A stay as it is stored; its entry was seen."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def lot_id(self) -> int: ...
+
+    @property
+    def plate(self) -> str: ...
+
+    @property
+    def entered_at(self) -> datetime | None: ...
+
+
+async def covering(conn: Conn, project_id: int, stays: Sequence[Parked]) -> dict[int, list[CoveredTime]]:
+    """By id of the stay, in no order and perhaps overlapping; stays that nothing covers are missing.
+
+    All stays of the plates, and of those that share spaces with them, must be stored before.
+    """
+    entries = [stay.entered_at for stay in stays if stay.entered_at is not None]
+    if not entries:
+        return {}
+    since, until = min(entries), max(entries) + LONGEST
+    plates = sorted({stay.plate for stay in stays} - {""})
+    by_plate: dict[str, list[tuple[int | None, CoveredTime]]] = {}
+    for times in (
+        await permits.covered(conn, project_id, plates, since, until),
+        await visitors.covered(conn, project_id, plates, since, until),
+        await lists.white_times(conn, project_id, plates, since, until),
+    ):
+        for plate, some in times.items():
+            by_plate.setdefault(plate, []).extend(
+                (one.lot_id, CoveredTime(one.start, until if one.end is None else one.end)) for one in some
+            )
+    found: dict[int, list[CoveredTime]] = {}
+    for stay in stays:
+        mine = [time for lot_id, time in by_plate.get(stay.plate, ()) if lot_id in (None, stay.lot_id)]
+        if mine:
+            found[stay.id] = mine
+    for row in await (await conn.execute(_ELSEWHERE, ([stay.id for stay in stays],))).fetchall():
+        found.setdefault(row["id"], []).append(CoveredTime(row["start"], row["end"]))
+    return found

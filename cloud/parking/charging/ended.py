@@ -1,0 +1,50 @@
+"""Prices stays that are over, once all stays that count for the price are stored."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from cloud.kit.db import Conn
+from cloud.parking.charging import ended_repository as repository
+from cloud.parking.charging.circumstances import circumstances
+from cloud.parking.charging.ended_repository import PricedRow
+from cloud.parking.fees.steps import step_as_json
+from cloud.parking.fees.versions import pricing
+from cloud.parking.permits import covering as permits
+from cloud.parking.stays import reading_repository
+
+
+async def price_ended(conn: Conn, project_id: int, session_ids: Sequence[int]) -> None:
+    """Stores the fee of those of these stays that are over and whose two ends were seen.
+
+    Where stays of a day share free minutes, later stays of the same plate and day are priced anew as well. The caller
+    has locked the plates.
+    """
+    stays = await repository.ended(conn, session_ids)
+    if not stays:
+        return
+    rates = await pricing(conn, project_id, sorted({stay.lot_id for stay in stays}))
+    sharing = {version.lot_id for version in rates.versions if version.rule.daily_quota}
+    if sharing:
+        following = await repository.later_that_day(conn, session_ids, sorted(sharing), rates.zone.key)
+        stays = [*stays, *await repository.ended(conn, sorted(set(following) - {stay.id for stay in stays}))]
+    paid = await reading_repository.payments(conn, [stay.id for stay in stays])
+    given = await circumstances(conn, project_id, stays)
+    rows: list[PricedRow] = []
+    for stay in stays:
+        version = rates.rule_for(stay.lot_id, stay.entered_at)
+        if version is not None:
+            result = rates.assess(
+                version, stay.entered_at, stay.left_at, stay.vehicle_class, paid.get(stay.id, []), given[stay.id]
+            )
+            steps = [step_as_json(step) for step in result.fee.steps]
+            rows.append(PricedRow(stay.id, result.fee.amount, result.priced_until, steps, version.id))
+    await repository.store_fees(conn, rows)
+
+
+async def price_beside(conn: Conn, project_id: int, plates: Sequence[str], since: datetime) -> None:
+    """Prices anew what is over of vehicles that share the spaces of their permits with these plates: a stay of one of
+    them changed, from `since` on. The caller has locked all of them (`permits.affected_plates`).
+    """
+    others = await permits.affected_plates(conn, project_id, plates) - set(plates)
+    if others:
+        await price_ended(conn, project_id, await repository.ended_since(conn, project_id, sorted(others), since))
