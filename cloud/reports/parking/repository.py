@@ -19,7 +19,7 @@ _TURNOVER: LiteralString = """
            round((percentile_cont(0.5) WITHIN GROUP (ORDER BY stayed.ms) / 1000)::numeric)::bigint AS median_s
     FROM parking_session s,
          LATERAL (SELECT (extract(epoch FROM s.left_at - s.entered_at) * 1000)::bigint AS ms) AS stayed
-    WHERE s.project_id = %(project_id)s AND s.state = 'closed' AND s.left_at >= %(start)s AND s.left_at < %(end)s
+    WHERE s.project_id = %(project_id)s AND s.state = 'closed' AND s.entry_seen AND s.left_at >= %(start)s AND s.left_at < %(end)s
       AND (%(lot_id)s::bigint IS NULL OR s.lot_id = %(lot_id)s)
     GROUP BY 1 ORDER BY 1
 """
@@ -51,25 +51,21 @@ _REVENUE: LiteralString = """
       AND (%(lot_id)s::bigint IS NULL OR s.lot_id = %(lot_id)s)
     GROUP BY p.paid_on, l.name, gone.name, p.method, p.currency ORDER BY p.paid_on, l.name, 3, p.method
 """
-# An order that lets out a vehicle that paid names its passage; one given by hand names none. The lane is the one that
-# the barrier was when it was given.
 _OPENINGS: LiteralString = """
-    SELECT l.name AS lot, n.name AS lane, c.actor, c.reason, count(*) AS openings,
-           count(*) FILTER (WHERE c.state = 'done') AS confirmed, max(c.issued_at) AS last_at
-    FROM command c
-    JOIN LATERAL (
-        SELECT lane.name, lane.lot_id FROM parking_lane lane WHERE lane.device_id = c.device_id
-        ORDER BY lane.created_at <= c.issued_at DESC, lane.created_at DESC LIMIT 1) AS n ON true
+    SELECT l.name AS lot, n.name AS lane, o.opened_by AS actor, o.reason, count(*) AS openings,
+           count(*) FILTER (WHERE c.state = 'done') AS confirmed, max(o.opened_at) AS last_at
+    FROM manual_opening o
+    JOIN parking_lane n ON n.id = o.lane_id
     JOIN parking_lot l ON l.id = n.lot_id
-    WHERE c.project_id = %(project_id)s AND c.action = 'open-barrier' AND NOT c.arguments ? 'passage'
-      AND c.issued_at >= %(start)s AND c.issued_at < %(end)s
+    LEFT JOIN command c ON c.id = o.command_id
+    WHERE o.project_id = %(project_id)s AND o.opened_at >= %(start)s AND o.opened_at < %(end)s
       AND (%(lot_id)s::bigint IS NULL OR n.lot_id = %(lot_id)s)
-    GROUP BY l.name, n.name, c.actor, c.reason ORDER BY openings DESC, last_at DESC, 1, 2, 3, 4
+    GROUP BY l.name, n.name, o.opened_by, o.reason ORDER BY openings DESC, last_at DESC, 1, 2, 3, 4
 """
 _UNMATCHED: LiteralString = """
     SELECT (s.left_at AT TIME ZONE %(zone)s)::date AS day, l.name AS lot,
            CASE WHEN s.closed_at IS NOT NULL THEN 'closed-by-hand'
-                WHEN s.entered_at IS NULL OR s.entered_at = s.left_at THEN 'entry' ELSE 'exit' END AS missing,
+                WHEN s.entered_at IS NULL OR NOT s.entry_seen THEN 'entry' ELSE 'exit' END AS missing,
            count(*) AS stays
     FROM parking_session s JOIN parking_lot l ON l.id = s.lot_id
     WHERE s.project_id = %(project_id)s AND s.state = 'unmatched' AND s.left_at >= %(start)s AND s.left_at < %(end)s
