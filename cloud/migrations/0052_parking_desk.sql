@@ -42,7 +42,7 @@ END
 $$;
 CREATE TRIGGER stays BEFORE UPDATE OR DELETE ON parking_shift FOR EACH ROW EXECUTE FUNCTION gm.shift_stays();
 
--- What was in the till by method: what the system took in the shift, and what the guard counted.
+-- What was in the till by method: what the system took and gave back in the shift, and what the guard counted.
 CREATE TABLE parking_shift_count (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     project_id bigint NOT NULL REFERENCES project,
@@ -50,6 +50,7 @@ CREATE TABLE parking_shift_count (
     method     text NOT NULL,
     payments   int NOT NULL CHECK (payments >= 0),
     taken      money_amount NOT NULL CHECK (taken >= 0),
+    returned   money_amount NOT NULL CHECK (returned >= 0),
     counted    money_amount NOT NULL CHECK (counted >= 0),
     UNIQUE (shift_id, method),
     FOREIGN KEY (project_id, shift_id) REFERENCES parking_shift (project_id, id)
@@ -83,6 +84,31 @@ END
 $$;
 CREATE TRIGGER of_shift AFTER INSERT ON payment FOR EACH ROW
     WHEN (NEW.purpose = 'parking' AND NEW.created_by IS NOT NULL) EXECUTE FUNCTION gm.payment_of_shift();
+
+-- Money that the guard gave back by hand, out of the queue of refunds.
+CREATE TABLE parking_shift_refund (
+    refund_id  bigint PRIMARY KEY,
+    project_id bigint NOT NULL REFERENCES project,
+    shift_id   bigint NOT NULL,
+    FOREIGN KEY (project_id, refund_id) REFERENCES payment_refund (project_id, id),
+    FOREIGN KEY (project_id, shift_id) REFERENCES parking_shift (project_id, id)
+);
+CREATE INDEX parking_shift_refund_of_shift ON parking_shift_refund (shift_id);
+CALL gm.write_once('parking_shift_refund');
+CALL gm.guard('parking_shift_refund');
+
+CREATE FUNCTION gm.refund_of_shift() RETURNS trigger LANGUAGE plpgsql AS
+$$
+BEGIN
+    INSERT INTO parking_shift_refund (refund_id, project_id, shift_id)
+    SELECT NEW.id, NEW.project_id, s.id FROM parking_shift s
+    WHERE s.project_id = NEW.project_id AND s.user_id = NEW.decided_by AND s.ended_at IS NULL
+    FOR KEY SHARE;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER of_shift AFTER UPDATE ON payment_refund FOR EACH ROW
+    WHEN (NEW.state = 'refunded' AND OLD.state = 'open') EXECUTE FUNCTION gm.refund_of_shift();
 
 -- Openings by hand: why, by the list of reasons; the vehicle that stood there; the shift of who opened.
 ALTER TABLE manual_opening

@@ -31,6 +31,7 @@ NO_LISTS = {
         "parking-reports/revenue",
         "parking-reports/turnover",
         "parking-reports/unmatched",
+        "parking-shifts/file",
         "readings",
         "readings/export",
         "tariff-schema",

@@ -1,6 +1,7 @@
 """Links that let a gateway hand in one picture: signed, good for a while and for this picture alone. Pure."""
 
 import hmac
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -14,7 +15,8 @@ PATH: Final = "/api/v1/passage-pictures"
 MAX_BYTES: Final = 3 << 20
 """What a gateway keeps of one picture at most."""
 
-_REACHED: Final = ("https://", "http://127.0.0.1", "http://localhost")
+# The same as gateways take: without TLS only on the machine itself.
+_REACHED: Final = re.compile(r"https://.+|http://(127\.0\.0\.1|localhost)(:\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Links:
     @property
     def usable(self) -> bool:
         """Whether gateways take such links: over TLS, or on the same machine."""
-        return (self._public_url or "").startswith(_REACHED)
+        return _REACHED.fullmatch(self._public_url or "") is not None
 
     def link(self, claim: Claim) -> str:
         """The address for a PUT."""

@@ -89,11 +89,15 @@ class ShiftOut(BaseModel):
 
 
 class TakingOut(BaseModel):
-    """Money of one method: what the system took and what was counted; `difference` below 0: something is missing."""
+    """Money of one method: what the system took, what was given back, what was counted.
+
+    `difference` is what was counted less what should be there: below 0 something is missing.
+    """
 
     method: str
     payments: int
     taken: MoneyOut
+    returned: MoneyOut
     counted: MoneyOut | None
     difference: MoneyOut | None
 
@@ -104,6 +108,7 @@ class TakingOut(BaseModel):
             method=taking.method,
             payments=taking.payments,
             taken=MoneyOut.of(taking.taken, currency),
+            returned=MoneyOut.of(taking.returned, currency),
             counted=None if taking.counted is None else MoneyOut.of(taking.counted, currency),
             difference=None if taking.difference is None else MoneyOut.of(taking.difference, currency),
         )

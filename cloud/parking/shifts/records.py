@@ -38,17 +38,23 @@ class Shift:
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """What was taken in a shift by one method; `counted` is None until it is handed over."""
+    """What was taken and given back in a shift by one method; `counted` is None until it is handed over."""
 
     method: str
     payments: int
     taken: Decimal
+    returned: Decimal = Decimal(0)
     counted: Decimal | None = None
 
     @property
+    def expected(self) -> Decimal:
+        """What should be there; below 0 when more was given back than taken."""
+        return self.taken - self.returned
+
+    @property
     def difference(self) -> Decimal | None:
-        """Counted less taken: below 0 something is missing."""
-        return None if self.counted is None else self.counted - self.taken
+        """Counted less expected: below 0 something is missing."""
+        return None if self.counted is None else self.counted - self.expected
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,12 +36,18 @@ _INSERT: LiteralString = """
     VALUES (%(project_id)s, %(desk)s, %(user_id)s, %(guard)s, %(currency)s) RETURNING id
 """
 _TAKINGS: LiteralString = """
-    SELECT p.method, count(*)::int AS payments, sum(p.amount) AS taken
-    FROM parking_shift_payment s JOIN payment p ON p.id = s.payment_id
-    WHERE s.shift_id = %(shift_id)s GROUP BY p.method ORDER BY p.method
+    SELECT method, sum(payments)::int AS payments, sum(taken) AS taken, sum(returned) AS returned
+    FROM (SELECT p.method, 1 AS payments, p.amount AS taken, 0.00 AS returned
+          FROM parking_shift_payment s JOIN payment p ON p.id = s.payment_id WHERE s.shift_id = %(shift_id)s
+          UNION ALL
+          SELECT r.method, 0, 0.00, r.amount
+          FROM parking_shift_refund s JOIN payment_refund r ON r.id = s.refund_id
+          WHERE s.shift_id = %(shift_id)s) AS flows
+    GROUP BY method ORDER BY method
 """
 _COUNTS: LiteralString = """
-    SELECT method, payments, taken, counted FROM parking_shift_count WHERE shift_id = %(shift_id)s ORDER BY method
+    SELECT method, payments, taken, returned, counted FROM parking_shift_count
+    WHERE shift_id = %(shift_id)s ORDER BY method
 """
 _HAPPENED: LiteralString = """
     SELECT count(*) FILTER (WHERE direction = 'entry' AND outcome = 'passed')::int AS entries,
@@ -120,9 +126,9 @@ async def counts(conn: Conn, shift_id: int) -> list[Taking]:
 
 async def insert_count(conn: Conn, shift: Shift, taking: Taking, counted: Decimal) -> None:
     """What was counted of one method."""
-    query = """INSERT INTO parking_shift_count (project_id, shift_id, method, payments, taken, counted)
-               VALUES (%s, %s, %s, %s, %s, %s)"""
-    values = (shift.project_id, shift.id, taking.method, taking.payments, taking.taken, counted)
+    query = """INSERT INTO parking_shift_count (project_id, shift_id, method, payments, taken, returned, counted)
+               VALUES (%s, %s, %s, %s, %s, %s, %s)"""
+    values = (shift.project_id, shift.id, taking.method, taking.payments, taking.taken, taking.returned, counted)
     await conn.execute(query, values)
 
 

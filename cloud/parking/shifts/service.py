@@ -1,6 +1,7 @@
 """Beginning a shift, handing it over with what was counted, and confirming what was found."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
@@ -138,6 +139,6 @@ def _lines(takings: list[Taking], counted: Mapping[str, Decimal]) -> list[Taking
     for method in sorted(counted.keys() - known.keys()):
         known[method] = Taking(method, 0, Decimal("0.00"))
     return [
-        Taking(one.method, one.payments, one.taken, counted.get(one.method, one.taken))
+        replace(one, counted=counted.get(one.method, max(one.expected, Decimal(0))))
         for one in sorted(known.values(), key=lambda one: one.method)
     ]

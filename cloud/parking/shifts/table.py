@@ -40,7 +40,7 @@ def shift_file(form: Format, rows: Sequence[Row], project: Project) -> Response:
         *(Column(name, "whole") for name in ("entries", "exits", "incidents", "openings")),
         Column("method", "text"),
         Column("payments", "whole"),
-        *(Column(name, "decimal", digits) for name in ("taken", "counted", "difference")),
+        *(Column(name, "decimal", digits) for name in ("taken", "returned", "counted", "difference")),
         *(Column(name, "text") for name in ("currency", "note", "confirmed_by", "confirmed_note")),
     ]
     writer = writer_of(form, columns, project.zone)
@@ -57,4 +57,7 @@ def _rows_of(found: ShiftDetail) -> list[Row]:
     head = (shift.desk, shift.guard, shift.state, shift.began_at, shift.ended_at, totals.entries, totals.exits,
             totals.incidents, sum(totals.openings.values()))  # fmt: skip
     tail = (shift.currency, shift.note, shift.confirmed_name, shift.confirmed_note)
-    return [(*head, one.method, one.payments, one.taken, one.counted, one.difference, *tail) for one in found.takings]
+    return [
+        (*head, one.method, one.payments, one.taken, one.returned, one.counted, one.difference, *tail)
+        for one in found.takings
+    ]

@@ -1,6 +1,8 @@
 """Pictures of vehicles: ordered from gateways, handed in by links that are good once, shown, forgotten."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import UUID
@@ -9,14 +11,19 @@ import httpx
 import msgspec
 import pytest
 
+from cloud.app import create_app
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.jobs import JobContext
 from cloud.kit.security import Keys
 from cloud.parking.pictures import jobs
 from cloud.parking.pictures.asking import PictureAsker
 from cloud.parking.pictures.links import MAX_BYTES, PATH, Links
+from cloud.serving import server
+from cloud.settings import CloudSettings
 from gateway.contract.messages import Action, Passage
 from gateway.contract.orders import arguments_flaw
+from gateway.drivers.barrier.pictures import Pictures
+from gateway.drivers.barrier.sending import NotTaken, put_picture
 from tests.integration.app import People, once
 from tests.integration.parking.site import Site, minutes, rows
 
@@ -93,6 +100,34 @@ async def test_a_link_is_good_once_for_its_picture_and_for_a_while(
     assert await put(app_client, link) == 204
     assert await put(app_client, link) == 403
     assert await put(app_client, link, JPEG + b"another") == 403
+
+
+async def test_a_gateway_hands_its_picture_in(
+    settings: CloudSettings, keys: Keys, ingest_db: Database, worker_db: Database, site: Site, tmp_path: Path
+) -> None:
+    """What the gateway does with the order, over a socket."""
+    now = datetime.now(UTC)
+    arrived = await waiting(ingest_db, site, now)
+    content = JPEG + bytes(2_900_000)
+    pictures = Pictures(tmp_path, 1 << 24, lambda: asyncio.sleep(0, ()))
+    assert await pictures.keep(arrived.id, content)
+    running = server(create_app(settings, keys), "127.0.0.1", 0)
+    task = asyncio.create_task(running.serve())
+    async with asyncio.timeout(20):
+        while not running.started:
+            await asyncio.sleep(0.01)
+        url = f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}"
+        await PictureAsker(worker_db, Links(keys, url)).step(now)
+        (order,) = await orders(ingest_db)
+        kept = await pictures.read(order["passage"])
+        assert kept is not None
+        await asyncio.to_thread(put_picture, order["link"], kept)
+        with pytest.raises(NotTaken, match="403"):
+            await asyncio.to_thread(put_picture, order["link"], kept)
+        running.should_exit = True
+        await task
+    (stored,) = await rows(ingest_db, "SELECT passage_id, content FROM passage_picture")
+    assert (stored["passage_id"], bytes(stored["content"])) == (UUID(arrived.id), content)
 
 
 async def test_a_link_is_over_when_its_time_is(

@@ -1,5 +1,6 @@
 """Shifts: begun, counted, handed over, confirmed by another person, and never changed afterwards."""
 
+import asyncio
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -101,6 +102,56 @@ async def test_a_handover_says_what_was_taken_what_was_counted_and_what_differs(
     assert (confirmed["state"], confirmed["confirmed_note"]) == ("confirmed", "found it")
     audit = await rows(ingest_db, "SELECT count(*) AS n FROM parking_shift_count")
     assert audit[0]["n"] == 2
+
+
+async def test_what_was_given_back_is_not_in_the_till(
+    app_client: httpx.AsyncClient, ingest_db: Database, owner_db: Database, site: Site, people: People
+) -> None:
+    cashier = await people.staff("cashier", site.project_id)
+    shift = await begin(app_client, cashier, site)
+    cash = Decimal(await pay(app_client, cashier, ingest_db, site, PLATE, "cash"))
+    async with owner_db.transaction(SYSTEM) as conn:
+        await conn.execute(
+            """INSERT INTO payment_refund (project_id, payment_id, amount, currency, reason)
+               SELECT project_id, id, 1, currency, 'fee-lower' FROM payment"""
+        )
+    (refund,) = await rows(ingest_db, "SELECT id FROM payment_refund")
+    decided = {"decision": "refund", "method": "cash", "note": "paid too much"}
+    await post(app_client, cashier, f"payment-refunds/{refund['id']}/decisions", **decided)
+    counted = [{"method": "cash", "amount": str(cash - 1)}]
+    done = await post(app_client, cashier, f"parking-shifts/{shift}/handovers", counted=counted)
+    (line,) = done["takings"]
+    assert (line["taken"]["amount"], line["returned"]["amount"]) == (str(cash), "1.00")
+    assert line["difference"]["amount"] == "0.00"
+
+
+async def test_a_payment_under_way_belongs_to_the_shift_that_waits_for_it(
+    app_client: httpx.AsyncClient, ingest_db: Database, owner_db: Database, site: Site, guard: Auth
+) -> None:
+    shift = await begin(app_client, guard, site)
+    session = await waits(ingest_db, site, PLATE)
+    (who,) = await rows(ingest_db, "SELECT user_id FROM parking_shift")
+    counted = [{"method": "cash", "amount": "0.00"}]
+    async with owner_db.transaction(SYSTEM) as conn:
+        due = (await parking.quote(conn, session)).total
+        await parking.pay(conn, session, due, "cash", "user:guard", created_by=who["user_id"])
+        handover = asyncio.create_task(
+            post(app_client, guard, f"parking-shifts/{shift}/handovers", counted=counted, note="nothing there")
+        )
+        await _somebody_waits_for_a_row(ingest_db)
+    done = await handover
+    (line,) = done["takings"]
+    assert Decimal(line["taken"]["amount"]) == due
+    async with owner_db.transaction(SYSTEM) as conn:
+        late = await waits(ingest_db, site, "粤B00001")
+        await parking.pay(conn, late, due, "cash", "user:guard", created_by=who["user_id"])
+    assert await rows(ingest_db, "SELECT count(*) AS n FROM parking_shift_payment") == [{"n": 1}]
+
+
+async def _somebody_waits_for_a_row(db: Database) -> None:
+    async with asyncio.timeout(10):
+        while not (await rows(db, "SELECT FROM pg_locks WHERE NOT granted")):
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(
