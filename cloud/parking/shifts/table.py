@@ -11,7 +11,7 @@ from cloud.kit.money import minor_digits
 from cloud.kit.paging import MAX_LIMIT, PageRequest
 from cloud.metering.exports.table_files import MEDIA_TYPES, Column, Format, Row, writer_of
 from cloud.parking.shifts import service
-from cloud.parking.shifts.records import ShiftDetail, ShiftFilter
+from cloud.parking.shifts.records import ShiftDetail, ShiftFilter, Taking
 
 MOST_SHIFTS: Final = 5000
 """Of one file: the latest."""
@@ -57,7 +57,8 @@ def _rows_of(found: ShiftDetail) -> list[Row]:
     head = (shift.desk, shift.guard, shift.state, shift.began_at, shift.ended_at, totals.entries, totals.exits,
             totals.incidents, sum(totals.openings.values()))  # fmt: skip
     tail = (shift.currency, shift.note, shift.confirmed_name, shift.confirmed_note)
-    return [
-        (*head, one.method, one.payments, one.taken, one.returned, one.counted, one.difference, *tail)
-        for one in found.takings
-    ]
+    return [(*head, *_money(one), *tail) for one in found.takings]
+
+
+def _money(one: Taking) -> Row:
+    return one.method, one.payments, one.taken, one.returned, one.counted, one.difference

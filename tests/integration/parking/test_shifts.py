@@ -116,7 +116,7 @@ async def test_what_was_given_back_is_not_in_the_till(
                SELECT project_id, id, 1, currency, 'fee-lower' FROM payment"""
         )
     (refund,) = await rows(ingest_db, "SELECT id FROM payment_refund")
-    decided = {"decision": "refund", "method": "cash", "note": "paid too much"}
+    decided: dict[str, Any] = {"decision": "refund", "method": "cash", "note": "paid too much"}
     await post(app_client, cashier, f"payment-refunds/{refund['id']}/decisions", **decided)
     counted = [{"method": "cash", "amount": str(cash - 1)}]
     done = await post(app_client, cashier, f"parking-shifts/{shift}/handovers", counted=counted)
