@@ -26,11 +26,12 @@ async def ask(
     request: Request,
     scope: Annotated[Scope, allow_page("parking.operate")],
     passage_id: UUID,
-    lane: Annotated[int, Form(ge=1)],
+    lane: Annotated[int | None, Form(ge=1)] = None,
 ) -> Response:
-    """Orders a picture from its gateway; the desk shows it when it came."""
+    """Orders a picture from its gateway; the desk, or the page of the passage, shows it when it came."""
     await service.ask(scope.conn, links_of(request), passage_id, scope.caller.actor)
-    return RedirectResponse(f"/parking/desk?lane={lane}&done=picture-ordered", 303)
+    there = f"/parking/passages/{passage_id}?" if lane is None else f"/parking/desk?lane={lane}&"
+    return RedirectResponse(f"{there}done=picture-ordered", 303)
 
 
 @router.post("/parking/picture-policy")

@@ -132,6 +132,12 @@ async def content(conn: Conn, passage_id: UUID) -> bytes | None:
     return None if row is None else bytes(row["content"])
 
 
+async def is_here(conn: Conn, passage_id: UUID) -> bool:
+    """Whether there is a picture, without reading it."""
+    query = "SELECT passage_id FROM passage_picture WHERE passage_id = %s"
+    return await (await conn.execute(query, (passage_id,))).fetchone() is not None
+
+
 async def forget(conn: Conn, now: datetime, usual_days: int, limit: int) -> int:
     """Deletes pictures that were kept for long enough, the oldest first; answers how many."""
     return (await conn.execute(_FORGET, {"now": now, "usual": usual_days, "limit": limit})).rowcount

@@ -46,7 +46,7 @@ async def ask(conn: Conn, links: Links, passage_id: UUID, actor: str, at: dateti
     picture = await repository.one(conn, passage_id)
     if picture is None:
         raise NotFound("no-picture", f"no picture was taken of passage {passage_id}", field="passage_id")
-    if await repository.content(conn, passage_id) is not None:
+    if await repository.is_here(conn, passage_id):
         raise Conflict("picture-here", "this picture is here already")
     if not links.usable:
         raise Conflict("no-public-url", "gateways reach the cloud only by https: its public address is not set")
@@ -70,6 +70,11 @@ async def take(conn: Conn, claim: Claim, content: bytes) -> None:
     if not await repository.use(conn, claim.project, claim.passage, claim.request):
         raise Forbidden("link-used", "this link was used before")
     await repository.keep(conn, claim.project, claim.passage, content, hashlib.sha256(content).digest())
+
+
+async def is_here(conn: Conn, passage_id: UUID) -> bool:
+    """Whether the picture of a passage was fetched and is not forgotten."""
+    return await repository.is_here(conn, passage_id)
 
 
 async def get_picture(conn: Conn, passage_id: UUID) -> bytes:
