@@ -7,7 +7,7 @@ from cloud.kit.i18n import marked as _
 
 SHIFT_STATES: Final[Mapping[str, str]] = {
     "open": _("Under way"),
-    "ended": _("Handed over, not confirmed"),
+    "ended": _("To be confirmed"),
     "confirmed": _("Confirmed"),
 }
 
