@@ -1,18 +1,21 @@
 """Pages of shifts: the list, one with its totals, beginning, handing over, confirming."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, time, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Depends, Form, Request
 from starlette.responses import RedirectResponse, Response
 
+from cloud.estate.records import Project
 from cloud.estate.shown import OptionalDay, OptionalId, OptionalText, Shown, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit import forms
 from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import page_request
+from cloud.kit.periods import day_start
 from cloud.kit.sent_forms import FormOnce
 from cloud.parking.shifts import service
 from cloud.parking.shifts.models import CountedIn, ShiftIn
@@ -29,37 +32,42 @@ _COUNTED: Final = "counted-"
 StateAsked = Literal["", "open", "ended", "confirmed"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Which shifts a page is asked for; days are local ones, `until` included."""
+
+    desk: OptionalText = None
+    user_id: OptionalId = None
+    state: StateAsked = ""
+    since: OptionalDay = None
+    until: OptionalDay = None
+
+    def wanted(self, project: Project) -> ShiftFilter:
+        """The same as the services know it."""
+        return ShiftFilter(
+            project.id,
+            self.desk,
+            self.user_id,
+            self.state or None,
+            None if self.since is None else day_start(self.since, project.zone),
+            None if self.until is None else day_start(self.until + timedelta(days=1), project.zone),
+        )
+
+
 @router.get("/parking/shifts")
 async def list_shifts(
-    request: Request,
-    scope: Collecting,
-    desk: OptionalText = None,
-    user_id: OptionalId = None,
-    state: StateAsked = "",
-    since: OptionalDay = None,
-    until: OptionalDay = None,
-    cursor: str | None = None,
+    request: Request, scope: Collecting, asked: Annotated[_Asked, Depends()], cursor: str | None = None
 ) -> Response:
     """Shifts, the latest first, and where one begins."""
     page = await shown(request, scope)
-    wanted = _wanted(page, desk, user_id, state, since, until)
-    return await _list(page, scope, wanted, {"since": since, "until": until}, cursor=cursor)
+    return await _list(page, scope, asked, cursor=cursor)
 
 
 @router.get("/parking/shifts.csv")
-async def shifts_file(
-    request: Request,
-    scope: Collecting,
-    desk: OptionalText = None,
-    user_id: OptionalId = None,
-    state: StateAsked = "",
-    since: OptionalDay = None,
-    until: OptionalDay = None,
-) -> Response:
+async def shifts_file(request: Request, scope: Collecting, asked: Annotated[_Asked, Depends()]) -> Response:
     """The same as a file."""
     page = await shown(request, scope)
-    wanted = _wanted(page, desk, user_id, state, since, until)
-    return shift_file("csv", await shift_rows(scope.conn, wanted), page.project)
+    return shift_file("csv", await shift_rows(scope.conn, asked.wanted(page.project)), page.project)
 
 
 @router.post("/parking/shifts")
@@ -77,7 +85,7 @@ async def begin(request: Request, scope: Collecting, sent: FormOnce) -> Response
     try:
         return await sent.lead(scope.conn, make)
     except GatemeterError as error:
-        return await _list(page, scope, ShiftFilter(page.project.id), {}, values=typed, problem=error)
+        return await _list(page, scope, _Asked(), values=typed, problem=error)
 
 
 @router.get("/parking/shifts/{shift_id}")
@@ -130,8 +138,7 @@ async def _answer(
 async def _list(
     page: Shown,
     scope: Scope,
-    wanted: ShiftFilter,
-    days: Mapping[str, Any],
+    asked: _Asked,
     *,
     cursor: str | None = None,
     values: Mapping[str, str] | None = None,
@@ -141,11 +148,10 @@ async def _list(
     return page.page(
         "parking/shifts.html",
         status=problem.status if problem else 200,
-        shifts=await service.list_shifts(scope.conn, page_request(_SHOWN, cursor), wanted),
+        shifts=await service.list_shifts(scope.conn, page_request(_SHOWN, cursor), asked.wanted(page.project)),
         mine=await service.current_shift(scope.conn, project_id, scope.caller.user_id),
         desks=await service.desks(scope.conn, project_id),
-        wanted=wanted,
-        days=days,
+        asked=asked,
         values=values or {},
         problem=problem,
     )
@@ -177,17 +183,3 @@ def _counted(typed: Mapping[str, str]) -> dict[str, Decimal]:
             body = forms.read(CountedIn, {"method": name.removeprefix(_COUNTED), "amount": value})
             found[body.method] = body.amount
     return found
-
-
-def _wanted(
-    page: Shown,
-    desk: str | None,
-    user_id: int | None,
-    state: StateAsked,
-    since: OptionalDay,
-    until: OptionalDay,
-) -> ShiftFilter:
-    zone = page.project.zone
-    first = None if since is None else datetime.combine(since, time(), zone).astimezone(UTC)
-    end = None if until is None else datetime.combine(until + timedelta(days=1), time(), zone).astimezone(UTC)
-    return ShiftFilter(page.project.id, desk, user_id, state or None, first, end)

@@ -225,6 +225,9 @@ async def test_a_shift_by_forms(
     other = Browser(app_client, next_guard)
     await other.send(f"{page}/confirmation", note="")
     assert "Confirmed by" in await other.see(page)
-    assert "South gate" in await other.see("/parking/shifts?state=confirmed")
+    listed = f'href="{page}"'
+    assert listed in await other.see("/parking/shifts?state=confirmed&desk=South+gate&since=&until=")
+    assert listed in await other.see("/parking/shifts?since=2026-01-01")
+    assert listed not in await other.see("/parking/shifts?until=2026-01-01")
     file = await app_client.get("/parking/shifts.csv")
     assert file.text.count("the rest was stolen") == 1
