@@ -22,7 +22,7 @@ from cloud.parking import service as parking
 from tests.integration.billing.site import Flat, Site, make_site
 
 MIGRATIONS = Path(str(migrations.__path__[0]))
-SINCE, LAST = 34, 51
+SINCE, LAST = 34, 53
 OF_THE_PROJECT = {
     *("prepaid_policy", "notice_setting", "parking_money_policy"),
     *("permit_product", "permit_product_lot", "parking_reservation_rule"),
@@ -34,6 +34,8 @@ OF_STAFF = {
     *("parking_lot_class", "parking_lot_policy", "parking_list_entry", "parking_count_told"),
     *("permit_cover", "permit_told", "permit_gateway"),
     *("plate_correction", "parking_ticket", "incident_handling", "manual_opening", "passage_time_repair"),
+    *("parking_shift", "parking_shift_count", "parking_shift_payment", "parking_shift_refund"),
+    *("picture_request", "passage_picture", "picture_policy"),
     *("parking_merchant", "merchant_payment", "coupon_batch", "coupon"),
 }
 """No resident reads these."""

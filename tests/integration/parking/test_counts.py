@@ -16,14 +16,17 @@ from msgspec.structs import replace
 
 from cloud.app import create_app
 from cloud.devices import service as devices
+from cloud.ingest.process import Worker
+from cloud.ingest.settings import Broker, IngestSettings
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.paging import PageRequest
 from cloud.kit.security import Keys
 from cloud.parking import service as parking
 from cloud.parking.counts.counting import LotCounts, counts
-from cloud.parking.counts.hub import CountRules, CountStream
+from cloud.parking.counts.hub import CountStream
 from cloud.parking.counts.publishing import CountPublisher
 from cloud.parking.records import SessionFilter
+from cloud.parking.snapshots import StreamRules
 from cloud.serving import server
 from cloud.settings import CloudSettings
 from gateway.contract.messages import Passage
@@ -31,7 +34,7 @@ from tests.integration.app import Auth, People
 from tests.integration.parking.site import GATEWAY, Site, minutes, rows
 
 PLATES = ["京A00001", "京A00002", "粤B00003", "沪C00004", ""]
-_FAST = CountRules(poll_s=0.02, heartbeat_s=0.05, recheck_s=0.05)
+_FAST = StreamRules(poll_s=0.02, heartbeat_s=0.05, recheck_s=0.05)
 _PATIENCE_S = 20.0
 
 
@@ -214,7 +217,7 @@ async def test_slow_readers_get_what_is_true_now_not_what_happened() -> None:
         stream.offer([LotCounts(1, 7, "main", "Main", None, 2 + inside, ())])
     changed = await stream.next(1)
     assert changed is not None
-    assert [lot.capacity for lot in changed.lots] == [51]
+    assert [lot.capacity for lot in changed.items] == [51]
     assert await stream.next(0.01) is None
 
 
@@ -250,3 +253,27 @@ async def test_displays_are_told_what_changed_once_by_any_number_of_workers(inge
     assert await patient.publish_due() == 0, "not more often than that"
     assert await CountPublisher(ingest_db, publish, pause_s=0, again_s=0).publish_due() == 1, "told again in time"
     assert GATEWAY not in told[0][0]
+
+
+async def test_an_error_while_counting_does_not_end_what_takes_in_passages(
+    ingest_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both run in one process: displays are worth less than lanes."""
+    tried = asyncio.Event()
+
+    async def breaks(_: CountPublisher) -> int:
+        tried.set()
+        raise ArithmeticError("bad lot")
+
+    monkeypatch.setattr(CountPublisher, "publish_due", breaks)
+    monkeypatch.setattr("cloud.ingest.process.PAUSE_S", 0)
+    worker = Worker(ingest_db, Broker("nowhere", 1), IngestSettings(), None)
+    monkeypatch.setattr(worker, "_client", object())
+    counting = asyncio.create_task(worker._count_for_ever())
+    for _ in range(2):
+        async with asyncio.timeout(30):
+            await tried.wait()
+        tried.clear()
+    assert not counting.done()
+    counting.cancel()
+    await asyncio.gather(counting, return_exceptions=True)
