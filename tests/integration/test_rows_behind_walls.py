@@ -24,7 +24,7 @@ from tests.integration.billing.site import Flat, Site, make_site
 MIGRATIONS = Path(str(migrations.__path__[0]))
 SINCE, LAST = 34, 53
 OF_THE_PROJECT = {
-    *("prepaid_policy", "notice_setting", "parking_money_policy"),
+    *("prepaid_policy", "notice_setting", "parking_money_policy", "picture_policy"),
     *("permit_product", "permit_product_lot", "parking_reservation_rule"),
 }
 """How a project goes about something: all of its residents may read it."""
