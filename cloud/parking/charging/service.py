@@ -100,6 +100,9 @@ async def takes(conn: Conn, session: Session, amount: Decimal, paid_until: datet
     stay that nobody can price takes nothing.
     """
     until = session.left_at or max(paid_until, session.entered_at or paid_until)
+    fixed = _fixed_fee(session)
+    if fixed is not None:
+        return min(amount, (await _fixed_quote(conn, session, fixed, until)).due)
     assessed = await _assess(conn, session, until, [SessionPayment(0, amount, paid_until)])
     if assessed is None:
         return Decimal(0)
@@ -148,8 +151,9 @@ async def let_out_waiting(conn: Conn, project_id: int, now: datetime) -> int:
 
 
 async def _quote(conn: Conn, session: Session, now: datetime, waiting: Waiting | None) -> Quote:
-    if session.fixed_fee is not None and (session.state == "open" or session.fee is not None):
-        return await _fixed_quote(conn, session, session.fixed_fee, session.left_at or now)
+    fixed = _fixed_fee(session)
+    if fixed is not None:
+        return await _fixed_quote(conn, session, fixed, session.left_at or now)
     if session.entered_at is None or session.state == "unmatched":
         raise Conflict("unmatched", "entry or exit of this stay was not seen: nobody knows how long it was")
     until = session.left_at or (waiting.taken_at if waiting else max(now, session.entered_at))
@@ -194,6 +198,11 @@ async def _debts(conn: Conn, session: Session) -> tuple[Debt, ...]:
     """What the plate owes for other stays, in the same currency."""
     owed = (await owing(conn, session.project_id, [session.plate])).get(session.plate, []) if session.plate else []
     return tuple(debt for debt in owed if debt.session_id != session.id and debt.currency == session.currency)
+
+
+def _fixed_fee(session: Session) -> Decimal | None:
+    """What the stay costs whatever its length, by the policy of the lot; None: its rule prices it, or nobody can."""
+    return session.fixed_fee if session.state == "open" or session.fee is not None else None
 
 
 async def _fixed_quote(conn: Conn, session: Session, fee: Decimal, until: datetime) -> Quote:
