@@ -6,6 +6,7 @@ from datetime import datetime
 from cloud.kit.db import Conn
 from cloud.parking.charging import ended_repository as repository
 from cloud.parking.charging.circumstances import circumstances
+from cloud.parking.charging.covering import Parked
 from cloud.parking.charging.ended_repository import PricedRow
 from cloud.parking.fees.steps import step_as_json
 from cloud.parking.fees.versions import pricing
@@ -13,20 +14,25 @@ from cloud.parking.permits import covering as permits
 from cloud.parking.stays import reading_repository
 
 
-async def price_ended(conn: Conn, project_id: int, session_ids: Sequence[int]) -> None:
+async def price_ended(conn: Conn, project_id: int, session_ids: Sequence[int], were: Sequence[Parked] = ()) -> None:
     """Stores the fee of those of these stays that are over and whose two ends were seen.
 
-    Where stays of a day share free minutes, later stays of the same plate and day are priced anew as well. The caller
-    has locked the plates.
+    Where stays of a day share free minutes, later stays of the same plate and day are priced anew as well, also those
+    of the plates and days that these stays had until now (`were`). The caller has locked the plates.
     """
     stays = await repository.ended(conn, session_ids)
-    if not stays:
+    if not stays and not were:
         return
-    rates = await pricing(conn, project_id, sorted({stay.lot_id for stay in stays}))
+    rates = await pricing(conn, project_id, sorted({stay.lot_id for stay in (*stays, *were)}))
     sharing = {version.lot_id for version in rates.versions if version.rule.daily_quota}
     if sharing:
-        following = await repository.later_that_day(conn, session_ids, sorted(sharing), rates.zone.key)
-        stays = [*stays, *await repository.ended(conn, sorted(set(following) - {stay.id for stay in stays}))]
+        following = {
+            *await repository.later_that_day(conn, session_ids, sorted(sharing), rates.zone.key),
+            *await repository.later_than(
+                conn, project_id, [one for one in were if one.lot_id in sharing], rates.zone.key
+            ),
+        }
+        stays = [*stays, *await repository.ended(conn, sorted(following - {stay.id for stay in stays}))]
     paid = await reading_repository.payments(conn, [stay.id for stay in stays])
     given = await circumstances(conn, project_id, stays)
     rows: list[PricedRow] = []
