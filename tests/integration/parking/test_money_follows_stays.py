@@ -146,10 +146,10 @@ async def _until_waiting(db: Database) -> None:
         await asyncio.sleep(0.01)
 
 
-async def _resident(db: Database, site: Site) -> Asker:
+async def _resident(db: Database, site: Site, since: datetime) -> Asker:
     async with db.transaction(SYSTEM) as conn:
         person = await estate.create_person(conn, Sealer(Keys.generate()), site.project_id, "Wang")
-        await parking.register_vehicle(conn, site.project_id, PLATE, person.id, valid_from=NOON - timedelta(days=30))
+        await parking.register_vehicle(conn, site.project_id, PLATE, person.id, valid_from=since)
     return Asker("resident", (site.project_id,), (person.id,), user_id=1)
 
 
@@ -157,7 +157,11 @@ async def _resident(db: Database, site: Site) -> Asker:
 async def test_a_resident_is_told_what_staff_are_told(
     ingest_db: Database, web_db: Database, worker_db: Database, site: Site, way: str
 ) -> None:
-    resident = await _resident(worker_db, site)
+    resident = await _resident(worker_db, site, MORNING + 2 * HOUR if way == "earlier stay" else NOON - HOUR)
+    if way == "earlier stay":
+        await _publish(worker_db, site, QUOTA)
+        await site.report(ingest_db, _stay(site, 0, 100), MORNING + timedelta(hours=3))
+    began = MORNING + 3 * HOUR if way == "earlier stay" else NOON
     async with worker_db.transaction(SYSTEM) as conn:
         if way == "white list":
             entry = NewEntry(site.project_id, "white", PLATE, "doctor", None, NOON - HOUR, None)
@@ -165,10 +169,11 @@ async def test_a_resident_is_told_what_staff_are_told(
         elif way == "pass of staff":
             wanted = visitors.WantedPass(PLATE, NOON - HOUR, NOON + 20 * HOUR)
             await visitors.give_pass(conn, site.project_id, wanted, now=NOON - HOUR)
-    await site.report(ingest_db, [site.passage("entry", PLATE, NOON)], NOON)
+    await site.report(ingest_db, [site.passage("entry", PLATE, began)], began)
     told: list[Any] = []
     for asker in (site.staff, resident):
         async with web_db.transaction(asker) as conn:
-            (stay,) = await (await conn.execute("SELECT id FROM parking_session")).fetchall()
-            told.append((await parking.quote(conn, stay["id"], NOON + 5 * HOUR)).due)
+            (stay,) = await (await conn.execute("SELECT id FROM parking_session WHERE state = 'open'")).fetchall()
+            told.append((await parking.quote(conn, stay["id"], began + 2 * HOUR)).due)
     assert told[0] == told[1]
+    assert told[0] == (Decimal("4.00") if way == "earlier stay" else Decimal(0))
