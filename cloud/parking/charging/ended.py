@@ -12,6 +12,7 @@ from cloud.parking.fees.steps import step_as_json
 from cloud.parking.fees.versions import pricing
 from cloud.parking.permits import covering as permits
 from cloud.parking.stays import reading_repository
+from cloud.parking.stays import repository as stays_repository
 
 
 async def price_ended(conn: Conn, project_id: int, session_ids: Sequence[int], were: Sequence[Parked] = ()) -> None:
@@ -54,3 +55,12 @@ async def price_beside(conn: Conn, project_id: int, plates: Sequence[str], since
     others = await permits.affected_plates(conn, project_id, plates) - set(plates)
     if others:
         await price_ended(conn, project_id, await repository.ended_since(conn, project_id, sorted(others), since))
+
+
+async def price_debts(conn: Conn, project_id: int, plates: Sequence[str]) -> None:
+    """Prices anew what plates owe for stays that are over: what covers them was agreed on afterwards, from the past on.
+
+    What was paid stays paid. Locks the plates.
+    """
+    await stays_repository.lock_plates(conn, project_id, plates)
+    await price_ended(conn, project_id, await repository.owed(conn, project_id, plates))

@@ -103,6 +103,14 @@ async def ended_since(conn: Conn, project_id: int, plates: Sequence[str], since:
     return [row["id"] for row in await (await conn.execute(_BESIDE, values)).fetchall()]
 
 
+async def owed(conn: Conn, project_id: int, plates: Sequence[str]) -> list[int]:
+    """Sessions of the plates that are over and not paid."""
+    query = (
+        "SELECT id FROM parking_session WHERE project_id = %s AND plate = ANY (%s::text[]) AND unpaid > 0 ORDER BY id"
+    )
+    return [row["id"] for row in await (await conn.execute(query, (project_id, list(plates)))).fetchall()]
+
+
 async def store_fees(conn: Conn, rows: Sequence[PricedRow]) -> None:
     """Stores fees; a session that costs the same as before is left alone."""
     columns = {
