@@ -1,7 +1,7 @@
 """Money of stays that change after it was asked for or paid: it follows them, and everybody is told the same."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,8 +11,10 @@ from cloud.billing import service as billing
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Asker, Database
 from cloud.kit.security import Keys, Sealer
+from cloud.kit.yaml_files import load_yaml
 from cloud.parking import service as parking
 from cloud.parking.charging import debts
+from cloud.parking.fees.models import ParkingRule
 from cloud.parking.lists import service as lists
 from cloud.parking.lists.records import NewEntry
 from cloud.parking.stays import corrections
@@ -21,9 +23,9 @@ from cloud.parking.visitors import service as visitors
 from cloud.payments.channels.base import Paid as ProviderPaid
 from cloud.payments.intent_records import Intent
 from cloud.payments.intents import WantedPayment
-from tests.integration.parking.nested import set_policy
+from tests.integration.parking.nested import add_inner_lot, set_policy
 from tests.integration.parking.permits.holder import make_permit
-from tests.integration.parking.site import NOON, Site, minutes, openings, rows
+from tests.integration.parking.site import MALL, NOON, Site, minutes, openings, rows
 from tests.integration.parking.test_circumstances import MORNING, QUOTA, _publish, _stay
 
 PLATE, OTHER = "京A12345", "粤B67890"
@@ -144,6 +146,23 @@ async def _until_waiting(db: Database) -> None:
     query = "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     while (await rows(db, query))[0]["n"] == 0:
         await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("inner_time", ["included", "paused"])
+async def test_a_vehicle_in_a_lot_inside_another_is_told_what_both_cost(
+    ingest_db: Database, worker_db: Database, site: Site, inner_time: str
+) -> None:
+    """While the inner stay goes on, the time that one of the two prices for both has no end."""
+    inner = await add_inner_lot(worker_db, site)
+    await set_policy(worker_db, site.lot_id, inner_time=inner_time)
+    async with worker_db.transaction(SYSTEM) as conn:
+        await parking.publish_rule(conn, inner, load_yaml(MALL, ParkingRule), date(2025, 1, 1))
+    told = [site.passage("entry", PLATE, NOON), site.passage("inner-in", PLATE, NOON + HOUR)]
+    await site.report(ingest_db, told, NOON + HOUR)
+    async with worker_db.transaction(SYSTEM) as conn:
+        found = await rows(worker_db, "SELECT id FROM parking_session ORDER BY entered_at")
+        due = [(await parking.quote(conn, row["id"], NOON + 5 * HOUR)).due for row in found]
+    assert due == ([Decimal("8.00"), Decimal(0)] if inner_time == "included" else [Decimal(0), Decimal("7.00")])
 
 
 async def _resident(db: Database, site: Site, since: datetime) -> Asker:
