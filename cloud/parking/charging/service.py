@@ -77,6 +77,8 @@ async def pay(
     parts = [Part(session, price.due, price.until)] if price.due else []
     if amount == price.total:
         parts += [Part(await find_session(conn, debt.session_id), debt.due, debt.left_at) for debt in price.debts]
+    # What covers a stay that is over may have been agreed on afterwards: what is owed for it is what was asked for.
+    await price_again(conn, session)
     paid_on = await _local_date(conn, session.project_id, now)
     money = Money(amount, price.currency, method, paid_on, reference, created_by)
     payment_id = await take(conn, session.project_id, money, parts, "paid-twice", session.plate)
@@ -113,7 +115,7 @@ async def takes(conn: Conn, session: Session, amount: Decimal, paid_until: datet
 
 async def price_again(conn: Conn, session: Session) -> None:
     """Stores what a stay that is over costs by all that was paid for it."""
-    if session.state != "closed" or session.left_at is None:
+    if session.state != "closed" or session.left_at is None or session.fixed_fee is not None:
         return
     assessed = await _assess(conn, session, session.left_at)
     if assessed is not None:

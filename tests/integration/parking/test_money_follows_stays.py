@@ -117,6 +117,24 @@ async def test_a_stay_that_is_over_is_owed_as_it_is_quoted_whenever_a_permit_was
     assert quote.due == stay["unpaid"]
 
 
+async def test_who_pays_what_a_stay_that_is_over_costs_now_owes_no_more(
+    ingest_db: Database, worker_db: Database, web_db: Database, site: Site
+) -> None:
+    """A pass that was given afterwards covers part of it: its price is what the quote says."""
+    told = [site.passage("entry", PLATE, NOON), site.passage("exit", PLATE, NOON + 5 * HOUR)]
+    await site.report(ingest_db, told, NOON + 5 * HOUR)
+    now = NOON + 6 * HOUR
+    async with web_db.transaction(site.staff) as conn:
+        wanted = visitors.WantedPass(PLATE, NOON + 3 * HOUR, now + HOUR)
+        await visitors.give_pass(conn, site.project_id, wanted, now=now)
+        (stay,) = await (await conn.execute("SELECT id FROM parking_session")).fetchall()
+        due = (await parking.quote(conn, stay["id"], now)).due
+        assert due == Decimal("6.00")
+        await parking.pay(conn, stay["id"], due, "cash", "user:1", at=now)
+        assert await debts.owing(conn, site.project_id, [PLATE]) == {}
+    assert await _proof(worker_db, site) == []
+
+
 async def test_a_surplus_is_looked_at_again_once_the_plate_is_locked(
     ingest_db: Database, worker_db: Database, site: Site
 ) -> None:
