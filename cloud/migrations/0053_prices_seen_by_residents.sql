@@ -25,10 +25,10 @@ $$
 $$;
 -- Stays of the same plate and lot whose entry is earlier on the same local day, and whose end was seen.
 CREATE FUNCTION gm.earlier_stays(stays bigint[], zone text)
-RETURNS TABLE (id bigint, entered_at timestamptz, left_at timestamptz)
+RETURNS TABLE (session_id bigint, id bigint, lot_id bigint, plate text, entered_at timestamptz, left_at timestamptz)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS
 $$
-    SELECT s.id, e.entered_at, e.left_at
+    SELECT s.id, e.id, e.lot_id, e.plate, e.entered_at, e.left_at
     FROM parking_session s JOIN parking_session e
       ON e.project_id = s.project_id AND e.lot_id = s.lot_id AND e.plate = s.plate
      AND (e.entered_at, e.id) < (s.entered_at, s.id) AND e.entered_at >= date_trunc('day', s.entered_at, zone)

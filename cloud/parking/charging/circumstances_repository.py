@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
 
@@ -20,13 +21,22 @@ _CHARGED: LiteralString = """
 """
 
 
-async def earlier_stays(
-    conn: Conn, session_ids: Sequence[int], zone: str
-) -> dict[int, list[tuple[datetime, datetime]]]:
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A stay that is over."""
+
+    id: int
+    lot_id: int
+    plate: str
+    entered_at: datetime
+    left_at: datetime
+
+
+async def earlier_stays(conn: Conn, session_ids: Sequence[int], zone: str) -> dict[int, list[Earlier]]:
     """By session the stays of its plate that began earlier on the same local day in the same lot."""
-    found: dict[int, list[tuple[datetime, datetime]]] = defaultdict(list)
+    found: dict[int, list[Earlier]] = defaultdict(list)
     for row in await (await conn.execute(_EARLIER, {"ids": list(session_ids), "zone": zone})).fetchall():
-        found[row["id"]].append((row["entered_at"], row["left_at"]))
+        found[row.pop("session_id")].append(Earlier(**row))
     return found
 
 

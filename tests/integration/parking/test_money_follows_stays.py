@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from cloud.billing import service as billing
@@ -101,6 +102,29 @@ async def test_a_stay_that_turns_out_to_be_anothers_gives_its_free_minutes_back(
         for passage in first:
             await corrections.correct_plate(conn, passage.id, OTHER, "misread", "guard", now)  # type: ignore[arg-type]
     assert [tuple(row.values()) for row in await rows(worker_db, query)] == [(OTHER, Decimal(0)), (PLATE, Decimal(0))]
+
+
+@pytest.mark.parametrize("way", ["permit", "inner lot"])
+async def test_what_was_covered_of_an_earlier_stay_took_nothing_of_the_days_quota(
+    ingest_db: Database, worker_db: Database, site: Site, way: str
+) -> None:
+    """30 of its 100 minutes were not covered: 90 of the 120 free ones are left."""
+    await _publish(worker_db, site, QUOTA)
+    first = _stay(site, 0, 100)
+    if way == "permit":
+        await make_permit(worker_db, site, (PLATE,), since=MORNING, until=MORNING + minutes(70), at=MORNING)
+    else:
+        await add_inner_lot(worker_db, site)
+        first.insert(1, site.passage("inner-in", PLATE, MORNING + minutes(10)))
+        out = site.passage("inner-out", PLATE, MORNING + minutes(80))
+        first.insert(2, msgspec.structs.replace(out, direction="exit"))
+    later = MORNING + timedelta(hours=9)
+    for told in (first, _stay(site, 300, 90)):
+        await site.report(ingest_db, told, later)
+    query = "SELECT id, fee FROM parking_session WHERE lot_id = %s ORDER BY entered_at DESC"
+    last = (await rows(worker_db, query, (site.lot_id,)))[0]
+    async with worker_db.transaction(SYSTEM) as conn:
+        assert ((await parking.quote(conn, last["id"], later)).fee, last["fee"]) == (Decimal(0), Decimal(0))
 
 
 async def test_a_stay_that_is_over_is_owed_as_it_is_quoted_whenever_a_permit_was_made(
