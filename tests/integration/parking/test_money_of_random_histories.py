@@ -33,7 +33,7 @@ from cloud.payments import refunds
 from cloud.payments.channels.base import Paid as ProviderPaid
 from cloud.payments.intent_records import Intent
 from cloud.payments.intents import WantedPayment
-from gateway.contract.access import StayEntry
+from gateway.contract.access import LotEntry, StayEntry
 from gateway.contract.messages import Passage
 from tests.integration.parking.nested import LANES, add_inner_lot, set_policy
 from tests.integration.parking.permits.holder import make_permit
@@ -220,7 +220,7 @@ class _History:
                    WHERE s.state = 'open'""",
             )
         }
-        free_ms = min((one.free_ms for one in served[self.site.lot_id] if not isinstance(one, StayEntry)), default=0)
+        free_ms = min((one.free_ms for one in served[self.site.lot_id] if isinstance(one, LotEntry)), default=0)
         for entry in served[self.site.lot_id]:
             if isinstance(entry, StayEntry):
                 until = entry.paid_until or (entry.entered_at + free_ms if free_ms else 0)
