@@ -25,7 +25,9 @@ from cloud.kit.security import Keys, Sealer
 from cloud.metering.imports.service import MAX_UPLOAD_BYTES
 from cloud.metering.live.hub import LiveHub
 from cloud.openapi import describe
-from cloud.parking.counts.hub import CountHub
+from cloud.parking.counts.hub import count_hub
+from cloud.parking.desk.hub import desk_hub
+from cloud.parking.pictures import links
 from cloud.payments.channels.configuration import new_client, open_channels
 from cloud.settings import CloudSettings
 from cloud.web.shell import STATIC, environment
@@ -85,7 +87,10 @@ def create_app(settings: CloudSettings, keys: Keys | None = None) -> FastAPI:
         RequestFrame,
         crashed=problems.unexpected,
         tls=settings.secure_cookies,
-        max_upload_bytes={f"{prefix}/reading-imports": MAX_UPLOAD_BYTES for prefix in ("", "/api/v1")},
+        max_upload_bytes={
+            **{f"{prefix}/reading-imports": MAX_UPLOAD_BYTES for prefix in ("", "/api/v1")},
+            links.PATH: links.MAX_BYTES,
+        },
     )
     return app
 
@@ -111,12 +116,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with Database(settings.dsn(), "gatemeter_web", max_size=pool, timeout_s=wait_s) as db:
         app.state.db = db
         app.state.live = LiveHub(db)
-        app.state.counts = CountHub(db)
+        app.state.counts = count_hub(db)
+        app.state.desks = desk_hub(db)
         try:
             yield
         finally:
             await app.state.live.close()
             await app.state.counts.close()
+            await app.state.desks.close()
             await app.state.payment_client.aclose()
 
 

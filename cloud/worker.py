@@ -18,6 +18,8 @@ from cloud.kit.security import Keys, Sealer
 from cloud.notices.sending import Encloser, Mailer
 from cloud.notices.smtp import mail_server
 from cloud.parking import service as parking
+from cloud.parking.pictures.asking import PictureAsker
+from cloud.parking.pictures.links import Links
 from cloud.payments.channels.configuration import new_client, open_channels
 from cloud.payments.collecting import Collector
 from cloud.settings import CloudSettings
@@ -61,7 +63,7 @@ def all_enclosers() -> dict[str, Encloser]:
 
 
 async def serve(settings: CloudSettings) -> None:
-    """Works, sends webhooks and notices, and collects payments until SIGTERM or SIGINT.
+    """Works, sends webhooks and notices, collects payments, and asks for pictures until SIGTERM or SIGINT.
 
     Raises KeysError, SettingsError; BadKeyFile and InvalidFile for providers of payments.
     """
@@ -69,7 +71,8 @@ async def serve(settings: CloudSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    sealer, server = Sealer(Keys.load(settings.keys_file)), mail_server(settings)
+    keys = Keys.load(settings.keys_file)
+    sealer, server = Sealer(keys), mail_server(settings)
     async with (
         Database(settings.dsn(), "gatemeter_worker", max_size=settings.database_pool) as db,
         new_client() as client,
@@ -79,6 +82,7 @@ async def serve(settings: CloudSettings) -> None:
         group.create_task(work(db, stop, concurrency=settings.worker_concurrency))
         group.create_task(Deliverer(db, sealer, DeliveryRules(private=settings.webhooks_private)).run(stop))
         group.create_task(Collector(db, channels, takers={"parking": parking.take_paid}).run(stop))
+        group.create_task(PictureAsker(db, Links(keys, settings.public_url)).run(stop))
         group.create_task(Mailer(db, server, all_enclosers(), settings.public_url).run(stop))
 
 

@@ -26,7 +26,9 @@ def _blank_is_none(value: object) -> object:
 OptionalId = Annotated[int | None, BeforeValidator(_blank_is_none)]
 """An id from a form or a list of choices, where "any" arrives as the empty text."""
 # Years that every calendar of the database has, with room for the day after.
-OptionalDay = Annotated[date | None, BeforeValidator(_blank_is_none), Field(ge=date(1970, 1, 1), le=date(9998, 12, 31))]
+OptionalDay = Annotated[
+    Annotated[date, Field(ge=date(1970, 1, 1), le=date(9998, 12, 31))] | None, BeforeValidator(_blank_is_none)
+]
 OptionalText = Annotated[Annotated[str, Field(max_length=100)] | None, BeforeValidator(_blank_is_none)]
 
 

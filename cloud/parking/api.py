@@ -10,8 +10,10 @@ from cloud.parking.desk import api as desk
 from cloud.parking.fees import api as fees
 from cloud.parking.lists import api as lists
 from cloud.parking.permits import api as permits
+from cloud.parking.pictures import api as pictures
 from cloud.parking.places import api as places
 from cloud.parking.reservations import api as reservations
+from cloud.parking.shifts import api as shifts
 from cloud.parking.spaces import api as spaces
 from cloud.parking.stays import api as stays
 from cloud.parking.stays import incident_api as incidents
@@ -35,5 +37,7 @@ for room in (
     visitors,
     counts,
     desk,
+    shifts,
+    pictures,
 ):
     router.include_router(room.router)

@@ -9,6 +9,7 @@ from cloud.parking.charging import debts
 from cloud.parking.edge import telling as edge
 from cloud.parking.lists import telling as lists
 from cloud.parking.permits import jobs as permits
+from cloud.parking.pictures import jobs as pictures
 from cloud.parking.reservations import jobs as reservations
 from cloud.parking.visitors.telling import tell_passes
 
@@ -60,6 +61,7 @@ HANDLERS: dict[str, Handler] = {
     RELEASE: release_surplus,
     **reservations.HANDLERS,
     **permits.HANDLERS,
+    **pictures.HANDLERS,
 }
 
 SCHEDULE = (
@@ -68,4 +70,5 @@ SCHEDULE = (
     Scheduled(RELEASE, "20 * * * *"),
     *reservations.SCHEDULE,
     *permits.SCHEDULE,
+    *pictures.SCHEDULE,
 )

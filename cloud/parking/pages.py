@@ -4,13 +4,16 @@ from fastapi import APIRouter
 
 from cloud.parking.charging import pages as charging
 from cloud.parking.coupons import pages as coupons
+from cloud.parking.desk import lane_pages
 from cloud.parking.desk import pages as desk
 from cloud.parking.fees import pages as fees
 from cloud.parking.lists import pages as lists
 from cloud.parking.permits import cards_pages as cards
 from cloud.parking.permits import pages as permits
+from cloud.parking.pictures import pages as pictures
 from cloud.parking.places import pages as places
 from cloud.parking.reservations import pages as reservations
+from cloud.parking.shifts import pages as shifts
 from cloud.parking.spaces import pages as spaces
 from cloud.parking.stays import incident_pages as incidents
 from cloud.parking.vehicles import pages as vehicles
@@ -33,5 +36,8 @@ for room in (
     visitors,
     public,
     desk,
+    lane_pages,
+    shifts,
+    pictures,
 ):
     router.include_router(room.router)

@@ -69,6 +69,10 @@ TABLES: Final[Mapping[str, str]] = {
     "parking_reservation": _("Reservation of a parking place"),
     "parking_reservation_rule": _("What may be reserved of a car park"),
     "parking_rule_version": _("Parking fee rule"),
+    "parking_shift": _("Shift at a desk"),
+    "parking_shift_count": _("Counted money of a shift"),
+    "picture_request": _("Picture asked of a gateway"),
+    "picture_policy": _("How long pictures are kept"),
     "parking_session": _("Parking stay"),
     "parking_lot_policy": _("Policy of a car park"),
     "plate_correction": _("Corrected number plate"),
@@ -132,6 +136,7 @@ JOBS: Final[Mapping[str, str]] = {
     "parking.tend-permits": _("Renewals and reminders of parking cards"),
     "parking.tell-gateways": _("Telling gateways who may pass"),
     "parking.release-surplus": _("Giving back what stays cost less"),
+    "parking.forget-pictures": _("Removing old pictures of vehicles"),
     "parking.let-out-waiting": _("Letting out a paid vehicle"),
     "prepaid.value": _("Valuing prepaid balances"),
     "prepaid.switch": _("Moving disconnections on"),
@@ -139,6 +144,8 @@ JOBS: Final[Mapping[str, str]] = {
 }
 
 FIELDS: Final[Mapping[str, str]] = {
+    "desk": _("Desk"),
+    "counted": _("Counted"),
     "capacity": _("Capacity"),
     "class": _("Class"),
     "classes": _("Room for classes of vehicles"),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from cloud.kit import i18n
-from cloud.web import parking_words, reason_words, state_words, thing_words, threshold_words
+from cloud.web import desk_words, parking_words, reason_words, state_words, thing_words, threshold_words
 
 _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "reason": reason_words.REASONS,
@@ -72,6 +72,9 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "space-state": state_words.SPACE_STATES,
     "listing": state_words.LISTINGS,
     "list-state": state_words.LIST_STATES,
+    "shift-state": desk_words.SHIFT_STATES,
+    "opening-reason": desk_words.OPENING_REASONS,
+    "passage-outcome": desk_words.OUTCOMES,
 }
 
 

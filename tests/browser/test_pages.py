@@ -32,6 +32,8 @@ def test_every_page_of_staff_renders_without_complaint(
         "bill-runs": "/bill-runs",
         "bill-run": f"/bill-runs/{run_id}",
         "parking": "/parking",
+        "desk": "/parking/desk",
+        "shifts": "/parking/shifts",
         "session": f"/parking/sessions/{estate.waiting_session}",
         "unpaid-stays": "/parking/debts",
         "parking-money": "/parking/money",

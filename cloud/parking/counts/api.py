@@ -84,6 +84,6 @@ async def _next(stream: CountStream, timeout_s: float) -> bytes | None:
     changed = await stream.next(timeout_s)
     if changed is None:
         return None
-    if not changed.lots:
+    if not changed.items:
         return named("position", {}, changed.position)
-    return named("counts", [LotCountsOut.of(one).model_dump() for one in changed.lots], changed.position)
+    return named("counts", [LotCountsOut.of(one).model_dump() for one in changed.items], changed.position)

@@ -58,6 +58,11 @@ class LotCounts:
     classes: tuple[ClassCount, ...]
 
     @property
+    def key(self) -> int:
+        """The lot."""
+        return self.lot_id
+
+    @property
     def inside(self) -> int:
         """Open stays."""
         return sum(one.inside for one in self.classes)

@@ -11,6 +11,7 @@ from cloud.estate.shown import OptionalId, OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.forms import read, typed
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.parking.pictures import service as pictures
 from cloud.parking.places.service import get_lot, list_lots
 from cloud.parking.plates import bare_plate
 from cloud.parking.stays import corrections, incidents, policies, set_aside, tickets
@@ -80,6 +81,7 @@ async def passage(request: Request, scope: Operator, passage_id: UUID) -> Respon
         candidates=await corrections.candidates(scope.conn, passage_id),
         incidents=await incidents.incidents_of(scope.conn, passage_id),
         ticket=await tickets.ticket_of(scope.conn, passage_id),
+        pictured=await pictures.is_here(scope.conn, passage_id),
     )
 
 

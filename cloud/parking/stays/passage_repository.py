@@ -216,13 +216,6 @@ async def unread_at_lane(conn: Conn, lane_id: int, since: datetime) -> UUID | No
     return None if row is None else row["id"]
 
 
-async def insert_opening(conn: Conn, project_id: int, lane_id: int, command_id: UUID, actor: str, reason: str) -> None:
-    """Counts an opening by hand."""
-    query = """INSERT INTO manual_opening (project_id, lane_id, command_id, opened_by, reason)
-               VALUES (%s, %s, %s, %s, %s)"""
-    await conn.execute(query, (project_id, lane_id, command_id, actor, reason))
-
-
 async def openings(
     conn: Conn,
     project_id: int | None,

@@ -19,7 +19,8 @@ _TURNOVER: LiteralString = """
            round((percentile_cont(0.5) WITHIN GROUP (ORDER BY stayed.ms) / 1000)::numeric)::bigint AS median_s
     FROM parking_session s,
          LATERAL (SELECT (extract(epoch FROM s.left_at - s.entered_at) * 1000)::bigint AS ms) AS stayed
-    WHERE s.project_id = %(project_id)s AND s.state = 'closed' AND s.entry_seen AND s.left_at >= %(start)s AND s.left_at < %(end)s
+    WHERE s.project_id = %(project_id)s AND s.state = 'closed' AND s.entry_seen
+      AND s.left_at >= %(start)s AND s.left_at < %(end)s
       AND (%(lot_id)s::bigint IS NULL OR s.lot_id = %(lot_id)s)
     GROUP BY 1 ORDER BY 1
 """

@@ -21,9 +21,10 @@ from cloud.kit.paging import PageRequest
 from cloud.kit.security import Keys
 from cloud.parking import service as parking
 from cloud.parking.counts.counting import LotCounts, counts
-from cloud.parking.counts.hub import CountRules, CountStream
+from cloud.parking.counts.hub import CountStream
 from cloud.parking.counts.publishing import CountPublisher
 from cloud.parking.records import SessionFilter
+from cloud.parking.snapshots import StreamRules
 from cloud.serving import server
 from cloud.settings import CloudSettings
 from gateway.contract.messages import Passage
@@ -31,7 +32,7 @@ from tests.integration.app import Auth, People
 from tests.integration.parking.site import GATEWAY, Site, minutes, rows
 
 PLATES = ["京A00001", "京A00002", "粤B00003", "沪C00004", ""]
-_FAST = CountRules(poll_s=0.02, heartbeat_s=0.05, recheck_s=0.05)
+_FAST = StreamRules(poll_s=0.02, heartbeat_s=0.05, recheck_s=0.05)
 _PATIENCE_S = 20.0
 
 
@@ -214,7 +215,7 @@ async def test_slow_readers_get_what_is_true_now_not_what_happened() -> None:
         stream.offer([LotCounts(1, 7, "main", "Main", None, 2 + inside, ())])
     changed = await stream.next(1)
     assert changed is not None
-    assert [lot.capacity for lot in changed.lots] == [51]
+    assert [lot.capacity for lot in changed.items] == [51]
     assert await stream.next(0.01) is None
 
 

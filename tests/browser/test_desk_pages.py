@@ -1,0 +1,128 @@
+"""The guard's desk in a real browser, by the keyboard alone: choose a lane, correct, open, take cash; and live."""
+
+import psycopg
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.browser.conftest import Site, visiting
+from tests.browser.estate import STAFF, WAITING_PLATE
+
+pytestmark = pytest.mark.browser
+
+_SIZES = pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)], ids=["desktop", "phone"])
+
+
+def _focused(page: Page) -> str:
+    """What has the focus: the id of a lane, the name of a field, or what is written on it."""
+    return str(
+        page.evaluate("document.activeElement.id || document.activeElement.name || document.activeElement.innerText")
+    )
+
+
+def _chosen_out(page: Page) -> None:
+    """Chooses the exit by its number."""
+    number = page.locator("[data-lane]", has_text="南门出口").get_attribute("data-lane")
+    assert number is not None
+    page.keyboard.press(number)
+
+
+@_SIZES
+def test_a_guard_needs_no_mouse(browser: Browser, site: Site, width: int, height: int) -> None:
+    with visiting(browser, site, STAFF, width, height) as visitor:
+        visitor.speak("en")
+        page = visitor.open("/parking/desk")
+        page.locator("[data-desk-state].bg-green-lt").wait_for()
+        visitor.picture(f"staff-desk-en-{width}")
+        assert (visitor.overflow(), visitor.crushed()) == (0, [])
+
+        assert not page.locator("#desk-keys").is_visible()
+        page.keyboard.press("?")
+        page.locator("#desk-keys[open]").wait_for()
+        visitor.picture(f"staff-desk-keys-en-{width}")
+        page.keyboard.press("Escape")
+
+        _chosen_out(page)
+        assert page.locator(".desk-chosen").inner_text().find(WAITING_PLATE) >= 0
+        page.keyboard.press("o")
+        page.locator("#panel form").wait_for()
+        visitor.picture(f"staff-desk-open-en-{width}")
+        assert (visitor.overflow(), visitor.crushed()) == (0, [])
+        page.keyboard.press("8")
+        assert _focused(page) == "reason"
+        page.keyboard.type("parade 1")
+        page.keyboard.press("Escape")
+        page.locator("#panel form").wait_for(state="detached")
+        assert _focused(page).startswith("lane-")
+        page.keyboard.press("o")
+        page.locator("#panel form").wait_for()
+        page.keyboard.press("2")
+        page.keyboard.press("Enter")
+        page.locator(".alert-success").wait_for()
+        assert site.value("SELECT code FROM manual_opening ORDER BY id DESC LIMIT 1") == "barrier-fault"
+        assert _focused(page).startswith("lane-")
+
+        page.keyboard.press("p")
+        page.locator("#plate").wait_for()
+        assert _focused(page) == "plate"
+        visitor.picture(f"staff-desk-plate-en-{width}")
+        page.keyboard.press("Escape")
+
+        page.keyboard.press("c")
+        page.locator("#amount").wait_for()
+        visitor.picture(f"staff-desk-cash-en-{width}")
+        assert (visitor.overflow(), visitor.crushed()) == (0, [])
+        amount = page.locator("#amount").inner_text()
+        assert amount in _focused(page) or page.locator("[data-confirm]").inner_text().find(amount) >= 0
+        page.keyboard.press("Escape")
+
+        page.keyboard.press("n")
+        page.wait_for_url("**/parking/passages/**")
+
+
+@_SIZES
+def test_a_vehicle_appears_by_itself_and_the_guard_stays_where_he_is(
+    browser: Browser, site: Site, width: int, height: int
+) -> None:
+    with visiting(browser, site, STAFF, width, height) as visitor:
+        visitor.speak("en")
+        page = visitor.open("/parking/desk")
+        page.locator("[data-desk-state].bg-green-lt").wait_for()
+        _chosen_out(page)
+        chosen = _focused(page)
+        with psycopg.connect(site.owner_dsn) as conn:
+            conn.execute("UPDATE passage SET decision = 'cloud-silent' WHERE outcome = 'arrived'")
+        page.locator(f"#{chosen}", has_text="The cloud did not answer").wait_for()
+        assert _focused(page) == chosen
+        assert page.locator(".desk-chosen").get_attribute("id") == chosen
+
+        assert visitor.complaints == []
+        page.context.set_offline(True)
+        page.evaluate("htmx.trigger('#board', 'lanes-changed')")
+        page.locator("[data-desk-state].bg-red-lt", has_text="connection lost since").wait_for()
+        with psycopg.connect(site.owner_dsn) as conn:
+            conn.execute("UPDATE passage SET decision = 'await-cloud' WHERE outcome = 'arrived'")
+        page.context.set_offline(False)
+        page.locator("[data-desk-state].bg-green-lt").wait_for()
+        page.locator(f"#{chosen}", has_text="Waited for the cloud").wait_for()
+        visitor.complaints.clear()
+
+
+@_SIZES
+def test_a_shift_from_its_beginning_to_the_handover(browser: Browser, site: Site, width: int, height: int) -> None:
+    with visiting(browser, site, STAFF, width, height) as visitor:
+        visitor.speak("en")
+        page = visitor.open("/parking/shifts")
+        page.fill("#desk", f"South gate {width}")
+        page.keyboard.press("Enter")
+        page.locator(".alert-success").wait_for()
+        page.click("a:has-text('Shift since')")
+        visitor.picture(f"staff-shift-open-en-{width}")
+        assert (visitor.overflow(), visitor.crushed()) == (0, [])
+        page.fill("[name=counted-cash]", "0.00")
+        page.click("button:has-text('Hand over')")
+        page.locator(".alert-success").wait_for()
+        visitor.picture(f"staff-shift-en-{width}")
+        assert (visitor.overflow(), visitor.crushed()) == (0, [])
+        visitor.open("/parking/shifts")
+        visitor.picture(f"staff-shifts-en-{width}")
+        assert (visitor.overflow(), visitor.crushed()) == (0, [])
