@@ -1,13 +1,15 @@
 """What decides beside the rule what stays cost, gathered for many of them: the quota of the day, coupons, charging."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+import itertools
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from cloud.estate import service as estate
 from cloud.estate.calendar import calendar
 from cloud.kit.db import Conn
 from cloud.kit.periods import Period, local_day
 from cloud.parking.charging import circumstances_repository as repository
+from cloud.parking.charging.circumstances_repository import Earlier
 from cloud.parking.charging.covering import LONGEST, Parked, covering
 from cloud.parking.fees.billed_time import BilledTime, second
 from cloud.parking.fees.circumstances import Charged, Circumstances, CoveredTime
@@ -28,13 +30,14 @@ async def circumstances(conn: Conn, project_id: int, stays: Sequence[Parked]) ->
     coupons = await repository.coupons(conn, list(entries))
     charged = await repository.charged(conn, list(entries))
     earlier = await repository.earlier_stays(conn, list(entries), zone.key)
-    times = await covering(conn, project_id, stays)
+    # Earlier stays are covered by what covered them, not by what covers these.
+    times = await covering(conn, project_id, _once([*stays, *itertools.chain.from_iterable(earlier.values())]))
     found: dict[int, Circumstances] = {}
     for stay in stays:
         covered = tuple(times.get(stay.id, ()))
         found[stay.id] = Circumstances(
             covered=covered,
-            free_used=_not_covered(earlier.get(stay.id, ()), covered),
+            free_used=_not_covered(earlier.get(stay.id, ()), times),
             coupons=tuple(coupons.get(stay.id, ())),
             calendar=days_of_project,
             charged=charged.get(stay.id, Charged()),
@@ -42,7 +45,14 @@ async def circumstances(conn: Conn, project_id: int, stays: Sequence[Parked]) ->
     return found
 
 
-def _not_covered(stays: Sequence[tuple[datetime, datetime]], covered: Sequence[CoveredTime]) -> timedelta:
-    """How long stays were in all, less what a permit covered of them."""
-    spans = [(second(one.start), second(one.end)) for one in covered]
-    return timedelta(seconds=sum(BilledTime(second(entry), second(leave), spans).total for entry, leave in stays))
+def _once(stays: Sequence[Parked]) -> list[Parked]:
+    return list({stay.id: stay for stay in stays}.values())
+
+
+def _not_covered(stays: Sequence[Earlier], times: Mapping[int, Sequence[CoveredTime]]) -> timedelta:
+    """How long stays were in all, less what covered them."""
+    billed = 0
+    for stay in stays:
+        spans = [(second(one.start), second(one.end)) for one in times.get(stay.id, ())]
+        billed += BilledTime(second(stay.entered_at), second(stay.left_at), spans).total
+    return timedelta(seconds=billed)

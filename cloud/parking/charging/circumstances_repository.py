@@ -2,21 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
 
 from cloud.kit.db import Conn
 from cloud.parking.fees.circumstances import Charged, Coupon
 
-# Stays of the same plate and lot whose entry is earlier on the same local day, and whose end was seen.
-_EARLIER: LiteralString = """
-    SELECT s.id, e.entered_at, e.left_at
-    FROM parking_session s JOIN parking_session e
-      ON e.project_id = s.project_id AND e.lot_id = s.lot_id AND e.plate = s.plate
-     AND (e.entered_at, e.id) < (s.entered_at, s.id) AND e.entered_at >= date_trunc('day', s.entered_at, %(zone)s)
-    WHERE s.id = ANY (%(ids)s::bigint[]) AND s.plate <> '' AND e.state = 'closed'
-    ORDER BY e.entered_at, e.id
-"""
+# Past row-level security: a resident may not see what his vehicle did before it was his, that day.
+_EARLIER: LiteralString = "SELECT * FROM gm.earlier_stays(%(ids)s::bigint[], %(zone)s)"
 _COUPONS: LiteralString = """
     SELECT session_id, code, kind, value FROM coupon_redemption
     WHERE session_id = ANY (%s::bigint[]) ORDER BY redeemed_at, coupon_id
@@ -27,13 +21,22 @@ _CHARGED: LiteralString = """
 """
 
 
-async def earlier_stays(
-    conn: Conn, session_ids: Sequence[int], zone: str
-) -> dict[int, list[tuple[datetime, datetime]]]:
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A stay that is over."""
+
+    id: int
+    lot_id: int
+    plate: str
+    entered_at: datetime
+    left_at: datetime
+
+
+async def earlier_stays(conn: Conn, session_ids: Sequence[int], zone: str) -> dict[int, list[Earlier]]:
     """By session the stays of its plate that began earlier on the same local day in the same lot."""
-    found: dict[int, list[tuple[datetime, datetime]]] = defaultdict(list)
+    found: dict[int, list[Earlier]] = defaultdict(list)
     for row in await (await conn.execute(_EARLIER, {"ids": list(session_ids), "zone": zone})).fetchall():
-        found[row["id"]].append((row["entered_at"], row["left_at"]))
+        found[row.pop("session_id")].append(Earlier(**row))
     return found
 
 

@@ -63,5 +63,5 @@ async def covering(conn: Conn, project_id: int, stays: Sequence[Parked]) -> dict
         if mine:
             found[stay.id] = mine
     for row in await (await conn.execute(_ELSEWHERE, ([stay.id for stay in stays],))).fetchall():
-        found.setdefault(row["id"], []).append(CoveredTime(row["start"], row["end"]))
+        found.setdefault(row["id"], []).append(CoveredTime(row["start"], row["end"] or until))
     return found

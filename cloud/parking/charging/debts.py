@@ -121,6 +121,10 @@ async def release_surplus(conn: Conn, project_id: int, now: datetime) -> int:
     """
     found = await repository.overpaid(conn, project_id, now - _SURE_AFTER, _AT_ONCE)
     await stays_repository.lock_plates(conn, project_id, [plate or f"#{session_id}" for session_id, plate, _ in found])
+    # Looked at again: a late passage may have made a stay dear, or part of another, while nobody had locked its plate.
+    locked = {session_id for session_id, _, _ in found}
+    again = await repository.overpaid(conn, project_id, now - _SURE_AFTER, _AT_ONCE)
+    found = [one for one in again if one[0] in locked]
     day = local_day(now, (await estate.get_project(conn, project_id)).zone)
     for session_id, plate, surplus in found:
         session = await find_session(conn, session_id)

@@ -6,27 +6,34 @@ from datetime import datetime
 from cloud.kit.db import Conn
 from cloud.parking.charging import ended_repository as repository
 from cloud.parking.charging.circumstances import circumstances
+from cloud.parking.charging.covering import Parked
 from cloud.parking.charging.ended_repository import PricedRow
 from cloud.parking.fees.steps import step_as_json
 from cloud.parking.fees.versions import pricing
 from cloud.parking.permits import covering as permits
 from cloud.parking.stays import reading_repository
+from cloud.parking.stays import repository as stays_repository
 
 
-async def price_ended(conn: Conn, project_id: int, session_ids: Sequence[int]) -> None:
+async def price_ended(conn: Conn, project_id: int, session_ids: Sequence[int], were: Sequence[Parked] = ()) -> None:
     """Stores the fee of those of these stays that are over and whose two ends were seen.
 
-    Where stays of a day share free minutes, later stays of the same plate and day are priced anew as well. The caller
-    has locked the plates.
+    Where stays of a day share free minutes, later stays of the same plate and day are priced anew as well, also those
+    of the plates and days that these stays had until now (`were`). The caller has locked the plates.
     """
     stays = await repository.ended(conn, session_ids)
-    if not stays:
+    if not stays and not were:
         return
-    rates = await pricing(conn, project_id, sorted({stay.lot_id for stay in stays}))
+    rates = await pricing(conn, project_id, sorted({stay.lot_id for stay in (*stays, *were)}))
     sharing = {version.lot_id for version in rates.versions if version.rule.daily_quota}
     if sharing:
-        following = await repository.later_that_day(conn, session_ids, sorted(sharing), rates.zone.key)
-        stays = [*stays, *await repository.ended(conn, sorted(set(following) - {stay.id for stay in stays}))]
+        following = {
+            *await repository.later_that_day(conn, session_ids, sorted(sharing), rates.zone.key),
+            *await repository.later_than(
+                conn, project_id, [one for one in were if one.lot_id in sharing], rates.zone.key
+            ),
+        }
+        stays = [*stays, *await repository.ended(conn, sorted(following - {stay.id for stay in stays}))]
     paid = await reading_repository.payments(conn, [stay.id for stay in stays])
     given = await circumstances(conn, project_id, stays)
     rows: list[PricedRow] = []
@@ -50,3 +57,12 @@ async def price_beside(conn: Conn, project_id: int, plates: Sequence[str], since
     others = await permits.affected_plates(conn, project_id, plates) - set(plates)
     if others:
         await price_ended(conn, project_id, await repository.ended_since(conn, project_id, sorted(others), since))
+
+
+async def price_debts(conn: Conn, project_id: int, plates: Sequence[str]) -> None:
+    """Prices anew what plates owe for stays that are over: what covers them was agreed on afterwards, from the past on.
+
+    What was paid stays paid. Locks the plates.
+    """
+    await stays_repository.lock_plates(conn, project_id, plates)
+    await price_ended(conn, project_id, await repository.owed(conn, project_id, plates))

@@ -9,6 +9,7 @@ from typing import LiteralString
 from psycopg.types.json import Jsonb
 
 from cloud.kit.db import Conn
+from cloud.parking.charging.covering import Parked
 
 _ENDED: LiteralString = """
     SELECT id, lot_id, plate, vehicle_class, entered_at, left_at FROM parking_session
@@ -23,6 +24,15 @@ _LATER: LiteralString = """
      AND l.entered_at < date_trunc('day', s.entered_at, %(zone)s) + interval '1 day 2 hours'
     WHERE s.id = ANY (%(ids)s::bigint[]) AND s.lot_id = ANY (%(lots)s::bigint[]) AND s.plate <> ''
       AND l.state = 'closed' AND l.entry_seen
+"""
+# The same of stays that are elsewhere now, or are no more.
+_LATER_THAN: LiteralString = """
+    SELECT DISTINCT l.id
+    FROM unnest(%(lots)s::bigint[], %(plates)s::text[], %(entries)s::timestamptz[]) AS s (lot_id, plate, entered_at)
+    JOIN parking_session l
+      ON l.project_id = %(project_id)s AND l.lot_id = s.lot_id AND l.plate = s.plate AND l.entered_at >= s.entered_at
+     AND l.entered_at < date_trunc('day', s.entered_at, %(zone)s) + interval '1 day 2 hours'
+    WHERE s.plate <> '' AND l.state = 'closed' AND l.entry_seen
 """
 # Stays that were over when something changed lie before it.
 _BESIDE: LiteralString = """
@@ -74,10 +84,31 @@ async def later_that_day(conn: Conn, session_ids: Sequence[int], lot_ids: Sequen
     return [row["id"] for row in await (await conn.execute(_LATER, values)).fetchall()]
 
 
+async def later_than(conn: Conn, project_id: int, were: Sequence[Parked], zone: str) -> list[int]:
+    """The same of stays as they were before they changed."""
+    known = [one for one in were if one.entered_at is not None]
+    values = {
+        "project_id": project_id,
+        "lots": [one.lot_id for one in known],
+        "plates": [one.plate for one in known],
+        "entries": [one.entered_at for one in known],
+        "zone": zone,
+    }
+    return [row["id"] for row in await (await conn.execute(_LATER_THAN, values)).fetchall()]
+
+
 async def ended_since(conn: Conn, project_id: int, plates: Sequence[str], since: datetime) -> list[int]:
     """Sessions of the plates that are over and were not at `since`."""
     values = {"project_id": project_id, "plates": list(plates), "since": since}
     return [row["id"] for row in await (await conn.execute(_BESIDE, values)).fetchall()]
+
+
+async def owed(conn: Conn, project_id: int, plates: Sequence[str]) -> list[int]:
+    """Sessions of the plates that are over and not paid."""
+    query = (
+        "SELECT id FROM parking_session WHERE project_id = %s AND plate = ANY (%s::text[]) AND unpaid > 0 ORDER BY id"
+    )
+    return [row["id"] for row in await (await conn.execute(query, (project_id, list(plates)))).fetchall()]
 
 
 async def store_fees(conn: Conn, rows: Sequence[PricedRow]) -> None:

@@ -92,13 +92,18 @@ async def take_paid(conn: Conn, intent: Intent, told: ProviderPaid, paid_on: dat
     parts: list[Part] = []
     left = told.amount
     gone = False
+    wanted: dict[int, tuple[Session, Decimal, datetime]] = {}
     for stay in stays:
         session = await found_again(conn, intent.project_id, stay.session_id, stay.lot_id, stay.plate, stay.paid_until)
         gone = gone or stay.session_id is None
-        if session is not None and all(part.session.id != session.id for part in parts):
-            part = await _part(conn, session, min(left, stay.amount), stay.paid_until)
-            parts += part
-            left -= sum(one.amount for one in part)
+        if session is not None:
+            # Several may have turned out to be one stay: it gets what was paid for each of them.
+            _, amount, until = wanted.get(session.id, (session, Decimal(0), stay.paid_until))
+            wanted[session.id] = session, amount + stay.amount, max(until, stay.paid_until)
+    for session, amount, until in wanted.values():
+        part = await _part(conn, session, min(left, amount), until)
+        parts += part
+        left -= sum(one.amount for one in part)
     if gone and left:
         more = await _debts(conn, intent.project_id, stays[0].plate, left, {part.session.id for part in parts})
         parts += more

@@ -82,6 +82,8 @@ async def pay(
     parts = [Part(session, price.due, price.until)] if price.due else []
     if amount == price.total:
         parts += [Part(await find_session(conn, debt.session_id), debt.due, debt.left_at) for debt in price.debts]
+    # What covers a stay that is over may have been agreed on afterwards: what is owed for it is what was asked for.
+    await price_again(conn, session)
     paid_on = await _local_date(conn, session.project_id, now)
     money = Money(amount, price.currency, method, paid_on, reference, created_by)
     payment_id = await take(conn, session.project_id, money, parts, "paid-twice", session.plate)
@@ -108,6 +110,9 @@ async def takes(conn: Conn, session: Session, amount: Decimal, paid_until: datet
     stay that nobody can price takes nothing.
     """
     until = session.left_at or max(paid_until, session.entered_at or paid_until)
+    fixed = _fixed_fee(session)
+    if fixed is not None:
+        return min(amount, (await _fixed_quote(conn, session, fixed, until)).due)
     assessed = await _assess(conn, session, until, [SessionPayment(0, amount, paid_until)])
     if assessed is None:
         return Decimal(0)
@@ -118,7 +123,7 @@ async def takes(conn: Conn, session: Session, amount: Decimal, paid_until: datet
 
 async def price_again(conn: Conn, session: Session) -> None:
     """Stores what a stay that is over costs by all that was paid for it."""
-    if session.state != "closed" or session.left_at is None:
+    if session.state != "closed" or session.left_at is None or session.fixed_fee is not None:
         return
     assessed = await _assess(conn, session, session.left_at)
     if assessed is not None:
@@ -171,8 +176,9 @@ async def let_out_alone(conn: Conn, session_id: int, now: datetime) -> bool:
 
 
 async def _quote(conn: Conn, session: Session, now: datetime, waiting: Waiting | None) -> Quote:
-    if session.fixed_fee is not None and (session.state == "open" or session.fee is not None):
-        return await _fixed_quote(conn, session, session.fixed_fee, session.left_at or now)
+    fixed = _fixed_fee(session)
+    if fixed is not None:
+        return await _fixed_quote(conn, session, fixed, session.left_at or now)
     if session.entered_at is None or session.state == "unmatched":
         raise Conflict("unmatched", "entry or exit of this stay was not seen: nobody knows how long it was")
     until = session.left_at or (waiting.taken_at if waiting else max(now, session.entered_at))
@@ -218,6 +224,11 @@ async def _debts(conn: Conn, session: Session) -> tuple[Debt, ...]:
     """What the plate owes for other stays, in the same currency."""
     owed = (await owing(conn, session.project_id, [session.plate])).get(session.plate, []) if session.plate else []
     return tuple(debt for debt in owed if debt.session_id != session.id and debt.currency == session.currency)
+
+
+def _fixed_fee(session: Session) -> Decimal | None:
+    """What the stay costs whatever its length, by the policy of the lot; None: its rule prices it, or nobody can."""
+    return session.fixed_fee if session.state == "open" or session.fee is not None else None
 
 
 async def _fixed_quote(conn: Conn, session: Session, fee: Decimal, until: datetime) -> Quote:

@@ -25,6 +25,7 @@ from cloud.parking.permits.records import (
     Product,
 )
 from cloud.parking.permits.service import check_lots, get_permit, locked_permit, make_permit, settle_change
+from cloud.parking.plates import valid_plate
 from cloud.payments import service as payments
 
 SERVICE: Final = "parking"
@@ -102,6 +103,9 @@ async def sell(
     project = await estate.get_project(conn, product.project_id)
     sold = _sold(product, project, months, start, now)
     since = day_start(sold[0].days.start, project.zone)
+    # The wrong card was sold and ended this morning: the plates were its until then.
+    plates = [valid_plate(plate) for plate in holding.plates]
+    since = await repository.last_ended(conn, project.id, plates, product.lot_ids, since, now) or since
     terms = (product.spaces, product.when_freed, product.grace_days)
     permit_id = await make_permit(
         conn, project.id, "monthly-card", product.id, product.lot_ids, terms, holding, since, by=by

@@ -150,6 +150,21 @@ async def end_permit(conn: Conn, permit_id: int, at: datetime, reason: str) -> N
     await conn.execute(query, (at, reason, permit_id))
 
 
+async def last_ended(
+    conn: Conn, project_id: int, plates: Sequence[str], lot_ids: Sequence[int], since: datetime, until: datetime
+) -> datetime | None:
+    """When the last permit of these plates at these lots was ended, after `since` and up to `until`."""
+    query: LiteralString = """
+        SELECT max(p.ended_at) AS ended_at
+        FROM permit p JOIN permit_plate t ON t.permit_id = p.id JOIN permit_lot l ON l.permit_id = p.id
+        WHERE p.project_id = %s AND t.plate = ANY (%s::text[]) AND l.lot_id = ANY (%s::bigint[])
+          AND p.ended_at > %s AND p.ended_at <= %s
+    """
+    values = (project_id, list(plates), list(lot_ids), since, until)
+    row = await (await conn.execute(query, values)).fetchone()
+    return None if row is None else row["ended_at"]
+
+
 async def change_permit(conn: Conn, permit_id: int, values: Mapping[str, object]) -> None:
     """Who holds it, who pays, where it stands. Raises what the database refuses, in our words."""
     query: LiteralString = """

@@ -9,6 +9,7 @@ from cloud.billing import service as billing
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import Page, PageRequest
+from cloud.parking.charging.ended import price_debts
 from cloud.parking.permits import card_repository, repository, telling
 from cloud.parking.permits.covering import affected_plates, covered
 from cloud.parking.permits.records import (
@@ -109,12 +110,14 @@ async def make_permit(
 
 
 async def settle_change(conn: Conn, project_id: int, permit_id: int, at: datetime | None = None) -> Permit:
-    """What follows from a change: which plates stand under it, what gateways are told; the permit as it is now.
+    """What follows from a change: which plates stand under it, what they owe, what gateways are told; the permit now.
 
     Raises Conflict (`plate-has-permit`).
     """
     now = at or datetime.now(UTC)
     await repository.write_cover(conn, permit_id)
+    plates = sorted({one.plate for one in await repository.plates(conn, permit_id)})
+    await price_debts(conn, project_id, plates)
     await telling.tell(conn, project_id, [permit_id], now)
     return await get_permit(conn, permit_id, now)
 

@@ -143,7 +143,8 @@ async def _write(conn: Conn, project_id: int, work: _Work) -> list[UUID]:
     moved = list(_attachments(work, kept, after_merge))
     await store.attach(conn, moved)
     await sessions.drop_empty(conn, empty)
-    await price_ended(conn, project_id, changed)
+    touched = {*changed, *after_merge, *empty}
+    await price_ended(conn, project_id, changed, [one for id_, one in work.sessions.items() if id_ in touched])
     await _price_beside(conn, project_id, work, kept, set(changed))
     return [passage_id for passage_id, *_ in moved]
 

@@ -48,6 +48,17 @@ async def booked(db: Database) -> dict[str, Decimal]:
     return {row["ledger_account"]: row["amount"] for row in found if row["amount"]}
 
 
+async def test_another_card_is_sold_on_the_day_on_which_the_wrong_one_was_ended(
+    worker_db: Database, site: Site, home: Home
+) -> None:
+    product = await make_product(worker_db, site)
+    wrong = await sell(worker_db, product.id, home.holds(FIRST))
+    async with worker_db.transaction(SYSTEM) as conn:
+        await endings.end_permit(conn, wrong.id, "wrong product", at=NOON)
+    right = await sell(worker_db, product.id, home.holds(FIRST), at=NOON + timedelta(minutes=5))
+    assert (right.state, right.plates, right.valid_until) == ("active", [FIRST], local(date(2026, 6, 1)))
+
+
 async def test_a_card_is_sold_at_the_desk_for_months_from_today(worker_db: Database, site: Site, home: Home) -> None:
     product = await make_product(worker_db, site, grace_days=3)
     permit = await sell(worker_db, product.id, home.holds(FIRST, SECOND), months=2)
