@@ -55,7 +55,7 @@ async def answer(request: Request, code: str, plate: FormPlate = "") -> Response
     except (InvalidInput, TooManyRequests) as error:
         async with _project(request, code) as (_, project):
             return _page(request, project, code, plate=plate, error=error.code, status=error.status)
-    await asyncio.sleep(max(0.0, began + _ANSWERS_AFTER_S - asyncio.get_running_loop().time()))
+    await asyncio.sleep(max(0, began + _ANSWERS_AFTER_S - asyncio.get_running_loop().time()))
     return _page(request, project, code, plate=found.plate, found=found)
 
 
