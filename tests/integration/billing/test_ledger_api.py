@@ -4,6 +4,7 @@ import asyncio
 import csv
 import hashlib
 import io
+import secrets
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -202,7 +203,7 @@ async def test_the_pages(app_client: httpx.AsyncClient, people: People, site: Si
 
     async def send(path: str, status: int = 303, **form: str) -> str:
         token = (await page("/ledger/vouchers")).split('name="csrf_token" value="')[1].split('"')[0]
-        answer = await app_client.post(path, data={**form, "csrf_token": token})
+        answer = await app_client.post(path, data={**form, "csrf_token": token, "once": secrets.token_urlsafe(16)})
         assert answer.status_code == status, answer.text
         return str(answer.headers.get("Location", ""))
 
