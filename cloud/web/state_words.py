@@ -138,8 +138,6 @@ HELD_KINDS: Final[Mapping[str, str]] = {
     "set-off": _("Bills paid from it"),
     "refund": _("Refund"),
     "credit_held": _("Credit note"),
-    "refund_due": _("To be given back"),
-    "refund_kept": _("Kept, as nobody claims it"),
     "late_fee_returned": _("Late fee given back"),
 }
 """What moves money that is held for an account."""
@@ -154,6 +152,8 @@ JOURNAL_KINDS: Final[Mapping[str, str]] = {
     "deposit": _("Deposit"),
     "set-off": _("Paid from money held"),
     "refund": _("Refund"),
+    "refund_due": _("To be given back"),
+    "refund_kept": _("Kept, as nobody claims it"),
     "late_fee_returned": _("Late fee given back"),
     "tax_adjusted": _("Tax put right"),
 }
