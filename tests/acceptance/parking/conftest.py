@@ -13,7 +13,7 @@ from cloud.settings import CloudSettings, load_settings
 from tests.acceptance.parking.lot import ParkingLot
 from tests.acceptance.parking.till import Till
 from tests.integration.app import People, app, app_client, cheap_passwords, keys, owner_db, people
-from tests.integration.parking.site import Site, make_site
+from tests.integration.parking.site import Site, make_site, where_it_is_morning
 from tests.integration.payments.providers import PUBLIC_URL, Providers, make_providers
 
 __all__ = ["app", "app_client", "cheap_passwords", "keys", "owner_db", "people"]
@@ -21,8 +21,8 @@ __all__ = ["app", "app_client", "cheap_passwords", "keys", "owner_db", "people"]
 
 @pytest.fixture
 async def site(worker_db: Database) -> Site:
-    """A lot with an entry and an exit, priced by the mall's rule."""
-    return await make_site(worker_db)
+    """A lot with an entry and an exit, priced by the mall's rule; money is taken today."""
+    return await make_site(worker_db, zone=where_it_is_morning())
 
 
 @pytest.fixture
