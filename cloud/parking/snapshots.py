@@ -15,8 +15,9 @@ import psycopg
 import structlog
 from prometheus_client import Gauge
 from psycopg_pool import PoolTimeout
+from pydantic import BaseModel
 
-from cloud.identity.streams import admit
+from cloud.identity.streams import admit, named
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.errors import Unavailable
 
@@ -107,6 +108,22 @@ class SnapshotStream(Generic[Shown]):
 
     def _changes(self) -> tuple[Shown, ...]:
         return tuple(one for one in self._now.values() if self._seen.get(one.key) != one)
+
+
+def telling(
+    name: str, shown: Callable[[Shown], BaseModel]
+) -> Callable[[SnapshotStream[Shown], float], Awaitable[bytes | None]]:
+    """The next event of a stream for `EventStream`: what changed under `name`, or where the client stands."""
+
+    async def next_event(stream: SnapshotStream[Shown], timeout_s: float) -> bytes | None:
+        changed = await stream.next(timeout_s)
+        if changed is None:
+            return None
+        if not changed.items:
+            return named("position", {}, changed.position)
+        return named(name, [shown(one).model_dump() for one in changed.items], changed.position)
+
+    return next_event
 
 
 class SnapshotHub(Generic[Shown]):

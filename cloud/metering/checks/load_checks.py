@@ -8,6 +8,7 @@ import numpy as np
 from cloud.kit.columns import Int2Column, Int8Column, TimeColumn, from_wire_time
 from cloud.kit.copying import columns_of
 from cloud.kit.db import Conn
+from cloud.metering.derivation.judging import KEY_SHIFT
 from cloud.metering.records import Medium
 from cloud.metering.validation import intervals
 from cloud.metering.validation.segments import Found, Ints, Rows
@@ -20,9 +21,6 @@ LOAD_CHANNEL: Final[dict[Medium, Quantity]] = {
     "heat": BY_CODE["power_heat"],
 }
 """What tells that the billed register must move: its unit is that of the register for each hour."""
-
-_TIME_BITS: Final = 43
-"""Times up to the year 2248 in milliseconds fit below it."""
 
 _LOADS: LiteralString = """
     SELECT w.nth - 1, r.taken_at, r.value
@@ -70,8 +68,8 @@ async def _least_power(conn: Conn, subjects: Sequence[Subject], rows: Rows, firs
     nth, taken, value = await columns_of(conn, _LOADS, query, ("int8", "timestamptz", "int8"))
     if not len(nth):
         return power
-    keys = (rows.which << _TIME_BITS) + rows.start_ms
-    at = np.searchsorted(keys, (which[nth] << _TIME_BITS) + from_wire_time(taken), "right") - 1
+    keys = (rows.which << KEY_SHIFT) + rows.start_ms
+    at = np.searchsorted(keys, (which[nth] << KEY_SHIFT) + from_wire_time(taken), "right") - 1
     least = np.full(len(power), np.int64(2**62))
     np.minimum.at(least, at, value)
     seen = np.flatnonzero(least < 2**62)

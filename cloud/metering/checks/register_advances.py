@@ -11,6 +11,7 @@ from cloud.kit.db import Conn
 from cloud.kit.periods import from_ms
 from cloud.metering import repository
 from cloud.metering.checks.findings import Finding
+from cloud.metering.derivation.judging import KEY_SHIFT
 from cloud.metering.derivation.usage import TOLERANCE_S
 from cloud.metering.periods import advances
 from cloud.metering.records import BoundaryReading
@@ -20,9 +21,6 @@ from cloud.metering.validation.subjects import Subject, column, weighed
 
 _TOLERANCE: Final = timedelta(seconds=TOLERANCE_S)
 _UNIT: Final = 10_000
-_TIME_BITS: Final = 43
-"""Times up to the year 2248 in milliseconds fit below it."""
-
 # Readings came of which usage knows nothing yet: the derivation has the next word.
 _DIRTY: LiteralString = """
     SELECT DISTINCT w.nth - 1 AS nth
@@ -102,7 +100,7 @@ async def _days(
     whole = weighed(subjects, "register-sum")[days.which]
     whole &= (begin >= first[days.which]) & (begin < until[days.which]) & (covered_ms == end - begin)
     which, begin, end, usage = days.which[whole], begin[whole], end[whole], usage[whole]
-    opening, closing = (which << _TIME_BITS) + begin, (which << _TIME_BITS) + end
+    opening, closing = (which << KEY_SHIFT) + begin, (which << KEY_SHIFT) + end
     # Days that follow each other share a reading.
     keys = np.unique(np.concatenate([opening, closing]))
     at_ms, value = await _readings_at(conn, subjects, keys)
@@ -117,10 +115,10 @@ async def _readings_at(conn: Conn, subjects: Sequence[Subject], keys: Ints) -> t
     """When the boundary readings of (subject, instant) were taken, -1 without one, and their values."""
     at_ms, value = np.full(len(keys), -1, np.int64), np.zeros(len(keys), np.int64)
     if len(keys):
-        which = keys >> _TIME_BITS
+        which = keys >> KEY_SHIFT
         meters = column(subjects, lambda one: one.meter_id)[which]
         channels = column(subjects, lambda one: one.channel)[which]
-        instants = keys - (which << _TIME_BITS)
+        instants = keys - (which << KEY_SHIFT)
         nth, taken_ms, values = await repository.boundary_columns(conn, meters, channels, instants, TOLERANCE_S)
         at_ms[nth], value[nth] = taken_ms, values
     return at_ms, value

@@ -26,6 +26,7 @@ from cloud.metering.checks.findings import Finding, Judged
 from cloud.metering.checks.load_checks import LOAD_CHANNEL, still_under_load
 from cloud.metering.checks.subjects_repository import load_subjects
 from cloud.metering.checks.unit_checks import JudgedDays
+from cloud.metering.derivation.judging import KEY_SHIFT
 from cloud.metering.derivation.lookup import in_order
 from cloud.metering.records import ChangedSpan, Rule
 from cloud.metering.validation.segments import Found, Ints, Rows
@@ -38,8 +39,6 @@ _ROW_KINDS: Final = ("int8", "timestamptz", "int4", "int8", "int2")
 _LOOK_BACK_MS: Final = 2 * 3_600_000
 _MOST_DAYS_BACK: Final = 40
 
-_TIME_BITS: Final = 43
-"""Times up to the year 2248 in milliseconds fit below it."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -198,5 +197,5 @@ async def _load_rows(conn: Conn, subjects: Sequence[Subject], low: Ints, until: 
     }
     which, start, length, quantity, method = await columns_of(conn, sql.ROWS, query, _ROW_KINDS)
     start = from_wire_time(start)
-    _, *columns = in_order((which << _TIME_BITS) + start, which, start, length * 1000, quantity, method)
+    _, *columns = in_order((which << KEY_SHIFT) + start, which, start, length * 1000, quantity, method)
     return Rows.of(*columns)

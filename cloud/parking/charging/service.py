@@ -1,6 +1,7 @@
 """What a stay costs now, paying for it, and letting a vehicle out that owes nothing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -112,13 +113,14 @@ async def takes(conn: Conn, session: Session, amount: Decimal, paid_until: datet
     until = session.left_at or max(paid_until, session.entered_at or paid_until)
     fixed = _fixed_fee(session)
     if fixed is not None:
-        return min(amount, (await _fixed_quote(conn, session, fixed, until)).due)
-    assessed = await _assess(conn, session, until, [SessionPayment(0, amount, paid_until)])
-    if assessed is None:
-        return Decimal(0)
-    _, result = assessed
-    owed = result.fee.amount - (result.paid - amount) - await repository.waived(conn, session.id)
-    return min(amount, max(owed, Decimal(0)))
+        owed = (await _fixed_price(conn, session, fixed, until)).due
+    else:
+        assessed = await _assess(conn, session, until, [SessionPayment(0, amount, paid_until)])
+        if assessed is None:
+            return Decimal(0)
+        _, result = assessed
+        owed = result.fee.amount - (result.paid - amount)
+    return min(amount, max(owed - await repository.waived(conn, session.id), Decimal(0)))
 
 
 async def price_again(conn: Conn, session: Session) -> None:
@@ -178,7 +180,21 @@ async def let_out_alone(conn: Conn, session_id: int, now: datetime) -> bool:
 async def _quote(conn: Conn, session: Session, now: datetime, waiting: Waiting | None) -> Quote:
     fixed = _fixed_fee(session)
     if fixed is not None:
-        return await _fixed_quote(conn, session, fixed, session.left_at or now)
+        price = await _fixed_price(conn, session, fixed, session.left_at or now)
+    else:
+        price = await _price_by_rule(conn, session, now, waiting)
+    waived = await repository.waived(conn, session.id)
+    return replace(
+        price,
+        due=max(price.due - waived, price.due * 0),
+        waived=waived,
+        debts=await _debts(conn, session),
+        collected=(await money_policy(conn, session.project_id)).debts == "collect",
+    )
+
+
+async def _price_by_rule(conn: Conn, session: Session, now: datetime, waiting: Waiting | None) -> Quote:
+    """The quote before waivers and debts. Raises Conflict when nobody can price the stay."""
     if session.entered_at is None or session.state == "unmatched":
         raise Conflict("unmatched", "entry or exit of this stay was not seen: nobody knows how long it was")
     until = session.left_at or (waiting.taken_at if waiting else max(now, session.entered_at))
@@ -186,21 +202,17 @@ async def _quote(conn: Conn, session: Session, now: datetime, waiting: Waiting |
     if assessed is None:
         raise Conflict("no-rule", f"lot {session.lot_name} has no fee rule that prices a stay from that day on")
     version, result = assessed
-    waived = await repository.waived(conn, session.id)
     return Quote(
         session_id=session.id,
         until=until,
         fee=result.fee.amount,
         paid=result.paid,
-        due=max(result.due - waived, result.due * 0),
+        due=result.due,
         surplus=result.surplus,
         currency=result.fee.currency,
         steps=result.fee.steps,
         leave_by=result.leave_by,
         rule_version_id=version.id,
-        waived=waived,
-        debts=await _debts(conn, session),
-        collected=(await money_policy(conn, session.project_id)).debts == "collect",
     )
 
 
@@ -231,26 +243,22 @@ def _fixed_fee(session: Session) -> Decimal | None:
     return session.fixed_fee if session.state == "open" or session.fee is not None else None
 
 
-async def _fixed_quote(conn: Conn, session: Session, fee: Decimal, until: datetime) -> Quote:
-    """A stay whose entry nobody saw, at the price that the lot's policy has for it."""
+async def _fixed_price(conn: Conn, session: Session, fee: Decimal, until: datetime) -> Quote:
+    """The same of a stay whose entry nobody saw, at the price that the lot's policy has for it."""
     payments_made = (await reading_repository.payments(conn, [session.id])).get(session.id, [])
-    paid = sum((payment.amount for payment in payments_made), Decimal("0.00"))
-    waived = await repository.waived(conn, session.id)
     zero = Decimal("0.00")
+    paid = sum((payment.amount for payment in payments_made), zero)
     return Quote(
         session_id=session.id,
         until=until,
         fee=fee,
         paid=paid,
-        due=max(fee - paid - waived, zero),
+        due=max(fee - paid, zero),
         surplus=max(paid - fee, zero),
         currency=session.currency,
         steps=(),
         leave_by=None,
         rule_version_id=None,
-        waived=waived,
-        debts=await _debts(conn, session),
-        collected=(await money_policy(conn, session.project_id)).debts == "collect",
     )
 
 

@@ -9,17 +9,19 @@ from starlette.responses import Response, StreamingResponse
 
 from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
-from cloud.identity.streams import MEDIA_TYPE, EventStream, named
+from cloud.identity.streams import MEDIA_TYPE, EventStream
 from cloud.kit.errors import NotFound
 from cloud.kit.inputs import Id, Input
 from cloud.parking.counts.counting import counts
 from cloud.parking.counts.hub import CountHub, CountStream
 from cloud.parking.counts.shown import LotCountsOut
 from cloud.parking.places.service import get_lot
+from cloud.parking.snapshots import telling
 
 router = APIRouter()
 
 _PERMISSION: Final = "parking.counts"
+_next_event: Final = telling("counts", LotCountsOut.of)
 _EXAMPLE: Final = (
     "id: 6f3a1c0d9b7e4a5528c1d0ee\nevent: counts\n"
     'data: [{"lot_id": 1, "code": "garage", "capacity": 300, "standing": 180, "held": 2, "free": 118}]\n\n'
@@ -70,7 +72,7 @@ async def live_counts(
         await _must_be_here(now, query)
 
     opened = hub.stream(scope.caller.user_id, query.project_id, query.lot_id, last_event_id or None)
-    return EventStream(request, _PERMISSION, opened, _next, look_again, hub.rules)
+    return EventStream(request, _PERMISSION, opened, _next_event, look_again, hub.rules)
 
 
 async def _must_be_here(scope: Scope, query: CountQuery) -> None:
@@ -78,12 +80,3 @@ async def _must_be_here(scope: Scope, query: CountQuery) -> None:
     await estate.get_project(scope.conn, query.project_id)
     if query.lot_id is not None and (await get_lot(scope.conn, query.lot_id)).project_id != query.project_id:
         raise NotFound("no-lot", f"there is no parking lot {query.lot_id}", field="lot_id")
-
-
-async def _next(stream: CountStream, timeout_s: float) -> bytes | None:
-    changed = await stream.next(timeout_s)
-    if changed is None:
-        return None
-    if not changed.items:
-        return named("position", {}, changed.position)
-    return named("counts", [LotCountsOut.of(one).model_dump() for one in changed.items], changed.position)

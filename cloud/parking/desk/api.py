@@ -8,7 +8,7 @@ from starlette.responses import Response, StreamingResponse
 
 from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
-from cloud.identity.streams import MEDIA_TYPE, EventStream, named
+from cloud.identity.streams import MEDIA_TYPE, EventStream
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id
 from cloud.parking.desk.hub import DeskHub, DeskStream
@@ -16,10 +16,12 @@ from cloud.parking.desk.models import LaneNowOut, LanesNow, LanesQuery, OpeningI
 from cloud.parking.desk.openings import open_lane
 from cloud.parking.desk.repository import lanes_now
 from cloud.parking.desk.watching import SHOWN_AT_MOST
+from cloud.parking.snapshots import telling
 
 router = APIRouter()
 
 _PERMISSION: Final = "parking.operate"
+_next_event: Final = telling("lanes", LaneNowOut.of)
 _EXAMPLE: Final = (
     "id: 6f3a1c0d9b7e4a5528c1d0ee\nevent: lanes\n"
     'data: [{"lane_id": 3, "lane_name": "South exit", "direction": "exit", "last": {"plate": "京A12345"}}]\n\n'
@@ -66,14 +68,4 @@ async def live_lanes(
         await estate.get_project(now.conn, query.project_id)
 
     opened = hub.stream(scope.caller.user_id, query.project_id, None, last_event_id or None)
-    return EventStream(request, _PERMISSION, opened, _next, look_again, hub.rules)
-
-
-async def _next(stream: DeskStream, timeout_s: float) -> bytes | None:
-    changed = await stream.next(timeout_s)
-    if changed is None:
-        return None
-    if not changed.items:
-        return named("position", {}, changed.position)
-    lanes = [LaneNowOut.of(one).model_dump() for one in changed.items]
-    return named("lanes", lanes, changed.position)
+    return EventStream(request, _PERMISSION, opened, _next_event, look_again, hub.rules)
