@@ -21,6 +21,8 @@ _RECONNECT_MS: Final = 3000
 
 Event = TypeVar("Event", covariant=True)
 Told = TypeVar("Told", bound="Source[object]")
+NextEvent = Callable[[Told, float], Awaitable[bytes | None]]
+"""Waits so many seconds for what a source tells next, as it is sent; None when there was nothing."""
 
 
 class Source(Protocol[Event]):
@@ -58,7 +60,7 @@ class EventStream(Response, Generic[Told]):
         request: Request,
         permission: str,
         opened: AbstractAsyncContextManager[Told],
-        next_event: Callable[[Told, float], Awaitable[bytes | None]],
+        next_event: NextEvent[Told],
         look_again: Callable[[Told, Scope], Awaitable[None]],
         pace: Pace,
     ) -> None:

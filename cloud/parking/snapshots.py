@@ -17,7 +17,7 @@ from prometheus_client import Gauge
 from psycopg_pool import PoolTimeout
 from pydantic import BaseModel
 
-from cloud.identity.streams import admit, named
+from cloud.identity.streams import NextEvent, admit, named
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.errors import Unavailable
 
@@ -110,9 +110,7 @@ class SnapshotStream(Generic[Shown]):
         return tuple(one for one in self._now.values() if self._seen.get(one.key) != one)
 
 
-def telling(
-    name: str, shown: Callable[[Shown], BaseModel]
-) -> Callable[[SnapshotStream[Shown], float], Awaitable[bytes | None]]:
+def telling(name: str, shown: Callable[[Shown], BaseModel]) -> NextEvent[SnapshotStream[Shown]]:
     """The next event of a stream for `EventStream`: what changed under `name`, or where the client stands."""
 
     async def next_event(stream: SnapshotStream[Shown], timeout_s: float) -> bytes | None:
