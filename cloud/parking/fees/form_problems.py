@@ -77,7 +77,7 @@ def _named_twice(shape: Shape) -> list[FormProblem]:
     """A document has each class once, so it cannot say this; a YAML text that does is refused as it is read."""
     names = [code(one["class"]) for one in shape["schedules"]]
     return [
-        FormProblem(f"r.schedules.{number}.class", class_name(name), i18n.gettext(WORDS["class-twice"]), lost=True)
+        FormProblem(f"r.schedules.{number}.class", class_name(name), _filled("class-twice", {}), lost=True)
         for number, name in enumerate(names)
         if number and name in names[1:number]
     ]
