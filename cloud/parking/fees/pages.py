@@ -38,7 +38,9 @@ async def editor(
     page = await shown(request, scope)
     versions = await service.rules_of_lot(scope.conn, lot_id)
     base = next((one for one in versions if one.version == version), versions[-1] if versions else None)
-    rule = beginning(begin, page.project.currency) or (_first_rule(page) if base is None else base.rule)
+    with page.speaking():
+        begun = beginning(begin, page.project.currency)
+    rule = begun or (_first_rule(page) if base is None else base.rule)
     return await _page(page, lot_id, versions, editor_of_rule(rule, tab))
 
 
@@ -55,12 +57,14 @@ async def preview(
     context: dict[str, Any] = {"editor": None, "tried": None, "refused": None, "beginnings": BEGINNINGS}
     fields = await _fields(request)
     try:
-        found = context["editor"] = editor_sent(fields, tab, "")
+        with page.speaking():
+            found = context["editor"] = editor_sent(fields, tab, "")
         if found.rule is not None:
             day = _day(valid_from) or today_of(page.project.zone)
             stay = _typed_stay(dict(fields), page)
             tried = context["tried"] = await try_rule(scope.conn, lot_id, found.rule, day, stay)
-            context["changes"] = [] if tried.base is None else differences(tried.base.rule, tried.rule)
+            with page.speaking():
+                context["changes"] = [] if tried.base is None else differences(tried.base.rule, tried.rule)
     except InvalidInput as error:
         context["refused"] = error
     return page.page("parking/fee_preview.html", **context, place=_place, clerks_words=clerks_words)
@@ -80,7 +84,8 @@ async def send(
     versions = await service.rules_of_lot(scope.conn, lot_id)
     fields = await _fields(request)
     try:
-        found = editor_sent(fields, tab, action)
+        with page.speaking():
+            found = editor_sent(fields, tab, action)
     except InvalidInput as error:
         unread = Editor("yaml", dict(fields).get("rule", ""), None, None)
         return await _page(page, lot_id, versions, unread, day=valid_from, refused=error)

@@ -5,7 +5,9 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
+from cloud.kit import i18n
 from cloud.kit.db import SYSTEM, Database
+from cloud.parking.fees.problem_words import WORDS
 from tests.integration.app import Auth, People
 from tests.integration.browser import Browser, text_of
 from tests.integration.parking.site import Site, rows
@@ -169,3 +171,18 @@ async def test_what_the_form_cannot_show_stays_as_it_was_typed(
     assert "at most 50000 characters" in refused.text
     await browser.send(address, 422, **with_(unchanged, valid_from="soon"), action="publish")
     assert len(await rows(worker_db, "SELECT id FROM parking_rule_version")) == 1
+
+
+async def test_mistakes_and_changes_are_said_in_the_readers_language(
+    browser: Browser, people: People, site: Site
+) -> None:
+    address = f"/parking/lots/{site.lot_id}/fees"
+    form = form_of(await browser.see(address))
+    async with people.db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE app_user SET locale = 'zh-CN'")
+    text = "name: x\nschedule: {steps: [{minutes: 1, price: '1', up_to_minutes: 5}]}\n"
+    said = text_of((await browser.send(f"{address}/preview", 200, tab="yaml", rule=text)).text)
+    assert i18n.load_catalogues()["zh-CN"].gettext(WORDS["steps-open"]) in said
+    changed = with_(form.fields, r__name="y")
+    said = text_of((await browser.send(f"{address}/preview", 200, **changed)).text)
+    assert i18n.load_catalogues()["zh-CN"].gettext("Name") + " Mall lot" in said
