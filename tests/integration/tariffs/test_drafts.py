@@ -13,6 +13,7 @@ from cloud.identity.guards import SESSION_COOKIE
 from cloud.kit.db import SYSTEM, Database
 from tests.integration.app import Auth, People, once
 from tests.integration.billing.site import Site, make_site
+from tests.integration.browser import text_of
 
 CONTENT: dict[str, Any] = {
     "currency": "CNY",
@@ -183,6 +184,14 @@ async def send(
     return await client.post(address, data=form)
 
 
+async def _changes_in(client: httpx.AsyncClient, db: Database, address: str, language: str) -> str:
+    """What the draft changes, as its page says it in a language."""
+    async with db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE app_user SET locale = %s", (language,))
+    page = (await client.get(address)).text
+    return text_of(page[page.index('id="changes"') :])
+
+
 async def test_the_editor(app_client: httpx.AsyncClient, owner_db: Database, people: People, site: Site) -> None:
     auth = await people.staff("admin", site.project.id)
     await signed_in(app_client, owner_db, auth)
@@ -215,6 +224,9 @@ async def test_the_editor(app_client: httpx.AsyncClient, owner_db: Database, peo
     fields = _Fields(page.text).found
     assert ("t.components.0.cells.0.0.2", "0.9") in fields
     assert "What changes against the version" in page.text
+    assert "Component energy › Prices" in await _changes_in(app_client, owner_db, address, "en")
+    assert "组成部分 energy › 价格" in await _changes_in(app_client, owner_db, address, "zh-CN")
+    assert "Component energy › Prices" in await _changes_in(app_client, owner_db, address, "en")
     preview = await send(app_client, "/tariff-previews", [*fields, ("p.usage", "3000")])
     assert "¥1,512.00" in preview.text  # 2880 × 0.5 + 120 × 0.6
     bad = await send(app_client, "/tariff-previews", [*fields, ("p.usage", "-1")])
