@@ -70,9 +70,11 @@ def read_stay(entry: str, leave: str, zone: ZoneInfo) -> tuple[datetime, datetim
     # As instants: two times of one clock are subtracted as if it never changed.
     length = left_at.astimezone(UTC) - entered_at.astimezone(UTC)
     if length < timedelta(0):
-        raise InvalidInput("bad-exit", f"--exit: {leave} lies before the entry")
+        raise InvalidInput("invalid-input", f"--exit: {leave} lies before the entry")
     if length > LONGEST:
-        raise InvalidInput("bad-exit", f"--exit: expected at most {LONGEST.days} days after the entry, got {leave}")
+        raise InvalidInput(
+            "invalid-input", f"--exit: expected at most {LONGEST.days} days after the entry, got {leave}"
+        )
     return entered_at, left_at
 
 
