@@ -6,9 +6,9 @@ from typing import LiteralString, Protocol
 
 from cloud.kit.db import Conn
 from cloud.parking.fees.circumstances import CoveredTime
-from cloud.parking.lists import service as lists
+from cloud.parking.lists import covering as lists
 from cloud.parking.permits import covering as permits
-from cloud.parking.visitors import service as visitors
+from cloud.parking.visitors import covering as visitors
 
 LONGEST = timedelta(days=1100)
 """No stay that can be priced is longer."""

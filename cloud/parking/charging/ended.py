@@ -15,11 +15,14 @@ from cloud.parking.stays import reading_repository
 from cloud.parking.stays import repository as stays_repository
 
 
-async def price_ended(conn: Conn, project_id: int, session_ids: Sequence[int], were: Sequence[Parked] = ()) -> None:
+async def price_ended(
+    conn: Conn, project_id: int, session_ids: Sequence[int], were: Sequence[Parked] = (), *, as_told: bool = False
+) -> None:
     """Stores the fee of those of these stays that are over and whose two ends were seen.
 
     Where stays of a day share free minutes, later stays of the same plate and day are priced anew as well, also those
-    of the plates and days that these stays had until now (`were`). The caller has locked the plates.
+    of the plates and days that these stays had until now (`were`). `as_told`: none of which nothing is owed becomes
+    dearer. The caller has locked the plates.
     """
     stays = await repository.ended(conn, session_ids)
     if not stays and not were:
@@ -47,7 +50,7 @@ async def price_ended(conn: Conn, project_id: int, session_ids: Sequence[int], w
             continue
         steps = [step_as_json(step) for step in result.fee.steps]
         rows.append(PricedRow(stay.id, result.fee.amount, result.priced_until, steps, version.id))
-    await repository.store_fees(conn, rows)
+    await repository.store_fees(conn, rows, as_told=as_told)
 
 
 async def price_beside(conn: Conn, project_id: int, plates: Sequence[str], since: datetime) -> None:
@@ -59,10 +62,12 @@ async def price_beside(conn: Conn, project_id: int, plates: Sequence[str], since
         await price_ended(conn, project_id, await repository.ended_since(conn, project_id, sorted(others), since))
 
 
-async def price_debts(conn: Conn, project_id: int, plates: Sequence[str]) -> None:
-    """Prices anew what plates owe for stays that are over: what covers them was agreed on afterwards, from the past on.
+async def price_cover(conn: Conn, project_id: int, plates: Sequence[str], since: datetime) -> None:
+    """Prices anew what is over of plates for which it was agreed on afterwards what covers them from `since` on.
 
-    What was paid stays paid. Locks the plates.
+    What was paid beyond the new price is a surplus, and what is owed is priced anew. A stay of which nothing is owed
+    becomes no dearer: its driver left with the price that he was told. Locks the plates.
     """
     await stays_repository.lock_plates(conn, project_id, plates)
-    await price_ended(conn, project_id, await repository.owed(conn, project_id, plates))
+    stays = await repository.ended_since(conn, project_id, plates, since)
+    await price_ended(conn, project_id, stays, as_told=True)

@@ -35,7 +35,7 @@ _LATER_THAN: LiteralString = """
     WHERE s.plate <> '' AND l.state = 'closed' AND l.entry_seen
 """
 # Stays that were over when something changed lie before it.
-_BESIDE: LiteralString = """
+_SINCE: LiteralString = """
     SELECT id FROM parking_session
     WHERE project_id = %(project_id)s AND plate = ANY (%(plates)s::text[]) AND state = 'closed' AND left_at > %(since)s
 """
@@ -47,6 +47,7 @@ _STORE: LiteralString = """
     WHERE s.id = row.id
       AND (s.fee, s.fee_until, s.fee_steps, s.rule_version_id)
           IS DISTINCT FROM (row.fee, row.fee_until, row.fee_steps, row.rule_version_id)
+      AND (NOT %(as_told)s OR s.fee IS NULL OR row.fee < s.fee OR s.unpaid > 0)
 """
 
 
@@ -100,24 +101,20 @@ async def later_than(conn: Conn, project_id: int, were: Sequence[Parked], zone: 
 async def ended_since(conn: Conn, project_id: int, plates: Sequence[str], since: datetime) -> list[int]:
     """Sessions of the plates that are over and were not at `since`."""
     values = {"project_id": project_id, "plates": list(plates), "since": since}
-    return [row["id"] for row in await (await conn.execute(_BESIDE, values)).fetchall()]
+    return [row["id"] for row in await (await conn.execute(_SINCE, values)).fetchall()]
 
 
-async def owed(conn: Conn, project_id: int, plates: Sequence[str]) -> list[int]:
-    """Sessions of the plates that are over and not paid."""
-    query = (
-        "SELECT id FROM parking_session WHERE project_id = %s AND plate = ANY (%s::text[]) AND unpaid > 0 ORDER BY id"
-    )
-    return [row["id"] for row in await (await conn.execute(query, (project_id, list(plates)))).fetchall()]
+async def store_fees(conn: Conn, rows: Sequence[PricedRow], *, as_told: bool = False) -> None:
+    """Stores fees; a session that costs the same as before is left alone.
 
-
-async def store_fees(conn: Conn, rows: Sequence[PricedRow]) -> None:
-    """Stores fees; a session that costs the same as before is left alone."""
+    `as_told`: one of which nothing is owed becomes no dearer, since its driver left with the price that he was told.
+    """
     columns = {
         "ids": [row.session_id for row in rows],
         "fees": [row.fee for row in rows],
         "until": [row.fee_until for row in rows],
         "steps": [Jsonb(row.steps) for row in rows],
         "versions": [row.rule_version_id for row in rows],
+        "as_told": as_told,
     }
     await conn.execute(_STORE, columns)

@@ -111,7 +111,7 @@ async def sell(
         conn, project.id, "monthly-card", product.id, product.lot_ids, terms, holding, since, by=by
     )
     await _add_months(conn, project, product, permit_id, holding.account_id, sold, pay, by, now)
-    return await settle_change(conn, project.id, permit_id, now)
+    return await settle_change(conn, project.id, permit_id, since, now)
 
 
 async def renewal_offer(conn: Conn, permit_id: int, months: int, at: datetime | None = None) -> Offer:
@@ -151,7 +151,8 @@ async def renew(
     project = await estate.get_project(conn, permit.project_id)
     sold = await _renewed(conn, permit, product, project, months, now)
     await _add_months(conn, project, product, permit_id, permit.account_id, sold, pay, by, now)
-    return await settle_change(conn, project.id, permit_id, now)
+    since = day_start(sold[0].days.start, project.zone)
+    return await settle_change(conn, project.id, permit_id, since, now)
 
 
 async def renew_by_itself(conn: Conn, permit_id: int, at: datetime) -> Permit | None:
