@@ -11,6 +11,7 @@ from cloud.parking.lists.records import Entry, EntryFilter, NewEntry
 from cloud.parking.lists.telling import tell_entry
 from cloud.parking.places import repository as places
 from cloud.parking.plates import bare_plate
+from cloud.parking.stays.repository import lock_plates
 
 
 async def add(conn: Conn, new: NewEntry, actor: str, now: datetime) -> Entry:
@@ -28,6 +29,8 @@ async def add(conn: Conn, new: NewEntry, actor: str, now: datetime) -> Entry:
         lot = await places.lot(conn, new.lot_id)
         if lot is None or lot.project_id != new.project_id:
             raise NotFound("no-lot", f"there is no parking lot {new.lot_id}", field="lot_id")
+    await places.lock_lanes(conn, new.project_id, exclusive=False)
+    await lock_plates(conn, new.project_id, [new.plate])
     for known in await repository.meeting(conn, new):
         _must_not_contradict(new, known)
     made = await get(conn, await repository.insert(conn, new, actor))
@@ -42,6 +45,7 @@ async def end(conn: Conn, entry_id: int, reason: str, actor: str, now: datetime)
     entry = await get(conn, entry_id)
     if not reason.strip():
         raise InvalidInput("no-reason", "expected a reason", field="reason")
+    await places.lock_lanes(conn, entry.project_id, exclusive=False)
     if entry.state(now) in ("ended", "over") or not await repository.end(conn, entry_id, now, actor, reason.strip()):
         raise Conflict("entry-over", f"{entry.plate} is not on this list any more")
     ended = await get(conn, entry_id)

@@ -23,6 +23,7 @@ from cloud.parking.permits.records import (
 )
 from cloud.parking.permits.terms import WhenFreed
 from cloud.parking.places import service as places
+from cloud.parking.places.repository import lock_lanes
 from cloud.parking.plates import valid_plate
 from gateway.contract.limits import MAX_LOTS, MAX_PLATES_OF_PERMIT
 
@@ -124,6 +125,7 @@ async def settle_change(
     may not be of the permit any more. Raises Conflict (`plate-has-permit`).
     """
     now = at or datetime.now(UTC)
+    await lock_lanes(conn, project_id, exclusive=False)
     await repository.write_cover(conn, permit_id)
     plates = sorted({*removed, *(one.plate for one in await repository.plates(conn, permit_id))})
     await price_cover(conn, project_id, plates, since)
