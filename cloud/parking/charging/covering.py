@@ -1,5 +1,6 @@
 """When stays cost nothing: permits, visitors' passes, white lists, and lots around or inside theirs say so."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import LiteralString, Protocol
@@ -8,6 +9,7 @@ from cloud.kit.db import Conn
 from cloud.parking.fees.circumstances import CoveredTime
 from cloud.parking.lists import covering as lists
 from cloud.parking.permits import covering as permits
+from cloud.parking.records import Cover
 from cloud.parking.visitors import covering as visitors
 
 LONGEST = timedelta(days=1100)
@@ -47,21 +49,24 @@ async def covering(conn: Conn, project_id: int, stays: Sequence[Parked]) -> dict
         return {}
     since, until = min(entries), max(entries) + LONGEST
     plates = sorted({stay.plate for stay in stays} - {""})
-    by_plate: dict[str, list[tuple[int | None, CoveredTime]]] = {}
-    for times in (
-        await permits.covered(conn, project_id, plates, since, until),
-        await visitors.covered(conn, project_id, plates, since, until),
-        await lists.white_times(conn, project_id, plates, since, until),
-    ):
-        for plate, some in times.items():
-            by_plate.setdefault(plate, []).extend(
-                (one.lot_id, CoveredTime(one.start, until if one.end is None else one.end)) for one in some
-            )
+    by_plate: dict[str, list[tuple[int | None, CoveredTime]]] = defaultdict(list)
+    for plate, permitted in (await permits.covered(conn, project_id, plates, since, until)).items():
+        for one in permitted:
+            names = " ".join(Cover("permit", permit_id).name for permit_id in one.permits)
+            by_plate[plate].append((one.lot_id, CoveredTime(one.start, one.end, names)))
+    for plate, invited in (await visitors.covered(conn, project_id, plates, since, until)).items():
+        by_plate[plate] += [
+            (one.lot_id, CoveredTime(one.start, one.end, Cover("pass", one.pass_id).name)) for one in invited
+        ]
+    for plate, listed in (await lists.white_times(conn, project_id, plates, since, until)).items():
+        by_plate[plate] += [
+            (one.lot_id, CoveredTime(one.start, one.end or until, Cover("list", one.entry_id).name)) for one in listed
+        ]
     found: dict[int, list[CoveredTime]] = {}
     for stay in stays:
         mine = [time for lot_id, time in by_plate.get(stay.plate, ()) if lot_id in (None, stay.lot_id)]
         if mine:
             found[stay.id] = mine
     for row in await (await conn.execute(_ELSEWHERE, ([stay.id for stay in stays],))).fetchall():
-        found.setdefault(row["id"], []).append(CoveredTime(row["start"], row["end"] or until))
+        found.setdefault(row["id"], []).append(CoveredTime(row["start"], row["end"] or until, Cover("other-lot").name))
     return found
