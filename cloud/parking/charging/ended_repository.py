@@ -16,6 +16,11 @@ _ENDED: LiteralString = """
     WHERE id = ANY (%s::bigint[]) AND state = 'closed' AND entry_seen AND entered_at IS NOT NULL AND fixed_fee IS NULL
     ORDER BY id
 """
+# Stays whose entry nobody saw, at the price that the lot's policy has for them.
+_UNSEEN: LiteralString = """
+    SELECT id, lot_id, plate, entered_at, left_at, fixed_fee FROM parking_session
+    WHERE id = ANY (%s::bigint[]) AND state <> 'open' AND fixed_fee IS NOT NULL AND fee IS NOT NULL ORDER BY id
+"""
 # A stay that is unmatched or goes on counts as well: it may have been one that took free minutes.
 _LATER: LiteralString = """
     SELECT DISTINCT l.id
@@ -64,6 +69,18 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class UnseenStay:
+    """A stay that is over and whose entry nobody saw; what leaving costs by the lot's policy."""
+
+    id: int
+    lot_id: int
+    plate: str
+    entered_at: datetime | None
+    left_at: datetime
+    fixed_fee: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class PricedRow:
     """What a stay costs."""
 
@@ -71,12 +88,17 @@ class PricedRow:
     fee: Decimal
     fee_until: datetime
     steps: list[dict[str, object]]
-    rule_version_id: int
+    rule_version_id: int | None
 
 
 async def ended(conn: Conn, session_ids: Sequence[int]) -> list[Ended]:
     """Those of these sessions that can have a fee."""
     return [Ended(**row) for row in await (await conn.execute(_ENDED, (list(session_ids),))).fetchall()]
+
+
+async def unseen(conn: Conn, session_ids: Sequence[int]) -> list[UnseenStay]:
+    """Those of these sessions that have a fixed price."""
+    return [UnseenStay(**row) for row in await (await conn.execute(_UNSEEN, (list(session_ids),))).fetchall()]
 
 
 async def later_that_day(conn: Conn, session_ids: Sequence[int], lot_ids: Sequence[int], zone: str) -> list[int]:

@@ -16,12 +16,13 @@ from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.periods import local_day
 from cloud.parking.charging import repository
 from cloud.parking.charging.circumstances import circumstances
+from cloud.parking.charging.covering import covering_unseen
 from cloud.parking.charging.debts import owing
 from cloud.parking.charging.ended_repository import PricedRow, store_fees
 from cloud.parking.charging.policy import money_policy
 from cloud.parking.charging.taking import Money, Part, take
 from cloud.parking.fees.pricing import Assessment, FeeStep
-from cloud.parking.fees.steps import step_as_json, step_of_json
+from cloud.parking.fees.steps import covered_step, step_as_json, step_of_json
 from cloud.parking.fees.versions import pricing
 from cloud.parking.records import Debt, Paid, Quote, RuleVersion, Session, SessionPayment, Waiting
 from cloud.parking.stays import reading_repository
@@ -244,14 +245,21 @@ async def _debts(conn: Conn, session: Session) -> tuple[Debt, ...]:
 
 def _fixed_fee(session: Session) -> Decimal | None:
     """What the stay costs whatever its length, by the policy of the lot; None: its rule prices it, or nobody can."""
-    return session.fixed_fee if session.state == "open" or session.fee is not None else None
+    if session.state == "open":
+        return session.fixed_fee
+    return session.fee if session.fixed_fee is not None else None
 
 
 async def _fixed_price(conn: Conn, session: Session, fee: Decimal, until: datetime) -> Quote:
     """The same of a stay whose entry nobody saw, at the price that the lot's policy has for it."""
     payments_made = (await reading_repository.payments(conn, [session.id])).get(session.id, [])
     paid = sum((payment.amount for payment in payments_made), Decimal("0.00"))
-    return _told(session, fee, until, paid)
+    if session.state != "open":
+        return _told(session, fee, until, paid, tuple(step_of_json(step) for step in session.fee_steps))
+    cover = (await covering_unseen(conn, session.project_id, [session])).get(session.id)
+    if cover is None:
+        return _told(session, fee, until, paid)
+    return _told(session, Decimal("0.00"), until, paid, (covered_step(until, cover.name),))
 
 
 def _told(session: Session, fee: Decimal, until: datetime, paid: Decimal, steps: tuple[FeeStep, ...] = ()) -> Quote:

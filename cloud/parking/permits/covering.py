@@ -1,13 +1,13 @@
 """What permits cover of stays, by what is known of all vehicles that share their spaces."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from cloud.kit.db import Conn
 from cloud.parking.permits import repository
 from cloud.parking.permits.coverage import Stay, covered_by, shares
 from cloud.parking.permits.records import Covered
-from cloud.parking.permits.terms import Span, Terms, joined
+from cloud.parking.permits.terms import Span, Terms, joined, spans_of
 
 
 async def covered(
@@ -39,6 +39,23 @@ async def covered(
         ]
         found.setdefault(stay.plate, []).extend(times)
     return {plate: sorted(times, key=_order) for plate, times in found.items() if times}
+
+
+async def holding(
+    conn: Conn, project_id: int, moments: Collection[tuple[str, int, datetime]]
+) -> dict[tuple[str, int, datetime], int]:
+    """(plate, lot, instant) → the permit that holds then, grace included, as far as there is one.
+
+    Of vehicles that nobody saw come in: on which space they stood is not known, and not asked.
+    """
+    plates = sorted({plate for plate, _, _ in moments} - {""})
+    found: dict[tuple[str, int, datetime], int] = {}
+    for terms in await repository.terms(conn, project_id, plates) if plates else []:
+        spans = spans_of(terms)
+        for plate, lot_id, at in moments:
+            if lot_id in terms.lots and any(one.start <= at < one.end for one in spans.get(plate, ())):
+                found.setdefault((plate, lot_id, at), terms.permit_id)
+    return found
 
 
 async def affected_plates(conn: Conn, project_id: int, plates: Sequence[str]) -> set[str]:

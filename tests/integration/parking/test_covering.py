@@ -1,22 +1,26 @@
 """Stays cost nothing while a pass, a white list, or the other one of two nested lots says so; and only then."""
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from decimal import Decimal
 
 import httpx
+import pytest
 
-from cloud.kit.db import SYSTEM, Database
+from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.parking import service as parking
 from cloud.parking.lists import service as lists
 from cloud.parking.lists.records import NewEntry
+from cloud.parking.permits import service as permits
+from cloud.parking.permits.records import Holding, NewPermit
 from cloud.parking.records import Cover
 from cloud.parking.visitors import service as visitors
 from cloud.parking.visitors.service import WantedPass
 from tests.integration.app import People
 from tests.integration.browser import Browser, text_of
-from tests.integration.parking.nested import add_inner_lot
+from tests.integration.parking.nested import add_inner_lot, set_policy
 from tests.integration.parking.permits.holder import make_permit
-from tests.integration.parking.site import NOON, Site, rows
+from tests.integration.parking.site import NOON, Site, openings, rows
 
 HOUR = timedelta(hours=1)
 PLATE, OTHER = "京A12345", "粤B67890"
@@ -95,3 +99,41 @@ async def test_what_covers_nothing_is_not_named_and_what_another_lot_prices_is(
         found = await rows(worker_db, "SELECT id FROM parking_session WHERE lot_id = %s", (site.lot_id,))
         quote = await parking.quote(conn, found[0]["id"], NOON + 5 * HOUR)
     assert quote.covered_by == (Cover("other-lot"),)
+
+
+async def _permit(conn: Conn, site: Site) -> None:
+    new = NewPermit("staff", (site.lot_id,), NOON - HOUR, None, Holding((PLATE,), note="guard"))
+    await permits.create_permit(conn, site.project_id, new, at=NOON - HOUR)
+
+
+async def _pass(conn: Conn, site: Site) -> None:
+    wanted = WantedPass(PLATE, NOON - HOUR, NOON + 9 * HOUR)
+    await visitors.give_pass(conn, site.project_id, wanted, now=NOON - HOUR)
+
+
+async def _white(conn: Conn, site: Site) -> None:
+    entry = NewEntry(site.project_id, "white", PLATE, "fire brigade", None, NOON - HOUR, None)
+    await lists.add(conn, entry, "user:1", NOON - HOUR)
+
+
+@pytest.mark.parametrize("cover", [_permit, _pass, _white])
+async def test_who_is_covered_where_nobody_saw_him_come_pays_no_fixed_charge(
+    ingest_db: Database, worker_db: Database, site: Site, cover: Callable[[Conn, Site], Awaitable[None]]
+) -> None:
+    """Lanes that know of it let him out; the cloud must not ask him for money where they do not."""
+    await set_policy(worker_db, site.lot_id, unseen_entry=[{"then": "fixed-charge", "amount": "20.00"}])
+    async with worker_db.transaction(SYSTEM) as conn:
+        await cover(conn, site)
+    for plate, due in ((PLATE, Decimal(0)), (OTHER, Decimal("20.00"))):
+        arrived = site.passage("exit", plate, NOON, "arrived")
+        await site.report(ingest_db, [arrived], NOON)
+        (stay,) = await rows(worker_db, "SELECT id FROM parking_session WHERE plate = %s", (plate,))
+        async with worker_db.transaction(SYSTEM) as conn:
+            assert (await parking.quote(conn, stay["id"], NOON)).due == due
+        assert len(await openings(worker_db)) == 1, "he goes, the other one waits"
+        await site.report(ingest_db, [site.passage("exit", plate, NOON, known=arrived)], NOON)
+        (stay,) = await rows(worker_db, "SELECT id, fee FROM parking_session WHERE plate = %s", (plate,))
+        async with worker_db.transaction(SYSTEM) as conn:
+            quote = await parking.quote(conn, stay["id"], NOON + HOUR)
+        assert (quote.due, stay["fee"]) == (due, due)
+        assert len(quote.covered_by) == (plate == PLATE)
