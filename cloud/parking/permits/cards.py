@@ -249,8 +249,9 @@ async def _renewed(
 ) -> list[Month]:
     """The months that follow, on the day of the month on which the time without a gap began."""
     assert permit.valid_until is not None, "months end"
-    if now >= permit.valid_until + timedelta(days=permit.grace_days):
-        today = local_day(max(now, permit.valid_until), project.zone)
+    today = local_day(now, project.zone)
+    over = now >= permit.valid_until + timedelta(days=permit.grace_days)
+    if over and today > local_day(permit.valid_until, project.zone):
         return _priced(product, project, today, months, today.day)
     begun = local_day(_began(await repository.periods(conn, permit.id)), project.zone)
     return _priced(product, project, local_day(permit.valid_until, project.zone), months, begun.day)

@@ -96,6 +96,18 @@ async def test_a_card_is_renewed_from_its_end_and_never_twice(worker_db: Databas
     assert periods[-1].valid_from == local(date(2026, 9, 10)), "what lay between is not covered"
 
 
+async def test_a_card_that_is_renewed_on_the_day_of_its_end_keeps_the_day_of_its_months(
+    worker_db: Database, site: Site, home: Home
+) -> None:
+    product = await make_product(worker_db, site)
+    permit = await sell(worker_db, product.id, home.holds(FIRST), at=NOON + 30 * DAY)  # 31 May
+    assert permit.valid_until == local(date(2026, 6, 30))
+    renewed = await renew(worker_db, permit, at=local(date(2026, 6, 30)) + timedelta(hours=9))
+    assert renewed.valid_until == local(date(2026, 7, 31)), "there is no gap: 31, 30, 31"
+    following = await renew(worker_db, renewed, at=local(date(2026, 7, 30)))
+    assert following.valid_until == local(date(2026, 8, 31)), "a month, and not a day more"
+
+
 async def test_what_was_told_must_still_be_the_price(worker_db: Database, site: Site, home: Home) -> None:
     product = await make_product(worker_db, site, most_months=3)
 
