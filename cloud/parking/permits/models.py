@@ -41,6 +41,9 @@ Freed = Annotated[
     Field(description="A vehicle beyond the spaces pays: for its whole stay, or (`from-then`) until a space is free."),
 ]
 GraceDays = Annotated[int, Field(ge=0, le=60)]
+OfClass = Annotated[
+    VehicleClass | None, Field(description="Only vehicles of this class; null: of any.", examples=["small"])
+]
 Reason = Annotated[str, Field(min_length=1, max_length=300, examples=["moved out"])]
 Months = Annotated[int, Field(ge=1, le=36, examples=[3])]
 
@@ -96,6 +99,7 @@ class PermitIn(HoldingIn):
     spaces: Spaces = 0
     when_freed: Freed = "never"
     grace_days: GraceDays = 0
+    vehicle_class: OfClass = None
 
     @model_validator(mode="after")
     def _one_way(self) -> "PermitIn":
@@ -110,7 +114,7 @@ class PermitIn(HoldingIn):
         begins = self.valid_from or day_start(self.from_day or date.min, zone)
         until = day_start(self.until_day, zone) if self.until_day is not None else self.valid_until
         terms = (self.spaces, self.when_freed, self.grace_days)
-        return NewPermit(self.kind, self.lot_ids, begins, until, self.holding(), *terms)
+        return NewPermit(self.kind, self.lot_ids, begins, until, self.holding(), *terms, self.vehicle_class or "")
 
 
 class PermitChangeIn(_Held):
@@ -165,7 +169,7 @@ class ProductIn(Input):
         Field(description="Months from the day of sale, or the rest of the month by days, then calendar ones."),
     ] = "sale"
     most_months: Months = 12
-    vehicle_class: VehicleClass | None = None
+    vehicle_class: OfClass = None
     spaces: Spaces = 1
     when_freed: Freed = "never"
     grace_days: GraceDays = 0
@@ -272,6 +276,7 @@ class PermitOut(BaseModel):
     grace_days: int
     spaces: int
     when_freed: WhenFreed
+    vehicle_class: str | None
     space: str
     person_id: int | None
     unit_id: int | None
@@ -285,7 +290,8 @@ class PermitOut(BaseModel):
     @classmethod
     def of(cls, permit: Permit) -> "PermitOut":
         """From our record."""
-        return cls(**{name: getattr(permit, name) for name in PermitOut.model_fields})
+        told = {name: getattr(permit, name) for name in PermitOut.model_fields}
+        return cls(**{**told, "vehicle_class": permit.vehicle_class or None})
 
 
 class PlatePeriodOut(BaseModel):

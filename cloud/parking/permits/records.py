@@ -39,6 +39,7 @@ class Permit:
     spaces: int
     when_freed: WhenFreed
     grace_days: int
+    vehicle_class: str
     space: str
     person_id: int | None
     unit_id: int | None
@@ -133,7 +134,10 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class NewPermit:
-    """A permit that costs nothing. `lot_ids`: exactly those for which it holds; `spaces` 0: one for each plate."""
+    """A permit that costs nothing. `lot_ids`: exactly those for which it holds; `spaces` 0: one for each plate.
+
+    `vehicle_class`: vehicles of any other are temporary; empty: none is.
+    """
 
     kind: PermitKind
     lot_ids: tuple[int, ...]
@@ -143,6 +147,7 @@ class NewPermit:
     spaces: int = 0
     when_freed: WhenFreed = "never"
     grace_days: int = 0
+    vehicle_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,16 @@ async def create_permit(
         raise InvalidInput("bad-validity", "expected an end after the beginning", field="valid_until")
     terms = (new.spaces, new.when_freed, new.grace_days)
     permit_id = await make_permit(
-        conn, project_id, new.kind, None, new.lot_ids, terms, new.holding, new.valid_from, by=by
+        conn,
+        project_id,
+        new.kind,
+        None,
+        new.lot_ids,
+        terms,
+        new.holding,
+        new.valid_from,
+        vehicle_class=new.vehicle_class,
+        by=by,
     )
     values = {
         "project_id": project_id,
@@ -83,6 +92,7 @@ async def make_permit(
     holding: Holding,
     since: datetime,
     *,
+    vehicle_class: str,
     by: int | None,
 ) -> int:
     """A permit with its lots and plates, without a time yet; `terms`: spaces, rule when one is freed, days of grace.
@@ -102,6 +112,7 @@ async def make_permit(
         "spaces": spaces,
         "when_freed": when_freed,
         "grace_days": grace_days,
+        "vehicle_class": vehicle_class,
         "by": by,
     }
     permit_id = await repository.insert_permit(conn, values, lot_ids)
