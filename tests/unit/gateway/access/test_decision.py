@@ -163,9 +163,7 @@ def test_coverage_is_that_of_every_single_moment(permits: list[Permit], since: i
     assert covered(permits, since, since + length) is each
 
 
-stays = st.none() | st.builds(
-    Stay, short, short, st.booleans(), short, st.sampled_from(["", "small", "large"])
-)
+stays = st.none() | st.builds(Stay, short, short, st.booleans(), short, st.sampled_from(["", "small", "large"]))
 states = st.builds(
     AccessState,
     *(st.booleans() for _ in range(3)),

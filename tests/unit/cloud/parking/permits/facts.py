@@ -94,9 +94,7 @@ def by_the_hour(permit: Terms, stays: Sequence[Stay]) -> dict[tuple[str, int], b
     for count in range(HOURS + 60):
         at = hour(count)
         there = {
-            one.plate
-            for one in stays
-            if meant(permit, one) and one.start <= at and (one.end is None or at < one.end)
+            one.plate for one in stays if meant(permit, one) and one.start <= at and (one.end is None or at < one.end)
         }
         there = {plate for plate in there if allowed(permit, plate, at)}
         came = there - standing.keys()

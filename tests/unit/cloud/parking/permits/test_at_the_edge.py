@@ -1,4 +1,4 @@
-"""A lane lets in by a permit exactly whom the cloud covers from that moment on: the same lots, class, plates and times."""
+"""A lane lets in by a permit exactly whom the cloud covers from then on: the same lots, class, plates, times."""
 
 from dataclasses import replace
 from datetime import timedelta
