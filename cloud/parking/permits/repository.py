@@ -19,8 +19,9 @@ from cloud.parking.permits.terms import FOREVER, PlateTime, Span, Terms
 # `at` is now. The plates are those of now, or of the first day of a permit that has not begun.
 _PERMITS: LiteralString = """
     SELECT * FROM (
-        SELECT p.id, p.project_id, p.kind, p.product_id, p.spaces, p.when_freed, p.grace_days, p.vehicle_class, p.space, p.person_id,
-               p.unit_id, p.account_id, p.note, p.renews, p.ended_at, p.ended_reason, d.valid_from, d.valid_until,
+        SELECT p.id, p.project_id, p.kind, p.product_id, p.spaces, p.when_freed, p.grace_days, p.vehicle_class,
+               p.space, p.person_id, p.unit_id, p.account_id, p.note, p.renews, p.ended_at, p.ended_reason,
+               d.valid_from, d.valid_until,
                CASE WHEN p.ended_at <= %(at)s THEN 'ended' WHEN s.reason IS NOT NULL THEN 'suspended'
                     WHEN d.valid_from > %(at)s THEN 'future' WHEN d.valid_until <= %(at)s THEN 'expired'
                     ELSE 'active' END AS state,
