@@ -30,6 +30,7 @@ from cloud.parking.permits.records import (
 )
 from cloud.parking.permits.terms import WhenFreed
 from cloud.parking.plates import PlateText
+from cloud.parking.spaces.models import SpaceOut
 
 LotIds = Annotated[
     tuple[Id, ...], Field(min_length=1, max_length=100, description="Exactly these; inner lots by name.")
@@ -59,6 +60,7 @@ class PermitQuery(ListQuery):
     unit_id: Id | None = None
     account_id: Id | None = None
     ends_before: Instant | None = None
+    written: Annotated[bool | None, Field(description="Whether something of its spaces is only written.")] = None
 
     def wanted(self) -> PermitFilter:
         """The same as the services know it."""
@@ -71,7 +73,9 @@ class _Held(Input):
     person_id: Id | None = None
     unit_id: Id | None = None
     account_id: Id | None = None
-    space: Annotated[str, Field(max_length=200, description="Numbers of its spaces.", examples=["B1-017"])] = ""
+    space: Annotated[
+        str, Field(max_length=200, description="What is written of its spaces and no numbered one.", examples=[""])
+    ] = ""
     note: Annotated[str, Field(max_length=300)] = ""
 
 
@@ -79,11 +83,12 @@ class HoldingIn(_Held):
     """The vehicles of a new permit, who holds it, who pays, where it stands."""
 
     plates: Plates
+    space_ids: Annotated[tuple[Id, ...], Field(max_length=50, description="Its numbered spaces.", examples=[[]])] = ()
 
     def holding(self) -> Holding:
         """The same as the services know it."""
         told = (self.person_id, self.unit_id, self.account_id, self.space, self.note)
-        return Holding(self.plates, *told)
+        return Holding(self.plates, *told, self.space_ids)
 
 
 class PermitIn(HoldingIn):
@@ -277,6 +282,7 @@ class PermitOut(BaseModel):
     spaces: int
     when_freed: WhenFreed
     vehicle_class: str | None
+    space_numbers: list[str]
     space: str
     person_id: int | None
     unit_id: int | None
@@ -323,11 +329,12 @@ class MonthOut(BaseModel):
 
 
 class PermitDetailOut(PermitOut):
-    """A permit with all its plates, periods and months."""
+    """A permit with all its plates, periods, months and numbered spaces."""
 
     all_plates: list[PlatePeriodOut]
     periods: list[PeriodOut]
     months: list[MonthOut]
+    numbered_spaces: list[SpaceOut]
 
     @classmethod
     def whole(cls, detail: PermitDetail, currency: str) -> "PermitDetailOut":
@@ -361,6 +368,7 @@ class PermitDetailOut(PermitOut):
                 )
                 for one in detail.months
             ],
+            numbered_spaces=[SpaceOut.model_validate(one) for one in detail.numbered],
         )
 
 

@@ -28,7 +28,9 @@ _PERMITS: LiteralString = """
                s.reason AS suspended_reason,
                (SELECT array_agg(lot_id ORDER BY lot_id) FROM permit_lot l WHERE l.permit_id = p.id) AS lot_ids,
                ARRAY(SELECT plate FROM permit_plate t
-                     WHERE t.permit_id = p.id AND t.valid @> greatest(%(at)s, d.valid_from) ORDER BY plate) AS plates
+                     WHERE t.permit_id = p.id AND t.valid @> greatest(%(at)s, d.valid_from) ORDER BY plate) AS plates,
+               ARRAY(SELECT n.number FROM permit_space m JOIN parking_space n ON n.id = m.space_id
+                     WHERE m.permit_id = p.id ORDER BY n.number, n.id) AS space_numbers
         FROM permit p
         CROSS JOIN LATERAL (
             SELECT min(lower(valid)) AS valid_from,
@@ -46,7 +48,8 @@ _PERMITS: LiteralString = """
       AND (%(person_id)s::bigint IS NULL OR person_id = %(person_id)s)
       AND (%(unit_id)s::bigint IS NULL OR unit_id = %(unit_id)s)
       AND (%(account_id)s::bigint IS NULL OR account_id = %(account_id)s)
-      AND (%(ends_before)s::timestamptz IS NULL OR valid_until < %(ends_before)s) AND id < %(before)s
+      AND (%(ends_before)s::timestamptz IS NULL OR valid_until < %(ends_before)s)
+      AND (%(written)s::boolean IS NULL OR (space <> '') = %(written)s) AND id < %(before)s
     ORDER BY id DESC LIMIT %(limit)s
 """
 _INSERT: LiteralString = """

@@ -10,8 +10,9 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import Page, PageRequest
 from cloud.parking.charging.ended import price_debts
-from cloud.parking.permits import card_repository, repository, telling
+from cloud.parking.permits import card_repository, repository, space_repository, telling
 from cloud.parking.permits.covering import affected_plates, covered
+from cloud.parking.permits.placing import Standing, place
 from cloud.parking.permits.records import (
     Covered,
     Holding,
@@ -24,6 +25,7 @@ from cloud.parking.permits.records import (
 from cloud.parking.permits.terms import WhenFreed
 from cloud.parking.places import service as places
 from cloud.parking.plates import valid_plate
+from cloud.parking.spaces import service as spaces
 from gateway.contract.limits import MAX_LOTS, MAX_PLATES_OF_PERMIT
 
 __all__ = [
@@ -51,8 +53,9 @@ async def create_permit(
     """A permit that costs nothing, from its beginning on.
 
     Raises InvalidInput for a monthly card (those are sold), a bad plate, an empty time, no or another project's lots;
-    NotFound for an unknown person, unit or account; Conflict (`plate-has-permit`) when a plate has another permit at
-    one of the lots in this time.
+    NotFound for an unknown person, unit or account, or a space that is in none of the lots; Conflict when a plate has
+    another permit at one of the lots in this time (`plate-has-permit`), or a space cannot be given
+    (`standing.give_space`).
     """
     if new.kind == "monthly-card":
         raise InvalidInput("card-is-sold", "a monthly card is sold as a product", field="kind")
@@ -117,16 +120,19 @@ async def make_permit(
     }
     permit_id = await repository.insert_permit(conn, values, lot_ids)
     await repository.insert_plates(conn, (project_id, permit_id), plates, since)
+    permit = Standing(project_id, permit_id, lot_ids, holding.person_id, holding.unit_id)
+    await place(conn, permit, holding.space_ids, datetime.now(UTC))
     return permit_id
 
 
 async def settle_change(conn: Conn, project_id: int, permit_id: int, at: datetime | None = None) -> Permit:
     """What follows from a change: which plates stand under it, what they owe, what gateways are told; the permit now.
 
-    Raises Conflict (`plate-has-permit`).
+    Raises Conflict (`plate-has-permit`, `space-has-permit`).
     """
     now = at or datetime.now(UTC)
     await repository.write_cover(conn, permit_id)
+    await space_repository.write_times(conn, permit_id)
     plates = sorted({one.plate for one in await repository.plates(conn, permit_id)})
     await price_debts(conn, project_id, plates)
     await telling.tell(conn, project_id, [permit_id], now)
@@ -148,6 +154,7 @@ async def get_detail(conn: Conn, permit_id: int, at: datetime | None = None) -> 
         plates=await repository.plates(conn, permit_id),
         periods=await repository.periods(conn, permit_id),
         months=await card_repository.months(conn, permit_id),
+        numbered=await spaces.by_ids(conn, await space_repository.of_permit(conn, permit_id), at or datetime.now(UTC)),
     )
 
 

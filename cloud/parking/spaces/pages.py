@@ -16,6 +16,7 @@ from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
 from cloud.parking.people import names_of, person_named
+from cloud.parking.permits import standing
 from cloud.parking.places.service import get_lot
 from cloud.parking.spaces import service
 from cloud.parking.spaces.models import HolderEndIn, HolderIn, SpaceIn, SpacePatch, SpaceRangeIn, content_of
@@ -198,6 +199,7 @@ async def _space(
         "parking/space.html",
         status=problem.status if problem else 200,
         space=found,
+        permits=await standing.permits_of_space(scope.conn, space_id),
         holders=holders,
         names=await names_of(request, scope, found.project_id, {one.person_id for one in holders if one.person_id}),
         units=await estate.units_by_id(scope.conn, {one.unit_id for one in holders if one.unit_id}),

@@ -103,19 +103,51 @@ async def counts(conn: Conn, lot_id: int, now: datetime) -> Counter[SpaceState]:
     return await repository.counts(conn, lot_id, now)
 
 
-async def usable(conn: Conn, lot_id: int, space_ids: Sequence[int], now: datetime) -> list[Space]:
-    """The spaces in the order of the ids, for whoever wants to give them away: a permit.
+async def usable(
+    conn: Conn, lot_ids: Sequence[int], space_id: int, now: datetime, *, person_id: int | None, unit_id: int | None
+) -> Space:
+    """A space that may be given away to a person or unit, as to a permit; nobody else changes it until the end.
 
-    Raises NotFound when one is not of this lot, Conflict when one is out of service.
+    Raises NotFound when it is in none of the lots; Conflict when it is out of service, or sold or rented to others
+    (`space-of-another`). One that was only said to be sold, without naming to whom, may be anybody's.
     """
+    await repository.lock(conn, space_id)
+    space = (await repository.spaces_by_id(conn, [space_id], now)).get(space_id)
+    if space is None or space.lot_id not in lot_ids:
+        raise NotFound("no-space", f"there is no parking space {space_id} in these lots", field="space_id")
+    if space.state == "out-of-service":
+        raise Conflict("space-out-of-service", f"space {space.number} is out of service", field="space_id")
+    holders = await repository.holders_now(conn, space_id, now)
+    own = any(
+        (person_id is not None and one.person_id == person_id) or (unit_id is not None and one.unit_id == unit_id)
+        for one in holders
+    )
+    if holders and not own:
+        raise Conflict("space-of-another", f"space {space.number} is sold or rented to others", field="space_id")
+    return space
+
+
+async def by_ids(conn: Conn, space_ids: Sequence[int], now: datetime) -> list[Space]:
+    """Those of the spaces that the asker may see, in the order of the ids."""
     found = await repository.spaces_by_id(conn, space_ids, now)
-    for space_id in space_ids:
-        space = found.get(space_id)
-        if space is None or space.lot_id != lot_id:
-            raise NotFound("no-space", f"lot {lot_id} has no parking space {space_id}", field="space_ids")
-        if space.state == "out-of-service":
-            raise Conflict("space-out-of-service", f"space {space.number} is out of service", field="space_ids")
-    return [found[space_id] for space_id in space_ids]
+    return [found[space_id] for space_id in space_ids if space_id in found]
+
+
+async def by_numbers(conn: Conn, lot_ids: Sequence[int], numbers: Sequence[str]) -> list[int]:
+    """The ids of spaces of lots by their numbers, capitals or not, with the name of the lot before it or without.
+
+    Raises InvalidInput for a number that none has, Conflict for one that several have.
+    """
+    found: list[int] = []
+    for number in numbers:
+        ids = await repository.ids_of_number(conn, lot_ids, number)
+        if not ids:
+            raise InvalidInput("unknown-space", f"these lots have no space {number[:40]!r}", field="space")
+        if len(ids) > 1:
+            detail = f"several lots have a space {number[:40]!r}: write the name of the lot before it"
+            raise Conflict("several-spaces", detail, field="space")
+        found.append(ids[0])
+    return found
 
 
 async def holders_of(conn: Conn, space_ids: Sequence[int]) -> list[Holder]:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,12 @@ async def test_full_the_gateway_refuses_and_lets_in_permits_lists_and_nobody_els
     lot: ParkingLot, now: datetime
 ) -> None:
     await make_permit(lot.db, lot.site, ("京P00001",), since=now - minutes(60), until=now + minutes(600), at=now)
-    listed = {"listing": "white", "plate": "京W00001", "reason": "fire brigade", "valid_from": now.isoformat()}
+    listed: dict[str, Any] = {
+        "listing": "white",
+        "plate": "京W00001",
+        "reason": "fire brigade",
+        "valid_from": now.isoformat(),
+    }
     await lot.post("parking-list-entries", project_id=lot.site.project_id, **listed)
     await lot.drives("entry", PLATE, now - minutes(2))
     gate = Gate(lot)

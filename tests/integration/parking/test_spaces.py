@@ -198,17 +198,31 @@ async def test_a_resident_sees_the_spaces_that_are_his(
     assert other.status_code == 404
 
 
-async def test_what_a_permit_may_have(worker_db: Database, site: Site) -> None:
+async def test_what_may_be_given_away(worker_db: Database, owner_db: Database, site: Site) -> None:
     now = datetime.now(UTC)
+    li, wang = [await person(owner_db, site.project_id, name) for name in ("李娜", "王芳")]
+
+    async def usable(space_id: int, person_id: int | None = None, lot_id: int = site.lot_id) -> str:
+        async with worker_db.transaction(SYSTEM) as conn:
+            one = await service.usable(conn, [lot_id], space_id, now, person_id=person_id, unit_id=None)
+            return one.number
+
     async with worker_db.transaction(SYSTEM) as conn:
         good = await service.create(conn, site.lot_id, NewSpace("A1"), now)
         broken = await service.create(conn, site.lot_id, NewSpace("A2", state="out-of-service"), now)
-        assert [one.number for one in await service.usable(conn, site.lot_id, [good.id], now)] == ["A1"]
-        with pytest.raises(Conflict, match="A2 is out of service"):
-            await service.usable(conn, site.lot_id, [good.id, broken.id], now)
-        for lot_id, space_id in ((site.lot_id + 1, good.id), (site.lot_id, 4711)):
-            with pytest.raises(NotFound):
-                await service.usable(conn, lot_id, [space_id], now)
+        sold = await service.create(conn, site.lot_id, NewSpace("A3"), now)
+        await service.add_holder(conn, sold.id, NewHolder("owner", li, None, TODAY - timedelta(9), None), "test", now)
+    assert await usable(good.id) == "A1"
+    with pytest.raises(Conflict, match="A2 is out of service"):
+        await usable(broken.id)
+    assert await usable(sold.id, li) == "A3"
+    for other in (wang, None):
+        with pytest.raises(Conflict) as refused:
+            await usable(sold.id, other)
+        assert refused.value.code == "space-of-another"
+    for lot_id, space_id in ((site.lot_id + 1, good.id), (site.lot_id, 4711)):
+        with pytest.raises(NotFound):
+            await usable(space_id, lot_id=lot_id)
 
 
 async def test_the_day_is_that_of_the_project(worker_db: Database, owner_db: Database, site: Site) -> None:

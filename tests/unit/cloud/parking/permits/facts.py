@@ -66,8 +66,8 @@ def stays(draw: st.DrawFn) -> list[Stay]:
         for lot in (OUTER, INNER, ELSEWHERE):
             times = draw(several(3))
             ends = [one.end for one in times[:-1]] + [draw(st.sampled_from((None, one.end))) for one in times[-1:]]
-            classes = [draw(st.sampled_from(CLASSES)) for _ in times]
-            found.extend(Stay(plate, lot, one.start, *more) for one, *more in zip(times, ends, classes, strict=True))
+            rests = [(end, draw(st.sampled_from(CLASSES))) for end in ends]
+            found.extend(Stay(plate, lot, one.start, *rest) for one, rest in zip(times, rests, strict=True))
     return found
 
 
