@@ -43,20 +43,22 @@ GRANT EXECUTE ON FUNCTION gm.permit_terms(bigint, text[], bigint[]), gm.stays_of
 CREATE POLICY resident ON parking_lot_class FOR SELECT TO gatemeter_web
     USING ((SELECT gm.kind()) = 'resident' AND project_id = ANY ((SELECT gm.projects())::bigint[]));
 
--- The numbered spaces of permits. `valid` follows from the permit's periods and end and is written with every change.
+-- The numbered spaces of permits, each from when it was given. `valid` follows from that and from the periods and the end
+-- of the permit, and is written with every change.
 CREATE TABLE permit_space (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     project_id bigint NOT NULL REFERENCES project,
     permit_id  bigint NOT NULL,
     space_id   bigint NOT NULL,
+    since      timestamptz NOT NULL DEFAULT now(),
     valid      tstzmultirange NOT NULL DEFAULT '{}',
-    created_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (permit_id, space_id),
     FOREIGN KEY (project_id, permit_id) REFERENCES permit (project_id, id),
     FOREIGN KEY (project_id, space_id) REFERENCES parking_space (project_id, id),
     CONSTRAINT one_permit_a_space EXCLUDE USING gist (space_id WITH =, valid WITH &&)
 );
-COMMENT ON COLUMN permit_space.valid IS 'When the permit holds, suspended or not, without days of grace: the space is no other permit''s then.';
+COMMENT ON COLUMN permit_space.since IS 'Before it the space may have been another permit''s.';
+COMMENT ON COLUMN permit_space.valid IS 'When the permit holds from then on, suspended or not, without days of grace: the space is no other permit''s then.';
 COMMENT ON COLUMN permit.space IS 'What people wrote of its spaces and what is no numbered space, or was not found among them.';
 CALL gm.keep_audit('permit_space');
 CALL gm.guard('permit_space', 'permit_id IN (SELECT id FROM permit)');
@@ -67,10 +69,11 @@ CREATE POLICY resident_by_permit ON parking_space FOR SELECT TO gatemeter_web
 
 CREATE INDEX parking_space_by_number ON parking_space (lot_id, lower(number));
 
-CREATE FUNCTION gm.permit_time(of_permit bigint) RETURNS tstzmultirange
+-- When a permit holds from a moment on.
+CREATE FUNCTION gm.permit_time(of_permit bigint, since timestamptz) RETURNS tstzmultirange
 LANGUAGE sql STABLE SET search_path = public, pg_temp AS
 $$
-    SELECT coalesce(range_agg(d.valid * tstzrange(NULL, p.ended_at)), '{}')
+    SELECT coalesce(range_agg(d.valid * tstzrange(NULL, p.ended_at) * tstzrange(since, NULL)), '{}')
     FROM permit p JOIN permit_period d ON d.permit_id = p.id WHERE p.id = of_permit
 $$;
 
@@ -105,7 +108,7 @@ BEGIN
                 IF cardinality(ids) = 1 THEN
                     BEGIN
                         INSERT INTO permit_space (project_id, permit_id, space_id, valid)
-                        VALUES (one.project_id, one.id, ids[1], gm.permit_time(one.id))
+                        VALUES (one.project_id, one.id, ids[1], gm.permit_time(one.id, now()))
                         ON CONFLICT (permit_id, space_id) DO NOTHING;
                         of_this := of_this + 1;
                         CONTINUE;
@@ -124,7 +127,7 @@ BEGIN
     RETURN matched;
 END
 $$;
-REVOKE EXECUTE ON FUNCTION gm.permit_time(bigint), gm.match_permit_spaces(bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION gm.permit_time(bigint) TO gatemeter_web, gatemeter_worker;
+REVOKE EXECUTE ON FUNCTION gm.permit_time(bigint, timestamptz), gm.match_permit_spaces(bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION gm.permit_time(bigint, timestamptz) TO gatemeter_web, gatemeter_worker;
 GRANT EXECUTE ON FUNCTION gm.match_permit_spaces(bigint) TO gatemeter_web, gatemeter_worker;
 SELECT gm.match_permit_spaces(id) FROM project ORDER BY id;

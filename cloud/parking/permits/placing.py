@@ -29,4 +29,4 @@ async def place(conn: Conn, permit: Standing, space_ids: Sequence[int], now: dat
         await spaces.usable(
             conn, permit.lot_ids, space_id, now, person_id=permit.person_id, unit_id=permit.unit_id
         )  # fmt: skip
-    await space_repository.insert(conn, permit.project_id, permit.permit_id, sorted(set(space_ids)))
+    await space_repository.insert(conn, permit.project_id, permit.permit_id, sorted(set(space_ids)), now)

@@ -1,6 +1,7 @@
 """SQL of the numbered spaces of permits."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import LiteralString
 
 import psycopg
@@ -12,39 +13,40 @@ from cloud.kit.errors import Conflict
 _IN_THE_WAY: LiteralString = """
     SELECT s.number, o.permit_id FROM permit_space m
     JOIN permit_space o ON o.space_id = m.space_id AND o.permit_id <> m.permit_id
-                           AND o.valid && gm.permit_time(m.permit_id)
+                           AND o.valid && gm.permit_time(m.permit_id, m.since)
     JOIN parking_space s ON s.id = m.space_id
     WHERE m.permit_id = %s ORDER BY s.number, o.permit_id LIMIT 1
 """
 _WRITE: LiteralString = """
-    UPDATE permit_space SET valid = gm.permit_time(permit_id)
-    WHERE permit_id = %s AND valid <> gm.permit_time(permit_id)
+    UPDATE permit_space SET valid = gm.permit_time(permit_id, since)
+    WHERE permit_id = %s AND valid <> gm.permit_time(permit_id, since)
 """
-# Spaces of lots that no other permit has in the time of this one (or from now on, while there is no permit yet), that
+# Spaces of lots that no other permit has from now on while this one holds (or ever, while there is no permit yet), that
 # can be used, and that are nobody's or belong to who is asked for; his own first.
 _OFFERED: LiteralString = """
     SELECT s.id FROM parking_space s
     JOIN project p ON p.id = s.project_id
     CROSS JOIN LATERAL (
         SELECT count(*) AS held, coalesce(bool_or(h.person_id = %(person_id)s OR h.unit_id = %(unit_id)s), false) AS own
-        FROM parking_space_holder h WHERE h.space_id = s.id AND h.valid @> (now() AT TIME ZONE p.time_zone)::date) h
+        FROM parking_space_holder h
+        WHERE h.space_id = s.id AND h.valid @> (%(now)s::timestamptz AT TIME ZONE p.time_zone)::date) h
     WHERE s.lot_id = ANY (%(lots)s::bigint[]) AND s.state <> 'out-of-service' AND (h.held = 0 OR h.own)
       AND (%(number)s::text IS NULL OR starts_with(lower(s.number), lower(%(number)s)))
       AND NOT EXISTS (
         SELECT FROM permit_space o
         WHERE o.space_id = s.id
           AND (o.permit_id IS NOT DISTINCT FROM %(permit_id)s
-               OR o.valid && CASE WHEN %(permit_id)s::bigint IS NULL THEN tstzmultirange(tstzrange(now(), NULL))
-                                  ELSE gm.permit_time(%(permit_id)s::bigint) END))
+               OR o.valid && CASE WHEN %(permit_id)s::bigint IS NULL THEN tstzmultirange(tstzrange(%(now)s, NULL))
+                                  ELSE gm.permit_time(%(permit_id)s::bigint, %(now)s) END))
     ORDER BY h.own DESC, s.number, s.id LIMIT %(limit)s
 """
 
 
-async def insert(conn: Conn, project_id: int, permit_id: int, space_ids: Sequence[int]) -> None:
-    """Spaces of a permit, in no time yet; what it has already stays."""
-    query = """INSERT INTO permit_space (project_id, permit_id, space_id) SELECT %s, %s, unnest(%s::bigint[])
-               ON CONFLICT (permit_id, space_id) DO NOTHING"""
-    await conn.execute(query, (project_id, permit_id, list(space_ids)))
+async def insert(conn: Conn, project_id: int, permit_id: int, space_ids: Sequence[int], since: datetime) -> None:
+    """Spaces of a permit from a moment on, in no time yet; what it has already stays."""
+    query = """INSERT INTO permit_space (project_id, permit_id, space_id, since)
+               SELECT %s, %s, unnest(%s::bigint[]), %s ON CONFLICT (permit_id, space_id) DO NOTHING"""
+    await conn.execute(query, (project_id, permit_id, list(space_ids), since))
 
 
 async def delete(conn: Conn, permit_id: int, space_id: int) -> bool:
@@ -87,6 +89,7 @@ async def offered(
     conn: Conn,
     lot_ids: Sequence[int],
     limit: int,
+    now: datetime,
     *,
     permit_id: int | None = None,
     person_id: int | None = None,
@@ -94,7 +97,7 @@ async def offered(
     number: str | None = None,
 ) -> list[int]:
     """Ids of spaces that a permit may be given; `number` may be the beginning."""
-    values = {"lots": list(lot_ids), "limit": limit, "permit_id": permit_id, "person_id": person_id,
+    values = {"lots": list(lot_ids), "limit": limit, "now": now, "permit_id": permit_id, "person_id": person_id,
               "unit_id": unit_id, "number": number}  # fmt: skip
     return [row["id"] for row in await (await conn.execute(_OFFERED, values)).fetchall()]
 

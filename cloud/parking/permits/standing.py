@@ -54,6 +54,7 @@ async def offered(conn: Conn, permit_id: int, number: str | None = None, at: dat
         conn,
         found.lot_ids,
         OFFERED,
+        now,
         permit_id=permit_id,
         person_id=found.person_id,
         unit_id=found.unit_id,
@@ -64,8 +65,8 @@ async def offered(conn: Conn, permit_id: int, number: str | None = None, at: dat
 
 async def offered_in(conn: Conn, lot_ids: Sequence[int], at: datetime | None = None) -> list[Space]:
     """Spaces of lots that a new permit of anybody may be given."""
-    ids = await space_repository.offered(conn, lot_ids, OFFERED)
-    return await spaces.by_ids(conn, ids, at or datetime.now(UTC))
+    now = at or datetime.now(UTC)
+    return await spaces.by_ids(conn, await space_repository.offered(conn, lot_ids, OFFERED, now), now)
 
 
 async def permits_of_space(conn: Conn, space_id: int, at: datetime | None = None) -> list[Permit]:

@@ -57,12 +57,12 @@ _HOLDER: LiteralString = """
     SELECT id, project_id, space_id, role, person_id, unit_id, lower(valid) AS since, upper(valid) AS until, added_by
     FROM parking_space_holder
 """
-_HOLDERS_NOW: LiteralString = (
-    _HOLDER
-    + """ h WHERE space_id = %(space_id)s
-      AND valid @> (SELECT (%(now)s::timestamptz AT TIME ZONE p.time_zone)::date
-                    FROM project p WHERE p.id = h.project_id)"""
-)
+_HOLDERS_NOW: LiteralString = """
+    SELECT h.id, h.project_id, h.space_id, h.role, h.person_id, h.unit_id, lower(h.valid) AS since,
+           upper(h.valid) AS until, h.added_by
+    FROM parking_space_holder h JOIN project p ON p.id = h.project_id
+    WHERE h.space_id = %(space_id)s AND h.valid @> (%(now)s::timestamptz AT TIME ZONE p.time_zone)::date
+"""
 _OF_NUMBER: LiteralString = """
     SELECT s.id FROM parking_space s JOIN parking_lot l ON l.id = s.lot_id
     WHERE s.lot_id = ANY (%(lots)s::bigint[])

@@ -1,4 +1,4 @@
-"""Numbered spaces of permits: one permit a space at a time, whoever asks; what was written becomes spaces where clear."""
+"""Numbered spaces of permits: one permit a space at a time; what was written becomes spaces where it is clear."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -96,7 +96,7 @@ async def test_the_database_itself_refuses_a_second_permit(worker_db: Database, 
         async with worker_db.transaction(SYSTEM) as conn:
             await conn.execute(
                 """INSERT INTO permit_space (project_id, permit_id, space_id, valid)
-                   VALUES (%s, %s, %s, gm.permit_time(%s))""",
+                   VALUES (%s, %s, %s, gm.permit_time(%s, now()))""",
                 (site.project_id, permits[1].id, space_id, permits[1].id),
             )
 
@@ -109,11 +109,11 @@ async def test_a_card_cannot_be_renewed_over_the_permit_that_has_its_space_now(w
     await give(worker_db, over, space_id)
     follower = await make_permit(worker_db, site, (SECOND,), since=now, until=None)
     await give(worker_db, follower, space_id)
-    with pytest.raises(Conflict, match=f"space A1 is of permit {follower.id}"):
-        async with worker_db.transaction(SYSTEM) as conn:
-            await conn.execute(
-                "UPDATE permit_period SET valid = tstzrange(lower(valid), NULL) WHERE permit_id = %s", (over.id,)
-            )
+    async with worker_db.transaction(SYSTEM) as conn:
+        await conn.execute(
+            "UPDATE permit_period SET valid = tstzrange(lower(valid), NULL) WHERE permit_id = %s", (over.id,)
+        )
+        with pytest.raises(Conflict, match=f"space A1 is of permit {follower.id}"):
             await service.settle_change(conn, site.project_id, over.id)
 
 
