@@ -18,10 +18,10 @@ from cloud.kit.periods import local_day
 from cloud.parking.people import names_of, person_named
 from cloud.parking.permits import standing
 from cloud.parking.places.service import get_lot
-from cloud.parking.spaces import service
+from cloud.parking.spaces import importing, service
+from cloud.parking.spaces.importing import Answer
 from cloud.parking.spaces.models import HolderEndIn, HolderIn, SpaceIn, SpacePatch, SpaceRangeIn, content_of
 from cloud.parking.spaces.records import STATES, SpaceFilter, SpaceState
-from cloud.parking.spaces.service import Answer
 
 router = APIRouter(include_in_schema=False)
 
@@ -83,8 +83,13 @@ async def import_table(
     answers: list[Answer] = []
     content = await content_of(file)
 
+    async def named(project_id: int, text: str) -> int:
+        return await person_named(request, scope, project_id, text)
+
     async def make() -> None:
-        answers.extend(await service.import_table(scope.conn, lot_id, content, _now(), dry_run=dry_run))
+        actor = scope.caller.actor
+        done = await importing.import_table(scope.conn, lot_id, content, _now(), named, actor, dry_run=dry_run)
+        answers.extend(done)
 
     problem = await forms.refused(scope.conn, make)
     wanted = SpaceFilter(lot_id=lot_id)

@@ -1,35 +1,21 @@
-"""Spaces of lots: made one by one, by range or from a table, changed, and whose they are."""
+"""Spaces of lots: made one by one or by range, changed, and whose they are."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime
-from typing import Literal
 
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import Page, PageRequest
 from cloud.parking.places.service import get_lot
-from cloud.parking.records import Lot
 from cloud.parking.spaces import repository
 from cloud.parking.spaces.numbering import numbers_between, valid_number
 from cloud.parking.spaces.records import Holder, NewHolder, NewSpace, Space, SpaceFilter, SpaceState
-from cloud.parking.spaces.table import Read, read_spaces
 
 _NAMED = 5
 """Numbers that a refusal repeats."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of one row of a table: `exists` when the lot has just this space already."""
-
-    line: int
-    number: str
-    outcome: Literal["created", "exists", "refused"]
-    code: str = ""
-    detail: str = ""
 
 
 async def create(conn: Conn, lot_id: int, new: NewSpace, now: datetime) -> Space:
@@ -55,23 +41,6 @@ async def create_range(conn: Conn, lot_id: int, first: str, last: str, like: New
         shown = ", ".join(there[:_NAMED]) + (" …" if len(there) > _NAMED else "")
         raise Conflict("space-exists", f"{len(there)} of these spaces are there already: {shown}", field="first")
     return numbers
-
-
-async def import_table(conn: Conn, lot_id: int, content: bytes, now: datetime, *, dry_run: bool) -> list[Answer]:
-    """Makes the spaces of a CSV or XLSX file; every row has an answer, and a bad one stops no other.
-
-    Raises NotFound, and InvalidInput when the file as a whole is no such table.
-    """
-    lot = await get_lot(conn, lot_id)
-    rows = list(read_spaces(content))
-    wanted = [row.space for row in rows if row.space is not None]
-    before = await repository.by_number(conn, lot_id, [one.number for one in wanted], now)
-    new = [one for one in wanted if one.number not in before]
-    if not dry_run:
-        made = await repository.insert(conn, lot.project_id, lot_id, new)
-        # Made by somebody else in this moment: looked at like those that were there before.
-        before |= await repository.by_number(conn, lot_id, [one.number for one in new if one.number not in made], now)
-    return [_answer(lot, row, before) for row in rows]
 
 
 async def change(conn: Conn, changed: Space, now: datetime) -> Space:
@@ -163,7 +132,7 @@ async def add_holder(conn: Conn, space_id: int, new: NewHolder, actor: str, now:
         raise InvalidInput("bad-dates", "expected an end after the beginning", field="until")
     await _must_be_here(conn, space.project_id, new)
     for known in await repository.holders(conn, [space_id]):
-        if known.role == new.role and _meet(known, new):
+        if known.role == new.role and meet(known, new):
             until = f" until {known.until}" if known.until else ""
             detail = f"space {space.number} has another {known.role} from {known.since}{until}"
             raise Conflict("space-held", detail, field="since")
@@ -201,18 +170,6 @@ async def _must_be_here(conn: Conn, project_id: int, new: NewHolder) -> None:
             raise InvalidInput("unknown-unit", f"there is no unit {new.unit_id} here", field="unit_id")
 
 
-def _meet(known: Holder, new: NewHolder) -> bool:
+def meet(known: Holder, new: NewHolder) -> bool:
+    """Whether there is a day of both."""
     return (known.until is None or new.since < known.until) and (new.until is None or known.since < new.until)
-
-
-def _answer(lot: Lot, row: Read, before: dict[str, Space]) -> Answer:
-    if row.space is None:
-        assert row.refusal is not None
-        return Answer(row.line, row.number, "refused", row.refusal.code, row.refusal.detail)
-    there = before.get(row.number)
-    if there is None:
-        return Answer(row.line, row.number, "created")
-    if NewSpace(there.number, there.place, there.vehicle_class, there.stated) == row.space:
-        return Answer(row.line, row.number, "exists")
-    detail = f"lot {lot.code} has a space {row.number} that is said to be otherwise"
-    return Answer(row.line, row.number, "refused", "space-exists", detail)

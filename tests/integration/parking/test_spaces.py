@@ -9,6 +9,7 @@ import pytest
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, NotFound
+from cloud.kit.security import Keys, Sealer
 from cloud.parking.spaces import service
 from cloud.parking.spaces.records import NewHolder, NewSpace
 from tests.integration.app import People, once
@@ -196,6 +197,42 @@ async def test_a_resident_sees_the_spaces_that_are_his(
     assert [one["person_id"] for one in await resident.items(f"parking-spaces/{seen['id']}/holders")] == [li]
     other = await app_client.get(f"/api/v1/parking-spaces/{seen['id'] + 1}", headers=resident.auth)
     assert other.status_code == 404
+
+
+async def test_a_table_names_owners_and_every_row_is_answered(
+    desk: Desk, owner_db: Database, worker_db: Database, keys: Keys, site: Site
+) -> None:
+    li = await person(owner_db, site.project_id)
+    for _ in range(2):
+        await person(owner_db, site.project_id, "王芳")
+    async with worker_db.transaction(SYSTEM) as conn:
+        zhang = await estate.create_person(conn, Sealer(keys), site.project_id, "张伟", phone="13800138000")
+    free = await space(desk, "A1")
+    sold = await space(desk, "A2")
+    await desk.post(f"parking-spaces/{sold}/holders", role="owner", person_id=zhang.id, since=day(-1))
+    rows_ = ["number,owner,since", f"A1,李娜,{day(-3)}", "A2,李娜,", "A2b,13800138000,", f"A3,#{li},", "A4,王芳,",
+             "A5,nobody,", "A6,,", "A7,李娜,yesterday"]  # fmt: skip
+    file = "\n".join(rows_).encode()
+    expected = [
+        ("A1", "owner-added", ""),
+        ("A2", "refused", "space-held"),
+        ("A2b", "created", ""),
+        ("A3", "created", ""),
+        ("A4", "refused", "several-people"),
+        ("A5", "refused", "unknown-person"),
+        ("A6", "created", ""),
+        ("A7", "refused", "bad-date"),
+    ]
+    for dry_run in ("true", "false"):
+        found = await answers(desk, file, dry_run=dry_run)
+        assert [(row["number"], row["outcome"], row["code"]) for row in found["rows"]] == expected
+        assert (found["created"], found["owner_added"], found["refused"]) == (3, 1, 4)
+    again = await answers(desk, file)
+    assert [row["outcome"] for row in again["rows"] if row["code"] == ""] == ["exists"] * 4
+    (holder,) = await desk.items(f"parking-spaces/{free}/holders")
+    assert (holder["person_id"], holder["role"], holder["since"]) == (li, "owner", day(-3))
+    held = {one["number"]: one["state"] for one in await desk.items(f"parking-spaces?lot_id={site.lot_id}")}
+    assert held == {"A1": "sold", "A2": "sold", "A2b": "sold", "A3": "sold", "A6": "free"}
 
 
 async def test_what_may_be_given_away(worker_db: Database, owner_db: Database, site: Site) -> None:
