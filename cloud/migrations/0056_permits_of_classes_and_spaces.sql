@@ -63,9 +63,10 @@ COMMENT ON COLUMN permit.space IS 'What people wrote of its spaces and what is n
 CALL gm.keep_audit('permit_space');
 CALL gm.guard('permit_space', 'permit_id IN (SELECT id FROM permit)');
 -- Residents see the spaces on which their permits let them stand, whoever owns them.
-CREATE POLICY resident_by_permit ON parking_space FOR SELECT TO gatemeter_web
+DROP POLICY resident ON parking_space;
+CREATE POLICY resident ON parking_space FOR SELECT TO gatemeter_web
     USING ((SELECT gm.kind()) = 'resident' AND project_id = ANY ((SELECT gm.projects())::bigint[])
-           AND id IN (SELECT space_id FROM permit_space));
+           AND (id IN (SELECT space_id FROM parking_space_holder) OR id IN (SELECT space_id FROM permit_space)));
 
 CREATE INDEX parking_space_by_number ON parking_space (lot_id, lower(number));
 
