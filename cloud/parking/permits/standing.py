@@ -34,7 +34,7 @@ async def give_space(conn: Conn, permit_id: int, space_id: int, at: datetime | N
     left = without(found.space, number)
     if left != found.space:
         await space_repository.set_written(conn, permit_id, left)
-    return await settle_change(conn, found.project_id, permit_id, now)
+    return await settle_change(conn, found.project_id, permit_id, now, now)
 
 
 async def take_space_back(conn: Conn, permit_id: int, space_id: int, at: datetime | None = None) -> Permit:
@@ -43,7 +43,7 @@ async def take_space_back(conn: Conn, permit_id: int, space_id: int, at: datetim
     found = await locked_permit(conn, permit_id, now)
     if not await space_repository.delete(conn, permit_id, space_id):
         raise NotFound("no-space", "this permit has no such space", field="space_id")
-    return await settle_change(conn, found.project_id, permit_id, now)
+    return await settle_change(conn, found.project_id, permit_id, now, now)
 
 
 async def offered(conn: Conn, permit_id: int, number: str | None = None, at: datetime | None = None) -> list[Space]:

@@ -114,7 +114,7 @@ async def test_a_card_cannot_be_renewed_over_the_permit_that_has_its_space_now(w
             "UPDATE permit_period SET valid = tstzrange(lower(valid), NULL) WHERE permit_id = %s", (over.id,)
         )
         with pytest.raises(Conflict, match=f"space A1 is of permit {follower.id}"):
-            await service.settle_change(conn, site.project_id, over.id)
+            await service.settle_change(conn, site.project_id, over.id, now)
 
 
 async def test_spaces_of_others_and_out_of_service_are_neither_offered_nor_given(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.kit.periods import in_ms
-from cloud.parking.permits.coverage import Stay, covered_times
+from cloud.parking.permits.coverage import Stay, covered_by
 from cloud.parking.permits.telling import entries_of
 from cloud.parking.permits.terms import PlateTime, Terms
 from gateway.access.decision import AccessPolicy, AccessRequest, decide
@@ -41,7 +41,7 @@ def test_who_comes_is_covered_from_then_on_or_is_a_temporary_vehicle(
 ) -> None:
     """Alone in the lot, so that spaces are left for it: who takes the last one is another test's question."""
     stay = Stay(plate, lot_id, hour(came), None, vehicle_class)
-    covered = covered_times([terms], [stay]).get(stay, [])
+    covered = [span for _, _, spans in covered_by([terms], [stay]) for span in spans]
     lots = tuple(sorted(CODES[one] for one in terms.lots))
     index = AccessIndex(entries_of(terms, lots, hour(0)))
     at = in_ms(hour(came))
@@ -55,8 +55,7 @@ def test_a_permit_for_a_class_covers_that_class_and_no_other() -> None:
     """The property above would hold as well if neither of them looked."""
     terms = replace(ONE, vehicle_class="large")
     large, small = (Stay("A", OUTER, hour(1), hour(2), name) for name in ("large", "small"))
-    assert set(covered_times([terms], [large])) == {large}
-    assert covered_times([terms], [small]) == {}
+    assert [stay for _, stay, _ in covered_by([terms], [large, small])] == [large]
     index = AccessIndex(entries_of(terms, ("outer",), hour(0)))
     at = in_ms(hour(1))
     rules = [
