@@ -10,6 +10,7 @@ from cloud.parking.desk import api as desk
 from cloud.parking.fees import api as fees
 from cloud.parking.lists import api as lists
 from cloud.parking.permits import api as permits
+from cloud.parking.permits import spaces_api as permit_spaces
 from cloud.parking.pictures import api as pictures
 from cloud.parking.places import api as places
 from cloud.parking.reservations import api as reservations
@@ -29,6 +30,7 @@ for room in (
     lists,
     vehicles,
     permits,
+    permit_spaces,
     reservations,
     stays,
     incidents,

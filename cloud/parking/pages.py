@@ -10,6 +10,7 @@ from cloud.parking.fees import pages as fees
 from cloud.parking.lists import pages as lists
 from cloud.parking.permits import cards_pages as cards
 from cloud.parking.permits import pages as permits
+from cloud.parking.permits import spaces_pages as permit_spaces
 from cloud.parking.pictures import pages as pictures
 from cloud.parking.places import pages as places
 from cloud.parking.reservations import pages as reservations
@@ -29,6 +30,7 @@ for room in (
     lists,
     vehicles,
     cards,
+    permit_spaces,
     permits,
     reservations,
     incidents,

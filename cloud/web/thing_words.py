@@ -59,6 +59,7 @@ TABLES: Final[Mapping[str, str]] = {
     "permit_plate": _("Plate of a parking permit"),
     "permit_product": _("Kind of parking card"),
     "permit_refund": _("Refund of a parking card"),
+    "permit_space": _("Numbered space of a parking permit"),
     "permit_suspension": _("Suspension of a parking permit"),
     "parking_list_entry": _("Entry of the black or white list"),
     "parking_lot": _("Car park"),

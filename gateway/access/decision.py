@@ -45,6 +45,8 @@ class Permit(msgspec.Struct, frozen=True, gc=False):
     """One of the spaces that its plates share is left for this vehicle, or it stands on one already."""
     shared: bool = False
     """It has more plates than spaces: that a space is left now does not say that one was left all the time."""
+    vehicle_class: str = ""
+    """It holds for vehicles of this class alone; empty: for any."""
 
     def valid_at(self, at: int) -> bool:
         """Whether it covers the moment `at` (Unix milliseconds)."""
@@ -65,6 +67,8 @@ class Stay:
     """It came in on one of the spaces of its permit."""
     free_ms: int = 0
     """A stay up to this long costs nothing, for certain."""
+    vehicle_class: str = ""
+    """What it was taken for when it came in, which the cloud goes by too; empty: as it is seen now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,14 +163,20 @@ def _entry(request: AccessRequest, state: AccessState, policy: AccessPolicy) -> 
     return _by_permit(request, state, policy) or _as_temporary(state, policy)
 
 
+def _of_class(permits: Sequence[Permit], vehicle_class: str) -> list[Permit]:
+    """Those that hold for a vehicle of this class; the others are as if there were none."""
+    return [permit for permit in permits if permit.vehicle_class in ("", vehicle_class)]
+
+
 def _by_permit(request: AccessRequest, state: AccessState, policy: AccessPolicy) -> Decision | None:
     """None when the vehicle is to be treated like one without a permit."""
-    usable = [permit for permit in state.permits if permit.space_free]
+    permits = _of_class(state.permits, request.vehicle_class)
+    usable = [permit for permit in permits if permit.space_free]
     if any(permit.valid_at(request.at) for permit in usable):
         return Decision(Verdict.OPEN, "permit")
     if any(permit.honoured_at(request.at) for permit in usable):
         return Decision(Verdict.OPEN, "permit-grace")
-    expired = any(permit.valid_to <= request.at for permit in state.permits)
+    expired = any(permit.valid_to <= request.at for permit in permits)
     if expired and policy.permit_expired == "operator" and not state.reserved:
         return Decision(Verdict.OPERATOR, "permit-expired")
     return None
@@ -203,13 +213,15 @@ def _certain_exit(request: AccessRequest, state: AccessState) -> str | None:
     if state.owing:
         return None
     at, stay = request.at, state.stay
+    vehicle_class = request.vehicle_class if stay is None else stay.vehicle_class or request.vehicle_class
+    permits = _of_class(state.permits, vehicle_class)
     if stay is None:
         # Nobody saw it come in. Whoever has a valid permit leaves as it came.
-        return "permit" if any(permit.valid_at(at) and permit.space_free for permit in state.permits) else None
+        return "permit" if any(permit.valid_at(at) and permit.space_free for permit in permits) else None
     if stay.entered_at > at:  # a clock was set back: no length of this stay is certain
         return None
     # A vehicle that came in beyond the spaces owes for that, also when a space was freed since.
-    usable = [permit for permit in state.permits if stay.covered or (permit.space_free and not permit.shared)]
+    usable = [permit for permit in permits if stay.covered or (permit.space_free and not permit.shared)]
     if covered(usable, stay.entered_at, at):
         return "permit" if any(permit.valid_at(at) for permit in usable) else "permit-grace"
     if stay.paid_until:  # what was paid once has no second free allowance

@@ -36,6 +36,7 @@ class _Held(msgspec.Struct, frozen=True, gc=False):
     lots: tuple[str, ...]
     spaces: int
     sharing: tuple[str, ...]
+    vehicle_class: str
 
 
 class AccessIndex:
@@ -157,14 +158,14 @@ class AccessIndex:
     def _held(self, entry: PermitEntry) -> _Held:
         lots = self._lots_of_permits.setdefault(entry.lots, entry.lots)
         sharing = entry.plates if entry.spaces and len(entry.plates) > entry.spaces else ()
-        return _Held(entry.valid_from, entry.valid_to, entry.grace_ms, lots, entry.spaces, sharing)
+        return _Held(entry.valid_from, entry.valid_to, entry.grace_ms, lots, entry.spaces, sharing, entry.vehicle_class)
 
     def _certain(self, stay: StayEntry) -> Stay:
         free_ms = self._free_ms(stay)
         left = self._left.get((stay.lot, stay.plate), 0)
         if left and stay.entered_at - left < _DAY_MS:
             free_ms = 0  # it was here today: whether it has another free allowance, the cloud knows
-        return Stay(stay.entered_at, stay.paid_until, stay.covered, free_ms)
+        return Stay(stay.entered_at, stay.paid_until, stay.covered, free_ms, stay.vehicle_class)
 
     def _free_ms(self, stay: StayEntry) -> int:
         entries = self._lots.get(stay.lot, {})
@@ -173,7 +174,7 @@ class AccessIndex:
 
     def _permit(self, held: _Held, plate: str, lot: str) -> Permit:
         free = self._space_free(held, plate, lot)
-        return Permit(held.valid_from, held.valid_to, held.grace_ms, free, bool(held.sharing))
+        return Permit(held.valid_from, held.valid_to, held.grace_ms, free, bool(held.sharing), held.vehicle_class)
 
     def _space_free(self, held: _Held, plate: str, lot: str) -> bool:
         lots = held.lots or (lot,)  # its spaces lie in all of its lots together

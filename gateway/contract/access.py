@@ -61,6 +61,8 @@ class PermitEntry(Wire, frozen=True, tag="permit"):
     spaces: Count = 0
     lots: LotCodes = ()
     """Empty for all lots of the gateway."""
+    vehicle_class: CodeOrAll = ""
+    """Vehicles of this class alone; empty for any."""
 
 
 class ReservationEntry(Wire, frozen=True, tag="reservation"):

@@ -22,16 +22,16 @@ from cloud.parking import service as parking
 from tests.integration.billing.site import Flat, Site, make_site
 
 MIGRATIONS = Path(str(migrations.__path__[0]))
-SINCE, LAST = 34, 53
+SINCE, LAST = 34, 56
 OF_THE_PROJECT = {
     *("prepaid_policy", "notice_setting", "parking_money_policy", "picture_policy"),
-    *("permit_product", "permit_product_lot", "parking_reservation_rule"),
+    *("permit_product", "permit_product_lot", "parking_reservation_rule", "parking_lot_class"),
 }
 """How a project goes about something: all of its residents may read it."""
 OF_STAFF = {
     *("prepaid_protection", "ledger_month_balance", "payment_callback", "gateway_access", "gateway_access_entry"),
     *("note_refusal", "payment_refund", "parking_intent_stay"),
-    *("parking_lot_class", "parking_lot_policy", "parking_list_entry", "parking_count_told"),
+    *("parking_lot_policy", "parking_list_entry", "parking_count_told"),
     *("permit_cover", "permit_told", "permit_gateway"),
     *("plate_correction", "parking_ticket", "incident_handling", "manual_opening", "passage_time_repair"),
     *("parking_shift", "parking_shift_count", "parking_shift_payment", "parking_shift_refund"),
@@ -121,6 +121,7 @@ class Filling:
             "inet": "10.0.0.1",
             "daterange": f"[{day},)",
             "tstzrange": f"[{day},)",
+            "tstzmultirange": f"{{[{day},)}}",
             "interval": "1 hour",
             "uuid": str(uuid4()),
         }

@@ -24,7 +24,9 @@ _PERMISSION: Final = "parking.counts"
 _next_event: Final = telling("counts", LotCountsOut.of)
 _EXAMPLE: Final = (
     "id: 6f3a1c0d9b7e4a5528c1d0ee\nevent: counts\n"
-    'data: [{"lot_id": 1, "code": "garage", "capacity": 300, "standing": 180, "held": 2, "free": 118}]\n\n'
+    'data: [{"lot_id": 1, "code": "garage", "capacity": 300, "standing": 180, "held": 2, "free": 118, '
+    '"free_other": 108, "classes": [{"vehicle_class": "large", "inside": 0, "standing": 0, "held": 0, "free": 118}]}]'
+    "\n\n"
 )
 
 Reader = Annotated[Scope, allow(_PERMISSION)]

@@ -11,6 +11,10 @@ from datetime import datetime
 from typing import LiteralString
 
 from cloud.kit.db import Conn
+from cloud.parking.places.service import classes_of
+from cloud.parking.records import LotClass
+from gateway.contract.access import LotEntry
+from gateway.contract.room import ALL_CLASSES, room_for
 
 _LOTS: LiteralString = """
     SELECT id, project_id, code, name, parent_id, capacity FROM parking_lot
@@ -27,11 +31,11 @@ _COUNTS: LiteralString = """
     GROUP BY lot_id, vehicle_class ORDER BY lot_id, vehicle_class
 """
 _LEFT_BESIDE: LiteralString = """
-    SELECT lot_id, sum(places)::bigint AS places
-    FROM (SELECT lot_id, elsewhere AS places FROM gm.parking_inside(ARRAY[%(project_id)s::bigint])
+    SELECT lot_id, vehicle_class, sum(places)::bigint AS places
+    FROM (SELECT lot_id, vehicle_class, elsewhere AS places FROM gm.parking_inside(ARRAY[%(project_id)s::bigint])
           UNION ALL
-          SELECT lot_id, -held FROM gm.parking_held(ARRAY[%(project_id)s::bigint], %(at)s)) AS parts
-    GROUP BY lot_id
+          SELECT lot_id, vehicle_class, -held FROM gm.parking_held(ARRAY[%(project_id)s::bigint], %(at)s)) AS parts
+    GROUP BY lot_id, vehicle_class
 """
 
 
@@ -47,7 +51,10 @@ class ClassCount:
 
 @dataclass(frozen=True, slots=True)
 class LotCounts:
-    """A lot and its vehicles. `free` is what is left for a vehicle without a reservation, never below 0."""
+    """A lot and its vehicles. `free` is what is left for vehicles without a reservation, never below 0.
+
+    `limits` are what it has for classes of vehicles; `classes` has all of these, also where nobody is inside.
+    """
 
     lot_id: int
     project_id: int
@@ -56,6 +63,7 @@ class LotCounts:
     parent_id: int | None
     capacity: int
     classes: tuple[ClassCount, ...]
+    limits: tuple[LotClass, ...] = ()
 
     @property
     def key(self) -> int:
@@ -82,6 +90,16 @@ class LotCounts:
         """Places that are left."""
         return max(0, self.capacity - self.standing - self.held)
 
+    def free_for(self, vehicle_class: str = "") -> int:
+        """Places that a vehicle of a class may take; without one: of any class that the lot has nothing for."""
+        entries = {one.vehicle_class: _room(one) for one in self.limits}
+        taken = {one.vehicle_class: one.standing + one.held for one in self.classes}
+        taken[ALL_CLASSES] = sum(taken.values())
+        whole = LotEntry("", "", ALL_CLASSES, self.capacity)
+        room = room_for(vehicle_class, {**entries, ALL_CLASSES: whole}, lambda name: taken.get(name, 0))
+        assert room is not None, "somebody counts the whole lot"
+        return room
+
 
 async def counts(conn: Conn, project_ids: Sequence[int], at: datetime) -> list[LotCounts]:
     """Every lot of the projects that the asker may know of, by project and code; `at` says who is awaited."""
@@ -91,19 +109,34 @@ async def counts(conn: Conn, project_ids: Sequence[int], at: datetime) -> list[L
         standing = row["inside"] - row["elsewhere"]
         found[row["lot_id"]].append(ClassCount(row["vehicle_class"], row["inside"], standing, row["held"]))
     lots = await (await conn.execute(_LOTS, query)).fetchall()
+    limits = await classes_of(conn, [row["id"] for row in lots])
     return [
         LotCounts(
             row["id"], row["project_id"], row["code"], row["name"], row["parent_id"], row["capacity"],
-            tuple(found[row["id"]]),
+            _all_classes(found[row["id"]], limits[row["id"]]), tuple(limits[row["id"]]),
         )
         for row in lots
     ]  # fmt: skip
 
 
-async def left_beside(conn: Conn, project_id: int, at: datetime) -> dict[int, int]:
-    """By lot, how many more vehicles than it has spaces may have a stay there at `at`; lots without any are absent.
+async def left_beside(conn: Conn, project_id: int, at: datetime) -> dict[int, dict[str, int]]:
+    """By lot and class, how many more vehicles than it has spaces may have a stay there at `at`; others are absent.
 
     More, because those in a lot inside have a stay in the outer one too; fewer, because vehicles are awaited.
     """
-    rows = await (await conn.execute(_LEFT_BESIDE, {"project_id": project_id, "at": at})).fetchall()
-    return {row["lot_id"]: row["places"] for row in rows}
+    found: dict[int, dict[str, int]] = defaultdict(dict)
+    for row in await (await conn.execute(_LEFT_BESIDE, {"project_id": project_id, "at": at})).fetchall():
+        found[row["lot_id"]][row["vehicle_class"]] = row["places"]
+    return found
+
+
+def _all_classes(counted: Sequence[ClassCount], limits: Sequence[LotClass]) -> tuple[ClassCount, ...]:
+    """Those that are counted, and those for which the lot has something."""
+    there = {one.vehicle_class: one for one in counted}
+    names = sorted({*there, *(one.vehicle_class for one in limits)})
+    return tuple(there.get(name, ClassCount(name, 0, 0, 0)) for name in names)
+
+
+def _room(limit: LotClass) -> LotEntry:
+    most = -1 if limit.at_most is None else limit.at_most
+    return LotEntry("", "", limit.vehicle_class, most, kept=limit.kept)

@@ -98,8 +98,14 @@ def message(one: LotCounts) -> dict[str, object]:
         "standing": one.standing,
         "held": one.held,
         "free": one.free,
+        "free_other": one.free_for(),
         "classes": {
-            part.vehicle_class: {"inside": part.inside, "standing": part.standing, "held": part.held}
+            part.vehicle_class: {
+                "inside": part.inside,
+                "standing": part.standing,
+                "held": part.held,
+                "free": one.free_for(part.vehicle_class),
+            }
             for part in one.classes
         },
     }

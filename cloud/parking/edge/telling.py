@@ -64,10 +64,7 @@ def free_minutes(versions: Iterable[RuleVersion], vehicle_class: str) -> int:
 async def _entries(conn: Conn, project_id: int, lot_ids: Sequence[int], now: datetime) -> dict[int, list[AccessEntry]]:
     rates = await pricing(conn, project_id, lot_ids)
     beside = await left_beside(conn, project_id, now)
-    lots = {
-        lot.id: replace(lot, capacity=max(0, lot.capacity + beside.get(lot.id, 0)))
-        for lot in await store.lots(conn, lot_ids)
-    }
+    lots = {lot.id: as_gateways_count(lot, beside.get(lot.id, {})) for lot in await store.lots(conn, lot_ids)}
     entries: dict[int, list[AccessEntry]] = {lot.id: [*_lot_entries(lot, rates, now)] for lot in lots.values()}
     stays = await store.inside(conn, project_id, lot_ids)
     paid = await reading_repository.payments(conn, [stay.id for stay in stays])
@@ -77,6 +74,22 @@ async def _entries(conn: Conn, project_id: int, lot_ids: Sequence[int], now: dat
         paid_until = _paid_until(stay, rates, paid[stay.id], given[stay.id], now) if stay.id in paid else 0
         entries[stay.lot_id].append(_stay_entry(stay, lots[stay.lot_id], paid_until, covered=stay.id in on_spaces))
     return entries
+
+
+def as_gateways_count(lot: LotPlace, beside: Mapping[str, int]) -> LotPlace:
+    """A lot with the room that its gateways are told, so that they, who count stays, find as many places as we do.
+
+    `beside`: by class, how many more vehicles may have a stay there. Pure.
+    """
+    classes = [
+        replace(
+            one,
+            kept=max(0, one.kept + beside.get(one.vehicle_class, 0)) if one.kept else 0,
+            at_most=None if one.at_most is None else max(0, one.at_most + beside.get(one.vehicle_class, 0)),
+        )
+        for one in lot.classes
+    ]
+    return replace(lot, capacity=max(0, lot.capacity + sum(beside.values())), classes=classes)
 
 
 async def _on_spaces(conn: Conn, project_id: int, stays: Sequence[Inside], now: datetime) -> set[int]:

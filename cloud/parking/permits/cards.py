@@ -108,7 +108,16 @@ async def sell(
     since = await repository.last_ended(conn, project.id, plates, product.lot_ids, since, now) or since
     terms = (product.spaces, product.when_freed, product.grace_days)
     permit_id = await make_permit(
-        conn, project.id, "monthly-card", product.id, product.lot_ids, terms, holding, since, by=by
+        conn,
+        project.id,
+        "monthly-card",
+        product.id,
+        product.lot_ids,
+        terms,
+        holding,
+        since,
+        vehicle_class=product.vehicle_class,
+        by=by,
     )
     await _add_months(conn, project, product, permit_id, holding.account_id, sold, pay, by, now)
     return await settle_change(conn, project.id, permit_id, since, now)

@@ -1,6 +1,7 @@
 """Pages of monthly cards: what is sold, selling one, renewing one."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -11,13 +12,15 @@ from starlette.responses import RedirectResponse, Response
 from cloud.estate.shown import OptionalDay, OptionalId, Shown, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import GatemeterError
-from cloud.kit.forms import read, typed
+from cloud.kit.forms import read, refused, typed
 from cloud.kit.paging import MAX_LIMIT, PageRequest
 from cloud.kit.periods import local_day
-from cloud.parking.permits import cards
+from cloud.parking.permits import cards, standing
 from cloud.parking.permits.models import ProductIn
 from cloud.parking.permits.pages import holding_typed, named, show
-from cloud.parking.permits.records import Offer, Pay, Product
+from cloud.parking.permits.records import Offer, Pay, Permit, Product
+from cloud.parking.permits.written import numbers_in
+from cloud.parking.spaces import service as spaces
 from cloud.payments import service as payments
 
 router = APIRouter(include_in_schema=False)
@@ -41,11 +44,14 @@ async def create_product(request: Request, scope: Writer) -> Response:
     page = await shown(request, scope)
     values = await typed(request)
     lot_ids = (await request.form()).getlist("lot_ids")
-    try:
+
+    async def make() -> None:
         new = read(ProductIn, {**values, "project_id": page.project.id, "lot_ids": lot_ids}).new()
         await cards.create_product(scope.conn, page.project.id, new)
-    except GatemeterError as error:
-        return await _products(page, {**values, "lot_ids": lot_ids}, error)
+
+    problem = await refused(scope.conn, make)
+    if problem is not None:
+        return await _products(page, {**values, "lot_ids": lot_ids}, problem)
     return RedirectResponse("/parking/cards?done=saved", 303)
 
 
@@ -78,13 +84,20 @@ async def sell(
     page = await shown(request, scope)
     values = await typed(request)
     pay = Pay(amount, None if method == BILL else method)
-    try:
+    sold: list[Permit] = []
+
+    async def make() -> None:
         holding = await holding_typed(page, values)
+        lot_ids = (await cards.get_product(scope.conn, product_id)).lot_ids
+        space_ids = await spaces.by_numbers(scope.conn, lot_ids, numbers_in(values.get("numbers", "")))
+        holding = replace(holding, space_ids=tuple(space_ids))
         by = scope.caller.user_id
-        sold = await cards.sell(scope.conn, product_id, holding, months, pay, start=start, by=by)
-    except GatemeterError as error:
-        return await _sale(page, product_id, months, start, values, error)
-    return RedirectResponse(f"/parking/permits/{sold.id}?done=paid", 303)
+        sold.append(await cards.sell(scope.conn, product_id, holding, months, pay, start=start, by=by))
+
+    problem = await refused(scope.conn, make)
+    if problem is not None:
+        return await _sale(page, product_id, months, start, values, problem)
+    return RedirectResponse(f"/parking/permits/{sold[0].id}?done=paid", 303)
 
 
 @router.post("/parking/permits/{permit_id}/renew")
@@ -100,10 +113,10 @@ async def renew(
     """Renews a card that ends when the page said; a second click finds another end and is refused."""
     page = await shown(request, scope)
     pay = Pay(amount, None if method == BILL else method)
-    try:
-        await cards.renew(scope.conn, permit_id, months, after, pay, by=scope.caller.user_id)
-    except GatemeterError as error:
-        return await show(page, permit_id, months, error)
+    by = scope.caller.user_id
+    problem = await refused(scope.conn, lambda: cards.renew(scope.conn, permit_id, months, after, pay, by=by))
+    if problem is not None:
+        return await show(page, permit_id, months, problem)
     return RedirectResponse(f"/parking/permits/{permit_id}?done=paid", 303)
 
 
@@ -146,5 +159,6 @@ async def _sale(
         values=values,
         problem=problem,
         methods=payments.METHODS,
+        offered=[] if chosen is None else await standing.offered_in(page.conn, chosen.lot_ids),
         **await named(page),
     )

@@ -22,6 +22,8 @@ class Stay:
     lot_id: int
     start: datetime
     end: datetime | None = None
+    vehicle_class: str = ""
+    """What it was taken for when it came in."""
 
     @property
     def span(self) -> Span:
@@ -62,7 +64,11 @@ def shares(terms: Terms) -> bool:
 def _of_permit(terms: Terms, by_plate: dict[str, list[Stay]]) -> list[tuple[Stay, list[Span]]]:
     spans = spans_of(terms)
     there = {
-        plate: [(stay, intersect([stay.span], times)) for stay in by_plate.get(plate, ()) if stay.lot_id in terms.lots]
+        plate: [
+            (stay, intersect([stay.span], times))
+            for stay in by_plate.get(plate, ())
+            if stay.lot_id in terms.lots and terms.takes(stay.vehicle_class)
+        ]
         for plate, times in spans.items()
     }
     if not shares(terms):

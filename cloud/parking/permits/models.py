@@ -30,6 +30,7 @@ from cloud.parking.permits.records import (
 )
 from cloud.parking.permits.terms import WhenFreed
 from cloud.parking.plates import PlateText
+from cloud.parking.spaces.models import SpaceOut
 
 LotIds = Annotated[
     tuple[Id, ...], Field(min_length=1, max_length=100, description="Exactly these; inner lots by name.")
@@ -41,6 +42,9 @@ Freed = Annotated[
     Field(description="A vehicle beyond the spaces pays: for its whole stay, or (`from-then`) until a space is free."),
 ]
 GraceDays = Annotated[int, Field(ge=0, le=60)]
+OfClass = Annotated[
+    VehicleClass | None, Field(description="Only vehicles of this class; null: of any.", examples=["small"])
+]
 Reason = Annotated[str, Field(min_length=1, max_length=300, examples=["moved out"])]
 Months = Annotated[int, Field(ge=1, le=36, examples=[3])]
 
@@ -56,6 +60,7 @@ class PermitQuery(ListQuery):
     unit_id: Id | None = None
     account_id: Id | None = None
     ends_before: Instant | None = None
+    written: Annotated[bool | None, Field(description="Whether something of its spaces is only written.")] = None
 
     def wanted(self) -> PermitFilter:
         """The same as the services know it."""
@@ -68,7 +73,9 @@ class _Held(Input):
     person_id: Id | None = None
     unit_id: Id | None = None
     account_id: Id | None = None
-    space: Annotated[str, Field(max_length=200, description="Numbers of its spaces.", examples=["B1-017"])] = ""
+    space: Annotated[
+        str, Field(max_length=200, description="What is written of its spaces and no numbered one.", examples=[""])
+    ] = ""
     note: Annotated[str, Field(max_length=300)] = ""
 
 
@@ -76,11 +83,12 @@ class HoldingIn(_Held):
     """The vehicles of a new permit, who holds it, who pays, where it stands."""
 
     plates: Plates
+    space_ids: Annotated[tuple[Id, ...], Field(max_length=50, description="Its numbered spaces.", examples=[[]])] = ()
 
     def holding(self) -> Holding:
         """The same as the services know it."""
         told = (self.person_id, self.unit_id, self.account_id, self.space, self.note)
-        return Holding(self.plates, *told)
+        return Holding(self.plates, *told, self.space_ids)
 
 
 class PermitIn(HoldingIn):
@@ -96,6 +104,7 @@ class PermitIn(HoldingIn):
     spaces: Spaces = 0
     when_freed: Freed = "never"
     grace_days: GraceDays = 0
+    vehicle_class: OfClass = None
 
     @model_validator(mode="after")
     def _one_way(self) -> "PermitIn":
@@ -110,7 +119,7 @@ class PermitIn(HoldingIn):
         begins = self.valid_from or day_start(self.from_day or date.min, zone)
         until = day_start(self.until_day, zone) if self.until_day is not None else self.valid_until
         terms = (self.spaces, self.when_freed, self.grace_days)
-        return NewPermit(self.kind, self.lot_ids, begins, until, self.holding(), *terms)
+        return NewPermit(self.kind, self.lot_ids, begins, until, self.holding(), *terms, self.vehicle_class or "")
 
 
 class PermitChangeIn(_Held):
@@ -165,7 +174,7 @@ class ProductIn(Input):
         Field(description="Months from the day of sale, or the rest of the month by days, then calendar ones."),
     ] = "sale"
     most_months: Months = 12
-    vehicle_class: VehicleClass | None = None
+    vehicle_class: OfClass = None
     spaces: Spaces = 1
     when_freed: Freed = "never"
     grace_days: GraceDays = 0
@@ -272,6 +281,8 @@ class PermitOut(BaseModel):
     grace_days: int
     spaces: int
     when_freed: WhenFreed
+    vehicle_class: str | None
+    space_numbers: list[str]
     space: str
     person_id: int | None
     unit_id: int | None
@@ -285,7 +296,8 @@ class PermitOut(BaseModel):
     @classmethod
     def of(cls, permit: Permit) -> "PermitOut":
         """From our record."""
-        return cls(**{name: getattr(permit, name) for name in PermitOut.model_fields})
+        told = {name: getattr(permit, name) for name in PermitOut.model_fields}
+        return cls(**{**told, "vehicle_class": permit.vehicle_class or None})
 
 
 class PlatePeriodOut(BaseModel):
@@ -317,11 +329,12 @@ class MonthOut(BaseModel):
 
 
 class PermitDetailOut(PermitOut):
-    """A permit with all its plates, periods and months."""
+    """A permit with all its plates, periods, months and numbered spaces."""
 
     all_plates: list[PlatePeriodOut]
     periods: list[PeriodOut]
     months: list[MonthOut]
+    numbered_spaces: list[SpaceOut]
 
     @classmethod
     def whole(cls, detail: PermitDetail, currency: str) -> "PermitDetailOut":
@@ -355,6 +368,7 @@ class PermitDetailOut(PermitOut):
                 )
                 for one in detail.months
             ],
+            numbered_spaces=[SpaceOut.model_validate(one) for one in detail.numbered],
         )
 
 

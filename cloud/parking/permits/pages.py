@@ -14,19 +14,23 @@ from cloud.estate.shown import OptionalId, OptionalText, Shown, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.db import Conn
 from cloud.kit.errors import GatemeterError, InvalidInput
-from cloud.kit.forms import read, typed
+from cloud.kit.forms import read, refused, typed
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
-from cloud.parking.permits import cards, endings, service
+from cloud.parking.permits import cards, endings, service, standing
 from cloud.parking.permits.models import PermitIn
-from cloud.parking.permits.records import KINDS, STATES, Holding, Offer, PermitFilter, PermitKind, PermitState
+from cloud.parking.permits.records import KINDS, STATES, Holding, Offer, Permit, PermitFilter, PermitKind, PermitState
+from cloud.parking.permits.written import numbers_in
 from cloud.parking.places import service as places
+from cloud.parking.spaces import service as spaces
 from cloud.payments import service as payments
 
 router = APIRouter(include_in_schema=False)
 
 Reader = Annotated[Scope, allow_page("parking.read")]
 Writer = Annotated[Scope, allow_page("parking.write")]
+
+_READ_BY_HAND = ("account", "plates", "lot_ids", "numbers")
 
 
 @router.get("/parking/permits")
@@ -37,13 +41,15 @@ async def permits(
     kind: Literal["", PermitKind] = "",
     state: Literal["", PermitState] = "",
     lot_id: OptionalId = None,
+    written: bool = False,
+    matched: int | None = None,
     cursor: str | None = None,
 ) -> Response:
-    """Permits of the project, newest first."""
+    """Permits of the project, newest first; `written`: those of whose spaces something is only written."""
     if scope.caller.kind == "resident":
         return RedirectResponse("/my/permits", 303)
     page = await shown(request, scope)
-    wanted = PermitFilter(page.project.id, kind or None, state or None, plate, lot_id)
+    wanted = PermitFilter(page.project.id, kind or None, state or None, plate, lot_id, written=written or None)
     problem: GatemeterError | None = None
     try:
         found = await service.list_permits(scope.conn, page_request(None, cursor), wanted)
@@ -55,6 +61,7 @@ async def permits(
         permits=found,
         wanted=wanted,
         problem=problem,
+        matched=matched,
         kinds=KINDS,
         states=STATES,
         may_write=scope.caller.may("parking.write", page.project.id),
@@ -75,16 +82,23 @@ async def create_permit(request: Request, scope: Writer) -> Response:
     page = await shown(request, scope)
     values = await typed(request)
     lot_ids = (await request.form()).getlist("lot_ids")
-    try:
+    made: list[Permit] = []
+
+    async def make() -> None:
         holding = await holding_typed(page, values)
-        told = {name: value for name, value in values.items() if name not in ("account", "plates", "lot_ids")}
+        told = {name: value for name, value in values.items() if name not in _READ_BY_HAND}
         held = {"person_id": holding.person_id, "unit_id": holding.unit_id, "account_id": holding.account_id}
         whole = {**told, **held, "project_id": page.project.id, "plates": holding.plates, "lot_ids": lot_ids}
-        new = read(PermitIn, whole).new(page.project.zone)
-        made = await service.create_permit(scope.conn, page.project.id, new, by=scope.caller.user_id)
-    except GatemeterError as error:
-        return await _form(page, {**values, "lot_ids": lot_ids}, error)
-    return RedirectResponse(f"/parking/permits/{made.id}?done=saved", 303)
+        body = read(PermitIn, whole)
+        space_ids = await spaces.by_numbers(scope.conn, body.lot_ids, numbers_in(values.get("numbers", "")))
+        new = body.new(page.project.zone)
+        new = replace(new, holding=replace(new.holding, space_ids=tuple(space_ids)))
+        made.append(await service.create_permit(scope.conn, page.project.id, new, by=scope.caller.user_id))
+
+    problem = await refused(scope.conn, make)
+    if problem is not None:
+        return await _form(page, {**values, "lot_ids": lot_ids}, problem)
+    return RedirectResponse(f"/parking/permits/{made[0].id}?done=saved", 303)
 
 
 @router.get("/parking/permits/{permit_id}")
@@ -104,11 +118,8 @@ async def change_plates(
     """A vehicle more or less from now on."""
     page = await shown(request, scope)
     work = service.add_plate if change == "add" else service.remove_plate
-    try:
-        await work(scope.conn, permit_id, plate)
-    except GatemeterError as error:
-        return await show(page, permit_id, problem=error)
-    return RedirectResponse(f"/parking/permits/{permit_id}?done=saved", 303)
+    problem = await refused(scope.conn, lambda: work(scope.conn, permit_id, plate))
+    return await answer(page, permit_id, problem)
 
 
 @router.post("/parking/permits/{permit_id}/state")
@@ -121,16 +132,16 @@ async def change_state(
 ) -> Response:
     """Suspends, resumes or ends it, from now on."""
     page = await shown(request, scope)
-    try:
+
+    async def make() -> None:
         if change == "suspend":
             await service.suspend(scope.conn, permit_id, reason)
         elif change == "resume":
             await service.resume(scope.conn, permit_id)
         else:
             await endings.end_permit(scope.conn, permit_id, reason, by=scope.caller.user_id)
-    except GatemeterError as error:
-        return await show(page, permit_id, problem=error)
-    return RedirectResponse(f"/parking/permits/{permit_id}?done=saved", 303)
+
+    return await answer(page, permit_id, await refused(scope.conn, make))
 
 
 @router.post("/parking/permits/{permit_id}/holding")
@@ -138,15 +149,15 @@ async def change_holding(request: Request, scope: Writer, permit_id: int) -> Res
     """Who holds it and pays, where it stands, whether it is renewed by itself."""
     page = await shown(request, scope)
     values = await typed(request)
-    try:
+
+    async def make() -> None:
         holding = await holding_typed(page, values)
         found = await service.get_permit(scope.conn, permit_id)
         if holding.account_id is None:  # a person or a home without an account was said with the API
             holding = replace(holding, person_id=found.person_id, unit_id=found.unit_id)
         await service.change_permit(scope.conn, permit_id, holding, renews=values.get("renews") == "true")
-    except GatemeterError as error:
-        return await show(page, permit_id, problem=error)
-    return RedirectResponse(f"/parking/permits/{permit_id}?done=saved", 303)
+
+    return await answer(page, permit_id, await refused(scope.conn, make))
 
 
 @router.get("/my/permits")
@@ -156,6 +167,13 @@ async def my_permits(request: Request, scope: Reader) -> Response:
     wanted = PermitFilter(project_id=page.project.id)
     found = await service.list_permits(scope.conn, PageRequest(MAX_LIMIT), wanted)
     return page.page("parking/my_permits.html", permits=found.items, now=datetime.now(UTC), **await named(page))
+
+
+async def answer(page: Shown, permit_id: int, problem: GatemeterError | None) -> Response:
+    """To the page of the permit that was changed, or the same page with what was wrong."""
+    if problem is not None:
+        return await show(page, permit_id, problem=problem)
+    return RedirectResponse(f"/parking/permits/{permit_id}?done=saved", 303)
 
 
 async def show(page: Shown, permit_id: int, months: int = 1, problem: GatemeterError | None = None) -> Response:
@@ -177,6 +195,7 @@ async def show(page: Shown, permit_id: int, months: int = 1, problem: GatemeterE
         months=months,
         methods=payments.METHODS,
         problem=problem,
+        offered=[] if detail.permit.ended_at else await standing.offered(page.conn, permit_id),
         may_write=page.caller.may("parking.write", detail.permit.project_id),
         may_collect=page.caller.may("parking.collect", detail.permit.project_id),
         **await named(page),
@@ -217,6 +236,7 @@ async def _offer(conn: Conn, permit_id: int, months: int) -> Offer | None:
 
 
 async def _form(page: Shown, values: Mapping[str, Any], problem: GatemeterError | None = None) -> Response:
+    known = await named(page)
     return page.page(
         "parking/permit_new.html",
         status=problem.status if problem else 200,
@@ -224,5 +244,6 @@ async def _form(page: Shown, values: Mapping[str, Any], problem: GatemeterError 
         problem=problem,
         kinds=[kind for kind in KINDS if kind != "monthly-card"],
         today=local_day(datetime.now(UTC), page.project.zone),
-        **await named(page),
+        offered=await standing.offered_in(page.conn, list(known["lots"])),
+        **known,
     )

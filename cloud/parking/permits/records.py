@@ -7,6 +7,7 @@ from typing import Final, Literal, get_args
 
 from cloud.parking.permits.months import MonthsFrom
 from cloud.parking.permits.terms import WhenFreed
+from cloud.parking.spaces.records import Space
 
 PermitKind = Literal["monthly-card", "owner-space", "staff", "vip", "visitor"]
 KINDS: Final[tuple[PermitKind, ...]] = get_args(PermitKind)
@@ -30,7 +31,8 @@ class Covered:
 class Permit:
     """A permit as it stands now. `plates` are those of now, or of its beginning while that lies ahead.
 
-    `valid_until` is the end of the last period, None without; `space` is free text, the numbers of spaces.
+    `valid_until` is the end of the last period, None without. `space_numbers` are those of its numbered spaces; `space`
+    is what is only written of them.
     """
 
     id: int
@@ -40,6 +42,7 @@ class Permit:
     spaces: int
     when_freed: WhenFreed
     grace_days: int
+    vehicle_class: str
     space: str
     person_id: int | None
     unit_id: int | None
@@ -54,6 +57,7 @@ class Permit:
     suspended_reason: str | None
     lot_ids: list[int]
     plates: list[str]
+    space_numbers: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +107,15 @@ class PermitDetail:
     plates: list[PlatePeriod]
     periods: list[Period]
     months: list[SoldMonth]
+    numbered: list[Space]
 
 
 @dataclass(frozen=True, slots=True)
 class PermitFilter:
-    """Which permits are wanted; None: any. `ends_before`: whose last period ends before then."""
+    """Which permits are wanted; None: any. `ends_before`: whose last period ends before then.
+
+    `written`: of whose spaces something is only written.
+    """
 
     project_id: int | None = None
     kind: PermitKind | None = None
@@ -118,11 +126,12 @@ class PermitFilter:
     unit_id: int | None = None
     account_id: int | None = None
     ends_before: datetime | None = None
+    written: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What a permit is for: its vehicles, who holds it, who pays."""
+    """What a permit is for: its vehicles, who holds it, who pays, its numbered spaces and what is written of others."""
 
     plates: tuple[str, ...]
     person_id: int | None = None
@@ -130,11 +139,15 @@ class Holding:
     account_id: int | None = None
     space: str = ""
     note: str = ""
+    space_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class NewPermit:
-    """A permit that costs nothing. `lot_ids`: exactly those for which it holds; `spaces` 0: one for each plate."""
+    """A permit that costs nothing. `lot_ids`: exactly those for which it holds; `spaces` 0: one for each plate.
+
+    `vehicle_class`: vehicles of any other are temporary; empty: none is.
+    """
 
     kind: PermitKind
     lot_ids: tuple[int, ...]
@@ -144,6 +157,7 @@ class NewPermit:
     spaces: int = 0
     when_freed: WhenFreed = "never"
     grace_days: int = 0
+    vehicle_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,15 +19,18 @@ from cloud.parking.permits.terms import FOREVER, PlateTime, Span, Terms
 # `at` is now. The plates are those of now, or of the first day of a permit that has not begun.
 _PERMITS: LiteralString = """
     SELECT * FROM (
-        SELECT p.id, p.project_id, p.kind, p.product_id, p.spaces, p.when_freed, p.grace_days, p.space, p.person_id,
-               p.unit_id, p.account_id, p.note, p.renews, p.ended_at, p.ended_reason, d.valid_from, d.valid_until,
+        SELECT p.id, p.project_id, p.kind, p.product_id, p.spaces, p.when_freed, p.grace_days, p.vehicle_class,
+               p.space, p.person_id, p.unit_id, p.account_id, p.note, p.renews, p.ended_at, p.ended_reason,
+               d.valid_from, d.valid_until,
                CASE WHEN p.ended_at <= %(at)s THEN 'ended' WHEN s.reason IS NOT NULL THEN 'suspended'
                     WHEN d.valid_from > %(at)s THEN 'future' WHEN d.valid_until <= %(at)s THEN 'expired'
                     ELSE 'active' END AS state,
                s.reason AS suspended_reason,
                (SELECT array_agg(lot_id ORDER BY lot_id) FROM permit_lot l WHERE l.permit_id = p.id) AS lot_ids,
                ARRAY(SELECT plate FROM permit_plate t
-                     WHERE t.permit_id = p.id AND t.valid @> greatest(%(at)s, d.valid_from) ORDER BY plate) AS plates
+                     WHERE t.permit_id = p.id AND t.valid @> greatest(%(at)s, d.valid_from) ORDER BY plate) AS plates,
+               ARRAY(SELECT n.number FROM permit_space m JOIN parking_space n ON n.id = m.space_id
+                     WHERE m.permit_id = p.id ORDER BY n.number, n.id) AS space_numbers
         FROM permit p
         CROSS JOIN LATERAL (
             SELECT min(lower(valid)) AS valid_from,
@@ -45,14 +48,15 @@ _PERMITS: LiteralString = """
       AND (%(person_id)s::bigint IS NULL OR person_id = %(person_id)s)
       AND (%(unit_id)s::bigint IS NULL OR unit_id = %(unit_id)s)
       AND (%(account_id)s::bigint IS NULL OR account_id = %(account_id)s)
-      AND (%(ends_before)s::timestamptz IS NULL OR valid_until < %(ends_before)s) AND id < %(before)s
+      AND (%(ends_before)s::timestamptz IS NULL OR valid_until < %(ends_before)s)
+      AND (%(written)s::boolean IS NULL OR (space <> '') = %(written)s) AND id < %(before)s
     ORDER BY id DESC LIMIT %(limit)s
 """
 _INSERT: LiteralString = """
-    INSERT INTO permit (project_id, kind, product_id, spaces, when_freed, grace_days, space, person_id, unit_id,
-                        account_id, note, created_by)
-    VALUES (%(project_id)s, %(kind)s, %(product_id)s, %(spaces)s, %(when_freed)s, %(grace_days)s, %(space)s,
-            %(person_id)s, %(unit_id)s, %(account_id)s, %(note)s, %(by)s)
+    INSERT INTO permit (project_id, kind, product_id, spaces, when_freed, grace_days, vehicle_class, space, person_id,
+                        unit_id, account_id, note, created_by)
+    VALUES (%(project_id)s, %(kind)s, %(product_id)s, %(spaces)s, %(when_freed)s, %(grace_days)s, %(vehicle_class)s,
+            %(space)s, %(person_id)s, %(unit_id)s, %(account_id)s, %(note)s, %(by)s)
     RETURNING id
 """
 # What each plate may stand under, without suspensions: a permit that is suspended keeps its place.
@@ -246,7 +250,7 @@ async def stays(conn: Conn, project_id: int, plates: Sequence[str], since: datet
     """Stays of vehicles whose entry was seen and that touch a time."""
     query = {"project_id": project_id, "plates": list(plates), "since": since, "until": until}
     rows = await (await conn.execute(_STAYS, query)).fetchall()
-    return [Stay(row["plate"], row["lot_id"], row["entered_at"], row["left_at"]) for row in rows]
+    return [Stay(row["plate"], row["lot_id"], row["entered_at"], row["left_at"], row["vehicle_class"]) for row in rows]
 
 
 def _terms(rows: Sequence[Mapping[str, Any]]) -> Terms:
@@ -261,6 +265,7 @@ def _terms(rows: Sequence[Mapping[str, Any]]) -> Terms:
         periods=_spans(first["periods"]),
         suspended=_spans(first["suspended"]),
         plates=tuple(PlateTime(row["plate"], _spans(row["plate_valid"])) for row in rows),
+        vehicle_class=first["vehicle_class"],
     )
 
 

@@ -10,8 +10,9 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import Page, PageRequest
 from cloud.parking.charging.ended import price_cover
-from cloud.parking.permits import card_repository, repository, telling
+from cloud.parking.permits import card_repository, repository, space_repository, telling
 from cloud.parking.permits.covering import affected_plates, covered
+from cloud.parking.permits.placing import Standing, place
 from cloud.parking.permits.records import (
     Covered,
     Holding,
@@ -25,6 +26,7 @@ from cloud.parking.permits.terms import WhenFreed
 from cloud.parking.places import service as places
 from cloud.parking.places.repository import lock_lanes
 from cloud.parking.plates import valid_plate
+from cloud.parking.spaces import service as spaces
 from gateway.contract.limits import MAX_LOTS, MAX_PLATES_OF_PERMIT
 
 __all__ = [
@@ -52,8 +54,9 @@ async def create_permit(
     """A permit that costs nothing, from its beginning on.
 
     Raises InvalidInput for a monthly card (those are sold), a bad plate, an empty time, no or another project's lots;
-    NotFound for an unknown person, unit or account; Conflict (`plate-has-permit`) when a plate has another permit at
-    one of the lots in this time.
+    NotFound for an unknown person, unit or account, or a space that is in none of the lots; Conflict when a plate has
+    another permit at one of the lots in this time (`plate-has-permit`), or a space cannot be given
+    (`standing.give_space`).
     """
     if new.kind == "monthly-card":
         raise InvalidInput("card-is-sold", "a monthly card is sold as a product", field="kind")
@@ -61,7 +64,16 @@ async def create_permit(
         raise InvalidInput("bad-validity", "expected an end after the beginning", field="valid_until")
     terms = (new.spaces, new.when_freed, new.grace_days)
     permit_id = await make_permit(
-        conn, project_id, new.kind, None, new.lot_ids, terms, new.holding, new.valid_from, by=by
+        conn,
+        project_id,
+        new.kind,
+        None,
+        new.lot_ids,
+        terms,
+        new.holding,
+        new.valid_from,
+        vehicle_class=new.vehicle_class,
+        by=by,
     )
     values = {
         "project_id": project_id,
@@ -84,6 +96,7 @@ async def make_permit(
     holding: Holding,
     since: datetime,
     *,
+    vehicle_class: str,
     by: int | None,
 ) -> int:
     """A permit with its lots and plates, without a time yet; `terms`: spaces, rule when one is freed, days of grace.
@@ -103,10 +116,13 @@ async def make_permit(
         "spaces": spaces,
         "when_freed": when_freed,
         "grace_days": grace_days,
+        "vehicle_class": vehicle_class,
         "by": by,
     }
     permit_id = await repository.insert_permit(conn, values, lot_ids)
     await repository.insert_plates(conn, (project_id, permit_id), plates, since)
+    permit = Standing(project_id, permit_id, lot_ids, holding.person_id, holding.unit_id)
+    await place(conn, permit, holding.space_ids, datetime.now(UTC))
     return permit_id
 
 
@@ -122,11 +138,12 @@ async def settle_change(
     """What follows from a change that counts from `since` on; the permit now.
 
     Which plates stand under it, what their stays cost that are over, what gateways are told. `removed` are plates that
-    may not be of the permit any more. Raises Conflict (`plate-has-permit`).
+    may not be of the permit any more. Raises Conflict (`plate-has-permit`, `space-has-permit`).
     """
     now = at or datetime.now(UTC)
     await lock_lanes(conn, project_id, exclusive=False)
     await repository.write_cover(conn, permit_id)
+    await space_repository.write_times(conn, permit_id)
     plates = sorted({*removed, *(one.plate for one in await repository.plates(conn, permit_id))})
     await price_cover(conn, project_id, plates, since)
     await telling.tell(conn, project_id, [permit_id], now)
@@ -148,6 +165,7 @@ async def get_detail(conn: Conn, permit_id: int, at: datetime | None = None) -> 
         plates=await repository.plates(conn, permit_id),
         periods=await repository.periods(conn, permit_id),
         months=await card_repository.months(conn, permit_id),
+        numbered=await spaces.by_ids(conn, await space_repository.of_permit(conn, permit_id), at or datetime.now(UTC)),
     )
 
 

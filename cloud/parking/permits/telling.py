@@ -98,19 +98,20 @@ async def _entries(
     entries: dict[int, list[PermitEntry]] = {one: [] for one in permit_ids}
     for terms in found:
         lots = tuple(sorted(codes[lot_id] for lot_id in terms.lots))
-        entries[terms.permit_id] = _entries_of(terms, lots, now)
+        entries[terms.permit_id] = entries_of(terms, lots, now)
     return entries
 
 
-def _entries_of(terms: Terms, lots: tuple[str, ...], now: datetime) -> list[PermitEntry]:
+def entries_of(terms: Terms, lots: tuple[str, ...], now: datetime) -> list[PermitEntry]:
+    """What gateways are to hold of one permit of these lots at `now`."""
     current = [one for one in segments(terms) if one.end > now - _KEPT]
     return [
-        _entry(f"{terms.permit_id}-{number}", segment, terms.spaces, lots)
+        _entry(f"{terms.permit_id}-{number}", segment, terms, lots)
         for number, segment in enumerate(current[:_MOST_ENTRIES])
     ]
 
 
-def _entry(key: str, segment: Segment, spaces: int, lots: tuple[str, ...]) -> PermitEntry:
+def _entry(key: str, segment: Segment, terms: Terms, lots: tuple[str, ...]) -> PermitEntry:
     valid_to = in_ms(segment.valid_to)
     return PermitEntry(
         key=key,
@@ -118,8 +119,9 @@ def _entry(key: str, segment: Segment, spaces: int, lots: tuple[str, ...]) -> Pe
         valid_from=in_ms(segment.start),
         valid_to=valid_to,
         grace_ms=in_ms(segment.end) - valid_to,
-        spaces=spaces,
+        spaces=terms.spaces,
         lots=lots,
+        vehicle_class=terms.vehicle_class,
     )
 
 

@@ -44,6 +44,12 @@ class Terms:
     periods: tuple[Span, ...]
     suspended: tuple[Span, ...]
     plates: tuple[PlateTime, ...]
+    vehicle_class: str = ""
+    """Vehicles of this class alone; empty: of any."""
+
+    def takes(self, vehicle_class: str) -> bool:
+        """Whether it is for vehicles of this class."""
+        return self.vehicle_class in ("", vehicle_class)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from cloud.kit import forms
 from cloud.kit.db import Conn
 from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import MAX_LIMIT, PageRequest
+from cloud.parking.counts.counting import counts
 from cloud.parking.places import lanes, service
 from cloud.parking.places.models import LaneIn, LotClassIn, LotIn, LotPatch
 from cloud.parking.records import Lot
@@ -133,11 +134,12 @@ async def _lots(request: Request, scope: Scope, values: Mapping[str, str], probl
     project_id = page.project.id
     counted = await service.cars_inside(scope.conn, project_id)
     lanes = (await service.list_lanes(scope.conn, _ALL, project_id)).items
+    room = {one.lot_id: one for one in await counts(scope.conn, [project_id], datetime.now(UTC))}
     return page.page(
         "parking/lots.html",
         status=problem.status if problem else 200,
         lots=_nested({one.lot.id: one.lot for one in counted}),
-        inside={one.lot.id: one.inside for one in counted},
+        room=room,
         lanes={one.lot.id: sum(lane.lot_id == one.lot.id for lane in lanes) for one in counted},
         lot_choices=[(one.lot.id, one.lot.name) for one in counted],
         values=values,
@@ -152,13 +154,13 @@ async def _lot(
     page = await shown(request, scope)
     found = await service.get_lot(scope.conn, lot_id)
     may_write = scope.caller.may("parking.write", found.project_id)
-    counted = await service.cars_inside(scope.conn, found.project_id)
+    counted = await counts(scope.conn, [found.project_id], datetime.now(UTC))
     return page.page(
         "parking/lot.html",
         status=problem.status if problem else 200,
         lot=found,
-        inside=next(one.inside for one in counted if one.lot.id == lot_id),
-        parent_choices=[(one.lot.id, one.lot.name) for one in counted if one.lot.id != lot_id],
+        room=next(one for one in counted if one.lot_id == lot_id),
+        parent_choices=[(one.lot_id, one.name) for one in counted if one.lot_id != lot_id],
         classes=(await service.classes_of(scope.conn, [lot_id]))[lot_id],
         spaces=await spaces.counts(scope.conn, lot_id, datetime.now(UTC)),
         values=values,

@@ -88,7 +88,7 @@ async def update_lot(conn: Conn, lot: Lot) -> None:
 
 
 async def classes(conn: Conn, lot_ids: Sequence[int]) -> dict[int, list[LotClass]]:
-    """What lots have for classes of vehicles, by lot; residents see nothing."""
+    """What lots have for classes of vehicles, by lot."""
     query = """SELECT lot_id, vehicle_class, kept, at_most FROM parking_lot_class
                WHERE lot_id = ANY (%s::bigint[]) ORDER BY vehicle_class"""
     found: dict[int, list[LotClass]] = {lot_id: [] for lot_id in lot_ids}

@@ -4,12 +4,13 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, File, Form, Query, UploadFile
+from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
-from cloud.parking.spaces import service
+from cloud.parking.people import person_named
+from cloud.parking.spaces import importing, service
 from cloud.parking.spaces.models import (
     HolderEndIn,
     HolderIn,
@@ -63,19 +64,28 @@ async def create_range(body: SpaceRangeIn, scope: Writer, once: Once) -> SpaceRa
 
 @router.post("/parking-space-imports", status_code=201)
 async def import_spaces(
+    request: Request,
     scope: Writer,
     once: Once,
-    file: Annotated[UploadFile, File(description="CSV or XLSX: number, and place, class, state. At most 4 MiB.")],
+    file: Annotated[
+        UploadFile, File(description="CSV or XLSX: number, and place, class, state, owner, since. At most 4 MiB.")
+    ],
     lot_id: Annotated[Id, Form()],
     dry_run: Annotated[bool, Form(description="Only say what would happen.")] = False,
 ) -> SpaceImportOut:
     """Spaces from a table: every row is answered, and those that are good are made (docs/parking.md)."""
 
+    async def named(project_id: int, text: str) -> int:
+        return await person_named(request, scope, project_id, text)
+
     async def make() -> SpaceImportOut:
-        rows = await service.import_table(scope.conn, lot_id, await content_of(file), _now(), dry_run=dry_run)
+        content = await content_of(file)
+        actor = scope.caller.actor
+        rows = await importing.import_table(scope.conn, lot_id, content, _now(), named, actor, dry_run=dry_run)
         count = Counter(row.outcome for row in rows)
         return SpaceImportOut(
             created=count["created"],
+            owner_added=count["owner-added"],
             exists=count["exists"],
             refused=count["refused"],
             rows=[RowAnswer.model_validate(row) for row in rows],

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.kit.inputs import Day, Id, Input, ListQuery
 from cloud.parking.fees.models import VehicleClass
+from cloud.parking.spaces.importing import Outcome
 from cloud.parking.spaces.records import (
     MAX_NUMBER,
     MAX_PLACE,
@@ -146,7 +147,7 @@ class RowAnswer(_Out):
 
     line: int
     number: str
-    outcome: Literal["created", "exists", "refused"]
+    outcome: Outcome
     code: str
     detail: str
 
@@ -155,6 +156,7 @@ class SpaceImportOut(BaseModel):
     """Every row of the file with its answer."""
 
     created: int
+    owner_added: int
     exists: int
     refused: int
     rows: list[RowAnswer]

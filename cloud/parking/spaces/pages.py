@@ -16,11 +16,12 @@ from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
 from cloud.parking.people import names_of, person_named
+from cloud.parking.permits import standing
 from cloud.parking.places.service import get_lot
-from cloud.parking.spaces import service
+from cloud.parking.spaces import importing, service
+from cloud.parking.spaces.importing import Answer
 from cloud.parking.spaces.models import HolderEndIn, HolderIn, SpaceIn, SpacePatch, SpaceRangeIn, content_of
 from cloud.parking.spaces.records import STATES, SpaceFilter, SpaceState
-from cloud.parking.spaces.service import Answer
 
 router = APIRouter(include_in_schema=False)
 
@@ -82,8 +83,13 @@ async def import_table(
     answers: list[Answer] = []
     content = await content_of(file)
 
+    async def named(project_id: int, text: str) -> int:
+        return await person_named(request, scope, project_id, text)
+
     async def make() -> None:
-        answers.extend(await service.import_table(scope.conn, lot_id, content, _now(), dry_run=dry_run))
+        actor = scope.caller.actor
+        done = await importing.import_table(scope.conn, lot_id, content, _now(), named, actor, dry_run=dry_run)
+        answers.extend(done)
 
     problem = await forms.refused(scope.conn, make)
     wanted = SpaceFilter(lot_id=lot_id)
@@ -198,6 +204,7 @@ async def _space(
         "parking/space.html",
         status=problem.status if problem else 200,
         space=found,
+        permits=await standing.permits_of_space(scope.conn, space_id),
         holders=holders,
         names=await names_of(request, scope, found.project_id, {one.person_id for one in holders if one.person_id}),
         units=await estate.units_by_id(scope.conn, {one.unit_id for one in holders if one.unit_id}),

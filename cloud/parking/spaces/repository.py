@@ -57,6 +57,17 @@ _HOLDER: LiteralString = """
     SELECT id, project_id, space_id, role, person_id, unit_id, lower(valid) AS since, upper(valid) AS until, added_by
     FROM parking_space_holder
 """
+_HOLDERS_NOW: LiteralString = """
+    SELECT h.id, h.project_id, h.space_id, h.role, h.person_id, h.unit_id, lower(h.valid) AS since,
+           upper(h.valid) AS until, h.added_by
+    FROM parking_space_holder h JOIN project p ON p.id = h.project_id
+    WHERE h.space_id = %(space_id)s AND h.valid @> (%(now)s::timestamptz AT TIME ZONE p.time_zone)::date
+"""
+_OF_NUMBER: LiteralString = """
+    SELECT s.id FROM parking_space s JOIN parking_lot l ON l.id = s.lot_id
+    WHERE s.lot_id = ANY (%(lots)s::bigint[])
+      AND lower(%(number)s) IN (lower(s.number), lower(l.name || ' ' || s.number)) ORDER BY s.id
+"""
 _INSERT_HOLDER: LiteralString = """
     INSERT INTO parking_space_holder (project_id, space_id, role, person_id, unit_id, valid, added_by)
     VALUES (%(project_id)s, %(space_id)s, %(role)s, %(person_id)s, %(unit_id)s, daterange(%(since)s, %(until)s),
@@ -113,6 +124,12 @@ async def spaces(conn: Conn, page: PageRequest, wanted: SpaceFilter, now: dateti
     return cut([Space(**row) for row in rows], page, lambda found: (found.id,))
 
 
+async def ids_of_number(conn: Conn, lot_ids: Sequence[int], number: str) -> list[int]:
+    """Spaces of lots that have a number, whatever its capitals; the name of the lot may stand before it."""
+    rows = await conn.execute(_OF_NUMBER, {"lots": list(lot_ids), "number": number})
+    return [row["id"] async for row in rows]
+
+
 async def counts(conn: Conn, lot_id: int, now: datetime) -> Counter[SpaceState]:
     """Spaces of a lot by their state."""
     rows = await conn.execute(_SPACE + " WHERE s.lot_id = %(lot_id)s", {"lot_id": lot_id, "now": now})
@@ -132,6 +149,12 @@ async def end_holder(conn: Conn, holder_id: int, until: date) -> None:
     """The first day on which the space is no longer his."""
     query = "UPDATE parking_space_holder SET valid = daterange(lower(valid), %s) WHERE id = %s"
     await conn.execute(query, (until, holder_id))
+
+
+async def holders_now(conn: Conn, space_id: int, now: datetime) -> list[Holder]:
+    """Whose a space is on the local day of an instant."""
+    rows = await (await conn.execute(_HOLDERS_NOW, {"space_id": space_id, "now": now})).fetchall()
+    return [Holder(**row) for row in rows]
 
 
 async def holder(conn: Conn, holder_id: int) -> Holder | None:

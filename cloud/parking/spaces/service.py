@@ -1,35 +1,21 @@
-"""Spaces of lots: made one by one, by range or from a table, changed, and whose they are."""
+"""Spaces of lots: made one by one or by range, changed, and whose they are."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime
-from typing import Literal
 
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import Page, PageRequest
 from cloud.parking.places.service import get_lot
-from cloud.parking.records import Lot
 from cloud.parking.spaces import repository
 from cloud.parking.spaces.numbering import numbers_between, valid_number
 from cloud.parking.spaces.records import Holder, NewHolder, NewSpace, Space, SpaceFilter, SpaceState
-from cloud.parking.spaces.table import Read, read_spaces
 
 _NAMED = 5
 """Numbers that a refusal repeats."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of one row of a table: `exists` when the lot has just this space already."""
-
-    line: int
-    number: str
-    outcome: Literal["created", "exists", "refused"]
-    code: str = ""
-    detail: str = ""
 
 
 async def create(conn: Conn, lot_id: int, new: NewSpace, now: datetime) -> Space:
@@ -55,23 +41,6 @@ async def create_range(conn: Conn, lot_id: int, first: str, last: str, like: New
         shown = ", ".join(there[:_NAMED]) + (" …" if len(there) > _NAMED else "")
         raise Conflict("space-exists", f"{len(there)} of these spaces are there already: {shown}", field="first")
     return numbers
-
-
-async def import_table(conn: Conn, lot_id: int, content: bytes, now: datetime, *, dry_run: bool) -> list[Answer]:
-    """Makes the spaces of a CSV or XLSX file; every row has an answer, and a bad one stops no other.
-
-    Raises NotFound, and InvalidInput when the file as a whole is no such table.
-    """
-    lot = await get_lot(conn, lot_id)
-    rows = list(read_spaces(content))
-    wanted = [row.space for row in rows if row.space is not None]
-    before = await repository.by_number(conn, lot_id, [one.number for one in wanted], now)
-    new = [one for one in wanted if one.number not in before]
-    if not dry_run:
-        made = await repository.insert(conn, lot.project_id, lot_id, new)
-        # Made by somebody else in this moment: looked at like those that were there before.
-        before |= await repository.by_number(conn, lot_id, [one.number for one in new if one.number not in made], now)
-    return [_answer(lot, row, before) for row in rows]
 
 
 async def change(conn: Conn, changed: Space, now: datetime) -> Space:
@@ -103,19 +72,51 @@ async def counts(conn: Conn, lot_id: int, now: datetime) -> Counter[SpaceState]:
     return await repository.counts(conn, lot_id, now)
 
 
-async def usable(conn: Conn, lot_id: int, space_ids: Sequence[int], now: datetime) -> list[Space]:
-    """The spaces in the order of the ids, for whoever wants to give them away: a permit.
+async def usable(
+    conn: Conn, lot_ids: Sequence[int], space_id: int, now: datetime, *, person_id: int | None, unit_id: int | None
+) -> Space:
+    """A space that may be given away to a person or unit, as to a permit; nobody else changes it until the end.
 
-    Raises NotFound when one is not of this lot, Conflict when one is out of service.
+    Raises NotFound when it is in none of the lots; Conflict when it is out of service, or sold or rented to others
+    (`space-of-another`). One that was only said to be sold, without naming to whom, may be anybody's.
     """
+    await repository.lock(conn, space_id)
+    space = (await repository.spaces_by_id(conn, [space_id], now)).get(space_id)
+    if space is None or space.lot_id not in lot_ids:
+        raise NotFound("no-space", f"there is no parking space {space_id} in these lots", field="space_id")
+    if space.state == "out-of-service":
+        raise Conflict("space-out-of-service", f"space {space.number} is out of service", field="space_id")
+    holders = await repository.holders_now(conn, space_id, now)
+    own = any(
+        (person_id is not None and one.person_id == person_id) or (unit_id is not None and one.unit_id == unit_id)
+        for one in holders
+    )
+    if holders and not own:
+        raise Conflict("space-of-another", f"space {space.number} is sold or rented to others", field="space_id")
+    return space
+
+
+async def by_ids(conn: Conn, space_ids: Sequence[int], now: datetime) -> list[Space]:
+    """Those of the spaces that the asker may see, in the order of the ids."""
     found = await repository.spaces_by_id(conn, space_ids, now)
-    for space_id in space_ids:
-        space = found.get(space_id)
-        if space is None or space.lot_id != lot_id:
-            raise NotFound("no-space", f"lot {lot_id} has no parking space {space_id}", field="space_ids")
-        if space.state == "out-of-service":
-            raise Conflict("space-out-of-service", f"space {space.number} is out of service", field="space_ids")
-    return [found[space_id] for space_id in space_ids]
+    return [found[space_id] for space_id in space_ids if space_id in found]
+
+
+async def by_numbers(conn: Conn, lot_ids: Sequence[int], numbers: Sequence[str]) -> list[int]:
+    """The ids of spaces of lots by their numbers, capitals or not, with the name of the lot before it or without.
+
+    Raises InvalidInput for a number that none has, Conflict for one that several have.
+    """
+    found: list[int] = []
+    for number in numbers:
+        ids = await repository.ids_of_number(conn, lot_ids, number)
+        if not ids:
+            raise InvalidInput("unknown-space", f"these lots have no space {number[:40]!r}", field="space")
+        if len(ids) > 1:
+            detail = f"several lots have a space {number[:40]!r}: write the name of the lot before it"
+            raise Conflict("several-spaces", detail, field="space")
+        found.append(ids[0])
+    return found
 
 
 async def holders_of(conn: Conn, space_ids: Sequence[int]) -> list[Holder]:
@@ -131,7 +132,7 @@ async def add_holder(conn: Conn, space_id: int, new: NewHolder, actor: str, now:
         raise InvalidInput("bad-dates", "expected an end after the beginning", field="until")
     await _must_be_here(conn, space.project_id, new)
     for known in await repository.holders(conn, [space_id]):
-        if known.role == new.role and _meet(known, new):
+        if known.role == new.role and meet(known, new):
             until = f" until {known.until}" if known.until else ""
             detail = f"space {space.number} has another {known.role} from {known.since}{until}"
             raise Conflict("space-held", detail, field="since")
@@ -169,18 +170,6 @@ async def _must_be_here(conn: Conn, project_id: int, new: NewHolder) -> None:
             raise InvalidInput("unknown-unit", f"there is no unit {new.unit_id} here", field="unit_id")
 
 
-def _meet(known: Holder, new: NewHolder) -> bool:
+def meet(known: Holder, new: NewHolder) -> bool:
+    """Whether there is a day of both."""
     return (known.until is None or new.since < known.until) and (new.until is None or known.since < new.until)
-
-
-def _answer(lot: Lot, row: Read, before: dict[str, Space]) -> Answer:
-    if row.space is None:
-        assert row.refusal is not None
-        return Answer(row.line, row.number, "refused", row.refusal.code, row.refusal.detail)
-    there = before.get(row.number)
-    if there is None:
-        return Answer(row.line, row.number, "created")
-    if NewSpace(there.number, there.place, there.vehicle_class, there.stated) == row.space:
-        return Answer(row.line, row.number, "exists")
-    detail = f"lot {lot.code} has a space {row.number} that is said to be otherwise"
-    return Answer(row.line, row.number, "refused", "space-exists", detail)

@@ -1,10 +1,11 @@
-"""Spaces from a table: CSV or XLSX with a column for the number, and others for place, class and state. Pure."""
+"""Spaces from a table: CSV or XLSX with a column for the number, and others for place, class, state and owner. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
-from cloud.kit.errors import InvalidInput
+from cloud.kit.errors import GatemeterError, InvalidInput
 from cloud.kit.tables import TableRow, columns_of, header_of, lines_of, rows_of, seen_in
 from cloud.parking.spaces.numbering import valid_number
 from cloud.parking.spaces.records import MAX_PLACE, STATES, NewSpace, SpaceState
@@ -17,6 +18,8 @@ _NAMES: Final = {
     "place": ("place", "floor", "zone", "area", "楼层", "区域", "位置", "分区"),
     "vehicle_class": ("class", "vehicle class", "车型", "类型"),
     "state": ("state", "status", "状态"),
+    "owner": ("owner", "owner name", "owner's name", "业主", "产权人", "车位业主", "业主姓名"),
+    "since": ("owner since", "since", "起始日期", "开始日期", "产权日期"),
 }
 _COLUMN_OF: Final = {name: column for column, names in _NAMES.items() for name in names}
 _STATE_OF: Final[dict[str, SpaceState]] = {
@@ -37,7 +40,11 @@ class Read:
     line: int
     number: str
     space: NewSpace | None
-    refusal: InvalidInput | None = None
+    refusal: GatemeterError | None = None
+    owner: str = ""
+    """Who owns it, as it was written."""
+    since: date | None = None
+    """From which day on."""
 
 
 def read_spaces(content: bytes) -> Iterator[Read]:
@@ -58,13 +65,13 @@ def read_spaces(content: bytes) -> Iterator[Read]:
 def _read(row: TableRow, seen: set[str]) -> Read:
     typed = row.cells.get("number", "")[:64]
     try:
-        space = _space(row.cells)
+        space, since = _space(row.cells), _day(row.cells.get("since", ""))
         if space.number in seen:
             raise InvalidInput("number-twice", f"{space.number} is in the file before", field="number")
     except InvalidInput as refusal:
         return Read(row.line, typed, None, refusal)
     seen.add(space.number)
-    return Read(row.line, space.number, space)
+    return Read(row.line, space.number, space, owner=row.cells.get("owner", "").strip(), since=since)
 
 
 def _space(cells: dict[str, str]) -> NewSpace:
@@ -76,6 +83,16 @@ def _space(cells: dict[str, str]) -> NewSpace:
         raise InvalidInput("bad-state", f"expected one of {', '.join(STATES)}, found {word[:40]!r}", field="state")
     vehicle_class = cells.get("vehicle_class", "").lower() or "small"
     return NewSpace(valid_number(cells.get("number", "")), place, valid_class(vehicle_class), _STATE_OF[word])
+
+
+def _day(text: str) -> date | None:
+    if not text.strip():
+        return None
+    try:
+        return date.fromisoformat(text.strip()[:10].replace("/", "-"))
+    except ValueError as error:
+        detail = f"expected a day such as 2026-01-31, found {text[:40]!r}"
+        raise InvalidInput("bad-date", detail, field="since") from error
 
 
 def valid_class(text: str) -> str:

@@ -39,6 +39,18 @@ async def test_the_debt_is_collected_at_the_next_exit_with_one_payment(till: Til
     assert (await till.owed(), await till.told_owing(), await till.proof()) == (Decimal(0), [], [])
 
 
+async def test_the_debt_is_collected_at_the_next_entry(till: Till) -> None:
+    owing = await till.enter(hours=5)
+    await till.leave()
+    till.now += LATER
+    assert (await till.quote(owing)).total == Decimal("8.00"), "what the guard asks for before he lets it in"
+    await till.pay(owing, "8.00")
+    assert (await till.owed(), await till.told_owing()) == (Decimal(0), [])
+    await till.enter(hours=0)
+    await till.arrive(timedelta(minutes=10))
+    assert (await till.opened(), await till.proof()) == (1, [])
+
+
 async def test_a_stay_and_a_debt_are_paid_online_at_once(till: Till) -> None:
     await _owing_inside(till)
     till.now += timedelta(hours=5)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from dataclasses import replace as replace_lot
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -25,7 +26,8 @@ from cloud.parking import service as parking
 from cloud.parking.counts.counting import LotCounts, counts
 from cloud.parking.counts.hub import CountStream
 from cloud.parking.counts.publishing import CountPublisher
-from cloud.parking.records import SessionFilter
+from cloud.parking.places import service as places
+from cloud.parking.records import LotClass, SessionFilter
 from cloud.parking.snapshots import StreamRules
 from cloud.serving import server
 from cloud.settings import CloudSettings
@@ -72,8 +74,11 @@ def histories(site: Site, random: Random, now: datetime) -> list[Passage]:
 async def test_lot_full_the_count_is_the_open_stays_after_any_history(
     ingest_db: Database, web_db: Database, worker_db: Database, site: Site
 ) -> None:
-    """In any order of passages, with stays that merge, split and are closed by hand, at every step."""
+    """In any order of passages, with stays that merge, split and are closed by hand, at every step, by class."""
     random, now = Random(11), datetime.now(UTC)
+    async with worker_db.transaction(SYSTEM) as conn:
+        lot = replace_lot(await places.get_lot(conn, site.lot_id), capacity=6)
+        await places.change_lot(conn, lot, [LotClass("large", 2), LotClass("new-energy", 1, 1)])
     passages = histories(site, random, now)
     while passages:
         batch, passages = passages[:5], passages[5:]
@@ -87,9 +92,14 @@ async def test_lot_full_the_count_is_the_open_stays_after_any_history(
         stays = await rows(worker_db, "SELECT vehicle_class FROM parking_session WHERE state = 'open'")
         expected = Counter(row["vehicle_class"] for row in stays)
         found = (await counted(worker_db, site))["main"]
-        assert {one.vehicle_class: one.inside for one in found.classes} == expected
+        assert Counter({one.vehicle_class: one.inside for one in found.classes}) == expected
         assert (found.inside, found.standing) == (len(stays), len(stays))
-        assert found.free == max(0, 2 - len(stays))
+        assert found.free == max(0, 6 - len(stays))
+        # Three common places, two that only large vehicles take, one of another class that nobody is.
+        common = max(0, 3 - expected["small"] - max(0, expected["large"] - 2))
+        free = {name: found.free_for(name) for name in ("small", "large", "new-energy", "")}
+        of_large = common + max(0, 2 - expected["large"])
+        assert free == {"small": common, "large": of_large, "new-energy": 1, "": common}
 
 
 async def test_anti_passback_nested_lots_a_vehicle_counts_where_it_stands(
@@ -116,7 +126,10 @@ async def test_who_may_read_counts_and_who_may_not(
     display = await people.staff("display", site.project_id)
     (lot,) = (await app_client.get(url, headers=display)).json()["items"]
     assert (lot["code"], lot["inside"], lot["free"], lot["held"]) == ("main", 1, 1, 0)
-    assert lot["classes"] == [{"vehicle_class": "small", "inside": 1, "standing": 1, "held": 0}]
+    assert lot["classes"] == [{"vehicle_class": "small", "inside": 1, "standing": 1, "held": 0, "free": 1}]
+    async with owner_db.transaction(SYSTEM) as conn:
+        main = await places.get_lot(conn, site.lot_id)
+        await places.change_lot(conn, main, [LotClass("large", 1)])
     assert (await app_client.get("/api/v1/parking-sessions", headers=display)).status_code == 403
     stranger = await people.staff("admin", (await people.project("other")).id)
     assert (await app_client.get(url, headers=stranger)).status_code == 404
@@ -125,7 +138,8 @@ async def test_who_may_read_counts_and_who_may_not(
     )
     resident = await people.resident(site.project_id, person["id"])
     (lot,) = (await app_client.get(url, headers=resident)).json()["items"]
-    assert lot["free"] == 1, "numbers, nothing personal"
+    assert (lot["free"], lot["free_other"]) == (1, 0), "numbers, nothing personal"
+    assert {one["vehicle_class"]: one["free"] for one in lot["classes"]} == {"small": 0, "large": 1}
 
 
 @dataclass
@@ -246,7 +260,8 @@ async def test_displays_are_told_what_changed_once_by_any_number_of_workers(inge
     await site.report(ingest_db, [site.passage("entry", "京A00001", now)], now)
     (said,) = await all_look()
     assert (said["inside"], said["free"]) == (1, 1)
-    assert said["classes"] == {"small": {"inside": 1, "standing": 1, "held": 0}}
+    assert said["classes"] == {"small": {"inside": 1, "standing": 1, "held": 0, "free": 1}}
+    assert said["free_other"] == 1
     await CountPublisher(ingest_db, publish, pause_s=3600).publish_due()
     patient = CountPublisher(ingest_db, publish, pause_s=3600)
     await site.report(ingest_db, [site.passage("exit", "京A00001", now + minutes(1))], now + minutes(1))

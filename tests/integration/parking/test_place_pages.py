@@ -95,7 +95,7 @@ async def test_spaces_by_range_and_from_a_file_and_whose_one_is(
         files={"file": ("spaces.csv", b"number,state\nA-01,\nC1,\nC2,lost\n")},
     )
     assert answer.status_code == 200
-    assert re.findall(r": <strong>(\d+)</strong>", answer.text) == ["1", "0", "2"]
+    assert re.findall(r": <strong>(\d+)</strong>", answer.text) == ["1", "0", "0", "2"]
     (space,) = await rows(owner_db, "SELECT id FROM parking_space WHERE number = 'C1'")
     query = "INSERT INTO person (project_id, name) VALUES (%s, %s) RETURNING id"
     people = [(await rows(owner_db, query, (site.project_id, name)))[0]["id"] for name in ("李娜", "王伟", "王伟")]

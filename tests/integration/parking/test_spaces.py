@@ -9,6 +9,7 @@ import pytest
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, NotFound
+from cloud.kit.security import Keys, Sealer
 from cloud.parking.spaces import service
 from cloud.parking.spaces.records import NewHolder, NewSpace
 from tests.integration.app import People, once
@@ -198,17 +199,67 @@ async def test_a_resident_sees_the_spaces_that_are_his(
     assert other.status_code == 404
 
 
-async def test_what_a_permit_may_have(worker_db: Database, site: Site) -> None:
+async def test_a_table_names_owners_and_every_row_is_answered(
+    desk: Desk, owner_db: Database, worker_db: Database, keys: Keys, site: Site
+) -> None:
+    li = await person(owner_db, site.project_id)
+    for _ in range(2):
+        await person(owner_db, site.project_id, "王芳")
+    async with worker_db.transaction(SYSTEM) as conn:
+        zhang = await estate.create_person(conn, Sealer(keys), site.project_id, "张伟", phone="13800138000")
+    free = await space(desk, "A1")
+    sold = await space(desk, "A2")
+    await desk.post(f"parking-spaces/{sold}/holders", role="owner", person_id=zhang.id, since=day(-1))
+    rows_ = ["number,owner,since", f"A1,李娜,{day(-3)}", "A2,李娜,", "A2b,13800138000,", f"A3,#{li},", "A4,王芳,",
+             "A5,nobody,", "A6,,", "A7,李娜,yesterday"]  # fmt: skip
+    file = "\n".join(rows_).encode()
+    expected = [
+        ("A1", "owner-added", ""),
+        ("A2", "refused", "space-held"),
+        ("A2b", "created", ""),
+        ("A3", "created", ""),
+        ("A4", "refused", "several-people"),
+        ("A5", "refused", "unknown-person"),
+        ("A6", "created", ""),
+        ("A7", "refused", "bad-date"),
+    ]
+    for dry_run in ("true", "false"):
+        found = await answers(desk, file, dry_run=dry_run)
+        assert [(row["number"], row["outcome"], row["code"]) for row in found["rows"]] == expected
+        assert (found["created"], found["owner_added"], found["refused"]) == (3, 1, 4)
+    again = await answers(desk, file)
+    assert [row["outcome"] for row in again["rows"] if row["code"] == ""] == ["exists"] * 4
+    (holder,) = await desk.items(f"parking-spaces/{free}/holders")
+    assert (holder["person_id"], holder["role"], holder["since"]) == (li, "owner", day(-3))
+    held = {one["number"]: one["state"] for one in await desk.items(f"parking-spaces?lot_id={site.lot_id}")}
+    assert held == {"A1": "sold", "A2": "sold", "A2b": "sold", "A3": "sold", "A6": "free"}
+
+
+async def test_what_may_be_given_away(worker_db: Database, owner_db: Database, site: Site) -> None:
     now = datetime.now(UTC)
+    li, wang = [await person(owner_db, site.project_id, name) for name in ("李娜", "王芳")]
+
+    async def usable(space_id: int, person_id: int | None = None, lot_id: int = site.lot_id) -> str:
+        async with worker_db.transaction(SYSTEM) as conn:
+            one = await service.usable(conn, [lot_id], space_id, now, person_id=person_id, unit_id=None)
+            return one.number
+
     async with worker_db.transaction(SYSTEM) as conn:
         good = await service.create(conn, site.lot_id, NewSpace("A1"), now)
         broken = await service.create(conn, site.lot_id, NewSpace("A2", state="out-of-service"), now)
-        assert [one.number for one in await service.usable(conn, site.lot_id, [good.id], now)] == ["A1"]
-        with pytest.raises(Conflict, match="A2 is out of service"):
-            await service.usable(conn, site.lot_id, [good.id, broken.id], now)
-        for lot_id, space_id in ((site.lot_id + 1, good.id), (site.lot_id, 4711)):
-            with pytest.raises(NotFound):
-                await service.usable(conn, lot_id, [space_id], now)
+        sold = await service.create(conn, site.lot_id, NewSpace("A3"), now)
+        await service.add_holder(conn, sold.id, NewHolder("owner", li, None, TODAY - timedelta(9), None), "test", now)
+    assert await usable(good.id) == "A1"
+    with pytest.raises(Conflict, match="A2 is out of service"):
+        await usable(broken.id)
+    assert await usable(sold.id, li) == "A3"
+    for other in (wang, None):
+        with pytest.raises(Conflict) as refused:
+            await usable(sold.id, other)
+        assert refused.value.code == "space-of-another"
+    for lot_id, space_id in ((site.lot_id + 1, good.id), (site.lot_id, 4711)):
+        with pytest.raises(NotFound):
+            await usable(space_id, lot_id=lot_id)
 
 
 async def test_the_day_is_that_of_the_project(worker_db: Database, owner_db: Database, site: Site) -> None:

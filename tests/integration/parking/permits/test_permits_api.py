@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -17,6 +17,10 @@ from tests.integration.parking.permits.holder import FIRST, SECOND, Home, make_h
 from tests.integration.parking.site import Site, rows
 
 PERMITS = "/api/v1/parking-permits"
+_COUNTS: dict[str, LiteralString] = {
+    "permit": "SELECT count(*) FROM permit",
+    "service_agreement": "SELECT count(*) FROM service_agreement",
+}
 
 
 @pytest.fixture
@@ -153,10 +157,15 @@ async def test_a_card_is_sold_and_renewed_on_the_pages(
     sold = await browser.send("/parking/cards/sell", **form)
     one = sold.headers["location"].partition("?")[0]
     await browser.send("/parking/cards/sell", 409, **form)
+    for table in ("permit", "service_agreement"):
+        (kept,) = await rows(worker_db, _COUNTS[table])
+        assert kept["count"] == {"permit": 1, "service_agreement": 2}[table], "what is refused leaves nothing behind"
     page = await browser.see(f"{one}?months=1")
     renewal: dict[str, Any] = {name: field(page[page.index('id="renewal"') :], name) for name in ("after", "amount")}
     await browser.send(f"{one}/renew", months=1, method="cash", **renewal)
     await browser.send(f"{one}/renew", 409, months=1, method="cash", **renewal)
+    (paid,) = await rows(worker_db, "SELECT count(*) FROM payment")
+    assert paid["count"] == 1
     await browser.send(f"{one}/plates", plate="粤C11111")
     await browser.send(f"{one}/plates", plate=SECOND, change="remove")
     await browser.send(f"{one}/holding", account="A-1", renews="true", space="B1-01")

@@ -23,6 +23,7 @@ PLATE = "京A12345"
 VALID = (Permit(NOW - 10, NOW + 1),)
 ENDED = (Permit(NOW - 10, NOW - 1),)
 GRACE = (Permit(NOW - 10, NOW - 1, grace_ms=5),)
+OTHER_CLASS = (Permit(NOW - 10, NOW + 1, vehicle_class="large"),)
 SHARED = (Permit(NOW - 10, NOW + 1, shared=True),)
 TAKEN = (Permit(NOW - 10, NOW + 1, space_free=False),)
 OPEN, REFUSE, OPERATOR, CLOUD = Verdict.OPEN, Verdict.REFUSE, Verdict.OPERATOR, Verdict.AWAIT_CLOUD
@@ -41,6 +42,8 @@ def judge(direction: Direction, state: AccessState, policy: AccessPolicy | None 
         (AccessState(permits=VALID, full=True), AccessPolicy(temporary_allowed=False), OPEN, "permit"),
         (AccessState(permits=TAKEN), AccessPolicy(), OPEN, "temporary"),
         (AccessState(permits=TAKEN), AccessPolicy(temporary_allowed=False), REFUSE, "no-temporary"),
+        (AccessState(permits=OTHER_CLASS), AccessPolicy(), OPEN, "temporary"),
+        (AccessState(permits=OTHER_CLASS, full=True), AccessPolicy(), REFUSE, "lot-full"),
         (AccessState(permits=ENDED), AccessPolicy(), OPEN, "temporary"),
         (AccessState(permits=ENDED), AccessPolicy(permit_expired="operator"), OPERATOR, "permit-expired"),
         (AccessState(permits=ENDED, reserved=True), AccessPolicy(permit_expired="operator"), OPEN, "reservation"),
@@ -77,6 +80,9 @@ def test_entry(state: AccessState, policy: AccessPolicy, verdict: Verdict, rule:
         (AccessState(cloud_silent=True), OPERATOR, "cloud-silent"),
         (AccessState(permits=VALID), OPEN, "permit"),
         (AccessState(permits=TAKEN), CLOUD, "await-cloud"),
+        (AccessState(permits=OTHER_CLASS), CLOUD, "await-cloud"),
+        (AccessState(permits=OTHER_CLASS, stay=Stay(NOW - 5)), CLOUD, "await-cloud"),
+        (AccessState(permits=OTHER_CLASS, stay=Stay(NOW - 5, vehicle_class="large")), OPEN, "permit"),
         (AccessState(permits=VALID, owing=True), CLOUD, "await-cloud"),
         (AccessState(whitelisted=True, owing=True), OPEN, "whitelist"),
         (AccessState(blacklisted=True), CLOUD, "await-cloud"),
@@ -140,7 +146,10 @@ def test_plates_are_compared_without_separators(written: str, normal: str) -> No
 
 short = st.integers(0, 12)
 permits_ = st.lists(
-    st.builds(lambda a, n, g, s, m: Permit(a, a + n, g, s, m), short, short, short, st.booleans(), st.booleans()),
+    st.builds(
+        lambda a, n, g, s, m, c: Permit(a, a + n, g, s, m, c),
+        *(short, short, short, st.booleans(), st.booleans(), st.sampled_from(["", "small", "large"])),
+    ),
     max_size=4,
 )
 
@@ -154,7 +163,7 @@ def test_coverage_is_that_of_every_single_moment(permits: list[Permit], since: i
     assert covered(permits, since, since + length) is each
 
 
-stays = st.none() | st.builds(Stay, short, short, st.booleans(), short)
+stays = st.none() | st.builds(Stay, short, short, st.booleans(), short, st.sampled_from(["", "small", "large"]))
 states = st.builds(
     AccessState,
     *(st.booleans() for _ in range(3)),
@@ -175,14 +184,16 @@ policies = st.builds(
 def by_the_table(plate: str, direction: str, at: int, s: AccessState, p: AccessPolicy) -> str:
     """Every rule with its condition, in the order of the domain; the first that holds is the one."""
     leaving = s.stay if direction == "exit" else None
+    seen = (leaving.vehicle_class if leaving else "") or "small"
+    mine = [permit for permit in s.permits if permit.vehicle_class in ("", seen)]
     usable = [
         permit
-        for permit in s.permits
+        for permit in mine
         if (permit.space_free if leaving is None else leaving.covered or (permit.space_free and not permit.shared))
     ]
     valid = any(permit.valid_from <= at < permit.valid_to for permit in usable)
     honoured = any(permit.valid_from <= at < permit.valid_to + permit.grace_ms for permit in usable)
-    ended = any(permit.valid_to <= at for permit in s.permits)
+    ended = any(permit.valid_to <= at for permit in mine)
     if direction == "entry":
         table = [
             ("no-plate", not plate),

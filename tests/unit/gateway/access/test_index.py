@@ -111,8 +111,8 @@ def test_the_free_minutes_are_those_of_the_class_and_of_the_first_stay_of_a_day(
     index = AccessIndex([LotEntry("all", LOT, "", free_ms=15 * MINUTE), LotEntry("l", LOT, "large", free_ms=MINUTE)])
     index.entered(stay(A))
     index.entered(stay(B, number=2, vehicle_class="large"))
-    assert index.state(A, "small", LOT, NOW).stay == Stay(NOW, free_ms=15 * MINUTE)
-    assert index.state(B, "large", LOT, NOW).stay == Stay(NOW, free_ms=MINUTE)
+    assert index.state(A, "small", LOT, NOW).stay == Stay(NOW, free_ms=15 * MINUTE, vehicle_class="small")
+    assert index.state(B, "large", LOT, NOW).stay == Stay(NOW, free_ms=MINUTE, vehicle_class="large")
     index.left(LOT, A, NOW + MINUTE)
     index.entered(stay(A, NOW + 2 * MINUTE, 3))
     again = index.state(A, "small", LOT, NOW).stay

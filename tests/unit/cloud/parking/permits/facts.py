@@ -11,6 +11,7 @@ from cloud.parking.permits.terms import FOREVER, PlateTime, Span, Terms
 HOURS = 30
 PLATES = ("A", "B", "C")
 OUTER, INNER, ELSEWHERE = 1, 2, 3
+CLASSES = ("small", "large")
 
 
 def hour(count: int) -> datetime:
@@ -53,6 +54,7 @@ def terms(draw: st.DrawFn) -> Terms:
         periods=draw(several(3, 1)),
         suspended=draw(several(2)),
         plates=tuple(PlateTime(plate, draw(several(2, 1))) for plate in PLATES[: draw(st.integers(1, 3))]),
+        vehicle_class=draw(st.sampled_from(("", *CLASSES))),
     )
 
 
@@ -63,9 +65,9 @@ def stays(draw: st.DrawFn) -> list[Stay]:
     for plate in PLATES:
         for lot in (OUTER, INNER, ELSEWHERE):
             times = draw(several(3))
-            found.extend(Stay(plate, lot, one.start, one.end) for one in times[:-1])
-            if times:
-                found.append(Stay(plate, lot, times[-1].start, draw(st.sampled_from((None, times[-1].end)))))
+            ends = [one.end for one in times[:-1]] + [draw(st.sampled_from((None, one.end))) for one in times[-1:]]
+            rests = [(end, draw(st.sampled_from(CLASSES))) for end in ends]
+            found.extend(Stay(plate, lot, one.start, *rest) for one, rest in zip(times, rests, strict=True))
     return found
 
 
@@ -80,6 +82,11 @@ def allowed(permit: Terms, plate: str, at: datetime) -> bool:
     return held and any(one.start <= at < one.end for one in times)
 
 
+def meant(permit: Terms, stay: Stay) -> bool:
+    """Whether the permit is for this lot and class."""
+    return stay.lot_id in permit.lots and permit.vehicle_class in ("", stay.vehicle_class)
+
+
 def by_the_hour(permit: Terms, stays: Sequence[Stay]) -> dict[tuple[str, int], bool]:
     """By plate and hour, whether the vehicle stands on a space: every hour looked at by itself, one after the other."""
     standing: dict[str, bool] = {}
@@ -87,9 +94,7 @@ def by_the_hour(permit: Terms, stays: Sequence[Stay]) -> dict[tuple[str, int], b
     for count in range(HOURS + 60):
         at = hour(count)
         there = {
-            one.plate
-            for one in stays
-            if one.lot_id in permit.lots and one.start <= at and (one.end is None or at < one.end)
+            one.plate for one in stays if meant(permit, one) and one.start <= at and (one.end is None or at < one.end)
         }
         there = {plate for plate in there if allowed(permit, plate, at)}
         came = there - standing.keys()
@@ -111,7 +116,7 @@ def _entered(permit: Terms, stays: Sequence[Stay], plate: str, count: int) -> da
             one
             for one in stays
             if one.plate == plate
-            and one.lot_id in permit.lots
+            and meant(permit, one)
             and one.start <= hour(count)
             and (one.end is None or hour(count) < one.end)
         ]

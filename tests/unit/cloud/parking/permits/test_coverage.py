@@ -77,7 +77,7 @@ def test_a_single_vehicle_is_covered_whenever_its_permit_holds(terms: Terms, sta
     found = covered_times([terms], stays)
     for stay in stays:
         hours = range(HOURS + 60)
-        inside = {at for at in hours if stay.start <= hour(at) < stay.span.end and stay.lot_id in terms.lots}
+        inside = {at for at in hours if stay.start <= hour(at) < stay.span.end and facts.meant(terms, stay)}
         expected = {at for at in inside if facts.allowed(terms, stay.plate, hour(at))}
         assert {at for at in hours if any(one.start <= hour(at) < one.end for one in found.get(stay, []))} == expected
 

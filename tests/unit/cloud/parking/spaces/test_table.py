@@ -1,6 +1,7 @@
 """Spaces from tables: good rows, rows that are refused, files that are none."""
 
 import io
+from datetime import date
 
 import pytest
 from openpyxl import Workbook
@@ -24,6 +25,12 @@ def test_columns_in_both_languages() -> None:
     spaces = [(2, NewSpace("A1", "B1", "large", "sold")), (3, NewSpace("A2"))]
     assert read(english.encode()) == spaces
     assert read(chinese.encode("gb18030")) == spaces
+
+
+def test_owners_and_since_when() -> None:
+    rows = "number,owner,owner since\nA1,王芳,2026/01/31\nA2, #7 ,\nA3,,soon\n".encode()
+    found = [(row.number, row.owner, row.since, row.refusal and row.refusal.code) for row in table.read_spaces(rows)]
+    assert found == [("A1", "王芳", date(2026, 1, 31), None), ("A2", "#7", None, None), ("A3", "", None, "bad-date")]
 
 
 def test_a_workbook() -> None:
