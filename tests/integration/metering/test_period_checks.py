@@ -6,6 +6,7 @@ import pytest
 
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
+from cloud.kit.periods import Period
 from cloud.metering.checks import period_checks
 from tests.integration.metering.site import Site, make_site
 
@@ -49,6 +50,24 @@ async def test_a_month_that_is_not_whole_is_compared_with_nothing(worker_db: Dat
     await put(worker_db, site, 0, FEBRUARY, 28, 1_000)
     await put(worker_db, site, 0, MARCH, 30, 9_000)
     assert await judge(worker_db, site) == []
+
+
+async def test_months_of_a_bill_are_judged_once_they_are_over(worker_db: Database) -> None:
+    site = await make_site(worker_db, meters=1)
+    await put(worker_db, site, 0, FEBRUARY, 28, 1_001)
+    await put(worker_db, site, 0, MARCH, 31, 9_000)
+
+    async def findings(now: datetime) -> list[tuple[int, int]]:
+        async with worker_db.transaction(SYSTEM) as conn:
+            project = await estate.get_project(conn, site.project_id)
+            # A quarter, and a day of the next month.
+            await period_checks.judge_months(conn, project, Period(date(2026, 1, 5), date(2026, 4, 2)), now)
+            rows = await (await conn.execute("SELECT found, expected FROM meter_exception")).fetchall()
+        return [(row["found"], row["expected"]) for row in rows]
+
+    april = MARCH + timedelta(days=31)
+    assert await findings(april - timedelta(seconds=1)) == []
+    assert await findings(april) == [(9_000 * 31, 1_001 * 31)]
 
 
 @pytest.mark.parametrize(("subs", "flagged"), [((500, 350), False), ((500, 349), True), ((500, 511), True)])
