@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from decimal import Decimal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -250,6 +250,25 @@ async def create_occupancy(
     if other is not None:
         raise _overlap("occupancy", other.id, other.valid)
     return await repository.insert_occupancy(conn, dated)
+
+
+async def end_occupancy(conn: Conn, occupancy_id: int, valid_until: date | None) -> Occupancy:
+    """The person does not live or work in the unit any more from `valid_until` on, a day to come or one that has passed;
+    None: as if he had never left.
+
+    Raises NotFound, InvalidInput for a day before the second one, Conflict when he is there again in between.
+    """
+    found = await repository.locked_occupancy(conn, occupancy_id)
+    if found is None:
+        raise NotFound("no-such-occupancy", f"there is no occupancy {occupancy_id}", field="occupancy_id")
+    dates = _dates(found.valid.start, valid_until)
+    other = await repository.overlapping_occupancy(
+        conn, {"unit_id": found.unit_id, "person_id": found.person_id, **dates}, but=occupancy_id
+    )
+    if other is not None:
+        raise _overlap("occupancy", other.id, other.valid)
+    await repository.end_occupancy(conn, occupancy_id, valid_until)
+    return replace(found, valid=Validity(found.valid.start, valid_until))
 
 
 async def list_occupancies(conn: Conn, request: PageRequest, wanted: EstateFilter = EstateFilter()) -> Page[Occupancy]:
