@@ -253,8 +253,7 @@ async def create_occupancy(
 
 
 async def end_occupancy(conn: Conn, occupancy_id: int, valid_until: date | None) -> Occupancy:
-    """The person does not live or work in the unit any more from `valid_until` on, a day to come or one that has passed;
-    None: as if he had never left.
+    """Somebody moves out: `valid_until` is the first day that is not his any more, to come or passed; None: he has not.
 
     Raises NotFound, InvalidInput for a day before the second one, Conflict when he is there again in between.
     """
