@@ -5,7 +5,6 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from decimal import Decimal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cloud.estate import repository
 from cloud.estate.records import (
@@ -25,7 +24,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.money import MOST_DIGITS, minor_digits
 from cloud.kit.paging import Page, PageRequest, after_id, cut
-from cloud.kit.periods import Period
+from cloud.kit.periods import Period, known_zone
 from cloud.kit.security import Sealer, mask_id_number, mask_phone
 
 PHONE = "person.phone"
@@ -53,12 +52,7 @@ async def create_project(conn: Conn, code: str, name: str, time_zone: str, curre
     Raises InvalidInput for an unknown time zone, a currency that is no ISO 4217 code, or one whose amounts have more
     than two decimals.
     """
-    try:
-        ZoneInfo(time_zone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise InvalidInput(
-            "unknown-time-zone", f"expected an IANA time zone such as Asia/Shanghai, got {time_zone}", field="time_zone"
-        ) from error
+    known_zone(time_zone)
     if not re.fullmatch("[A-Z]{3}", currency):
         raise InvalidInput(
             "unknown-currency", f"expected three capital letters such as CNY, got {currency}", field="currency"

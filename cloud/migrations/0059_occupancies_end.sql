@@ -1,3 +1,6 @@
+-- Which clock a file of readings goes by. Empty: that of the project.
+ALTER TABLE reading_import ADD COLUMN time_zone text NOT NULL DEFAULT '';
+
 -- Occupancies end, or turn out to have ended, after usage of their days was judged: those days are judged again.
 
 -- Local days of meters that are seen otherwise since somebody lives there, or no longer does. Taken by `metering.settle`.
