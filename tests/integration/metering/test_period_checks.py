@@ -8,6 +8,7 @@ from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import Period
 from cloud.metering.checks import period_checks
+from cloud.metering.thresholds.overrides import set_of_meter
 from tests.integration.metering.site import Site, make_site
 
 MARCH = datetime(2026, 2, 28, 16, tzinfo=UTC)
@@ -83,3 +84,16 @@ async def test_a_master_and_its_sub_meters(worker_db: Database, subs: tuple[int,
             "DELETE FROM store.usage WHERE meter_id = %s AND start > %s", (site.meters[2], MARCH + timedelta(days=3))
         )
     assert await judge(worker_db, site) == []
+
+
+@pytest.mark.parametrize("off", ["high-low", "master-balance"])
+async def test_a_rule_that_is_off_for_one_meter_tells_nothing_of_it(worker_db: Database, off: str) -> None:
+    site = await make_site(worker_db)
+    async with worker_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE meter SET parent_id = %s WHERE id = %s", (site.meters[0], site.meters[1]))
+        await set_of_meter(conn, site.meters[0], {"rules": {off: "off"}})
+    for meter in (0, 1):
+        await put(worker_db, site, meter, FEBRUARY, 28, 1_000)
+        await put(worker_db, site, meter, MARCH, 31, 9_000 - 3_000 * meter)
+    told = {(meter, rule) for meter, rule, _, _ in await judge(worker_db, site)}
+    assert told == {(0, "high-low"), (0, "master-balance"), (1, "high-low")} - {(0, off)}
