@@ -148,7 +148,7 @@ def lives_of_registers(draw: st.DrawFn, modulus: int, until: int) -> list[InForc
     edges = [START, *sorted(START + n * 300_000 + 1 for n in changes), END]
     if draw(st.booleans()):
         edges = [at - 1 if at not in (START, END) else at for at in edges]
-    found = []
+    found: list[InForce] = []
     for start, stop in pairwise(edges):
         if draw(st.integers(0, 9)) == 0:
             continue
