@@ -113,6 +113,16 @@ async def test_a_frozen_run_over_midnight_belongs_to_the_day_it_reaches(worker_d
     assert await found(worker_db) == [("frozen", 1, 1, 300, "open")]
 
 
+async def test_a_long_run_is_followed_back_over_midnight(worker_db: Database, site: Site) -> None:
+    async with worker_db.transaction(SYSTEM) as conn:
+        await set_of_meter(conn, site.meters[0], {"frozen_intervals": 8})
+    await put(worker_db, site, [*_QUIET[:17], *[300] * 7])
+    await settle(worker_db, NOW + timedelta(days=1))
+    await put(worker_db, site, [300, *_QUIET[1:]], day=1)
+    await settle(worker_db, NOW + timedelta(days=1))
+    assert await found(worker_db) == [("frozen", 1, 1, 300, "open")]
+
+
 async def test_a_meter_can_be_judged_otherwise(worker_db: Database, site: Site) -> None:
     async with worker_db.transaction(SYSTEM) as conn:
         await conn.execute(

@@ -276,6 +276,15 @@ async def test_who_is_said_to_have_left_long_ago_used_nothing_since(worker_db: D
     assert await told(worker_db) == [rest]
 
 
+async def test_days_of_long_ago_stay_as_they_were_judged(worker_db: Database, site: Site) -> None:
+    await occupy(worker_db, site, (date(2025, 6, 1), None))
+    await put(worker_db, site, {0: 700, 1: 700})
+    await settle(worker_db)
+    await move_out(worker_db, date(2025, 7, 1))
+    await judge_lives(worker_db, FIRST + timedelta(days=402, hours=5))
+    assert [row[1] for row in await told(worker_db)] == [24]
+
+
 async def test_a_day_that_is_not_over_is_judged_by_who_lives_there_when_it_is(worker_db: Database, site: Site) -> None:
     await occupy(worker_db, site, (date(2025, 6, 1), None))
     await put(worker_db, site, dict.fromkeys(range(5), 700))
