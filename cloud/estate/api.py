@@ -13,6 +13,7 @@ from cloud.estate.models import (
     EstateQuery,
     HouseholdIn,
     HouseholdOut,
+    OccupancyChange,
     OccupancyIn,
     OccupancyOut,
     PeopleQuery,
@@ -142,6 +143,12 @@ async def create_occupancy(body: OccupancyIn, scope: WritingPeople, once: Once) 
         return OccupancyOut.model_validate(await service.create_occupancy(scope.conn, **body.model_dump()))
 
     return await once.answer(scope.conn, OccupancyOut, make)
+
+
+@router.patch("/occupancies/{occupancy_id}")
+async def change_occupancy(occupancy_id: Id, body: OccupancyChange, scope: WritingPeople) -> OccupancyOut:
+    """A person moves out, on a day to come or one that has passed."""
+    return OccupancyOut.model_validate(await service.end_occupancy(scope.conn, occupancy_id, body.valid_until))
 
 
 @router.get("/households")

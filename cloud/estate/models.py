@@ -163,6 +163,12 @@ class OccupancyIn(_DatedIn):
     role: OccupancyRole
 
 
+class OccupancyChange(Input):
+    """When a person leaves a unit; null: he has not left."""
+
+    valid_until: Annotated[Day, Field(description="First day after the end.")] | None
+
+
 class OccupancyOut(_Out):
     """Who lives or works in a unit."""
 

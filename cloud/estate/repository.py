@@ -101,7 +101,7 @@ _OCCUPANCY_BY_ID: LiteralString = _OCCUPANCY + " WHERE o.id = %s"
 _OVERLAPPING_OCCUPANCY: LiteralString = (
     _OCCUPANCY
     + """
-    WHERE o.unit_id = %(unit_id)s AND o.person_id = %(person_id)s
+    WHERE o.unit_id = %(unit_id)s AND o.person_id = %(person_id)s AND o.id <> %(but)s
       AND o.valid && daterange(%(valid_from)s, %(valid_until)s) ORDER BY o.id LIMIT 1
 """
 )
@@ -110,6 +110,11 @@ _INSERT_OCCUPANCY: LiteralString = """
     VALUES (%(project_id)s, %(unit_id)s, %(person_id)s, %(role)s, daterange(%(valid_from)s, %(valid_until)s))
     RETURNING id
 """
+
+_LOCK_OCCUPANCY: LiteralString = "SELECT FROM occupancy WHERE id = %s FOR UPDATE"
+_END_OCCUPANCY: LiteralString = (
+    "UPDATE occupancy SET valid = daterange(lower(valid), %(valid_until)s) WHERE id = %(id)s"
+)
 
 _HOUSEHOLD: LiteralString = """
     SELECT id, project_id, unit_id, persons, lower(valid) AS valid_from, upper(valid) AS valid_until FROM household
@@ -276,9 +281,9 @@ async def occupants(conn: Conn, unit_ids: Sequence[int], on: date) -> list[Occup
     return [_occupancy(row) for row in await _all(conn, _OCCUPANTS, {"unit_ids": list(unit_ids), "valid_on": on})]
 
 
-async def overlapping_occupancy(conn: Conn, values: Mapping[str, object]) -> Occupancy | None:
-    """An occupancy of the same person in the same unit that shares days with the new one."""
-    rows = await _all(conn, _OVERLAPPING_OCCUPANCY, values)
+async def overlapping_occupancy(conn: Conn, values: Mapping[str, object], but: int = 0) -> Occupancy | None:
+    """An occupancy of the same person in the same unit that shares days with these; the one with the id `but` may."""
+    rows = await _all(conn, _OVERLAPPING_OCCUPANCY, {**values, "but": but})
     return _occupancy(rows[0]) if rows else None
 
 
@@ -286,6 +291,18 @@ async def insert_occupancy(conn: Conn, values: Mapping[str, object]) -> Occupanc
     """A new occupancy."""
     occupancy_id = await _new_id(conn, _INSERT_OCCUPANCY, values)
     return _occupancy((await _all(conn, _OCCUPANCY_BY_ID, (occupancy_id,)))[0])
+
+
+async def locked_occupancy(conn: Conn, occupancy_id: int) -> Occupancy | None:
+    """An occupancy that nobody else changes until the transaction ends."""
+    await conn.execute(_LOCK_OCCUPANCY, (occupancy_id,))
+    rows = await _all(conn, _OCCUPANCY_BY_ID, (occupancy_id,))
+    return _occupancy(rows[0]) if rows else None
+
+
+async def end_occupancy(conn: Conn, occupancy_id: int, valid_until: date | None) -> None:
+    """The first day that it does not hold any more; None: it goes on."""
+    await conn.execute(_END_OCCUPANCY, {"id": occupancy_id, "valid_until": valid_until})
 
 
 async def households(conn: Conn, query: Mapping[str, object]) -> list[Household]:

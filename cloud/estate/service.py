@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from decimal import Decimal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cloud.estate import repository
 from cloud.estate.records import (
@@ -25,7 +24,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.money import MOST_DIGITS, minor_digits
 from cloud.kit.paging import Page, PageRequest, after_id, cut
-from cloud.kit.periods import Period
+from cloud.kit.periods import Period, known_zone
 from cloud.kit.security import Sealer, mask_id_number, mask_phone
 
 PHONE = "person.phone"
@@ -53,12 +52,7 @@ async def create_project(conn: Conn, code: str, name: str, time_zone: str, curre
     Raises InvalidInput for an unknown time zone, a currency that is no ISO 4217 code, or one whose amounts have more
     than two decimals.
     """
-    try:
-        ZoneInfo(time_zone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise InvalidInput(
-            "unknown-time-zone", f"expected an IANA time zone such as Asia/Shanghai, got {time_zone}", field="time_zone"
-        ) from error
+    known_zone(time_zone)
     if not re.fullmatch("[A-Z]{3}", currency):
         raise InvalidInput(
             "unknown-currency", f"expected three capital letters such as CNY, got {currency}", field="currency"
@@ -250,6 +244,24 @@ async def create_occupancy(
     if other is not None:
         raise _overlap("occupancy", other.id, other.valid)
     return await repository.insert_occupancy(conn, dated)
+
+
+async def end_occupancy(conn: Conn, occupancy_id: int, valid_until: date | None) -> Occupancy:
+    """Somebody moves out: `valid_until` is the first day that is not his any more, to come or passed; None: he has not.
+
+    Raises NotFound, InvalidInput for a day before the second one, Conflict when he is there again in between.
+    """
+    found = await repository.locked_occupancy(conn, occupancy_id)
+    if found is None:
+        raise NotFound("no-such-occupancy", f"there is no occupancy {occupancy_id}", field="occupancy_id")
+    dates = _dates(found.valid.start, valid_until)
+    other = await repository.overlapping_occupancy(
+        conn, {"unit_id": found.unit_id, "person_id": found.person_id, **dates}, but=occupancy_id
+    )
+    if other is not None:
+        raise _overlap("occupancy", other.id, other.valid)
+    await repository.end_occupancy(conn, occupancy_id, valid_until)
+    return replace(found, valid=Validity(found.valid.start, valid_until))
 
 
 async def list_occupancies(conn: Conn, request: PageRequest, wanted: EstateFilter = EstateFilter()) -> Page[Occupancy]:

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cloud.kit.errors import InvalidInput
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -35,6 +37,17 @@ class Period:
 
     def __str__(self) -> str:
         return f"{self.start.isoformat()}/{self.end.isoformat()}"
+
+
+def known_zone(name: str) -> ZoneInfo:
+    """The time zone that somebody names. Raises InvalidInput."""
+    try:
+        return ZoneInfo(name)
+    # Zones are files: "Asia" is a folder, and a name may be too long for a file.
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InvalidInput(
+            "unknown-time-zone", f"expected an IANA time zone such as Asia/Shanghai, got {name[:64]}", field="time_zone"
+        ) from error
 
 
 def day_start(day: date, zone: ZoneInfo) -> datetime:

@@ -176,6 +176,7 @@ def _cell(value: object) -> str:
         return (value + timedelta(milliseconds=500)).replace(microsecond=0, tzinfo=None).isoformat(" ")
     if isinstance(value, date):
         return value.isoformat()
-    text = repr(value) if isinstance(value, int | float) else str(value)
+    # 17.0 is how a file keeps 17; a text such as the code M1.0 is not touched.
+    text = repr(value).removesuffix(".0") if isinstance(value, int | float) else str(value)
     # XLSX can write a NUL or half a pair of UTF-16 as an escape; no column of text can keep them.
-    return text.removesuffix(".0").replace("\0", "").encode("utf-8", "replace").decode().strip()
+    return text.replace("\0", "").encode("utf-8", "replace").decode().strip()

@@ -65,6 +65,9 @@ def import_file(
         int | None, typer.Option(help="Of intervals: seconds of the rows that do not state theirs.")
     ] = None,
     opening: Annotated[str, typer.Option(help="Of intervals: where registers without readings begin.")] = "",
+    time_zone: Annotated[
+        str, typer.Option(help="Of times without an offset, such as UTC; the project's unless named.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per row.")] = False,
 ) -> None:
@@ -80,6 +83,7 @@ def import_file(
     except OSError as error:
         fail(f"{file}: expected a readable file ({error.strerror})")
     options = {"kind": kind.value, "stamped": stamped.value, "interval_s": interval, "opening": opening}
+    options["time_zone"] = time_zone
     answers = finish(_import(dsn, project, file.name, content, {**options, "dry_run": dry_run}))
     counts = Counter(answer.outcome for answer in answers)
     for answer in answers:

@@ -6,7 +6,7 @@ from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
 from cloud.kit.periods import local_day, previous_month
-from cloud.metering.checks import period_checks, settling, standing
+from cloud.metering.checks import lives, period_checks, settling, standing
 from cloud.metering.rollups import reading as rollups
 
 SETTLE = "metering.settle"
@@ -20,6 +20,8 @@ VALIDATE_PERIOD = "metering.validate-period"
 """Job kind: judges one month of one project; payload `month`, a local day in it (missing: the month before)."""
 
 _METERS_AT_ONCE = 1_000
+_LIVES_AT_ONCE = 100
+"""Of each a year or more may have to be judged."""
 _MORNINGS = (5, 11, 17)
 """Local hours: the later ones catch up where the worker slept in the morning."""
 
@@ -30,17 +32,29 @@ async def ask_to_settle(conn: Conn) -> None:
 
 
 async def settle(context: JobContext) -> dict[str, object]:
-    """Settles what usage changed, some meters per transaction."""
+    """Settles what usage changed, and what is seen otherwise since somebody moved, some meters per transaction."""
     after, meters, changed = 0, 0, 0
     while True:
         async with context.db.transaction(context.asker) as conn:
             chunk = await settling.changed_meters(conn, after, _METERS_AT_ONCE)
             if not chunk:
-                return {"meters": meters, "findings": changed}
+                break
             spans = await settling.take(conn, chunk)
             changed += await settling.settle(conn, spans, datetime.now(UTC))
             await rollups.refresh(conn, spans)
         after, meters = chunk[-1], meters + len({span.meter_id for span in spans})
+    return {"meters": meters, "findings": changed + await _judge_lives(context)}
+
+
+async def _judge_lives(context: JobContext) -> int:
+    after, changed = 0, 0
+    while True:
+        async with context.db.transaction(context.asker) as conn:
+            chunk = await lives.changed_meters(conn, after, _LIVES_AT_ONCE)
+            if not chunk:
+                return changed
+            changed += await lives.judge(conn, chunk, datetime.now(UTC))
+        after = chunk[-1]
 
 
 async def validate_days(context: JobContext) -> dict[str, object]:

@@ -1,14 +1,14 @@
 """Judges whole months at bill time: V9 high/low against last year or the month before, V18 balance of master meters."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Final, LiteralString
 
 import numpy as np
 
 from cloud.estate.records import Project
 from cloud.kit.db import Conn
-from cloud.kit.periods import Period, in_ms, month_of, previous_month
+from cloud.kit.periods import Period, in_ms, local_day, month_of, months, previous_month
 from cloud.metering import service
 from cloud.metering.checks import findings
 from cloud.metering.checks.findings import Finding, Judged
@@ -26,6 +26,16 @@ _METERS: LiteralString = """
     WHERE project_id = %(project_id)s AND installed_on < %(end)s AND (removed_on IS NULL OR removed_on >= %(start)s)
     ORDER BY id
 """
+
+
+async def judge_months(conn: Conn, project: Project, asked: Period, now: datetime) -> int:
+    """Judges the local months that touch the days of `asked` and are over at `now`; returns how many findings changed.
+
+    A bill run asks for it: what came since the first of the month is judged before somebody pays for it.
+    """
+    today = local_day(now, project.zone)
+    over = [month for month in months(asked.start, asked.end) if month.end <= today]
+    return sum([await judge_month(conn, project, month.start) for month in over])
 
 
 async def judge_month(conn: Conn, project: Project, day: date) -> int:
@@ -51,7 +61,7 @@ async def judge_month(conn: Conn, project: Project, day: date) -> int:
     floor = column(subjects, lambda one: one.thresholds.high_low_floor)
     outside = periods.high_low(now, then, low, high, floor) & weighed(subjects, "high-low")
     # What the reference's average would have come to in this month.
-    usual = then.usage // np.maximum(then.days, 1) * now.days
+    usual = then.usage * now.days // np.maximum(then.days, 1)
     found = [
         _finding(subjects[n], "high-low", start_ms, end_ms, int(now.usage[n]), int(usual[n]))
         for n in np.flatnonzero(outside).tolist()

@@ -33,7 +33,7 @@ from cloud.metering.validation.segments import Found, Ints, Rows
 from cloud.metering.validation.subjects import INTERVAL_RULES, Subject, column, judge_rows
 
 # Advisory locks of meters ("gm", 7): their changes are settled by one worker at a time.
-_LOCK_SPACE = 0x67_6D_07 << 40
+LOCK_SPACE: Final = 0x67_6D_07 << 40
 _ROWS_AT_ONCE: Final = 1_500_000
 _ROW_KINDS: Final = ("int8", "timestamptz", "int4", "int8", "int2")
 _LOOK_BACK_MS: Final = 2 * 3_600_000
@@ -60,7 +60,7 @@ async def changed_meters(conn: Conn, after: int, limit: int) -> list[int]:
 
 async def take(conn: Conn, meter_ids: Sequence[int]) -> list[ChangedSpan]:
     """Takes what changed of these meters out of the queue, but for those that another worker settles now."""
-    free = await try_lock(conn, _LOCK_SPACE, meter_ids)
+    free = await try_lock(conn, LOCK_SPACE, meter_ids)
     rows = await (await conn.execute(sql.TAKE, {"ids": free})).fetchall()
     return [ChangedSpan(**row) for row in rows]
 

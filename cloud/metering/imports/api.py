@@ -36,6 +36,9 @@ async def create_import(
     stamped: Annotated[Stamped, Form(description="Which end of an interval its time is.")] = "start",
     interval_s: Annotated[Annotated[int, Field(ge=1)] | None, Form(description="Of rows without a length.")] = None,
     opening: Annotated[str, Form(max_length=40, description="Where registers without readings begin.")] = "",
+    time_zone: Annotated[
+        str, Form(max_length=64, description="Of times without an offset; empty: the project's.")
+    ] = "",
     dry_run: Annotated[bool, Form(description="Only say what would happen.")] = False,
     again: Annotated[bool, Form(description="Also when this file was imported already.")] = False,
 ) -> ImportOut:
@@ -43,7 +46,15 @@ async def create_import(
 
     async def make() -> ImportOut:
         new = NewImport(
-            project_id, file.filename or "", scope.caller.actor, kind, dry_run, stamped, interval_s, opening
+            project_id,
+            file.filename or "",
+            scope.caller.actor,
+            kind,
+            dry_run,
+            stamped,
+            interval_s,
+            opening,
+            time_zone,
         )
         made = await imports.create_import(scope.conn, new, await content_of_upload(file), again=again)
         await imports.ask_for_import(scope.conn, made)

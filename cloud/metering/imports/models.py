@@ -78,6 +78,7 @@ class ImportOut(BaseModel):
     stamped: Stamped
     interval_s: int | None
     opening: Annotated[str, Field(description="Empty: 0.", examples=["1234.5"])]
+    time_zone: Annotated[str, Field(description="Of times without an offset; empty: the project's.", examples=["UTC"])]
     dry_run: bool
     state: State
     rows: int

@@ -73,13 +73,14 @@ async def create_import(
     stamped: Annotated[Stamped, Form()] = "start",
     interval_s: Annotated[OptionalId, Form()] = None,
     opening: Annotated[str, Form(max_length=40)] = "",
+    time_zone: Annotated[str, Form(max_length=64)] = "",
     dry_run: Annotated[bool, Form()] = False,
 ) -> Response:
     """Takes a file; one that was imported already leads to that import."""
     page = await shown(request, scope)
     new = NewImport(
         page.project.id, file.filename or "", scope.caller.actor, kind, dry_run, stamped, interval_s,
-        opening.strip(),
+        opening.strip(), time_zone.strip(),
     )  # fmt: skip
     try:
         made = await imports.create_import(scope.conn, new, await content_of_upload(file))

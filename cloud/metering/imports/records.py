@@ -15,7 +15,10 @@ Outcome = Literal["new", "waiting", "stored", "repeated", "other-value", "needs-
 
 @dataclass(frozen=True, slots=True)
 class NewImport:
-    """How a file is to be read. `stamped`, `interval_s` and `opening` are of interval files, see ReadingImport."""
+    """How a file is to be read. `stamped`, `interval_s` and `opening` are of interval files, see ReadingImport.
+
+    `time_zone`: IANA name of the clock of times without an offset; empty: that of the project.
+    """
 
     project_id: int
     file_name: str
@@ -25,6 +28,7 @@ class NewImport:
     stamped: Stamped = "start"
     interval_s: int | None = None
     opening: str = ""
+    time_zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class ReadingImport:
 
     `stamped`: whether the time of a row is where its interval begins or ends. `interval_s`: length of rows that do not
     state theirs; a multiple of 86400 is local days. `opening`: where a register without earlier readings begins, in
-    the unit of the rows. `counts`: rows by outcome.
+    the unit of the rows. `time_zone`: see NewImport. `counts`: rows by outcome.
     """
 
     id: int
@@ -45,6 +49,7 @@ class ReadingImport:
     stamped: Stamped
     interval_s: int | None
     opening: str
+    time_zone: str
     dry_run: bool
     state: State
     loaded: bool

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -167,7 +168,8 @@ async def _rows_of(conn: Conn, made: ReadingImport, portion: Sequence[TableRow],
     codes = {row.cells.get("meter", "") for row in portion} - {""}
     serials = {row.cells.get("serial", "") for row in portion} - {""}
     by_code, by_serial = await _meters(conn, made.project_id, codes, serials)
-    how = Reading(made.kind, project.zone, datetime.now(UTC), made.stamped, made.interval_s)
+    zone = ZoneInfo(made.time_zone) if made.time_zone else project.zone
+    how = Reading(made.kind, zone, datetime.now(UTC), made.stamped, made.interval_s)
     return Rows(how, by_code, by_serial) if before is None else before.knowing(by_code, by_serial)
 
 

@@ -10,6 +10,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.jobs import enqueue
 from cloud.kit.paging import MAX_ID, Page, PageRequest, after_id, cut
+from cloud.kit.periods import known_zone
 from cloud.kit.tables import MAX_BYTES
 from cloud.metering.imports import repository
 from cloud.metering.imports.records import (
@@ -92,7 +93,15 @@ async def import_once_more(conn: Conn, import_id: int, actor: str, *, again: boo
     """
     first = await get_import(conn, import_id)
     new = NewImport(
-        first.project_id, first.file_name, actor, first.kind, False, first.stamped, first.interval_s, first.opening
+        first.project_id,
+        first.file_name,
+        actor,
+        first.kind,
+        False,
+        first.stamped,
+        first.interval_s,
+        first.opening,
+        first.time_zone,
     )
     await _refuse_repetition(conn, new, first.sha256, again=again)
     made = await repository.insert(conn, new, first.sha256, first.size)
@@ -195,6 +204,8 @@ def _checked(new: NewImport, size: int) -> NewImport:
         raise InvalidInput("empty-file", "expected a header and rows, found nothing", field="file")
     if size > MAX_BYTES:
         raise InvalidInput("file-too-large", f"expected at most {MAX_BYTES} bytes", field="file")
+    if new.time_zone:
+        known_zone(new.time_zone)
     name = new.file_name.replace("\0", "").strip()[-200:] or "file"
     if new.kind == "register":
         return replace(new, file_name=name, stamped="start", interval_s=None, opening="")

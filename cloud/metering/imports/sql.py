@@ -3,14 +3,15 @@
 from typing import LiteralString
 
 _IMPORT: LiteralString = """
-    SELECT id, project_id, file_name, sha256, size, kind, stamped, interval_s, opening, dry_run, state, loaded, header,
-           rows, answered, counts, error_code, error, actor, created_at, finished_at
+    SELECT id, project_id, file_name, sha256, size, kind, stamped, interval_s, opening, time_zone, dry_run, state,
+           loaded, header, rows, answered, counts, error_code, error, actor, created_at, finished_at
     FROM reading_import
 """
 INSERT: LiteralString = """
-    INSERT INTO reading_import (project_id, file_name, sha256, size, kind, stamped, interval_s, opening, dry_run, actor)
+    INSERT INTO reading_import (project_id, file_name, sha256, size, kind, stamped, interval_s, opening, time_zone,
+                                dry_run, actor)
     VALUES (%(project_id)s, %(file_name)s, %(sha256)s, %(size)s, %(kind)s, %(stamped)s, %(interval_s)s, %(opening)s,
-            %(dry_run)s, %(actor)s)
+            %(time_zone)s, %(dry_run)s, %(actor)s)
     RETURNING id
 """
 # In binary: a megabyte as text would be two.

@@ -18,7 +18,7 @@ async def site(worker_db: Database) -> Site:
     for flat in made.flats:
         await made.read(flat, "electricity", [300_500, 250_000, 2_500_000])
         await made.read(flat, "water", [12_000_000, 11_345_678, 9_000_000])
-    return made
+    return await made.may_leap()
 
 
 @pytest.fixture

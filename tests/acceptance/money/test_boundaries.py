@@ -66,7 +66,7 @@ class Meter:
 @pytest.fixture
 async def site(worker_db: Database) -> Site:
     """Two flats that pay for electricity by the tiers of a year; nothing is read yet."""
-    return await make_site(worker_db, services=("electricity",))
+    return await (await make_site(worker_db, services=("electricity",))).may_leap()
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ FIRST_DAYS = [date(2026, n, 1) for n in range(1, 6)]
 @pytest.fixture
 async def site(worker_db: Database) -> Site:
     """One flat that pays for electricity; nothing is read yet."""
-    return await make_site(worker_db, flats=1, services=("electricity",))
+    return await (await make_site(worker_db, flats=1, services=("electricity",))).may_leap()
 
 
 async def _derive(office: Office) -> None:

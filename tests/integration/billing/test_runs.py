@@ -8,9 +8,11 @@ from typing import LiteralString
 import psycopg
 import pytest
 
+from cloud.billing import jobs
 from cloud.billing import service as billing
 from cloud.kit.db import SYSTEM, Asker, Database
 from cloud.kit.errors import Conflict
+from cloud.kit.jobs import JobContext
 from cloud.kit.paging import PageRequest
 from cloud.kit.periods import Period
 from cloud.kit.yaml_files import load_yaml
@@ -61,6 +63,20 @@ async def test_a_bill_explains_itself_and_cites_its_readings(site: Site) -> None
     assert bill.inputs["charges"][0]["opening"]["value"] == 5_000_000
     assert bill.inputs["charges"][0]["tariff_version"] == electricity.tariff_version_id
     assert await site.proof() == []
+
+
+async def test_what_came_since_the_first_of_the_month_is_judged_before_it_is_billed(site: Site) -> None:
+    """March is ten times February, and nobody has looked at it since its last readings came."""
+    async with site.db.transaction(SYSTEM) as conn:
+        job_id = await billing.start_run(conn, site.project.id, Period(MARCH, date(2026, 4, 1)))
+    (job,) = await site.rows("SELECT payload FROM job WHERE id = %s", job_id)
+    done = await jobs.run(JobContext(job_id, site.project.id, job["payload"], site.db))
+    assert (done["billed"], done["failed"]) == (0, 2)
+    failures = await site.rows("SELECT account_id, code, detail FROM bill_run_failure ORDER BY account_id")
+    assert [(row["account_id"], row["code"]) for row in failures] == [
+        (flat.account_id, "open-exceptions") for flat in site.flats
+    ]
+    assert all("high-low" in row["detail"] for row in failures)
 
 
 async def test_the_tiers_of_the_year_fill_month_by_month(site: Site) -> None:

@@ -144,6 +144,31 @@ async def test_overlapping_occupancies_name_the_other(
     assert answer.json()["detail"] == "occupancy 1 already holds from 2024-01-01/.."
 
 
+async def test_who_moves_out_may_come_back(app_client: httpx.AsyncClient, people: People, admin: Auth) -> None:
+    project = await people.project()
+    flat = await _flat(app_client, admin, project.id, "First")
+    (stay,) = await _get(app_client, admin, "occupancies", unit_id=flat["unit"])
+
+    async def until(day: str | None, auth: Auth = admin, stay_id: int = stay["id"]) -> httpx.Response:
+        body = {"valid_until": day}
+        return await app_client.patch(f"/api/v1/occupancies/{stay_id}", json=body, headers=auth)
+
+    left = await until("2025-03-01")
+    assert (left.status_code, left.json()["valid"]) == (200, {"start": "2024-01-01", "end": "2025-03-01"})
+    assert await _get(app_client, admin, "occupancies", unit_id=flat["unit"], valid_on="2025-03-01") == []
+    again = {"project_id": project.id, "unit_id": flat["unit"], "person_id": flat["person"], "role": "owner"}
+    await _post(app_client, admin, "occupancies", **again, valid_from="2025-06-01")
+    # The end may be put right, but not over the second stay.
+    assert (await until("2025-06-01")).status_code == 200
+    for day, code in (("2025-06-02", "overlap"), (None, "overlap"), ("2024-01-01", "bad-dates")):
+        assert (await until(day)).json()["code"] == code
+    assert (await until("2025-02-01", stay_id=stay["id"] + 99)).status_code == 404
+    assert (await until("2025-02-01", await people.staff("viewer", project.id))).status_code == 403
+    assert (await until("2025-02-01", await people.resident(project.id, flat["person"]))).status_code == 403
+    other = await people.project()
+    assert (await until("2025-02-01", await people.staff("manager", other.id))).status_code == 404
+
+
 async def test_bad_input_names_the_field(app_client: httpx.AsyncClient, people: People, admin: Auth) -> None:
     project, other = await people.project(), await people.project()
     flat = await _flat(app_client, admin, other.id, "Elsewhere")

@@ -1,7 +1,7 @@
 """Files of readings: every row is answered and kept, whatever happens to the worker in between."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import pytest
@@ -99,6 +99,30 @@ async def test_what_is_said_of_a_bad_row(
     (row,) = await rows_of(worker_db, made, RowFilter(not_stored=True))
     assert (row.outcome, row.code, row.field) == (outcome, code, field)
     assert detail in row.detail
+
+
+async def test_a_file_may_go_by_another_clock(worker_db: Database, site: Site) -> None:
+    """The third row says its offset itself; half past two on that night is no time in Berlin, and one elsewhere."""
+    text = HEAD + "E1,2026-01-31 08:00,1,\nE1,2026-03-29 02:30,2,\nE1,2026-03-29 12:00+08:00,3,\n"
+    outcomes = {"": ["stored"] * 3, "UTC": ["stored"] * 3, "Europe/Berlin": ["stored", "refused", "stored"]}
+    first = datetime(2026, 1, 31, tzinfo=UTC)
+    hours = {"": 0, "UTC": 8, "Europe/Berlin": 7}
+    for zone, wanted in outcomes.items():
+        made = await upload(worker_db, site, text, time_zone=zone, dry_run=True)
+        await run_import(worker_db, SYSTEM, made.id)
+        rows = await rows_of(worker_db, made)
+        assert [row.outcome for row in rows] == wanted
+        assert rows[0].taken_at == first + timedelta(hours=hours[zone])
+        assert rows[2].taken_at == datetime(2026, 3, 29, 4, tzinfo=UTC)
+        async with worker_db.transaction(SYSTEM) as conn:
+            assert (await imports.import_once_more(conn, made.id, "x", again=True)).time_zone == zone
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "Asia", "../UTC", "x" * 300])
+async def test_a_clock_that_nobody_knows_is_refused(worker_db: Database, site: Site, zone: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await upload(worker_db, site, HEAD, time_zone=zone)
+    assert (refused.value.code, refused.value.field) == ("unknown-time-zone", "time_zone")
 
 
 class _Killed(Exception):

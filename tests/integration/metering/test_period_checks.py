@@ -6,7 +6,9 @@ import pytest
 
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
+from cloud.kit.periods import Period
 from cloud.metering.checks import period_checks
+from cloud.metering.thresholds.overrides import set_of_meter
 from tests.integration.metering.site import Site, make_site
 
 MARCH = datetime(2026, 2, 28, 16, tzinfo=UTC)
@@ -51,6 +53,24 @@ async def test_a_month_that_is_not_whole_is_compared_with_nothing(worker_db: Dat
     assert await judge(worker_db, site) == []
 
 
+async def test_months_of_a_bill_are_judged_once_they_are_over(worker_db: Database) -> None:
+    site = await make_site(worker_db, meters=1)
+    await put(worker_db, site, 0, FEBRUARY, 28, 1_001)
+    await put(worker_db, site, 0, MARCH, 31, 9_000)
+
+    async def findings(now: datetime) -> list[tuple[int, int]]:
+        async with worker_db.transaction(SYSTEM) as conn:
+            project = await estate.get_project(conn, site.project_id)
+            # A quarter, and a day of the next month.
+            await period_checks.judge_months(conn, project, Period(date(2026, 1, 5), date(2026, 4, 2)), now)
+            rows = await (await conn.execute("SELECT found, expected FROM meter_exception")).fetchall()
+        return [(row["found"], row["expected"]) for row in rows]
+
+    april = MARCH + timedelta(days=31)
+    assert await findings(april - timedelta(seconds=1)) == []
+    assert await findings(april) == [(9_000 * 31, 1_001 * 31)]
+
+
 @pytest.mark.parametrize(("subs", "flagged"), [((500, 350), False), ((500, 349), True), ((500, 511), True)])
 async def test_a_master_and_its_sub_meters(worker_db: Database, subs: tuple[int, int], flagged: bool) -> None:
     site = await make_site(worker_db)
@@ -64,3 +84,16 @@ async def test_a_master_and_its_sub_meters(worker_db: Database, subs: tuple[int,
             "DELETE FROM store.usage WHERE meter_id = %s AND start > %s", (site.meters[2], MARCH + timedelta(days=3))
         )
     assert await judge(worker_db, site) == []
+
+
+@pytest.mark.parametrize("off", ["high-low", "master-balance"])
+async def test_a_rule_that_is_off_for_one_meter_tells_nothing_of_it(worker_db: Database, off: str) -> None:
+    site = await make_site(worker_db)
+    async with worker_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE meter SET parent_id = %s WHERE id = %s", (site.meters[0], site.meters[1]))
+        await set_of_meter(conn, site.meters[0], {"rules": {off: "off"}})
+    for meter in (0, 1):
+        await put(worker_db, site, meter, FEBRUARY, 28, 1_000)
+        await put(worker_db, site, meter, MARCH, 31, 9_000 - 3_000 * meter)
+    told = {(meter, rule) for meter, rule, _, _ in await judge(worker_db, site)}
+    assert told == {(0, "high-low"), (0, "master-balance"), (1, "high-low")} - {(0, off)}

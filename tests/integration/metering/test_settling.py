@@ -9,6 +9,8 @@ from psycopg.types.json import Jsonb
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
 from cloud.metering.checks import settling
+from cloud.metering.records import Rule
+from cloud.metering.thresholds.overrides import set_of_meter
 from tests.integration.metering.site import START_MS, Site, make_site
 
 HOUR = timedelta(hours=1)
@@ -54,6 +56,11 @@ async def settle(db: Database, now: datetime = NOW) -> int:
     async with db.transaction(SYSTEM) as conn:
         spans = await settling.take(conn, await settling.changed_meters(conn, 0, 100))
         return await settling.settle(conn, spans, now)
+
+
+async def switch_off(db: Database, site: Site, rule: Rule) -> None:
+    async with db.transaction(SYSTEM) as conn:
+        await set_of_meter(conn, site.meters[0], {"rules": {rule: "off"}})
 
 
 async def found(db: Database) -> list[tuple[Any, ...]]:
@@ -106,6 +113,16 @@ async def test_a_frozen_run_over_midnight_belongs_to_the_day_it_reaches(worker_d
     assert await found(worker_db) == [("frozen", 1, 1, 300, "open")]
 
 
+async def test_a_long_run_is_followed_back_over_midnight(worker_db: Database, site: Site) -> None:
+    async with worker_db.transaction(SYSTEM) as conn:
+        await set_of_meter(conn, site.meters[0], {"frozen_intervals": 8})
+    await put(worker_db, site, [*_QUIET[:17], *[300] * 7])
+    await settle(worker_db, NOW + timedelta(days=1))
+    await put(worker_db, site, [300, *_QUIET[1:]], day=1)
+    await settle(worker_db, NOW + timedelta(days=1))
+    assert await found(worker_db) == [("frozen", 1, 1, 300, "open")]
+
+
 async def test_a_meter_can_be_judged_otherwise(worker_db: Database, site: Site) -> None:
     async with worker_db.transaction(SYSTEM) as conn:
         await conn.execute(
@@ -137,6 +154,10 @@ async def test_registers_of_the_periods_add_up_to_the_total(worker_db: Database,
     await put(worker_db, site, [_QUIET[0] - 3], channel=3)
     await settle(worker_db)
     assert await found(worker_db) == [("register-sum", 1, 0, sum(_QUIET) - 3, "open")]
+    await switch_off(worker_db, site, "register-sum")
+    await put(worker_db, site, [_QUIET[0] - 3], channel=3)
+    await settle(worker_db)
+    assert await found(worker_db) == []
 
 
 async def test_a_sibling_that_falls_silent_is_found(worker_db: Database, site: Site) -> None:
@@ -145,6 +166,11 @@ async def test_a_sibling_that_falls_silent_is_found(worker_db: Database, site: S
     await put(worker_db, site, _QUIET, day=1)
     await settle(worker_db, NOW + timedelta(days=1))
     assert ("sibling", 7, 1, 0, "open") in await found(worker_db)
+    await switch_off(worker_db, site, "sibling")
+    await put(worker_db, site, _QUIET, day=1)
+    await put(worker_db, site, _QUIET, channel=7)
+    await settle(worker_db, NOW + timedelta(days=1))
+    assert "sibling" not in [row[0] for row in await found(worker_db)]
 
 
 async def test_days_of_25_hours_are_whole(worker_db: Database) -> None:

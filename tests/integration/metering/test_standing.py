@@ -6,6 +6,8 @@ from typing import Any
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
 from cloud.metering.checks import standing
+from cloud.metering.records import Rule
+from cloud.metering.thresholds.overrides import set_of_meter
 from tests.integration.metering.site import Site, make_site
 from tests.integration.metering.test_derivation import derive
 
@@ -55,6 +57,11 @@ async def judge(db: Database, site: Site, now: datetime = MORNING) -> list[tuple
     return [(row["rule"], row["from_at"], row["found"], row["expected"]) for row in rows]
 
 
+async def switch_off(db: Database, site: Site, rule: Rule) -> None:
+    async with db.transaction(SYSTEM) as conn:
+        await set_of_meter(conn, site.meters[0], {"rules": {rule: "off"}})
+
+
 async def test_silence_is_one_finding_that_goes_on(worker_db: Database) -> None:
     site = await make_site(worker_db, meters=1)
     last = DAY - timedelta(days=3)
@@ -62,6 +69,15 @@ async def test_silence_is_one_finding_that_goes_on(worker_db: Database) -> None:
     assert await judge(worker_db, site, MORNING - timedelta(days=1)) == []
     assert ("prolonged-estimate", last, 4, 3) in await judge(worker_db, site)
     assert ("prolonged-estimate", last, 5, 3) in await judge(worker_db, site, MORNING + timedelta(days=1))
+    # Who was removed on the day of the last usage is not silent.
+    async with worker_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE meter SET removed_on = %s", ((last + timedelta(hours=8)).date(),))
+    assert await judge(worker_db, site, MORNING + timedelta(days=1)) == []
+    async with worker_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE meter SET removed_on = NULL")
+    assert [row[0] for row in await judge(worker_db, site)] == ["prolonged-estimate"]
+    await switch_off(worker_db, site, "prolonged-estimate")
+    assert await judge(worker_db, site) == []
 
 
 async def test_rest_in_an_occupied_unit_and_only_there(worker_db: Database) -> None:
@@ -71,6 +87,8 @@ async def test_rest_in_an_occupied_unit_and_only_there(worker_db: Database) -> N
     await unit(worker_db, site, date(2026, 1, 1))
     since = DAY + timedelta(days=1) - timedelta(days=14)
     assert await judge(worker_db, site) == [("zero", since, 14, 14)]
+    await switch_off(worker_db, site, "zero")
+    assert await judge(worker_db, site) == []
 
 
 async def test_who_moved_in_lately_need_not_have_used_anything(worker_db: Database) -> None:
@@ -85,6 +103,8 @@ async def test_usage_in_a_vacant_unit(worker_db: Database) -> None:
     await usage(worker_db, site, 2, "CASE WHEN n = 30 THEN 501 ELSE 0 END")
     await unit(worker_db, site, None)
     assert await judge(worker_db, site) == [("inactive", DAY, 501, 500)]
+    await switch_off(worker_db, site, "inactive")
+    assert await judge(worker_db, site) == []
 
 
 async def test_a_coarse_interval_and_what_the_derivation_told_of_a_clock(worker_db: Database) -> None:
@@ -107,3 +127,5 @@ async def test_a_coarse_interval_and_what_the_derivation_told_of_a_clock(worker_
         ("clock", early), ("clock", early + timedelta(hours=1)), ("configuration", DAY),
     ]  # fmt: skip
     assert [one[2:] for one in found if one[0] == "configuration"] == [(7_200, 3_600)]
+    await switch_off(worker_db, site, "configuration")
+    assert "configuration" not in [one[0] for one in await judge(worker_db, site)]

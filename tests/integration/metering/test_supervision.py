@@ -294,6 +294,10 @@ async def test_health_of_meters(worker_db: Database, people: People) -> None:
             filtered = HealthFilter((project.id,), "electricity", only)  # type: ignore[arg-type]
             rows = (await meter_health.health(conn, PageRequest(9), filtered, now)).items
             assert [row.id for row in rows] == meters
+        # A meter that is gone is nobody's worry from the day after.
+        for removed, meters_left in ((date(2026, 4, 1), 4), (date(2026, 3, 31), 3)):
+            await conn.execute("UPDATE meter SET removed_on = %s WHERE id = %s", (removed, second))
+            assert (await meter_health.totals(conn, wanted, now)).meters == meters_left
 
 
 async def test_the_api(app_client: httpx.AsyncClient, worker_db: Database, people: People) -> None:

@@ -2,12 +2,15 @@
 
 import random
 from datetime import UTC, date, datetime, timedelta
+from typing import LiteralString
 
 import pytest
 
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
-from cloud.metering.checks import settling, standing
+from cloud.kit.jobs import JobContext
+from cloud.kit.paging import PageRequest
+from cloud.metering.checks import jobs, lives, settling, standing
 from tests.integration.metering.site import Site, make_site
 from tests.integration.metering.test_standing import unit
 
@@ -235,3 +238,93 @@ async def test_any_order_comes_to_the_same(worker_db: Database, site: Site, seed
         await settle(worker_db)
     assert await told(worker_db) == at_once
     assert at_once
+
+
+async def move_out(db: Database, day: date | None) -> None:
+    async with db.transaction(SYSTEM) as conn:
+        (stay,) = (await estate.list_occupancies(conn, PageRequest())).items
+        await estate.end_occupancy(conn, stay.id, day)
+
+
+async def judge_lives(db: Database, now: datetime = MORNING) -> None:
+    async with db.transaction(SYSTEM) as conn:
+        await lives.judge(conn, await lives.changed_meters(conn, 0, 100), now)
+        assert await lives.changed_meters(conn, 0, 100) == []
+
+
+async def test_who_is_said_to_have_left_long_ago_used_nothing_since(worker_db: Database, site: Site) -> None:
+    """Usage of days 0 to 4 and 40 to 44; that the tenant left on day 42 is told when all of it was judged."""
+    await occupy(worker_db, site, (date(2025, 6, 1), None))
+    await put(worker_db, site, {day: 700 if day < 5 or 40 <= day < 45 else 0 for day in range(50)})
+    await settle(worker_db)
+    rest = zero(4 + USED, 40 + 12 / 24)
+    assert await told(worker_db) == [rest]
+    await judge_lives(worker_db)
+    assert await told(worker_db) == [rest]
+    await move_out(worker_db, date(2026, 2, 12))
+    await judge_lives(worker_db)
+    assert await told(worker_db) == [
+        *[("inactive", day * 24, (day + 1) * 24, 700, 500, "open") for day in (42, 43, 44)],
+        rest,
+    ]
+    # He had left before the rest was two weeks long, and then it turns out that he never left.
+    await move_out(worker_db, date(2026, 1, 15))
+    await judge_lives(worker_db)
+    assert [row[0] for row in await told(worker_db)] == ["inactive"] * 5
+    await move_out(worker_db, None)
+    await judge_lives(worker_db)
+    assert await told(worker_db) == [rest]
+
+
+async def test_days_of_long_ago_stay_as_they_were_judged(worker_db: Database, site: Site) -> None:
+    await occupy(worker_db, site, (date(2025, 6, 1), None))
+    await put(worker_db, site, {0: 700, 1: 700})
+    await settle(worker_db)
+    await move_out(worker_db, date(2025, 7, 1))
+    await judge_lives(worker_db, FIRST + timedelta(days=402, hours=5))
+    assert [row[1] for row in await told(worker_db)] == [24]
+
+
+async def test_a_day_that_is_not_over_is_judged_by_who_lives_there_when_it_is(worker_db: Database, site: Site) -> None:
+    await occupy(worker_db, site, (date(2025, 6, 1), None))
+    await put(worker_db, site, dict.fromkeys(range(5), 700))
+    await settle(worker_db)
+    await move_out(worker_db, date(2026, 1, 4))
+    await judge_lives(worker_db, FIRST + timedelta(days=4, hours=5))
+    assert [row[1] for row in await told(worker_db)] == [3 * 24]
+
+
+async def test_a_meter_that_is_said_to_be_gone_or_elsewhere(worker_db: Database, site: Site) -> None:
+    await occupy(worker_db, site, (date(2025, 6, 1), None))
+    await put(worker_db, site, dict.fromkeys(range(5), 700))
+    await settle(worker_db)
+    await judge_lives(worker_db)
+
+    async def change(assignment: LiteralString) -> list[int]:
+        async with worker_db.transaction(SYSTEM) as conn:
+            await conn.execute("UPDATE meter SET " + assignment)
+        await judge_lives(worker_db)
+        return [row[1] // 24 for row in await told(worker_db)]
+
+    assert await change("removed_on = '2026-01-03'") == [3, 4]
+    assert await change("removed_on = NULL") == []
+    # An empty flat beside it.
+    empty = "(SELECT id FROM unit WHERE code = '102')"
+    async with worker_db.transaction(SYSTEM) as conn:
+        await conn.execute(
+            """INSERT INTO unit (project_id, building_id, code, kind)
+               SELECT project_id, building_id, '102', kind FROM unit"""
+        )
+    assert await change(f"unit_id = {empty}") == [0, 1, 2, 3, 4]
+    assert await change("unit_id = NULL") == []
+
+
+async def test_the_job_judges_them(worker_db: Database, site: Site) -> None:
+    await occupy(worker_db, site, (date(2025, 6, 1), date(2025, 7, 1)))
+    await put(worker_db, site, {1: 700})
+    job = JobContext(1, None, {}, worker_db)
+    await jobs.settle(job)
+    assert [row[0] for row in await told(worker_db)] == ["inactive"]
+    await move_out(worker_db, None)
+    await jobs.settle(job)
+    assert await told(worker_db) == []

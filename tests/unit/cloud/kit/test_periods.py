@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloud.kit.errors import InvalidInput
 from cloud.kit.periods import (
     Period,
     day_start,
+    known_zone,
     local_day,
     month_of,
     months,
@@ -94,3 +96,11 @@ def test_overlap_is_the_days_in_both(first: date, length: int, second: date, oth
 
 def test_a_period_is_written_as_iso_interval() -> None:
     assert str(month_of(date(2026, 1, 5))) == "2026-01-01/2026-02-01"
+
+
+@pytest.mark.parametrize("name", ["", "Mars/Olympus", "Asia", "../UTC", "x" * 300, "UTC\0"])
+def test_a_zone_that_nobody_knows_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        known_zone(name)
+    assert refused.value.code == "unknown-time-zone"
+    assert known_zone("Asia/Shanghai").key == "Asia/Shanghai"

@@ -6,6 +6,7 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openpyxl import Workbook
 
 from cloud.kit.errors import InvalidInput
 from cloud.kit.tables import columns_of, header_of, lines_of, row_of, rows_of
@@ -45,6 +46,16 @@ def test_a_file_without_a_line_has_no_header() -> None:
     with pytest.raises(InvalidInput) as caught:
         header_of(lines_of(b"\n\n"))
     assert caught.value.code == "empty-file"
+
+
+def test_numbers_of_a_sheet_lose_no_digit_and_texts_stay_as_they_are() -> None:
+    book = Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.append(["M1.0", "M1", 7.0, 12345678.0, 0.1, "7.0"])
+    file = io.BytesIO()
+    book.save(file)
+    assert header_of(lines_of(file.getvalue()))[:6] == ["M1.0", "M1", "7", "12345678", "0.1", "7.0"]
 
 
 def test_what_protects_a_spreadsheet_from_a_formula_is_taken_off() -> None:

@@ -148,11 +148,13 @@ def lives_of_registers(draw: st.DrawFn, modulus: int, until: int) -> list[InForc
     edges = [START, *sorted(START + n * 300_000 + 1 for n in changes), END]
     if draw(st.booleans()):
         edges = [at - 1 if at not in (START, END) else at for at in edges]
-    stand = st.none() | st.integers(0, modulus - 1)
-    found = []
+    found: list[InForce] = []
     for start, stop in pairwise(edges):
         if draw(st.integers(0, 9)) == 0:
             continue
+        # The next register may have more digits or fewer, and another transformer before it.
+        modulus = modulus if not found else draw(moduli)
+        stand = st.none() | st.integers(0, modulus - 1)
         multiplier = draw(st.sampled_from([10_000, 15_000, 1, 123_457]))
         most = draw(st.sampled_from([50, 997, 10**12]))
         closing = None if stop == END else draw(stand)
