@@ -25,7 +25,7 @@ from cloud.parking.edge.serving import lots_of_gateways
 from cloud.parking.plates import valid_plate
 from cloud.parking.records import Debt
 from cloud.parking.stays import repository as stays_repository
-from cloud.parking.stays.service import find_session
+from cloud.parking.stays.service import find_session, locked_session
 from cloud.payments import refunds
 from gateway.contract.access import AccessEntry, GoneEntry, ListEntry, Listing
 
@@ -68,11 +68,10 @@ async def waive(conn: Conn, session_id: int, amount: Decimal | None, reason: str
     """Nobody has to pay `amount` (None: all) of what is owed for a stay; returns the debt as it was before.
 
     Nothing is booked: revenue is booked when money comes, and this money never does. Who waived it and why is kept.
-    Raises NotFound; InvalidInput without a reason or for a bad amount; Conflict when less is owed.
+    Raises NotFound; InvalidInput without a reason or for a bad amount; Conflict when less is owed, or the stay changed.
     """
     reason = billing.stated(reason)
-    session = await find_session(conn, session_id)
-    await stays_repository.lock_plates(conn, session.project_id, [session.plate or f"#{session.id}"])
+    session = await locked_session(conn, session_id)
     owed = await repository.debts_of(conn, session.project_id, [session.plate])
     debt = next((one for one in owed if one.session_id == session_id), None)
     if debt is None:

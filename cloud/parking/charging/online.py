@@ -11,11 +11,11 @@ from cloud.kit.errors import Conflict
 from cloud.parking.charging import intent_repository as repository
 from cloud.parking.charging.debts import owing
 from cloud.parking.charging.intent_repository import IntentStay
-from cloud.parking.charging.service import let_out_alone, locked_session, price_again, quote, takes
+from cloud.parking.charging.service import let_out_alone, price_again, quote, takes
 from cloud.parking.charging.taking import Money, Part, found_again, take
 from cloud.parking.records import Quote, Session
 from cloud.parking.stays import repository as stays_repository
-from cloud.parking.stays.service import find_session
+from cloud.parking.stays.service import find_session, locked_session
 from cloud.payments import intents
 from cloud.payments.channels.base import ChannelName
 from cloud.payments.channels.base import Paid as ProviderPaid

@@ -25,7 +25,7 @@ from cloud.parking.fees.versions import pricing
 from cloud.parking.records import Debt, Paid, Quote, RuleVersion, Session, SessionPayment, Waiting
 from cloud.parking.stays import reading_repository
 from cloud.parking.stays import repository as stays_repository
-from cloud.parking.stays.service import find_session
+from cloud.parking.stays.service import find_session, locked_session
 from gateway.contract.messages import Action
 
 _log = structlog.get_logger(__name__)
@@ -92,16 +92,6 @@ async def pay(
     if waiting is not None and (await _quote(conn, session, now, waiting)).settled:
         command_id = await _let_out(conn, session, waiting, actor, "paid")
     return Paid(payment_id, session_id, amount, price.currency, price.until, command_id)
-
-
-async def locked_session(conn: Conn, session_id: int) -> Session:
-    """A stay whose plate nobody else works on until the transaction ends. Raises NotFound, Conflict when it changed."""
-    before = await find_session(conn, session_id)
-    await stays_repository.lock_plates(conn, before.project_id, [before.plate or f"#{before.id}"])
-    session = await find_session(conn, session_id)
-    if session.plate != before.plate:
-        raise Conflict("changed-meanwhile", "the plate of this stay has just been changed: look again")
-    return session
 
 
 async def takes(conn: Conn, session: Session, amount: Decimal, paid_until: datetime) -> Decimal:

@@ -1,5 +1,6 @@
 """A lot with one entry and one exit lane, and the passages that a gateway would report of them."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -105,6 +106,16 @@ async def openings(db: Database) -> list[dict[str, Any]]:
     return await rows(
         db, "SELECT arguments, actor, reason FROM command WHERE action = 'open-barrier' ORDER BY issued_at"
     )
+
+
+async def until_waiting(db: Database) -> None:
+    """Until somebody waits for plates that another transaction works on."""
+    query: LiteralString = """
+        SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    """
+    while (await rows(db, query))[0]["n"] == 0:
+        await asyncio.sleep(0.01)
 
 
 def minutes(count: int) -> timedelta:

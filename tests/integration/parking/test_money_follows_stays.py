@@ -26,7 +26,7 @@ from cloud.payments.intent_records import Intent
 from cloud.payments.intents import WantedPayment
 from tests.integration.parking.nested import add_inner_lot, set_policy
 from tests.integration.parking.permits.holder import make_permit
-from tests.integration.parking.site import MALL, NOON, Site, minutes, openings, rows
+from tests.integration.parking.site import MALL, NOON, Site, minutes, openings, rows, until_waiting
 from tests.integration.parking.test_circumstances import MORNING, QUOTA, _publish, _stay
 
 PLATE, OTHER = "京A12345", "粤B67890"
@@ -178,16 +178,10 @@ async def test_a_surplus_is_looked_at_again_once_the_plate_is_locked(
                 return await debts.release_surplus(other, site.project_id, now)
 
         released = asyncio.create_task(release())
-        await _until_waiting(worker_db)
+        await until_waiting(worker_db)
         await corrections.correct_plate(conn, early.id, OTHER, "misread", "guard", now)  # type: ignore[arg-type]
     assert await released == 0
     assert await _queue(worker_db) == []
-
-
-async def _until_waiting(db: Database) -> None:
-    query = "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-    while (await rows(db, query))[0]["n"] == 0:
-        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("inner_time", ["included", "paused"])

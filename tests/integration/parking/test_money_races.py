@@ -1,0 +1,74 @@
+"""Two at once work on one stay: who comes second sees what the first has done, and no money goes astray."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+
+from cloud.kit.db import SYSTEM, Conn, Database
+from cloud.kit.errors import Conflict
+from cloud.parking import service as parking
+from cloud.parking.coupons.redeeming import note_charging
+from cloud.parking.stays import corrections
+from cloud.parking.stays.service import close_session, locked_session
+from tests.integration.parking.site import NOON, Site, rows, until_waiting
+
+PLATE, OTHER = "京A12345", "粤B67890"
+HOUR = timedelta(hours=1)
+NOW = NOON + 10 * HOUR
+
+Deed = Callable[[Conn, int], Awaitable[object]]
+
+
+async def _waive(conn: Conn, session_id: int) -> object:
+    return await parking.waive(conn, session_id, Decimal("1.00"), "so be it", "user:1")
+
+
+async def _charge(conn: Conn, session_id: int) -> object:
+    return await note_charging(conn, session_id, Decimal(5), 10, "user:1", NOW)
+
+
+async def _close(conn: Conn, session_id: int) -> object:
+    return await close_session(conn, session_id, "towed away", "user:1", NOW)
+
+
+@asynccontextmanager
+async def _while_another_waits(
+    db: Database, deed: Deed, session_id: int
+) -> AsyncIterator[tuple[Conn, "asyncio.Task[object]"]]:
+    """Within it `deed` waits for the plate in a transaction of its own; it goes on once the one given is committed."""
+
+    async def second() -> object:
+        async with db.transaction(SYSTEM) as other:
+            return await deed(other, session_id)
+
+    async with db.transaction(SYSTEM) as conn:
+        await locked_session(conn, session_id)
+        task = asyncio.create_task(second())
+        await until_waiting(db)
+        yield conn, task
+
+
+@pytest.mark.parametrize("deed", [_waive, _charge, _close])
+async def test_a_stay_that_became_anothers_meanwhile_is_left_alone(
+    ingest_db: Database, worker_db: Database, site: Site, deed: Deed
+) -> None:
+    told = [site.passage("entry", PLATE, NOON)]
+    if deed is _waive:
+        told.append(site.passage("exit", PLATE, NOON + 5 * HOUR))
+    await site.report(ingest_db, told, NOW)
+    (stay,) = await rows(worker_db, "SELECT id FROM parking_session")
+    async with _while_another_waits(worker_db, deed, stay["id"]) as (conn, second):
+        for passage in told:
+            await corrections.correct_plate(conn, UUID(passage.id), OTHER, "misread", "guard", NOW)
+    with pytest.raises(Conflict) as refused:
+        await second
+    assert refused.value.code == "changed-meanwhile"
+    (after,) = await rows(worker_db, "SELECT id, plate, closed_at FROM parking_session")
+    assert after == {"id": stay["id"], "plate": OTHER, "closed_at": None}
+    assert await rows(worker_db, "SELECT FROM vehicle_charging") == []
+    assert await rows(worker_db, "SELECT FROM parking_waiver") == []
