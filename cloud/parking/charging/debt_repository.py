@@ -16,7 +16,7 @@ _DEBT: LiteralString = """
            coalesce((SELECT sum(w.amount) FROM parking_waiver w WHERE w.session_id = s.id), 0.00) AS waived,
            s.unpaid AS due, s.currency
     FROM parking_session s JOIN parking_lot l ON l.id = s.lot_id
-    WHERE s.unpaid > 0 AND s.entered_at IS NOT NULL
+    WHERE s.unpaid > 0
 """
 _OF_PLATES: LiteralString = (
     _DEBT + " AND s.project_id = %s AND s.plate = ANY (%s) AND s.plate <> '' ORDER BY s.left_at, s.id"
@@ -32,12 +32,12 @@ LIST: LiteralString = _DEBT + _WANTED + " AND s.id < %(before)s ORDER BY s.id DE
 """Debts by falling session; takes what `DebtFilter` names, and `before` and `limit`."""
 _ADDED: LiteralString = """
     SELECT s.currency, count(*) AS stays, count(DISTINCT s.plate) AS plates, sum(s.unpaid) AS due
-    FROM parking_session s WHERE s.unpaid > 0 AND s.entered_at IS NOT NULL
+    FROM parking_session s WHERE s.unpaid > 0
 """
 _TOTALS: LiteralString = _ADDED + _WANTED + " GROUP BY s.currency ORDER BY s.currency"
 _PLATES: LiteralString = """
     SELECT DISTINCT plate FROM parking_session
-    WHERE project_id = %s AND unpaid > 0 AND entered_at IS NOT NULL AND plate <> '' ORDER BY plate
+    WHERE project_id = %s AND unpaid > 0 AND plate <> '' ORDER BY plate
 """
 _WAIVE: LiteralString = """
     INSERT INTO parking_waiver (project_id, session_id, amount, reason, actor) VALUES (%s, %s, %s, %s, %s)

@@ -15,6 +15,7 @@ from cloud.kit.security import Keys, Sealer
 from cloud.kit.yaml_files import load_yaml
 from cloud.parking import service as parking
 from cloud.parking.charging import debts
+from cloud.parking.charging.debts import DebtFilter
 from cloud.parking.fees.models import ParkingRule
 from cloud.parking.lists import service as lists
 from cloud.parking.lists.records import NewEntry
@@ -64,6 +65,30 @@ async def test_a_fixed_price_is_paid_online_and_the_vehicle_goes(
     await _paid(worker_db, intent, NOON)
     assert await _queue(worker_db) == []
     assert len(await openings(worker_db)) == 1
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+async def test_a_fixed_price_that_was_not_paid_is_owed_until_it_is_paid_or_waived(
+    ingest_db: Database, worker_db: Database, site: Site, arrived: bool
+) -> None:
+    await set_policy(worker_db, site.lot_id, unseen_entry=[{"then": "fixed-charge", "amount": "20.00"}])
+    at_exit = site.passage("exit", PLATE, NOON, "arrived")
+    if arrived:
+        await site.report(ingest_db, [at_exit], NOON)
+    await site.report(ingest_db, [site.passage("exit", PLATE, NOON, known=at_exit)], NOON)
+    now = NOON + HOUR
+    async with worker_db.transaction(SYSTEM) as conn:
+        (debt,) = (await parking.owing(conn, site.project_id, [PLATE]))[PLATE]
+        assert debt.due == (await parking.quote(conn, debt.session_id, now)).due == Decimal("20.00")
+        await parking.waive(conn, debt.session_id, Decimal("5.00"), "a regular", "user:1")
+    await site.report(ingest_db, [site.passage("entry", PLATE, now)], now)
+    async with worker_db.transaction(SYSTEM) as conn:
+        assert (await debts.debt_totals(conn, DebtFilter(site.project_id)))[0].due == Decimal("15.00")
+        (inside,) = await rows(worker_db, "SELECT id FROM parking_session WHERE state = 'open'")
+        assert (await parking.quote(conn, inside["id"], now)).total == Decimal("15.00")
+        await parking.pay(conn, inside["id"], Decimal("15.00"), "cash", "user:1", at=now)
+        assert await parking.owing(conn, site.project_id, [PLATE]) == {}
+    assert await _proof(worker_db, site) == []
 
 
 async def test_what_was_asked_for_two_stays_pays_the_one_that_they_are(

@@ -202,7 +202,7 @@ class _History:
         async with self.db.transaction(SYSTEM) as conn:
             assert [str(one) for one in await billing.discrepancies(conn, self.site.project_id)] == [], self.done
             for row in await rows(
-                self.db, "SELECT id, fee, unpaid FROM parking_session WHERE state = 'closed' AND fee IS NOT NULL"
+                self.db, "SELECT id, fee, unpaid FROM parking_session WHERE state <> 'open' AND fee IS NOT NULL"
             ):
                 quote = await parking.quote(conn, row["id"], self.now)
                 assert (quote.fee, quote.due) == (row["fee"], max(row["unpaid"], 0)), (row, quote, self.done)

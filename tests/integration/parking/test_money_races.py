@@ -28,12 +28,12 @@ async def _waive(conn: Conn, session_id: int) -> object:
     return await parking.waive(conn, session_id, Decimal("1.00"), "so be it", "user:1")
 
 
-async def _charge(conn: Conn, session_id: int) -> object:
-    return await note_charging(conn, session_id, Decimal(5), 10, "user:1", NOW)
+async def _charge(conn: Conn, session_id: int) -> None:
+    await note_charging(conn, session_id, Decimal(5), 10, "user:1", NOW)
 
 
-async def _close(conn: Conn, session_id: int) -> object:
-    return await close_session(conn, session_id, "towed away", "user:1", NOW)
+async def _close(conn: Conn, session_id: int) -> None:
+    await close_session(conn, session_id, "towed away", "user:1", NOW)
 
 
 @asynccontextmanager
