@@ -9,9 +9,10 @@ from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict
 from cloud.parking.charging import intent_repository as repository
+from cloud.parking.charging.assessing import price_again, takes
 from cloud.parking.charging.debts import owing
 from cloud.parking.charging.intent_repository import IntentStay
-from cloud.parking.charging.service import let_out_alone, price_again, quote, takes
+from cloud.parking.charging.service import let_out_alone, quote
 from cloud.parking.charging.taking import Money, Part, found_again, take
 from cloud.parking.records import Quote, Session
 from cloud.parking.stays import repository as stays_repository
