@@ -48,7 +48,8 @@ _OVERPAID: LiteralString = """
     WHERE project_id = %s AND unpaid < 0 AND left_at < %s ORDER BY id LIMIT %s
 """
 _PARTS: LiteralString = """
-    SELECT id, payment_id, amount, tax, tax_percent FROM parking_payment WHERE session_id = %s ORDER BY id DESC
+    SELECT id, payment_id, amount, tax, tax_percent, paid_until FROM parking_payment
+    WHERE session_id = %s ORDER BY paid_until DESC, id DESC
 """
 
 
@@ -71,6 +72,7 @@ class PaidPart:
     amount: Decimal
     tax: Decimal
     tax_percent: Decimal
+    paid_until: datetime
 
 
 async def debts_of(conn: Conn, project_id: int, plates: Sequence[str]) -> list[Debt]:
@@ -106,7 +108,7 @@ async def overpaid(conn: Conn, project_id: int, left_before: datetime, limit: in
 
 
 async def parts_of(conn: Conn, session_id: int) -> list[PaidPart]:
-    """What was paid for a stay, the last payment first."""
+    """What was paid for a stay, what was paid up to the latest time first: the price up to earlier ones stays paid."""
     return [PaidPart(**row) for row in await (await conn.execute(_PARTS, (session_id,))).fetchall()]
 
 

@@ -8,6 +8,7 @@ from cloud.parking.charging import ended_repository as repository
 from cloud.parking.charging.circumstances import circumstances
 from cloud.parking.charging.covering import Parked
 from cloud.parking.charging.ended_repository import PricedRow
+from cloud.parking.charging.following import money_follows
 from cloud.parking.fees.steps import step_as_json
 from cloud.parking.fees.versions import pricing
 from cloud.parking.permits import covering as permits
@@ -57,6 +58,7 @@ async def price_beside(conn: Conn, project_id: int, plates: Sequence[str], since
     others = await permits.affected_plates(conn, project_id, plates) - set(plates)
     if others:
         await price_ended(conn, project_id, await repository.ended_since(conn, project_id, sorted(others), since))
+        await money_follows(conn, project_id, others)
 
 
 async def price_debts(conn: Conn, project_id: int, plates: Sequence[str]) -> None:
@@ -66,3 +68,4 @@ async def price_debts(conn: Conn, project_id: int, plates: Sequence[str]) -> Non
     """
     await stays_repository.lock_plates(conn, project_id, plates)
     await price_ended(conn, project_id, await repository.owed(conn, project_id, plates))
+    await money_follows(conn, project_id, plates)

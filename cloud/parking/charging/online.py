@@ -11,6 +11,7 @@ from cloud.kit.errors import Conflict
 from cloud.parking.charging import intent_repository as repository
 from cloud.parking.charging.assessing import price_again, takes
 from cloud.parking.charging.debts import owing
+from cloud.parking.charging.following import money_follows
 from cloud.parking.charging.intent_repository import IntentStay
 from cloud.parking.charging.service import let_out_alone, quote
 from cloud.parking.charging.taking import Money, Part, found_again, take
@@ -164,6 +165,7 @@ async def _settle(conn: Conn, parts: list[Part], plate: str, project_id: int, no
     """Stays that are over cost what they cost with this money; the vehicle at an exit goes, whichever stay was paid."""
     for part in parts:
         await price_again(conn, part.session)
+    await money_follows(conn, project_id, {part.session.plate for part in parts})
     inside = {part.session.id for part in parts if part.session.state == "open"}
     inside |= set(await repository.open_stays(conn, project_id, plate)) if plate else set()
     for session_id in sorted(inside):

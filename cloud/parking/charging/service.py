@@ -16,6 +16,7 @@ from cloud.kit.periods import local_day
 from cloud.parking.charging import repository
 from cloud.parking.charging.assessing import assess_stay, fixed_fee, fixed_price, price_again
 from cloud.parking.charging.debts import owing
+from cloud.parking.charging.following import money_follows
 from cloud.parking.charging.policy import money_policy
 from cloud.parking.charging.taking import Money, Part, take
 from cloud.parking.records import Debt, Paid, Quote, Session, Waiting
@@ -83,6 +84,7 @@ async def pay(
     paid_on = await _local_date(conn, session.project_id, now)
     money = Money(amount, price.currency, method, paid_on, reference, created_by)
     payment_id = await take(conn, session.project_id, money, parts, "paid-twice", session.plate)
+    await money_follows(conn, session.project_id, {session.plate})
     command_id = None
     if waiting is not None and (await _quote(conn, session, now, waiting)).settled:
         command_id = await _let_out(conn, session, waiting, actor, "paid")
