@@ -54,11 +54,13 @@ async def price_ended(conn: Conn, project_id: int, session_ids: Sequence[int], w
 async def price_beside(conn: Conn, project_id: int, plates: Sequence[str], since: datetime) -> None:
     """Prices anew what is over of vehicles that share the spaces of their permits with these plates: a stay of one of
     them changed, from `since` on. The caller has locked all of them (`permits.affected_plates`).
+
+    Also other stays of these plates: another vehicle may stand on the space at another time now, and not at theirs.
     """
-    others = await permits.affected_plates(conn, project_id, plates) - set(plates)
-    if others:
-        await price_ended(conn, project_id, await repository.ended_since(conn, project_id, sorted(others), since))
-        await money_follows(conn, project_id, others)
+    sharing = await permits.sharing_plates(conn, project_id, plates)
+    if sharing:
+        await price_ended(conn, project_id, await repository.ended_since(conn, project_id, sorted(sharing), since))
+        await money_follows(conn, project_id, sharing)
 
 
 async def price_debts(conn: Conn, project_id: int, plates: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -257,3 +258,27 @@ async def test_a_resident_is_told_what_staff_are_told(
             told.append((await parking.quote(conn, stay["id"], began + 2 * HOUR)).due)
     assert told[0] == told[1]
     assert told[0] == (Decimal("4.00") if way == "earlier stay" else Decimal(0))
+
+
+async def test_another_stay_of_the_vehicle_whose_stay_changed_is_priced_anew_too(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    """Told late that it stayed longer: the other one never got the space, which is its own again when it comes back."""
+    await make_permit(worker_db, site, (PLATE, OTHER), spaces=1, when_freed="never")
+    short = site.passage("exit", PLATE, NOON + 3 * HOUR)
+    now = NOON + 12 * HOUR
+    told = [
+        [site.passage("entry", PLATE, NOON), short],
+        [site.passage("entry", OTHER, NOON + 4 * HOUR), site.passage("exit", OTHER, NOON + 10 * HOUR)],
+        [site.passage("entry", PLATE, NOON + 6 * HOUR), site.passage("exit", PLATE, NOON + 9 * HOUR)],
+    ]
+    for passages in told:
+        await site.report(ingest_db, passages, now)
+    query = "SELECT id, fee FROM parking_session WHERE fee IS NOT NULL ORDER BY entered_at"
+    assert [row["fee"] for row in await rows(worker_db, query)] == [Decimal(0), Decimal(0), Decimal("6.00")]
+    await site.report(ingest_db, [site.passage("exit", PLATE, NOON + 5 * HOUR)], now)
+    async with worker_db.transaction(SYSTEM) as conn:
+        await corrections.correct_plate(conn, UUID(short.id), "粤Z99999", "misread", "guard", now)
+    async with worker_db.transaction(SYSTEM) as conn:
+        quoted = [(await parking.quote(conn, row["id"], now)).fee for row in await rows(worker_db, query)]
+    assert quoted == [row["fee"] for row in await rows(worker_db, query)]

@@ -286,7 +286,7 @@ async def test_the_books_add_up_and_all_are_told_the_same_price(
         await parking.publish_rule(conn, inner, rule, NOON.date())
         money = parking.MoneyPolicy(tax_percent=Decimal(9))
         await parking.set_money_policy(conn, site.project_id, money, public=False)
-    history = _History(worker_db, ingest_db, site, Random(f"{world}"))
+    history = _History(worker_db, ingest_db, site, Random(f"z{world}"))
     history.codes = await _codes(worker_db, site)
     history.chance.shuffle(history.codes)
     for _ in range(STEPS):
