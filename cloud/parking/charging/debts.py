@@ -16,6 +16,7 @@ from cloud.devices import access
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput
+from cloud.kit.money import minor_digits
 from cloud.kit.paging import Page, PageRequest, newest_first
 from cloud.kit.periods import local_day
 from cloud.parking.charging import debt_repository as repository
@@ -77,7 +78,7 @@ async def waive(conn: Conn, session_id: int, amount: Decimal | None, reason: str
     if debt is None:
         raise Conflict("nothing-due", "nothing is due for this stay")
     wanted = debt.due if amount is None else amount
-    if wanted <= 0 or wanted != round(wanted, 2):
+    if wanted <= 0 or wanted != round(wanted, minor_digits(debt.currency)):
         raise InvalidInput("bad-amount", "expected an amount above 0", field="amount")
     if wanted > debt.due:
         raise Conflict("amount-changed", f"{debt.due} {debt.currency} is due now", field="amount", due=debt.due)
@@ -139,7 +140,7 @@ async def release_surplus(conn: Conn, project_id: int, now: datetime) -> int:
 async def _release(
     conn: Conn, project_id: int, part: PaidPart, amount: Decimal, plate: str, currency: str, day: date
 ) -> None:
-    tax = part.tax - tax_in(part.amount - amount, part.tax_percent)
+    tax = part.tax - tax_in(part.amount - amount, part.tax_percent, currency)
     await repository.take_off(conn, part, amount, tax)
     refund_id = await refunds.owe_back(conn, part.payment_id, amount, "fee-lower", plate)
     postings = (

@@ -53,7 +53,7 @@ async def _give(conn: Conn, giver: Giver, part: PaidPart, amount: Decimal) -> De
 
 async def _move(conn: Conn, part: PaidPart, session: Session, amount: Decimal, until: datetime) -> PaidPart:
     """Makes `amount` of a part one of another stay; returns what is left of it."""
-    tax = part.tax - tax_in(part.amount - amount, part.tax_percent)
+    tax = part.tax - tax_in(part.amount - amount, part.tax_percent, session.currency)
     await repository.move_part(conn, part, session.id, amount, tax, until)
     return replace(part, amount=part.amount - amount, tax=part.tax - tax)
 

@@ -65,13 +65,16 @@ def where_it_is_morning() -> str:
     return f"Etc/GMT{-(offset if offset >= -12 else offset + 24):+d}"
 
 
-async def make_site(db: Database, *, lanes: bool = True, zone: str = "Asia/Shanghai") -> Site:
-    """A project, its gateway with two barriers, a lot priced by the mall's rule."""
+async def make_site(
+    db: Database, *, lanes: bool = True, zone: str = "Asia/Shanghai", rule: ParkingRule | None = None
+) -> Site:
+    """A project, its gateway with two barriers, a lot priced by the mall's rule unless another is given."""
+    rule = rule or load_yaml(MALL, ParkingRule)
     async with db.transaction(SYSTEM) as conn:
-        project = await estate.create_project(conn, "p", "P", zone, "CNY")
+        project = await estate.create_project(conn, "p", "P", zone, rule.currency)
         edge = await devices.create_gateway(conn, project.id, GATEWAY, "Gate")
         lot = await service.create_lot(conn, project.id, "main", "Main lot", 2)
-        await service.publish_rule(conn, lot.id, load_yaml(MALL, ParkingRule), date(2025, 1, 1))
+        await service.publish_rule(conn, lot.id, rule, date(2025, 1, 1))
         made: list[Lane] = []
         for code in get_args(Direction):
             device = await devices.create_device(conn, project.id, edge.id, code, "barrier")
