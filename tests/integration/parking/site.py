@@ -112,10 +112,10 @@ async def openings(db: Database) -> list[dict[str, Any]]:
 
 
 async def until_waiting(db: Database) -> None:
-    """Until somebody waits for plates that another transaction works on."""
+    """Until somebody waits for what another transaction has locked."""
     query: LiteralString = """
-        SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
-        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        SELECT count(*) AS n FROM pg_locks WHERE NOT granted
+        AND coalesce(database, 0) IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
     """
     while (await rows(db, query))[0]["n"] == 0:
         await asyncio.sleep(0.01)
