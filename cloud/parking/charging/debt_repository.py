@@ -44,7 +44,7 @@ _WAIVE: LiteralString = """
 """
 # Long enough ago that no late passage will make the stay longer again.
 _OVERPAID: LiteralString = """
-    SELECT id, plate, -unpaid AS surplus FROM parking_session
+    SELECT id AS session_id, plate, currency, -unpaid AS surplus FROM parking_session
     WHERE project_id = %s AND unpaid < 0 AND left_at < %s ORDER BY id LIMIT %s
 """
 _PARTS: LiteralString = """
@@ -75,6 +75,16 @@ class PaidPart:
     paid_until: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Overpaid:
+    """A stay for which `surplus` was paid beyond what it costs."""
+
+    session_id: int
+    plate: str
+    currency: str
+    surplus: Decimal
+
+
 async def debts_of(conn: Conn, project_id: int, plates: Sequence[str]) -> list[Debt]:
     """Debts of plates, oldest first."""
     rows = await (await conn.execute(_OF_PLATES, (project_id, list(plates)))).fetchall()
@@ -101,10 +111,10 @@ async def insert_waiver(conn: Conn, debt: Debt, amount: Decimal, reason: str, ac
     await conn.execute(_WAIVE, (debt.project_id, debt.session_id, amount, reason, actor))
 
 
-async def overpaid(conn: Conn, project_id: int, left_before: datetime, limit: int) -> list[tuple[int, str, Decimal]]:
-    """(stay, plate, surplus) of stays that ended before and cost less than was paid for them."""
+async def overpaid(conn: Conn, project_id: int, left_before: datetime, limit: int) -> list[Overpaid]:
+    """Stays that ended before and cost less than was paid for them."""
     rows = await (await conn.execute(_OVERPAID, (project_id, left_before, limit))).fetchall()
-    return [(row["id"], row["plate"], row["surplus"]) for row in rows]
+    return [Overpaid(**row) for row in rows]
 
 
 async def parts_of(conn: Conn, session_id: int) -> list[PaidPart]:

@@ -26,7 +26,7 @@ from cloud.parking.edge.serving import lots_of_gateways
 from cloud.parking.plates import valid_plate
 from cloud.parking.records import Debt
 from cloud.parking.stays import repository as stays_repository
-from cloud.parking.stays.service import find_session, locked_session
+from cloud.parking.stays.service import locked_session
 from cloud.payments import refunds
 from gateway.contract.access import AccessEntry, GoneEntry, ListEntry, Listing
 
@@ -120,19 +120,18 @@ async def release_surplus(conn: Conn, project_id: int, now: datetime) -> int:
     The last payment gives first. What was booked as revenue and tax is booked back.
     """
     found = await repository.overpaid(conn, project_id, now - _SURE_AFTER, _AT_ONCE)
-    await stays_repository.lock_plates(conn, project_id, [plate or f"#{session_id}" for session_id, plate, _ in found])
-    # Looked at again: a late passage may have made a stay dear, or part of another, while nobody had locked its plate.
-    locked = {session_id for session_id, _, _ in found}
+    await stays_repository.lock_plates(conn, project_id, [one.plate or f"#{one.session_id}" for one in found])
+    # Looked at again: a late passage may have made a stay dear, or another's, while nobody had locked its plate.
+    locked = {(one.session_id, one.plate) for one in found}
     again = await repository.overpaid(conn, project_id, now - _SURE_AFTER, _AT_ONCE)
-    found = [one for one in again if one[0] in locked]
+    found = [one for one in again if (one.session_id, one.plate) in locked]
     day = local_day(now, (await estate.get_project(conn, project_id)).zone)
-    for session_id, plate, surplus in found:
-        session = await find_session(conn, session_id)
-        left = surplus
-        for part in await repository.parts_of(conn, session_id):
+    for one in found:
+        left = one.surplus
+        for part in await repository.parts_of(conn, one.session_id):
             amount = min(left, part.amount)
             if amount > 0:
-                await _release(conn, project_id, part, amount, plate, session.currency, day)
+                await _release(conn, project_id, part, amount, one.plate, one.currency, day)
             left -= amount
     return len(found)
 

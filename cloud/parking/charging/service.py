@@ -115,8 +115,11 @@ async def let_out_waiting(conn: Conn, project_id: int, now: datetime) -> int:
     Returns how many openings were ordered.
     """
     waiting = await repository.waiting_sessions(conn, project_id, now - WAITS_AT_MOST)
-    await stays_repository.lock_plates(conn, project_id, [plate for _, plate in waiting])
-    return sum([await let_out_alone(conn, session_id, now) for session_id, _ in waiting])
+    locked = {plate for _, plate in waiting}
+    await stays_repository.lock_plates(conn, project_id, locked)
+    # Looked at again: the stay may have turned out to be part of another while nobody had locked its plate.
+    again = await repository.waiting_sessions(conn, project_id, now - WAITS_AT_MOST)
+    return sum([await let_out_alone(conn, session_id, now) for session_id, plate in again if plate in locked])
 
 
 async def let_out_alone(conn: Conn, session_id: int, now: datetime) -> bool:
