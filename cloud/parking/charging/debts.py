@@ -25,7 +25,7 @@ from cloud.parking.charging.policy import money_policy, tax_in
 from cloud.parking.edge.serving import lots_of_gateways
 from cloud.parking.plates import valid_plate
 from cloud.parking.records import Debt
-from cloud.parking.stays import repository as stays_repository
+from cloud.parking.stays.repository import lock_name, lock_plates
 from cloud.parking.stays.service import locked_session
 from cloud.payments import refunds
 from gateway.contract.access import AccessEntry, GoneEntry, ListEntry, Listing
@@ -120,7 +120,7 @@ async def release_surplus(conn: Conn, project_id: int, now: datetime) -> int:
     The last payment gives first. What was booked as revenue and tax is booked back.
     """
     found = await repository.overpaid(conn, project_id, now - _SURE_AFTER, _AT_ONCE)
-    await stays_repository.lock_plates(conn, project_id, [one.plate or f"#{one.session_id}" for one in found])
+    await lock_plates(conn, project_id, [lock_name(one.plate, one.session_id) for one in found])
     # Looked at again: a late passage may have made a stay dear, or another's, while nobody had locked its plate.
     locked = {(one.session_id, one.plate) for one in found}
     again = await repository.overpaid(conn, project_id, now - _SURE_AFTER, _AT_ONCE)

@@ -37,7 +37,7 @@ async def find_session(conn: Conn, session_id: int) -> Session:
 async def locked_session(conn: Conn, session_id: int) -> Session:
     """A stay whose plate nobody else works on until the transaction ends. Raises NotFound, Conflict when it changed."""
     before = await find_session(conn, session_id)
-    await store.lock_plates(conn, before.project_id, [before.plate or f"#{before.id}"])
+    await store.lock_plates(conn, before.project_id, [store.lock_name(before.plate, before.id)])
     session = await find_session(conn, session_id)
     if session.plate != before.plate:
         raise Conflict("changed-meanwhile", "the plate of this stay has just been changed: look again")

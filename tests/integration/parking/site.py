@@ -117,8 +117,9 @@ async def until_waiting(db: Database) -> None:
         SELECT count(*) AS n FROM pg_locks WHERE NOT granted
         AND coalesce(database, 0) IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
     """
-    while (await rows(db, query))[0]["n"] == 0:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(10):
+        while (await rows(db, query))[0]["n"] == 0:
+            await asyncio.sleep(0.01)
 
 
 def minutes(count: int) -> timedelta:

@@ -124,3 +124,23 @@ async def test_a_surplus_that_became_anothers_meanwhile_is_given_back_another_ti
     async with worker_db.transaction(SYSTEM) as conn:
         assert await release(conn, 0) == 1
     assert await rows(worker_db, "SELECT subject FROM payment_refund") == [{"subject": OTHER}]
+
+
+async def test_a_vehicle_without_a_plate_is_paid_for_while_a_guard_says_whose_plate_it_has(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    """The camera saw it twice, once without its plate: what is paid for the stay of the second is for the first."""
+    told = [site.passage("entry", PLATE, NOON), site.passage("entry", "", NOON + timedelta(seconds=5))]
+    await site.report(ingest_db, told, NOON)
+    (unread,) = await rows(worker_db, "SELECT id FROM parking_session WHERE plate = ''")
+
+    async def correct(conn: Conn, _: int) -> object:
+        return await corrections.correct_plate(conn, UUID(told[1].id), PLATE, "seen", "guard", NOW)
+
+    async with _while_another_waits(worker_db, correct, unread["id"]) as (conn, correction):
+        await parking.pay(conn, unread["id"], Decimal("8.00"), "cash", "user:1", at=NOON + 5 * HOUR)
+    await correction
+    (stay,) = await rows(worker_db, "SELECT id, plate FROM parking_session")
+    assert stay["plate"] == PLATE
+    async with worker_db.transaction(SYSTEM) as conn:
+        assert (await parking.quote(conn, stay["id"], NOON + 5 * HOUR)).paid == Decimal("8.00")
