@@ -7,8 +7,10 @@ from decimal import Decimal
 from cloud.kit.db import Conn
 from cloud.parking.charging import repository
 from cloud.parking.charging.circumstances import circumstances
-from cloud.parking.fees.pricing import Assessment
-from cloud.parking.fees.steps import step_as_json
+from cloud.parking.charging.covering import covering_unseen
+from cloud.parking.charging.ended_repository import PricedRow, store_fees
+from cloud.parking.fees.pricing import Assessment, FeeStep
+from cloud.parking.fees.steps import covered_step, step_as_json, step_of_json
 from cloud.parking.fees.versions import pricing
 from cloud.parking.records import Quote, RuleVersion, Session, SessionPayment
 from cloud.parking.stays import reading_repository
@@ -41,7 +43,8 @@ async def price_again(conn: Conn, session: Session) -> None:
     if assessed is not None:
         version, result = assessed
         steps = [step_as_json(step) for step in result.fee.steps]
-        await repository.reprice(conn, session.id, result.fee.amount, result.priced_until, steps, version.id)
+        row = PricedRow(session.id, result.fee.amount, result.priced_until, steps, version.id)
+        await store_fees(conn, [row], as_told=True)
 
 
 async def assess_stay(
@@ -62,14 +65,28 @@ async def assess_stay(
 
 def fixed_fee(session: Session) -> Decimal | None:
     """What the stay costs whatever its length, by the policy of the lot; None: its rule prices it, or nobody can."""
-    return session.fixed_fee if session.state == "open" or session.fee is not None else None
+    if session.state == "open":
+        return session.fixed_fee
+    return session.fee if session.fixed_fee is not None else None
 
 
 async def fixed_price(conn: Conn, session: Session, fee: Decimal, until: datetime) -> Quote:
     """The same of a stay whose entry nobody saw, at the price that the lot's policy has for it."""
     payments_made = (await reading_repository.payments(conn, [session.id])).get(session.id, [])
+    paid = sum((payment.amount for payment in payments_made), Decimal("0.00"))
+    if session.state != "open":
+        return told_price(session, fee, until, paid, tuple(step_of_json(step) for step in session.fee_steps))
+    cover = (await covering_unseen(conn, session.project_id, [session])).get(session.id)
+    if cover is None:
+        return told_price(session, fee, until, paid)
+    return told_price(session, Decimal("0.00"), until, paid, (covered_step(until, cover.name),))
+
+
+def told_price(
+    session: Session, fee: Decimal, until: datetime, paid: Decimal, steps: tuple[FeeStep, ...] = ()
+) -> Quote:
+    """The quote of a stay whose price is known."""
     zero = Decimal("0.00")
-    paid = sum((payment.amount for payment in payments_made), zero)
     return Quote(
         session_id=session.id,
         until=until,
@@ -78,7 +95,7 @@ async def fixed_price(conn: Conn, session: Session, fee: Decimal, until: datetim
         due=max(fee - paid, zero),
         surplus=max(paid - fee, zero),
         currency=session.currency,
-        steps=(),
+        steps=steps,
         leave_by=None,
-        rule_version_id=None,
+        rule_version_id=session.rule_version_id if steps else None,
     )

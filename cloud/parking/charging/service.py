@@ -14,11 +14,12 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.periods import local_day
 from cloud.parking.charging import repository
-from cloud.parking.charging.assessing import assess_stay, fixed_fee, fixed_price, price_again
+from cloud.parking.charging.assessing import assess_stay, fixed_fee, fixed_price, told_price
 from cloud.parking.charging.debts import owing
 from cloud.parking.charging.following import money_follows
 from cloud.parking.charging.policy import money_policy
 from cloud.parking.charging.taking import Money, Part, take
+from cloud.parking.fees.steps import step_of_json
 from cloud.parking.records import Debt, Paid, Quote, Session, Waiting
 from cloud.parking.stays import repository as stays_repository
 from cloud.parking.stays.service import find_session, locked_session
@@ -41,9 +42,10 @@ CERTAIN_AT_THE_EDGE = frozenset({"free", "paid", "permit", "permit-grace", "whit
 async def quote(conn: Conn, session_id: int, at: datetime | None = None) -> Quote:
     """What the stay costs at `at` (default: now).
 
-    A stay that is over is priced until its end; one whose vehicle waits at an exit until it came there, so that nobody
-    pays for standing at the barrier. Raises NotFound; Conflict when no entry was seen, when a second entry ended the
-    stay (`unmatched`), or when the lot had no rule on the day of the entry (`no-rule`).
+    A stay that is over costs what is stored of it: whatever its price follows from prices it anew. One whose vehicle
+    waits at an exit is priced until it came there, so that nobody pays for standing at the barrier. Raises NotFound;
+    Conflict when no entry was seen, when a second entry ended the stay (`unmatched`), or when the lot had no rule on
+    the day of the entry (`no-rule`).
     """
     session = await find_session(conn, session_id)
     now = at or datetime.now(UTC)
@@ -79,8 +81,6 @@ async def pay(
     parts = [Part(session, price.due, price.until)] if price.due else []
     if amount == price.total:
         parts += [Part(await find_session(conn, debt.session_id), debt.due, debt.left_at) for debt in price.debts]
-    # What covers a stay that is over may have been agreed on afterwards: what is owed for it is what was asked for.
-    await price_again(conn, session)
     paid_on = await _local_date(conn, session.project_id, now)
     money = Money(amount, price.currency, method, paid_on, reference, created_by)
     payment_id = await take(conn, session.project_id, money, parts, "paid-twice", session.plate)
@@ -157,6 +157,9 @@ async def _price_by_rule(conn: Conn, session: Session, now: datetime, waiting: W
     """The quote before waivers and debts. Raises Conflict when nobody can price the stay."""
     if session.entered_at is None or session.state == "unmatched":
         raise Conflict("unmatched", "entry or exit of this stay was not seen: nobody knows how long it was")
+    if session.left_at is not None and session.fee is not None:
+        steps = tuple(step_of_json(step) for step in session.fee_steps)
+        return told_price(session, session.fee, session.left_at, session.paid, steps)
     until = session.left_at or (waiting.taken_at if waiting else max(now, session.entered_at))
     assessed = await assess_stay(conn, session, until)
     if assessed is None:
