@@ -183,14 +183,17 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Debt:
-    """A stay that is over and was not paid: `due` is what is still to be paid of its `fee`."""
+    """A stay that is over and was not paid: `due` is what is still to be paid of its `fee`.
+
+    `entered_at` is None where nobody saw it enter: it left at the fixed price of the lot.
+    """
 
     session_id: int
     project_id: int
     lot_id: int
     lot_name: str
     plate: str
-    entered_at: datetime
+    entered_at: datetime | None
     left_at: datetime
     fee: Decimal
     paid: Decimal

@@ -213,13 +213,13 @@ PARKING: LiteralString = """
       AND coalesce(-k.amount, 0) <> CASE r.state WHEN 'refunded' THEN r.amount ELSE 0 END
     UNION ALL
     SELECT 'parking-unpaid', s.id,
-           CASE WHEN s.state <> 'closed' OR s.fee IS NULL THEN 0
+           CASE WHEN s.state = 'open' OR s.fee IS NULL THEN 0
                 WHEN s.fee > p.paid THEN greatest(s.fee - p.paid - w.waived, 0) ELSE s.fee - p.paid END, s.unpaid
     FROM parking_session s
     LEFT JOIN LATERAL (SELECT coalesce(sum(amount), 0) AS paid FROM parking_payment WHERE session_id = s.id) p ON true
     LEFT JOIN LATERAL (SELECT coalesce(sum(amount), 0) AS waived FROM parking_waiver WHERE session_id = s.id) w ON true
     WHERE s.project_id = %(project_id)s
-      AND s.unpaid <> CASE WHEN s.state <> 'closed' OR s.fee IS NULL THEN 0
+      AND s.unpaid <> CASE WHEN s.state = 'open' OR s.fee IS NULL THEN 0
                            WHEN s.fee > p.paid THEN greatest(s.fee - p.paid - w.waived, 0) ELSE s.fee - p.paid END
 """
 # Money for parking cards: a period is its months, a refund what was booked as paid out of revenue by its method, and

@@ -16,7 +16,7 @@ _DEBT: LiteralString = """
            coalesce((SELECT sum(w.amount) FROM parking_waiver w WHERE w.session_id = s.id), 0.00) AS waived,
            s.unpaid AS due, s.currency
     FROM parking_session s JOIN parking_lot l ON l.id = s.lot_id
-    WHERE s.unpaid > 0 AND s.entered_at IS NOT NULL
+    WHERE s.unpaid > 0
 """
 _OF_PLATES: LiteralString = (
     _DEBT + " AND s.project_id = %s AND s.plate = ANY (%s) AND s.plate <> '' ORDER BY s.left_at, s.id"
@@ -32,23 +32,24 @@ LIST: LiteralString = _DEBT + _WANTED + " AND s.id < %(before)s ORDER BY s.id DE
 """Debts by falling session; takes what `DebtFilter` names, and `before` and `limit`."""
 _ADDED: LiteralString = """
     SELECT s.currency, count(*) AS stays, count(DISTINCT s.plate) AS plates, sum(s.unpaid) AS due
-    FROM parking_session s WHERE s.unpaid > 0 AND s.entered_at IS NOT NULL
+    FROM parking_session s WHERE s.unpaid > 0
 """
 _TOTALS: LiteralString = _ADDED + _WANTED + " GROUP BY s.currency ORDER BY s.currency"
 _PLATES: LiteralString = """
     SELECT DISTINCT plate FROM parking_session
-    WHERE project_id = %s AND unpaid > 0 AND entered_at IS NOT NULL AND plate <> '' ORDER BY plate
+    WHERE project_id = %s AND unpaid > 0 AND plate <> '' ORDER BY plate
 """
 _WAIVE: LiteralString = """
     INSERT INTO parking_waiver (project_id, session_id, amount, reason, actor) VALUES (%s, %s, %s, %s, %s)
 """
 # Long enough ago that no late passage will make the stay longer again.
 _OVERPAID: LiteralString = """
-    SELECT id, plate, -unpaid AS surplus FROM parking_session
+    SELECT id AS session_id, plate, currency, -unpaid AS surplus FROM parking_session
     WHERE project_id = %s AND unpaid < 0 AND left_at < %s ORDER BY id LIMIT %s
 """
 _PARTS: LiteralString = """
-    SELECT id, payment_id, amount, tax, tax_percent FROM parking_payment WHERE session_id = %s ORDER BY id DESC
+    SELECT id, payment_id, amount, tax, tax_percent, paid_until FROM parking_payment
+    WHERE session_id = %s ORDER BY paid_until DESC, id DESC
 """
 
 
@@ -71,6 +72,17 @@ class PaidPart:
     amount: Decimal
     tax: Decimal
     tax_percent: Decimal
+    paid_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Overpaid:
+    """A stay for which `surplus` was paid beyond what it costs."""
+
+    session_id: int
+    plate: str
+    currency: str
+    surplus: Decimal
 
 
 async def debts_of(conn: Conn, project_id: int, plates: Sequence[str]) -> list[Debt]:
@@ -99,14 +111,14 @@ async def insert_waiver(conn: Conn, debt: Debt, amount: Decimal, reason: str, ac
     await conn.execute(_WAIVE, (debt.project_id, debt.session_id, amount, reason, actor))
 
 
-async def overpaid(conn: Conn, project_id: int, left_before: datetime, limit: int) -> list[tuple[int, str, Decimal]]:
-    """(stay, plate, surplus) of stays that ended before and cost less than was paid for them."""
+async def overpaid(conn: Conn, project_id: int, left_before: datetime, limit: int) -> list[Overpaid]:
+    """Stays that ended before and cost less than was paid for them."""
     rows = await (await conn.execute(_OVERPAID, (project_id, left_before, limit))).fetchall()
-    return [(row["id"], row["plate"], row["surplus"]) for row in rows]
+    return [Overpaid(**row) for row in rows]
 
 
 async def parts_of(conn: Conn, session_id: int) -> list[PaidPart]:
-    """What was paid for a stay, the last payment first."""
+    """What was paid for a stay, what was paid up to the latest time first: the price up to earlier ones stays paid."""
     return [PaidPart(**row) for row in await (await conn.execute(_PARTS, (session_id,))).fetchall()]
 
 

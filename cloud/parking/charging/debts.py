@@ -16,6 +16,7 @@ from cloud.devices import access
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput
+from cloud.kit.money import minor_digits
 from cloud.kit.paging import Page, PageRequest, newest_first
 from cloud.kit.periods import local_day
 from cloud.parking.charging import debt_repository as repository
@@ -24,8 +25,8 @@ from cloud.parking.charging.policy import money_policy, tax_in
 from cloud.parking.edge.serving import lots_of_gateways
 from cloud.parking.plates import valid_plate
 from cloud.parking.records import Debt
-from cloud.parking.stays import repository as stays_repository
-from cloud.parking.stays.service import find_session
+from cloud.parking.stays.repository import lock_name, lock_plates
+from cloud.parking.stays.service import locked_session
 from cloud.payments import refunds
 from gateway.contract.access import AccessEntry, GoneEntry, ListEntry, Listing
 
@@ -68,17 +69,16 @@ async def waive(conn: Conn, session_id: int, amount: Decimal | None, reason: str
     """Nobody has to pay `amount` (None: all) of what is owed for a stay; returns the debt as it was before.
 
     Nothing is booked: revenue is booked when money comes, and this money never does. Who waived it and why is kept.
-    Raises NotFound; InvalidInput without a reason or for a bad amount; Conflict when less is owed.
+    Raises NotFound; InvalidInput without a reason or for a bad amount; Conflict when less is owed, or the stay changed.
     """
     reason = billing.stated(reason)
-    session = await find_session(conn, session_id)
-    await stays_repository.lock_plates(conn, session.project_id, [session.plate or f"#{session.id}"])
+    session = await locked_session(conn, session_id)
     owed = await repository.debts_of(conn, session.project_id, [session.plate])
     debt = next((one for one in owed if one.session_id == session_id), None)
     if debt is None:
         raise Conflict("nothing-due", "nothing is due for this stay")
     wanted = debt.due if amount is None else amount
-    if wanted <= 0 or wanted != round(wanted, 2):
+    if wanted <= 0 or wanted != round(wanted, minor_digits(debt.currency)):
         raise InvalidInput("bad-amount", "expected an amount above 0", field="amount")
     if wanted > debt.due:
         raise Conflict("amount-changed", f"{debt.due} {debt.currency} is due now", field="amount", due=debt.due)
@@ -121,19 +121,18 @@ async def release_surplus(conn: Conn, project_id: int, now: datetime) -> int:
     The last payment gives first. What was booked as revenue and tax is booked back.
     """
     found = await repository.overpaid(conn, project_id, now - _SURE_AFTER, _AT_ONCE)
-    await stays_repository.lock_plates(conn, project_id, [plate or f"#{session_id}" for session_id, plate, _ in found])
-    # Looked at again: a late passage may have made a stay dear, or part of another, while nobody had locked its plate.
-    locked = {session_id for session_id, _, _ in found}
+    await lock_plates(conn, project_id, [lock_name(one.plate, one.session_id) for one in found])
+    # Looked at again: a late passage may have made a stay dear, or another's, while nobody had locked its plate.
+    locked = {(one.session_id, one.plate) for one in found}
     again = await repository.overpaid(conn, project_id, now - _SURE_AFTER, _AT_ONCE)
-    found = [one for one in again if one[0] in locked]
+    found = [one for one in again if (one.session_id, one.plate) in locked]
     day = local_day(now, (await estate.get_project(conn, project_id)).zone)
-    for session_id, plate, surplus in found:
-        session = await find_session(conn, session_id)
-        left = surplus
-        for part in await repository.parts_of(conn, session_id):
+    for one in found:
+        left = one.surplus
+        for part in await repository.parts_of(conn, one.session_id):
             amount = min(left, part.amount)
             if amount > 0:
-                await _release(conn, project_id, part, amount, plate, session.currency, day)
+                await _release(conn, project_id, part, amount, one.plate, one.currency, day)
             left -= amount
     return len(found)
 
@@ -141,7 +140,7 @@ async def release_surplus(conn: Conn, project_id: int, now: datetime) -> int:
 async def _release(
     conn: Conn, project_id: int, part: PaidPart, amount: Decimal, plate: str, currency: str, day: date
 ) -> None:
-    tax = part.tax - tax_in(part.amount - amount, part.tax_percent)
+    tax = part.tax - tax_in(part.amount - amount, part.tax_percent, currency)
     await repository.take_off(conn, part, amount, tax)
     refund_id = await refunds.owe_back(conn, part.payment_id, amount, "fee-lower", plate)
     postings = (

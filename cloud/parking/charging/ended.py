@@ -9,6 +9,7 @@ from cloud.parking.charging import ended_repository as repository
 from cloud.parking.charging.circumstances import circumstances
 from cloud.parking.charging.covering import Parked, covering_unseen
 from cloud.parking.charging.ended_repository import PricedRow
+from cloud.parking.charging.following import money_follows
 from cloud.parking.fees.steps import covered_step, step_as_json
 from cloud.parking.fees.versions import pricing
 from cloud.parking.permits import covering as permits
@@ -70,10 +71,13 @@ async def _price_unseen(conn: Conn, project_id: int, session_ids: Sequence[int],
 async def price_beside(conn: Conn, project_id: int, plates: Sequence[str], since: datetime) -> None:
     """Prices anew what is over of vehicles that share the spaces of their permits with these plates: a stay of one of
     them changed, from `since` on. The caller has locked all of them (`permits.affected_plates`).
+
+    Also other stays of these plates: another vehicle may stand on the space at another time now, and not at theirs.
     """
-    others = await permits.affected_plates(conn, project_id, plates) - set(plates)
-    if others:
-        await price_ended(conn, project_id, await repository.ended_since(conn, project_id, sorted(others), since))
+    sharing = await permits.sharing_plates(conn, project_id, plates)
+    if sharing:
+        await price_ended(conn, project_id, await repository.ended_since(conn, project_id, sorted(sharing), since))
+        await money_follows(conn, project_id, sharing)
 
 
 async def price_cover(conn: Conn, project_id: int, plates: Sequence[str], since: datetime) -> None:
@@ -85,3 +89,4 @@ async def price_cover(conn: Conn, project_id: int, plates: Sequence[str], since:
     await stays_repository.lock_plates(conn, project_id, plates)
     stays = await repository.ended_since(conn, project_id, plates, since)
     await price_ended(conn, project_id, stays, as_told=True)
+    await money_follows(conn, project_id, plates)

@@ -29,7 +29,7 @@ class DebtOut(BaseModel):
     lot_id: int
     lot_name: str
     plate: str
-    entered_at: datetime
+    entered_at: Annotated[datetime | None, Field(description="null: nobody saw it enter.")]
     left_at: datetime
     fee: MoneyOut
     paid: MoneyOut

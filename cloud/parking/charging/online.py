@@ -9,13 +9,15 @@ from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict
 from cloud.parking.charging import intent_repository as repository
+from cloud.parking.charging.assessing import price_again, takes
 from cloud.parking.charging.debts import owing
+from cloud.parking.charging.following import money_follows
 from cloud.parking.charging.intent_repository import IntentStay
-from cloud.parking.charging.service import let_out_alone, locked_session, price_again, quote, takes
+from cloud.parking.charging.service import let_out_alone, quote
 from cloud.parking.charging.taking import Money, Part, found_again, take
 from cloud.parking.records import Quote, Session
-from cloud.parking.stays import repository as stays_repository
-from cloud.parking.stays.service import find_session
+from cloud.parking.stays.repository import lock_name, lock_plates
+from cloud.parking.stays.service import find_session, locked_session
 from cloud.payments import intents
 from cloud.payments.channels.base import ChannelName
 from cloud.payments.channels.base import Paid as ProviderPaid
@@ -55,7 +57,7 @@ async def ask_to_pay_plate(
 
     A stay that nobody can price is left out. Raises like `ask_to_pay`.
     """
-    await stays_repository.lock_plates(conn, project_id, [plate])
+    await lock_plates(conn, project_id, [plate])
     stays = [
         IntentStay(session.id, session.lot_id, plate, price.due, price.until)
         for session, price in await due_inside(conn, project_id, plate, now)
@@ -86,7 +88,7 @@ async def take_paid(conn: Conn, intent: Intent, told: ProviderPaid, paid_on: dat
     back: somebody paid twice, or too late. Called once for what was paid, in time or not.
     """
     stays = await repository.stays_of(conn, intent.id)
-    await stays_repository.lock_plates(conn, intent.project_id, [_lock_name(stay) for stay in stays])
+    await lock_plates(conn, intent.project_id, [lock_name(stay.plate, stay.session_id) for stay in stays])
     # Looked at again: a stay may have been merged while its plate was not locked.
     stays = await repository.stays_of(conn, intent.id)
     parts: list[Part] = []
@@ -163,11 +165,8 @@ async def _settle(conn: Conn, parts: list[Part], plate: str, project_id: int, no
     """Stays that are over cost what they cost with this money; the vehicle at an exit goes, whichever stay was paid."""
     for part in parts:
         await price_again(conn, part.session)
+    await money_follows(conn, project_id, {part.session.plate for part in parts})
     inside = {part.session.id for part in parts if part.session.state == "open"}
     inside |= set(await repository.open_stays(conn, project_id, plate)) if plate else set()
     for session_id in sorted(inside):
         await let_out_alone(conn, session_id, now)
-
-
-def _lock_name(stay: IntentStay) -> str:
-    return stay.plate or f"#{stay.session_id}"

@@ -2,10 +2,11 @@
 
 import secrets
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Final, Literal, LiteralString
 
 from cloud.kit.db import Conn
+from cloud.kit.money import minor_digits, round_half_up
 
 Debts = Literal["collect", "show"]
 Vehicles = Literal["approve", "at-once"]
@@ -45,14 +46,13 @@ class MoneyPolicy:
     pass_hours: int = 24
     free_passes: bool = True
 
-    def tax_in(self, amount: Decimal) -> Decimal:
-        """The tax that an amount contains, in cents."""
-        return tax_in(amount, self.tax_percent)
 
+def tax_in(amount: Decimal, percent: Decimal, currency: str) -> Decimal:
+    """The tax of `percent` on top of the net price that `amount` contains, in the currency's smallest unit.
 
-def tax_in(amount: Decimal, percent: Decimal) -> Decimal:
-    """The tax of `percent` on top of the net price that `amount` contains, in cents, halves away from zero."""
-    return (amount * percent / (100 + percent)).quantize(Decimal("0.01"), ROUND_HALF_UP)
+    Halves go away from zero.
+    """
+    return round_half_up(amount * percent / (100 + percent), minor_digits(currency))
 
 
 async def money_policy(conn: Conn, project_id: int) -> MoneyPolicy:

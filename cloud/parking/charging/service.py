@@ -1,6 +1,5 @@
 """What a stay costs now, paying for it, and letting a vehicle out that owes nothing."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -15,19 +14,15 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.periods import local_day
 from cloud.parking.charging import repository
-from cloud.parking.charging.circumstances import circumstances
-from cloud.parking.charging.covering import covering_unseen
+from cloud.parking.charging.assessing import assess_stay, fixed_fee, fixed_price, told_price
 from cloud.parking.charging.debts import owing
-from cloud.parking.charging.ended_repository import PricedRow, store_fees
+from cloud.parking.charging.following import money_follows
 from cloud.parking.charging.policy import money_policy
 from cloud.parking.charging.taking import Money, Part, take
-from cloud.parking.fees.pricing import Assessment, FeeStep
-from cloud.parking.fees.steps import covered_step, step_as_json, step_of_json
-from cloud.parking.fees.versions import pricing
-from cloud.parking.records import Debt, Paid, Quote, RuleVersion, Session, SessionPayment, Waiting
-from cloud.parking.stays import reading_repository
+from cloud.parking.fees.steps import step_of_json
+from cloud.parking.records import Debt, Paid, Quote, Session, Waiting
 from cloud.parking.stays import repository as stays_repository
-from cloud.parking.stays.service import find_session
+from cloud.parking.stays.service import find_session, locked_session
 from gateway.contract.messages import Action
 
 _log = structlog.get_logger(__name__)
@@ -89,51 +84,11 @@ async def pay(
     paid_on = await _local_date(conn, session.project_id, now)
     money = Money(amount, price.currency, method, paid_on, reference, created_by)
     payment_id = await take(conn, session.project_id, money, parts, "paid-twice", session.plate)
+    await money_follows(conn, session.project_id, {session.plate})
     command_id = None
     if waiting is not None and (await _quote(conn, session, now, waiting)).settled:
         command_id = await _let_out(conn, session, waiting, actor, "paid")
     return Paid(payment_id, session_id, amount, price.currency, price.until, command_id)
-
-
-async def locked_session(conn: Conn, session_id: int) -> Session:
-    """A stay whose plate nobody else works on until the transaction ends. Raises NotFound, Conflict when it changed."""
-    before = await find_session(conn, session_id)
-    await stays_repository.lock_plates(conn, before.project_id, [before.plate or f"#{before.id}"])
-    session = await find_session(conn, session_id)
-    if session.plate != before.plate:
-        raise Conflict("changed-meanwhile", "the plate of this stay has just been changed: look again")
-    return session
-
-
-async def takes(conn: Conn, session: Session, amount: Decimal, paid_until: datetime) -> Decimal:
-    """How much of an amount that was to pay the stay up to `paid_until` it takes; the rest is too much.
-
-    A stay that ended meanwhile is priced with this payment: who left in time owes nothing for the time to leave. A
-    stay that nobody can price takes nothing.
-    """
-    until = session.left_at or max(paid_until, session.entered_at or paid_until)
-    fixed = _fixed_fee(session)
-    if fixed is not None:
-        owed = (await _fixed_price(conn, session, fixed, until)).due
-    else:
-        assessed = await _assess(conn, session, until, [SessionPayment(0, amount, paid_until)])
-        if assessed is None:
-            return Decimal(0)
-        _, result = assessed
-        owed = result.fee.amount - (result.paid - amount)
-    return min(amount, max(owed - await repository.waived(conn, session.id), Decimal(0)))
-
-
-async def price_again(conn: Conn, session: Session) -> None:
-    """Stores what a stay that is over costs by all that was paid for it."""
-    if session.state != "closed" or session.left_at is None or session.fixed_fee is not None:
-        return
-    assessed = await _assess(conn, session, session.left_at)
-    if assessed is not None:
-        version, result = assessed
-        steps = [step_as_json(step) for step in result.fee.steps]
-        row = PricedRow(session.id, result.fee.amount, result.priced_until, steps, version.id)
-        await store_fees(conn, [row], as_told=True)
 
 
 async def let_out_if_settled(conn: Conn, session_id: int, now: datetime) -> UUID | None:
@@ -160,8 +115,11 @@ async def let_out_waiting(conn: Conn, project_id: int, now: datetime) -> int:
     Returns how many openings were ordered.
     """
     waiting = await repository.waiting_sessions(conn, project_id, now - WAITS_AT_MOST)
-    await stays_repository.lock_plates(conn, project_id, [plate for _, plate in waiting])
-    return sum([await let_out_alone(conn, session_id, now) for session_id, _ in waiting])
+    locked = {plate for _, plate in waiting}
+    await stays_repository.lock_plates(conn, project_id, locked)
+    # Looked at again: the stay may have turned out to be part of another while nobody had locked its plate.
+    again = await repository.waiting_sessions(conn, project_id, now - WAITS_AT_MOST)
+    return sum([await let_out_alone(conn, session_id, now) for session_id, plate in again if plate in locked])
 
 
 async def let_out_alone(conn: Conn, session_id: int, now: datetime) -> bool:
@@ -180,9 +138,9 @@ async def let_out_alone(conn: Conn, session_id: int, now: datetime) -> bool:
 
 
 async def _quote(conn: Conn, session: Session, now: datetime, waiting: Waiting | None) -> Quote:
-    fixed = _fixed_fee(session)
+    fixed = fixed_fee(session)
     if fixed is not None:
-        price = await _fixed_price(conn, session, fixed, session.left_at or now)
+        price = await fixed_price(conn, session, fixed, session.left_at or now)
     else:
         price = await _price_by_rule(conn, session, now, waiting)
     waived = await repository.waived(conn, session.id)
@@ -201,9 +159,9 @@ async def _price_by_rule(conn: Conn, session: Session, now: datetime, waiting: W
         raise Conflict("unmatched", "entry or exit of this stay was not seen: nobody knows how long it was")
     if session.left_at is not None and session.fee is not None:
         steps = tuple(step_of_json(step) for step in session.fee_steps)
-        return _told(session, session.fee, session.left_at, session.paid, steps)
+        return told_price(session, session.fee, session.left_at, session.paid, steps)
     until = session.left_at or (waiting.taken_at if waiting else max(now, session.entered_at))
-    assessed = await _assess(conn, session, until)
+    assessed = await assess_stay(conn, session, until)
     if assessed is None:
         raise Conflict("no-rule", f"lot {session.lot_name} has no fee rule that prices a stay from that day on")
     version, result = assessed
@@ -221,62 +179,10 @@ async def _price_by_rule(conn: Conn, session: Session, now: datetime, waiting: W
     )
 
 
-async def _assess(
-    conn: Conn, session: Session, until: datetime, beside: Sequence[SessionPayment] = ()
-) -> tuple[RuleVersion, Assessment] | None:
-    """What the stay costs when it ends at `until`, after what was paid and what is `beside` it; None: nobody knows."""
-    if session.entered_at is None or session.state == "unmatched":
-        return None
-    rates = await pricing(conn, session.project_id, [session.lot_id])
-    version = rates.rule_for(session.lot_id, session.entered_at)
-    if version is None:
-        return None
-    paid = [*(await reading_repository.payments(conn, [session.id])).get(session.id, []), *beside]
-    given = (await circumstances(conn, session.project_id, [session]))[session.id]
-    result = rates.assess(version, session.entered_at, until, session.vehicle_class, paid, given)
-    return None if result is None else (version, result)
-
-
 async def _debts(conn: Conn, session: Session) -> tuple[Debt, ...]:
     """What the plate owes for other stays, in the same currency."""
     owed = (await owing(conn, session.project_id, [session.plate])).get(session.plate, []) if session.plate else []
     return tuple(debt for debt in owed if debt.session_id != session.id and debt.currency == session.currency)
-
-
-def _fixed_fee(session: Session) -> Decimal | None:
-    """What the stay costs whatever its length, by the policy of the lot; None: its rule prices it, or nobody can."""
-    if session.state == "open":
-        return session.fixed_fee
-    return session.fee if session.fixed_fee is not None else None
-
-
-async def _fixed_price(conn: Conn, session: Session, fee: Decimal, until: datetime) -> Quote:
-    """The same of a stay whose entry nobody saw, at the price that the lot's policy has for it."""
-    payments_made = (await reading_repository.payments(conn, [session.id])).get(session.id, [])
-    paid = sum((payment.amount for payment in payments_made), Decimal("0.00"))
-    if session.state != "open":
-        return _told(session, fee, until, paid, tuple(step_of_json(step) for step in session.fee_steps))
-    cover = (await covering_unseen(conn, session.project_id, [session])).get(session.id)
-    if cover is None:
-        return _told(session, fee, until, paid)
-    return _told(session, Decimal("0.00"), until, paid, (covered_step(until, cover.name),))
-
-
-def _told(session: Session, fee: Decimal, until: datetime, paid: Decimal, steps: tuple[FeeStep, ...] = ()) -> Quote:
-    """The quote of a stay whose price is known."""
-    zero = Decimal("0.00")
-    return Quote(
-        session_id=session.id,
-        until=until,
-        fee=fee,
-        paid=paid,
-        due=max(fee - paid, zero),
-        surplus=max(paid - fee, zero),
-        currency=session.currency,
-        steps=steps,
-        leave_by=None,
-        rule_version_id=session.rule_version_id if steps else None,
-    )
 
 
 async def _waiting(conn: Conn, session: Session, now: datetime) -> Waiting | None:

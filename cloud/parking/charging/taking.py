@@ -8,7 +8,7 @@ from decimal import Decimal
 from cloud.kit.db import Conn
 from cloud.parking.charging import repository
 from cloud.parking.charging.debts import tell_owing
-from cloud.parking.charging.policy import money_policy
+from cloud.parking.charging.policy import money_policy, tax_in
 from cloud.parking.records import Session
 from cloud.parking.stays.service import find_session
 from cloud.payments import refunds
@@ -45,7 +45,7 @@ async def take(
     The plates are locked by the caller. Raises InvalidInput for what `payments.record` refuses.
     """
     policy = await money_policy(conn, project_id)
-    taxes = [policy.tax_in(part.amount) for part in parts]
+    taxes = [tax_in(part.amount, policy.tax_percent, money.currency) for part in parts]
     surplus = money.amount - sum((part.amount for part in parts), Decimal(0))
     payment_id = await payments.record(
         conn,

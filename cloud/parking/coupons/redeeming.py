@@ -17,7 +17,7 @@ from cloud.parking.coupons.service import get_batch
 from cloud.parking.plates import valid_plate
 from cloud.parking.records import Session, SessionFilter
 from cloud.parking.stays import repository as stays_repository
-from cloud.parking.stays.service import find_session, list_sessions
+from cloud.parking.stays.service import list_sessions, locked_session
 
 _OPEN_STAYS: Final = PageRequest(20)
 """A plate is inside one lot, or in lots inside one another."""
@@ -74,9 +74,7 @@ async def note_charging(
         raise InvalidInput("bad-charging", "expected 0 or more kWh with at most 3 decimals, and 0 or more minutes")
     if not kwh and not minutes:
         raise InvalidInput("bad-charging", "expected kWh or minutes above 0")
-    session = await find_session(conn, session_id)
-    await stays_repository.lock_plates(conn, session.project_id, [session.plate or f"#{session.id}"])
-    session = await find_session(conn, session_id)
+    session = await locked_session(conn, session_id)
     if session.state != "open":
         raise Conflict("not-open", "the stay is over already")
     await repository.insert_charging(conn, session.project_id, session_id, kwh, minutes, entered_by)

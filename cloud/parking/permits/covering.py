@@ -60,9 +60,14 @@ async def holding(
 
 async def affected_plates(conn: Conn, project_id: int, plates: Sequence[str]) -> set[str]:
     """These plates and all whose stays may be covered otherwise when a stay of one of these changes."""
+    return set(plates) | await sharing_plates(conn, project_id, plates)
+
+
+async def sharing_plates(conn: Conn, project_id: int, plates: Sequence[str]) -> set[str]:
+    """Plates that share the spaces of permits with one of these, which are among them then."""
     wanted = sorted(set(plates) - {""})
     permits = await repository.terms(conn, project_id, wanted) if wanted else []
-    return set(plates) | {one.plate for terms in permits if shares(terms) for one in terms.plates}
+    return {one.plate for terms in permits if shares(terms) for one in terms.plates}
 
 
 async def _stays(

@@ -138,6 +138,12 @@ async def number(conn: Conn, numbers: Mapping[int, int]) -> None:
         await conn.execute(_NUMBER, {"ids": list(numbers), "numbers": list(numbers.values())})
 
 
+async def plates_of(conn: Conn, reservation_ids: Sequence[int]) -> list[str]:
+    """The plates that these are for."""
+    query = "SELECT DISTINCT plate FROM parking_reservation WHERE id = ANY (%s)"
+    return [row["plate"] for row in await (await conn.execute(query, (list(reservation_ids),))).fetchall()]
+
+
 async def insert(
     conn: Conn, project_id: int, wanted: Wanted, pool: str, slot: int, times: Times, actor: str, person_id: int | None
 ) -> int:

@@ -1,4 +1,8 @@
-"""Reservations made, cancelled, bound to stays and given up when nobody comes."""
+"""Reservations made, cancelled, bound to stays and given up when nobody comes.
+
+Whoever changes several at once has locked the project's reservations first and then the plates: passages that are taken
+in change reservations too, having locked their plates, in an order of their own.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,6 +16,7 @@ from cloud.parking.reservations import repository
 from cloud.parking.reservations.numbering import NEW, numbers_with
 from cloud.parking.reservations.records import Reservation, ReservationFilter, ReservationRule, Times, Wanted
 from cloud.parking.reservations.telling import tell_reservations
+from cloud.parking.stays.repository import lock_plates
 
 _JUST_NOW = timedelta(minutes=5)
 """A beginning this long ago is one of now: people type times."""
@@ -64,7 +69,9 @@ async def book(
     numbers = numbers_with(taken, times.taken_from, times.taken_until, rule.places)
     if numbers is None:
         raise Conflict("fully-reserved", "all places are reserved for some of this time", field="since")
-    await repository.number(conn, {id_: number for id_, number in numbers.items() if id_ != NEW})
+    renumbered = {id_: number for id_, number in numbers.items() if id_ != NEW}
+    await lock_plates(conn, lot.project_id, [wanted.plate, *await repository.plates_of(conn, list(renumbered))])
+    await repository.number(conn, renumbered)
     pool, slot = rule.vehicle_class, numbers[NEW]
     made = await repository.insert(conn, lot.project_id, wanted, pool, slot, times, actor, person_id)
     await repository.settle(conn, lot.project_id, [wanted.plate], at)
@@ -112,6 +119,7 @@ async def settle(conn: Conn, project_id: int, now: datetime) -> int:
     await repository.lock_project(conn, project_id)
     plates = await repository.overdue(conn, project_id, now)
     if plates:
+        await lock_plates(conn, project_id, plates)
         await repository.settle(conn, project_id, plates, now)
     await tell_reservations(conn, project_id, now)
     return len(plates)

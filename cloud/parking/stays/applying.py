@@ -135,9 +135,11 @@ async def _store(conn: Conn, project_id: int, reports: list[Report], now: dateti
     if not reports:
         return 0, 0
     # Staff may have said that a passage has another plate than is told: both are locked.
-    before = await store.plates_in_use(conn, [report.id for report in reports])
-    await lock(conn, project_id, {*before.values(), *(report.plate_told for report in reports)})
-    changed = await store.insert_passages(conn, sorted(reports, key=lambda report: report.id), before)
+    before = await store.in_use(conn, [report.id for report in reports])
+    names = {store.lock_name(plate, session_id) for plate, session_id in before.values()}
+    await lock(conn, project_id, names | {report.plate_told for report in reports})
+    plates = {id_: plate for id_, (plate, _) in before.items()}
+    changed = await store.insert_passages(conn, sorted(reports, key=lambda report: report.id), plates)
     return len(changed), await apply_changes(conn, project_id, changed, now) if changed else 0
 
 

@@ -14,6 +14,7 @@ from cloud.parking.stays.applying import apply_changes
 from cloud.parking.stays.likeness import confusable, one_edit_apart
 from cloud.parking.stays.passage_repository import Correction, PassageRow
 from cloud.parking.stays.rebuilding import lock
+from cloud.parking.stays.repository import lock_name
 from cloud.parking.stays.service import find_session
 
 
@@ -99,7 +100,7 @@ async def candidates(conn: Conn, passage_id: UUID) -> list[Candidate]:
 async def _locked(conn: Conn, passage_id: UUID, becomes: Callable[[PassageRow], str]) -> PassageRow:
     """The passage, with the plates that it has and gets locked. Raises Conflict when it changed meanwhile."""
     before = await find_passage(conn, passage_id)
-    await lock(conn, before.project_id, [before.plate, becomes(before)])
+    await lock(conn, before.project_id, [lock_name(before.plate, before.session_id), becomes(before)])
     passage = await find_passage(conn, passage_id)
     if passage.plate != before.plate:
         raise Conflict("changed-meanwhile", "somebody else has just changed this plate: look again")

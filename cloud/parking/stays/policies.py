@@ -7,8 +7,10 @@ from datetime import timedelta
 import structlog
 from pydantic import ValidationError
 
+from cloud.estate import service as estate
 from cloud.kit.db import Conn
-from cloud.kit.errors import NotFound
+from cloud.kit.errors import InvalidInput, NotFound
+from cloud.kit.money import minor_digits
 from cloud.parking.places import repository as places
 from cloud.parking.stays import policy_repository as repository
 from cloud.parking.stays.matching import LotRules, lots_around
@@ -52,9 +54,14 @@ async def get_policy(conn: Conn, lot_id: int) -> LotPolicy:
 async def set_policy(conn: Conn, lot_id: int, policy: LotPolicy, actor: str) -> LotPolicy:
     """Puts a policy in force, for what is matched from now on; who changed what is in the audit trail.
 
-    Stays that are over stay as they are until a passage or correction of their vehicle is taken in. Raises NotFound.
+    Stays that are over stay as they are until a passage or correction of their vehicle is taken in. Raises NotFound,
+    and InvalidInput for a fixed charge that the project's currency cannot have.
     """
     project_id = await _project_of(conn, lot_id)
+    digits = minor_digits((await estate.get_project(conn, project_id)).currency)
+    for one in policy.unseen_entry:
+        if one.amount is not None and one.amount != round(one.amount, digits):
+            raise InvalidInput("bad-amount", f"expected at most {digits} decimals", field="unseen_entry")
     await repository.keep_policy(conn, project_id, lot_id, policy.model_dump(mode="json"), actor)
     return policy
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.parking.charging.ended import price_beside, price_ended
+from cloud.parking.charging.following import money_follows
 from cloud.parking.permits import covering as permits
 from cloud.parking.places import repository as places
 from cloud.parking.stays import repository as store
@@ -146,6 +147,8 @@ async def _write(conn: Conn, project_id: int, work: _Work) -> list[UUID]:
     touched = {*changed, *after_merge, *empty}
     await price_ended(conn, project_id, changed, [one for id_, one in work.sessions.items() if id_ in touched])
     await _price_beside(conn, project_id, work, kept, set(changed))
+    plates = {stay.plate for stay in work.stays} | {one.plate for one in work.sessions.values()}
+    await money_follows(conn, project_id, plates - {""}, {*work.sessions, *changed})
     return [passage_id for passage_id, *_ in moved]
 
 

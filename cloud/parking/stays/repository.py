@@ -173,10 +173,16 @@ async def lock_plates(conn: Conn, project_id: int, plates: Iterable[str]) -> Non
         await conn.execute("SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key", (keys,))
 
 
-async def plates_in_use(conn: Conn, ids: Sequence[UUID]) -> dict[UUID, str]:
-    """The plates that count for these passages, as far as they are stored."""
-    rows = await (await conn.execute("SELECT id, plate FROM passage WHERE id = ANY (%s)", (list(ids),))).fetchall()
-    return {row["id"]: row["plate"] for row in rows}
+def lock_name(plate: str, session_id: int | None) -> str:
+    """What `lock_plates` locks for a stay: its plate, or the stay itself as long as it has none."""
+    return plate or ("" if session_id is None else f"#{session_id}")
+
+
+async def in_use(conn: Conn, ids: Sequence[UUID]) -> dict[UUID, tuple[str, int | None]]:
+    """(plate that counts, session) of these passages, as far as they are stored."""
+    query = "SELECT id, plate, session_id FROM passage WHERE id = ANY (%s)"
+    rows = await (await conn.execute(query, (list(ids),))).fetchall()
+    return {row["id"]: (row["plate"], row["session_id"]) for row in rows}
 
 
 async def insert_passages(conn: Conn, rows: Sequence[Report], before: Mapping[UUID, str]) -> list[Changed]:

@@ -34,17 +34,26 @@ async def find_session(conn: Conn, session_id: int) -> Session:
     return found
 
 
+async def locked_session(conn: Conn, session_id: int) -> Session:
+    """A stay whose plate nobody else works on until the transaction ends. Raises NotFound, Conflict when it changed."""
+    before = await find_session(conn, session_id)
+    await store.lock_plates(conn, before.project_id, [store.lock_name(before.plate, before.id)])
+    session = await find_session(conn, session_id)
+    if session.plate != before.plate:
+        raise Conflict("changed-meanwhile", "the plate of this stay has just been changed: look again")
+    return session
+
+
 async def close_session(conn: Conn, session_id: int, reason: str, actor: str, at: datetime | None = None) -> None:
     """Ends a stay whose vehicle is known to be gone although nobody saw it leave, so that it is not counted inside.
 
     The stay becomes `unmatched`: nobody knows how long it was, and nothing is charged for it. Who ended it and why is
-    kept with it and in the audit trail. Raises NotFound, InvalidInput without a reason, Conflict unless it is open.
+    kept with it and in the audit trail. Raises NotFound, InvalidInput without a reason, Conflict unless it is open and
+    as it was.
     """
     if not reason.strip():
         raise InvalidInput("no-reason", "expected a reason: every stay closed by hand is accounted for", field="reason")
-    session = await find_session(conn, session_id)
-    await store.lock_plates(conn, session.project_id, [session.plate or f"#{session.id}"])
-    if (await find_session(conn, session_id)).state != "open":
+    if (await locked_session(conn, session_id)).state != "open":
         raise Conflict("not-open", "the stay is over already")
     now = at or datetime.now(UTC)
     await repository.close_session(conn, session_id, now, actor, reason.strip(), now)

@@ -70,10 +70,11 @@ _DROP_UNPAID: LiteralString = """
       AND NOT EXISTS (SELECT FROM coupon_redemption c WHERE c.session_id = s.id)
       AND NOT EXISTS (SELECT FROM vehicle_charging c WHERE c.session_id = s.id)
 """
+# Nothing is left that could cost anything: what was paid is too much.
 _END_PAID: LiteralString = """
-    UPDATE parking_session SET state = 'unmatched', left_at = coalesce(left_at, entered_at), fee = NULL,
-           fee_until = NULL, fixed_fee = NULL
-    WHERE id = ANY (%(ids)s) AND state = 'open'
+    UPDATE parking_session SET state = 'unmatched', left_at = coalesce(left_at, entered_at), fee = 0, fee_until = NULL,
+           fee_steps = '[]', rule_version_id = NULL, fixed_fee = 0
+    WHERE id = ANY (%(ids)s) AND (state = 'open' OR fixed_fee IS DISTINCT FROM 0 OR fee IS DISTINCT FROM 0)
 """
 
 
@@ -168,7 +169,10 @@ async def merge_sessions(conn: Conn, merged: Sequence[tuple[int, int]]) -> None:
 
 
 async def drop_empty(conn: Conn, ids: Sequence[int]) -> None:
-    """Ends sessions that no passage belongs to: deleted, or kept as unmatched where money was paid for one."""
+    """Ends sessions that no passage belongs to: deleted, or kept as unmatched where money was paid for one.
+
+    What was paid for one is to be given back, unless its plate owes something: it costs nothing.
+    """
     if not ids:
         return
     query: dict[str, Any] = {"ids": list(ids)}

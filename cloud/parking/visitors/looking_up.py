@@ -14,7 +14,10 @@ _ROUNDED: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """Something to pay. `since`: when the vehicle came, rounded down; `over`: it left without paying."""
+    """Something to pay. `since`: when the vehicle came, rounded down, or left, where nobody saw it come.
+
+    `over`: it left without paying.
+    """
 
     since: datetime
     amount: Decimal
@@ -42,7 +45,7 @@ async def look_up(conn: Conn, project_id: int, plate: str, currency: str, now: d
         Owed(_rounded(session.entered_at), price.due, over=False) for session, price in inside if session.entered_at
     ]
     debts = (await owing(conn, project_id, [plate])).get(plate, [])
-    found += [Owed(_rounded(debt.entered_at), debt.due, over=True) for debt in debts]
+    found += [Owed(_rounded(debt.entered_at or debt.left_at), debt.due, over=True) for debt in debts]
     return OwedByPlate(plate, currency, tuple(found))
 
 

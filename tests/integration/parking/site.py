@@ -1,5 +1,6 @@
 """A lot with one entry and one exit lane, and the passages that a gateway would report of them."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -64,13 +65,16 @@ def where_it_is_morning() -> str:
     return f"Etc/GMT{-(offset if offset >= -12 else offset + 24):+d}"
 
 
-async def make_site(db: Database, *, lanes: bool = True, zone: str = "Asia/Shanghai") -> Site:
-    """A project, its gateway with two barriers, a lot priced by the mall's rule."""
+async def make_site(
+    db: Database, *, lanes: bool = True, zone: str = "Asia/Shanghai", rule: ParkingRule | None = None
+) -> Site:
+    """A project, its gateway with two barriers, a lot priced by the mall's rule unless another is given."""
+    rule = rule or load_yaml(MALL, ParkingRule)
     async with db.transaction(SYSTEM) as conn:
-        project = await estate.create_project(conn, "p", "P", zone, "CNY")
+        project = await estate.create_project(conn, "p", "P", zone, rule.currency)
         edge = await devices.create_gateway(conn, project.id, GATEWAY, "Gate")
         lot = await service.create_lot(conn, project.id, "main", "Main lot", 2)
-        await service.publish_rule(conn, lot.id, load_yaml(MALL, ParkingRule), date(2025, 1, 1))
+        await service.publish_rule(conn, lot.id, rule, date(2025, 1, 1))
         made: list[Lane] = []
         for code in get_args(Direction):
             device = await devices.create_device(conn, project.id, edge.id, code, "barrier")
@@ -105,6 +109,17 @@ async def openings(db: Database) -> list[dict[str, Any]]:
     return await rows(
         db, "SELECT arguments, actor, reason FROM command WHERE action = 'open-barrier' ORDER BY issued_at"
     )
+
+
+async def until_waiting(db: Database) -> None:
+    """Until somebody waits for what another transaction has locked."""
+    query: LiteralString = """
+        SELECT count(*) AS n FROM pg_locks WHERE NOT granted
+        AND coalesce(database, 0) IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+    """
+    async with asyncio.timeout(10):
+        while (await rows(db, query))[0]["n"] == 0:
+            await asyncio.sleep(0.01)
 
 
 def minutes(count: int) -> timedelta:

@@ -104,7 +104,7 @@ async def test_tax_lies_within_what_is_paid_and_goes_back_with_it(
     async with worker_db.transaction(SYSTEM) as conn:
         await parking.set_money_policy(conn, site.project_id, MoneyPolicy(tax_percent=Decimal(9)), public=False)
         await parking.pay(conn, owed, Decimal("8.00"), "cash", "user:1", at=now)
-    tax = tax_in(Decimal("8.00"), Decimal(9))
+    tax = tax_in(Decimal("8.00"), Decimal(9), "CNY")
     assert tax == Decimal("0.66")
     booked = await _booked(worker_db)
     assert (booked["revenue:parking"], booked["tax:vat"]) == (tax - Decimal("8.00"), -tax)
@@ -119,7 +119,7 @@ async def test_tax_lies_within_what_is_paid_and_goes_back_with_it(
     (back,) = await rows(worker_db, "SELECT amount, reason, subject, state FROM payment_refund")
     assert back == {"amount": -stay["unpaid"], "reason": "fee-lower", "subject": PLATE, "state": "open"}
     booked = await _booked(worker_db)
-    left = tax_in(stay["fee"], Decimal(9))
+    left = tax_in(stay["fee"], Decimal(9), "CNY")
     assert (booked["revenue:parking"], booked["tax:vat"], booked["liability:refund"]) == (
         left - stay["fee"], -left, stay["unpaid"],
     )  # fmt: skip

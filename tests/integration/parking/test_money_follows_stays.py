@@ -4,6 +4,7 @@ import asyncio
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from cloud.kit.security import Keys, Sealer
 from cloud.kit.yaml_files import load_yaml
 from cloud.parking import service as parking
 from cloud.parking.charging import debts
+from cloud.parking.charging.debts import DebtFilter
 from cloud.parking.fees.models import ParkingRule
 from cloud.parking.lists import service as lists
 from cloud.parking.lists.records import NewEntry
@@ -26,7 +28,7 @@ from cloud.payments.intent_records import Intent
 from cloud.payments.intents import WantedPayment
 from tests.integration.parking.nested import add_inner_lot, set_policy
 from tests.integration.parking.permits.holder import make_permit
-from tests.integration.parking.site import MALL, NOON, Site, minutes, openings, rows
+from tests.integration.parking.site import MALL, NOON, Site, minutes, openings, rows, until_waiting
 from tests.integration.parking.test_circumstances import MORNING, QUOTA, _publish, _stay
 
 PLATE, OTHER = "京A12345", "粤B67890"
@@ -64,6 +66,30 @@ async def test_a_fixed_price_is_paid_online_and_the_vehicle_goes(
     await _paid(worker_db, intent, NOON)
     assert await _queue(worker_db) == []
     assert len(await openings(worker_db)) == 1
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+async def test_a_fixed_price_that_was_not_paid_is_owed_until_it_is_paid_or_waived(
+    ingest_db: Database, worker_db: Database, site: Site, arrived: bool
+) -> None:
+    await set_policy(worker_db, site.lot_id, unseen_entry=[{"then": "fixed-charge", "amount": "20.00"}])
+    at_exit = site.passage("exit", PLATE, NOON, "arrived")
+    if arrived:
+        await site.report(ingest_db, [at_exit], NOON)
+    await site.report(ingest_db, [site.passage("exit", PLATE, NOON, known=at_exit)], NOON)
+    now = NOON + HOUR
+    async with worker_db.transaction(SYSTEM) as conn:
+        (debt,) = (await parking.owing(conn, site.project_id, [PLATE]))[PLATE]
+        assert debt.due == (await parking.quote(conn, debt.session_id, now)).due == Decimal("20.00")
+        await parking.waive(conn, debt.session_id, Decimal("5.00"), "a regular", "user:1")
+    await site.report(ingest_db, [site.passage("entry", PLATE, now)], now)
+    async with worker_db.transaction(SYSTEM) as conn:
+        assert (await debts.debt_totals(conn, DebtFilter(site.project_id)))[0].due == Decimal("15.00")
+        (inside,) = await rows(worker_db, "SELECT id FROM parking_session WHERE state = 'open'")
+        assert (await parking.quote(conn, inside["id"], now)).total == Decimal("15.00")
+        await parking.pay(conn, inside["id"], Decimal("15.00"), "cash", "user:1", at=now)
+        assert await parking.owing(conn, site.project_id, [PLATE]) == {}
+    assert await _proof(worker_db, site) == []
 
 
 async def test_what_was_asked_for_two_stays_pays_the_one_that_they_are(
@@ -178,16 +204,10 @@ async def test_a_surplus_is_looked_at_again_once_the_plate_is_locked(
                 return await debts.release_surplus(other, site.project_id, now)
 
         released = asyncio.create_task(release())
-        await _until_waiting(worker_db)
+        await until_waiting(worker_db)
         await corrections.correct_plate(conn, early.id, OTHER, "misread", "guard", now)  # type: ignore[arg-type]
     assert await released == 0
     assert await _queue(worker_db) == []
-
-
-async def _until_waiting(db: Database) -> None:
-    query = "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-    while (await rows(db, query))[0]["n"] == 0:
-        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("inner_time", ["included", "paused"])
@@ -238,3 +258,27 @@ async def test_a_resident_is_told_what_staff_are_told(
             told.append((await parking.quote(conn, stay["id"], began + 2 * HOUR)).due)
     assert told[0] == told[1]
     assert told[0] == (Decimal("4.00") if way == "earlier stay" else Decimal(0))
+
+
+async def test_another_stay_of_the_vehicle_whose_stay_changed_is_priced_anew_too(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    """Told late that it stayed longer: the other one never got the space, which is its own again when it comes back."""
+    await make_permit(worker_db, site, (PLATE, OTHER), spaces=1, when_freed="never")
+    short = site.passage("exit", PLATE, NOON + 3 * HOUR)
+    now = NOON + 12 * HOUR
+    told = [
+        [site.passage("entry", PLATE, NOON), short],
+        [site.passage("entry", OTHER, NOON + 4 * HOUR), site.passage("exit", OTHER, NOON + 10 * HOUR)],
+        [site.passage("entry", PLATE, NOON + 6 * HOUR), site.passage("exit", PLATE, NOON + 9 * HOUR)],
+    ]
+    for passages in told:
+        await site.report(ingest_db, passages, now)
+    query = "SELECT id, fee FROM parking_session WHERE fee IS NOT NULL ORDER BY entered_at"
+    assert [row["fee"] for row in await rows(worker_db, query)] == [Decimal(0), Decimal(0), Decimal("6.00")]
+    await site.report(ingest_db, [site.passage("exit", PLATE, NOON + 5 * HOUR)], now)
+    async with worker_db.transaction(SYSTEM) as conn:
+        await corrections.correct_plate(conn, UUID(short.id), "粤Z99999", "misread", "guard", now)
+    async with worker_db.transaction(SYSTEM) as conn:
+        quoted = [(await parking.quote(conn, row["id"], now)).fee for row in await rows(worker_db, query)]
+    assert quoted == [row["fee"] for row in await rows(worker_db, query)]

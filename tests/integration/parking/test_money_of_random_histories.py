@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import msgspec
@@ -13,13 +13,13 @@ import pytest
 
 from cloud.billing import service as billing
 from cloud.kit.db import SYSTEM, Conn, Database
-from cloud.kit.errors import GatemeterError
+from cloud.kit.errors import Conflict, GatemeterError
 from cloud.kit.paging import PageRequest
 from cloud.kit.periods import in_ms
 from cloud.kit.yaml_files import load_yaml
 from cloud.parking import service as parking
 from cloud.parking.charging import debts
-from cloud.parking.charging import service as charging
+from cloud.parking.charging.assessing import assess_stay
 from cloud.parking.coupons import service as coupons
 from cloud.parking.coupons.records import NewBatch
 from cloud.parking.coupons.redeeming import redeem
@@ -74,6 +74,7 @@ class _History:
         """Something happens, and time goes by."""
         self.now += timedelta(seconds=self.chance.choice([7, 61, 400, 899, 1801, 3600, 9001]), milliseconds=137)
         deeds = [self._drives] * 8 + [self._comes_late] * 2 + [self._pays] * 3 + [self._asks] * 2 + [self._paid] * 2
+        deeds += [self._splits] * 2
         deeds += [
             self._waives,
             self._coupon,
@@ -110,10 +111,34 @@ class _History:
             passage = self.late.pop(self.chance.randrange(len(self.late)))
             await self.site.report(self.ingest, [passage], self.now)
 
+    async def _splits(self) -> None:
+        """It had been out in between, or came in again unseen: a stay that was paid is two."""
+        query: LiteralString = """
+            SELECT plate, entered_at, coalesce(left_at, %s) - entered_at AS stayed FROM parking_session s
+            WHERE lot_id = %s AND plate <> '' AND entered_at < %s
+              AND EXISTS (SELECT FROM parking_payment p WHERE p.session_id = s.id)
+            ORDER BY id"""
+        if found := await rows(self.db, query, (self.now, self.site.lot_id, self.now)):
+            stay = self.chance.choice(found)
+            out, back = sorted(
+                stay["entered_at"] + stay["stayed"] * tenths / 10 for tenths in self.chance.sample(range(1, 10), 2)
+            )
+            told = [self.site.passage("exit", stay["plate"], out), self.site.passage("entry", stay["plate"], back)]
+            self.done[-1] += f" {stay['plate']} {out:%d %H:%M:%S} {back:%d %H:%M:%S}"
+            await self.site.report(self.ingest, told[self.chance.choice([0, 0, 1]) :], self.now)
+
     async def _session(self) -> int | None:
-        states = self.chance.choice([["open", "closed"], ["open", "closed", "unmatched"]])
-        found = await rows(self.db, "SELECT id FROM parking_session WHERE state = ANY (%s) ORDER BY id", (states,))
-        return self.chance.choice(found[-5:])["id"] if found else None
+        """Mostly one for which something is due."""
+        found = await rows(self.db, "SELECT id FROM parking_session ORDER BY id DESC LIMIT 8")
+        self.chance.shuffle(found)
+        async with self.db.transaction(SYSTEM) as conn:
+            for row in found:
+                try:
+                    if self.chance.random() < 0.1 or (await parking.quote(conn, row["id"], self.now)).due:
+                        return int(row["id"])
+                except Conflict:
+                    continue
+        return None
 
     async def _pays(self) -> None:
         session_id = await self._session()
@@ -226,19 +251,22 @@ class _History:
         async with self.db.transaction(SYSTEM) as conn:
             assert [str(one) for one in await billing.discrepancies(conn, self.site.project_id)] == [], self.done
             for row in await rows(
-                self.db, "SELECT id, fee, unpaid FROM parking_session WHERE state = 'closed' AND fee IS NOT NULL"
+                self.db, "SELECT id, fee, unpaid FROM parking_session WHERE state <> 'open' AND fee IS NOT NULL"
             ):
                 quote = await parking.quote(conn, row["id"], self.now)
                 assert (quote.fee, quote.due) == (row["fee"], max(row["unpaid"], 0)), (row, quote, self.done)
                 assert quote.surplus == max(-row["unpaid"], 0), self.done
                 await self._check_price(conn, row["id"], row["fee"])
+            both = """SELECT plate FROM parking_session WHERE plate <> '' GROUP BY project_id, plate
+                      HAVING min(unpaid) < 0 AND max(unpaid) > 0"""
+            assert await rows(self.db, both) == [], self.done
             await self._check_promises(conn)
 
     async def _check_price(self, conn: Conn, session_id: int, fee: Decimal) -> None:
         """What is stored of a stay that is over is what follows from all that is known now."""
         session = await find_session(conn, session_id)
         assert session.left_at is not None
-        assessed = None if session.fixed_fee is not None else await charging._assess(conn, session, session.left_at)
+        assessed = None if session.fixed_fee is not None else await assess_stay(conn, session, session.left_at)
         if assessed is not None:
             anew = assessed[1].fee.amount
             assert fee == anew or (fee < anew and self.plates_changed), (session, anew, self.done)
@@ -292,7 +320,7 @@ async def test_the_books_add_up_and_all_are_told_the_same_price(
         await parking.publish_rule(conn, inner, rule, NOON.date())
         money = parking.MoneyPolicy(tax_percent=Decimal(9))
         await parking.set_money_policy(conn, site.project_id, money, public=False)
-    history = _History(worker_db, ingest_db, site, Random(f"{world}"))
+    history = _History(worker_db, ingest_db, site, Random(f"z{world}"))
     history.codes = await _codes(worker_db, site)
     history.chance.shuffle(history.codes)
     for _ in range(STEPS):

@@ -17,9 +17,10 @@ from cloud.parking import service as parking
 from cloud.parking.edge import telling as edge
 from cloud.parking.reservations import service
 from cloud.parking.reservations.records import Reservation, ReservationFilter, ReservationRule, Wanted
+from cloud.parking.stays.repository import lock_plates
 from gateway.contract.access import AccessEntry, GoneEntry, LotEntry, ReservationEntry
 from tests.integration.app import Auth, People, once
-from tests.integration.parking.site import Site, minutes, rows
+from tests.integration.parking.site import GATEWAY, Site, minutes, rows, until_waiting
 
 PLATE = "京A12345"
 HOUR = timedelta(hours=1)
@@ -280,3 +281,27 @@ async def test_residents_reserve_for_their_vehicles_and_see_their_own(
 
 def _ms(instant: datetime) -> int:
     return int(instant.timestamp() * 1000)
+
+
+async def test_late_passages_and_the_job_never_wait_for_each_other(worker_db: Database, site: Site) -> None:
+    """Two vehicles came in time after all, and their reservations are being given up at the same moment."""
+    plates = ("京B00001", "京B00002")
+    since = soon()
+    await rule(worker_db, site, 2, no_show_minutes=30)
+    for plate in plates:
+        await book(worker_db, site, plate, since, since + HOUR)
+    now = since + HOUR
+
+    async def gives_up() -> None:
+        async with worker_db.transaction(SYSTEM) as other:
+            await service.settle(other, site.project_id, now)
+
+    async with worker_db.transaction(SYSTEM) as conn:
+        await lock_plates(conn, site.project_id, plates)
+        first, second = (site.passage("entry", plate, since) for plate in plates)
+        await parking.apply_passages(conn, site.project_id, GATEWAY, [second], now)
+        job = asyncio.create_task(gives_up())
+        await until_waiting(worker_db)
+        await parking.apply_passages(conn, site.project_id, GATEWAY, [first], now)
+    await job
+    assert {one["state"] for one in await rows(worker_db, "SELECT state FROM parking_reservation")} == {"arrived"}
