@@ -67,7 +67,7 @@ async def _take_back(db: Database, asker: Asker, run: BillRun, reason: str) -> N
 async def _issue(conn: Conn, project: Project, drafts: Sequence[Draft], today: date) -> None:
     """Issues drafts and has the balances of their accounts pay them, also what a credit note has left there.
 
-    All accounts are locked before anything is looked for: a payment that comes meanwhile waits, and then finds the bill.
+    All accounts are locked before money is looked for: a payment that comes meanwhile waits, and finds the bill.
     """
     accounts = sorted({one.account_id for one in drafts})
     await lock_held(conn, accounts)

@@ -23,7 +23,8 @@ _INSERT: LiteralString = """
 # The revision that was read must still be the one that stands: of two who save, the second is told.
 _CHANGE: LiteralString = """
     UPDATE tariff_draft SET code = %(code)s, name = %(name)s, valid_from = %(valid_from)s, content = %(content)s,
-           author = %(author)s, authors = array_remove(array_append(array_remove(authors, %(author)s), %(author)s), NULL),
+           author = %(author)s,
+           authors = array_remove(array_append(array_remove(authors, %(author)s), %(author)s), NULL),
            state = 'draft', revision = revision + 1, changed_at = now()
     WHERE id = %(id)s AND revision = %(revision)s
     RETURNING id
