@@ -9,7 +9,7 @@ from cloud.kit.db import SYSTEM
 from tests.integration.app import People
 from tests.integration.browser import Browser
 
-_HOOK: Final = {"url": "https://example.com/hook", "kinds": ["usage.changed"], "name": "Accounting"}
+_HOOK: Final[dict[str, Any]] = {"url": "https://example.com/hook", "kinds": ["usage.changed"], "name": "Accounting"}
 _SECRET: Final = re.compile(r"whsec_[A-Za-z0-9+/=]+")
 
 
