@@ -108,17 +108,25 @@ _BOUNDARIES: LiteralString = """
         WHERE e.meter_id = wanted.meter_id AND e.channel = wanted.channel AND e.taken_at = found.taken_at
         ORDER BY e.version DESC LIMIT 1) AS edit ON true
 """
-_USAGE: LiteralString = """
-    SELECT start, length_s, quantity, method, version FROM usage
-    WHERE meter_id = %(meter_id)s AND channel = %(channel)s AND start < %(end)s
-      AND start >= coalesce((SELECT max(start) FROM usage WHERE meter_id = %(meter_id)s AND channel = %(channel)s
-                             AND start <= %(start)s), %(start)s)
-      AND start + length_s * interval '1 second' > %(start)s
-    ORDER BY start
+_USAGE_OF_MANY: LiteralString = """
+    SELECT w.nth - 1 AS nth, found.* FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[],
+        %(starts)s::timestamptz[], %(ends)s::timestamptz[]) WITH ORDINALITY AS w (meter_id, channel, since, stop, nth)
+    CROSS JOIN LATERAL (
+        SELECT start, length_s, quantity, method, version FROM usage u
+        WHERE u.meter_id = w.meter_id AND u.channel = w.channel AND u.start < w.stop
+          AND u.start >= coalesce((SELECT max(b.start) FROM usage b WHERE b.meter_id = w.meter_id
+                                   AND b.channel = w.channel AND b.start <= w.since), w.since)
+          AND u.start + u.length_s * interval '1 second' > w.since) AS found
+    ORDER BY w.nth, found.start
 """
-_USAGE_END: LiteralString = """
-    SELECT start + length_s * interval '1 second' AS until FROM usage
-    WHERE meter_id = %(meter_id)s AND channel = %(channel)s AND start < %(at)s ORDER BY start DESC LIMIT 1
+_USAGE_ENDS: LiteralString = """
+    SELECT found.until FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(instants)s::timestamptz[])
+        WITH ORDINALITY AS w (meter_id, channel, instant, nth)
+    LEFT JOIN LATERAL (
+        SELECT start + length_s * interval '1 second' AS until FROM usage u
+        WHERE u.meter_id = w.meter_id AND u.channel = w.channel AND u.start < w.instant
+        ORDER BY start DESC LIMIT 1) AS found ON true
+    ORDER BY w.nth
 """
 _TOTALS: LiteralString = """
     SELECT w.nth - 1 AS nth, found.* FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[],
@@ -268,15 +276,28 @@ async def boundary_columns(
 
 async def usage(conn: Conn, meter_id: int, channel: int, start: datetime, end: datetime) -> list[UsageRow]:
     """Rows that touch [start, end), by start."""
-    query = {"meter_id": meter_id, "channel": channel, "start": start, "end": end}
-    rows = await (await conn.execute(_USAGE, query)).fetchall()
-    return [UsageRow(**row) for row in rows]
+    return (await usage_of_many(conn, [(meter_id, channel, start, end)]))[0]
 
 
-async def usage_end(conn: Conn, meter_id: int, channel: int, at: datetime) -> datetime | None:
-    """Where the last row ends that begins before `at`."""
-    row = await (await conn.execute(_USAGE_END, {"meter_id": meter_id, "channel": channel, "at": at})).fetchone()
-    return None if row is None else row["until"]
+async def usage_of_many(conn: Conn, wanted: Sequence[tuple[int, int, datetime, datetime]]) -> list[list[UsageRow]]:
+    """For each (meter, channel, start, end) the rows that touch [start, end), by start."""
+    found: list[list[UsageRow]] = [[] for _ in wanted]
+    if not wanted:
+        return found
+    meters, channels, starts, ends = map(list, zip(*wanted, strict=True))
+    query = {"meters": meters, "channels": channels, "starts": starts, "ends": ends}
+    for row in await (await conn.execute(_USAGE_OF_MANY, query)).fetchall():
+        found[row.pop("nth")].append(UsageRow(**row))
+    return found
+
+
+async def usage_ends(conn: Conn, wanted: Sequence[tuple[int, int, datetime]]) -> list[datetime | None]:
+    """For each (meter, channel, instant) where the last row ends that begins before it."""
+    if not wanted:
+        return []
+    meters, channels, instants = map(list, zip(*wanted, strict=True))
+    query = {"meters": meters, "channels": channels, "instants": instants}
+    return [row["until"] for row in await (await conn.execute(_USAGE_ENDS, query)).fetchall()]
 
 
 async def totals(conn: Conn, wanted: Sequence[tuple[int, int, datetime, datetime]]) -> list[UsageTotal]:

@@ -1,6 +1,7 @@
 """Pages of notices: what was told to whom and why it did not arrive, how the project writes, and a person's wishes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Request
@@ -35,6 +36,7 @@ class _Wanted(Input):
     kind: str | None = None
     reason: str | None = None
     batch: str | None = None
+    account_id: int | None = None
 
 
 @router.get("/notices")
@@ -46,7 +48,7 @@ async def notices(request: Request, scope: Reading) -> Response:
     given = {name: value for name, value in request.query_params.items() if value and name in _Wanted.model_fields}
     wanted = NoticeFilter(page.project.id, **read(_Wanted, given).model_dump())
     found = await service.list_notices(scope.conn, page_request(_SHOWN, request.query_params.get("cursor")), wanted)
-    of_any_state = NoticeFilter(page.project.id, kind=wanted.kind, reason=wanted.reason, batch=wanted.batch)
+    of_any_state = replace(wanted, state=None)
     return page.page(
         "notices/list.html",
         found=found,

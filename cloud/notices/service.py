@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from cloud.estate import service as estate
+from cloud.estate.records import Account
 from cloud.kit import i18n
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
@@ -13,6 +14,7 @@ from cloud.notices import repository
 from cloud.notices.addresses import checked
 from cloud.notices.letters import one_line
 from cloud.notices.records import (
+    BILL,
     ENDED,
     KINDS,
     OPTIONAL_KINDS,
@@ -120,6 +122,12 @@ async def counts(conn: Conn, wanted: NoticeFilter) -> dict[str, int]:
 async def last_about(conn: Conn, project_id: int, about: str, ids: Collection[int]) -> dict[int, Notice]:
     """The newest notice about each of `ids`, of those that were told of."""
     return await repository.last_about(conn, project_id, about, list(ids))
+
+
+async def last_bill_to(conn: Conn, account: Account) -> Notice | None:
+    """The newest bill that was sent to an account by e-mail, or could not be: how far it got."""
+    wanted = NoticeFilter(account.project_id, account_id=account.id, kind=BILL)
+    return next(iter((await repository.notices(conn, PageRequest(1), wanted)).items), None)
 
 
 async def send_again(conn: Conn, notice_id: int) -> Notice:

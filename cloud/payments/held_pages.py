@@ -16,6 +16,7 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
 from cloud.kit.sent_forms import FormOnce
+from cloud.notices import service as notices
 from cloud.payments import deposits, receiving, releases
 from cloud.payments import service as payments
 from cloud.payments.intent_api import channels_of
@@ -213,6 +214,7 @@ async def _page(
         deposits=held.items,
         releases=asked.items,
         plans=plans.items,
+        notice=None if scope.caller.kind == "resident" else await notices.last_bill_to(conn, account),
         methods=receiving.METHODS,
         pay_channels=sorted(channels_of(request)) if scope.caller.may("payments.pay", account.project_id) else [],
         may_write=scope.caller.may("payments.write", account.project_id),

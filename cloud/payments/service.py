@@ -46,6 +46,8 @@ async def record_payment(
     Raises NotFound for an unknown account, InvalidInput for a bad amount or method.
     """
     _, project = await account_of(conn, account_id)
+    # While bills of the account are issued it waits: either it sees them, or who issues them sees what it left over.
+    await billing.lock_held(conn, [account_id])
     payment = await receive(conn, project, account_id, purpose, amount, method, paid_on, reference, created_by)
     if purpose == "balance":
         await _keep(conn, payment, account_id)

@@ -1,16 +1,18 @@
 """Pages of webhooks: making one, its secret shown once, what was delivered and what was not."""
 
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from cloud.estate.shown import OptionalText, shown
+from cloud.estate.shown import OptionalText, Shown, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.paging import page_request
+from cloud.kit.sent_forms import FormOnce
 from cloud.webhooks import service
 from cloud.webhooks.addresses import LONGEST_URL
-from cloud.webhooks.records import KINDS, TEST_KIND, DeliveryFilter, DeliveryState
+from cloud.webhooks.records import KINDS, TEST_KIND, DeliveryFilter, DeliveryState, Webhook
 
 router = APIRouter(include_in_schema=False)
 
@@ -33,18 +35,26 @@ async def webhooks(request: Request, scope: Writing, cursor: str | None = None) 
 async def create(
     request: Request,
     scope: Writing,
+    sent: FormOnce,
     url: Annotated[str, Form(max_length=LONGEST_URL)],
     kinds: Annotated[list[str], Form(max_length=len(KINDS))],
     name: Annotated[str, Form(max_length=100)] = "",
 ) -> Response:
-    """Makes a webhook and shows its secret, this once."""
+    """Makes a webhook and shows its secret, this once: the same form sent again leads to the webhook it made."""
     page = await shown(request, scope)
     state = request.app.state
-    made, secret = await service.create_webhook(
-        scope.conn, state.sealer, page.project.id, url.strip(), kinds, name.strip(), scope.caller.user_id,
-        private=state.settings.webhooks_private,
-    )  # fmt: skip
-    return page.page("webhooks/secret.html", webhook=made, secret=secret, rotated=False)
+    made: list[tuple[Webhook, str]] = []
+
+    async def make() -> str:
+        webhook, secret = await service.create_webhook(
+            scope.conn, state.sealer, page.project.id, url.strip(), kinds, name.strip(), scope.caller.user_id,
+            private=state.settings.webhooks_private,
+        )  # fmt: skip
+        made.append((webhook, secret))
+        return f"/webhooks/{webhook.id}?done=saved"
+
+    led = await sent.lead(scope.conn, make)
+    return _told(page, made, rotated=False) or led
 
 
 @router.get("/webhooks/{webhook_id}")
@@ -79,19 +89,29 @@ async def set_state(
 
 
 @router.post("/webhooks/{webhook_id}/secrets")
-async def rotate(request: Request, scope: Writing, webhook_id: int) -> Response:
-    """A new secret, shown this once."""
+async def rotate(request: Request, scope: Writing, webhook_id: int, sent: FormOnce) -> Response:
+    """A new secret, shown this once. Made twice, the one that receivers know would sign nothing any more."""
     page = await shown(request, scope)
-    secret = await service.rotate_secret(scope.conn, request.app.state.sealer, webhook_id)
-    found = await service.get_webhook(scope.conn, webhook_id)
-    return page.page("webhooks/secret.html", webhook=found, secret=secret, rotated=True)
+    made: list[tuple[Webhook, str]] = []
+
+    async def make() -> str:
+        secret = await service.rotate_secret(scope.conn, request.app.state.sealer, webhook_id)
+        made.append((await service.get_webhook(scope.conn, webhook_id), secret))
+        return f"/webhooks/{webhook_id}?done=saved"
+
+    led = await sent.lead(scope.conn, make)
+    return _told(page, made, rotated=True) or led
 
 
 @router.post("/webhooks/{webhook_id}/tests")
-async def send_test(scope: Writing, webhook_id: int) -> Response:
+async def send_test(scope: Writing, webhook_id: int, sent: FormOnce) -> Response:
     """Sends a test event."""
-    await service.send_test(scope.conn, webhook_id)
-    return RedirectResponse(f"/webhooks/{webhook_id}?done=sending", 303)
+
+    async def make() -> str:
+        await service.send_test(scope.conn, webhook_id)
+        return f"/webhooks/{webhook_id}?done=sending"
+
+    return await sent.lead(scope.conn, make)
 
 
 @router.post("/webhooks/{webhook_id}/deletion")
@@ -102,7 +122,18 @@ async def delete(scope: Writing, webhook_id: int) -> Response:
 
 
 @router.post("/webhook-deliveries/{delivery_id}/repetitions")
-async def send_again(scope: Writing, delivery_id: int) -> Response:
+async def send_again(scope: Writing, delivery_id: int, sent: FormOnce) -> Response:
     """Sends an ended delivery once more."""
-    found = await service.send_again(scope.conn, delivery_id)
-    return RedirectResponse(f"/webhooks/{found.webhook_id}?done=sending", 303)
+
+    async def make() -> str:
+        found = await service.send_again(scope.conn, delivery_id)
+        return f"/webhooks/{found.webhook_id}?done=sending"
+
+    return await sent.lead(scope.conn, make)
+
+
+def _told(page: Shown, made: Sequence[tuple[Webhook, str]], *, rotated: bool) -> Response | None:
+    """The page with a secret that was just made; None where the form had made it before, and nobody is told again."""
+    for webhook, secret in made:
+        return page.page("webhooks/secret.html", webhook=webhook, secret=secret, rotated=rotated)
+    return None

@@ -23,7 +23,7 @@ from tests.integration.app import People
 from tests.integration.browser import Browser
 from tests.integration.test_routes import NOT_IDEMPOTENT, _dependencies, methods_of, path_of, routes
 
-ROOMS = ("cloud.billing", "cloud.prepaid", "cloud.payments", "cloud.notices")
+ROOMS = ("cloud.billing", "cloud.prepaid", "cloud.payments", "cloud.notices", "cloud.webhooks")
 """Pages of these are walked; pages of meters, devices and parking keep things that the database allows once."""
 
 # They make nothing: a second time finds what the first has done, and says so or changes nothing.
@@ -42,6 +42,7 @@ DECIDES = {
     *("/supply-cases/{case_id}/confirm", "/supply-cases/{case_id}/decide"),
     *("/releases/{release_id}/decide", "/my/payments/{intent_id}/cancel", "/payment-callbacks/{callback_id}/settle"),
     "/payment-refunds/{refund_id}/decide",
+    *("/webhooks/{webhook_id}/state", "/webhooks/{webhook_id}/deletion"),
 }
 # They say how something is from now on, or from a day on: twice the same is the same.
 SETS = {

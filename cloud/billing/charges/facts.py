@@ -34,7 +34,7 @@ from cloud.kit.periods import Period, day_start
 from cloud.metering import service as metering
 from cloud.metering.exceptions.service import open_exceptions
 from cloud.metering.periods.advances import Counter
-from cloud.metering.periods.estimates import EstimatedUsage, estimated_usage
+from cloud.metering.periods.estimates import Asked, EstimatedUsage, estimated_usages
 from cloud.metering.periods.loads import Loads, loads
 from cloud.metering.periods.stretches import Stretches, usage_by_stretch
 from cloud.metering.records import BoundaryReading, Meter, MeterException, UsageTotal
@@ -171,7 +171,7 @@ class Facts:
                 self._loads[period, meter_id] = found
 
     async def _load_estimates(self, everything: Sequence[Piece]) -> None:
-        """Estimates of what readings cannot tell, one by one: they are the exception."""
+        """Estimates of what readings cannot tell, all at once."""
         for piece in everything:
             if piece.metered and piece.agreement.meter_id in self.meters:
                 reason = why_not_measured(piece, self)
@@ -180,21 +180,22 @@ class Facts:
         wanted = [
             piece
             for piece in everything
-            if (found := self.why_not_measured(piece)) is not None and self.may_estimate(piece, found.code)
+            if (reason := self.why_not_measured(piece)) is not None and self.may_estimate(piece, reason.code)
         ]
         self._recent = await recent_charges(self._conn, sorted({piece.agreement.id for piece in wanted}))
-        for piece in wanted:
-            meter = self.meters[piece.agreement.meter_id or 0]
-            start, end = piece.period.instants(self.project.zone)
-            self._estimates[piece.place] = await estimated_usage(
-                self._conn,
-                meter,
-                meter.main_channel.number,
-                start,
-                end,
-                edges=[run.start for run in self._runs.get((piece.version.id, piece.period), ())[1:]],
-                doubted=[(doubt.from_at, doubt.until_at) for doubt in self.doubts(piece)],
-            )
+        found = await estimated_usages(self._conn, [self._asked(piece) for piece in wanted])
+        self._estimates |= {piece.place: one for piece, one in zip(wanted, found, strict=True)}
+
+    def _asked(self, piece: Piece) -> Asked:
+        meter = self.meters[piece.agreement.meter_id or 0]
+        runs = self._runs.get((piece.version.id, piece.period), ())
+        return Asked(
+            meter,
+            meter.main_channel.number,
+            *piece.period.instants(self.project.zone),
+            edges=tuple(run.start for run in runs[1:]),
+            doubted=tuple((doubt.from_at, doubt.until_at) for doubt in self.doubts(piece)),
+        )
 
     def why_not_measured(self, piece: Piece) -> Unbillable | None:
         """Why its usage cannot be billed by readings; None where it can."""

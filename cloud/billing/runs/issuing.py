@@ -14,7 +14,7 @@ from cloud.billing.records import BillKind, BillRun
 from cloud.billing.runs import repository as run_repository
 from cloud.billing.runs.drafting import Progress
 from cloud.billing.runs.repository import Draft
-from cloud.billing.settlement.held import deduct, lock_to_settle, that_pay
+from cloud.billing.settlement.held import deduct, lock_held, lock_to_settle, that_pay
 from cloud.billing.terms.service import policy_on
 from cloud.estate.records import Project
 from cloud.kit.db import Asker, Conn, Database
@@ -65,9 +65,14 @@ async def _take_back(db: Database, asker: Asker, run: BillRun, reason: str) -> N
 
 
 async def _issue(conn: Conn, project: Project, drafts: Sequence[Draft], today: date) -> None:
-    """Issues drafts and has the balances of their accounts pay them, also what a credit note has left there."""
+    """Issues drafts and has the balances of their accounts pay them, also what a credit note has left there.
+
+    All accounts are locked before money is looked for: a payment that comes meanwhile waits, and finds the bill.
+    """
+    accounts = sorted({one.account_id for one in drafts})
+    await lock_held(conn, accounts)
     noted = {one.account_id for one in drafts if one.kind == "credit_note"}
-    settled = sorted(noted | set(await that_pay(conn, [one.account_id for one in drafts])))
+    settled = sorted(noted | set(await that_pay(conn, accounts)))
     await issue_documents(conn, project, drafts, today, settled)
     await deduct(conn, project, settled, today)
 

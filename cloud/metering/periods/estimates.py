@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -13,7 +14,7 @@ from cloud.kit.db import Conn
 from cloud.kit.periods import day_start, in_ms, local_day
 from cloud.metering import repository
 from cloud.metering.checks.subjects_repository import load_thresholds
-from cloud.metering.derivation.estimation import HISTORY_DAYS, History, estimate_open
+from cloud.metering.derivation.estimation import HISTORY_DAYS, History, Profile, estimate_open
 from cloud.metering.derivation.local_days import Slots, slots
 from cloud.metering.records import Meter, UsageRow
 
@@ -25,6 +26,8 @@ Hole = tuple[datetime, datetime]
 
 _LONGEST = timedelta(days=400)
 """A silence is estimated from its beginning, at most so far back."""
+_AT_ONCE: Final = 100
+"""Periods whose rows are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,38 @@ class _Part:
         return until(end_ms) - until(start_ms)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Usage of a meter that is asked for in [start, end), whatever is missing.
+
+    `edges`: instants inside the period, rising, that `EstimatedUsage.parts` are divided at. Rows that touch a `doubted`
+    stretch do not count.
+    """
+
+    meter: Meter
+    channel: int
+    start: datetime
+    end: datetime
+    edges: tuple[datetime, ...] = ()
+    doubted: tuple[Hole, ...] = ()
+
+
+async def estimated_usages(conn: Conn, asked: Sequence[Asked]) -> list[EstimatedUsage]:
+    """Usage of meters of one project over their periods, in the base unit of the channel, in the order asked.
+
+    Rows that usage has count as they are, but for those in doubt; a row that reaches over an end gives its part by
+    time. What no row covers is estimated by the ladder from the 28 days before it, and is never stored: the bill keeps
+    it, and the readings that come later make the difference. A silence that began before `start` is estimated from
+    where it began, so that the estimates of successive periods are those of the whole.
+
+    The same few statements for some and for many; `_AT_ONCE` at a time, since each brings up to a month of intervals.
+    """
+    found: list[EstimatedUsage] = []
+    for start in range(0, len(asked), _AT_ONCE):
+        found += await _estimated(conn, asked[start : start + _AT_ONCE])
+    return found
+
+
 async def estimated_usage(
     conn: Conn,
     meter: Meter,
@@ -72,44 +107,90 @@ async def estimated_usage(
     edges: Sequence[datetime] = (),
     doubted: Sequence[Hole] = (),
 ) -> EstimatedUsage:
-    """Usage of a meter in [start, end), in the base unit of the channel, whatever is missing.
+    """Likewise of one meter."""
+    one = Asked(meter, channel, start, end, tuple(edges), tuple(doubted))
+    return (await estimated_usages(conn, [one]))[0]
 
-    Rows that usage has count as they are, but for those that touch a `doubted` stretch; a row that reaches over an end
-    gives its part by time. What no row covers is estimated by the ladder from the 28 days before it, and is never
-    stored: the bill keeps it, and the readings that come later make the difference. A silence that began before
-    `start` is estimated from where it began, so that the estimates of successive periods are those of the whole.
-    `edges`: instants inside the period, rising, that `parts` are divided at.
-    """
-    zone = (await estate.get_project(conn, meter.project_id)).zone
-    rows = _believed(await repository.usage(conn, meter.id, channel, start, end), doubted)
-    inside = [row for row in rows if row.method in _MEASURED and row.start >= start and _end(row) <= end]
-    method = max((row.method for row in rows if row.method not in _MEASURED), default=0)
-    parts = [_Part(in_ms(row.start), row.length_s * 1000, row.quantity) for row in rows]
-    profile = (await load_thresholds(conn, [meter.id]))[meter.id].day()
-    begin, stop = _in_service(meter, start, end, zone)
-    holes = list(_holes(rows, begin, stop))
-    for hole in holes:
-        since = await _silent_since(conn, meter, channel, hole[0]) if hole[0] == begin else hole[0]
-        before = await repository.usage(conn, meter.id, channel, since - timedelta(days=HISTORY_DAYS + 1), since)
-        gap = _slots_of((since, hole[1]), meter, zone)
-        quantities, rung = estimate_open(gap, _history(_believed(before, doubted), meter, zone), profile)
+
+async def _estimated(conn: Conn, asked: Sequence[Asked]) -> list[EstimatedUsage]:
+    zone = (await estate.get_project(conn, asked[0].meter.project_id)).zone
+    thresholds = await load_thresholds(conn, sorted({one.meter.id for one in asked}))
+    rows = await repository.usage_of_many(conn, [(one.meter.id, one.channel, one.start, one.end) for one in asked])
+    counts = [
+        _Count(one, _believed(found, one.doubted), zone, thresholds[one.meter.id].day())
+        for one, found in zip(asked, rows, strict=True)
+    ]
+    open_ = [count for count in counts if count.is_silent_at_start]
+    ends = await repository.usage_ends(conn, [(one.asked.meter.id, one.asked.channel, one.begin) for one in open_])
+    for count, last in zip(open_, ends, strict=True):
+        count.silent_before(last)
+    wanted = [(count, hole) for count in counts for hole in count.holes]
+    history = [(one.asked.meter.id, one.asked.channel, *one.remembers(hole)) for one, hole in wanted]
+    for (count, hole), before in zip(wanted, await repository.usage_of_many(conn, history), strict=True):
+        count.fill(hole, before)
+    return [count.result() for count in counts]
+
+
+class _Count:
+    """What is known of one period, and what is estimated of it hole by hole."""
+
+    def __init__(self, asked: Asked, rows: Sequence[UsageRow], zone: ZoneInfo, profile: Profile) -> None:
+        self.asked = asked
+        self._zone = zone
+        self._profile = profile
+        self._inside = [
+            row for row in rows if row.method in _MEASURED and row.start >= asked.start and _end(row) <= asked.end
+        ]
+        self._method = max((row.method for row in rows if row.method not in _MEASURED), default=0)
+        self._parts = [_Part(in_ms(row.start), row.length_s * 1000, row.quantity) for row in rows]
+        self.begin, self._stop = _in_service(asked.meter, asked.start, asked.end, zone)
+        self.holes = list(_holes(rows, self.begin, self._stop))
+        self._since = self.begin
+
+    @property
+    def is_silent_at_start(self) -> bool:
+        """Whether nothing is known where it begins: the silence may be older."""
+        return bool(self.holes) and self.holes[0][0] == self.begin
+
+    def silent_before(self, last: datetime | None) -> None:
+        """Where the last row before the silence ends."""
+        if last is not None:
+            self._since = min(max(last, self.begin - _LONGEST), self.begin)
+
+    def remembers(self, hole: Hole) -> Hole:
+        """The days before the silence of a hole that say what such hours usually use."""
+        since = self._silence(hole)
+        return since - timedelta(days=HISTORY_DAYS + 1), since
+
+    def fill(self, hole: Hole, before: Sequence[UsageRow]) -> None:
+        """Estimates a hole from the rows `before` it."""
+        meter = self.asked.meter
+        gap = _slots_of((self._silence(hole), hole[1]), meter, self._zone)
+        history = _history(_believed(before, self.asked.doubted), meter, self._zone)
+        quantities, rung = estimate_open(gap, history, self._profile)
         # What was estimated before the hole is here for the shape alone.
         kept = gap.start_ms + gap.length_ms > in_ms(hole[0])
         columns = (gap.start_ms[kept], gap.length_ms[kept], quantities[kept])
-        parts += [_Part(*one) for one in zip(*(column.tolist() for column in columns), strict=True)]
-        method = max(method, rung)
-    sums = _sums(parts, [in_ms(at) for at in (start, *edges, end)])
-    measured, quantity = sum(row.quantity for row in inside), sum(sums)
-    span_s = max(round((stop - begin).total_seconds()), 0)
-    return EstimatedUsage(
-        quantity=quantity,
-        method=method,
-        measured=measured,
-        estimated=quantity - measured,
-        estimated_s=max(span_s - sum(row.length_s for row in inside), 0),
-        open_s=sum(round((until - at).total_seconds()) for at, until in holes),
-        parts=tuple(sums),
-    )
+        self._parts += [_Part(*one) for one in zip(*(column.tolist() for column in columns), strict=True)]
+        self._method = max(self._method, rung)
+
+    def result(self) -> EstimatedUsage:
+        """All of it, once the holes are filled."""
+        sums = _sums(self._parts, [in_ms(at) for at in (self.asked.start, *self.asked.edges, self.asked.end)])
+        measured, quantity = sum(row.quantity for row in self._inside), sum(sums)
+        span_s = max(round((self._stop - self.begin).total_seconds()), 0)
+        return EstimatedUsage(
+            quantity=quantity,
+            method=self._method,
+            measured=measured,
+            estimated=quantity - measured,
+            estimated_s=max(span_s - sum(row.length_s for row in self._inside), 0),
+            open_s=sum(round((until - at).total_seconds()) for at, until in self.holes),
+            parts=tuple(sums),
+        )
+
+    def _silence(self, hole: Hole) -> datetime:
+        return self._since if hole[0] == self.begin else hole[0]
 
 
 def _believed(rows: Sequence[UsageRow], doubted: Sequence[Hole]) -> list[UsageRow]:
@@ -121,12 +202,6 @@ def _is_doubted(row: UsageRow, start: datetime, end: datetime) -> bool:
     if start == end:
         return row.start <= start <= _end(row)
     return row.start < end and _end(row) > start
-
-
-async def _silent_since(conn: Conn, meter: Meter, channel: int, at: datetime) -> datetime:
-    """Where the silence around `at` began: the end of the last row before it."""
-    last = await repository.usage_end(conn, meter.id, channel, at)
-    return at if last is None else min(max(last, at - _LONGEST), at)
 
 
 def _sums(parts: Sequence[_Part], instants: Sequence[int]) -> list[int]:

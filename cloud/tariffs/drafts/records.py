@@ -11,7 +11,10 @@ DraftState = Literal["draft", "submitted", "rejected", "withdrawn", "published"]
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A draft: `content` may have mistakes; `author` changed it last; `version_id` is what it was published as."""
+    """A draft: `content` may have mistakes; `author` changed it last, `authors` are all who wrote something of it.
+
+    `version_id` is what it was published as.
+    """
 
     id: int
     project_id: int
@@ -23,6 +26,7 @@ class Draft:
     revision: int
     copied_from: int | None
     author: int | None
+    authors: frozenset[int]
     author_name: str | None
     decided_by: int | None
     decided_at: datetime | None

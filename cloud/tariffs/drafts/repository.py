@@ -1,7 +1,7 @@
 """All SQL of drafts of tariff versions."""
 
 from datetime import date
-from typing import LiteralString
+from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
@@ -9,20 +9,23 @@ from cloud.kit.db import Conn
 from cloud.tariffs.drafts.records import Draft, DraftState, NewDraft
 
 _DRAFT: LiteralString = """
-    SELECT draft.id, project_id, code, name, valid_from, content, draft.state, revision, copied_from, author,
+    SELECT draft.id, project_id, code, name, valid_from, content, draft.state, revision, copied_from, author, authors,
            app_user.display_name AS author_name, decided_by, decided_at, reason, version_id, draft.created_at,
            changed_at
     FROM tariff_draft draft LEFT JOIN app_user ON app_user.id = draft.author
 """
 _INSERT: LiteralString = """
-    INSERT INTO tariff_draft (project_id, code, name, valid_from, content, copied_from, author)
-    VALUES (%(project_id)s, %(code)s, %(name)s, %(valid_from)s, %(content)s, %(copied_from)s, %(author)s)
+    INSERT INTO tariff_draft (project_id, code, name, valid_from, content, copied_from, author, authors)
+    VALUES (%(project_id)s, %(code)s, %(name)s, %(valid_from)s, %(content)s, %(copied_from)s, %(author)s,
+            array_remove(ARRAY[%(author)s::bigint], NULL))
     RETURNING id
 """
 # The revision that was read must still be the one that stands: of two who save, the second is told.
 _CHANGE: LiteralString = """
     UPDATE tariff_draft SET code = %(code)s, name = %(name)s, valid_from = %(valid_from)s, content = %(content)s,
-           author = %(author)s, state = 'draft', revision = revision + 1, changed_at = now()
+           author = %(author)s,
+           authors = array_remove(array_append(array_remove(authors, %(author)s), %(author)s), NULL),
+           state = 'draft', revision = revision + 1, changed_at = now()
     WHERE id = %(id)s AND revision = %(revision)s
     RETURNING id
 """
@@ -80,7 +83,7 @@ async def draft(conn: Conn, draft_id: int, *, lock: bool = False) -> Draft | Non
     """One draft; locked, decisions about it take turns."""
     query = _DRAFT + ("WHERE draft.id = %s FOR UPDATE OF draft" if lock else "WHERE draft.id = %s")
     row = await (await conn.execute(query, (draft_id,))).fetchone()
-    return None if row is None else Draft(**row)
+    return None if row is None else _draft(row)
 
 
 async def drafts(conn: Conn, project_id: int | None, state: str | None, *, before: int, limit: int) -> list[Draft]:
@@ -94,7 +97,7 @@ async def drafts(conn: Conn, project_id: int | None, state: str | None, *, befor
         """
     )
     values = {"project_id": project_id, "state": state, "before": before, "limit": limit}
-    return [Draft(**row) for row in await (await conn.execute(query, values)).fetchall()]
+    return [_draft(row) for row in await (await conn.execute(query, values)).fetchall()]
 
 
 async def own_approved(conn: Conn, project_id: int) -> bool:
@@ -112,3 +115,7 @@ async def charged_until(conn: Conn, project_id: int, code: str) -> date | None:
     """The last day that bills charge by the tariff of this code; None where there is none."""
     row = await (await conn.execute(_CHARGED_UNTIL, (project_id, code))).fetchone()
     return None if row is None else row["day"]
+
+
+def _draft(row: dict[str, Any]) -> Draft:
+    return Draft(**{**row, "authors": frozenset(row["authors"])})

@@ -91,10 +91,11 @@ async def reject(conn: Conn, draft_id: int, by: int | None, reason: str) -> Draf
 async def approve(conn: Conn, draft_id: int, by: int | None) -> TariffVersion:
     """Publishes a submitted draft from its first day on.
 
-    Raises Forbidden when its author approves it and the project does not allow that, and what `publish` raises.
+    Raises Forbidden when somebody approves what he wrote some of, or a program does what a program wrote, and the
+    project does not allow that; and what `publish` raises.
     """
     draft = await _submitted(conn, draft_id)
-    if draft.author == by:
+    if by in draft.authors or (by is None and draft.author is None):
         await own_approval(conn, draft.project_id)
     content = await _publishable(conn, draft)
     version = await service.publish(

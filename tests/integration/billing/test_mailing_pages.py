@@ -9,7 +9,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.settings import CloudSettings, load_settings
 from tests.integration.app import People, once
 from tests.integration.billing.site import JANUARY_USAGE, SINCE, Site, make_site
-from tests.integration.browser import Browser
+from tests.integration.browser import Browser, text_of
 
 
 @pytest.fixture
@@ -68,6 +68,38 @@ async def test_buttons_send_bills(app_client: httpx.AsyncClient, people: People,
     # Told in the language of the person, whatever that of the page is.
     assert "账单" in await li.see("/my/notices")
     assert "When the bills are issued" in await anna.see("/bill-runs")
+
+
+async def test_a_bill_that_does_not_arrive_is_seen_on_its_account(
+    app_client: httpx.AsyncClient, people: People, site: Site
+) -> None:
+    auth = await people.staff("manager", site.project.id)
+    resident = await people.resident(site.project.id, site.flats[0].person_id)
+    async with people.db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE access_token SET kind = 'session'")
+        await conn.execute("UPDATE person SET email = 'li@example.com'")
+    anna, li = Browser(app_client, auth), Browser(app_client, resident)
+    (bill,) = await site.bills()
+    account = f"/accounts/{bill.account_id}/held-money"
+    said = "The last bill did not reach this account by e-mail"
+    await anna.see(account)
+    await anna.send(f"/bills/{bill.id}/mailings")
+    assert said not in text_of(await anna.see(account))
+    async with people.db.transaction(SYSTEM) as conn:
+        await conn.execute(
+            """UPDATE notice SET state = 'given_up', reason = 'refused', error = '550 no such mailbox',
+                                 ended_at = now()"""
+        )
+    seen = text_of(await anna.see(account))
+    assert said in seen
+    assert "550 no such mailbox" in seen
+    assert said not in text_of(await li.see("/my/balance"))
+    (notice,) = await site.rows("SELECT id FROM notice")
+    for of, found in (bill.account_id, True), (bill.account_id + 1, False):
+        assert (f'/notices/{notice["id"]}"' in await anna.see(f"/notices?account_id={of}")) is found
+    # It is sent again from there, and the account is told of no more.
+    await anna.send(f"/notices/{notice['id']}/repetitions")
+    assert said not in text_of(await anna.see(account))
 
 
 async def test_without_mail_pages_say_so(app_client: httpx.AsyncClient, people: People, site: Site) -> None:

@@ -86,6 +86,20 @@ async def test_from_draft_to_publication(app_client: httpx.AsyncClient, people: 
     assert (await _call(app_client, author, "GET", "tariff-schema", 200))["title"] == "Gatemeter tariff"
 
 
+async def test_who_wrote_some_of_a_draft_does_not_approve_it(
+    app_client: httpx.AsyncClient, people: People, site: Site
+) -> None:
+    """Not even after another has changed a word of it: the prices are still those of the first."""
+    first, second, third = [await people.staff("admin", site.project.id) for _ in range(3)]
+    draft = await _draft(app_client, first, site)
+    path = f"tariff-drafts/{draft['id']}"
+    await _call(app_client, second, "PATCH", path, 200, {"revision": draft["revision"], "name": "Power"})
+    await _call(app_client, second, "POST", f"{path}/submissions", 201)
+    for author in (first, second):
+        assert (await _call(app_client, author, "POST", f"{path}/approvals", 403))["code"] == "needs-second-person"
+    await _call(app_client, third, "POST", f"{path}/approvals", 201)
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
