@@ -221,6 +221,7 @@ REASONS: Final[Mapping[str, str]] = {
     "bad-password": _("The password is too short or too long"),
     "bad-period": _("The period is not possible"),
     "bad-plate": _("This is not a number plate"),
+    "bad-ticket": _("This is not the code of a ticket"),
     "bad-purpose": _("The purpose of the payment is not known"),
     "bad-rating": _("The rating of the meter is not possible"),
     "bad-unit": _("The unit is not one of this medium"),
