@@ -103,6 +103,8 @@ async def test_the_desk_shows_and_prints_the_ticket(
 ) -> None:
     passage_id = await _comes_in(ingest_db, site)
     browser = Browser(app_client, await people.staff("guard", site.project_id))
+    async with worker_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE access_token SET kind = 'session'")
     await browser.see(f"/parking/passages/{passage_id}")
     await browser.send(f"/parking/passages/{passage_id}/ticket")
     code = await _ticket(ingest_db, passage_id)
