@@ -378,6 +378,8 @@ REASONS: Final[Mapping[str, str]] = {
     "bad-count": _("So many are not possible"),
     "bad-coupon-value": _("A coupon is not worth that: look at hours, percent or amount"),
     "balance-too-low": _("The merchant pays ahead, and has not paid enough"),
+    "no-coupon-left": _("All of these coupons are given out"),
+    "no-login": _("The merchant has no such login"),
     "coupon-alone": _("One of the coupons counts only alone"),
     "coupon-limit": _("This plate had as many of these coupons today as it may"),
     "coupon-not-valid": _("This coupon is not valid today"),

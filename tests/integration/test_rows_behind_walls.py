@@ -22,7 +22,7 @@ from cloud.parking import service as parking
 from tests.integration.billing.site import Flat, Site, make_site
 
 MIGRATIONS = Path(str(migrations.__path__[0]))
-SINCE, LAST = 34, 53
+SINCE, LAST = 34, 57
 OF_THE_PROJECT = {
     *("prepaid_policy", "notice_setting", "parking_money_policy", "picture_policy"),
     *("permit_product", "permit_product_lot", "parking_reservation_rule"),
@@ -36,7 +36,7 @@ OF_STAFF = {
     *("plate_correction", "parking_ticket", "incident_handling", "manual_opening", "passage_time_repair"),
     *("parking_shift", "parking_shift_count", "parking_shift_payment", "parking_shift_refund"),
     *("picture_request", "passage_picture", "picture_policy"),
-    *("parking_merchant", "merchant_payment", "coupon_batch", "coupon"),
+    *("parking_merchant", "merchant_payment", "coupon_batch", "coupon", "merchant_link", "coupon_handout"),
 }
 """No resident reads these."""
 KEYS = {"permit_cover": "permit_id", "parking_count_told": "lot_id"}
