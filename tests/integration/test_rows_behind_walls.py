@@ -290,8 +290,9 @@ async def house(owner_db: Database, worker_db: Database, web_db: Database) -> Ho
                 if table in OF_THE_PROJECT and owner is owners[1]:
                     owner.rows[table] = owners[0].rows[table]
                     continue
-                # Nobody has two shifts at once.
-                own = {"user_id": 1 + owners.index(owner)} if table == "parking_shift" else {}
+                # Nobody has two shifts at once, or is of two merchants.
+                alone = table in ("parking_shift", "merchant_link")
+                own = {"user_id": 1 + owners.index(owner)} if alone else {}
                 made = await insert(conn, table, filling.row(columns, owner) | own)
                 assert made is not None
                 keys[table] = KEYS.get(table) or (next(iter(made)) if "id" not in made else "id")
