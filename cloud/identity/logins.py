@@ -42,6 +42,19 @@ async def make_merchant_login(
     return MadeLogin(user_id, login, password)
 
 
+async def link_merchant(conn: Conn, user_id: int, project_id: int, merchant_id: int) -> None:
+    """Makes a user one of a merchant. For administration: whoever calls has checked that they belong together."""
+    await repository.insert_merchant_link(conn, user_id, project_id, merchant_id)
+
+
+async def user_id(conn: Conn, login: str) -> int:
+    """Id of the user of a login. Raises NotFound."""
+    found = await repository.credentials(conn, login)
+    if found is None:
+        raise NotFound("no-login", f"there is no user {login}")
+    return found.id
+
+
 async def merchant_logins(conn: Conn, merchant_id: int) -> list[Login]:
     """Who may give out the coupons of a merchant."""
     return await repository.merchant_logins(conn, merchant_id)
