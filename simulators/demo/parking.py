@@ -52,17 +52,22 @@ class Place:
 
 
 async def furnish(db: Database, asker: Asker, place: Place, unread: UUID | None, now: datetime) -> None:
-    """All of it in one transaction, and the shift after it. `unread`: the passage of a vehicle without a plate."""
+    """All of it, the shift last; what an earlier start made is left. `unread`: the passage of a car without a plate."""
     async with db.transaction(asker) as conn:
-        await _money(conn, place)
-        await _permits(conn, place, now)
-        await _lists(conn, place, now)
-        await _visitors(conn, place, now)
-        await _reservations(conn, place, now)
-        await _merchants(conn, place, now)
-        if unread is not None:
-            await tickets.issue_ticket(conn, unread, "user:guard", now)
+        if not (await coupons.list_merchants(conn, PageRequest(1), place.project_id)).items:
+            await _make(conn, place, unread, now)
     await _shifts(db, asker, place)
+
+
+async def _make(conn: Conn, place: Place, unread: UUID | None, now: datetime) -> None:
+    await _money(conn, place)
+    await _permits(conn, place, now)
+    await _lists(conn, place, now)
+    await _visitors(conn, place, now)
+    await _reservations(conn, place, now)
+    await _merchants(conn, place, now)
+    if unread is not None:
+        await tickets.issue_ticket(conn, unread, "user:guard", now)
 
 
 async def place_of(conn: Conn, project_id: int, person_id: int, users: dict[str, int]) -> Place:
