@@ -182,10 +182,10 @@ async def test_he_sees_rows_of_his_merchant_and_no_others(
     whose = {row["merchant_id"] for name in OWN - {"project", "parking_merchant", "coupon"} for row in seen[name]}
     assert whose == {shop.merchant_id}
     assert {row["batch_id"] for row in seen["coupon"]} == {shop.batch_id}
-    for table in ("parking_merchant", "coupon_batch", "coupon", "coupon_redemption", "merchant_link"):
+    for name in ("parking_merchant", "coupon_batch", "coupon", "coupon_redemption", "merchant_link"):
         async with web_db.transaction(asker) as conn:
-            statement = sql.SQL("UPDATE {} SET project_id = project_id").format(sql.Identifier(table))
-            assert (await conn.execute(statement)).rowcount == 0, table
+            statement = sql.SQL("UPDATE {} SET project_id = project_id").format(sql.Identifier(name))
+            assert (await conn.execute(statement)).rowcount == 0, name
 
 
 async def test_no_other_route_is_open_to_him(app: FastAPI, app_client: httpx.AsyncClient, shop: Shop) -> None:
