@@ -2,9 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, LiteralString
-
-from psycopg.types.json import Jsonb
+from typing import LiteralString
 
 from cloud.kit.db import Conn
 from cloud.parking.records import (
@@ -49,15 +47,6 @@ async def waived(conn: Conn, session_id: int) -> Decimal:
     row = await (await conn.execute(query, (session_id,))).fetchone()
     assert row is not None
     return Decimal(row["waived"])
-
-
-async def reprice(
-    conn: Conn, session_id: int, fee: Decimal, until: datetime, steps: list[dict[str, Any]], rule_version_id: int
-) -> None:
-    """A stay that is over costs this: what was paid for it became known afterwards."""
-    query = """UPDATE parking_session SET fee = %s, fee_until = %s, fee_steps = %s, rule_version_id = %s
-               WHERE id = %s AND state = 'closed'"""
-    await conn.execute(query, (fee, until, Jsonb(steps), rule_version_id, session_id))
 
 
 async def stay_at(conn: Conn, project_id: int, lot_id: int, plate: str, at: datetime) -> int | None:
