@@ -20,7 +20,7 @@ class Caller:
 
     @property
     def kind(self) -> Kind:
-        """`staff` or `resident`."""
+        """`staff`, `resident` or `merchant`."""
         return self.access.kind
 
     @property
@@ -34,6 +34,11 @@ class Caller:
         return self.access.persons
 
     @property
+    def merchants(self) -> tuple[int, ...]:
+        """The merchants whose user he is; empty for staff and residents."""
+        return self.access.merchants
+
+    @property
     def permissions(self) -> frozenset[str]:
         """Permissions held in at least one project."""
         return self.access.permissions
@@ -44,4 +49,4 @@ class Caller:
 
     def asker(self, request_id: str) -> Asker:
         """The same, in the words of the database."""
-        return Asker(self.kind, self.projects, self.persons, self.user_id, request_id)
+        return Asker(self.kind, self.projects, self.persons, self.user_id, request_id, self.merchants)

@@ -92,10 +92,11 @@ class MeOut(BaseModel):
     login: str
     display_name: str
     locale: str
-    kind: Literal["staff", "resident"]
+    kind: Literal["staff", "resident", "merchant"]
     permissions: dict[str, list[int]] = Field(description="Each permission, and the ids of the projects it holds in.")
     projects: list[int]
     persons: list[int] = Field(description="The person records that are this resident.")
+    merchants: list[int] = Field(description="The merchants whose coupons this user gives out.")
 
     @classmethod
     def of(cls, caller: Caller) -> "MeOut":
@@ -110,6 +111,7 @@ class MeOut(BaseModel):
             permissions={permission: list(held[permission]) for permission in sorted(held)},
             projects=list(caller.projects),
             persons=list(caller.persons),
+            merchants=list(caller.merchants),
         )
 
 

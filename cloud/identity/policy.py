@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["staff", "resident"]
+Kind = Literal["staff", "resident", "merchant"]
 
 _READ = frozenset(
     f"{thing}.read"
@@ -59,6 +59,7 @@ PERMISSIONS = (
         "parking.report",
         "parking.waive",
         "parking.invite",
+        "coupons.give",
         "jobs.read",
         "audit.read",
         "webhooks.write",
@@ -128,6 +129,9 @@ RESIDENT_PERMISSIONS = _SELF | {
 }
 """What a resident may do; row-level security narrows it to what is his."""
 
+MERCHANT_PERMISSIONS = _SELF | {"coupons.give"}
+"""What the user of a merchant may do: give out coupons of that merchant and see what they come to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -144,6 +148,7 @@ class Access:
     kind: Kind
     projects_by_permission: dict[str, tuple[int, ...]]
     persons: tuple[int, ...] = ()
+    merchants: tuple[int, ...] = ()
 
     @property
     def permissions(self) -> frozenset[str]:
@@ -161,11 +166,16 @@ class Access:
         return project_id in self.projects(permission)
 
 
-def access_of(grants: Iterable[Grant], links: Iterable[tuple[int, int]], all_projects: Iterable[int]) -> Access | None:
-    """The access that grants of roles, or links (project id, person id) of a resident, give; None without either.
+def access_of(
+    grants: Iterable[Grant],
+    links: Iterable[tuple[int, int]],
+    all_projects: Iterable[int],
+    merchants: Iterable[tuple[int, int]] = (),
+) -> Access | None:
+    """The access that roles, links (project, person) of a resident, or those (project, merchant) of a merchant give.
 
-    A user with a staff role is staff, whatever flats he owns: one session never mixes both views. Unknown roles
-    (written by a newer version) give nothing.
+    A user with a staff role is staff, whatever flats or shops he has, and a resident is one whatever shops he has: one
+    session never mixes views. Unknown roles (written by a newer version) give nothing; None without any.
     """
     known = [grant for grant in grants if grant.role in ROLES]
     if known:
@@ -176,6 +186,10 @@ def access_of(grants: Iterable[Grant], links: Iterable[tuple[int, int]], all_pro
         return Access(
             "resident", dict.fromkeys(RESIDENT_PERMISSIONS, projects), tuple(person_id for _, person_id in own)
         )
+    shops = sorted(set(merchants))
+    if shops:
+        held = dict.fromkeys(MERCHANT_PERMISSIONS, tuple(sorted({project_id for project_id, _ in shops})))
+        return Access("merchant", held, merchants=tuple(merchant_id for _, merchant_id in shops))
     return None
 
 

@@ -20,6 +20,17 @@ class Recognised:
     grants: tuple[Grant, ...]
     links: tuple[tuple[int, int], ...]
     all_projects: tuple[int, ...]
+    merchants: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A login that opens the pages of a merchant."""
+
+    user_id: int
+    login: str
+    display_name: str
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

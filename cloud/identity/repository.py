@@ -7,7 +7,7 @@ from typing import Any, LiteralString
 from psycopg.types.json import Jsonb
 
 from cloud.identity.policy import Grant
-from cloud.identity.records import AuditEntry, AuditFilter, Credentials, Recognised, User
+from cloud.identity.records import AuditEntry, AuditFilter, Credentials, Login, Recognised, User
 from cloud.kit.db import Conn
 
 _RECOGNISE: LiteralString = """
@@ -20,6 +20,10 @@ _RECOGNISE: LiteralString = """
                AS link_projects,
            (SELECT coalesce(array_agg(l.person_id ORDER BY l.id), '{}') FROM resident_link l WHERE l.user_id = u.id)
                AS link_persons,
+           (SELECT coalesce(array_agg(m.project_id ORDER BY m.id), '{}') FROM merchant_link m WHERE m.user_id = u.id)
+               AS merchant_projects,
+           (SELECT coalesce(array_agg(m.merchant_id ORDER BY m.id), '{}') FROM merchant_link m WHERE m.user_id = u.id)
+               AS merchants,
            (SELECT coalesce(array_agg(p.id), '{}') FROM project p) AS all_projects
     FROM access_token t JOIN app_user u ON u.id = t.user_id
     WHERE t.token_hash = %(token_hash)s AND t.kind = %(kind)s
@@ -64,6 +68,14 @@ _INSERT_LINK: LiteralString = """
     INSERT INTO resident_link (project_id, user_id, person_id) VALUES (%(project_id)s, %(user_id)s, %(person_id)s)
     ON CONFLICT DO NOTHING
 """
+_INSERT_MERCHANT_LINK: LiteralString = """
+    INSERT INTO merchant_link (project_id, merchant_id, user_id) VALUES (%(project_id)s, %(merchant_id)s, %(user_id)s)
+"""
+_MERCHANT_LOGINS: LiteralString = """
+    SELECT u.id AS user_id, u.login, u.display_name, l.created_at
+    FROM merchant_link l JOIN app_user u ON u.id = l.user_id WHERE l.merchant_id = %s ORDER BY l.id
+"""
+_END_TOKENS: LiteralString = "UPDATE access_token SET revoked_at = now() WHERE user_id = %s AND revoked_at IS NULL"
 _REVOKE_SESSION: LiteralString = """
     UPDATE access_token SET revoked_at = now() WHERE token_hash = %s AND kind = 'session' AND revoked_at IS NULL
 """
@@ -122,6 +134,7 @@ async def recognise(conn: Conn, token_hash: bytes, kind: str) -> Recognised | No
         _grants(row),
         tuple(zip(row["link_projects"], row["link_persons"], strict=True)),
         tuple(row["all_projects"]),
+        tuple(zip(row["merchant_projects"], row["merchants"], strict=True)),
     )
 
 
@@ -185,6 +198,28 @@ async def insert_grants(conn: Conn, user_id: int, grants: Sequence[Grant]) -> No
 async def insert_link(conn: Conn, user_id: int, project_id: int, person_id: int) -> None:
     """Makes the user the resident that this person record is."""
     await conn.execute(_INSERT_LINK, {"user_id": user_id, "project_id": project_id, "person_id": person_id})
+
+
+async def insert_merchant_link(conn: Conn, user_id: int, project_id: int, merchant_id: int) -> None:
+    """Makes the user one of the merchant."""
+    values = {"user_id": user_id, "project_id": project_id, "merchant_id": merchant_id}
+    await conn.execute(_INSERT_MERCHANT_LINK, values)
+
+
+async def delete_merchant_link(conn: Conn, merchant_id: int, user_id: int) -> bool:
+    """From now on the user is none of the merchant; False when he was not."""
+    query = "DELETE FROM merchant_link WHERE merchant_id = %s AND user_id = %s"
+    return (await conn.execute(query, (merchant_id, user_id))).rowcount == 1
+
+
+async def merchant_logins(conn: Conn, merchant_id: int) -> list[Login]:
+    """Who may give out the coupons of a merchant."""
+    return [Login(**row) for row in await (await conn.execute(_MERCHANT_LOGINS, (merchant_id,))).fetchall()]
+
+
+async def end_tokens(conn: Conn, user_id: int) -> None:
+    """Signs a user out everywhere."""
+    await conn.execute(_END_TOKENS, (user_id,))
 
 
 async def revoke_session(conn: Conn, session_hash: bytes) -> None:

@@ -38,7 +38,7 @@ async def recognise(conn: Conn, secret: str, kind: TokenKind, permission: str) -
     Raises Unauthenticated when the token is not valid (any more), Forbidden when the permission is missing.
     """
     found = await repository.recognise(conn, token_hash(secret), kind)
-    access = None if found is None else access_of(found.grants, found.links, found.all_projects)
+    access = None if found is None else access_of(found.grants, found.links, found.all_projects, found.merchants)
     if found is None or access is None:
         raise Unauthenticated("not-signed-in", "sign in first: the token is unknown, expired or revoked")
     if not access.may(permission):
@@ -118,7 +118,8 @@ def _signing_in(caller: Caller, request_id: str) -> Asker:
     return replace(SIGN_IN, user_id=caller.user_id, request_id=request_id)
 
 
-def _check_new_user(login: str, password: str, grants: Sequence[Grant]) -> None:
+def check_login(login: str, password: str) -> None:
+    """Raises InvalidInput for what can be no login, and for a password that is too easily guessed."""
     if _LOGIN.fullmatch(login) is None:
         raise InvalidInput("bad-login", "expected 2 to 100 letters, digits or @ . _ + -", field="login")
     if not MIN_PASSWORD_CHARS <= len(password) <= MAX_PASSWORD_CHARS:
@@ -127,6 +128,10 @@ def _check_new_user(login: str, password: str, grants: Sequence[Grant]) -> None:
         )
     if login.lower() in password.lower():
         raise InvalidInput("bad-password", "the password must not contain the login", field="password")
+
+
+def _check_new_user(login: str, password: str, grants: Sequence[Grant]) -> None:
+    check_login(login, password)
     for index, grant in enumerate(grants):
         if grant.role not in ROLES:
             raise InvalidInput("unknown-role", f"expected one of {', '.join(ROLES)}", field=f"grants.{index}.role")

@@ -26,14 +26,16 @@ class Asker:
     """Who asks, for one transaction. The default sees nothing.
 
     `kind`: `system` for ingest and worker (all projects), `sign-in` while a user is being recognised (identity
-    tables only), `staff` (rows of `projects`), `resident` (rows of `persons` within `projects`).
+    tables only), `staff` (rows of `projects`), `resident` (rows of `persons` within `projects`), `merchant` (coupons of
+    `merchants` within `projects`).
     """
 
-    kind: Literal["nobody", "system", "sign-in", "staff", "resident"] = "nobody"
+    kind: Literal["nobody", "system", "sign-in", "staff", "resident", "merchant"] = "nobody"
     projects: tuple[int, ...] = ()
     persons: tuple[int, ...] = ()
     user_id: int | None = None
     request_id: str = ""
+    merchants: tuple[int, ...] = ()
 
     def named(self, request_id: str) -> "Asker":
         """The same asker with the request or job that the audit trail will name."""
@@ -47,13 +49,13 @@ SIGN_IN = Asker(kind="sign-in")
 _STATE_ASKER: LiteralString = """
     SELECT set_config('gm.kind', %(kind)s, true), set_config('gm.projects', %(projects)s, true),
            set_config('gm.persons', %(persons)s, true), set_config('gm.user_id', %(user_id)s, true),
-           set_config('gm.request_id', %(request_id)s, true)
+           set_config('gm.request_id', %(request_id)s, true), set_config('gm.merchants', %(merchants)s, true)
 """
 
 _STATE_ASKER_FOR_SESSION: LiteralString = """
     SELECT set_config('gm.kind', %(kind)s, false), set_config('gm.projects', %(projects)s, false),
            set_config('gm.persons', %(persons)s, false), set_config('gm.user_id', %(user_id)s, false),
-           set_config('gm.request_id', %(request_id)s, false)
+           set_config('gm.request_id', %(request_id)s, false), set_config('gm.merchants', %(merchants)s, false)
 """
 
 
@@ -140,6 +142,7 @@ def _settings(asker: Asker) -> dict[str, str]:
         "kind": asker.kind,
         "projects": ",".join(map(str, asker.projects)),
         "persons": ",".join(map(str, asker.persons)),
+        "merchants": ",".join(map(str, asker.merchants)),
         "user_id": "" if asker.user_id is None else str(asker.user_id),
         "request_id": asker.request_id,
     }

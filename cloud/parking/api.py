@@ -6,6 +6,7 @@ from cloud.parking.charging import api as charging
 from cloud.parking.charging import debt_api as debts
 from cloud.parking.counts import api as counts
 from cloud.parking.coupons import api as coupons
+from cloud.parking.coupons import shop_api as shop
 from cloud.parking.desk import api as desk
 from cloud.parking.fees import api as fees
 from cloud.parking.lists import api as lists
@@ -26,6 +27,7 @@ for room in (
     places,
     fees,
     coupons,
+    shop,
     spaces,
     lists,
     vehicles,

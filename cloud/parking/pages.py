@@ -3,7 +3,9 @@
 from fastapi import APIRouter
 
 from cloud.parking.charging import pages as charging
+from cloud.parking.coupons import login_pages as merchant_logins
 from cloud.parking.coupons import pages as coupons
+from cloud.parking.coupons import shop_pages as shop
 from cloud.parking.desk import lane_pages
 from cloud.parking.desk import pages as desk
 from cloud.parking.fees import pages as fees
@@ -26,6 +28,8 @@ for room in (
     places,
     fees,
     coupons,
+    merchant_logins,
+    shop,
     spaces,
     lists,
     vehicles,

@@ -28,6 +28,8 @@ from cloud.reports.records import HourUsage, MeterFilter, fills
 
 router = APIRouter(include_in_schema=False)
 
+_START = {"staff": "/", "resident": "/home", "merchant": "/shop"}
+"""The first page of each kind of reader."""
 _DUE_SOON = timedelta(days=90)
 _NoneIfBlank = BeforeValidator(lambda value: None if value == "" else value)
 
@@ -37,8 +39,8 @@ async def overview(
     request: Request, scope: Annotated[Scope, allow_page("self.read")], medium: Medium = "electricity"
 ) -> Response:
     """The staff's first page; residents are led to theirs."""
-    if scope.caller.kind == "resident":
-        return RedirectResponse("/home", 303)
+    if scope.caller.kind != "staff":
+        return RedirectResponse(_START[scope.caller.kind], 303)
     page = await shown(request, scope)
     if page.chosen is None:
         return page.page("reports/overview.html", overview=None, medium=medium)
@@ -98,8 +100,8 @@ async def exceptions(
     cursor: str | None = None,
 ) -> Response:
     """What a person should look at, kind by kind; only the kinds that the reader may see."""
-    if scope.caller.kind == "resident":
-        return RedirectResponse("/home", 303)
+    if scope.caller.kind != "staff":
+        return RedirectResponse(_START[scope.caller.kind], 303)
     page = await shown(request, scope)
     open_kinds = kinds(scope.caller, page.project.id)
     chosen = kind or next(iter(open_kinds), None)
@@ -147,8 +149,8 @@ async def audit(
 @router.get("/home")
 async def home(request: Request, scope: Annotated[Scope, allow_page("self.read")]) -> Response:
     """A resident's first page."""
-    if scope.caller.kind == "staff":
-        return RedirectResponse("/", 303)
+    if scope.caller.kind != "resident":
+        return RedirectResponse(_START[scope.caller.kind], 303)
     page = await shown(request, scope)
     now = datetime.now(UTC)
     found = await reports.home(scope.conn, page.project, now)

@@ -13,6 +13,7 @@ from cloud.billing.corrections import sentences as correction_sentences
 from cloud.billing.explanation import explaining_agreed, sentences
 from cloud.kit import i18n
 from cloud.kit.pages import prepare
+from cloud.web.menu import menu
 from cloud.web.words import choices, flags, word
 
 WEB = Path(__file__).resolve().parent
@@ -61,7 +62,7 @@ def environment() -> Environment:
         correction_sentence=correction_sentences.correction_sentence,
         as_charged=correction_sentences.as_charged,
     )
-    made.globals.update(static=static_url, choices=choices)
+    made.globals.update(static=static_url, choices=choices, menu=menu)
     return made
 
 

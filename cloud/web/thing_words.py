@@ -52,6 +52,8 @@ TABLES: Final[Mapping[str, str]] = {
     "occupancy": _("Occupancy"),
     "coupon_batch": _("Coupons issued"),
     "coupon_redemption": _("Coupon handed in"),
+    "coupon_handout": _("Coupon given out"),
+    "merchant_link": _("Login of a merchant"),
     "parking_lane": _("Parking lane"),
     "permit": _("Parking permit"),
     "permit_month": _("Month of a parking card"),

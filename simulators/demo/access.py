@@ -13,6 +13,7 @@ from cloud.kit.errors import Conflict
 ROLES: Final = ("web", "ingest", "worker")
 STAFF: Final = {"admin": "管理员", "cashier": "收费员", "guard": "门岗"}
 RESIDENT: Final = "resident"
+MERCHANT: Final = "merchant"
 
 
 def grant_logins(owner_dsn: str, secrets: dict[str, str]) -> None:
@@ -26,11 +27,12 @@ def grant_logins(owner_dsn: str, secrets: dict[str, str]) -> None:
 
 
 async def create_users(owner_dsn: str, secrets: dict[str, str], project_id: int, resident_person_id: int) -> None:
-    """Staff of each role, and a resident who is one of the persons of the estate. Each in a transaction of its own."""
+    """Staff of each role, a resident of the estate, somebody at a merchant's. Each in a transaction of its own."""
     async with Database(owner_dsn, None, max_size=2) as db:
         for login, name in STAFF.items():
             await _create(db, login, name, secrets[login], (Grant(login, project_id),), None)
         await _create(db, RESIDENT, "业主", secrets[RESIDENT], (), (project_id, resident_person_id))
+        await _create(db, MERCHANT, "面馆店员", secrets[MERCHANT], (), None)
 
 
 async def _create(

@@ -22,7 +22,7 @@ _BARRIERS: Final = "demo.barriers"
 
 SECRETS: Final = (
     "database-web", "database-ingest", "database-worker", "broker-gateway", "broker-ingest", "broker-barriers",
-    "admin", "cashier", "guard", "resident",
+    "admin", "cashier", "guard", "resident", "merchant",
 )  # fmt: skip
 """Names of the passwords that a demo has."""
 

@@ -5,13 +5,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.paging import PageRequest
 from cloud.kit.periods import day_start
 from cloud.kit.security import Keys, Sealer
-from simulators.demo.access import create_users
+from simulators.barrier.plates import Vehicle
+from simulators.demo.access import MERCHANT, RESIDENT, STAFF, create_users
 from simulators.demo.bills import bill_months, closed_months
 from simulators.demo.child import Child
 from simulators.demo.contracts import make_agreements, make_lot
@@ -19,13 +21,14 @@ from simulators.demo.delivery import Delivery, DeliveryFailed, delivery
 from simulators.demo.estate import build_estate
 from simulators.demo.fees import pay_stays
 from simulators.demo.options import GATEWAY, PROJECT, ZONE, DemoError
+from simulators.demo.parking import furnish, place_of, user_ids
 from simulators.demo.plan import make_plan
 from simulators.demo.processes import Installation
 from simulators.demo.progress import Steps
 from simulators.demo.readings import full_hour, history_batches, reading_times
 from simulators.demo.site import example_site
 from simulators.demo.state import DemoState
-from simulators.demo.stays import make_stays, passages_of
+from simulators.demo.stays import Stay, make_stays, passages_of
 from simulators.demo.usage import all_meters, usage_is_derived
 
 Facts = dict[str, object]
@@ -58,6 +61,7 @@ class SetUp:
             await self._once("bills", self._bills)
             await self._once("stays", self._stays)
             await self._once("users", self._users)
+            await self._once("parking", self._parking)
         except DeliveryFailed as error:
             raise DemoError(f"history was not taken: {error}; see {self._options.logs}") from error
 
@@ -120,7 +124,10 @@ class SetUp:
         lanes = {lane["direction"]: lane["device"] for line in example_site()["barriers"] for lane in line["lanes"]}
         until = datetime.now(UTC) - timedelta(minutes=1)
         stays = make_stays(self._options.seed, vehicles, until)
+        # One without a plate, last: the ids of the others do not depend on it.
+        stays.append(Stay(Vehicle("", "small"), until - timedelta(minutes=150), None))
         passages = passages_of(self._options.seed, stays, lanes["entry"], lanes["exit"])
+        unread = next(one.id for one in passages if not one.plate)
         with self._steps.step("Passages of the last days", len(passages)) as step:
             async with self._deliver() as deliverer:
                 for start in range(0, len(passages), _PASSAGES_PER_BATCH):
@@ -129,7 +136,7 @@ class SetUp:
                     step.advance(len(batch))
         with self._steps.step("Parking fees") as step:
             await pay_stays(self._db, _ASKER, self._state.facts["project_id"], self._options.seed, step)
-        return {}
+        return {"unread_passage": unread}
 
     async def _users(self) -> Facts:
         with self._steps.step("Users"):
@@ -142,7 +149,22 @@ class SetUp:
             )
         return {}
 
+    async def _parking(self) -> Facts:
+        facts = self._state.facts
+        async with Database(self._installation.owner_dsn, None, max_size=1) as db, db.transaction(_ASKER) as conn:
+            users = await user_ids(conn, (*STAFF, RESIDENT, MERCHANT))
+        with self._steps.step("Permits, coupons, a shift"):
+            async with self._db.transaction(_ASKER) as conn:
+                place = await place_of(conn, facts["project_id"], facts["resident_person_id"], users)
+            await furnish(self._db, _ASKER, place, _id(facts.get("unread_passage")), datetime.now(UTC))
+        return {}
+
     def _deliver(self) -> AbstractAsyncContextManager[Delivery]:
         os.environ[_PASSWORD_ENV] = self._installation.secrets["broker-gateway"]
         broker = self._installation.gateway_broker(_PASSWORD_ENV)
         return delivery(self._options.folder / "history" / "outbox.sqlite", broker, PROJECT, GATEWAY)
+
+
+def _id(text: str | None) -> UUID | None:
+    """None for a demo whose stays were made before there were vehicles without a plate."""
+    return None if text is None else UUID(text)

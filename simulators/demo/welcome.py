@@ -7,6 +7,7 @@ LOGINS = {
     "cashier": "bills and payments",
     "guard": "the parking desk",
     "resident": "one flat: usage, bills, stays",
+    "merchant": "coupons of one shop",
 }
 """Login to what it is for; the passwords have the same names."""
 
@@ -18,6 +19,7 @@ def welcome(options: DemoOptions, secrets: dict[str, str], running: list[str]) -
         "",
         f"  Staff        {base}/",
         f"  Resident     {base}/home",
+        f"  Merchant     {base}/shop",
         f"  API          {base}/api/v1/openapi.json",
         f"  Gateway      gatemeter gateway monitor --site {options.site_file}",
         "",

@@ -16,6 +16,16 @@ import pytest
 
 from tests.acceptance.running_demo import RunningDemo, wait
 
+PARKING = {
+    "/parking/permits": "月卡",
+    "/visitor-passes": "沪A8D902",
+    "/parking-lists": "京F90417",
+    "/parking/reservations": "京M61X08",
+    "/parking/coupons": "巷口面馆",
+    "/parking/shifts": "东门岗亭",
+}
+"""Pages of parking, and what the demo has made of each."""
+
 
 @pytest.fixture
 def demo(open_folder: Path) -> Iterator[RunningDemo]:
@@ -29,7 +39,7 @@ def test_it_starts_stops_without_a_trace_and_goes_on(demo: RunningDemo) -> None:
     said = demo.start()
     secrets = json.loads((demo.folder / "secrets.json").read_text())
     assert (demo.folder / "secrets.json").stat().st_mode & 0o077 == 0
-    assert all(secrets[login] in said for login in ("admin", "cashier", "guard", "resident"))
+    assert all(secrets[login] in said for login in ("admin", "cashier", "guard", "resident", "merchant"))
     assert f"http://127.0.0.1:{demo.port}" in said
 
     with demo.browser("admin") as staff:
@@ -37,6 +47,13 @@ def test_it_starts_stops_without_a_trace_and_goes_on(demo: RunningDemo) -> None:
             assert staff.get(page).status_code == 200, page
         for page in ("/parking", "/audit"):
             assert second_page(staff, page).status_code == 200, page
+        for page, shown in PARKING.items():
+            answer = staff.get(page)
+            assert answer.status_code == 200, page
+            assert shown in answer.text, page
+    with demo.browser("merchant") as merchant:
+        assert merchant.get("/shop").status_code == 200
+        assert merchant.get("/parking").status_code == 403
     with demo.browser("resident") as resident:
         for page in ("/home", "/my/usage", "/my/bills", "/my/stays"):
             assert resident.get(page).status_code == 200, page
@@ -85,7 +102,19 @@ def second_page(client: httpx.Client, path: str) -> httpx.Response:
 
 def facts(demo: RunningDemo) -> dict[str, int]:
     """Counts of what a second start must neither repeat nor lose."""
-    tables = ("project", "unit", "person", "account", "meter", "device", "app_user", "bill", "tariff_version")
+    tables = (
+        "project",
+        "unit",
+        "person",
+        "account",
+        "meter",
+        "device",
+        "app_user",
+        "bill",
+        "tariff_version",
+        "permit",
+        "coupon",
+    )
     counted = {table: demo.rows(f"SELECT count(*) FROM {table}")[0][0] for table in tables}
     return {**counted, "readings": demo.rows("SELECT count(*) FROM store.reading")[0][0]}
 

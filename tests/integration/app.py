@@ -111,12 +111,20 @@ class People:
         """Headers of a new resident who is this person."""
         return await self._signed_in([], [(project_id, person_id)])
 
-    async def _signed_in(self, grants: list[Grant], links: list[tuple[int, int]]) -> Auth:
+    async def merchant(self, project_id: int, merchant_id: int) -> Auth:
+        """Headers of a new user of this merchant."""
+        return await self._signed_in([], [], (project_id, merchant_id))
+
+    async def _signed_in(
+        self, grants: list[Grant], links: list[tuple[int, int]], merchant: tuple[int, int] | None = None
+    ) -> Auth:
         async with self.db.transaction(SYSTEM) as conn:
             user_id = await self._user(conn)
             await repository.insert_grants(conn, user_id, grants)
             for project_id, person_id in links:
                 await service.link_resident(conn, user_id, project_id, person_id)
+            if merchant is not None:
+                await repository.insert_merchant_link(conn, user_id, *merchant)
             expires_at = datetime.now(UTC) + timedelta(hours=1)
             token = await service.issue_token(conn, user_id, "bearer", "test", expires_at)
         return {"Authorization": f"Bearer {token.secret}"}

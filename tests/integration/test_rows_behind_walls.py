@@ -22,7 +22,7 @@ from cloud.parking import service as parking
 from tests.integration.billing.site import Flat, Site, make_site
 
 MIGRATIONS = Path(str(migrations.__path__[0]))
-SINCE, LAST = 34, 56
+SINCE, LAST = 34, 60
 OF_THE_PROJECT = {
     *("prepaid_policy", "notice_setting", "parking_money_policy", "picture_policy"),
     *("permit_product", "permit_product_lot", "parking_reservation_rule", "parking_lot_class"),
@@ -36,7 +36,7 @@ OF_STAFF = {
     *("plate_correction", "parking_ticket", "incident_handling", "manual_opening", "passage_time_repair"),
     *("parking_shift", "parking_shift_count", "parking_shift_payment", "parking_shift_refund"),
     *("picture_request", "passage_picture", "picture_policy"),
-    *("parking_merchant", "merchant_payment", "coupon_batch", "coupon"),
+    *("parking_merchant", "merchant_payment", "coupon_batch", "coupon", "merchant_link", "coupon_handout"),
 }
 """No resident reads these."""
 KEYS = {"permit_cover": "permit_id", "parking_count_told": "lot_id"}
@@ -291,8 +291,9 @@ async def house(owner_db: Database, worker_db: Database, web_db: Database) -> Ho
                 if table in OF_THE_PROJECT and owner is owners[1]:
                     owner.rows[table] = owners[0].rows[table]
                     continue
-                # Nobody has two shifts at once.
-                own = {"user_id": 1 + owners.index(owner)} if table == "parking_shift" else {}
+                # Nobody has two shifts at once, or is of two merchants.
+                alone = table in ("parking_shift", "merchant_link")
+                own = {"user_id": 1 + owners.index(owner)} if alone else {}
                 made = await insert(conn, table, filling.row(columns, owner) | own)
                 assert made is not None
                 keys[table] = KEYS.get(table) or (next(iter(made)) if "id" not in made else "id")

@@ -16,6 +16,7 @@ from cloud.parking import service
 from cloud.parking.charging import debts
 from cloud.parking.charging.debt_models import MoneyPolicyIn
 from cloud.parking.charging.debts import DebtFilter
+from cloud.parking.charging.public_address import place_for
 
 router = APIRouter(include_in_schema=False)
 
@@ -73,11 +74,10 @@ async def policy(request: Request, scope: Reading) -> Response:
         return RedirectResponse("/my/stays", 303)
     page = await shown(request, scope)
     found = await service.money_policy(scope.conn, page.project.id)
-    address = (request.app.state.settings.public_url or str(request.base_url)).rstrip("/")
     return page.page(
         "parking/money.html",
         policy=found,
-        address=None if found.public_code is None else f"{address}/park/{found.public_code}",
+        place=await place_for(request, scope.conn, page.project.id),
         may_write=scope.caller.may("parking.write", page.project.id),
     )
 

@@ -9,6 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import OptionalDay, OptionalId, shown
 from cloud.identity.guards import Scope, allow_page
+from cloud.identity.logins import merchant_logins
 from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
@@ -175,6 +176,7 @@ async def _merchant(
         lots=(await list_lots(scope.conn, PageRequest(MAX_LIMIT), found.project_id)).items,
         kinds=COUPON_KINDS,
         methods=METHODS,
+        users=await merchant_logins(scope.conn, merchant_id),
         today=today,
         refused=refused,
     )

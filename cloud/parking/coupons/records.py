@@ -98,6 +98,36 @@ class Redeemed:
 
 
 @dataclass(frozen=True, slots=True)
+class HandedOut:
+    """A code that was shown to a customer, to be handed in by himself."""
+
+    id: int
+    merchant_id: int
+    batch_id: int
+    code: str
+    handed_at: datetime
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A coupon as the merchant sees it once it was used."""
+
+    id: int
+    batch_id: int
+    kind: CouponKind
+    value: Decimal
+    plate: str
+    at: datetime
+    by: str
+
+    @property
+    def masked(self) -> str:
+        """Enough of the plate to know the customer again, not enough to know whose it is."""
+        return f"{self.plate[:2]}···{self.plate[-2:]}" if len(self.plate) > 4 else "···"
+
+
+@dataclass(frozen=True, slots=True)
 class BatchUse:
     """What one batch comes to in a month: coupons issued and used in it, what is owed for them, what they took off.
 

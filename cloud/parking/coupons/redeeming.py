@@ -31,7 +31,14 @@ async def redeem(
     Raises InvalidInput for what is no plate, NotFound for an unknown code or a plate that is not inside where the
     coupon counts, Conflict when it is used, not valid today, or limited.
     """
-    plate, now = valid_plate(plate), at or datetime.now(UTC)
+    return await redeem_for(conn, project_id, valid_plate(plate), code, redeemed_by, at)
+
+
+async def redeem_for(
+    conn: Conn, project_id: int, plate: str, code: str, redeemed_by: str, at: datetime | None = None
+) -> Redeemed:
+    """The same for a plate as it is kept, or what stands for one: a ticket. Raises NotFound and Conflict."""
+    now = at or datetime.now(UTC)
     found = await repository.coupon_of_code(conn, project_id, bare_code(code))
     if found is None:
         raise NotFound("no-coupon", "there is no coupon with this code", field="code")

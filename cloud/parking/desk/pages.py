@@ -16,8 +16,10 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.parking import service
+from cloud.parking.charging.public_address import place_for
 from cloud.parking.desk.watching import AtExit, at_exits, unclaimed
 from cloud.parking.records import Quote, Session, SessionFilter
+from cloud.parking.stays.tickets import ticket_of_vehicle
 
 router = APIRouter(include_in_schema=False)
 
@@ -67,12 +69,17 @@ async def session(request: Request, scope: Annotated[Scope, allow_page("parking.
     """A stay: its passages, what it costs and why, what was paid."""
     page = await shown(request, scope)
     detail = await service.get_session(scope.conn, session_id)
+    stay = detail.session
+    staff = scope.caller.kind == "staff"
+    ticket = await ticket_of_vehicle(scope.conn, stay.project_id, stay.plate) if staff else None
     return page.page(
         "parking/session.html",
         detail=detail,
         quote=await _quote(scope.conn, session_id),
         now=datetime.now(UTC),
-        **_may(scope, detail.session.project_id),
+        ticket=ticket,
+        place=ticket and await place_for(request, scope.conn, stay.project_id, ticket=ticket.code),
+        **_may(scope, stay.project_id),
     )
 
 

@@ -3,13 +3,14 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed, ListQuery
+from cloud.parking.charging.public_address import place_for
 from cloud.parking.stays import corrections, incidents, openings, policies, set_aside, tickets
 from cloud.parking.stays.incident_models import (
     CorrectionIn,
@@ -87,12 +88,13 @@ async def undo_correction(correction_id: Id, body: UndoingIn, scope: Staff, once
 
 
 @router.post("/parking-tickets", status_code=201)
-async def issue_ticket(body: TicketIn, scope: Staff, once: Once) -> TicketOut:
+async def issue_ticket(request: Request, body: TicketIn, scope: Staff, once: Once) -> TicketOut:
     """A ticket for a vehicle without a plate at an entry; the same one if it has one already."""
 
     async def make() -> TicketOut:
         passage_id = await _vehicle(scope.conn, body.passage_id, body.lane_id)
-        return TicketOut.of(await tickets.issue_ticket(scope.conn, passage_id, scope.caller.actor))
+        ticket = await tickets.issue_ticket(scope.conn, passage_id, scope.caller.actor)
+        return TicketOut.of(ticket, await place_for(request, scope.conn, ticket.project_id, ticket=ticket.code))
 
     return await once.answer(scope.conn, TicketOut, make)
 

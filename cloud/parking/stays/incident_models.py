@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from cloud.kit.inputs import Id, Input, Instant, ListQuery
+from cloud.parking.charging.public_address import Place
 from cloud.parking.plates import PlateText, valid_plate
 from cloud.parking.stays.corrections import Candidate
 from cloud.parking.stays.incident_repository import Incident, IncidentFilter
@@ -166,16 +167,24 @@ class TicketIn(Input):
 
 
 class TicketOut(BaseModel):
-    """A ticket; `code` is printed as text and as QR code."""
+    """A ticket: `code` is printed as text, `picture` beside it; both are null where the project has no public page."""
 
     code: str
     passage_id: UUID
     issued_at: datetime
+    pay_at: Annotated[str | None, Field(description="Page where one pays for the stay without signing in.")]
+    picture: Annotated[str | None, Field(description="QR code of that page: a PNG in a data: address.")]
 
     @classmethod
-    def of(cls, ticket: Ticket) -> "TicketOut":
-        """From our record."""
-        return cls(code=ticket.code, passage_id=ticket.passage_id, issued_at=ticket.issued_at)
+    def of(cls, ticket: Ticket, place: Place | None) -> "TicketOut":
+        """From our records."""
+        return cls(
+            code=ticket.code,
+            passage_id=ticket.passage_id,
+            issued_at=ticket.issued_at,
+            pay_at=None if place is None else place.address,
+            picture=None if place is None else place.picture,
+        )
 
 
 class ShowingIn(Input):

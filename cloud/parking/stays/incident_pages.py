@@ -9,8 +9,10 @@ from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import OptionalId, OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
+from cloud.kit.errors import NotFound
 from cloud.kit.forms import read, typed
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.parking.charging.public_address import place_for
 from cloud.parking.pictures import service as pictures
 from cloud.parking.places.service import get_lot, list_lots
 from cloud.parking.plates import bare_plate
@@ -74,13 +76,15 @@ async def passage(request: Request, scope: Operator, passage_id: UUID) -> Respon
     """One passage: what was read, what was said of it, what it may be."""
     page = await shown(request, scope)
     found = await corrections.find_passage(scope.conn, passage_id)
+    ticket = await tickets.ticket_of(scope.conn, passage_id)
     return page.page(
         "parking/passage.html",
         passage=found,
         said=await corrections.corrections_of(scope.conn, passage_id),
         candidates=await corrections.candidates(scope.conn, passage_id),
         incidents=await incidents.incidents_of(scope.conn, passage_id),
-        ticket=await tickets.ticket_of(scope.conn, passage_id),
+        ticket=ticket,
+        place=ticket and await place_for(request, scope.conn, ticket.project_id, ticket=ticket.code),
         pictured=await pictures.is_here(scope.conn, passage_id),
     )
 
@@ -99,6 +103,21 @@ async def issue_ticket(scope: Operator, passage_id: UUID) -> Response:
     """A ticket for a vehicle without a plate."""
     await tickets.issue_ticket(scope.conn, passage_id, scope.caller.actor)
     return RedirectResponse(f"/parking/passages/{passage_id}", 303)
+
+
+@router.get("/parking/passages/{passage_id}/ticket")
+async def print_ticket(request: Request, scope: Operator, passage_id: UUID) -> Response:
+    """The ticket alone, to be printed or held before a phone."""
+    page = await shown(request, scope)
+    ticket = await tickets.ticket_of(scope.conn, passage_id)
+    if ticket is None:
+        raise NotFound("no-ticket", "no ticket was given at this passage")
+    return page.page(
+        "parking/ticket.html",
+        ticket=ticket,
+        passage=await corrections.find_passage(scope.conn, passage_id),
+        place=await place_for(request, scope.conn, ticket.project_id, ticket=ticket.code),
+    )
 
 
 @router.post("/parking/passages/{passage_id}/ticket-shown")

@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from cloud.kit.db import Conn
-from cloud.kit.errors import Conflict, NotFound
+from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.parking.charging.service import WAITS_AT_MOST
 from cloud.parking.places.service import get_lane
 from cloud.parking.stays import passage_repository as repository
@@ -22,6 +22,11 @@ _LENGTH: Final = 8
 def ticket_plate(code: str) -> str:
     """What stands for the plate of the vehicle that has the ticket."""
     return TICKET_SIGN + code
+
+
+async def ticket_of_vehicle(conn: Conn, project_id: int, plate: str) -> Ticket | None:
+    """The ticket that stands for a vehicle; None for one with a plate."""
+    return await repository.ticket(conn, project_id, plate[1:]) if plate.startswith(TICKET_SIGN) else None
 
 
 async def issue_ticket(conn: Conn, passage_id: UUID, actor: str, at: datetime | None = None) -> Ticket:
@@ -56,6 +61,14 @@ async def show_ticket(conn: Conn, ticket: Ticket, passage_id: UUID, actor: str, 
     if session_id is None:
         raise Conflict("ticket-not-inside", "the vehicle that got this ticket is not inside")
     return session_id
+
+
+def bare_ticket(text: str) -> str:
+    """The code of a ticket as it is kept: capitals without what groups them. Raises InvalidInput for another length."""
+    bare = "".join(char for char in text.upper() if char.isascii() and char.isalnum())
+    if len(bare) != _LENGTH:
+        raise InvalidInput("bad-ticket", f"expected the {_LENGTH} letters and digits of a ticket", field="ticket")
+    return bare
 
 
 async def find_ticket(conn: Conn, project_id: int, code: str) -> Ticket:

@@ -57,6 +57,21 @@ def test_staff_stay_staff_whatever_they_own() -> None:
     assert (access.kind, access.persons) == ("staff", ())
 
 
+def test_a_user_of_a_merchant_gives_coupons_and_nothing_else() -> None:
+    access = access_of([], [], [1, 2, 3], [(2, 7)])
+    assert access is not None
+    assert (access.kind, access.persons, access.merchants) == ("merchant", (), (7,))
+    assert access.projects_by_permission == {"self.read": (2,), "coupons.give": (2,)}
+
+
+def test_who_lives_here_or_works_here_is_no_merchant() -> None:
+    for grants, links, kind in (([Grant("guard", 1)], [], "staff"), ([], [(1, 10)], "resident")):
+        access = access_of(grants, links, [1], [(1, 7)])
+        assert access is not None
+        assert (access.kind, access.merchants) == (kind, ())
+        assert not access.may("coupons.give")
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_roles_use_known_permissions_and_residents_only_hand_in_dispute_pay_reserve_and_invite(role: str) -> None:
     assert ROLES[role] <= PERMISSIONS

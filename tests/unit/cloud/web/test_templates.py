@@ -49,3 +49,10 @@ def test_prices_lose_only_their_zeros() -> None:
 def test_percentage_of_nothing_is_unknown() -> None:
     assert show_percent(1, 0) is None
     assert show_percent(1, 3) == "33.3%"
+
+
+def test_macros_of_the_frame_hide_nothing_that_pages_pass() -> None:
+    """A macro of the frame would stand for what a page passes by the same name."""
+    names = re.findall(r"{% macro (\w+)\(", (TEMPLATES / "page.html").read_text("utf-8"))
+    assert names
+    assert [name for name in names if not name.startswith(("nav_", "account_menu"))] == []
