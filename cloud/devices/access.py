@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from cloud.devices import orders
 from cloud.kit.db import Conn
-from gateway.contract.access import AccessEntry, GoneEntry
+from gateway.contract.access import AccessEntry, GoneEntry, entry_name
 from gateway.contract.limits import MAX_TIME_MS, MIN_TIME_MS
 
 _log = structlog.get_logger(__name__)
@@ -110,7 +110,7 @@ async def tell(conn: Conn, project_id: int, gateway_ids: Iterable[int], entries:
     gateways = sorted(set(gateway_ids))
     if not gateways or not entries:
         return 0
-    last = {_name(entry): None if isinstance(entry, GoneEntry) else entry for entry in entries}
+    last = {entry_name(entry): None if isinstance(entry, GoneEntry) else entry for entry in entries}
     await conn.execute(_BEGIN, (gateways, project_id))
     locked = [row["gateway_id"] for row in await (await conn.execute(_LOCK, (gateways, project_id))).fetchall()]
     values = {
@@ -161,11 +161,6 @@ async def mark_sent(conn: Conn, due: Due) -> None:
 async def note_held(conn: Conn, gateway_id: int, held: int) -> None:
     """What a gateway tells to hold; it is told again what it lacks."""
     await conn.execute(_HELD, {"gateway_id": gateway_id, "held": held})
-
-
-def _name(entry: AccessEntry) -> tuple[str, str]:
-    kind = entry.kind if isinstance(entry, GoneEntry) else str(entry.__struct_config__.tag)
-    return kind, entry.key
 
 
 def _as_told(entry: AccessEntry) -> list[Any]:

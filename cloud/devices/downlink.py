@@ -12,7 +12,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-import msgspec
 import psycopg
 import structlog
 from psycopg import AsyncConnection
@@ -25,12 +24,12 @@ from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.periods import in_ms
 from cloud.kit.security import Keys
 from gateway.contract import WIRE_VERSION, codec, topics
-from gateway.contract.access import AccessUpdate, in_parts, signed_access
+from gateway.contract.access import AccessUpdate, in_parts
 from gateway.contract.configuration import Configuration as WireConfiguration
-from gateway.contract.configuration import signed_configuration
 from gateway.contract.errors import ContractError
-from gateway.contract.messages import Action, signed_bytes
+from gateway.contract.messages import Action
 from gateway.contract.messages import Command as WireCommand
+from gateway.contract.signing import signed
 from gateway.contract.topics import Down
 
 Publish = Callable[[str, bytes], Awaitable[bool]]
@@ -141,7 +140,7 @@ class Downlink:
 
     def signed_access(self, update: AccessUpdate) -> bytes:
         """The wire payload of a part of a step."""
-        return codec.encode_access(msgspec.structs.replace(update, signature=self._signature(signed_access(update))))
+        return codec.encode_access(signed(update, self._signature))
 
     def signed_configuration(self, configuration: Configuration, project_code: str) -> bytes:
         """The wire payload of a configuration: the same each time."""
@@ -157,9 +156,7 @@ class Downlink:
             actor=configuration.actor,
             key_id=self._key_id,
         )
-        return codec.encode_configuration(
-            msgspec.structs.replace(bare, signature=self._signature(signed_configuration(bare)))
-        )
+        return codec.encode_configuration(signed(bare, self._signature))
 
     def signed(self, command: Command, project_code: str) -> bytes:
         """The wire payload: a fresh nonce each time, the same id."""
@@ -177,10 +174,10 @@ class Downlink:
             nonce=secrets.token_hex(16),
             key_id=self._key_id,
         )
-        return codec.encode_command(msgspec.structs.replace(bare, signature=self._signature(signed_bytes(bare))))
+        return codec.encode_command(signed(bare, self._signature))
 
-    def _signature(self, signed: bytes) -> str:
-        return base64.b64encode(self._signer.sign(signed)).decode()
+    def _signature(self, covered: bytes) -> str:
+        return base64.b64encode(self._signer.sign(covered)).decode()
 
     async def _listen_for_ever(self) -> None:
         while True:

@@ -1,7 +1,6 @@
 """Commands at the desk: never twice, wherever the gateway dies; never without a clock, a memory or known arguments."""
 
 import asyncio
-import base64
 import tempfile
 import uuid
 from collections import Counter
@@ -16,16 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.contract import WIRE_VERSION, codec
-from gateway.contract.messages import Action, Command, CommandResult, CommandState, signed_bytes
+from gateway.contract.messages import Action, Command, CommandResult, CommandState
+from gateway.contract.signing import signed
 from gateway.contract.topics import Up
 from gateway.drivers.base import CommandOutcome
 from gateway.outbox import Outbox
 from gateway.uplink.commands import CommandDesk
 from gateway.uplink.journal import Journal
+from tests.signing import public_key, signer
 
 NOW = 1_764_000_000_000
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
-KEYS = {"k1": base64.b64encode(KEY.public_key().public_bytes_raw()).decode()}
+KEYS = public_key(KEY)
 FINAL = {CommandState.DONE, CommandState.FAILED, CommandState.EXPIRED, CommandState.UNCERTAIN}
 
 
@@ -35,7 +36,7 @@ def command(number: int = 1, action: Action = Action.CLOSE_VALVE, **fields: Any)
         "n" * 16, "k1",
     )  # fmt: skip
     bare = msgspec.structs.replace(bare, **fields)
-    return msgspec.structs.replace(bare, signature=base64.b64encode(KEY.sign(signed_bytes(bare))).decode())
+    return signed(bare, signer(KEY))
 
 
 class Died(BaseException):
