@@ -184,7 +184,16 @@ class Configurator:
         if head.number <= self._kept.number:
             await self._report_old(head.number)
             return
-        await self._settle(self._numbered(head.number, "", ConfigurationState.REFUSED, f"not understood: {error}"))
+        await self._refuse(head.number, "", f"not understood: {error}")
+
+    async def _refuse(self, number: int, content: str, detail: str) -> None:
+        """One of our cloud that will not run. One on probation goes as it does when the next one runs: who watched
+        over it would watch no more.
+        """
+        if self._kept.on_probation:
+            await self._settle(taken_back(self._kept, f"replaced by number {number}", self._clock()))
+            await self._go_back()
+        await self._settle(self._numbered(number, content, ConfigurationState.REFUSED, detail))
 
     async def _report_old(self, number: int) -> None:
         await self._report(number, ConfigurationState.REFUSED, f"its number is not above {self._kept.number}")
@@ -217,7 +226,7 @@ class Configurator:
     async def _take(self, new: Configuration) -> None:
         wanted = await self._checked(new)
         if isinstance(wanted, str):
-            await self._settle(self._numbered(new.number, content_of(new), ConfigurationState.REFUSED, wanted))
+            await self._refuse(new.number, content_of(new), wanted)
             return
         if self._kept.on_probation:
             await self._settle(taken_back(self._kept, f"replaced by number {new.number}", self._clock()))
