@@ -52,6 +52,7 @@ DECISIONS: Final[Mapping[str, str]] = {
     "no-plate": _("No plate was read"),
     "no-temporary": _("Only permits may enter"),
     "nothing-known": _("The lane knew of no permits"),
+    "not-understood": _("The lane's software is too old for what it was told of this vehicle"),
     "lot-full": _("The car park was full"),
     "free": _("Within the free minutes"),
     "paid": _("Paid"),

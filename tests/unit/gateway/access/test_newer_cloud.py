@@ -147,7 +147,12 @@ anything = st.recursive(
 
 
 @settings(max_examples=60, deadline=None)
-@given(more=st.lists(anything, max_size=3), tail=st.lists(anything, max_size=3), place=st.integers(0), bit=st.integers(0, 7))
+@given(
+    more=st.lists(anything, max_size=3),
+    tail=st.lists(anything, max_size=3),
+    place=st.integers(0),
+    bit=st.integers(0, 7),
+)
 async def test_whatever_is_said_besides_nobody_else_can_say_it(
     more: list[object], tail: list[object], place: int, bit: int
 ) -> None:
