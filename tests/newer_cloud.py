@@ -1,6 +1,6 @@
 """Messages of a cloud that is newer or older than the gateway, for tests of what the gateway does with them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from gateway.contract.configuration import Configuration
 from gateway.contract.messages import Command
 from gateway.contract.signing import Sign
 
-_ENCODE = {
+_ENCODE: dict[Any, tuple[bytes, Callable[[Any], bytes]]] = {
     Command: (b"command", codec.encode_command),
     Configuration: (b"config", codec.encode_configuration),
     AccessUpdate: (b"access", codec.encode_access),
@@ -21,7 +21,7 @@ _ENCODE = {
 def other_words(
     message: Any, sign: Sign, *, more: Sequence[object] = (), changed: dict[str, object] | None = None
 ) -> bytes:
-    """A message as another version of the cloud sends it, signed: `more` fields at the end, some of its own `changed`."""
+    """A message as another version of the cloud sends it, signed: `more` fields at the end, some of its `changed`."""
     kind, encode = _ENCODE[type(message)]
     fields = [bytes(field) for field in msgspec.json.decode(codec.plain(encode(message)), type=list[msgspec.Raw])]
     names = message.__struct_fields__

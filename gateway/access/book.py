@@ -64,8 +64,8 @@ class AccessBook:
     async def take(self, update: AccessUpdate) -> bool:
         """Takes one proven message of the cloud; whether anything is in force now that was not.
 
-        Raises sqlite3.Error when the disk does not take it, ContractError when not even the kind and the key of an entry
-        can be read: nothing changed then, and the cloud tells it again.
+        Raises sqlite3.Error when the disk does not take it, ContractError when not even the kind and the key of an
+        entry can be read: nothing changed then, and the cloud tells it again.
         """
         since: list[Callable[[AccessIndex], object]] = []
         self._since = since

@@ -170,7 +170,8 @@ def decode_ack(payload: bytes) -> Ack:
 def open_signed(kind: Down, payload: bytes) -> SignedText:
     """Unpacks a signed message as far as its elements. Raises ContractError."""
     text = _unpack(payload)
-    return SignedText(kind, text, tuple(_decode(_fields, text)))
+    fields = _decode(_fields, text)
+    return SignedText(kind, text, tuple(fields))
 
 
 def read_command_head(opened: SignedText) -> CommandHead:
@@ -194,7 +195,7 @@ def read_configuration(opened: SignedText) -> Configuration:
 
 
 def read_access(opened: SignedText) -> AccessUpdate:
-    """A `down/access` message, its entries as they were sent; its signature is not checked here. Raises ContractError."""
+    """A `down/access` message, entries as they were sent; its signature is not checked here. Raises ContractError."""
     return _decode(_access, _versioned(opened))
 
 
@@ -273,7 +274,8 @@ def _versioned(opened: SignedText) -> bytes:
 
 
 def _version_checked(text: bytes) -> bytes:
-    _check_version(_decode(_fields, text))
+    fields = _decode(_fields, text)
+    _check_version(fields)
     return text
 
 

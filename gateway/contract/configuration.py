@@ -20,7 +20,8 @@ class Configuration(Wire, frozen=True):
     """What the cloud wants one gateway to run, signed by the cloud.
 
     What must not be passed over is a key of the site, which a gateway that does not know it refuses; a field that it
-    does not know it ignores. `number` rises with every configuration of a gateway: it takes none that is not above the highest it has seen.
+    does not know it ignores. `number` rises with every configuration of a gateway: it takes none that is not above
+    the highest it has seen.
     """
 
     version: int

