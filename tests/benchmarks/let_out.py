@@ -1,12 +1,12 @@
 """From a vehicle at an exit whose price only the cloud knows until the order to open, with all of the cloud as it is.
 
-A real gateway process with 20 lanes, a real broker, the ingest process and a worker, PostgreSQL that syncs each commit.
-Beside it nine gateways with 20 lanes each, which a process plays: together 200 lanes with a vehicle each two seconds, half
-of them exits. Every vehicle that leaves has free minutes of a quota of the day, which no gateway is told: the cloud prices
-the stay, orders the barrier to open, signs and publishes it. Measured twice: at the camera of the real gateway, from the
-recognition to the order, which holds both ways over the barriers' broker and the gateway's own commits; and at the
-gateways that are played, from the message of the passage to the command. Beside that, in the same seconds, what a message
-over this broker and one commit take: no answer of the cloud can take less.
+A real gateway process with 20 lanes, a real broker, the ingest process and a worker, PostgreSQL that syncs each
+commit. Beside it nine gateways with 20 lanes each, which a process plays: together 200 lanes with a vehicle each two
+seconds, half of them exits. Every vehicle that leaves has free minutes of a quota of the day, which no gateway is told:
+the cloud prices the stay, orders the barrier to open, signs and publishes it. Measured twice: at the camera of the real
+gateway, from the recognition to the order, which holds both ways over the barriers' broker and the gateway's own
+commits; and at the gateways that are played, from the message of the passage to the command. Beside that, in the same
+seconds, what a message over this broker and one commit take: no answer of the cloud can take less.
 """
 
 import asyncio

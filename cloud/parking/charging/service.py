@@ -1,7 +1,8 @@
 """What a stay costs now, paying for it, and letting a vehicle out that owes nothing."""
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -15,14 +16,10 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.periods import local_day
 from cloud.parking.charging import repository
-from cloud.parking.charging.circumstances import circumstances
-from cloud.parking.charging.debts import owing
-from cloud.parking.charging.policy import money_policy
+from cloud.parking.charging.quoting import assessed, facts_of, fixed_fee, fixed_price, prices_of, quoted
 from cloud.parking.charging.taking import Money, Part, take
-from cloud.parking.fees.pricing import Assessment
 from cloud.parking.fees.steps import step_as_json
-from cloud.parking.fees.versions import pricing
-from cloud.parking.records import Debt, Paid, Quote, RuleVersion, Session, SessionPayment, Waiting
+from cloud.parking.records import Paid, Quote, Session, SessionPayment, Waiting
 from cloud.parking.stays import reading_repository
 from cloud.parking.stays import repository as stays_repository
 from cloud.parking.stays.service import find_session
@@ -111,25 +108,27 @@ async def takes(conn: Conn, session: Session, amount: Decimal, paid_until: datet
     stay that nobody can price takes nothing.
     """
     until = session.left_at or max(paid_until, session.entered_at or paid_until)
-    fixed = _fixed_fee(session)
+    prices = await prices_of(conn, session.project_id, [session])
+    fixed = fixed_fee(session)
     if fixed is not None:
-        owed = (await _fixed_price(conn, session, fixed, until)).due
+        _, _, owed, _ = fixed_price(prices, session, fixed)
     else:
-        assessed = await _assess(conn, session, until, [SessionPayment(0, amount, paid_until)])
-        if assessed is None:
+        found = assessed(prices, session, until, [SessionPayment(0, amount, paid_until)])
+        if found is None:
             return Decimal(0)
-        _, result = assessed
+        _, result = found
         owed = result.fee.amount - (result.paid - amount)
-    return min(amount, max(owed - await repository.waived(conn, session.id), Decimal(0)))
+    waived = (await repository.waived(conn, [session.id])).get(session.id, Decimal(0))
+    return min(amount, max(owed - waived, Decimal(0)))
 
 
 async def price_again(conn: Conn, session: Session) -> None:
     """Stores what a stay that is over costs by all that was paid for it."""
     if session.state != "closed" or session.left_at is None or session.fixed_fee is not None:
         return
-    assessed = await _assess(conn, session, session.left_at)
-    if assessed is not None:
-        version, result = assessed
+    found = assessed(await prices_of(conn, session.project_id, [session]), session, session.left_at)
+    if found is not None:
+        version, result = found
         steps = [step_as_json(step) for step in result.fee.steps]
         await repository.reprice(conn, session.id, result.fee.amount, result.priced_until, steps, version.id)
 
@@ -139,17 +138,48 @@ async def let_out_if_settled(conn: Conn, session_id: int, now: datetime) -> UUID
 
     A vehicle whose stay nobody can price is left to the operator.
     """
-    session = await find_session(conn, session_id)
-    waiting = await _waiting(conn, session, now)
-    if waiting is None:
-        return None
-    if waiting.decision in CERTAIN_AT_THE_EDGE:
-        return await _let_out(conn, session, waiting, SYSTEM_ACTOR, f"decided at the lane: {waiting.decision}")
+    opened = await _let_out_settled(conn, [session_id], now)
+    return opened[0] if opened else None
+
+
+async def let_out_arrived(conn: Conn, session_ids: Sequence[int], now: datetime) -> int:
+    """Lets out those of the vehicles at exits that owe nothing, together; returns how many openings were ordered.
+
+    When that fails, one by one: whatever is wrong with one vehicle, no other may be held by it. Raises
+    psycopg.OperationalError when the whole transaction is to be done again.
+    """
+    if not session_ids:
+        return 0
     try:
-        price = await _quote(conn, session, now, waiting)
-    except Conflict:
-        return None
-    return await _let_out(conn, session, waiting, SYSTEM_ACTOR, "nothing due") if price.settled else None
+        async with conn.transaction():
+            return len(await _let_out_settled(conn, session_ids, now))
+    except psycopg.OperationalError:
+        raise
+    except Exception:  # noqa: BLE001 - what is wrong with one is told when it is its turn
+        return sum([await let_out_alone(conn, session_id, now) for session_id in session_ids])
+
+
+async def _let_out_settled(conn: Conn, session_ids: Sequence[int], now: datetime) -> list[UUID]:
+    """The commands to open for those that wait at an exit and owe nothing."""
+    sessions = {one.id: one for one in await reading_repository.sessions_by_id(conn, session_ids)}
+    open_ids = [id_ for id_, one in sessions.items() if one.state == "open"]
+    standing = await repository.waiting(conn, open_ids, now - WAITS_AT_MOST)
+    priced: dict[int, list[Session]] = defaultdict(list)
+    for id_, waiting in standing.items():
+        if waiting.decision not in CERTAIN_AT_THE_EDGE:
+            priced[sessions[id_].project_id].append(sessions[id_])
+    facts = {project_id: await facts_of(conn, project_id, some) for project_id, some in priced.items()}
+    opened: list[UUID | None] = []
+    for id_, waiting in standing.items():
+        session = sessions[id_]
+        if waiting.decision in CERTAIN_AT_THE_EDGE:
+            reason = f"decided at the lane: {waiting.decision}"
+            opened.append(await _let_out(conn, session, waiting, SYSTEM_ACTOR, reason))
+            continue
+        with suppress(Conflict):  # nobody can price it
+            if quoted(facts[session.project_id], session, now, waiting.taken_at).settled:
+                opened.append(await _let_out(conn, session, waiting, SYSTEM_ACTOR, "nothing due"))
+    return [one for one in opened if one is not None]
 
 
 async def let_out_waiting(conn: Conn, project_id: int, now: datetime) -> int:
@@ -159,7 +189,7 @@ async def let_out_waiting(conn: Conn, project_id: int, now: datetime) -> int:
     """
     waiting = await repository.waiting_sessions(conn, project_id, now - WAITS_AT_MOST)
     await stays_repository.lock_plates(conn, project_id, [plate for _, plate in waiting])
-    return sum([await let_out_alone(conn, session_id, now) for session_id, _ in waiting])
+    return await let_out_arrived(conn, [session_id for session_id, _ in waiting], now)
 
 
 async def let_out_alone(conn: Conn, session_id: int, now: datetime) -> bool:
@@ -178,92 +208,14 @@ async def let_out_alone(conn: Conn, session_id: int, now: datetime) -> bool:
 
 
 async def _quote(conn: Conn, session: Session, now: datetime, waiting: Waiting | None) -> Quote:
-    fixed = _fixed_fee(session)
-    if fixed is not None:
-        price = await _fixed_price(conn, session, fixed, session.left_at or now)
-    else:
-        price = await _price_by_rule(conn, session, now, waiting)
-    waived = await repository.waived(conn, session.id)
-    return replace(
-        price,
-        due=max(price.due - waived, price.due * 0),
-        waived=waived,
-        debts=await _debts(conn, session),
-        collected=(await money_policy(conn, session.project_id)).debts == "collect",
-    )
-
-
-async def _price_by_rule(conn: Conn, session: Session, now: datetime, waiting: Waiting | None) -> Quote:
-    """The quote before waivers and debts. Raises Conflict when nobody can price the stay."""
-    if session.entered_at is None or session.state == "unmatched":
-        raise Conflict("unmatched", "entry or exit of this stay was not seen: nobody knows how long it was")
-    until = session.left_at or (waiting.taken_at if waiting else max(now, session.entered_at))
-    assessed = await _assess(conn, session, until)
-    if assessed is None:
-        raise Conflict("no-rule", f"lot {session.lot_name} has no fee rule that prices a stay from that day on")
-    version, result = assessed
-    return Quote(
-        session_id=session.id,
-        until=until,
-        fee=result.fee.amount,
-        paid=result.paid,
-        due=result.due,
-        surplus=result.surplus,
-        currency=result.fee.currency,
-        steps=result.fee.steps,
-        leave_by=result.leave_by,
-        rule_version_id=version.id,
-    )
-
-
-async def _assess(
-    conn: Conn, session: Session, until: datetime, beside: Sequence[SessionPayment] = ()
-) -> tuple[RuleVersion, Assessment] | None:
-    """What the stay costs when it ends at `until`, after what was paid and what is `beside` it; None: nobody knows."""
-    if session.entered_at is None or session.state == "unmatched":
-        return None
-    rates = await pricing(conn, session.project_id, [session.lot_id])
-    version = rates.rule_for(session.lot_id, session.entered_at)
-    if version is None:
-        return None
-    paid = [*(await reading_repository.payments(conn, [session.id])).get(session.id, []), *beside]
-    given = (await circumstances(conn, session.project_id, [session]))[session.id]
-    result = rates.assess(version, session.entered_at, until, session.vehicle_class, paid, given)
-    return None if result is None else (version, result)
-
-
-async def _debts(conn: Conn, session: Session) -> tuple[Debt, ...]:
-    """What the plate owes for other stays, in the same currency."""
-    owed = (await owing(conn, session.project_id, [session.plate])).get(session.plate, []) if session.plate else []
-    return tuple(debt for debt in owed if debt.session_id != session.id and debt.currency == session.currency)
-
-
-def _fixed_fee(session: Session) -> Decimal | None:
-    """What the stay costs whatever its length, by the policy of the lot; None: its rule prices it, or nobody can."""
-    return session.fixed_fee if session.state == "open" or session.fee is not None else None
-
-
-async def _fixed_price(conn: Conn, session: Session, fee: Decimal, until: datetime) -> Quote:
-    """The same of a stay whose entry nobody saw, at the price that the lot's policy has for it."""
-    payments_made = (await reading_repository.payments(conn, [session.id])).get(session.id, [])
-    zero = Decimal("0.00")
-    paid = sum((payment.amount for payment in payments_made), zero)
-    return Quote(
-        session_id=session.id,
-        until=until,
-        fee=fee,
-        paid=paid,
-        due=max(fee - paid, zero),
-        surplus=max(paid - fee, zero),
-        currency=session.currency,
-        steps=(),
-        leave_by=None,
-        rule_version_id=None,
-    )
+    facts = await facts_of(conn, session.project_id, [session])
+    return quoted(facts, session, now, None if waiting is None else waiting.taken_at)
 
 
 async def _waiting(conn: Conn, session: Session, now: datetime) -> Waiting | None:
-    return await repository.waiting(conn, session.id, now - WAITS_AT_MOST) if session.state == "open" else None
+    if session.state != "open":
+        return None
+    return (await repository.waiting(conn, [session.id], now - WAITS_AT_MOST)).get(session.id)
 
 
 async def _let_out(conn: Conn, session: Session, waiting: Waiting, actor: str, reason: str) -> UUID | None:

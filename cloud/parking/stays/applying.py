@@ -117,10 +117,8 @@ async def apply_changes(conn: Conn, project_id: int, changed: Sequence[Changed],
     The caller has locked the plates that the passages have and had.
     """
     moved = await rebuild(conn, project_id, changed)
-    opened = 0
-    for session_id in await _arrived_now(conn, [*moved, *(one.id for one in changed)], now):
-        opened += await charging.let_out_alone(conn, session_id, now)
-    return opened
+    arrived = await _arrived_now(conn, [*moved, *(one.id for one in changed)], now)
+    return await charging.let_out_arrived(conn, arrived, now)
 
 
 def possible(taken_at: datetime, now: datetime) -> bool:
