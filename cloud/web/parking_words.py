@@ -59,6 +59,7 @@ DECISIONS: Final[Mapping[str, str]] = {
     "await-cloud": _("Waited for the cloud"),
     "cloud-silent": _("The cloud did not answer"),
     "command": _("Opened by order"),
+    "uncertain": _("Told to open, but the barrier did not answer"),
     "unrecognised": _("Only the sensor saw it"),
     "device-clock": _("The device's clock was wrong"),
 }

@@ -38,6 +38,9 @@ SYSTEM_ACTOR = "system:parking"
 CERTAIN_AT_THE_EDGE = frozenset({"free", "paid", "permit", "permit-grace", "whitelist"})
 """Decisions by which a lane opens an exit. Whoever still stands there was told to go: what is due after all is owed."""
 
+UNCERTAIN_AT_THE_EDGE = "uncertain"
+"""The lane ordered its barrier to open and heard no answer: it may be open, and nothing opens it by itself again."""
+
 
 async def quote(conn: Conn, session_id: int, at: datetime | None = None) -> Quote:
     """What the stay costs at `at` (default: now).
@@ -165,6 +168,7 @@ async def _let_out_settled(conn: Conn, session_ids: Sequence[int], now: datetime
     open_ids = [id_ for id_, one in sessions.items() if one.state == "open"]
     standing = await repository.waiting(conn, open_ids, now - WAITS_AT_MOST)
     priced: dict[int, list[Session]] = defaultdict(list)
+    standing = {id_: one for id_, one in standing.items() if one.decision != UNCERTAIN_AT_THE_EDGE}
     for id_, waiting in standing.items():
         if waiting.decision not in CERTAIN_AT_THE_EDGE:
             priced[sessions[id_].project_id].append(sessions[id_])
