@@ -29,13 +29,15 @@ _DRIVES_S: Final = 1.0
 _NO_DELAY: Final = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
 
 
+Begin = Callable[[], float]
+"""Says that one is ready, and waits for the Unix second at which the first vehicles come."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Which vehicles come where. `lanes` as (lane, whether it is an exit, plates in the order in which they come)."""
 
     port: int
-    began_at: float
-    """Unix seconds at which the first vehicles come, by the clock of the machine."""
     seconds: float
     gateway: str
     lanes: Sequence[tuple[str, bool, Sequence[str]]]
@@ -63,12 +65,12 @@ class _Waits:
         return self.taken + [patience_s * 1000] * self.lost
 
 
-def camera(plan: Plan) -> list[float]:
+def camera(plan: Plan, begin: Begin) -> list[float]:
     """Cameras and barriers of a gateway's lanes: from the recognition at an exit until the order to open is there."""
-    return asyncio.run(_cameras(plan))
+    return asyncio.run(_cameras(plan, begin))
 
 
-async def _cameras(plan: Plan) -> list[float]:
+async def _cameras(plan: Plan, begin: Begin) -> list[float]:
     waits = _Waits()
     leaving: dict[str, tuple[str, bool]] = {}
     by_topic = {topics_of("barriers", lane).command: lane for lane, _, _ in plan.lanes}
@@ -95,7 +97,8 @@ async def _cameras(plan: Plan) -> list[float]:
             await client.publish(topics_of("barriers", lane).event, encode(vehicle), qos=1)
 
         answering = asyncio.create_task(answer())
-        await asyncio.gather(*(_lane(plan, place, come) for place in range(len(plan.lanes))))
+        at = await asyncio.to_thread(begin)
+        await asyncio.gather(*(_lane(plan, place, at, come) for place in range(len(plan.lanes))))
         await asyncio.sleep(EVERY_S)
         answering.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -103,12 +106,12 @@ async def _cameras(plan: Plan) -> list[float]:
     return waits.all(EVERY_S)
 
 
-async def _lane(plan: Plan, place: int, come: Callable[..., object]) -> None:
+async def _lane(plan: Plan, place: int, began_at: float, come: Callable[..., object]) -> None:
     """Vehicles of one lane at their times; lanes take turns within the two seconds."""
     lane, is_exit, plates = plan.lanes[place]
     tasks = set()
     for number, plate in enumerate(plates):
-        at = plan.began_at + EVERY_S * (number + place / len(plan.lanes))
+        at = began_at + EVERY_S * (number + place / len(plan.lanes))
         await asyncio.sleep(max(0.0, at - time.time()))
         task = asyncio.ensure_future(come(lane, is_exit, number, plate))  # type: ignore[arg-type]
         tasks.add(task)
@@ -117,17 +120,23 @@ async def _lane(plan: Plan, place: int, come: Callable[..., object]) -> None:
         await asyncio.wait(tasks)
 
 
-def gateways(plans: Sequence[Plan]) -> list[float]:
+def gateways(plans: Sequence[Plan], begin: Begin) -> list[float]:
     """Gateways as the cloud sees them: from the message that a vehicle stands at an exit until the order is there."""
 
     async def together() -> list[float]:
-        waits = await asyncio.gather(*(_gateway(plan) for plan in plans))
+        ready = [asyncio.Event() for _ in plans]
+        began: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        running = [asyncio.create_task(_gateway(plan, one, began)) for plan, one in zip(plans, ready, strict=True)]
+        for one in ready:
+            await one.wait()
+        began.set_result(await asyncio.to_thread(begin))
+        waits = await asyncio.gather(*running)
         return [one for each in waits for one in each]
 
     return asyncio.run(together())
 
 
-async def _gateway(plan: Plan) -> list[float]:
+async def _gateway(plan: Plan, ready: asyncio.Event, began: "asyncio.Future[float]") -> list[float]:
     waits, epoch, seqs = _Waits(), str(uuid.uuid4()), iter(range(1, 1_000_000))
     standing: dict[str, Passage] = {}
     driving: set[asyncio.Task[None]] = set()
@@ -174,7 +183,9 @@ async def _gateway(plan: Plan) -> list[float]:
                 await drive(passage)
 
         obeying = asyncio.create_task(obey())
-        await asyncio.gather(*(_lane(plan, place, come) for place in range(len(plan.lanes))))
+        ready.set()
+        at = await began
+        await asyncio.gather(*(_lane(plan, place, at, come) for place in range(len(plan.lanes))))
         await asyncio.sleep(EVERY_S)
         obeying.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -182,7 +193,7 @@ async def _gateway(plan: Plan) -> list[float]:
     return waits.all(EVERY_S)
 
 
-def probe(plan: Plan, dsn: str) -> list[float]:
+def probe(plan: Plan, dsn: str, begin: Begin) -> list[float]:
     """Milliseconds of a message over the broker to oneself and one commit of one row, ten times a second."""
 
     async def measured() -> list[float]:
@@ -192,7 +203,8 @@ def probe(plan: Plan, dsn: str) -> list[float]:
             async with _client(plan.port, "barriers", PASSWORDS["barriers"], "probe") as client:
                 await client.subscribe("barriers/probe", qos=1)
                 messages = aiter(client.messages)
-                while time.time() < plan.began_at + plan.seconds:
+                began_at = await asyncio.to_thread(begin)
+                while time.time() < began_at + plan.seconds:
                     await asyncio.sleep(0.1)
                     started = time.perf_counter()
                     await client.publish("barriers/probe", b"{}", qos=1)

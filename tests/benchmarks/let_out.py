@@ -71,11 +71,9 @@ async def _measured(folder: Path, dsn: str) -> list[Bound]:
             for start in (system.start_ingest, system.start_worker, system.start_gateway):
                 start()
             await until(partial(_heard_of, db), "the gateway is heard of")
-            # What the worker tells gateways of stays begins now, and goes on as it does each minute.
-            began = time.time() + _WARM_UP_S
-            plans = [_plan(system.broker.port, began, name) for name in names]
-            real, played, bare = await asyncio.gather(
-                _apart(camera, plans[0]), _apart(gateways, plans[1:]), _apart(probe, plans[0], dsn)
+            plans = [_plan(system.broker.port, name) for name in names]
+            real, played, bare = await asyncio.to_thread(
+                _apart, (camera, (plans[0],)), (gateways, (plans[1:],)), (probe, (plans[0], dsn))
             )
         finally:
             system.close()
@@ -102,12 +100,12 @@ def _lanes_of() -> Iterator[tuple[str, bool]]:
         yield f"lane-{number}", number % 2 == 1
 
 
-def _plan(port: int, began: float, gateway: str) -> Plan:
+def _plan(port: int, gateway: str) -> Plan:
     vehicles = round(_SECONDS / EVERY_S)
     lanes = [
         (lane, out, [_plate(gateway, lane, number, out) for number in range(vehicles)]) for lane, out in _lanes_of()
     ]
-    return Plan(port, began, _SECONDS, gateway, lanes)
+    return Plan(port, _SECONDS, gateway, lanes)
 
 
 def _plate(gateway: str, lane: str, number: int, leaves: bool) -> str:
@@ -130,7 +128,7 @@ async def _set_up(db: Database, names: list[str]) -> None:
                 await parking.create_lane(conn, lot.id, f"{name}-{lane}", lane, direction, device.id)  # type: ignore[arg-type]
     came = round((now - timedelta(minutes=20)).timestamp() * 1000)
     for name in names:
-        plan = _plan(0, 0.0, name)
+        plan = _plan(0, name)
         plates = [plate for _, out, plates in plan.lanes if out for plate in plates]
         for start in range(0, len(plates), _AT_ONCE):
             told = [
@@ -147,20 +145,28 @@ async def _heard_of(db: Database) -> bool:
     return row is not None and row["heard"] > 0
 
 
-async def _apart(work: Callable[..., list[float]], *arguments: object) -> list[float]:
-    """In a process of its own."""
+def _apart(*works: tuple[Callable[..., list[float]], tuple[object, ...]]) -> list[list[float]]:
+    """Each in a process of its own; vehicles come when all are ready."""
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_answering, args=(there, work, arguments), daemon=True)
-    process.start()
-    try:
-        return await asyncio.to_thread(here.recv)
-    finally:
-        process.join()
+    ends = [context.Pipe() for _ in works]
+    for (_, there), (work, arguments) in zip(ends, works, strict=True):
+        context.Process(target=_answering, args=(there, work, arguments), daemon=True).start()
+    here = [end for end, _ in ends]
+    for end in here:
+        end.recv()
+    began_at = time.time() + _WARM_UP_S
+    for end in here:
+        end.send(began_at)
+    return [end.recv() for end in here]
 
 
 def _answering(answer: Connection, work: Callable[..., list[float]], arguments: tuple[object, ...]) -> None:
-    answer.send(work(*arguments))
+    def begin() -> float:
+        answer.send(None)
+        at: float = answer.recv()
+        return at
+
+    answer.send(work(*arguments, begin))
 
 
 def _p99(values: list[float]) -> float:
