@@ -81,6 +81,8 @@ class AccessBook:
             self._index = change.fresh
         for before, after in change.entries:
             self._index.replace(before, after)
+        for key in change.ended:
+            self._index.end(key)
         self._index.ever_told = True
         self.number = change.number
         return True

@@ -132,6 +132,10 @@ class AccessIndex:
         self._forget(stay.key)
         return stay
 
+    def end(self, key: str) -> None:
+        """A stay is over by the word of the cloud, if it is known."""
+        self._forget(key)
+
     def remember_left(self, lot: str, plate: str, at: int) -> None:
         """What was kept of `left` over a restart."""
         self._left[lot, plate] = max(at, self._left.get((lot, plate), 0))

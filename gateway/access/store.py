@@ -57,6 +57,8 @@ CREATE TABLE IF NOT EXISTS held (number INTEGER NOT NULL) STRICT;
 INSERT INTO held SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM held);
 """
 
+_ONE_BY_ONE: Final = 2_000
+"""Entries of a step that lanes wait for, some milliseconds; for more a new index is made beside them."""
 _ENDED_KEPT_MS: Final = 30 * 86_400_000
 _OWN_KEPT_MS: Final = 90 * 86_400_000
 """A stay of which the cloud never said anything is forgotten after so long."""
@@ -71,11 +73,15 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a step did: what there was and what there is, entry by entry. `fresh` replaces everything instead."""
+    """What a step did: what there was and what there is, entry by entry. `fresh` replaces everything instead.
+
+    `ended` are the keys of stays that are over, also of those that lanes have just begun and that are not written yet.
+    """
 
     number: int
     entries: tuple[tuple[Entry | None, Entry | None], ...] = ()
     fresh: AccessIndex | None = None
+    ended: tuple[str, ...] = ()
 
 
 def open_store(path: Path | None, now: int) -> tuple[sqlite3.Connection, AccessIndex]:
@@ -177,16 +183,17 @@ def _take_all(db: sqlite3.Connection, update: AccessUpdate, groups: Iterable[tup
     whole = update.base == 0
     if whole:
         db.execute("DELETE FROM entry WHERE own = 0")
-    entries = tuple(_take_entry(db, body, update.issued_at) for group in groups for body in group)
+    taken = [_take_entry(db, body, update.issued_at) for group in groups for body in group]
     db.execute("DELETE FROM part")
     db.execute("UPDATE held SET number = ?", (update.number,))
-    if whole:
-        return Change(update.number, fresh=load(db))
-    return Change(update.number, entries)
+    ended = tuple(told.key for told, _, _ in taken if isinstance(told, GoneEntry) and told.kind == "stay")
+    if whole or len(taken) > _ONE_BY_ONE:
+        return Change(update.number, fresh=load(db), ended=ended)
+    return Change(update.number, tuple((before, after) for _, before, after in taken), ended=ended)
 
 
-def _take_entry(db: sqlite3.Connection, body: msgspec.Raw, issued_at: int) -> tuple[Entry | None, Entry | None]:
-    """Writes one entry; gives what was there before and what is there now."""
+def _take_entry(db: sqlite3.Connection, body: msgspec.Raw, issued_at: int) -> tuple[Entry, Entry | None, Entry | None]:
+    """Writes one entry; gives what was told, what was there before and what is there now."""
     entry = read_entry(body)
     kind, _ = entry_name(entry)
     before = _found(db, kind, entry.key)
@@ -194,11 +201,11 @@ def _take_entry(db: sqlite3.Connection, body: msgspec.Raw, issued_at: int) -> tu
         db.execute("DELETE FROM entry WHERE kind = ? AND key = ?", (kind, entry.key))
         if kind == "stay":
             db.execute("INSERT OR REPLACE INTO ended VALUES (?, ?)", (entry.key, issued_at))
-        return before, None
+        return entry, before, None
     if kind == "stay" and db.execute("SELECT 1 FROM ended WHERE key = ?", (entry.key,)).fetchone():
-        return before, None
+        return entry, before, None
     db.execute("INSERT OR REPLACE INTO entry VALUES (?, ?, 0, ?)", (kind, entry.key, bytes(body)))
-    return before, entry
+    return entry, before, entry
 
 
 def _found(db: sqlite3.Connection, kind: str, key: str) -> Entry | None:
@@ -207,9 +214,11 @@ def _found(db: sqlite3.Connection, kind: str, key: str) -> Entry | None:
 
 
 def write_entered(db: sqlite3.Connection, stay: StayEntry) -> None:
-    """A stay that a lane here opened."""
+    """A stay that a lane here opened, unless it is over already."""
     with transaction(db):
-        db.execute("INSERT OR IGNORE INTO entry VALUES ('stay', ?, 1, ?)", (stay.key, bytes(as_sent(stay))))
+        unless = "WHERE NOT EXISTS (SELECT 1 FROM ended WHERE key = ?1)"
+        row = (stay.key, bytes(as_sent(stay)))
+        db.execute(f"INSERT OR IGNORE INTO entry SELECT 'stay', ?1, 1, ?2 {unless}", row)  # constant
 
 
 def write_left(db: sqlite3.Connection, lot: str, plate: str, at: int, key: str | None) -> None:
