@@ -35,7 +35,7 @@ from tests.benchmarks.exits import EVERY_S, Plan, camera, gateways, probe
 from tests.benchmarks.ingest import fresh_database
 from tests.benchmarks.measure import Bound
 
-_OTHERS: Final = 9
+_OTHERS: Final = int(os.environ.get("GATEMETER_BENCH_LET_OUT_OTHERS", "9"))
 _LANES: Final = 20
 """Of each gateway, half of them exits."""
 _SECONDS: Final = int(os.environ.get("GATEMETER_BENCH_LET_OUT_S", "40"))
