@@ -13,7 +13,7 @@ from cloud.kit.db import Conn
 from cloud.kit.periods import day_start, in_ms
 from cloud.metering.checks import findings
 from cloud.metering.checks import settling_sql as sql
-from cloud.metering.checks.findings import Finding, Judged
+from cloud.metering.checks.findings import NO_ONE, Finding, Judged
 from cloud.metering.checks.register_advances import Sums
 from cloud.metering.records import MAIN_CHANNEL, Medium, Rule
 from cloud.metering.validation import intervals
@@ -51,7 +51,7 @@ async def judge(conn: Conn, project: Project, spans: Sequence[tuple[Subject, dat
     mine = {subject.meter_id for subject, _, _ in spans}
     others = [one for one in sums.found if one.meter_id not in mine]
     if others:
-        changed += await findings.keep(conn, project.id, [], ["register-sum"], others)
+        changed += await findings.keep(conn, project.id, NO_ONE, ["register-sum"], others)
     starts: dict[date, int] = {}
 
     def start(day: date) -> int:
@@ -108,7 +108,9 @@ async def _judge(conn: Conn, project_id: int, days: Sequence[_MeterDay], medium:
     here = {(one.subject.meter_id, one.from_ms) for one in days}
     found = {one.key: one for one in _siblings(days, table) + _sums(days, table)}
     found |= {one.key: one for one in sums.found if (one.meter_id, one.from_ms) in here}
-    judged = [Judged(one.subject.meter_id, one.from_ms, one.until_ms) for one in days]
+    judged = Judged(
+        *np.array([(one.subject.meter_id, one.from_ms, one.until_ms) for one in days], np.int64).reshape(-1, 3).T
+    )
     unsure = {one.key for one in sums.unsure}
     return await findings.keep(conn, project_id, judged, _RULES, list(found.values()), unsure)
 

@@ -5,6 +5,7 @@ A rule has one teller: who tells a rule here takes its open findings that are no
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,10 @@ from cloud.metering.checks import findings_sql as sql
 from cloud.metering.records import Rule
 
 Ints = NDArray[np.int64]
+
+
+FOREVER: Final = 2**42
+"""Later than any time that is judged, in ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +53,20 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A meter, with all its channels, and the time for which rules were asked: [from, until) in ms."""
+    """Meters, with all their channels, and the times for which rules were asked: [from, until) in ms."""
 
-    meter_id: int
-    from_ms: int
-    until_ms: int
+    meter: Ints
+    from_ms: Ints
+    until_ms: Ints
+
+    @classmethod
+    def between(cls, meter: Ints, from_ms: int, until_ms: int) -> "Judged":
+        """Of all of them the same time."""
+        return cls(meter, np.full(len(meter), from_ms), np.full(len(meter), until_ms))
+
+
+NO_ONE: Final = Judged(*(np.zeros(0, np.int64) for _ in range(3)))
+"""Nothing was judged: what is found is added, nothing is taken for over."""
 
 
 async def replace_findings(conn: Conn, rules: Sequence[Rule], looked: Looked, found: Sequence[Finding]) -> None:
@@ -73,7 +87,7 @@ async def replace_findings(conn: Conn, rules: Sequence[Rule], looked: Looked, fo
 async def keep(
     conn: Conn,
     project_id: int,
-    judged: Sequence[Judged],
+    judged: Judged,
     rules: Collection[Rule],
     findings: Sequence[Finding],
     unsure: Collection[tuple[int, int, str, int]] = (),
@@ -85,9 +99,9 @@ async def keep(
     """
     query = {
         "project_id": project_id,
-        "meters": [one.meter_id for one in judged],
-        "from": [one.from_ms for one in judged],
-        "until": [one.until_ms for one in judged],
+        "meters": Int8Column(judged.meter),
+        "from": TimeColumn(judged.from_ms),
+        "until": TimeColumn(judged.until_ms),
         "rules": sorted(rules),
     }
     known = await (await conn.execute(sql.OPEN, query)).fetchall()

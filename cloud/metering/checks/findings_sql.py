@@ -24,10 +24,8 @@ KEEP: LiteralString = """
 """
 OPEN: LiteralString = """
     SELECT x.id, x.meter_id, x.channel, x.rule, (extract(epoch FROM x.from_at) * 1000)::bigint AS from_ms
-    FROM unnest(%(meters)s::bigint[], %(from)s::bigint[], %(until)s::bigint[]) AS w (meter_id, from_ms, until_ms)
-    JOIN meter_exception x ON x.meter_id = w.meter_id
-     AND x.from_at >= timestamptz 'epoch' + w.from_ms * interval '1 millisecond'
-     AND x.from_at < timestamptz 'epoch' + w.until_ms * interval '1 millisecond'
+    FROM unnest(%(meters)s, %(from)s, %(until)s) AS w (meter_id, from_at, until_at)
+    JOIN meter_exception x ON x.meter_id = w.meter_id AND x.from_at >= w.from_at AND x.from_at < w.until_at
     WHERE x.project_id = %(project_id)s AND x.state = 'open' AND x.rule = ANY (%(rules)s)
 """
 GONE: LiteralString = "DELETE FROM meter_exception WHERE id = ANY (%(ids)s) AND state = 'open'"

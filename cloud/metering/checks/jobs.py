@@ -19,7 +19,7 @@ VALIDATE_STANDING = "metering.validate-standing"
 VALIDATE_PERIOD = "metering.validate-period"
 """Job kind: judges one month of one project; payload `month`, a local day in it (missing: the month before)."""
 
-_METERS_AT_ONCE = 2_000
+_METERS_AT_ONCE = 1_000
 _MORNINGS = (5, 11, 17)
 """Local hours: the later ones catch up where the worker slept in the morning."""
 

@@ -59,7 +59,7 @@ async def judge_month(conn: Conn, project: Project, day: date) -> int:
     media = {row["id"]: row["medium"] for row in meters}
     parents = {row["id"]: row["parent_id"] for row in meters if media.get(row["parent_id"]) == row["medium"]}
     found += _unbalanced(subjects, now, parents, start_ms, end_ms)
-    judged = [Judged(one.meter_id, start_ms, start_ms + 1) for one in subjects]
+    judged = Judged.between(column(subjects, lambda one: one.meter_id), start_ms, start_ms + 1)
     return await findings.keep(conn, project.id, judged, _RULES, found)
 
 

@@ -15,14 +15,14 @@ import numpy as np
 
 from cloud.estate import service as estate
 from cloud.estate.records import Project
-from cloud.kit.columns import from_wire_time
+from cloud.kit.columns import Int2Column, Int8Column, TimeColumn, from_wire_time
 from cloud.kit.copying import columns_of
 from cloud.kit.db import Conn
 from cloud.kit.locks import try_lock
 from cloud.kit.periods import day_start, in_ms, local_day
 from cloud.metering.checks import channel_days, findings, register_advances, unit_checks
 from cloud.metering.checks import settling_sql as sql
-from cloud.metering.checks.findings import Finding, Judged
+from cloud.metering.checks.findings import Finding
 from cloud.metering.checks.load_checks import LOAD_CHANNEL, still_under_load
 from cloud.metering.checks.subjects_repository import load_subjects
 from cloud.metering.checks.unit_checks import JudgedDays
@@ -155,9 +155,7 @@ async def _judge_rows(conn: Conn, project_id: int, days: JudgedDays) -> int:
     media = {one.meter_id: one.medium for one in days.subjects}
     found += [replace(one, channel=LOAD_CHANNEL[media[one.meter_id]].number) for one in still]
     unsure = {one.key for rule, unknown in verdict.unsure.items() for one in _findings(unknown, rule, days)}
-    ends = zip(days.subjects, days.first.tolist(), days.until.tolist(), strict=True)
-    judged = [Judged(one.meter_id, first, until) for one, first, until in ends]
-    return await findings.keep(conn, project_id, judged, INTERVAL_RULES, found, unsure)
+    return await findings.keep(conn, project_id, days.judged, INTERVAL_RULES, found, unsure)
 
 
 def _look_back_ms(subject: Subject) -> int:
@@ -188,10 +186,10 @@ def _day_edges(first: date, last: date, project: Project) -> Ints:
 
 async def _load_rows(conn: Conn, subjects: Sequence[Subject], low: Ints, until: Ints) -> Rows:
     query = {
-        "meters": [one.meter_id for one in subjects],
-        "channels": [one.channel for one in subjects],
-        "from": low.tolist(),
-        "until": until.tolist(),
+        "meters": Int8Column(column(subjects, lambda one: one.meter_id)),
+        "channels": Int2Column(column(subjects, lambda one: one.channel)),
+        "from": TimeColumn(low),
+        "until": TimeColumn(until),
         "low": _EPOCH + timedelta(milliseconds=int(low.min())),
         "high": _EPOCH + timedelta(milliseconds=int(until.max())),
     }

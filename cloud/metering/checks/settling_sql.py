@@ -14,12 +14,11 @@ TAKE: LiteralString = """
 # `low` and `high` bound all of them: partitions outside are not even planned for. Sorted by whoever reads it.
 ROWS: LiteralString = """
     SELECT w.nth - 1, u.start, u.length_s, u.quantity, u.method
-    FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[], %(from)s::bigint[], %(until)s::bigint[])
-         WITH ORDINALITY AS w (meter_id, channel, from_ms, until_ms, nth)
+    FROM unnest(%(meters)s, %(channels)s, %(from)s, %(until)s)
+         WITH ORDINALITY AS w (meter_id, channel, from_at, until_at, nth)
     JOIN store.usage u ON u.meter_id = w.meter_id AND u.channel = w.channel
      AND u.start >= %(low)s::timestamptz AND u.start < %(high)s::timestamptz
-     AND u.start >= timestamptz 'epoch' + w.from_ms * interval '1 millisecond'
-     AND u.start < timestamptz 'epoch' + w.until_ms * interval '1 millisecond'
+     AND u.start >= w.from_at AND u.start < w.until_at
 """
 OPEN_SUMS: LiteralString = """
     SELECT DISTINCT meter_id FROM meter_exception

@@ -16,7 +16,7 @@ from cloud.kit.db import Conn
 from cloud.kit.periods import day_start, in_ms, local_day
 from cloud.metering.checks import findings, settling
 from cloud.metering.checks.channel_days import HEAT
-from cloud.metering.checks.findings import Finding, Judged
+from cloud.metering.checks.findings import FOREVER, Finding, Judged
 from cloud.metering.checks.settling import DaySpan
 from cloud.metering.checks.subjects_repository import load_subjects
 from cloud.metering.records import Rule
@@ -25,7 +25,6 @@ from cloud.metering.validation.segments import Ints, Mask
 from cloud.metering.validation.subjects import Subject, column, weighed
 from gateway.contract.quantities import BY_NUMBER, Kind
 
-_FOREVER: Final = 2**42
 _LONGEST: Final = timedelta(days=400)
 """So far back the last usage is looked for."""
 
@@ -94,11 +93,12 @@ async def judge(conn: Conn, project: Project, meter_ids: Sequence[int], now: dat
         "oldest": now - _LONGEST,
     }
     states = await (await conn.execute(_STATES, query)).fetchall()
-    ever = [Judged(one.meter_id, 0, _FOREVER) for one in subjects]
+    meters = column(subjects, lambda one: one.meter_id)
+    ever = Judged.between(meters, 0, FOREVER)
     changed += await findings.keep(
         conn, project.id, ever, ["prolonged-estimate"], _silent(subjects, states, in_ms(end))
     )
-    day = [Judged(one.meter_id, in_ms(start), in_ms(end)) for one in subjects]
+    day = Judged.between(meters, in_ms(start), in_ms(end))
     wrong = await _misconfigured(conn, subjects, query, in_ms(start), in_ms(end))
     return changed + await findings.keep(conn, project.id, day, ["configuration"], wrong)
 

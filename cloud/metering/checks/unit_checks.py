@@ -15,8 +15,8 @@ from cloud.estate.records import Project
 from cloud.kit.db import Conn
 from cloud.metering.checks import findings
 from cloud.metering.checks import unit_checks_repository as repository
-from cloud.metering.checks.findings import Finding, Judged
-from cloud.metering.checks.unit_checks_repository import FOREVER, Life, Stretch
+from cloud.metering.checks.findings import FOREVER, Finding, Judged
+from cloud.metering.checks.unit_checks_repository import Life, Stretch
 from cloud.metering.validation import intervals
 from cloud.metering.validation.segments import Ints, Rows
 from cloud.metering.validation.subjects import Subject, column, weighed
@@ -39,6 +39,11 @@ class JudgedDays:
     until: Ints
     horizon_ms: int
 
+    @property
+    def judged(self) -> Judged:
+        """The meters, and their days."""
+        return Judged(column(self.subjects, lambda one: one.meter_id), self.first, self.until)
+
 
 @dataclass(frozen=True, slots=True)
 class _Rest:
@@ -51,11 +56,9 @@ class _Rest:
 
 async def judge(conn: Conn, project: Project, days: JudgedDays) -> int:
     """V11 and V12 for these days; returns how many findings changed."""
-    by_meter = await repository.lives(conn, [one.meter_id for one in days.subjects], project.time_zone)
+    by_meter = await repository.lives(conn, days.judged.meter, project.time_zone)
     lives = [by_meter[one.meter_id] for one in days.subjects]
-    ends = zip(days.subjects, days.first.tolist(), days.until.tolist(), strict=True)
-    judged = [Judged(one.meter_id, first, until) for one, first, until in ends]
-    changed = await findings.keep(conn, project.id, judged, ["inactive"], list(_inactive(days, lives)))
+    changed = await findings.keep(conn, project.id, days.judged, ["inactive"], list(_inactive(days, lives)))
     return changed + await _judge_rests(conn, project.id, days, lives)
 
 
@@ -106,13 +109,12 @@ async def _judge_rests(conn: Conn, project_id: int, days: JudgedDays, lives: Seq
     found = await _zero(conn, days, lives, whole)
     # Rests are judged whole. Where nobody ever lived no rest is one: whatever was found there goes.
     begins = {nth: before.get(nth, last_used.get(nth, 0)) for nth in lived_in}
-    reached = dict(enumerate(days.until.tolist()))
+    judged = Judged.between(days.judged.meter, 0, FOREVER)
+    judged.until_ms[lived_in] = days.until[lived_in] + 1
+    for nth, since in begins.items():
+        judged.from_ms[nth] = since
     for nth, _, upto in whole:
-        reached[nth] = max(reached[nth], upto)
-    judged = [
-        Judged(one.meter_id, begins[nth], reached[nth] + 1) if nth in begins else Judged(one.meter_id, 0, FOREVER)
-        for nth, one in enumerate(days.subjects)
-    ]
+        judged.until_ms[nth] = max(judged.until_ms[nth], upto + 1)
     return await findings.keep(conn, project_id, judged, ["zero"], found)
 
 

@@ -1,14 +1,14 @@
 """SQL of usage against who lives there: occupancies as instants, and the rows at which a rest begins and ends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, LiteralString
+from typing import LiteralString
 
+from cloud.kit.columns import Int8Column
 from cloud.kit.db import Conn
+from cloud.metering.checks.findings import FOREVER
+from cloud.metering.validation.segments import Ints
 from cloud.metering.validation.subjects import Subject
-
-FOREVER: Final = 2**42
-"""Later than any time that is judged."""
 
 # Local days as instants. Occupancies that overlap or follow each other at once are one.
 _LIVES: LiteralString = """
@@ -63,9 +63,9 @@ class Stretch:
     until_ms: int
 
 
-async def lives(conn: Conn, meter_ids: Sequence[int], time_zone: str) -> dict[int, Life]:
+async def lives(conn: Conn, meter_ids: Ints, time_zone: str) -> dict[int, Life]:
     """By meter."""
-    query = {"meters": list(meter_ids), "zone": time_zone, "forever": FOREVER}
+    query = {"meters": Int8Column(meter_ids), "zone": time_zone, "forever": FOREVER}
     rows = await (await conn.execute(_LIVES, query)).fetchall()
     return {
         row["meter_id"]: Life(
