@@ -1,6 +1,6 @@
 """Messages of a cloud that is newer or older than the gateway, for tests of what the gateway does with them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ _ENCODE: dict[Any, tuple[bytes, Callable[[Any], bytes]]] = {
 
 
 def other_words(
-    message: Any, sign: Sign, *, more: Sequence[object] = (), changed: dict[str, object] | None = None
+    message: Any, sign: Sign, *, more: Sequence[object] = (), changed: Mapping[str, object] | None = None
 ) -> bytes:
     """A message as another version of the cloud sends it, signed: `more` fields at the end, some of its `changed`."""
     kind, encode = _ENCODE[type(message)]

@@ -7,9 +7,9 @@ import contextlib
 import socket
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import aiomqtt
 import msgspec
@@ -29,6 +29,8 @@ _DRIVES_S: Final = 1.0
 _NO_DELAY: Final = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
 
 
+_Come = Callable[[str, bool, int, str], Coroutine[Any, Any, None]]
+"""A vehicle comes: lane, whether it is an exit, which one of the lane it is, plate."""
 Begin = Callable[[], float]
 """Says that one is ready, and waits for the Unix second at which the first vehicles come."""
 
@@ -106,14 +108,14 @@ async def _cameras(plan: Plan, begin: Begin) -> list[float]:
     return waits.all(EVERY_S)
 
 
-async def _lane(plan: Plan, place: int, began_at: float, come: Callable[..., object]) -> None:
+async def _lane(plan: Plan, place: int, began_at: float, come: _Come) -> None:
     """Vehicles of one lane at their times; lanes take turns within the two seconds."""
     lane, is_exit, plates = plan.lanes[place]
     tasks = set()
     for number, plate in enumerate(plates):
         at = began_at + EVERY_S * (number + place / len(plan.lanes))
         await asyncio.sleep(max(0.0, at - time.time()))
-        task = asyncio.ensure_future(come(lane, is_exit, number, plate))  # type: ignore[arg-type]
+        task = asyncio.create_task(come(lane, is_exit, number, plate))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
     if tasks:

@@ -13,7 +13,7 @@ from cloud.parking.charging.circumstances import circumstances
 from cloud.parking.charging.debts import owing
 from cloud.parking.charging.policy import money_policy
 from cloud.parking.fees.circumstances import Circumstances
-from cloud.parking.fees.pricing import Assessment
+from cloud.parking.fees.pricing import Assessment, FeeStep
 from cloud.parking.fees.versions import Pricing, pricing
 from cloud.parking.records import Debt, Quote, RuleVersion, Session, SessionPayment
 from cloud.parking.stays import reading_repository
@@ -59,8 +59,11 @@ async def facts_of(conn: Conn, project_id: int, sessions: Sequence[Session]) -> 
 def quoted(facts: Facts, session: Session, now: datetime, waits_since: datetime | None) -> Quote:
     """The quote for a stay. A vehicle that waits at an exit pays until it came there. Raises Conflict: nobody knows."""
     fixed = fixed_fee(session)
+    version: RuleVersion | None = None
+    leave_by: datetime | None = None
+    steps: tuple[FeeStep, ...] = ()
     if fixed is not None:
-        until, leave_by, version, steps = session.left_at or now, None, None, ()
+        until = session.left_at or now
         fee, paid, due, surplus = fixed_price(facts.prices, session, fixed)
         currency = session.currency
     else:

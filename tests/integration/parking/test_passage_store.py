@@ -10,8 +10,8 @@ import msgspec
 from cloud.devices import service as devices
 from cloud.kit.db import SYSTEM, Database
 from cloud.parking import service as parking
-from cloud.parking.stays.applying import Told
 from cloud.parking.stays import session_repository
+from cloud.parking.stays.applying import Told
 from cloud.parking.stays.likeness import FROM, INTO, skeleton
 from cloud.parking.stays.matching import Outcome
 from cloud.parking.stays.reports import Report, merged, progress
