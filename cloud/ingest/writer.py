@@ -22,7 +22,7 @@ from cloud.metering.readings.intake import Batch, PointColumns
 from cloud.metering.records import StoreResult
 from cloud.parking import service as parking
 from gateway.contract import limits
-from gateway.contract.messages import Health, Rejection
+from gateway.contract.messages import CommandResult, Health, Rejection
 
 UNKNOWN_GATEWAY = "unknown-gateway"
 NOT_STORABLE = "not-storable"
@@ -192,10 +192,14 @@ class Writer:
     async def _others(self, conn: Conn, known: Sequence[tuple[Incoming, tuple[int, int]]]) -> None:
         """Results, health, configurations, gaps and passages, gateway by gateway."""
         by_gateway = sorted(known, key=lambda pair: (pair[1], pair[0].seq))
-        for message, (project_id, gateway_id) in by_gateway:
+        results: dict[tuple[int, int], list[CommandResult]] = defaultdict(list)
+        for message, place in by_gateway:
             if isinstance(message.content, Results):
-                await devices.apply_result(conn, project_id, gateway_id, message.content.items)
-            elif isinstance(message.content, Health):
+                results[place] += message.content.items
+        for (project_id, gateway_id), items in results.items():
+            await devices.apply_result(conn, project_id, gateway_id, items)
+        for message, (_, gateway_id) in by_gateway:
+            if isinstance(message.content, Health):
                 await devices.apply_health(conn, gateway_id, message.content)
             elif isinstance(message.content, Configurations):
                 await configuring.apply_configurations(conn, gateway_id, message.content.items)
