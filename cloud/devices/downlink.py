@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import psycopg
 import structlog
@@ -78,23 +77,43 @@ class Downlink:
 
     async def publish_due(self) -> int:
         """Publishes what is queued and new or unanswered, and ends expired commands; returns how many went out."""
+        ordered = await self._order()
+        async with self._db.transaction(_ASKER) as conn:
+            wanted = await configurations.take_due(conn, _AT_ONCE)
+            steps = await access.take_due(conn, _STEPS_AT_ONCE)
+            if not (wanted or steps):
+                return ordered
+            codes = await self._codes(conn)
+            configured = await self._configure(conn, wanted, codes)
+            told = await self._tell(conn, steps, codes)
+        return ordered + configured + told
+
+    async def _order(self) -> int:
+        """Commands are taken, then published, with no row locked meanwhile: what gateways report of the first of them
+        is stored by ingest, for which vehicles wait, before the last one is out.
+
+        Whoever dies between leaves them to be published again as if no gateway had answered.
+        """
         async with self._db.transaction(_ASKER) as conn:
             await orders.expire(conn)
             due = await orders.take_due(conn, datetime.now(UTC) - self._again_after, _AT_ONCE)
-            wanted = await configurations.take_due(conn, _AT_ONCE)
-            steps = await access.take_due(conn, _STEPS_AT_ONCE)
-            if not (due or wanted or steps):
+            if not due:
                 return 0
-            codes = {project.id: project.code for project in await estate.projects(conn)}
-            sent: list[UUID] = []
-            for command in due:
-                topic = topics.down(codes[command.project_id], command.gateway_code, Down.COMMAND)
-                if await self._publish(topic, self.signed(command, codes[command.project_id])):
-                    sent.append(command.id)
-            await orders.mark_published(conn, sent)
-            configured = await self._configure(conn, wanted, codes)
-            told = await self._tell(conn, steps, codes)
-        return len(sent) + configured + told
+            codes = await self._codes(conn)
+            await orders.mark_published(conn, [command.id for command in due])
+        went = await asyncio.gather(*(self._publish_command(command, codes[command.project_id]) for command in due))
+        if not all(went):
+            held_back = [command.id for command, gone in zip(due, went, strict=True) if not gone]
+            async with self._db.transaction(_ASKER) as conn:
+                await orders.mark_held_back(conn, held_back)
+        return sum(went)
+
+    async def _publish_command(self, command: Command, project_code: str) -> bool:
+        topic = topics.down(project_code, command.gateway_code, Down.COMMAND)
+        return await self._publish(topic, self.signed(command, project_code))
+
+    async def _codes(self, conn: Conn) -> dict[int, str]:
+        return {project.id: project.code for project in await estate.projects(conn)}
 
     async def _configure(self, conn: Conn, wanted: Sequence[Configuration], codes: Mapping[int, str]) -> int:
         sent = 0

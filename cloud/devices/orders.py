@@ -126,6 +126,11 @@ async def mark_published(conn: Conn, ids: Sequence[UUID]) -> None:
     await conn.execute("UPDATE command SET published_at = now() WHERE id = ANY (%s)", (list(ids),))
 
 
+async def mark_held_back(conn: Conn, ids: Sequence[UUID]) -> None:
+    """They were not handed to the broker: the next one who looks publishes them."""
+    await conn.execute("UPDATE command SET published_at = NULL WHERE id = ANY (%s)", (list(ids),))
+
+
 async def expire(conn: Conn) -> int:
     """Ends commands that no gateway took before they expired; returns how many."""
     return (await conn.execute(_EXPIRE)).rowcount
