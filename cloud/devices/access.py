@@ -101,18 +101,34 @@ class Due:
     at: datetime
 
 
+async def lock(conn: Conn, project_id: int, gateway_ids: Iterable[int]) -> list[int]:
+    """Nobody else tells these gateways anything before the transaction ends; returns those that are the project's.
+
+    Whoever compares all that holds with what gateways were told calls it before he reads what holds: a change that is
+    told in its own transaction is then either seen, or told afterwards.
+    """
+    gateways = sorted(set(gateway_ids))
+    await conn.execute(_BEGIN, (gateways, project_id))
+    return [row["gateway_id"] for row in await (await conn.execute(_LOCK, (gateways, project_id))).fetchall()]
+
+
 async def tell(conn: Conn, project_id: int, gateway_ids: Iterable[int], entries: Sequence[AccessEntry]) -> int:
     """Makes one step for each of the gateways for which something changes; returns for how many.
 
     Later entries of the same kind and key count. A time that the wire cannot say (before 1970, after 2100) is told as
     the first or the last that it can. Published after the commit.
     """
-    gateways = sorted(set(gateway_ids))
+    gateways = set(gateway_ids)
     if not gateways or not entries:
         return 0
+<<<<<<< HEAD
     last = {entry_name(entry): None if isinstance(entry, GoneEntry) else entry for entry in entries}
     await conn.execute(_BEGIN, (gateways, project_id))
     locked = [row["gateway_id"] for row in await (await conn.execute(_LOCK, (gateways, project_id))).fetchall()]
+=======
+    last = {_name(entry): None if isinstance(entry, GoneEntry) else entry for entry in entries}
+    locked = await lock(conn, project_id, gateways)
+>>>>>>> core
     values = {
         "kinds": [kind for kind, _ in last],
         "keys": [key for _, key in last],

@@ -12,6 +12,7 @@ from cloud.parking.lists import telling as lists
 from cloud.parking.permits import jobs as permits
 from cloud.parking.pictures import jobs as pictures
 from cloud.parking.reservations import jobs as reservations
+from cloud.parking.visitors import jobs as visitors
 from cloud.parking.visitors.telling import tell_passes
 
 LET_OUT = "parking.let-out-waiting"
@@ -45,6 +46,7 @@ HANDLERS: dict[str, Handler] = {
     **reservations.HANDLERS,
     **permits.HANDLERS,
     **pictures.HANDLERS,
+    **visitors.HANDLERS,
 }
 
 SCHEDULE = (

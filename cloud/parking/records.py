@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal, cast
 from uuid import UUID
 
 from psycopg.types.range import Range
@@ -199,6 +199,33 @@ class Debt:
     currency: str
 
 
+CoverKind = Literal["permit", "pass", "list", "other-lot"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """What covers time of a stay: a permit, a visitor pass, an entry of the white list, by their numbers.
+
+    `other-lot`: a stay in a lot around or inside this one prices it; there is no number.
+    """
+
+    kind: CoverKind
+    id: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As steps of a fee name it."""
+        return self.kind if self.id is None else f"{self.kind}-{self.id}"
+
+    @classmethod
+    def of(cls, name: str) -> "Cover":
+        """From its name."""
+        if name == "other-lot":
+            return cls("other-lot")
+        kind, _, id_ = name.partition("-")
+        return cls(cast(CoverKind, kind), int(id_))
+
+
 @dataclass(frozen=True, slots=True)
 class Quote:
     """What a stay costs when it ends at `until`; `due` is what is still to be paid of it.
@@ -225,6 +252,12 @@ class Quote:
     def total(self) -> Decimal:
         """What is due for this stay and the earlier ones."""
         return self.due + sum((debt.due for debt in self.debts), Decimal(0))
+
+    @property
+    def covered_by(self) -> tuple[Cover, ...]:
+        """What covers time of the stay, in order of time; nothing where the stay is no cheaper for it."""
+        names = [name for step in self.steps if step.kind == "covered" for name in step.label.split()]
+        return tuple(Cover.of(name) for name in dict.fromkeys(names))
 
     @property
     def settled(self) -> bool:

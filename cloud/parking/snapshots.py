@@ -162,8 +162,7 @@ class SnapshotHub(Generic[Shown]):
     async def close(self) -> None:
         """Ends all streams; there are no new ones."""
         self._closed = True
-        for stream in self._streams:
-            stream.close()
+        self._end()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -173,11 +172,19 @@ class SnapshotHub(Generic[Shown]):
             await asyncio.sleep(self.rules.poll_s)
             try:
                 found = await self._look(sorted({stream.project_id for stream in self._streams}))
+                for stream in self._streams:
+                    stream.offer(found)
             except (psycopg.OperationalError, PoolTimeout) as error:
                 _log.warning(f"{self._name}.database_lost", error=str(error).strip())
-                continue
-            for stream in self._streams:
-                stream.offer(found)
+            except Exception:  # noqa: BLE001 - a stream that is silent looks like a car park where nothing happens
+                _log.exception(f"{self._name}.failed")
+                self._end()
+                return
+
+    def _end(self) -> None:
+        """Ends the streams that there are: browsers come back by themselves."""
+        for stream in self._streams:
+            stream.close()
 
     async def _look(self, projects: Sequence[int]) -> Sequence[Shown]:
         """Looks at projects that somebody who may do so watches."""

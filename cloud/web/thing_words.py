@@ -136,6 +136,7 @@ JOBS: Final[Mapping[str, str]] = {
     "parking.tend-permits": _("Renewals and reminders of parking cards"),
     "parking.tell-gateways": _("Telling gateways who may pass"),
     "parking.release-surplus": _("Giving back what stays cost less"),
+    "parking.price-cover": _("Pricing stays anew for passes given afterwards"),
     "parking.forget-pictures": _("Removing old pictures of vehicles"),
     "parking.let-out-waiting": _("Letting out a paid vehicle"),
     "prepaid.value": _("Valuing prepaid balances"),

@@ -37,6 +37,7 @@ _QUERIES = (
     proof_sql.HELD_MONEY,
     proof_sql.TAXES,
     proof_sql.PARKING,
+    proof_sql.CARDS,
     proof_sql.MONTHS,
 )
 
@@ -56,7 +57,9 @@ class Discrepancy:
     to nothing and is on no bill), tax (booked as such because of anything else: nothing); parking-payment (what it paid
     of stays and what is to go back of it), parking-revenue and parking-tax (of all that stays were paid, against what
     was booked), due-back (the refund queue, against the ledger), given-back (of a refund: what was booked as paid out),
-    parking-unpaid (of a stay: its fee less payments and waivers);
+    parking-unpaid (of a stay: its fee less payments and waivers); card-months (what a period of a parking card cost,
+    against its months), card-refund (what was booked of it), card-given-back (months of a permit that were paid and
+    given back, against its refunds);
     month-balance (what was stored of a closed month, against its journals); shares (of an apportionment run, in its
     base unit, against what was to be shared out).
     """

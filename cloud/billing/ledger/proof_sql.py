@@ -222,6 +222,34 @@ PARKING: LiteralString = """
       AND s.unpaid <> CASE WHEN s.state <> 'closed' OR s.fee IS NULL THEN 0
                            WHEN s.fee > p.paid THEN greatest(s.fee - p.paid - w.waived, 0) ELSE s.fee - p.paid END
 """
+# Money for parking cards: a period is its months, a refund what was booked as paid out of revenue by its method, and
+# all refunds of a permit the months that were paid where they were sold and given back.
+CARDS: LiteralString = """
+    WITH months AS (
+        SELECT d.id AS period_id, d.permit_id, d.amount, sum(m.amount) AS sold,
+               coalesce(sum(m.amount) FILTER (WHERE m.given_back AND d.payment_id IS NOT NULL), 0) AS given_back
+        FROM permit_period d JOIN permit_month m ON m.period_id = d.id
+        WHERE d.project_id = %(project_id)s GROUP BY d.id
+    ), booked AS (
+        SELECT j.source_id, -sum(p.amount) AS amount, p.ledger_account
+        FROM journal j JOIN posting p ON p.journal_id = j.id
+        WHERE j.project_id = %(project_id)s AND j.source = 'permit_refund' AND p.ledger_account <> 'revenue:parking'
+        GROUP BY j.source_id, p.ledger_account
+    ), refund AS (
+        SELECT id, permit_id, amount, 'cash:' || method AS ledger_account FROM permit_refund
+        WHERE project_id = %(project_id)s
+    )
+    SELECT 'card-months' AS what, period_id AS id, amount AS expected, sold AS found FROM months WHERE amount <> sold
+    UNION ALL
+    SELECT 'card-refund', coalesce(r.id, b.source_id), coalesce(r.amount, 0), coalesce(b.amount, 0)
+    FROM refund r FULL JOIN booked b ON (b.source_id, b.ledger_account) = (r.id, r.ledger_account)
+    WHERE coalesce(r.amount, 0) <> coalesce(b.amount, 0)
+    UNION ALL
+    SELECT 'card-given-back', coalesce(m.permit_id, r.permit_id), coalesce(m.amount, 0), coalesce(r.amount, 0)
+    FROM (SELECT permit_id, sum(given_back) AS amount FROM months GROUP BY permit_id) m
+    FULL JOIN (SELECT permit_id, sum(amount) AS amount FROM refund GROUP BY permit_id) r USING (permit_id)
+    WHERE coalesce(m.amount, 0) <> coalesce(r.amount, 0)
+"""
 # What was stored of closed months against the journals, number by number.
 MONTHS: LiteralString = """
     WITH closed AS (

@@ -169,8 +169,7 @@ class LiveHub:
     async def close(self) -> None:
         """Ends all streams; there are no new ones."""
         self._closed = True
-        for stream in self._streams:
-            stream.close()
+        self._end()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -203,6 +202,15 @@ class LiveHub:
                     await self._step()
             except (psycopg.OperationalError, PoolTimeout) as error:
                 _log.warning("live.database_lost", error=str(error).strip())
+            except Exception:  # noqa: BLE001 - a stream that is silent looks like meters that are not read
+                _log.exception("live.failed")
+                self._end()
+                return
+
+    def _end(self) -> None:
+        """Ends the streams that there are: browsers come back by themselves."""
+        for stream in self._streams:
+            stream.close()
 
     async def _step(self) -> None:
         projects = sorted({stream.watched.project_id for stream in self._streams})

@@ -95,6 +95,7 @@ async def tell_owing(conn: Conn, project_id: int, plates: Sequence[str] | None =
     gateways = sorted(await lots_of_gateways(conn, project_id))
     if not gateways:
         return 0
+    await access.lock(conn, project_id, gateways)
     if (await money_policy(conn, project_id)).debts == "show":
         owes: list[str] = []
     elif plates is None:

@@ -16,6 +16,11 @@ _ENDED: LiteralString = """
     WHERE id = ANY (%s::bigint[]) AND state = 'closed' AND entry_seen AND entered_at IS NOT NULL AND fixed_fee IS NULL
     ORDER BY id
 """
+# Stays whose entry nobody saw, at the price that the lot's policy has for them.
+_UNSEEN: LiteralString = """
+    SELECT id, lot_id, plate, entered_at, left_at, fixed_fee FROM parking_session
+    WHERE id = ANY (%s::bigint[]) AND state <> 'open' AND fixed_fee IS NOT NULL AND fee IS NOT NULL ORDER BY id
+"""
 # A stay that is unmatched or goes on counts as well: it may have been one that took free minutes.
 _LATER: LiteralString = """
     SELECT DISTINCT l.id
@@ -35,7 +40,7 @@ _LATER_THAN: LiteralString = """
     WHERE s.plate <> '' AND l.state = 'closed' AND l.entry_seen
 """
 # Stays that were over when something changed lie before it.
-_BESIDE: LiteralString = """
+_SINCE: LiteralString = """
     SELECT id FROM parking_session
     WHERE project_id = %(project_id)s AND plate = ANY (%(plates)s::text[]) AND state = 'closed' AND left_at > %(since)s
 """
@@ -47,6 +52,7 @@ _STORE: LiteralString = """
     WHERE s.id = row.id
       AND (s.fee, s.fee_until, s.fee_steps, s.rule_version_id)
           IS DISTINCT FROM (row.fee, row.fee_until, row.fee_steps, row.rule_version_id)
+      AND (NOT %(as_told)s OR s.fee IS NULL OR row.fee < s.fee OR s.unpaid > 0)
 """
 
 
@@ -63,6 +69,18 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class UnseenStay:
+    """A stay that is over and whose entry nobody saw; what leaving costs by the lot's policy."""
+
+    id: int
+    lot_id: int
+    plate: str
+    entered_at: datetime | None
+    left_at: datetime
+    fixed_fee: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class PricedRow:
     """What a stay costs."""
 
@@ -70,12 +88,17 @@ class PricedRow:
     fee: Decimal
     fee_until: datetime
     steps: list[dict[str, object]]
-    rule_version_id: int
+    rule_version_id: int | None
 
 
 async def ended(conn: Conn, session_ids: Sequence[int]) -> list[Ended]:
     """Those of these sessions that can have a fee."""
     return [Ended(**row) for row in await (await conn.execute(_ENDED, (list(session_ids),))).fetchall()]
+
+
+async def unseen(conn: Conn, session_ids: Sequence[int]) -> list[UnseenStay]:
+    """Those of these sessions that have a fixed price."""
+    return [UnseenStay(**row) for row in await (await conn.execute(_UNSEEN, (list(session_ids),))).fetchall()]
 
 
 async def later_that_day(conn: Conn, session_ids: Sequence[int], lot_ids: Sequence[int], zone: str) -> list[int]:
@@ -100,24 +123,20 @@ async def later_than(conn: Conn, project_id: int, were: Sequence[Parked], zone: 
 async def ended_since(conn: Conn, project_id: int, plates: Sequence[str], since: datetime) -> list[int]:
     """Sessions of the plates that are over and were not at `since`."""
     values = {"project_id": project_id, "plates": list(plates), "since": since}
-    return [row["id"] for row in await (await conn.execute(_BESIDE, values)).fetchall()]
+    return [row["id"] for row in await (await conn.execute(_SINCE, values)).fetchall()]
 
 
-async def owed(conn: Conn, project_id: int, plates: Sequence[str]) -> list[int]:
-    """Sessions of the plates that are over and not paid."""
-    query = (
-        "SELECT id FROM parking_session WHERE project_id = %s AND plate = ANY (%s::text[]) AND unpaid > 0 ORDER BY id"
-    )
-    return [row["id"] for row in await (await conn.execute(query, (project_id, list(plates)))).fetchall()]
+async def store_fees(conn: Conn, rows: Sequence[PricedRow], *, as_told: bool = False) -> None:
+    """Stores fees; a session that costs the same as before is left alone.
 
-
-async def store_fees(conn: Conn, rows: Sequence[PricedRow]) -> None:
-    """Stores fees; a session that costs the same as before is left alone."""
+    `as_told`: one of which nothing is owed becomes no dearer, since its driver left with the price that he was told.
+    """
     columns = {
         "ids": [row.session_id for row in rows],
         "fees": [row.fee for row in rows],
         "until": [row.fee_until for row in rows],
         "steps": [Jsonb(row.steps) for row in rows],
         "versions": [row.rule_version_id for row in rows],
+        "as_told": as_told,
     }
     await conn.execute(_STORE, columns)

@@ -10,7 +10,7 @@ from cloud.kit.amounts import MoneyOut
 from cloud.kit.inputs import Id, Input
 from cloud.parking.fees.models import Amount
 from cloud.parking.fees.steps import step_as_json
-from cloud.parking.records import Debt, Paid, Quote
+from cloud.parking.records import CoverKind, Debt, Paid, Quote
 from cloud.parking.stays.models import StepOut
 
 
@@ -44,6 +44,13 @@ class DebtOut(BaseModel):
         return cls(**amounts, **{name: getattr(debt, name) for name in plain})
 
 
+class CoverOut(BaseModel):
+    """What covers time of a stay; `id` is null for another lot, whose stay prices that time."""
+
+    kind: CoverKind
+    id: Annotated[int | None, Field(description="Of the permit, the visitor pass, the entry of the white list.")]
+
+
 class QuoteOut(BaseModel):
     """What a stay costs when it ends at `until`: `due` is `fee` less `paid`."""
 
@@ -55,6 +62,7 @@ class QuoteOut(BaseModel):
     waived: MoneyOut
     leave_by: datetime | None
     steps: list[StepOut]
+    covered_by: Annotated[list[CoverOut], Field(description="Why it costs nothing, or less; in order of time.")]
     debts: Annotated[list[DebtOut], Field(description="Earlier stays of the plate that are unpaid, oldest first.")]
     total: Annotated[MoneyOut, Field(description="What is due for this stay and the earlier ones.")]
     collected: Annotated[bool, Field(description="The vehicle is let out by itself only once the debts are paid.")]
@@ -73,6 +81,7 @@ class QuoteOut(BaseModel):
             debts=[DebtOut.of(debt) for debt in quote.debts],
             total=MoneyOut.of(quote.total, quote.currency),
             collected=quote.collected,
+            covered_by=[CoverOut(kind=one.kind, id=one.id) for one in quote.covered_by],
             steps=[StepOut.model_validate(step_as_json(step)) for step in quote.steps],
         )
 

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, LiteralString
-
-from psycopg.types.json import Jsonb
+from typing import LiteralString
 
 from cloud.kit.db import Conn
 from cloud.parking.records import (
@@ -50,15 +48,6 @@ async def waived(conn: Conn, session_ids: Sequence[int]) -> dict[int, Decimal]:
                GROUP BY session_id"""
     rows = await (await conn.execute(query, (list(session_ids),))).fetchall()
     return {row["session_id"]: Decimal(row["waived"]) for row in rows}
-
-
-async def reprice(
-    conn: Conn, session_id: int, fee: Decimal, until: datetime, steps: list[dict[str, Any]], rule_version_id: int
-) -> None:
-    """A stay that is over costs this: what was paid for it became known afterwards."""
-    query = """UPDATE parking_session SET fee = %s, fee_until = %s, fee_steps = %s, rule_version_id = %s
-               WHERE id = %s AND state = 'closed'"""
-    await conn.execute(query, (fee, until, Jsonb(steps), rule_version_id, session_id))
 
 
 async def stay_at(conn: Conn, project_id: int, lot_id: int, plate: str, at: datetime) -> int | None:

@@ -35,7 +35,7 @@ class FeeStep:
     """One line of the explanation: what was charged (or, by a cap or coupon, taken off) from `start` to `end`.
 
     `units` × `price` = `amount` for kind `units`; the amount of a cap, a coupon, the charging credit is negative or 0.
-    `label` is the code of a coupon.
+    `label` is the code of a coupon, or names what covers the time, with spaces between.
     """
 
     kind: StepKind

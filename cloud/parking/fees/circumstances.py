@@ -16,10 +16,14 @@ COUPON_KINDS: tuple[CouponKind, ...] = get_args(CouponKind)
 
 @dataclass(frozen=True, slots=True)
 class CoveredTime:
-    """Time in which a stay costs nothing, by a permit. Timezone-aware; `end` not included."""
+    """Time in which a stay costs nothing, by a permit. Timezone-aware; `end` not included.
+
+    `by` names what covers it, with spaces between: the fee says so.
+    """
 
     start: datetime
     end: datetime
+    by: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ a permit ever make a stay dearer: where counting units from another moment would
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -28,7 +28,7 @@ from cloud.kit.money import minor_digits, round_half_up
 from cloud.parking.fees.billed_time import BilledTime, instant, second
 from cloud.parking.fees.caps import CapPeriods, FeeStep, StepKind
 from cloud.parking.fees.charges import LocalTime, runs
-from cloud.parking.fees.circumstances import COUPON_KINDS, USUAL, Charged, Circumstances, Coupon
+from cloud.parking.fees.circumstances import COUPON_KINDS, USUAL, Charged, Circumstances, Coupon, CoveredTime
 from cloud.parking.fees.models import ChargingCredit, ParkingRule, Schedule
 
 __all__ = ["Assessment", "Fee", "FeeStep", "Settlement", "StepKind", "assess", "price_stay"]
@@ -94,6 +94,7 @@ def price_stay(
     )
     time = BilledTime(entry, leave, covered)
     steps = stay.cheaper(time, BilledTime(entry, leave)) if time.covered_parts() else stay.steps(time)
+    steps = [_named(step, circumstances.covered) if step.kind == "covered" else step for step in steps]
     steps += stay.taken_off(steps, time, circumstances)
     return Fee(stay.total(steps), rule.currency, tuple(steps))
 
@@ -208,6 +209,16 @@ class _Stay:
     ) -> FeeStep:
         taken = self._zero if amount is None else amount
         return FeeStep(kind, instant(start), instant(max(start, end)), 0, minutes, self._zero, taken, label)
+
+
+def _named(step: FeeStep, covered: Sequence[CoveredTime]) -> FeeStep:
+    """A step of covered time, and what covers it: all that holds at some moment of it, as it begins."""
+    there = [one for one in sorted(covered, key=_begins) if one.start < step.end and step.start < one.end]
+    return replace(step, label=" ".join(dict.fromkeys(name for one in there for name in one.by.split())))
+
+
+def _begins(one: CoveredTime) -> tuple[datetime, str]:
+    return one.start, one.by
 
 
 def _in_order(coupons: Sequence[Coupon]) -> list[Coupon]:

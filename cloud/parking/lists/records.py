@@ -54,6 +54,7 @@ class Entry:
 class WhiteTime:
     """A time in which a plate was on the white list of a lot, or of all (None); `end` None while it is."""
 
+    entry_id: int
     lot_id: int | None
     start: datetime
     end: datetime | None

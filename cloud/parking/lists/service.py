@@ -1,21 +1,23 @@
 """Black and white lists: plates are put on them and taken off, and the gateways know in the same moment."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import Page, PageRequest
+from cloud.parking.charging.ended import price_cover
 from cloud.parking.lists import repository
-from cloud.parking.lists.records import Entry, EntryFilter, NewEntry, WhiteTime
+from cloud.parking.lists.records import Entry, EntryFilter, NewEntry
 from cloud.parking.lists.telling import tell_entry
 from cloud.parking.places import repository as places
 from cloud.parking.plates import bare_plate
+from cloud.parking.stays.repository import lock_plates
 
 
 async def add(conn: Conn, new: NewEntry, actor: str, now: datetime) -> Entry:
     """Puts a plate on a list of a lot, or of all; its gateways are told in the same transaction.
 
+    A time on the white list may begin in the past: stays that are over are covered then too.
     `new.plate` is one that `valid_plate` gave. Raises NotFound (lot), InvalidInput, and Conflict when the plate is on a
     list of the same lots at that time, or when it would be on the white list of a lot while all refuse it.
     """
@@ -27,9 +29,13 @@ async def add(conn: Conn, new: NewEntry, actor: str, now: datetime) -> Entry:
         lot = await places.lot(conn, new.lot_id)
         if lot is None or lot.project_id != new.project_id:
             raise NotFound("no-lot", f"there is no parking lot {new.lot_id}", field="lot_id")
+    await places.lock_lanes(conn, new.project_id, exclusive=False)
+    await lock_plates(conn, new.project_id, [new.plate])
     for known in await repository.meeting(conn, new):
         _must_not_contradict(new, known)
     made = await get(conn, await repository.insert(conn, new, actor))
+    if made.listing == "white" and made.valid_from < now:
+        await price_cover(conn, made.project_id, [made.plate], made.valid_from)
     await tell_entry(conn, made, now)
     return made
 
@@ -39,6 +45,7 @@ async def end(conn: Conn, entry_id: int, reason: str, actor: str, now: datetime)
     entry = await get(conn, entry_id)
     if not reason.strip():
         raise InvalidInput("no-reason", "expected a reason", field="reason")
+    await places.lock_lanes(conn, entry.project_id, exclusive=False)
     if entry.state(now) in ("ended", "over") or not await repository.end(conn, entry_id, now, actor, reason.strip()):
         raise Conflict("entry-over", f"{entry.plate} is not on this list any more")
     ended = await get(conn, entry_id)
@@ -60,19 +67,6 @@ async def list_entries(conn: Conn, page: PageRequest, wanted: EntryFilter) -> Pa
     return await repository.entries(conn, page, EntryFilter(
         wanted.project_id, wanted.lot_id, wanted.listing, plate or None, wanted.current_at
     ))  # fmt: skip
-
-
-async def white_times(
-    conn: Conn, project_id: int, plates: Sequence[str], since: datetime, until: datetime
-) -> dict[str, list[WhiteTime]]:
-    """When plates were on a white list from `since` to `until`, in order: lanes let them out without asking for money.
-
-    Who prices stays takes these times for covered; otherwise every fire engine leaves a debt behind.
-    """
-    found: dict[str, list[WhiteTime]] = {}
-    for plate, time in await repository.white(conn, project_id, plates, since, until):
-        found.setdefault(plate, []).append(time)
-    return found
 
 
 def _must_not_contradict(new: NewEntry, known: Entry) -> None:

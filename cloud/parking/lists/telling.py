@@ -18,7 +18,7 @@ _PREFIX: Final = "plate-"
 
 
 async def tell_entry(conn: Conn, entry: Entry, now: datetime) -> None:
-    """Tells the gateways of its lots of one entry that was made or ended."""
+    """Tells the gateways of its lots of one entry that was made or ended. The caller has locked the lanes."""
     served = await lots_of_gateways(conn, entry.project_id)
     gateways = [gateway_id for gateway_id, lots in served.items() if _concerns(entry, lots)]
     await access.tell(conn, entry.project_id, gateways, [_told(entry, now)])
@@ -30,6 +30,7 @@ async def tell_lists(conn: Conn, project_id: int, now: datetime) -> int:
     Needed where no entry changed: a lane more or less, a time that is over.
     """
     served = await lots_of_gateways(conn, project_id)
+    await access.lock(conn, project_id, served)
     current = await repository.current(conn, project_id, now) if served else []
     told = 0
     for gateway_id in sorted(served):

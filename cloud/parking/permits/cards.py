@@ -111,7 +111,7 @@ async def sell(
         conn, project.id, "monthly-card", product.id, product.lot_ids, terms, holding, since, by=by
     )
     await _add_months(conn, project, product, permit_id, holding.account_id, sold, pay, by, now)
-    return await settle_change(conn, project.id, permit_id, now)
+    return await settle_change(conn, project.id, permit_id, since, now)
 
 
 async def renewal_offer(conn: Conn, permit_id: int, months: int, at: datetime | None = None) -> Offer:
@@ -151,7 +151,8 @@ async def renew(
     project = await estate.get_project(conn, permit.project_id)
     sold = await _renewed(conn, permit, product, project, months, now)
     await _add_months(conn, project, product, permit_id, permit.account_id, sold, pay, by, now)
-    return await settle_change(conn, project.id, permit_id, now)
+    since = day_start(sold[0].days.start, project.zone)
+    return await settle_change(conn, project.id, permit_id, since, now)
 
 
 async def renew_by_itself(conn: Conn, permit_id: int, at: datetime) -> Permit | None:
@@ -248,8 +249,9 @@ async def _renewed(
 ) -> list[Month]:
     """The months that follow, on the day of the month on which the time without a gap began."""
     assert permit.valid_until is not None, "months end"
-    if now >= permit.valid_until + timedelta(days=permit.grace_days):
-        today = local_day(max(now, permit.valid_until), project.zone)
+    today = local_day(now, project.zone)
+    over = now >= permit.valid_until + timedelta(days=permit.grace_days)
+    if over and today > local_day(permit.valid_until, project.zone):
         return _priced(product, project, today, months, today.day)
     begun = local_day(_began(await repository.periods(conn, permit.id)), project.zone)
     return _priced(product, project, local_day(permit.valid_until, project.zone), months, begun.day)

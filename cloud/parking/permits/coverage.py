@@ -7,7 +7,7 @@ is first; what is free at a moment is given after those who leave at it have lef
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -39,8 +39,8 @@ class _Claim:
     end: datetime
 
 
-def covered_times(permits: Iterable[Terms], stays: Iterable[Stay]) -> dict[Stay, list[Span]]:
-    """By stay the times that permits cover, in order and without touching; stays without any are missing.
+def covered_by(permits: Iterable[Terms], stays: Iterable[Stay]) -> Iterator[tuple[int, Stay, list[Span]]]:
+    """(permit, stay, what it covers of it, in order and without touching) as far as there is anything.
 
     A vehicle in two lots of a permit at once (an inner one and the one around it) takes one space.
     """
@@ -48,11 +48,10 @@ def covered_times(permits: Iterable[Terms], stays: Iterable[Stay]) -> dict[Stay,
     by_plate: dict[str, list[Stay]] = defaultdict(list)
     for stay in known:
         by_plate[stay.plate].append(stay)
-    found: dict[Stay, list[Span]] = defaultdict(list)
     for terms in permits:
         for stay, spans in _of_permit(terms, by_plate):
-            found[stay].extend(spans)
-    return {stay: joined(spans) for stay, spans in found.items() if spans}
+            if spans:
+                yield terms.permit_id, stay, joined(spans)
 
 
 def shares(terms: Terms) -> bool:

@@ -1,19 +1,19 @@
 """What permits cover of stays, by what is known of all vehicles that share their spaces."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from cloud.kit.db import Conn
 from cloud.parking.permits import repository
-from cloud.parking.permits.coverage import Stay, covered_times, shares
+from cloud.parking.permits.coverage import Stay, covered_by, shares
 from cloud.parking.permits.records import Covered
-from cloud.parking.permits.terms import Terms
+from cloud.parking.permits.terms import Span, Terms, joined, spans_of
 
 
 async def covered(
     conn: Conn, project_id: int, plates: Sequence[str], since: datetime, until: datetime
 ) -> dict[str, list[Covered]]:
-    """By plate the times in which its stays cost nothing; plates without any are missing.
+    """By plate the times in which its stays cost nothing, plates without any are missing.
 
     Of stays that touch the time from `since` to `until`, as they are stored now; times are those of the whole stay, but
     of one that goes on up to `until` at most. Whoever asks: it follows from all vehicles of the permits, also those
@@ -25,13 +25,37 @@ async def covered(
         return {}
     stays = await _stays(conn, project_id, permits, wanted, since, until)
     found: dict[str, list[Covered]] = {}
-    for stay, spans in covered_times(permits, stays).items():
+    by_stay: dict[Stay, list[tuple[int, Span]]] = {}
+    for permit_id, stay, spans in covered_by(permits, stays):
+        by_stay.setdefault(stay, []).extend((permit_id, one) for one in spans)
+    for stay, pieces in by_stay.items():
         if stay.plate not in wanted or stay.span.end < since or stay.start > until:
             continue
         end = until if stay.end is None else stay.end
-        times = [Covered(stay.lot_id, one.start, min(one.end, end)) for one in spans if one.start < end]
+        times = [
+            Covered(stay.lot_id, one.start, min(one.end, end), _permits_of(one, pieces))
+            for one in joined(span for _, span in pieces)
+            if one.start < end
+        ]
         found.setdefault(stay.plate, []).extend(times)
     return {plate: sorted(times, key=_order) for plate, times in found.items() if times}
+
+
+async def holding(
+    conn: Conn, project_id: int, moments: Collection[tuple[str, int, datetime]]
+) -> dict[tuple[str, int, datetime], int]:
+    """(plate, lot, instant) → the permit that holds then, grace included, as far as there is one.
+
+    Of vehicles that nobody saw come in: on which space they stood is not known, and not asked.
+    """
+    plates = sorted({plate for plate, _, _ in moments} - {""})
+    found: dict[tuple[str, int, datetime], int] = {}
+    for terms in await repository.terms(conn, project_id, plates) if plates else []:
+        spans = spans_of(terms)
+        for plate, lot_id, at in moments:
+            if lot_id in terms.lots and any(one.start <= at < one.end for one in spans.get(plate, ())):
+                found.setdefault((plate, lot_id, at), terms.permit_id)
+    return found
 
 
 async def affected_plates(conn: Conn, project_id: int, plates: Sequence[str]) -> set[str]:
@@ -57,6 +81,12 @@ async def _stays(
         if earliest >= reached:
             return found
         reached = earliest
+
+
+def _permits_of(time: Span, pieces: Sequence[tuple[int, Span]]) -> tuple[int, ...]:
+    """In order of time, those whose pieces were joined to it."""
+    within = sorted((span.start, permit_id) for permit_id, span in pieces if time.start <= span.start < time.end)
+    return tuple(dict.fromkeys(permit_id for _, permit_id in within))
 
 
 def _order(one: Covered) -> tuple[datetime, int, datetime]:

@@ -50,7 +50,7 @@ async def end_permit(
     await card_repository.give_back(conn, [month.id for month in unused])
     credited = await _take_back(conn, unused, stated)
     refunded = await _pay_out(conn, project, permit_id, unused, method, by, now)
-    ended = await settle_change(conn, project.id, permit_id, now)
+    ended = await settle_change(conn, project.id, permit_id, ends, now)
     return Ended(ended, refunded, credited, project.currency)
 
 

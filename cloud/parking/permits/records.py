@@ -18,11 +18,12 @@ PaidBy = Literal["nothing", "payment", "bill"]
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """A time in which a stay in a lot costs nothing, by event time; `end` is not in it."""
+    """A time in which a stay in a lot costs nothing by these permits, by event time; `end` is not in it."""
 
     lot_id: int
     start: datetime
     end: datetime
+    permits: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from cloud.billing import service as billing
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import Page, PageRequest
-from cloud.parking.charging.ended import price_debts
+from cloud.parking.charging.ended import price_cover
 from cloud.parking.permits import card_repository, repository, telling
 from cloud.parking.permits.covering import affected_plates, covered
 from cloud.parking.permits.records import (
@@ -23,6 +23,7 @@ from cloud.parking.permits.records import (
 )
 from cloud.parking.permits.terms import WhenFreed
 from cloud.parking.places import service as places
+from cloud.parking.places.repository import lock_lanes
 from cloud.parking.plates import valid_plate
 from gateway.contract.limits import MAX_LOTS, MAX_PLATES_OF_PERMIT
 
@@ -70,7 +71,7 @@ async def create_permit(
         "by": by,
     }
     await repository.insert_period(conn, {**values, "paid_by": "nothing", "amount": Decimal(0), "payment_id": None})
-    return await settle_change(conn, project_id, permit_id, at)
+    return await settle_change(conn, project_id, permit_id, new.valid_from, at)
 
 
 async def make_permit(
@@ -109,15 +110,25 @@ async def make_permit(
     return permit_id
 
 
-async def settle_change(conn: Conn, project_id: int, permit_id: int, at: datetime | None = None) -> Permit:
-    """What follows from a change: which plates stand under it, what they owe, what gateways are told; the permit now.
+async def settle_change(
+    conn: Conn,
+    project_id: int,
+    permit_id: int,
+    since: datetime,
+    at: datetime | None = None,
+    *,
+    removed: Sequence[str] = (),
+) -> Permit:
+    """What follows from a change that counts from `since` on; the permit now.
 
-    Raises Conflict (`plate-has-permit`).
+    Which plates stand under it, what their stays cost that are over, what gateways are told. `removed` are plates that
+    may not be of the permit any more. Raises Conflict (`plate-has-permit`).
     """
     now = at or datetime.now(UTC)
+    await lock_lanes(conn, project_id, exclusive=False)
     await repository.write_cover(conn, permit_id)
-    plates = sorted({one.plate for one in await repository.plates(conn, permit_id)})
-    await price_debts(conn, project_id, plates)
+    plates = sorted({*removed, *(one.plate for one in await repository.plates(conn, permit_id))})
+    await price_cover(conn, project_id, plates, since)
     await telling.tell(conn, project_id, [permit_id], now)
     return await get_permit(conn, permit_id, now)
 
@@ -150,7 +161,7 @@ async def list_permits(conn: Conn, page: PageRequest, wanted: PermitFilter, at: 
 async def add_plate(
     conn: Conn, permit_id: int, plate: str, since: datetime | None = None, at: datetime | None = None
 ) -> Permit:
-    """Another vehicle from `since` (default: now) on, which may be past: stays that are not paid yet are covered then.
+    """Another vehicle from `since` (default: now) on, which may be past: stays that are over are covered then too.
 
     Raises NotFound; InvalidInput for a bad plate or too many of them; Conflict when the permit ended, has the plate
     already, or another permit does.
@@ -166,7 +177,7 @@ async def add_plate(
     if len(current) >= MAX_PLATES_OF_PERMIT:
         raise InvalidInput("too-many-plates", f"expected at most {MAX_PLATES_OF_PERMIT} plates", field="plate")
     await repository.insert_plates(conn, (found.project_id, permit_id), [bare], begins)
-    return await settle_change(conn, found.project_id, permit_id, now)
+    return await settle_change(conn, found.project_id, permit_id, begins, now)
 
 
 async def remove_plate(
@@ -174,13 +185,15 @@ async def remove_plate(
 ) -> Permit:
     """A vehicle is not of the permit any more from `until` (default: now) on; its history stays.
 
-    Raises NotFound, also for a plate that is not of the permit then.
+    When that is past, stays that are over are priced anew: others may have had its space. Raises NotFound, also for a
+    plate that is not of the permit then.
     """
     now = at or datetime.now(UTC)
     found = await locked_permit(conn, permit_id, now)
-    if not await repository.remove_plate(conn, permit_id, valid_plate(plate), until or now):
+    bare, ends = valid_plate(plate), until or now
+    if not await repository.remove_plate(conn, permit_id, bare, ends):
         raise NotFound("no-such-plate", f"{plate} is no plate of this permit", field="plate")
-    return await settle_change(conn, found.project_id, permit_id, now)
+    return await settle_change(conn, found.project_id, permit_id, ends, now, removed=[bare])
 
 
 async def suspend(conn: Conn, permit_id: int, reason: str, at: datetime | None = None) -> Permit:
@@ -193,7 +206,7 @@ async def suspend(conn: Conn, permit_id: int, reason: str, at: datetime | None =
     if found.suspended_reason is not None:
         raise Conflict("already-suspended", "this permit is suspended already")
     await repository.insert_suspension(conn, (found.project_id, permit_id), now, billing.stated(reason)[:300])
-    return await settle_change(conn, found.project_id, permit_id, now)
+    return await settle_change(conn, found.project_id, permit_id, now, now)
 
 
 async def resume(conn: Conn, permit_id: int, at: datetime | None = None) -> Permit:
@@ -202,7 +215,7 @@ async def resume(conn: Conn, permit_id: int, at: datetime | None = None) -> Perm
     found = await locked_permit(conn, permit_id, now)
     if not await repository.end_suspension(conn, permit_id, now):
         raise Conflict("not-suspended", "this permit is not suspended")
-    return await settle_change(conn, found.project_id, permit_id, now)
+    return await settle_change(conn, found.project_id, permit_id, now, now)
 
 
 async def change_permit(

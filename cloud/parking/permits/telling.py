@@ -15,7 +15,6 @@ from cloud.parking.edge import repository as lanes_repository
 from cloud.parking.edge.serving import lots_of_gateways
 from cloud.parking.permits import repository, told_repository
 from cloud.parking.permits.terms import Segment, Terms, segments
-from cloud.parking.places.repository import lock_lanes
 from gateway.contract.access import AccessEntry, GoneEntry, PermitEntry
 
 KIND: Final = "permit"
@@ -30,9 +29,8 @@ _MOST_ENTRIES: Final = 20
 async def tell(conn: Conn, project_id: int, permit_ids: Sequence[int], now: datetime) -> int:
     """Tells gateways with lanes of their lots what permits are like now; returns how many have something new.
 
-    Called in the transaction that changed them, after they were locked.
+    Called in the transaction that changed them, after they and the lanes were locked.
     """
-    await lock_lanes(conn, project_id, exclusive=False)
     served = await lots_of_gateways(conn, project_id)
     if not served:
         return 0

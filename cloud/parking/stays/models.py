@@ -46,7 +46,9 @@ class StepOut(BaseModel):
     unit_minutes: int
     price: str
     amount: str
-    label: Annotated[str, Field(description="Code of the coupon.")] = ""
+    label: Annotated[
+        str, Field(description="Code of the coupon; or what covers the time, by names with spaces between.")
+    ] = ""
 
 
 class SessionOut(BaseModel):

@@ -35,6 +35,7 @@ class VisitorPass:
 class PassTime:
     """A time in which a stay of a plate in a lot costs nothing."""
 
+    pass_id: int
     lot_id: int
     start: datetime
     end: datetime

@@ -11,16 +11,20 @@ from cloud.billing import service as billing
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
+from cloud.kit.jobs import enqueue
 from cloud.kit.paging import MAX_LIMIT, Page, PageRequest
 from cloud.kit.periods import day_start, local_day, month_of
+from cloud.parking.charging.ended import price_cover
 from cloud.parking.charging.policy import money_policy
 from cloud.parking.places.service import list_lots
 from cloud.parking.plates import valid_plate
 from cloud.parking.records import Vehicle
 from cloud.parking.vehicles.service import register_vehicle
 from cloud.parking.visitors import repository
-from cloud.parking.visitors.records import PassTime, RequestState, VehicleRequest, VisitorPass
+from cloud.parking.visitors.records import RequestState, VehicleRequest, VisitorPass
 
+PRICE_COVER: Final = "parking.price-cover"
+"""The job that prices stays that are over by a pass of a resident: he sees none of them."""
 _LONGEST_OF_STAFF: Final = timedelta(days=366)
 
 
@@ -48,8 +52,9 @@ async def give_pass(
     """Lets a plate in for a time. Gateways hear of it within a minute.
 
     A resident (`person_id`) gives as many a month, as long and for as much as the project's policy lets him; the month
-    is the local one in which the pass begins, and one that was taken back before it began does not count. Raises
-    NotFound for a lot, InvalidInput for a bad plate or time, Conflict beyond the policy.
+    is the local one in which the pass begins, and one that was taken back before it began does not count. A free one
+    may begin in the past: stays that are over are covered then too. Raises NotFound for a lot, InvalidInput for a bad
+    plate or time, Conflict beyond the policy.
     """
     moment = now or datetime.now(UTC)
     plate = valid_plate(wanted.plate)
@@ -69,7 +74,19 @@ async def give_pass(
         "note": wanted.note.strip()[:200],
         "by": by,
     }
-    return await get_pass(conn, await repository.insert_pass(conn, values, await _lots(conn, project_id, wanted)))
+    given = await get_pass(conn, await repository.insert_pass(conn, values, await _lots(conn, project_id, wanted)))
+    if given.free and given.since < moment:
+        if person_id is None:
+            await price_cover(conn, project_id, [plate], given.since)
+        else:
+            await enqueue(conn, PRICE_COVER, {"pass_id": given.id}, project_id=project_id, created_by=by)
+    return given
+
+
+async def price_by_pass(conn: Conn, pass_id: int) -> None:
+    """Prices anew what is over of a pass's plate; see `price_cover`. Raises NotFound."""
+    given = await get_pass(conn, pass_id)
+    await price_cover(conn, given.project_id, [given.plate], given.since)
 
 
 async def revoke_pass(conn: Conn, pass_id: int, now: datetime | None = None) -> VisitorPass:
@@ -99,13 +116,6 @@ async def list_passes(
 ) -> Page[VisitorPass]:
     """Passes, newest first; residents see those they gave. `holding_at`: only those that can be used then or later."""
     return await repository.passes(conn, page, project_id, None if plate is None else valid_plate(plate), holding_at)
-
-
-async def covered(
-    conn: Conn, project_id: int, plates: Sequence[str], since: datetime, until: datetime
-) -> dict[str, list[PassTime]]:
-    """By plate the times in which its stays cost nothing by free passes, in order; plates without any are missing."""
-    return await repository.free_times(conn, project_id, [plate for plate in plates if plate], since, until)
 
 
 async def ask_for_vehicle(

@@ -23,6 +23,7 @@ _PREFIX: Final = "pass-"
 async def tell_passes(conn: Conn, project_id: int, now: datetime) -> int:
     """Tells gateways what changed of visitor passes at their lots; returns how many have something new."""
     served = await lots_of_gateways(conn, project_id)
+    await access.lock(conn, project_id, served)
     holding = await repository.passes_between(conn, project_id, now, now + _AHEAD)
     codes = {
         lot.id: lot.code for lot in await edge.lots(conn, sorted({one for lots in served.values() for one in lots}))

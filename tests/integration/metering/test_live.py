@@ -235,6 +235,25 @@ async def test_streams_end_when_the_process_does(served: Served, site: Site, peo
             assert (await client.next("end")).data == {"reason": "stopping"}
 
 
+async def test_a_stream_ends_with_an_error_that_nobody_expected(
+    served: Served, site: Site, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A browser comes back by itself from a stream that ended, and never from one that is silent."""
+    auth = await people.staff("viewer")
+
+    async def broken(*_: object) -> None:
+        raise ValueError("a batch that nobody thought of")
+
+    async with listening(served, auth, project_id=site.project_id) as client:
+        await client.next("position")
+        with monkeypatch.context() as patched:
+            patched.setattr(live_batches, "news", broken)
+            await client.next("end")
+    async with listening(served, auth, project_id=site.project_id) as client:
+        await client.next("position")
+        await client.next("comment")
+
+
 async def test_nobody_sees_other_projects_and_a_user_has_a_limit(served: Served, site: Site, people: People) -> None:
     other = await people.project()
     stranger = await people.staff("viewer", other.id)

@@ -178,3 +178,27 @@ async def test_a_desk_is_told_all_at_first_then_what_changed_and_catches_up(
         changed, _ = await told(stream)
         assert [one.last.plate for one in changed if one.last and one.lane_id == site.entry.id] == ["粤B00001"]
     await hub.close()
+
+
+async def test_an_error_that_nobody_expected_ends_the_streams_and_who_comes_back_is_told_again(
+    app: FastAPI, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A browser comes back by itself from a stream that ended, and never from one that is silent."""
+    hub = desk_hub(app.state.db)
+    hub.rules = StreamRules(poll_s=0.02)
+    look = hub._look_at
+
+    async def broken(*_: object) -> list[LaneNow]:
+        raise ValueError("a row that nobody thought of")
+
+    async with asyncio.timeout(10), hub.stream(1, site.project_id, None, None) as stream:
+        assert await stream.next(10) is not None
+        monkeypatch.setattr(hub, "_look_at", broken)
+        assert await stream.next(10) is None
+        assert stream.closed
+    monkeypatch.setattr(hub, "_look_at", look)
+    async with asyncio.timeout(10), hub.stream(1, site.project_id, None, None) as stream:
+        assert await stream.next(10) is not None
+        assert await stream.next(0.1) is None
+        assert not stream.closed
+    await hub.close()

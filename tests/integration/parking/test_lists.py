@@ -14,6 +14,7 @@ from cloud.kit.paging import PageRequest
 from cloud.kit.periods import in_ms
 from cloud.parking import jobs, service
 from cloud.parking.lists import service as lists
+from cloud.parking.lists.covering import white_times
 from cloud.parking.lists.records import Entry, EntryFilter, Listed, NewEntry
 from cloud.parking.lists.telling import tell_lists
 from gateway.contract import codec
@@ -206,7 +207,7 @@ async def test_the_times_on_the_white_list_are_known_to_who_prices_stays(worker_
         await lists.end(conn, mistake.id, "mistake", "user:1", NOON)
 
         async def times(since: datetime, until: datetime) -> list[tuple[int | None, datetime, datetime | None]]:
-            found = await lists.white_times(conn, site.project_id, [PLATE, "京B1"], since, until)
+            found = await white_times(conn, site.project_id, [PLATE, "京B1"], since, until)
             assert set(found) <= {PLATE}
             return [(one.lot_id, one.start, one.end) for one in found.get(PLATE, [])]
 

@@ -19,6 +19,7 @@ from cloud.kit.periods import in_ms
 from cloud.kit.yaml_files import load_yaml
 from cloud.parking import service as parking
 from cloud.parking.charging import debts
+from cloud.parking.charging import service as charging
 from cloud.parking.coupons import service as coupons
 from cloud.parking.coupons.records import NewBatch
 from cloud.parking.coupons.redeeming import redeem
@@ -28,6 +29,7 @@ from cloud.parking.lists import service as lists
 from cloud.parking.lists.records import NewEntry
 from cloud.parking.permits import service as permits
 from cloud.parking.stays import corrections
+from cloud.parking.stays.service import find_session
 from cloud.parking.visitors import service as visitors
 from cloud.payments import refunds
 from cloud.payments.channels.base import Paid as ProviderPaid
@@ -65,12 +67,23 @@ class _History:
     done: list[str] = field(default_factory=list)
     last: dict[str, str] = field(default_factory=dict)
     permit_id: int = 0
+    plates_changed: bool = False
+    """A plate came onto a shared space, or left one, afterwards: who had left was told another price, and keeps it."""
 
     async def step(self) -> None:
         """Something happens, and time goes by."""
         self.now += timedelta(seconds=self.chance.choice([7, 61, 400, 899, 1801, 3600, 9001]), milliseconds=137)
         deeds = [self._drives] * 8 + [self._comes_late] * 2 + [self._pays] * 3 + [self._asks] * 2 + [self._paid] * 2
-        deeds += [self._waives, self._coupon, self._permit, self._pass, self._white, self._corrects, self._gives_back]
+        deeds += [
+            self._waives,
+            self._coupon,
+            self._permit,
+            self._plate,
+            self._pass,
+            self._white,
+            self._corrects,
+            self._gives_back,
+        ]
         deed: Callable[[], Awaitable[None]] = self.chance.choice(deeds)
         self.done.append(f"{self.now:%d %H:%M:%S} {deed.__name__}")
         try:
@@ -159,6 +172,15 @@ class _History:
             else:
                 await permits.resume(conn, self.permit_id, self.now)
 
+    async def _plate(self) -> None:
+        if self.permit_id:
+            at = self.now - timedelta(hours=self.chance.choice([0, 5, 30]))
+            async with self.db.transaction(SYSTEM) as conn:
+                there = PLATES[1] in (await permits.get_permit(conn, self.permit_id, self.now)).plates
+                change = permits.remove_plate if there else permits.add_plate
+                await change(conn, self.permit_id, PLATES[1], at, self.now)
+            self.plates_changed = True
+
     async def _pass(self) -> None:
         async with self.db.transaction(SYSTEM) as conn:
             held = (await visitors.list_passes(conn, PageRequest(1), holding_at=self.now)).items
@@ -166,7 +188,8 @@ class _History:
                 await visitors.revoke_pass(conn, held[0].id, self.now)
             else:
                 until = self.now + timedelta(hours=9)
-                wanted = visitors.WantedPass(self.chance.choice(PLATES), self.now, until)
+                since = self.now - timedelta(hours=self.chance.choice([0, 3, 20]))
+                wanted = visitors.WantedPass(self.chance.choice(PLATES), since, until)
                 await visitors.give_pass(conn, self.site.project_id, wanted, now=self.now)
 
     async def _white(self) -> None:
@@ -177,7 +200,8 @@ class _History:
             if entry["id"] is not None:
                 await lists.end(conn, entry["id"], "enough", "user:1", self.now)
             else:
-                new = NewEntry(self.site.project_id, "white", PLATES[0], "doctor", self.site.lot_id, self.now, None)
+                since = self.now - timedelta(hours=self.chance.choice([0, 3, 20]))
+                new = NewEntry(self.site.project_id, "white", PLATES[0], "doctor", self.site.lot_id, since, None)
                 await lists.add(conn, new, "user:1", self.now)
 
     async def _corrects(self) -> None:
@@ -207,7 +231,17 @@ class _History:
                 quote = await parking.quote(conn, row["id"], self.now)
                 assert (quote.fee, quote.due) == (row["fee"], max(row["unpaid"], 0)), (row, quote, self.done)
                 assert quote.surplus == max(-row["unpaid"], 0), self.done
+                await self._check_price(conn, row["id"], row["fee"])
             await self._check_promises(conn)
+
+    async def _check_price(self, conn: Conn, session_id: int, fee: Decimal) -> None:
+        """What is stored of a stay that is over is what follows from all that is known now."""
+        session = await find_session(conn, session_id)
+        assert session.left_at is not None
+        assessed = None if session.fixed_fee is not None else await charging._assess(conn, session, session.left_at)
+        if assessed is not None:
+            anew = assessed[1].fee.amount
+            assert fee == anew or (fee < anew and self.plates_changed), (session, anew, self.done)
 
     async def _check_promises(self, conn: Conn) -> None:
         """Until when a lane lets somebody out without asking, leaving costs nothing."""

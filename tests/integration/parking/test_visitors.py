@@ -14,7 +14,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.security import Keys, Sealer
 from cloud.parking import service as parking
 from cloud.parking.visitors import public_pages, telling
-from cloud.parking.visitors import service as visitors
+from cloud.parking.visitors.covering import covered
 from cloud.payments.collecting import Collector
 from cloud.settings import CloudSettings, load_settings
 from tests.integration.app import Auth, People, once
@@ -197,8 +197,8 @@ async def test_a_resident_lets_a_visitor_in_and_takes_it_back(
     assert len(mine) == 4, "not those of staff"
 
     async with worker_db.transaction(SYSTEM) as conn:
-        covered = await visitors.covered(conn, site.project_id, [PLATE, ""], now, now + timedelta(hours=1))
-    assert [(one.lot_id, one.end) for one in covered[PLATE]] == [(site.lot_id, now + timedelta(hours=5))]
+        found = await covered(conn, site.project_id, [PLATE, ""], now, now + timedelta(hours=1))
+    assert [(one.lot_id, one.end) for one in found[PLATE]] == [(site.lot_id, now + timedelta(hours=5))]
     path = f"/api/v1/visitor-passes/{given['id']}/revocations"
     assert (await app_client.post(path, headers=resident | once())).status_code == 201
     assert (await app_client.post(path, headers=resident | once())).json()["code"] == "pass-over"

@@ -2,6 +2,7 @@
 
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import LiteralString
 
 import pytest
 
@@ -95,6 +96,18 @@ async def test_a_card_is_renewed_from_its_end_and_never_twice(worker_db: Databas
     assert periods[-1].valid_from == local(date(2026, 9, 10)), "what lay between is not covered"
 
 
+async def test_a_card_that_is_renewed_on_the_day_of_its_end_keeps_the_day_of_its_months(
+    worker_db: Database, site: Site, home: Home
+) -> None:
+    product = await make_product(worker_db, site)
+    permit = await sell(worker_db, product.id, home.holds(FIRST), at=NOON + 30 * DAY)  # 31 May
+    assert permit.valid_until == local(date(2026, 6, 30))
+    renewed = await renew(worker_db, permit, at=local(date(2026, 6, 30)) + timedelta(hours=9))
+    assert renewed.valid_until == local(date(2026, 7, 31)), "there is no gap: 31, 30, 31"
+    following = await renew(worker_db, renewed, at=local(date(2026, 7, 30)))
+    assert following.valid_until == local(date(2026, 8, 31)), "a month, and not a day more"
+
+
 async def test_what_was_told_must_still_be_the_price(worker_db: Database, site: Site, home: Home) -> None:
     product = await make_product(worker_db, site, most_months=3)
 
@@ -151,6 +164,28 @@ async def test_months_paid_at_the_desk_that_did_not_begin_are_paid_out_and_booke
     }
     with pytest.raises(Conflict, match="was ended"):
         await renew(worker_db, permit, at=NOON + 2 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "found"),
+    [
+        ("UPDATE permit_refund SET amount = amount + 1", "card-refund 1: expected 601.00, found 600.00"),
+        ("UPDATE permit_refund SET method = 'cash'", "card-refund 1: expected 600.00, found 0"),
+        ("DELETE FROM permit_refund", "card-refund 1: expected 0, found 600.00"),
+        ("UPDATE permit_month SET given_back = true", "card-given-back 1: expected 900.00, found 600.00"),
+        ("UPDATE permit_month SET amount = 299 WHERE id = 1", "card-months 1: expected 900.00, found 899.00"),
+    ],
+)
+async def test_the_proof_finds_a_refund_that_is_not_what_was_booked_or_given_back(
+    worker_db: Database, site: Site, home: Home, wrong: LiteralString, found: str
+) -> None:
+    product = await make_product(worker_db, site)
+    permit = await sell(worker_db, product.id, home.holds(FIRST), months=3)
+    async with worker_db.transaction(SYSTEM) as conn:
+        await endings.end_permit(conn, permit.id, "sold the car", method="transfer", at=NOON + DAY)
+        assert await billing.discrepancies(conn, site.project_id) == []
+        await conn.execute(wrong)
+        assert found in [str(one) for one in await billing.discrepancies(conn, site.project_id)]
 
 
 async def test_a_card_renews_itself_once_shortly_before_its_end(worker_db: Database, site: Site, home: Home) -> None:

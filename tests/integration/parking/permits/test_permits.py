@@ -31,8 +31,8 @@ async def covered(db: Database, site: Site, plates: Sequence[str], until: dateti
         return await service.covered(conn, site.project_id, plates, NOON - DAY, until)
 
 
-def at(site: Site, start: datetime, end: datetime) -> Covered:
-    return Covered(site.lot_id, start, end)
+def at(site: Site, start: datetime, end: datetime, *permits: int) -> Covered:
+    return Covered(site.lot_id, start, end, permits or (1,))
 
 
 async def test_a_stay_is_covered_while_the_permit_holds(ingest_db: Database, worker_db: Database, site: Site) -> None:

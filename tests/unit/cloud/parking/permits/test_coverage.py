@@ -9,8 +9,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.parking.permits.coverage import Stay, covered_times
-from cloud.parking.permits.terms import PlateTime, Span, Terms
+from cloud.parking.permits.coverage import Stay, covered_by
+from cloud.parking.permits.terms import PlateTime, Span, Terms, joined
 from tests.unit.cloud.parking.permits import facts
 from tests.unit.cloud.parking.permits.facts import HOURS, INNER, OUTER, hour, span
 
@@ -29,6 +29,14 @@ ONE_SPACE = Terms(
 
 def alone(plate: str, start: int, end: int | None, lot: int = OUTER) -> Stay:
     return Stay(plate, lot, hour(start), None if end is None else hour(end))
+
+
+def covered_times(permits: Sequence[Terms], stays: Sequence[Stay]) -> dict[Stay, list[Span]]:
+    """What permits cover together, by stay."""
+    found: dict[Stay, list[Span]] = {}
+    for _, stay, spans in covered_by(permits, stays):
+        found.setdefault(stay, []).extend(spans)
+    return {stay: joined(spans) for stay, spans in found.items()}
 
 
 def on_spaces(found: dict[Stay, list[Span]], at: int) -> set[str]:
