@@ -121,14 +121,8 @@ async def tell(conn: Conn, project_id: int, gateway_ids: Iterable[int], entries:
     gateways = set(gateway_ids)
     if not gateways or not entries:
         return 0
-<<<<<<< HEAD
     last = {entry_name(entry): None if isinstance(entry, GoneEntry) else entry for entry in entries}
-    await conn.execute(_BEGIN, (gateways, project_id))
-    locked = [row["gateway_id"] for row in await (await conn.execute(_LOCK, (gateways, project_id))).fetchall()]
-=======
-    last = {_name(entry): None if isinstance(entry, GoneEntry) else entry for entry in entries}
     locked = await lock(conn, project_id, gateways)
->>>>>>> core
     values = {
         "kinds": [kind for kind, _ in last],
         "keys": [key for _, key in last],

@@ -16,23 +16,11 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.periods import local_day
 from cloud.parking.charging import repository
-<<<<<<< HEAD
+from cloud.parking.charging.ended_repository import PricedRow, store_fees
 from cloud.parking.charging.quoting import assessed, facts_of, fixed_fee, fixed_price, prices_of, quoted
 from cloud.parking.charging.taking import Money, Part, take
 from cloud.parking.fees.steps import step_as_json
 from cloud.parking.records import Paid, Quote, Session, SessionPayment, Waiting
-=======
-from cloud.parking.charging.circumstances import circumstances
-from cloud.parking.charging.covering import covering_unseen
-from cloud.parking.charging.debts import owing
-from cloud.parking.charging.ended_repository import PricedRow, store_fees
-from cloud.parking.charging.policy import money_policy
-from cloud.parking.charging.taking import Money, Part, take
-from cloud.parking.fees.pricing import Assessment, FeeStep
-from cloud.parking.fees.steps import covered_step, step_as_json, step_of_json
-from cloud.parking.fees.versions import pricing
-from cloud.parking.records import Debt, Paid, Quote, RuleVersion, Session, SessionPayment, Waiting
->>>>>>> core
 from cloud.parking.stays import reading_repository
 from cloud.parking.stays import repository as stays_repository
 from cloud.parking.stays.service import find_session
@@ -126,7 +114,7 @@ async def takes(conn: Conn, session: Session, amount: Decimal, paid_until: datet
     prices = await prices_of(conn, session.project_id, [session])
     fixed = fixed_fee(session)
     if fixed is not None:
-        _, _, owed, _ = fixed_price(prices, session, fixed)
+        owed = fixed_price(prices, session, fixed, until).due
     else:
         found = assessed(prices, session, until, [SessionPayment(0, amount, paid_until)])
         if found is None:
@@ -225,108 +213,8 @@ async def let_out_alone(conn: Conn, session_id: int, now: datetime) -> bool:
 
 
 async def _quote(conn: Conn, session: Session, now: datetime, waiting: Waiting | None) -> Quote:
-<<<<<<< HEAD
     facts = await facts_of(conn, session.project_id, [session])
     return quoted(facts, session, now, None if waiting is None else waiting.taken_at)
-=======
-    fixed = _fixed_fee(session)
-    if fixed is not None:
-        price = await _fixed_price(conn, session, fixed, session.left_at or now)
-    else:
-        price = await _price_by_rule(conn, session, now, waiting)
-    waived = await repository.waived(conn, session.id)
-    return replace(
-        price,
-        due=max(price.due - waived, price.due * 0),
-        waived=waived,
-        debts=await _debts(conn, session),
-        collected=(await money_policy(conn, session.project_id)).debts == "collect",
-    )
-
-
-async def _price_by_rule(conn: Conn, session: Session, now: datetime, waiting: Waiting | None) -> Quote:
-    """The quote before waivers and debts. Raises Conflict when nobody can price the stay."""
-    if session.entered_at is None or session.state == "unmatched":
-        raise Conflict("unmatched", "entry or exit of this stay was not seen: nobody knows how long it was")
-    if session.left_at is not None and session.fee is not None:
-        steps = tuple(step_of_json(step) for step in session.fee_steps)
-        return _told(session, session.fee, session.left_at, session.paid, steps)
-    until = session.left_at or (waiting.taken_at if waiting else max(now, session.entered_at))
-    assessed = await _assess(conn, session, until)
-    if assessed is None:
-        raise Conflict("no-rule", f"lot {session.lot_name} has no fee rule that prices a stay from that day on")
-    version, result = assessed
-    return Quote(
-        session_id=session.id,
-        until=until,
-        fee=result.fee.amount,
-        paid=result.paid,
-        due=result.due,
-        surplus=result.surplus,
-        currency=result.fee.currency,
-        steps=result.fee.steps,
-        leave_by=result.leave_by,
-        rule_version_id=version.id,
-    )
-
-
-async def _assess(
-    conn: Conn, session: Session, until: datetime, beside: Sequence[SessionPayment] = ()
-) -> tuple[RuleVersion, Assessment] | None:
-    """What the stay costs when it ends at `until`, after what was paid and what is `beside` it; None: nobody knows."""
-    if session.entered_at is None or session.state == "unmatched":
-        return None
-    rates = await pricing(conn, session.project_id, [session.lot_id])
-    version = rates.rule_for(session.lot_id, session.entered_at)
-    if version is None:
-        return None
-    paid = [*(await reading_repository.payments(conn, [session.id])).get(session.id, []), *beside]
-    given = (await circumstances(conn, session.project_id, [session]))[session.id]
-    result = rates.assess(version, session.entered_at, until, session.vehicle_class, paid, given)
-    return None if result is None else (version, result)
-
-
-async def _debts(conn: Conn, session: Session) -> tuple[Debt, ...]:
-    """What the plate owes for other stays, in the same currency."""
-    owed = (await owing(conn, session.project_id, [session.plate])).get(session.plate, []) if session.plate else []
-    return tuple(debt for debt in owed if debt.session_id != session.id and debt.currency == session.currency)
-
-
-def _fixed_fee(session: Session) -> Decimal | None:
-    """What the stay costs whatever its length, by the policy of the lot; None: its rule prices it, or nobody can."""
-    if session.state == "open":
-        return session.fixed_fee
-    return session.fee if session.fixed_fee is not None else None
-
-
-async def _fixed_price(conn: Conn, session: Session, fee: Decimal, until: datetime) -> Quote:
-    """The same of a stay whose entry nobody saw, at the price that the lot's policy has for it."""
-    payments_made = (await reading_repository.payments(conn, [session.id])).get(session.id, [])
-    paid = sum((payment.amount for payment in payments_made), Decimal("0.00"))
-    if session.state != "open":
-        return _told(session, fee, until, paid, tuple(step_of_json(step) for step in session.fee_steps))
-    cover = (await covering_unseen(conn, session.project_id, [session])).get(session.id)
-    if cover is None:
-        return _told(session, fee, until, paid)
-    return _told(session, Decimal("0.00"), until, paid, (covered_step(until, cover.name),))
-
-
-def _told(session: Session, fee: Decimal, until: datetime, paid: Decimal, steps: tuple[FeeStep, ...] = ()) -> Quote:
-    """The quote of a stay whose price is known."""
-    zero = Decimal("0.00")
-    return Quote(
-        session_id=session.id,
-        until=until,
-        fee=fee,
-        paid=paid,
-        due=max(fee - paid, zero),
-        surplus=max(paid - fee, zero),
-        currency=session.currency,
-        steps=steps,
-        leave_by=None,
-        rule_version_id=session.rule_version_id if steps else None,
-    )
->>>>>>> core
 
 
 async def _waiting(conn: Conn, session: Session, now: datetime) -> Waiting | None:
