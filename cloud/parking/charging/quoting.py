@@ -10,14 +10,14 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict
 from cloud.parking.charging import repository
 from cloud.parking.charging.circumstances import circumstances
-from cloud.parking.charging.covering import Cover, covering_unseen
+from cloud.parking.charging.covering import covering_unseen
 from cloud.parking.charging.debts import owing
 from cloud.parking.charging.policy import money_policy
 from cloud.parking.fees.circumstances import Circumstances
 from cloud.parking.fees.pricing import Assessment, FeeStep
 from cloud.parking.fees.steps import covered_step, step_of_json
 from cloud.parking.fees.versions import Pricing, pricing
-from cloud.parking.records import Debt, Quote, RuleVersion, Session, SessionPayment
+from cloud.parking.records import Cover, Debt, Quote, RuleVersion, Session, SessionPayment
 from cloud.parking.stays import reading_repository
 
 _NOTHING: Final = Decimal("0.00")
