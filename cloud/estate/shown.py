@@ -1,5 +1,6 @@
 """Which project a page shows: the one its reader chose, else his first."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
@@ -14,7 +15,8 @@ from cloud.identity.caller import Caller
 from cloud.identity.guards import Scope
 from cloud.kit.db import Conn
 from cloud.kit.errors import NotFound
-from cloud.kit.pages import cookie_name, render
+from cloud.kit.i18n import Translator, speaking
+from cloud.kit.pages import cookie_name, render, translator_of
 
 PROJECT_COOKIE = "project"
 
@@ -48,6 +50,10 @@ class Shown:
         if self.chosen is None:
             raise NotFound("no-project", "no project is open to you here")
         return self.chosen
+
+    def speaking(self) -> AbstractContextManager[Translator]:
+        """For words that are made before the page is: inside the block they are in its reader's language."""
+        return speaking(translator_of(self.request, self.caller))
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
         """Renders `template` with the shell's context and `context`."""

@@ -167,18 +167,23 @@ def _plain(root: yaml.Node, path: Path) -> str:
 
 def _repeated_keys(path: Path, root: yaml.Node) -> Iterator[FileProblem]:
     """YAML itself lets the last of two equal keys win, silently."""
-    waiting = [root]
+    waiting, known = [root], {id(root)}
     while waiting:
         node = waiting.pop()
+        parts: list[yaml.Node] = []
         if isinstance(node, yaml.SequenceNode):
-            waiting.extend(node.value)
+            parts = node.value
         elif isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
             for key, value in node.value:
                 if str(key.value) in seen:
                     yield FileProblem(path, key.start_mark.line + 1, str(key.value), "each key once")
                 seen.add(str(key.value))
-                waiting.append(value)
+                parts.append(value)
+        # Where references are allowed, a part may lie in many places, even in itself.
+        fresh = [part for part in parts if id(part) not in known]
+        known |= set(map(id, fresh))
+        waiting += fresh
 
 
 def _problem(path: Path, root: yaml.Node, detail: ErrorDetails) -> FileProblem:

@@ -18,7 +18,7 @@ def _looks_well(visitor: Visitor, name: str) -> None:
 def test_a_rule_is_priced_while_it_is_typed(browser: Browser, site: Site, width: int, height: int) -> None:
     with visiting(browser, site, STAFF, width, height) as visitor:
         visitor.speak("en")
-        page = visitor.open("/parking/lots/1/fees")
+        page = visitor.open("/parking/lots/1/fees?tab=yaml")
         page.locator("#preview table").first.wait_for()
         _looks_well(visitor, f"staff-parking-fees-en-{width}")
         page.locator("#rule").fill("name: x\nschedule: {unit: {minutes: 60, price: 2}}\n")
@@ -27,6 +27,32 @@ def test_a_rule_is_priced_while_it_is_typed(browser: Browser, site: Site, width:
         page.locator("#rule").fill('name: x\nschedule: {unit: {minutes: 60, price: "3.00"}}\n')
         page.locator("#preview table").first.wait_for()
         assert "72.00" in page.locator("#preview").inner_text()
+
+
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)], ids=["desktop", "phone"])
+def test_a_rule_is_written_in_a_form(browser: Browser, site: Site, width: int, height: int, language: str) -> None:
+    with visiting(browser, site, STAFF, width, height) as visitor:
+        visitor.speak(language)
+        page = visitor.open("/parking/lots/1/fees")
+        page.locator("#stay-price").wait_for()
+        _looks_well(visitor, f"staff-fee-form-{language}-{width}")
+        begin = page.locator("[name='stay.from']").input_value()
+        page.locator("[name='stay.to']").fill(begin.replace("T09:00", "T10:00"))
+        page.locator("#stay-price", has_text="5.00").wait_for()
+        price = page.locator("[name='r.schedules.0.unit.price']")
+        price.fill("much")
+        page.locator("[data-problem-of='r.schedules.0.unit.price']").wait_for()
+        price.fill("3")
+        page.locator("[data-problem-of]").first.wait_for(state="detached")
+        page.locator("#changes").wait_for()
+        page.locator("[name='r.schedules.0.way'][value=windows]").check()
+        page.locator("button[value='add:schedules.0.windows']").click()
+        start = page.locator("[name='r.schedules.0.windows.1.start']")
+        start.wait_for()
+        assert (price.input_value(), price.is_visible(), start.input_value()) == ("3", False, "20:00")
+        page.locator("#preview table[data-class]").first.wait_for()
+        _looks_well(visitor, f"staff-fee-form-windows-{language}-{width}")
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)], ids=["desktop", "phone"])

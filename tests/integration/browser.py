@@ -9,6 +9,8 @@ import httpx
 from cloud.identity.guards import SESSION_COOKIE
 from tests.integration.app import Auth
 
+Fields = list[tuple[str, str]]
+"""Names and values, in the order in which they are sent."""
 _UNSEEN = ("script", "style", "template")
 
 
@@ -41,6 +43,58 @@ def text_of(page: str) -> str:
     reader.feed(page)
     reader.close()
     return " ".join(" ".join(reader.parts).split())
+
+
+class _Form(HTMLParser):
+    """What a browser would send of the form `editor`, but for its buttons."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fields: Fields = []
+        self.actions: list[str] = []
+        self._inside = False
+        self._text: str | None = None
+        self._select = ""
+        self._chosen: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attrs}
+        self._inside = found.get("id") == "editor" if tag == "form" else self._inside
+        if not self._inside:
+            return
+        name, value = found.get("name", ""), found.get("value", "")
+        if tag == "input" and name and (found.get("type") not in ("radio", "checkbox") or "checked" in found):
+            self.fields.append((name, value))
+        elif tag == "button" and name == "action":
+            self.actions.append(value)
+        elif tag == "textarea":
+            self.fields.append((name, ""))
+            self._text = ""
+        elif tag == "select":
+            self._select, self._chosen = name, []
+        elif tag == "option" and self._select and (not self._chosen or "selected" in found):
+            self._chosen = [value]
+
+    def handle_data(self, data: str) -> None:
+        if self._text is not None:
+            self._text += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._inside = False
+        elif tag == "select" and self._select:
+            self.fields += [(self._select, value) for value in self._chosen]
+            self._select = ""
+        elif tag == "textarea" and self._text is not None:
+            self.fields[-1] = (self.fields[-1][0], self._text.removeprefix("\n"))
+            self._text = None
+
+
+def form_of(page: str) -> _Form:
+    """The form as it stands."""
+    form = _Form()
+    form.feed(page)
+    return form
 
 
 class Browser:

@@ -1,7 +1,6 @@
 """`gatemeter parking`: check a fee rule, price a stay by it in any circumstances, print its schema."""
 
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -15,7 +14,7 @@ from cloud.kit.yaml_files import load_yaml
 from cloud.parking.fees.models import ParkingRule, rule_schema
 from cloud.parking.fees.pricing import Fee, FeeStep, price_stay
 from cloud.parking.fees.steps import step_as_json
-from cloud.parking.fees.typed import TypedCircumstances, read_circumstances, read_instant
+from cloud.parking.fees.typed import TypedCircumstances, read_circumstances, read_stay
 from cloud.parking.fees.warnings import warnings
 
 app = typer.Typer(help="Parking fee rules: check them, price stays by them.", no_args_is_help=True)
@@ -104,7 +103,6 @@ def price(
     """
     rule = _load(file)
     zone = _zone(time_zone)
-    entered_at, left_at = _instant("--entry", entry, zone), _instant("--exit", leave, zone)
     typed = TypedCircumstances(
         covered=tuple(covered or ()),
         quota_used=quota_used,
@@ -115,9 +113,8 @@ def price(
         charged_minutes=charged_minutes,
     )
     try:
+        entered_at, left_at = read_stay(entry, leave, zone)
         given = read_circumstances(typed, zone)
-        if left_at < entered_at:
-            raise InvalidInput("bad-exit", f"--exit: {leave} lies before the entry")
     except InvalidInput as error:
         _refuse(error)
     fee = price_stay(rule, entered_at, left_at, vehicle_class, zone, given)
@@ -140,13 +137,6 @@ def _zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         _refuse(InvalidInput("bad-time-zone", f"--time-zone: expected a zone such as Asia/Shanghai, got {name!r}"))
-
-
-def _instant(option: str, text: str, zone: ZoneInfo) -> datetime:
-    try:
-        return read_instant(option, text, zone)
-    except InvalidInput as error:
-        _refuse(error)
 
 
 def _table(fee: Fee, zone: ZoneInfo) -> Table:

@@ -1,6 +1,6 @@
-"""Pages of a lot's fee rule: its versions, and an editor that shows at once what a rule would come to."""
+"""Pages of a lot's fee rule: its versions, and an editor, form or YAML, that shows what a rule would come to."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
@@ -9,10 +9,16 @@ from starlette.responses import RedirectResponse, Response
 from cloud.estate.shown import Shown, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import Conflict, GatemeterError, InvalidInput, NotFound
+from cloud.kit.forms import local_instant
 from cloud.parking.fees import service
+from cloud.parking.fees.beginnings import NAMES, beginning
+from cloud.parking.fees.differences import differences
+from cloud.parking.fees.editor import PUBLISH, Editor, Tab, editor_of_rule, editor_sent
+from cloud.parking.fees.form_problems import clerks_words, place_of, where
+from cloud.parking.fees.form_words import CHOICES, CLASSES, DAYS
 from cloud.parking.fees.models import ParkingRule, Schedule, Unit
-from cloud.parking.fees.reading import MOST_CHARACTERS, Problem, read_rule, rule_text
-from cloud.parking.fees.trying import BEGINNINGS, next_first_day, today_of, try_rule
+from cloud.parking.fees.reading import rule_text
+from cloud.parking.fees.trying import BEGINNINGS, TypedStay, next_first_day, today_of, try_rule
 from cloud.parking.places.service import get_lot
 from cloud.parking.records import RuleVersion
 
@@ -20,17 +26,22 @@ router = APIRouter(include_in_schema=False)
 
 _Reader = Annotated[Scope, allow_page("parking.read")]
 _Writer = Annotated[Scope, allow_page("parking.write")]
-_Text = Annotated[str, Form(max_length=2 * MOST_CHARACTERS)]
+_Tab = Annotated[Tab, Form()]
+_LONGEST = timedelta(days=31)
 
 
 @router.get("/parking/lots/{lot_id}/fees")
-async def editor(request: Request, scope: _Writer, lot_id: int, version: int | None = None) -> Response:
-    """Versions of the rule; the text of the newest, or of another one, to change."""
+async def editor(
+    request: Request, scope: _Writer, lot_id: int, version: int | None = None, tab: Tab = "form", begin: str = ""
+) -> Response:
+    """Versions of the rule; the newest in the editor, or another one, or a rule that ships, to change."""
     page = await shown(request, scope)
     versions = await service.rules_of_lot(scope.conn, lot_id)
     base = next((one for one in versions if one.version == version), versions[-1] if versions else None)
-    rule = _first_rule(page) if base is None else base.rule
-    return await _page(page, lot_id, versions, rule_text(rule))
+    with page.speaking():
+        begun = beginning(begin, page.project.currency)
+    rule = begun or (_first_rule(page) if base is None else base.rule)
+    return await _page(page, lot_id, versions, editor_of_rule(rule, tab))
 
 
 @router.post("/parking/lots/{lot_id}/fees/preview")
@@ -38,41 +49,57 @@ async def preview(
     request: Request,
     scope: _Writer,
     lot_id: int,
-    rule: _Text = "",
+    tab: _Tab = "yaml",
     valid_from: Annotated[str, Form(max_length=20)] = "",
 ) -> Response:
     """What the rule in the editor would come to; nothing is kept."""
     page = await shown(request, scope)
-    context: dict[str, Any] = {"problems": (), "tried": None, "refused": None, "beginnings": BEGINNINGS}
+    context: dict[str, Any] = {"editor": None, "tried": None, "refused": None, "beginnings": BEGINNINGS}
+    fields = await _fields(request)
     try:
-        read = read_rule(rule)
-        context["problems"] = read.problems
-        if read.rule is not None:
+        with page.speaking():
+            found = context["editor"] = editor_sent(fields, tab, "")
+        if found.rule is not None:
             day = _day(valid_from) or today_of(page.project.zone)
-            context["tried"] = await try_rule(scope.conn, lot_id, read.rule, day)
+            stay = _typed_stay(dict(fields), page)
+            tried = context["tried"] = await try_rule(scope.conn, lot_id, found.rule, day, stay)
+            with page.speaking():
+                context["changes"] = [] if tried.base is None else differences(tried.base.rule, tried.rule)
     except InvalidInput as error:
         context["refused"] = error
-    return page.page("parking/fee_preview.html", **context)
+    return page.page("parking/fee_preview.html", **context, place=_place, clerks_words=clerks_words)
 
 
 @router.post("/parking/lots/{lot_id}/fees")
-async def publish(
-    request: Request, scope: _Writer, lot_id: int, rule: _Text, valid_from: Annotated[date, Form()]
+async def send(
+    request: Request,
+    scope: _Writer,
+    lot_id: int,
+    valid_from: Annotated[str, Form(max_length=20)] = "",
+    tab: _Tab = "yaml",
+    action: Annotated[str, Form(max_length=100)] = PUBLISH,
 ) -> Response:
-    """Publishes what is in the editor from a day on, or says what is wrong with it."""
+    """Publishes what is in the editor from a day on, or says what is wrong with it; other buttons change the form."""
     page = await shown(request, scope)
     versions = await service.rules_of_lot(scope.conn, lot_id)
-    problems: tuple[Problem, ...] = ()
+    fields = await _fields(request)
+    try:
+        with page.speaking():
+            found = editor_sent(fields, tab, action)
+    except InvalidInput as error:
+        unread = Editor("yaml", dict(fields).get("rule", ""), None, None)
+        return await _page(page, lot_id, versions, unread, day=valid_from, refused=error)
+    if action != PUBLISH:
+        return await _page(page, lot_id, versions, found, day=valid_from)
     refused: GatemeterError | None = None
     try:
-        read = read_rule(rule)
-        problems = read.problems
-        if read.rule is not None:
-            await service.publish_rule(scope.conn, lot_id, read.rule, valid_from, scope.caller.user_id)
+        if found.rule is not None:
+            await service.publish_rule(scope.conn, lot_id, found.rule, _first_day(valid_from), scope.caller.user_id)
             return RedirectResponse(f"/parking/lots/{lot_id}/fees?done=tariff-published", 303)
     except (InvalidInput, Conflict) as error:
         refused = error
-    return await _page(page, lot_id, versions, rule, valid_from=valid_from, problems=problems, refused=refused)
+    status = 422 if refused is None else refused.status
+    return await _page(page, lot_id, versions, found, day=valid_from, refused=refused, status=status)
 
 
 @router.get("/parking/lots/{lot_id}/fees/{version}")
@@ -93,26 +120,59 @@ async def _page(
     page: Shown,
     lot_id: int,
     versions: list[RuleVersion],
-    text: str,
+    edited: Editor,
     *,
-    valid_from: date | None = None,
-    problems: tuple[Problem, ...] = (),
+    day: str = "",
     refused: GatemeterError | None = None,
+    status: int = 200,
 ) -> Response:
     lot = await get_lot(page.conn, lot_id)
     today = today_of(page.project.zone)
-    status = 422 if problems else 200 if refused is None else refused.status
+    first = _day(day) or next_first_day([one.valid_from for one in versions], today)
     return page.page(
         "parking/fees.html",
-        status=status,
+        status=status if refused is None else refused.status,
         lot=lot,
         versions=versions[::-1],
-        text=text,
-        valid_from=valid_from or next_first_day([one.valid_from for one in versions], today),
+        editor=edited,
+        valid_from=first,
+        trial_from=f"{first}T09:00",
+        trial_to=f"{first}T12:30",
         today=today,
-        problems=problems,
         refused=refused,
+        beginnings=NAMES,
+        days=DAYS,
+        classes=CLASSES,
+        choices=CHOICES,
     )
+
+
+async def _fields(request: Request) -> list[tuple[str, str]]:
+    form = await request.form()
+    return [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
+
+
+def _place(field: str) -> str:
+    return where(place_of(field))
+
+
+def _typed_stay(fields: dict[str, str], page: Shown) -> TypedStay | None:
+    """The stay beside the preview; None while it is not whole, or longer than what is worth a preview."""
+    try:
+        begin, end = (local_instant(fields.get(f"stay.{name}", ""), page.project.zone, name) for name in ("from", "to"))
+        length = end - begin
+    except (InvalidInput, OverflowError):
+        return None
+    near = _day(begin.date().isoformat()) is not None and timedelta(0) <= length <= _LONGEST
+    return TypedStay(begin, end, fields.get("stay.class", "").strip()) if near else None
+
+
+def _first_day(text: str) -> date:
+    """The day from which a version holds. Raises InvalidInput."""
+    found = _day(text)
+    if found is None:
+        raise InvalidInput("bad-date", "expected the day from which the rule holds", field="valid_from")
+    return found
 
 
 def _first_rule(page: Shown) -> ParkingRule:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -26,15 +27,21 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A text that was read: the rule, or what is wrong with it."""
+    """A text that was read: the rule, or what is wrong with it; `document` is what it says, None if it is no YAML."""
 
     rule: ParkingRule | None
     problems: tuple[Problem, ...]
+    document: dict[str, Any] | None = None
 
 
 def rule_text(rule: ParkingRule) -> str:
     """YAML of what a rule says, without what goes without saying; reading it gives the same rule."""
     return yaml_text(rule.model_dump(mode="json", exclude_defaults=True))
+
+
+def rule_of(document: object) -> ParkingRule:
+    """The rule that plain values of JSON say, whoever wrote them. Raises pydantic's ValidationError."""
+    return ParkingRule.model_validate_json(json.dumps(document), strict=True)
 
 
 def read_rule(text: str) -> Read:
@@ -43,7 +50,7 @@ def read_rule(text: str) -> Read:
         raise InvalidInput("too-large", f"at most {MOST_CHARACTERS} characters", field="rule")
     try:
         document = parse_yaml(text.replace("\r\n", "\n"), Path("YAML"))
-        return Read(ParkingRule.model_validate_json(json.dumps(document.content), strict=True), ())
+        return Read(rule_of(document.content), (), document.content)
     except InvalidFile as error:
         return Read(None, tuple(Problem(one.line, one.key, one.expected) for one in error.problems))
     except ValidationError as error:
@@ -51,7 +58,7 @@ def read_rule(text: str) -> Read:
         for detail in error.errors(include_url=False):
             found = document.problem(detail["loc"], _sentence(detail))
             problems.append(Problem(found.line, found.key, found.expected))
-        return Read(None, tuple(problems))
+        return Read(None, tuple(problems), document.content)
 
 
 def _sentence(detail: ErrorDetails) -> str:

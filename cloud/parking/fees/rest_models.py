@@ -52,11 +52,12 @@ class TrialIn(Input):
 
 
 class StayExampleOut(BaseModel):
-    """A stay that begins at a local time of the day tried."""
+    """A stay that begins at a local time of the day tried; `before` is null when no rule holds on that day."""
 
     vehicle_class: str
     begins: str
     minutes: int
+    before: str | None
     amount: str
 
 
@@ -84,11 +85,15 @@ class TrialOut(BaseModel):
         """From our record."""
         examples = [
             StayExampleOut(
-                vehicle_class=each.vehicle_class, begins=f"{begin:%H:%M}", minutes=example.minutes, amount=str(amount)
+                vehicle_class=each.vehicle_class,
+                begins=f"{begin:%H:%M}",
+                minutes=example.minutes,
+                before=None if example.before is None else str(example.before[number]),
+                amount=str(amount),
             )
             for each in one.classes
             for example in each.examples
-            for begin, amount in zip(BEGINNINGS, example.amounts, strict=True)
+            for number, (begin, amount) in enumerate(zip(BEGINNINGS, example.amounts, strict=True))
         ]
         stays = [
             ComparedOut(

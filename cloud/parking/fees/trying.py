@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from cloud.estate import service as estate
 from cloud.estate.calendar import calendar
 from cloud.kit.calendars import DayType
 from cloud.kit.db import Conn
@@ -15,12 +14,12 @@ from cloud.parking.charging.circumstances import circumstances
 from cloud.parking.fees import trying_repository as repository
 from cloud.parking.fees.circumstances import Circumstances
 from cloud.parking.fees.models import ParkingRule
-from cloud.parking.fees.pricing import price_stay
+from cloud.parking.fees.pricing import Fee, FeeStep, price_stay
 from cloud.parking.fees.trying_repository import PastStay
 from cloud.parking.fees.versions import Pricing, pricing
 from cloud.parking.fees.warnings import Warned, warnings
 from cloud.parking.places.service import get_lot
-from cloud.parking.records import Lot
+from cloud.parking.records import Lot, RuleVersion
 
 LENGTHS = (15, 30, 60, 90, 120, 180, 300, 480, 720, 1440, 2880, 4320)
 """Minutes of the example stays."""
@@ -28,15 +27,17 @@ BEGINNINGS = (time(9), time(20))
 """When they begin, on a local clock."""
 
 _DAYS_SHOWN = timedelta(days=10)
+_DAY = timedelta(days=1)
 STAYS_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """What stays of one length would cost, by beginning."""
+    """What stays of one length would cost, by beginning; `before`: by the rule that holds then without the new one."""
 
     minutes: int
     amounts: tuple[Decimal, ...]
+    before: tuple[Decimal, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,34 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
+class TypedStay:
+    """A stay that somebody thought of."""
+
+    entered_at: datetime
+    left_at: datetime
+    vehicle_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What a stay would cost and why; `before`: by the rule that holds for it now, None without one."""
+
+    stay: TypedStay
+    fee: Decimal
+    currency: str
+    steps: tuple[FeeStep, ...]
+    before: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
 class Tried:
-    """All of it. `before` and `after` are sums over the stays that have both."""
+    """All of it. `before` and `after` are sums over the stays that have both; `base` is what examples compare with."""
 
     rule: ParkingRule
     day: date
+    zone: ZoneInfo
+    base: RuleVersion | None
+    priced: Priced | None
     warnings: tuple[Warned, ...]
     classes: tuple[ClassExamples, ...]
     stays: tuple[Compared, ...]
@@ -77,41 +101,73 @@ class Tried:
         return sum((one.after for one in self.stays if one.before is not None), Decimal(0))
 
 
-async def try_rule(conn: Conn, lot_id: int, rule: ParkingRule, day: date) -> Tried:
-    """Prices example stays that begin on a local day, and the last stays of the lot. Raises NotFound."""
+async def try_rule(conn: Conn, lot_id: int, rule: ParkingRule, day: date, stay: TypedStay | None = None) -> Tried:
+    """Prices example stays that begin on a local day, the last stays of the lot, and one more. Raises NotFound."""
     lot = await get_lot(conn, lot_id)
-    zone = (await estate.get_project(conn, lot.project_id)).zone
+    rates = await pricing(conn, lot.project_id, [lot.id])
+    base = next((one for one in rates.versions if one.covers(day)), None)
     days = await calendar(conn, lot.project_id, Period(day - timedelta(days=1), day + _DAYS_SHOWN))
-    classes = tuple(ClassExamples(name, _examples(rule, name, day, zone, days)) for name in ("", *sorted(rule.classes)))
-    stays = await _last_stays(conn, lot, rule, zone)
-    return Tried(rule, day, tuple(warnings(rule)), classes, stays)
+    names = {"", *rule.classes, *(() if base is None else base.rule.classes)}
+    examples = _Examples(rule, None if base is None else base.rule, day, rates.zone, days)
+    classes = tuple(ClassExamples(name, examples.of(name)) for name in sorted(names))
+    priced = None if stay is None else await _priced(conn, lot, rule, rates, stay)
+    stays = await _last_stays(conn, lot, rule, rates)
+    return Tried(rule, day, rates.zone, base, priced, tuple(warnings(rule)), classes, stays)
 
 
-def _examples(
-    rule: ParkingRule, vehicle_class: str, day: date, zone: ZoneInfo, days: Mapping[date, DayType]
-) -> tuple[Example, ...]:
-    given = Circumstances(calendar=days)
-    starts = [datetime.combine(day, begin, zone).astimezone(UTC) for begin in BEGINNINGS]
+@dataclass(frozen=True, slots=True)
+class _Examples:
+    rule: ParkingRule
+    base: ParkingRule | None
+    day: date
+    zone: ZoneInfo
+    days: Mapping[date, DayType]
 
-    def amounts(minutes: int) -> tuple[Decimal, ...]:
+    def of(self, vehicle_class: str) -> tuple[Example, ...]:
+        """Those of a class."""
+        return tuple(
+            Example(
+                minutes,
+                self._amounts(self.rule, vehicle_class, minutes),
+                None if self.base is None else self._amounts(self.base, vehicle_class, minutes),
+            )
+            for minutes in LENGTHS
+        )
+
+    def _amounts(self, rule: ParkingRule, vehicle_class: str, minutes: int) -> tuple[Decimal, ...]:
+        given = Circumstances(calendar=self.days)
         length = timedelta(minutes=minutes)
-        return tuple(price_stay(rule, start, start + length, vehicle_class, zone, given).amount for start in starts)
+        starts = [datetime.combine(self.day, begin, self.zone).astimezone(UTC) for begin in BEGINNINGS]
+        return tuple(
+            price_stay(rule, start, start + length, vehicle_class, self.zone, given).amount for start in starts
+        )
 
-    return tuple(Example(minutes, amounts(minutes)) for minutes in LENGTHS)
+
+async def _priced(conn: Conn, lot: Lot, rule: ParkingRule, rates: Pricing, stay: TypedStay) -> Priced:
+    days = Period(
+        local_day(stay.entered_at, rates.zone) - timedelta(days=1), local_day(stay.left_at, rates.zone) + _DAY
+    )
+    given = Circumstances(calendar=await calendar(conn, lot.project_id, days))
+    version = rates.rule_for(lot.id, stay.entered_at)
+
+    def price(by: ParkingRule) -> Fee:
+        return price_stay(by, stay.entered_at, stay.left_at, stay.vehicle_class, rates.zone, given)
+
+    fee, before = price(rule), None if version is None else price(version.rule).amount
+    return Priced(stay, fee.amount, fee.currency, fee.steps, before)
 
 
-async def _last_stays(conn: Conn, lot: Lot, rule: ParkingRule, zone: ZoneInfo) -> tuple[Compared, ...]:
+async def _last_stays(conn: Conn, lot: Lot, rule: ParkingRule, rates: Pricing) -> tuple[Compared, ...]:
     stays = await repository.last_stays(conn, lot.id, STAYS_SHOWN)
     given = await circumstances(conn, lot.project_id, stays)
-    rates = await pricing(conn, lot.project_id, [lot.id])
-    return tuple(_compared(stay, rule, rates, given[stay.id], zone) for stay in stays)
+    return tuple(_compared(stay, rule, rates, given[stay.id]) for stay in stays)
 
 
-def _compared(stay: PastStay, rule: ParkingRule, rates: Pricing, given: Circumstances, zone: ZoneInfo) -> Compared:
+def _compared(stay: PastStay, rule: ParkingRule, rates: Pricing, given: Circumstances) -> Compared:
     version = rates.rule_for(stay.lot_id, stay.entered_at)
 
     def price(by: ParkingRule) -> Decimal:
-        return price_stay(by, stay.entered_at, stay.left_at, stay.vehicle_class, zone, given).amount
+        return price_stay(by, stay.entered_at, stay.left_at, stay.vehicle_class, rates.zone, given).amount
 
     return Compared(stay, None if version is None else price(version.rule), price(rule))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -17,6 +17,9 @@ _MOST: Final[dict[CouponKind, Decimal]] = {
     "percentage": Decimal(100),
     "money": Decimal(99999),
 }
+_FIRST_YEAR, _LAST_YEAR = 1970, 2200
+LONGEST: Final = timedelta(days=3660)
+"""Pricing takes as many steps as there are days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,25 @@ def read_instant(option: str, text: str, zone: ZoneInfo) -> datetime:
         raise InvalidInput(
             "invalid-input", f"{option}: expected a time such as 2026-05-01T08:00, got {text!r}"
         ) from None
+    if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
+        raise InvalidInput(
+            "invalid-input", f"{option}: expected a year from {_FIRST_YEAR} to {_LAST_YEAR}, got {text!r}"
+        )
     return found if found.tzinfo else found.replace(tzinfo=zone)
+
+
+def read_stay(entry: str, leave: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """When a stay begins and ends."""
+    entered_at, left_at = read_instant("--entry", entry, zone), read_instant("--exit", leave, zone)
+    # As instants: two times of one clock are subtracted as if it never changed.
+    length = left_at.astimezone(UTC) - entered_at.astimezone(UTC)
+    if length < timedelta(0):
+        raise InvalidInput("invalid-input", f"--exit: {leave} lies before the entry")
+    if length > LONGEST:
+        raise InvalidInput(
+            "invalid-input", f"--exit: expected at most {LONGEST.days} days after the entry, got {leave}"
+        )
+    return entered_at, left_at
 
 
 def _calendar(name: str) -> dict[date, DayType]:

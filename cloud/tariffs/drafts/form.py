@@ -7,6 +7,7 @@ In a form a season or period is known by its position; the tables of prices are 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from cloud.kit.form_fields import read_document
 from cloud.tariffs.files.checking import Document
 from cloud.tariffs.model.hours import ALL
 from cloud.tariffs.model.places import Place
@@ -24,31 +25,8 @@ _KEPT_EMPTY: Final = frozenset({"price", "amount", "percent", "code", "bounds", 
 
 def read_fields(fields: Sequence[tuple[str, str]]) -> Shape:
     """The shape that the fields of a form say: `t.tiers.bounds.0` = 240 and so on. Other fields are passed over."""
-    root: dict[str, Any] = {}
-    for name, value in fields:
-        if not name.startswith(PREFIX):
-            continue
-        *path, last = name.removeprefix(PREFIX).split(".")
-        node = root
-        for part in path:
-            child = node.setdefault(part, {})
-            node = child if isinstance(child, dict) else {}
-        if last.endswith("[]"):
-            node.setdefault(last.removesuffix("[]"), {})[str(len(node[last.removesuffix("[]")]))] = value.strip()
-        else:
-            # Blanks around a value are shown as the mistake that they are in a file; only blanks are nothing.
-            node[last] = value if value.strip() else ""
-    read = _listed(root)
-    assert isinstance(read, dict)
-    return read
-
-
-def _listed(node: Any) -> Any:
-    if not isinstance(node, dict):
-        return node
-    if node and all(key.isdecimal() for key in node):
-        return [_listed(node[key]) for key in sorted(node, key=int)]
-    return {key: _listed(value) for key, value in node.items()}
+    # Blanks around a value are shown as the mistake that they are in a file; only blanks are nothing.
+    return read_document(fields, PREFIX)
 
 
 def document_of(shape: Shape) -> Document:

@@ -57,12 +57,14 @@ async def version(request: Request, scope: _Reader, version_id: int) -> Response
     tariff, found = await service.get_version(scope.conn, version_id)
     others = (await service.versions_of(scope.conn, [tariff.id]))[tariff.id]
     before = next((one for one in others if one.version == found.version - 1), None)
+    with page.speaking():
+        changes = [] if before is None else differences(before.content, found.content)
     return page.page(
         "tariffs/version.html",
         tariff=tariff,
         version=found,
         before=before,
-        changes=[] if before is None else differences(before.content, found.content),
+        changes=changes,
         text=to_yaml(found.content.model_dump(mode="json", exclude_defaults=True)),
         proposed=next_month(local_day(datetime.now(UTC), page.project.zone)),
         may_write=scope.caller.may("tariffs.write", tariff.project_id),
@@ -224,13 +226,15 @@ async def _page(
 ) -> Response:
     page = await shown(request, scope)
     base = await _base(scope, draft)
+    with page.speaking():
+        changes = _changes(base, draft)
     return page.page(
         "tariffs/draft.html",
         status=200 if refused is None else refused.status,
         draft=draft,
         editor=edited,
         base=base,
-        changes=_changes(base, draft),
+        changes=changes,
         refused=refused,
         left_out=left_out,
         may_write=scope.caller.may("tariffs.write", draft.project_id),

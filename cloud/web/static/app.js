@@ -207,6 +207,27 @@ async function shrinkPhoto(field) {
   field.dataset.shrunk = "true";
 }
 
+// Mistakes that a preview found, beside their fields. What is only not filled in yet is left alone until it was said once.
+function markProblems(preview) {
+  const form = document.getElementById(preview.dataset.marks);
+  const said = new Set([...form.querySelectorAll("[data-problem-of]")].map((one) => one.dataset.problemOf));
+  for (const one of form.querySelectorAll("[data-problem-of]")) one.remove();
+  for (const one of form.querySelectorAll(".is-invalid")) one.classList.remove("is-invalid");
+  for (const problem of preview.querySelectorAll("[data-problem-field]")) {
+    const name = problem.dataset.problemField;
+    if ("problemOpen" in problem.dataset && !said.has(name)) continue;
+    const field = form.elements.namedItem(name);
+    const place = field?.closest?.("[class*='col-']") ?? form.querySelector(`[data-part="${CSS.escape(name)}"]`);
+    if (!place || place.querySelector("[data-problem-of]")) continue;
+    const line = document.createElement("div");
+    line.className = "invalid-feedback d-block";
+    line.dataset.problemOf = name;
+    line.textContent = problem.querySelector("span").textContent;
+    place.append(line);
+    field?.classList?.add("is-invalid");
+  }
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   drawAll(document);
   // A part that refreshes itself must not take away the field somebody is typing in.
@@ -214,7 +235,10 @@ document.addEventListener("DOMContentLoaded", () => {
     const active = document.activeElement;
     if (event.target.matches("[data-quiet]") && event.target.contains(active) && active.matches("input, select, textarea")) event.preventDefault();
   });
-  document.body.addEventListener("htmx:afterSettle", () => drawAll(document));
+  document.body.addEventListener("htmx:afterSettle", (event) => {
+    drawAll(document);
+    if (event.target.matches("[data-marks]")) markProblems(event.target);
+  });
   document.body.addEventListener("change", (event) => {
     if (event.target.matches("[data-submit-on-change]")) event.target.form.requestSubmit();
     if (event.target.matches("[data-shrink-photo]")) shrinkPhoto(event.target);

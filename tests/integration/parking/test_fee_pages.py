@@ -59,7 +59,7 @@ async def test_a_rule_is_tried_on_real_stays_before_it_is_published(
     browser: Browser, web_db: Database, site: Site, stay: int
 ) -> None:
     address = f"/parking/lots/{site.lot_id}/fees"
-    assert "free_minutes: 90" in await browser.see(address)
+    assert "free_minutes: 90" in await browser.see(f"{address}?tab=yaml")
     tried = (await browser.send(f"{address}/preview", 200, rule=RULE, valid_from="2026-06-01")).text
     last = _table(tried, "last-stays")
     assert (f"/parking/sessions/{stay}" in last, re.findall(r"\d+\.00", last)) == (True, ["8.00", "1.00"] * 2)
@@ -68,7 +68,7 @@ async def test_a_rule_is_tried_on_real_stays_before_it_is_published(
     versions = _table(await browser.see(address), "versions")
     assert re.findall(r"fees/(\d)\"", versions) == ["2", "1"]
     assert "per_24_hours: '1.00'" in unescape(await browser.see(f"{address}/2"))
-    assert "per_24_hours: '20.00'" in unescape(await browser.see(f"{address}?version=1"))
+    assert "per_24_hours: '20.00'" in unescape(await browser.see(f"{address}?version=1&tab=yaml"))
     refused = await browser.send(address, 409, rule=RULE, valid_from="2026-06-01")
     assert "begin later" in refused.text
     async with web_db.transaction(site.staff) as conn:

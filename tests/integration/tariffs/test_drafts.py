@@ -3,7 +3,6 @@
 import json
 import secrets
 from datetime import date
-from html.parser import HTMLParser
 from typing import Any
 
 import httpx
@@ -13,6 +12,7 @@ from cloud.identity.guards import SESSION_COOKIE
 from cloud.kit.db import SYSTEM, Database
 from tests.integration.app import Auth, People, once
 from tests.integration.billing.site import Site, make_site
+from tests.integration.browser import form_of, text_of
 
 CONTENT: dict[str, Any] = {
     "currency": "CNY",
@@ -134,36 +134,6 @@ async def test_a_draft_beside_the_last_bill(app_client: httpx.AsyncClient, peopl
     assert none["code"] == "no-charge-of-tariff"
 
 
-class _Fields(HTMLParser):
-    """The fields of the editor as a browser would send them."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, str]] = []
-        self._inside = False
-        self._select = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Fields between the tags of the form."""
-        given = dict(attrs)
-        if tag == "form":
-            self._inside = given.get("id") == "editor"
-        name = given.get("name") or ""
-        if not self._inside:
-            return
-        if tag == "select":
-            self._select = name
-        elif tag == "option" and "selected" in given:
-            self.found.append((self._select, given.get("value") or ""))
-        elif tag == "input" and name and (given.get("type") != "checkbox" or "checked" in given):
-            self.found.append((name, given.get("value") or ""))
-
-    def handle_endtag(self, tag: str) -> None:
-        """The end of the form."""
-        self._inside = self._inside and tag != "form"
-
-
 async def signed_in(client: httpx.AsyncClient, db: Database, auth: Auth) -> None:
     async with db.transaction(SYSTEM) as conn:
         await conn.execute("UPDATE access_token SET kind = 'session'")
@@ -183,6 +153,14 @@ async def send(
     return await client.post(address, data=form)
 
 
+async def _changes_in(client: httpx.AsyncClient, db: Database, address: str, language: str) -> str:
+    """What the draft changes, as its page says it in a language."""
+    async with db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE app_user SET locale = %s", (language,))
+    page = (await client.get(address)).text
+    return text_of(page[page.index('id="changes"') :])
+
+
 async def test_the_editor(app_client: httpx.AsyncClient, owner_db: Database, people: People, site: Site) -> None:
     auth = await people.staff("admin", site.project.id)
     await signed_in(app_client, owner_db, auth)
@@ -198,23 +176,26 @@ async def test_the_editor(app_client: httpx.AsyncClient, owner_db: Database, peo
                    "add-component:power_factor", "add-component:tax", "add-single", "remove-season:1"):  # fmt: skip
         page = await app_client.get(address)
         assert page.status_code == 200, page.text
-        saved = await send(app_client, address, [*_Fields(page.text).found, ("action", action)])
+        saved = await send(app_client, address, [*form_of(page.text).fields, ("action", action)])
         assert saved.status_code == 303, saved.text
     page = await app_client.get(address)
     assert "a price of 0 or more" in page.text
     assert "is-invalid" in page.text
     assert (await send(app_client, f"{address}/submit", {})).status_code == 422
     yaml = await app_client.get(f"{address}?tab=yaml")
-    revision = dict(_Fields(yaml.text).found)["revision"]
+    revision = dict(form_of(yaml.text).fields)["revision"]
     whole = [("name", "Power"), ("valid_from", "2026-03-01"), ("tab", "yaml"), ("revision", revision)]
     not_yaml = await send(app_client, address, [*whole, ("yaml", "a: [")])
     assert (not_yaml.status_code, "valid YAML" in not_yaml.text) == (422, True)
     kept = await send(app_client, address, [*whole, ("yaml", json.dumps(CONTENT))])
     assert kept.status_code == 303, kept.text
     page = await app_client.get(address)
-    fields = _Fields(page.text).found
+    fields = form_of(page.text).fields
     assert ("t.components.0.cells.0.0.2", "0.9") in fields
     assert "What changes against the version" in page.text
+    assert "Component energy › Prices" in await _changes_in(app_client, owner_db, address, "en")
+    assert "组成部分 energy › 价格" in await _changes_in(app_client, owner_db, address, "zh-CN")
+    assert "Component energy › Prices" in await _changes_in(app_client, owner_db, address, "en")
     preview = await send(app_client, "/tariff-previews", [*fields, ("p.usage", "3000")])
     assert "¥1,512.00" in preview.text  # 2880 × 0.5 + 120 × 0.6
     bad = await send(app_client, "/tariff-previews", [*fields, ("p.usage", "-1")])
