@@ -16,7 +16,7 @@ from gateway.configuration.store import ConfigurationStore
 from gateway.drivers.barrier.pictures import Pictures, unsent_passages
 from gateway.errors import ConfigError, GatewayError
 from gateway.health.observed import Observed
-from gateway.health.report import HealthReporter
+from gateway.health.report import HealthReporter, Heard
 from gateway.health.watch import Watch
 from gateway.outbox import Outbox
 from gateway.plant import Plant
@@ -71,7 +71,7 @@ class Gateway:
             self.outbox,
             self._clock.now_ms,
             site.health_period_s,
-            lambda: self.book.number,
+            self._heard,
         )
         self._uplink = Uplink(
             site.broker,
@@ -127,6 +127,11 @@ class Gateway:
     def _built(self, running: Running) -> Plant:
         site, library = running.site, running.library
         return Plant(site, library, self._clock, self.recorder, self.outbox, self.book, self._pictures)
+
+    def _heard(self) -> Heard:
+        commands = self._uplink.command_counters
+        refused = self._access.refused + self.configurator.refused + commands.malformed + commands.not_understood
+        return Heard(self.book.number, self.book.not_understood, refused)
 
     def _kept_pictures(self) -> Pictures | None:
         if not self._site.pictures_max_bytes:

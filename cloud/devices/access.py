@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from cloud.devices import orders
 from cloud.kit.db import Conn
-from gateway.contract.access import AccessEntry, GoneEntry
+from gateway.contract.access import AccessEntry, GoneEntry, entry_name
 from gateway.contract.limits import MAX_TIME_MS, MIN_TIME_MS
 
 _log = structlog.get_logger(__name__)
@@ -121,7 +121,7 @@ async def tell(conn: Conn, project_id: int, gateway_ids: Iterable[int], entries:
     gateways = set(gateway_ids)
     if not gateways or not entries:
         return 0
-    last = {_name(entry): None if isinstance(entry, GoneEntry) else entry for entry in entries}
+    last = {entry_name(entry): None if isinstance(entry, GoneEntry) else entry for entry in entries}
     locked = await lock(conn, project_id, gateways)
     values = {
         "kinds": [kind for kind, _ in last],
@@ -171,11 +171,6 @@ async def mark_sent(conn: Conn, due: Due) -> None:
 async def note_held(conn: Conn, gateway_id: int, held: int) -> None:
     """What a gateway tells to hold; it is told again what it lacks."""
     await conn.execute(_HELD, {"gateway_id": gateway_id, "held": held})
-
-
-def _name(entry: AccessEntry) -> tuple[str, str]:
-    kind = entry.kind if isinstance(entry, GoneEntry) else str(entry.__struct_config__.tag)
-    return kind, entry.key
 
 
 def _as_told(entry: AccessEntry) -> list[Any]:

@@ -10,9 +10,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
-import msgspec
 import psycopg
 import structlog
 from psycopg import AsyncConnection
@@ -25,12 +23,12 @@ from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.periods import in_ms
 from cloud.kit.security import Keys
 from gateway.contract import WIRE_VERSION, codec, topics
-from gateway.contract.access import AccessUpdate, in_parts, signed_access
+from gateway.contract.access import AccessUpdate, in_parts
 from gateway.contract.configuration import Configuration as WireConfiguration
-from gateway.contract.configuration import signed_configuration
 from gateway.contract.errors import ContractError
-from gateway.contract.messages import Action, signed_bytes
+from gateway.contract.messages import Action
 from gateway.contract.messages import Command as WireCommand
+from gateway.contract.signing import signed
 from gateway.contract.topics import Down
 
 Publish = Callable[[str, bytes], Awaitable[bool]]
@@ -79,23 +77,43 @@ class Downlink:
 
     async def publish_due(self) -> int:
         """Publishes what is queued and new or unanswered, and ends expired commands; returns how many went out."""
+        ordered = await self._order()
+        async with self._db.transaction(_ASKER) as conn:
+            wanted = await configurations.take_due(conn, _AT_ONCE)
+            steps = await access.take_due(conn, _STEPS_AT_ONCE)
+            if not (wanted or steps):
+                return ordered
+            codes = await self._codes(conn)
+            configured = await self._configure(conn, wanted, codes)
+            told = await self._tell(conn, steps, codes)
+        return ordered + configured + told
+
+    async def _order(self) -> int:
+        """Commands are taken, then published, with no row locked meanwhile: what gateways report of the first of them
+        is stored by ingest, for which vehicles wait, before the last one is out.
+
+        Whoever dies between leaves them to be published again as if no gateway had answered.
+        """
         async with self._db.transaction(_ASKER) as conn:
             await orders.expire(conn)
             due = await orders.take_due(conn, datetime.now(UTC) - self._again_after, _AT_ONCE)
-            wanted = await configurations.take_due(conn, _AT_ONCE)
-            steps = await access.take_due(conn, _STEPS_AT_ONCE)
-            if not (due or wanted or steps):
+            if not due:
                 return 0
-            codes = {project.id: project.code for project in await estate.projects(conn)}
-            sent: list[UUID] = []
-            for command in due:
-                topic = topics.down(codes[command.project_id], command.gateway_code, Down.COMMAND)
-                if await self._publish(topic, self.signed(command, codes[command.project_id])):
-                    sent.append(command.id)
-            await orders.mark_published(conn, sent)
-            configured = await self._configure(conn, wanted, codes)
-            told = await self._tell(conn, steps, codes)
-        return len(sent) + configured + told
+            codes = await self._codes(conn)
+            await orders.mark_published(conn, [command.id for command in due])
+        went = await asyncio.gather(*(self._publish_command(command, codes[command.project_id]) for command in due))
+        if not all(went):
+            held_back = [command.id for command, gone in zip(due, went, strict=True) if not gone]
+            async with self._db.transaction(_ASKER) as conn:
+                await orders.mark_held_back(conn, held_back)
+        return sum(went)
+
+    async def _publish_command(self, command: Command, project_code: str) -> bool:
+        topic = topics.down(project_code, command.gateway_code, Down.COMMAND)
+        return await self._publish(topic, self.signed(command, project_code))
+
+    async def _codes(self, conn: Conn) -> dict[int, str]:
+        return {project.id: project.code for project in await estate.projects(conn)}
 
     async def _configure(self, conn: Conn, wanted: Sequence[Configuration], codes: Mapping[int, str]) -> int:
         sent = 0
@@ -141,7 +159,7 @@ class Downlink:
 
     def signed_access(self, update: AccessUpdate) -> bytes:
         """The wire payload of a part of a step."""
-        return codec.encode_access(msgspec.structs.replace(update, signature=self._signature(signed_access(update))))
+        return codec.encode_access(signed(update, self._signature))
 
     def signed_configuration(self, configuration: Configuration, project_code: str) -> bytes:
         """The wire payload of a configuration: the same each time."""
@@ -157,9 +175,7 @@ class Downlink:
             actor=configuration.actor,
             key_id=self._key_id,
         )
-        return codec.encode_configuration(
-            msgspec.structs.replace(bare, signature=self._signature(signed_configuration(bare)))
-        )
+        return codec.encode_configuration(signed(bare, self._signature))
 
     def signed(self, command: Command, project_code: str) -> bytes:
         """The wire payload: a fresh nonce each time, the same id."""
@@ -177,10 +193,10 @@ class Downlink:
             nonce=secrets.token_hex(16),
             key_id=self._key_id,
         )
-        return codec.encode_command(msgspec.structs.replace(bare, signature=self._signature(signed_bytes(bare))))
+        return codec.encode_command(signed(bare, self._signature))
 
-    def _signature(self, signed: bytes) -> str:
-        return base64.b64encode(self._signer.sign(signed)).decode()
+    def _signature(self, covered: bytes) -> str:
+        return base64.b64encode(self._signer.sign(covered)).decode()
 
     async def _listen_for_ever(self) -> None:
         while True:

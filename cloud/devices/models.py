@@ -55,6 +55,14 @@ class GatewayOut(_Out):
     name: str
     seen_at: datetime | None
     health_at: datetime | None
+    software: str | None = Field(None, description="Version of its software, as it told last.")
+    not_understood: int | None = Field(
+        None,
+        description="Entries of what it was told of vehicles that its software cannot read: it goes by none of them.",
+    )
+    messages_refused: int | None = Field(
+        None, description="Messages, since it started, that were broken, unproven or in words that it does not know."
+    )
 
 
 class DeviceIn(Input):

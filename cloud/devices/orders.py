@@ -35,8 +35,9 @@ _LIST: LiteralString = (
 )
 _INSERT: LiteralString = """
     INSERT INTO command (id, project_id, device_id, action, arguments, reason, actor, issued_at, expires_at)
-    VALUES (%(id)s, %(project_id)s, %(device_id)s, %(action)s, %(arguments)s, %(reason)s, %(actor)s,
-            date_trunc('milliseconds', now()), date_trunc('milliseconds', now()) + %(valid_for)s)
+    SELECT %(id)s, %(project_id)s, %(device_id)s, %(action)s, %(arguments)s, %(reason)s, %(actor)s,
+           date_trunc('milliseconds', now()), date_trunc('milliseconds', now()) + %(valid_for)s::interval
+    FROM pg_notify(%(channel)s, '') AS woken
     ON CONFLICT (id) DO NOTHING
 """
 # SKIP LOCKED: several ingest workers share the work; whoever holds the row publishes it.
@@ -95,10 +96,9 @@ async def insert(conn: Conn, order: Order) -> bool:
         "reason": order.reason,
         "actor": order.actor,
         "valid_for": f"{order.valid_for_s} seconds",
+        "channel": CHANNEL,
     }
-    new = (await conn.execute(_INSERT, values)).rowcount == 1
-    await conn.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
-    return new
+    return (await conn.execute(_INSERT, values)).rowcount == 1
 
 
 async def one(conn: Conn, command_id: UUID) -> Command | None:
@@ -124,6 +124,11 @@ async def take_due(conn: Conn, published_before: datetime, limit: int) -> list[C
 async def mark_published(conn: Conn, ids: Sequence[UUID]) -> None:
     """Remembers when they were handed to the broker last."""
     await conn.execute("UPDATE command SET published_at = now() WHERE id = ANY (%s)", (list(ids),))
+
+
+async def mark_held_back(conn: Conn, ids: Sequence[UUID]) -> None:
+    """They were not handed to the broker: the next one who looks publishes them."""
+    await conn.execute("UPDATE command SET published_at = NULL WHERE id = ANY (%s)", (list(ids),))
 
 
 async def expire(conn: Conn) -> int:

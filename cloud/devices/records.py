@@ -33,6 +33,21 @@ class Gateway:
     health: Health | None
     health_at: datetime | None
 
+    @property
+    def software(self) -> str | None:
+        """Version of its software, as it told last."""
+        return None if self.health is None else self.health.software
+
+    @property
+    def not_understood(self) -> int | None:
+        """Entries of what it was told of vehicles that its software cannot read."""
+        return None if self.health is None else self.health.not_understood
+
+    @property
+    def messages_refused(self) -> int | None:
+        """Messages, since it started, that were broken, unproven or in words that it does not know."""
+        return None if self.health is None else self.health.refused
+
 
 @dataclass(frozen=True, slots=True)
 class Device:

@@ -117,12 +117,15 @@ async def device_by_code(conn: Conn, project_id: int, gateway_code: str, code: s
     return None if row is None else Device(**row)
 
 
-async def ids_by_code(conn: Conn, project_id: int, gateway_code: str, codes: Sequence[str]) -> dict[str, int]:
-    """Devices of a gateway by their names on the wire."""
-    query = """SELECT d.code, d.id FROM device d JOIN gateway g ON g.id = d.gateway_id
-               WHERE d.project_id = %s AND g.code = %s AND d.code = ANY (%s)"""
-    rows = await (await conn.execute(query, (project_id, gateway_code, list(codes)))).fetchall()
-    return {row["code"]: row["id"] for row in rows}
+async def ids_by_name(conn: Conn, project_id: int, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Devices by the codes of their gateways and their own."""
+    query = """SELECT g.code AS gateway, d.code, d.id
+               FROM unnest(%s::text[], %s::text[]) AS n (gateway, code)
+               JOIN gateway g ON g.project_id = %s AND g.code = n.gateway
+               JOIN device d ON d.gateway_id = g.id AND d.code = n.code"""
+    gateways, codes = [name[0] for name in names], [name[1] for name in names]
+    rows = await (await conn.execute(query, (gateways, codes, project_id))).fetchall()
+    return {(row["gateway"], row["code"]): row["id"] for row in rows}
 
 
 async def devices(conn: Conn, page: PageRequest, project_id: int | None, gateway_id: int | None) -> Page[Device]:

@@ -85,9 +85,9 @@ async def get_device_by_code(conn: Conn, project_id: int, gateway_code: str, cod
     return await repository.device_by_code(conn, project_id, gateway_code, code)
 
 
-async def ids_by_code(conn: Conn, project_id: int, gateway_code: str, codes: Iterable[str]) -> dict[str, int]:
-    """Ids of the devices that a gateway names so on the wire; unknown codes are left out."""
-    return await repository.ids_by_code(conn, project_id, gateway_code, sorted(codes))
+async def ids_by_name(conn: Conn, project_id: int, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Ids of devices by (gateway, device) as they are named on the wire; unknown ones are left out."""
+    return await repository.ids_by_name(conn, project_id, sorted(names))
 
 
 async def list_devices(

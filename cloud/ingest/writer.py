@@ -22,7 +22,7 @@ from cloud.metering.readings.intake import Batch, PointColumns
 from cloud.metering.records import StoreResult
 from cloud.parking import service as parking
 from gateway.contract import limits
-from gateway.contract.messages import Health, Passage, Rejection
+from gateway.contract.messages import CommandResult, Health, Rejection
 
 UNKNOWN_GATEWAY = "unknown-gateway"
 NOT_STORABLE = "not-storable"
@@ -192,10 +192,14 @@ class Writer:
     async def _others(self, conn: Conn, known: Sequence[tuple[Incoming, tuple[int, int]]]) -> None:
         """Results, health, configurations, gaps and passages, gateway by gateway."""
         by_gateway = sorted(known, key=lambda pair: (pair[1], pair[0].seq))
-        for message, (project_id, gateway_id) in by_gateway:
+        results: dict[tuple[int, int], list[CommandResult]] = defaultdict(list)
+        for message, place in by_gateway:
             if isinstance(message.content, Results):
-                await devices.apply_result(conn, project_id, gateway_id, message.content.items)
-            elif isinstance(message.content, Health):
+                results[place] += message.content.items
+        for (project_id, gateway_id), items in results.items():
+            await devices.apply_result(conn, project_id, gateway_id, items)
+        for message, (_, gateway_id) in by_gateway:
+            if isinstance(message.content, Health):
                 await devices.apply_health(conn, gateway_id, message.content)
             elif isinstance(message.content, Configurations):
                 await configuring.apply_configurations(conn, gateway_id, message.content.items)
@@ -205,17 +209,14 @@ class Writer:
         await self._passages(conn, by_gateway)
 
     async def _passages(self, conn: Conn, by_gateway: Sequence[tuple[Incoming, tuple[int, int]]]) -> None:
-        """Passages of each gateway together: a lane tells each vehicle in messages of its own."""
-        told: dict[tuple[int, str], list[Passage]] = defaultdict(list)
-        received_ms: dict[tuple[int, str], int] = defaultdict(int)
+        """Passages of each project together: a lane tells each vehicle in messages of its own."""
+        told: dict[int, list[parking.Told]] = defaultdict(list)
         for message, (project_id, _) in by_gateway:
             if isinstance(message.content, Passages):
-                sender = project_id, message.address.gateway
-                told[sender] += message.content.items
-                received_ms[sender] = max(received_ms[sender], message.received_ms)
-        for (project_id, gateway), passages in told.items():
-            received = datetime.fromtimestamp(received_ms[project_id, gateway] / 1000, UTC)
-            await parking.apply_passages(conn, project_id, gateway, passages, received)
+                received_at = datetime.fromtimestamp(message.received_ms / 1000, UTC)
+                told[project_id].append(parking.Told(message.address.gateway, message.content.items, received_at))
+        for project_id, of_project in sorted(told.items()):
+            await parking.apply_told(conn, project_id, of_project)
 
 
 def _answers(accepted: Sequence[Incoming], refused: Sequence[Refused], strangers: Sequence[Incoming]) -> Answers:

@@ -15,13 +15,15 @@ from cloud.parking.places.service import (
     list_lanes,
     list_lots,
 )
-from cloud.parking.stays.applying import apply_passages
+from cloud.parking.stays.applying import Told, apply_passages, apply_told
 from cloud.parking.stays.service import close_session, get_session, list_sessions
 from cloud.parking.vehicles.service import list_vehicles, register_vehicle
 
 __all__ = [
     "MoneyPolicy",
+    "Told",
     "apply_passages",
+    "apply_told",
     "ask_to_pay",
     "cars_inside",
     "close_session",

@@ -39,6 +39,11 @@ class AccessBook:
         """What lanes changed while a new index may be in the making; None while none is."""
         self._closed = False
 
+    @property
+    def not_understood(self) -> int:
+        """Entries of the cloud in words that this software does not know."""
+        return self._index.not_understood
+
     def state(self, plate: str, vehicle_class: str, lot: str, at: int) -> AccessState:
         """All that is known of one vehicle at one lot."""
         return self._index.state(plate, vehicle_class, lot, at)
@@ -59,7 +64,8 @@ class AccessBook:
     async def take(self, update: AccessUpdate) -> bool:
         """Takes one proven message of the cloud; whether anything is in force now that was not.
 
-        Raises sqlite3.Error when the disk does not take it: nothing changed then, and the cloud tells it again.
+        Raises sqlite3.Error when the disk does not take it, ContractError when not even the kind and the key of an
+        entry can be read: nothing changed then, and the cloud tells it again.
         """
         since: list[Callable[[AccessIndex], object]] = []
         self._since = since
@@ -75,6 +81,8 @@ class AccessBook:
             self._index = change.fresh
         for before, after in change.entries:
             self._index.replace(before, after)
+        for key in change.ended:
+            self._index.end(key)
         self._index.ever_told = True
         self.number = change.number
         return True

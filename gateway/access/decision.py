@@ -3,7 +3,7 @@
 Order of the rules at an entry: blacklist, whitelist, lot closed, permit, permit that has expired, reservation,
 temporary vehicles allowed, lot full. At an exit: whitelist, permit, then the stay that was found: paid, free; whatever
 is not certain is left to the cloud. A vehicle is never trapped: what is not opened waits for the cloud or for an
-operator.
+operator. What the cloud said in words that are not known here neither opens nor refuses.
 """
 
 from collections.abc import Sequence
@@ -100,6 +100,8 @@ class AccessState:
     """The cloud did not take note of this vehicle in time."""
     closed: bool = False
     """The lot takes nobody in now."""
+    not_understood: bool = False
+    """The cloud said something of this plate that this software cannot read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class AccessPolicy:
     """A second entry without an exit: open (the cloud closes the old stay), or a person decides."""
     without_plate: OnFailure = "operator"
     on_failure: OnFailure = "operator"
-    """When a refusal would rest on knowledge that the edge does not have."""
+    """When a refusal would rest on knowledge that the edge does not have, or cannot read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,9 @@ def normal_plate(text: str) -> str:
 def decide(request: AccessRequest, state: AccessState, policy: AccessPolicy) -> Decision:
     """Judges one vehicle by what the edge knows at `request.at`."""
     if request.direction == "entry":
-        return _entry(request, state, policy)
+        decision = _entry(request, state, policy)
+        rests_on_it = decision.verdict is Verdict.REFUSE and not state.blacklisted
+        return _on_failure(policy, "not-understood") if rests_on_it and state.not_understood else decision
     return _exit(request, state, policy)
 
 
@@ -187,11 +191,15 @@ def _as_temporary(state: AccessState, policy: AccessPolicy) -> Decision:
         return Decision(Verdict.OPEN, "reservation")
     if not policy.temporary_allowed:
         if not state.ever_told:
-            return Decision(Verdict.OPEN if policy.on_failure == "open" else Verdict.OPERATOR, "nothing-known")
+            return _on_failure(policy, "nothing-known")
         return Decision(Verdict.REFUSE, "no-temporary")
     if state.full:
         return Decision(Verdict.REFUSE, "lot-full")
     return Decision(Verdict.OPEN, "temporary")
+
+
+def _on_failure(policy: AccessPolicy, rule: str) -> Decision:
+    return Decision(Verdict.OPEN if policy.on_failure == "open" else Verdict.OPERATOR, rule)
 
 
 def _exit(request: AccessRequest, state: AccessState, policy: AccessPolicy) -> Decision:
@@ -210,7 +218,7 @@ def _certain_exit(request: AccessRequest, state: AccessState) -> str | None:
     """The rule by which nothing is due, when that is certain."""
     if state.whitelisted:
         return "whitelist"
-    if state.owing:
+    if state.owing or state.not_understood:
         return None
     at, stay = request.at, state.stay
     vehicle_class = request.vehicle_class if stay is None else stay.vehicle_class or request.vehicle_class

@@ -19,6 +19,7 @@ from gateway.contract.access import (
     PermitEntry,
     ReservationEntry,
     StayEntry,
+    UnreadEntry,
 )
 from gateway.contract.room import ALL_CLASSES, room_for
 
@@ -42,8 +43,14 @@ class _Held(msgspec.Struct, frozen=True, gc=False):
 class AccessIndex:
     """Answers for one plate at a time, in a few microseconds."""
 
-    def __init__(self, entries: Iterable[AccessEntry] = ()) -> None:
+    def __init__(self, entries: Iterable[AccessEntry | UnreadEntry] = ()) -> None:
         self.ever_told = False
+        self.not_understood = 0
+        """Entries in words that this software does not know."""
+        self._unread: Counter[str] = Counter()
+        """How many of them name a plate."""
+        self._unread_lots: Counter[str] = Counter()
+        """How many of them are of kind `lot` and name a lot."""
         self._permits: dict[str, tuple[_Held, ...]] = {}
         self._lists: dict[str, tuple[ListEntry, ...]] = {}
         self._reservations: dict[str, tuple[ReservationEntry, ...]] = {}
@@ -61,14 +68,14 @@ class AccessIndex:
         for entry in entries:
             self.put(entry)
 
-    def replace(self, before: AccessEntry | None, after: AccessEntry | None) -> None:
+    def replace(self, before: AccessEntry | UnreadEntry | None, after: AccessEntry | UnreadEntry | None) -> None:
         """One entry takes the place of another; None stands for none."""
         if before is not None:
             self.drop(before)
         if after is not None:
             self.put(after)
 
-    def put(self, entry: AccessEntry) -> None:
+    def put(self, entry: AccessEntry | UnreadEntry) -> None:
         """Adds an entry that is not there yet; of stays and lots also one that replaces another of its key."""
         match entry:
             case PermitEntry():
@@ -84,10 +91,12 @@ class AccessIndex:
             case StayEntry():
                 if not self._left_since(entry):
                     self._enter(entry)
+            case UnreadEntry():
+                self._note_unread(entry, 1)
             case GoneEntry():
                 raise AssertionError("who removes an entry knows it")
 
-    def drop(self, entry: AccessEntry) -> None:
+    def drop(self, entry: AccessEntry | UnreadEntry) -> None:
         """Removes an entry that was put."""
         match entry:
             case PermitEntry():
@@ -102,6 +111,8 @@ class AccessIndex:
                 self._lots[entry.lot].pop(entry.vehicle_class, None)
             case StayEntry():
                 self._forget(entry.key)
+            case UnreadEntry():
+                self._note_unread(entry, -1)
             case GoneEntry():
                 raise AssertionError("nothing is kept of what is gone")
 
@@ -121,6 +132,10 @@ class AccessIndex:
             return None
         self._forget(stay.key)
         return stay
+
+    def end(self, key: str) -> None:
+        """A stay is over by the word of the cloud, if it is known."""
+        self._forget(key)
 
     def remember_left(self, lot: str, plate: str, at: int) -> None:
         """What was kept of `left` over a restart."""
@@ -153,7 +168,16 @@ class AccessIndex:
             full=self._full(lot, vehicle_class),
             ever_told=self.ever_told,
             closed=lot in self._lots and any(entry.closed for entry in self._lots[lot].values()),
+            not_understood=self._unread[plate] > 0,
         )
+
+    def _note_unread(self, entry: UnreadEntry, by: int) -> None:
+        self.not_understood += by
+        for named, counts in ((True, self._unread), (entry.kind == "lot", self._unread_lots)):
+            for name in entry.names if named else ():
+                counts[name] += by
+                if not counts[name]:
+                    del counts[name]
 
     def _held(self, entry: PermitEntry) -> _Held:
         lots = self._lots_of_permits.setdefault(entry.lots, entry.lots)
@@ -168,6 +192,8 @@ class AccessIndex:
         return Stay(stay.entered_at, stay.paid_until, stay.covered, free_ms, stay.vehicle_class)
 
     def _free_ms(self, stay: StayEntry) -> int:
+        if self._unread_lots[stay.lot]:
+            return 0  # another entry would stand for the one that cannot be read
         entries = self._lots.get(stay.lot, {})
         own = entries.get(stay.vehicle_class) or entries.get(ALL_CLASSES)
         return 0 if own is None else own.free_ms

@@ -8,8 +8,9 @@ import structlog
 
 from gateway.access.book import AccessBook
 from gateway.contract import codec
-from gateway.contract.access import AccessUpdate, signed_access
+from gateway.contract.access import AccessUpdate
 from gateway.contract.errors import ContractError
+from gateway.contract.topics import Down
 from gateway.uplink.signatures import public_keys, signature_flaw
 
 _log = structlog.get_logger(__name__)
@@ -20,7 +21,7 @@ class AccessIntake:
 
     def __init__(self, project: str, gateway: str, book: AccessBook, cloud_keys: Mapping[str, str]) -> None:
         self.refused = 0
-        """Messages that were broken or not provably the cloud's, since the gateway started."""
+        """Messages that were broken, not provably the cloud's or in words not known here, since the gateway started."""
         self._address = (project, gateway)
         self._book = book
         self._keys = public_keys(cloud_keys)
@@ -39,19 +40,26 @@ class AccessIntake:
                 return
             try:
                 taken = await self._book.take(update)
+            except ContractError as error:
+                self.refused += 1
+                _log.warning("access message refused", number=update.number, detail=str(error))
+                return
             except sqlite3.Error as error:
                 _log.error("access file does not take a change", number=update.number, reason=str(error))
                 return
             if taken:
                 _log.info("access changed", number=update.number, base=update.base)
+                if self._book.not_understood:
+                    _log.warning("entries not understood: this software is older", count=self._book.not_understood)
 
     def _proven(self, payload: bytes) -> AccessUpdate | None:
         try:
-            update = codec.decode_access(payload)
+            opened = codec.open_signed(Down.ACCESS, payload)
+            update = codec.read_access(opened)
         except ContractError as error:
             _log.warning("malformed access message", reason=error.reason, detail=error.detail)
             return None
-        flaw = signature_flaw(self._keys, update.key_id, update.signature, signed_access(update))
+        flaw = signature_flaw(self._keys, update.key_id, update.signature, opened)
         if flaw is None and (update.project, update.gateway) != self._address:
             flaw = f"address: meant for {update.project}/{update.gateway}"
         if flaw is None and update.base >= update.number:

@@ -1,5 +1,6 @@
 """The file in which a gateway keeps what it knows of vehicles: numbered entries of the cloud, stays of its own lanes.
 
+Entries are kept as they were sent, with what this software does not know: the next one may.
 One thread works with it (`book.py`). What belongs together is one transaction, so that a cut of the power leaves a
 state that was true once; what is missing then comes again from the cloud.
 """
@@ -14,7 +15,17 @@ import msgspec
 import structlog
 
 from gateway.access.index import AccessIndex
-from gateway.contract.access import AccessEntry, AccessUpdate, GoneEntry, StayEntry
+from gateway.contract.access import (
+    AccessEntry,
+    AccessUpdate,
+    GoneEntry,
+    StayEntry,
+    UnreadEntry,
+    as_sent,
+    entry_name,
+    read_entry,
+)
+from gateway.contract.errors import ContractError
 from gateway.outbox.damage import is_damage, set_aside
 
 _SCHEMA: Final = """
@@ -46,12 +57,15 @@ CREATE TABLE IF NOT EXISTS held (number INTEGER NOT NULL) STRICT;
 INSERT INTO held SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM held);
 """
 
+_ONE_BY_ONE: Final = 2_000
+"""Entries of a step that lanes wait for, some milliseconds; for more a new index is made beside them."""
 _ENDED_KEPT_MS: Final = 30 * 86_400_000
 _OWN_KEPT_MS: Final = 90 * 86_400_000
 """A stay of which the cloud never said anything is forgotten after so long."""
 
-_entry: msgspec.json.Decoder[AccessEntry] = msgspec.json.Decoder(AccessEntry)
-_entries: msgspec.json.Decoder[tuple[AccessEntry, ...]] = msgspec.json.Decoder(tuple[AccessEntry, ...])
+Entry = AccessEntry | UnreadEntry
+
+_entries: msgspec.json.Decoder[tuple[msgspec.Raw, ...]] = msgspec.json.Decoder(tuple[msgspec.Raw, ...])
 _encode: Final = msgspec.json.Encoder().encode
 
 _log = structlog.get_logger(__name__)
@@ -59,21 +73,25 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a step did: what there was and what there is, entry by entry. `fresh` replaces everything instead."""
+    """What a step did: what there was and what there is, entry by entry. `fresh` replaces everything instead.
+
+    `ended` are the keys of stays that are over, also of those that lanes have just begun and that are not written yet.
+    """
 
     number: int
-    entries: tuple[tuple[AccessEntry | None, AccessEntry | None], ...] = ()
+    entries: tuple[tuple[Entry | None, Entry | None], ...] = ()
     fresh: AccessIndex | None = None
+    ended: tuple[str, ...] = ()
 
 
 def open_store(path: Path | None, now: int) -> tuple[sqlite3.Connection, AccessIndex]:
     """Opens or creates the file, with all that it holds. None keeps everything in memory. Raises sqlite3.Error.
 
-    One that is damaged, or that newer software wrote in words which are not known here, is set aside.
+    One that is damaged is set aside.
     """
     try:
         return _opened(path, now)
-    except (sqlite3.DatabaseError, msgspec.MsgspecError) as error:
+    except (sqlite3.DatabaseError, msgspec.MsgspecError, ContractError) as error:
         if path is None or (isinstance(error, sqlite3.Error) and not is_damage(error)):
             raise
         _log.error("access file was damaged and set aside", set_aside=str(set_aside(path)), reason=str(error))
@@ -117,7 +135,7 @@ class transaction:  # noqa: N801  # reads like a statement
 def _forget_old_stays(db: sqlite3.Connection, before: int) -> None:
     rows = db.execute("SELECT key, body FROM entry WHERE kind = 'stay' AND own = 1").fetchall()
     for key, body in rows:
-        stay = _entry.decode(body)
+        stay = read_entry(body)
         if isinstance(stay, StayEntry) and stay.entered_at < before:
             db.execute("DELETE FROM entry WHERE kind = 'stay' AND key = ?", (key,))
 
@@ -129,7 +147,7 @@ def held_number(db: sqlite3.Connection) -> int:
 
 def load(db: sqlite3.Connection) -> AccessIndex:
     """Everything that the file holds, by plate."""
-    index = AccessIndex(_entry.decode(body) for (body,) in db.execute("SELECT body FROM entry"))
+    index = AccessIndex(read_entry(body) for (body,) in db.execute("SELECT body FROM entry"))
     for lot, plate, at in db.execute("SELECT lot, plate, at FROM departure"):
         index.remember_left(lot, plate, at)
     index.ever_told = held_number(db) > 0
@@ -137,7 +155,10 @@ def load(db: sqlite3.Connection) -> AccessIndex:
 
 
 def take(db: sqlite3.Connection, update: AccessUpdate) -> Change | None:
-    """Takes one proven message. None when nothing follows from it yet, or ever: old, out of step, or parts lack."""
+    """Takes one proven message. None when nothing follows from it yet, or ever: old, out of step, or parts lack.
+
+    Raises ContractError when an entry cannot even be named.
+    """
     with transaction(db):
         held = held_number(db)
         if update.number <= held or update.base not in (0, held):
@@ -158,44 +179,46 @@ def take(db: sqlite3.Connection, update: AccessUpdate) -> Change | None:
         return _take_all(db, update, (_entries.decode(body) for (body,) in bodies))
 
 
-def _take_all(db: sqlite3.Connection, update: AccessUpdate, groups: Iterable[tuple[AccessEntry, ...]]) -> Change:
+def _take_all(db: sqlite3.Connection, update: AccessUpdate, groups: Iterable[tuple[msgspec.Raw, ...]]) -> Change:
     whole = update.base == 0
     if whole:
         db.execute("DELETE FROM entry WHERE own = 0")
-    entries = tuple(_take_entry(db, entry, update.issued_at) for group in groups for entry in group)
+    taken = [_take_entry(db, body, update.issued_at) for group in groups for body in group]
     db.execute("DELETE FROM part")
     db.execute("UPDATE held SET number = ?", (update.number,))
-    if whole:
-        return Change(update.number, fresh=load(db))
-    return Change(update.number, entries)
+    ended = tuple(told.key for told, _, _ in taken if isinstance(told, GoneEntry) and told.kind == "stay")
+    if whole or len(taken) > _ONE_BY_ONE:
+        return Change(update.number, fresh=load(db), ended=ended)
+    return Change(update.number, tuple((before, after) for _, before, after in taken), ended=ended)
 
 
-def _take_entry(
-    db: sqlite3.Connection, entry: AccessEntry, issued_at: int
-) -> tuple[AccessEntry | None, AccessEntry | None]:
-    """Writes one entry; gives what was there before and what is there now."""
-    kind = entry.kind if isinstance(entry, GoneEntry) else str(entry.__struct_config__.tag)
+def _take_entry(db: sqlite3.Connection, body: msgspec.Raw, issued_at: int) -> tuple[Entry, Entry | None, Entry | None]:
+    """Writes one entry; gives what was told, what was there before and what is there now."""
+    entry = read_entry(body)
+    kind, _ = entry_name(entry)
     before = _found(db, kind, entry.key)
     if isinstance(entry, GoneEntry):
         db.execute("DELETE FROM entry WHERE kind = ? AND key = ?", (kind, entry.key))
         if kind == "stay":
             db.execute("INSERT OR REPLACE INTO ended VALUES (?, ?)", (entry.key, issued_at))
-        return before, None
+        return entry, before, None
     if kind == "stay" and db.execute("SELECT 1 FROM ended WHERE key = ?", (entry.key,)).fetchone():
-        return before, None
-    db.execute("INSERT OR REPLACE INTO entry VALUES (?, ?, 0, ?)", (kind, entry.key, _encode(entry)))
-    return before, entry
+        return entry, before, None
+    db.execute("INSERT OR REPLACE INTO entry VALUES (?, ?, 0, ?)", (kind, entry.key, bytes(body)))
+    return entry, before, entry
 
 
-def _found(db: sqlite3.Connection, kind: str, key: str) -> AccessEntry | None:
+def _found(db: sqlite3.Connection, kind: str, key: str) -> Entry | None:
     row = db.execute("SELECT body FROM entry WHERE kind = ? AND key = ?", (kind, key)).fetchone()
-    return None if row is None else _entry.decode(row[0])
+    return None if row is None else read_entry(row[0])
 
 
 def write_entered(db: sqlite3.Connection, stay: StayEntry) -> None:
-    """A stay that a lane here opened."""
+    """A stay that a lane here opened, unless it is over already."""
     with transaction(db):
-        db.execute("INSERT OR IGNORE INTO entry VALUES ('stay', ?, 1, ?)", (stay.key, _encode(stay)))
+        unless = "WHERE NOT EXISTS (SELECT 1 FROM ended WHERE key = ?1)"
+        row = (stay.key, bytes(as_sent(stay)))
+        db.execute(f"INSERT OR IGNORE INTO entry SELECT 'stay', ?1, 1, ?2 {unless}", row)  # constant
 
 
 def write_left(db: sqlite3.Connection, lot: str, plate: str, at: int, key: str | None) -> None:

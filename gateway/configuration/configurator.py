@@ -15,12 +15,13 @@ from gateway.configuration.store import ConfigurationStore, Kept
 from gateway.contract import codec, limits
 from gateway.contract.configuration import (
     Configuration,
+    ConfigurationHead,
     ConfigurationReport,
     ConfigurationState,
-    signed_configuration,
 )
 from gateway.contract.errors import ContractError
-from gateway.contract.topics import Up
+from gateway.contract.signing import SignedText
+from gateway.contract.topics import Down, Up
 from gateway.errors import ConfigError, GatewayError
 from gateway.outbox import Outbox
 from gateway.plant import Plant, PlantStopping
@@ -75,9 +76,12 @@ def resume(store: ConfigurationStore, local: Running, now: int) -> Resumed:
 
 
 def content_of(configuration: Configuration) -> str:
-    """What tells a repetition from another configuration with its number, whichever key signed it. Pure."""
-    unsigned = msgspec.structs.replace(configuration, key_id="-")
-    return hashlib.sha256(signed_configuration(unsigned)).hexdigest()
+    """What tells a repetition from another configuration with its number. Pure.
+
+    Not whichever key signed it, nor fields that a newer cloud or a newer gateway says besides.
+    """
+    content = (configuration.number, configuration.site, configuration.templates, configuration.confirm_s)
+    return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
 
 
 def taken_back(kept: Kept, why: str, now: int) -> Kept:
@@ -149,24 +153,50 @@ class Configurator:
     async def handle(self, payload: bytes) -> None:
         """One `down/config` message, from its bytes to its configuration in force or the report why not."""
         try:
-            configuration = codec.decode_configuration(payload)
+            opened = codec.open_signed(Down.CONFIG, payload)
+            head = codec.read_configuration_head(opened)
         except ContractError as error:
             self.refused += 1
             _log.warning("malformed configuration", reason=error.reason, detail=error.detail)
             return
         async with self._changing:
-            flaw = self._unproven_flaw(configuration)
+            flaw = self._unproven_flaw(head, opened)
             if flaw is not None:
-                await self._refuse_unproven(configuration.number, flaw)
-            elif configuration.number == self._kept.number and content_of(configuration) == self._kept.content:
-                # The cloud has not heard of it yet.
-                await self._report(configuration.number, self._kept.state, self._kept.detail)
-            elif configuration.number <= self._kept.number:
-                await self._report(
-                    configuration.number, ConfigurationState.REFUSED, f"its number is not above {self._kept.number}"
-                )
-            else:
-                await self._take(configuration)
+                await self._refuse_unproven(head.number, flaw)
+                return
+            try:
+                await self._proven(codec.read_configuration(opened))
+            except ContractError as error:
+                self.refused += 1
+                await self._not_understood(head, error)
+
+    async def _proven(self, configuration: Configuration) -> None:
+        if configuration.number == self._kept.number and content_of(configuration) == self._kept.content:
+            # The cloud has not heard of it yet.
+            await self._report(configuration.number, self._kept.state, self._kept.detail)
+        elif configuration.number <= self._kept.number:
+            await self._report_old(configuration.number)
+        else:
+            await self._take(configuration)
+
+    async def _not_understood(self, head: ConfigurationHead, error: ContractError) -> None:
+        """One of our cloud in words that this software does not know: refused, also by the software that comes next."""
+        if head.number <= self._kept.number:
+            await self._report_old(head.number)
+            return
+        await self._refuse(head.number, "", f"not understood: {error}")
+
+    async def _refuse(self, number: int, content: str, detail: str) -> None:
+        """One of our cloud that will not run. One on probation goes as it does when the next one runs: who watched
+        over it would watch no more.
+        """
+        if self._kept.on_probation:
+            await self._settle(taken_back(self._kept, f"replaced by number {number}", self._clock()))
+            await self._go_back()
+        await self._settle(self._numbered(number, content, ConfigurationState.REFUSED, detail))
+
+    async def _report_old(self, number: int) -> None:
+        await self._report(number, ConfigurationState.REFUSED, f"its number is not above {self._kept.number}")
 
     async def reload(self, site: SiteSettings, library: Library) -> None:
         """Takes over a site file that was read again, below what the cloud configured.
@@ -196,12 +226,12 @@ class Configurator:
     async def _take(self, new: Configuration) -> None:
         wanted = await self._checked(new)
         if isinstance(wanted, str):
-            await self._settle(self._numbered(new, ConfigurationState.REFUSED, wanted))
+            await self._refuse(new.number, content_of(new), wanted)
             return
         if self._kept.on_probation:
             await self._settle(taken_back(self._kept, f"replaced by number {new.number}", self._clock()))
         before = self._kept
-        received = self._numbered(new, ConfigurationState.RECEIVED, "")
+        received = self._numbered(new.number, content_of(new), ConfigurationState.RECEIVED, "")
         received = msgspec.structs.replace(received, running=new, previous=before.running)
         if not await self._save(received):
             # What could not come back after a power cut must not begin.
@@ -237,14 +267,14 @@ class Configurator:
         except OSError as error:
             return f"it cannot be kept: {error}"
 
-    def _numbered(self, new: Configuration, state: ConfigurationState, detail: str) -> Kept:
+    def _numbered(self, number: int, content: str, state: ConfigurationState, detail: str) -> Kept:
         return msgspec.structs.replace(
             self._kept,
-            number=new.number,
+            number=number,
             state=state,
             detail=detail[: limits.MAX_DETAIL_CHARS],
             at=self._clock(),
-            content=content_of(new),
+            content=content,
             starts=0,
             proofs={},
         )
@@ -303,15 +333,14 @@ class Configurator:
         self._kept = kept
         return True
 
-    def _unproven_flaw(self, configuration: Configuration) -> str | None:
+    def _unproven_flaw(self, head: ConfigurationHead, opened: SignedText) -> str | None:
         """Why this is not an order of our cloud to us, or None when it is."""
-        signed = signed_configuration(configuration)
-        flaw = signature_flaw(self._keys, configuration.key_id, configuration.signature, signed)
+        flaw = signature_flaw(self._keys, head.key_id, head.signature, opened)
         if flaw is not None:
             return flaw
         site = self._local.site
-        if (configuration.project, configuration.gateway) != (site.project, site.gateway):
-            return f"address: meant for {configuration.project}/{configuration.gateway}"
+        if (head.project, head.gateway) != (site.project, site.gateway):
+            return f"address: meant for {head.project}/{head.gateway}"
         return None
 
     async def _refuse_unproven(self, number: int, flaw: str) -> None:

@@ -13,11 +13,17 @@ import msgspec
 
 from gateway.contract import WIRE_VERSION, limits, stored
 from gateway.contract.access import AccessUpdate
-from gateway.contract.configuration import Configuration, ConfigurationReport, ConfigurationReports
+from gateway.contract.configuration import (
+    Configuration,
+    ConfigurationHead,
+    ConfigurationReport,
+    ConfigurationReports,
+)
 from gateway.contract.errors import ContractError
 from gateway.contract.messages import (
     Ack,
     Command,
+    CommandHead,
     CommandResult,
     Envelope,
     Gap,
@@ -30,7 +36,8 @@ from gateway.contract.messages import (
     Points,
     Results,
 )
-from gateway.contract.topics import Up
+from gateway.contract.signing import SignedText
+from gateway.contract.topics import Down, Up
 
 T = TypeVar("T")
 
@@ -47,10 +54,12 @@ _fields = msgspec.json.Decoder(list[msgspec.Raw])
 _integer = msgspec.json.Decoder(int)
 _ack = msgspec.json.Decoder(Ack)
 _command = msgspec.json.Decoder(Command)
+_command_head = msgspec.json.Decoder(CommandHead)
 _points: msgspec.json.Decoder[tuple[Point, ...]] = msgspec.json.Decoder(Points)
 _passages: msgspec.json.Decoder[tuple[Passage, ...]] = msgspec.json.Decoder(Passages)
 _results: msgspec.json.Decoder[tuple[CommandResult, ...]] = msgspec.json.Decoder(Results)
 _configuration = msgspec.json.Decoder(Configuration)
+_configuration_head = msgspec.json.Decoder(ConfigurationHead)
 _access = msgspec.json.Decoder(AccessUpdate)
 _configurations: msgspec.json.Decoder[tuple[ConfigurationReport, ...]] = msgspec.json.Decoder(ConfigurationReports)
 _healths: msgspec.json.Decoder[tuple[Health, ...]] = msgspec.json.Decoder(Healths)
@@ -107,7 +116,7 @@ def decode_envelope(payload: bytes) -> Envelope:
 
     Raises ContractError; nothing larger than the limits is ever allocated.
     """
-    return _decode(_envelope, _versioned(_unpack(payload)))
+    return _decode(_envelope, _version_checked(_unpack(payload)))
 
 
 def decode_points(body: bytes | msgspec.Raw) -> tuple[Point, ...]:
@@ -155,22 +164,54 @@ def check_body(kind: Up, body: bytes) -> None:
 
 def decode_ack(payload: bytes) -> Ack:
     """Unpacks a `down/ack` message. Raises ContractError."""
-    return _decode(_ack, _versioned(_unpack(payload)))
+    return _decode(_ack, _version_checked(_unpack(payload)))
+
+
+def open_signed(kind: Down, payload: bytes) -> SignedText:
+    """Unpacks a signed message as far as its elements. Raises ContractError."""
+    text = _unpack(payload)
+    fields = _decode(_fields, text)
+    return SignedText(kind, text, tuple(fields))
+
+
+def read_command_head(opened: SignedText) -> CommandHead:
+    """What is the same in every version of a `down/command` message. Raises ContractError."""
+    return _decode(_command_head, opened.text)
+
+
+def read_command(opened: SignedText) -> Command:
+    """A `down/command` message; its signature is not checked here. Raises ContractError."""
+    return _decode(_command, _versioned(opened))
+
+
+def read_configuration_head(opened: SignedText) -> ConfigurationHead:
+    """What is the same in every version of a `down/config` message. Raises ContractError."""
+    return _decode(_configuration_head, opened.text)
+
+
+def read_configuration(opened: SignedText) -> Configuration:
+    """A `down/config` message; its signature is not checked here. Raises ContractError."""
+    return _decode(_configuration, _versioned(opened))
+
+
+def read_access(opened: SignedText) -> AccessUpdate:
+    """A `down/access` message, entries as they were sent; its signature is not checked here. Raises ContractError."""
+    return _decode(_access, _versioned(opened))
 
 
 def decode_command(payload: bytes) -> Command:
     """Unpacks a `down/command` message; its signature is not checked here. Raises ContractError."""
-    return _decode(_command, _versioned(_unpack(payload)))
+    return read_command(open_signed(Down.COMMAND, payload))
 
 
 def decode_configuration(payload: bytes) -> Configuration:
     """Unpacks a `down/config` message; its signature is not checked here. Raises ContractError."""
-    return _decode(_configuration, _versioned(_unpack(payload)))
+    return read_configuration(open_signed(Down.CONFIG, payload))
 
 
 def decode_access(payload: bytes) -> AccessUpdate:
     """Unpacks a `down/access` message; its signature is not checked here. Raises ContractError."""
-    return _decode(_access, _versioned(_unpack(payload)))
+    return read_access(open_signed(Down.ACCESS, payload))
 
 
 def _pack(text: bytes) -> bytes:
@@ -227,15 +268,24 @@ def nested_deeper(text: bytes, most: int) -> bool:
     return b"[]" in brackets or b"{}" in brackets
 
 
-def _versioned(text: bytes) -> bytes:
-    """Looks at the first field before the others are judged: an unknown version has an unknown schema."""
+def _versioned(opened: SignedText) -> bytes:
+    _check_version(opened.fields)
+    return opened.text
+
+
+def _version_checked(text: bytes) -> bytes:
     fields = _decode(_fields, text)
+    _check_version(fields)
+    return text
+
+
+def _check_version(fields: Sequence[msgspec.Raw]) -> None:
+    """Looks at the first field before the others are judged: an unknown version has an unknown schema."""
     if not fields:
         raise ContractError("bad-schema", "empty array, expected a version first")
     version = _decode(_integer, fields[0])
     if version != WIRE_VERSION:
         raise ContractError("unknown-version", f"version {version}, this software speaks {WIRE_VERSION}")
-    return text
 
 
 def _decode(decoder: "msgspec.json.Decoder[T]", text: bytes | msgspec.Raw) -> T:

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.contract import limits
-from gateway.contract.messages import Code, Count, Seq, Text, TimeMs, Wire
+from gateway.contract.messages import Code, Count, Seq, Signature, Text, TimeMs, Wire
 
 SiteText = Annotated[str, Meta(min_length=1, max_length=limits.MAX_SITE_CHARS)]
 TemplateText = Annotated[str, Meta(min_length=1, max_length=limits.MAX_TEMPLATE_CHARS)]
@@ -19,7 +19,9 @@ ConfirmSeconds = Annotated[int, Meta(ge=limits.MIN_CONFIRM_S, le=limits.MAX_CONF
 class Configuration(Wire, frozen=True):
     """What the cloud wants one gateway to run, signed by the cloud.
 
-    `number` rises with every configuration of a gateway: it takes none that is not above the highest it has seen.
+    What must not be passed over is a key of the site, which a gateway that does not know it refuses; a field that it
+    does not know it ignores. `number` rises with every configuration of a gateway: it takes none that is not above
+    the highest it has seen.
     """
 
     version: int
@@ -35,17 +37,27 @@ class Configuration(Wire, frozen=True):
     """How long the gateway has to prove that it reaches the cloud and its devices with it."""
     actor: Text
     key_id: Code
-    signature: Annotated[str, Meta(max_length=128)] = ""
-    """Ed25519 over `signed_configuration`, in base64."""
+    signature: Signature = ""
+    """Ed25519 over what `signing` says, in base64."""
 
 
-def signed_configuration(configuration: Configuration) -> bytes:
-    """The bytes that a signature covers: the configuration itself with an empty signature, templates by id.
+class ConfigurationHead(Wire, frozen=True):
+    """What is read of any configuration that the cloud signed, also of one in words that are not known here.
 
-    The first line keeps a signature of one kind of message from being taken for that of another kind.
+    These fields stay where they are in every version.
     """
-    bare = msgspec.structs.replace(configuration, signature="")
-    return b"gatemeter-config-v1\n" + msgspec.json.encode(bare, order="deterministic")
+
+    version: int
+    number: Seq
+    project: Code
+    gateway: Code
+    issued_at: msgspec.Raw
+    site: msgspec.Raw
+    templates: msgspec.Raw
+    confirm_s: msgspec.Raw
+    actor: msgspec.Raw
+    key_id: Code
+    signature: Signature = ""
 
 
 class ConfigurationState(StrEnum):

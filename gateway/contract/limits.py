@@ -45,6 +45,7 @@ MAX_ACCESS_PARTS = 1_000
 """Of one change: a million entries."""
 MAX_PLATES_OF_PERMIT = 50
 MAX_LOTS = 100
+MAX_NEEDS = 16
 
 MIN_VALUE = -(2**63)
 MAX_VALUE = 2**63 - 1

@@ -22,6 +22,7 @@ TimeMs = Annotated[int, Meta(ge=limits.MIN_TIME_MS, le=limits.MAX_TIME_MS)]
 Seq = Annotated[int, Meta(ge=1, le=limits.MAX_VALUE)]
 Value = Annotated[int, Meta(ge=limits.MIN_VALUE, le=limits.MAX_VALUE)]
 Count = Annotated[int, Meta(ge=0, le=limits.MAX_VALUE)]
+Signature = Annotated[str, Meta(max_length=128)]
 
 
 class Quality(IntFlag):
@@ -148,6 +149,10 @@ class Health(Wire, frozen=True):
     """Damaged outbox files that lie beside the one in use."""
     access: Count = 0
     """Number of what is known of vehicles (`AccessUpdate`), 0 for nothing, also from an older gateway."""
+    not_understood: Count = 0
+    """Entries of what is known of vehicles that this software cannot read: it keeps them and goes by none of them."""
+    refused: Count = 0
+    """Messages of the cloud that were broken, unproven or in words this software does not know, since it started."""
 
 
 class GapReason(StrEnum):
@@ -231,8 +236,33 @@ class Action(StrEnum):
     UNLIST_PLATE = "unlist-plate"
 
 
+class CommandHead(Wire, frozen=True):
+    """What is read of any order that the cloud signed, also of one in words that this software does not know.
+
+    These fields stay where they are in every version.
+    """
+
+    version: int
+    id: UuidText
+    project: Code
+    gateway: Code
+    device: msgspec.Raw
+    action: msgspec.Raw
+    arguments: msgspec.Raw
+    actor: msgspec.Raw
+    issued_at: msgspec.Raw
+    expires_at: TimeMs
+    nonce: msgspec.Raw
+    key_id: Code
+    signature: Signature = ""
+
+
 class Command(Wire, frozen=True):
-    """An order of the cloud to one device of one gateway, signed by the cloud (see `signing`)."""
+    """An order of the cloud to one device of one gateway, signed by the cloud (see `signing`).
+
+    What narrows or changes an order is an argument or an action of its own, never a new field: a gateway ignores
+    fields that it does not know, and turns down arguments and actions that it does not know.
+    """
 
     version: int
     id: UuidText
@@ -246,14 +276,5 @@ class Command(Wire, frozen=True):
     expires_at: TimeMs
     nonce: Annotated[str, Meta(min_length=16, max_length=64)]
     key_id: Code
-    signature: Annotated[str, Meta(max_length=128)] = ""
-    """Ed25519 over `signed_bytes`, in base64."""
-
-
-def signed_bytes(command: Command) -> bytes:
-    """The bytes that a command's signature covers: the command itself with an empty signature.
-
-    Both sides build them with the same encoder from the decoded fields; keys of `arguments` are sorted.
-    """
-    bare = msgspec.structs.replace(command, signature="")
-    return b"gatemeter-command-v1\n" + msgspec.json.encode(bare, order="deterministic")
+    signature: Signature = ""
+    """Ed25519 over what `signing` says, in base64."""

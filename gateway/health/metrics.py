@@ -105,7 +105,7 @@ class GatewayCollector(Collector):
         commands = CounterMetricFamily(
             "gatemeter_commands", "Commands of the cloud by what became of them", labels=["outcome"]
         )
-        for outcome in ("executed", "refused", "repeated", "malformed"):
+        for outcome in ("executed", "refused", "repeated", "malformed", "not_understood"):
             commands.add_metric([outcome], getattr(counters, outcome))
         yield commands
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from time import monotonic
 
 from gateway.contract import __version__
@@ -10,6 +11,18 @@ from gateway.contract.limits import MAX_POINTS_PER_BATCH
 from gateway.contract.messages import DeviceHealth, Health
 from gateway.contract.topics import Up
 from gateway.outbox import Outbox
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What became of what the cloud said."""
+
+    access: int = 0
+    """The number of what is known of vehicles."""
+    not_understood: int = 0
+    """Entries of it that this software cannot read."""
+    refused: int = 0
+    """Messages that were broken, unproven or in unknown words, since the gateway started."""
 
 
 class HealthReporter:
@@ -21,12 +34,12 @@ class HealthReporter:
         outbox: Outbox,
         now_ms: Callable[[], int],
         period_s: float,
-        access: Callable[[], int] = lambda: 0,
+        heard: Callable[[], Heard] = Heard,
     ) -> None:
-        """`access` gives the number of what is known of vehicles."""
+        """`heard` gives what became of what the cloud said."""
         self._devices, self._outbox = devices, outbox
         self._now_ms, self._period_s = now_ms, period_s
-        self._access = access
+        self._heard = heard
         self._started = monotonic()
         self._stopping = asyncio.Event()
 
@@ -46,7 +59,7 @@ class HealthReporter:
 
     async def report(self) -> Health:
         """The state now. Of more devices than a message may hold, the first are reported."""
-        queue = await self._outbox.stats()
+        queue, heard = await self._outbox.stats(), self._heard()
         return Health(
             at=self._now_ms(),
             software=__version__,
@@ -58,5 +71,7 @@ class HealthReporter:
             devices=tuple(self._devices()[:MAX_POINTS_PER_BATCH]),
             lost_batches=sum(loss.batches for loss in queue.dropped.values()),
             set_aside=queue.damaged_files,
-            access=self._access(),
+            access=heard.access,
+            not_understood=heard.not_understood,
+            refused=heard.refused,
         )

@@ -8,8 +8,10 @@ import structlog
 
 from gateway.contract import codec, limits
 from gateway.contract.errors import ContractError
-from gateway.contract.messages import Command, CommandResult, CommandState, signed_bytes
+from gateway.contract.messages import Command, CommandHead, CommandResult, CommandState
 from gateway.contract.orders import HARMLESS, arguments_flaw
+from gateway.contract.signing import SignedText
+from gateway.contract.topics import Down
 from gateway.drivers.base import CommandOutcome
 from gateway.uplink.journal import Journal
 from gateway.uplink.rate import PerMinute
@@ -34,6 +36,9 @@ class CommandCounters:
     refused: int = 0
     repeated: int = 0
     malformed: int = 0
+    """Broken so far that not even their ids could be read."""
+    not_understood: int = 0
+    """Of our cloud, in words that this software does not know."""
 
 
 def _trusted() -> bool:
@@ -73,24 +78,25 @@ class CommandDesk:
     async def handle(self, payload: bytes) -> None:
         """One `down/command` message, from its bytes to the report of its final state."""
         try:
-            command = codec.decode_command(payload)
+            opened = codec.open_signed(Down.COMMAND, payload)
+            head = codec.read_command_head(opened)
         except ContractError as error:
             self.counters.malformed += 1
             _log.warning("malformed command", reason=error.reason, detail=error.detail)
             return
-        if command.id in self._busy:
+        if head.id in self._busy:
             self.counters.repeated += 1
             return
-        self._busy.add(command.id)
+        self._busy.add(head.id)
         try:
-            await self._judge(command)
+            await self._judge(head, opened)
         finally:
-            self._busy.discard(command.id)
+            self._busy.discard(head.id)
 
-    async def _judge(self, command: Command) -> None:
+    async def _judge(self, head: CommandHead, opened: SignedText) -> None:
         now = self._clock()
-        flaw = self._unproven_flaw(command)
-        known = await self._journal.known(command.id)
+        flaw = self._unproven_flaw(head, opened)
+        known = await self._journal.known(head.id)
         if known is not None:
             # Not executed again. An honest repetition means that our report was lost; a forged one learns nothing.
             self.counters.repeated += 1
@@ -98,8 +104,20 @@ class CommandDesk:
                 await self._journal.report(known)
             return
         if flaw is not None:
-            await self._refuse_unproven(command, flaw, now)
-        elif command.expires_at <= now:
+            await self._refuse_unproven(head, flaw, now)
+            return
+        try:
+            command = codec.read_command(opened)
+        except ContractError as error:
+            # Of a newer cloud, perhaps: the cloud hears that nothing will happen, and no software that is installed
+            # here later carries it out.
+            self.counters.not_understood += 1
+            await self._turn_down(head, CommandState.FAILED, f"not understood: {error}", now)
+            return
+        await self._judge_proven(command, now)
+
+    async def _judge_proven(self, command: Command, now: int) -> None:
+        if command.expires_at <= now:
             await self._turn_down(command, CommandState.EXPIRED, f"expired {now - command.expires_at} ms ago", now)
         elif (why := self._why_not(command, now)) is not None:
             await self._turn_down(command, CommandState.FAILED, why, now)
@@ -115,13 +133,13 @@ class CommandDesk:
         detail = outcome.detail[: limits.MAX_TEXT_CHARS]
         await self._journal.finish(CommandResult(command.id, outcome.state, self._clock(), detail))
 
-    def _unproven_flaw(self, command: Command) -> str | None:
+    def _unproven_flaw(self, head: CommandHead, opened: SignedText) -> str | None:
         """Why this is not an order of our cloud to us, or None when it is."""
-        flaw = signature_flaw(self._keys, command.key_id, command.signature, signed_bytes(command))
+        flaw = signature_flaw(self._keys, head.key_id, head.signature, opened)
         if flaw is not None:
             return flaw
-        if (command.project, command.gateway) != self._address:
-            return f"address: meant for {command.project}/{command.gateway}"
+        if (head.project, head.gateway) != self._address:
+            return f"address: meant for {head.project}/{head.gateway}"
         return None
 
     def _why_not(self, command: Command, now: int) -> str | None:
@@ -139,20 +157,21 @@ class CommandDesk:
             return "clock: the clock here was set back and is not sure"
         return None
 
-    async def _turn_down(self, command: Command, state: CommandState, detail: str, now: int) -> None:
+    async def _turn_down(self, command: Command | CommandHead, state: CommandState, detail: str, now: int) -> None:
         """An order of our cloud that is not carried out stays so, also when it comes again and the reason is gone."""
         self.counters.refused += 1
-        _log.warning("command turned down", id=command.id, device=command.device, detail=detail)
-        await self._journal.turn_down(command, CommandResult(command.id, state, now, detail))
+        _log.warning("command turned down", id=command.id, detail=detail)
+        shown = detail[: limits.MAX_TEXT_CHARS]
+        await self._journal.turn_down(command, CommandResult(command.id, state, now, shown))
 
-    async def _refuse(self, command: Command, state: CommandState, detail: str, now: int) -> None:
+    async def _refuse(self, command: Command | CommandHead, state: CommandState, detail: str, now: int) -> None:
         self.counters.refused += 1
-        _log.warning("command refused", id=command.id, device=command.device, detail=detail)
+        _log.warning("command refused", id=command.id, detail=detail)
         await self._journal.report(CommandResult(command.id, state, now, detail))
 
-    async def _refuse_unproven(self, command: Command, flaw: str, now: int) -> None:
+    async def _refuse_unproven(self, head: CommandHead, flaw: str, now: int) -> None:
         """Reported at a bounded rate."""
         if self._unproven.takes(now):
-            await self._refuse(command, CommandState.FAILED, flaw, now)
+            await self._refuse(head, CommandState.FAILED, flaw, now)
         else:
             self.counters.refused += 1

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.contract import codec
-from gateway.contract.messages import Command, CommandResult, CommandState
+from gateway.contract.messages import Command, CommandHead, CommandResult, CommandState
 from gateway.contract.topics import Up
 from gateway.outbox import Outbox
 
@@ -62,11 +62,11 @@ class Journal:
         steps = [CommandResult(command.id, state, now) for state in (CommandState.DELIVERED, CommandState.EXECUTING)]
         return await self._remember(command, steps)
 
-    async def turn_down(self, command: Command, result: CommandResult) -> None:
+    async def turn_down(self, command: Command | CommandHead, result: CommandResult) -> None:
         """Remembers that a command is not carried out, and reports it."""
         await self._remember(command, [result])
 
-    async def _remember(self, command: Command, steps: Sequence[CommandResult]) -> bool:
+    async def _remember(self, command: Command | CommandHead, steps: Sequence[CommandResult]) -> bool:
         last = steps[-1]
 
         def remember(db: sqlite3.Connection) -> None:

@@ -47,7 +47,8 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, limit_s: fl
 class System:
     """Broker and processes of one project with one gateway. Everything it started ends with it."""
 
-    def __init__(self, folder: Path, owner_dsn: str, site: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, owner_dsn: str, site: Mapping[str, Any], others: Sequence[str] = ()) -> None:
+        """`others` are more gateways that the broker knows; nothing of them is started here."""
         self.folder = folder
         self.owner_dsn = owner_dsn
         self.keys = Keys.generate()
@@ -56,7 +57,7 @@ class System:
         self.broker = BrokerProcess(
             folder / "broker",
             [
-                gateway_client(PROJECT, GATEWAY, PASSWORDS["gateway"]),
+                *(gateway_client(PROJECT, gateway, PASSWORDS["gateway"]) for gateway in (GATEWAY, *others)),
                 ingest_client(PASSWORDS["ingest"]),
                 display_client("display", PASSWORDS["display"], PROJECT),
                 barrier_client("barriers", PASSWORDS["barriers"], "barriers"),

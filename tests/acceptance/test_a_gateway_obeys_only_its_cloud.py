@@ -1,6 +1,5 @@
 """Orders and configurations through the whole system: the cloud's are carried out and told, nobody else's ever is."""
 
-import base64
 import secrets
 import uuid
 from collections.abc import AsyncIterator
@@ -14,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cloud.devices import configuring, service
 from cloud.kit.db import SYSTEM, Database
 from gateway.contract import WIRE_VERSION, codec
-from gateway.contract.configuration import Configuration, signed_configuration
-from gateway.contract.messages import Action, Command, signed_bytes
+from gateway.contract.configuration import Configuration
+from gateway.contract.messages import Action, Command
+from gateway.contract.signing import signed
 from gateway.contract.topics import Down
 from tests.acceptance.place import Place
 from tests.acceptance.system import (
@@ -28,6 +28,7 @@ from tests.acceptance.system import (
 )
 from tests.integration.metering.site import now_ms
 from tests.ports import free_ports
+from tests.signing import signer
 
 METERS = 4
 
@@ -87,13 +88,11 @@ async def forged_orders_do_nothing(place: Place) -> None:
         WIRE_VERSION, str(uuid.uuid4()), PROJECT, GATEWAY, "e-001", Action.READ_NOW, {}, "staff", now, now + 60_000,
         secrets.token_hex(16), place.system.keys.command_key_id,
     )  # fmt: skip
-    signature = base64.b64encode(Ed25519PrivateKey.generate().sign(signed_bytes(forged))).decode()
-    await place.publishes(Down.COMMAND, codec.encode_command(msgspec.structs.replace(forged, signature=signature)))
+    stranger = signer(Ed25519PrivateKey.generate())
+    await place.publishes(Down.COMMAND, codec.encode_command(signed(forged, stranger)))
     real = place.system.keys.command_signer()
     good = msgspec.structs.replace(forged, id=str(uuid.uuid4()))
-    bent = msgspec.structs.replace(
-        good, signature=base64.b64encode(real.sign(signed_bytes(good))).decode(), device="e-002"
-    )
+    bent = msgspec.structs.replace(signed(good, signer(real)), device="e-002")
     await place.publishes(Down.COMMAND, codec.encode_command(bent))
 
     async def both_are_refused() -> bool:
@@ -109,12 +108,9 @@ async def forged_configurations_change_nothing(place: Place, last: int) -> None:
     bare = Configuration(
         WIRE_VERSION, last + 1, PROJECT, GATEWAY, now_ms(), "lines: []", {}, 10, "staff", own.command_key_id
     )
-    for number, signer in ((last + 1, Ed25519PrivateKey.generate()), (last, own.command_signer())):
+    for number, key in ((last + 1, Ed25519PrivateKey.generate()), (last, own.command_signer())):
         one = msgspec.structs.replace(bare, number=number)
-        signature = base64.b64encode(signer.sign(signed_configuration(one))).decode()
-        await place.publishes(
-            Down.CONFIG, codec.encode_configuration(msgspec.structs.replace(one, signature=signature))
-        )
+        await place.publishes(Down.CONFIG, codec.encode_configuration(signed(one, signer(key))))
 
     async def the_stranger_is_refused() -> bool:
         return "signature: does not match" in place.system.log("gateway")

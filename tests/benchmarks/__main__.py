@@ -8,7 +8,7 @@ from tests.benchmarks.measure import Bound, Measure, show
 
 _ALL: Final = (
     "polling", "bus", "delivered", "dead", "footprint", "outbox", "ingest", "intake", "usage", "api", "rating",
-    "documents", "billing", "access", "stays", "parking",
+    "documents", "billing", "access", "stays", "parking", "let_out",
 )  # fmt: skip
 
 

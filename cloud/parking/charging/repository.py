@@ -1,5 +1,6 @@
 """SQL of payments for stays, and of vehicles that wait at an exit."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import LiteralString
@@ -13,16 +14,16 @@ from cloud.parking.records import (
 # Waiting: recognised at an exit, and nothing was seen at that lane since. Residents do not see the lane. The command
 # is the last one that was given to let this vehicle out there, for this passage or an earlier recognition.
 _WAITING: LiteralString = """
-    SELECT p.id AS passage_id, l.device_id, p.taken_at, p.decision,
+    SELECT DISTINCT ON (p.session_id) p.session_id, p.id AS passage_id, l.device_id, p.taken_at, p.decision,
            (SELECT q.open_command_id FROM passage q
             WHERE q.session_id = p.session_id AND q.lane_id = p.lane_id AND q.outcome = 'arrived'
               AND q.open_command_id IS NOT NULL
             ORDER BY q.taken_at DESC, q.id LIMIT 1) AS command_id
     FROM passage p LEFT JOIN parking_lane l ON l.id = p.lane_id
-    WHERE p.session_id = %(session_id)s AND p.direction = 'exit' AND p.outcome = 'arrived'
+    WHERE p.session_id = ANY (%(sessions)s::bigint[]) AND p.direction = 'exit' AND p.outcome = 'arrived'
       AND p.taken_at >= %(since)s
       AND NOT EXISTS (SELECT FROM passage n WHERE n.lane_id = p.lane_id AND n.taken_at > p.taken_at)
-    ORDER BY p.taken_at DESC, p.id LIMIT 1
+    ORDER BY p.session_id, p.taken_at DESC, p.id
 """
 _WAITING_SESSIONS: LiteralString = """
     SELECT DISTINCT s.id, s.plate FROM passage p JOIN parking_session s ON s.id = p.session_id
@@ -41,12 +42,12 @@ async def insert_payment(
     await conn.execute(query, (session.project_id, payment_id, session.id, *part, paid_until))
 
 
-async def waived(conn: Conn, session_id: int) -> Decimal:
-    """What nobody has to pay of a session."""
-    query = "SELECT coalesce(sum(amount), 0.00) AS waived FROM parking_waiver WHERE session_id = %s"
-    row = await (await conn.execute(query, (session_id,))).fetchone()
-    assert row is not None
-    return Decimal(row["waived"])
+async def waived(conn: Conn, session_ids: Sequence[int]) -> dict[int, Decimal]:
+    """What nobody has to pay, by session; those of which all is to be paid are left out."""
+    query = """SELECT session_id, sum(amount) AS waived FROM parking_waiver WHERE session_id = ANY (%s)
+               GROUP BY session_id"""
+    rows = await (await conn.execute(query, (list(session_ids),))).fetchall()
+    return {row["session_id"]: Decimal(row["waived"]) for row in rows}
 
 
 async def stay_at(conn: Conn, project_id: int, lot_id: int, plate: str, at: datetime) -> int | None:
@@ -65,10 +66,10 @@ async def open_stays(conn: Conn, project_id: int, plate: str) -> list[int]:
     return [row["id"] for row in await (await conn.execute(query, (project_id, plate))).fetchall()]
 
 
-async def waiting(conn: Conn, session_id: int, since: datetime) -> Waiting | None:
-    """The session's vehicle when it stands at an exit since `since` or later."""
-    row = await (await conn.execute(_WAITING, {"session_id": session_id, "since": since})).fetchone()
-    return None if row is None else Waiting(**row)
+async def waiting(conn: Conn, session_ids: Sequence[int], since: datetime) -> dict[int, Waiting]:
+    """By session its vehicle, of those that stand at an exit since `since` or later."""
+    rows = await (await conn.execute(_WAITING, {"sessions": list(session_ids), "since": since})).fetchall()
+    return {row.pop("session_id"): Waiting(**row) for row in rows}
 
 
 async def waiting_sessions(conn: Conn, project_id: int, since: datetime) -> list[tuple[int, str]]:

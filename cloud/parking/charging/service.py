@@ -1,6 +1,8 @@
 """What a stay costs now, paying for it, and letting a vehicle out that owes nothing."""
 
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -14,13 +16,11 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.periods import local_day
 from cloud.parking.charging import repository
-from cloud.parking.charging.assessing import assess_stay, fixed_fee, fixed_price, told_price
-from cloud.parking.charging.debts import owing
 from cloud.parking.charging.following import money_follows
-from cloud.parking.charging.policy import money_policy
+from cloud.parking.charging.quoting import facts_of, quoted
 from cloud.parking.charging.taking import Money, Part, take
-from cloud.parking.fees.steps import step_of_json
-from cloud.parking.records import Debt, Paid, Quote, Session, Waiting
+from cloud.parking.records import Paid, Quote, Session, Waiting
+from cloud.parking.stays import reading_repository
 from cloud.parking.stays import repository as stays_repository
 from cloud.parking.stays.service import find_session, locked_session
 from gateway.contract.messages import Action
@@ -37,6 +37,9 @@ SYSTEM_ACTOR = "system:parking"
 
 CERTAIN_AT_THE_EDGE = frozenset({"free", "paid", "permit", "permit-grace", "whitelist"})
 """Decisions by which a lane opens an exit. Whoever still stands there was told to go: what is due after all is owed."""
+
+UNCERTAIN_AT_THE_EDGE = "uncertain"
+"""The lane ordered its barrier to open and heard no answer: it may be open, and nothing opens it by itself again."""
 
 
 async def quote(conn: Conn, session_id: int, at: datetime | None = None) -> Quote:
@@ -96,17 +99,49 @@ async def let_out_if_settled(conn: Conn, session_id: int, now: datetime) -> UUID
 
     A vehicle whose stay nobody can price is left to the operator.
     """
-    session = await find_session(conn, session_id)
-    waiting = await _waiting(conn, session, now)
-    if waiting is None:
-        return None
-    if waiting.decision in CERTAIN_AT_THE_EDGE:
-        return await _let_out(conn, session, waiting, SYSTEM_ACTOR, f"decided at the lane: {waiting.decision}")
+    opened = await _let_out_settled(conn, [session_id], now)
+    return opened[0] if opened else None
+
+
+async def let_out_arrived(conn: Conn, session_ids: Sequence[int], now: datetime) -> int:
+    """Lets out those of the vehicles at exits that owe nothing, together; returns how many openings were ordered.
+
+    When that fails, one by one: whatever is wrong with one vehicle, no other may be held by it. Raises
+    psycopg.OperationalError when the whole transaction is to be done again.
+    """
+    if not session_ids:
+        return 0
     try:
-        price = await _quote(conn, session, now, waiting)
-    except Conflict:
-        return None
-    return await _let_out(conn, session, waiting, SYSTEM_ACTOR, "nothing due") if price.settled else None
+        async with conn.transaction():
+            return len(await _let_out_settled(conn, session_ids, now))
+    except psycopg.OperationalError:
+        raise
+    except Exception:  # noqa: BLE001 - what is wrong with one is told when it is its turn
+        return sum([await let_out_alone(conn, session_id, now) for session_id in session_ids])
+
+
+async def _let_out_settled(conn: Conn, session_ids: Sequence[int], now: datetime) -> list[UUID]:
+    """The commands to open for those that wait at an exit and owe nothing."""
+    sessions = {one.id: one for one in await reading_repository.sessions_by_id(conn, session_ids)}
+    open_ids = [id_ for id_, one in sessions.items() if one.state == "open"]
+    standing = await repository.waiting(conn, open_ids, now - WAITS_AT_MOST)
+    priced: dict[int, list[Session]] = defaultdict(list)
+    standing = {id_: one for id_, one in standing.items() if one.decision != UNCERTAIN_AT_THE_EDGE}
+    for id_, waiting in standing.items():
+        if waiting.decision not in CERTAIN_AT_THE_EDGE:
+            priced[sessions[id_].project_id].append(sessions[id_])
+    facts = {project_id: await facts_of(conn, project_id, some) for project_id, some in priced.items()}
+    opened: list[UUID | None] = []
+    for id_, waiting in standing.items():
+        session = sessions[id_]
+        if waiting.decision in CERTAIN_AT_THE_EDGE:
+            reason = f"decided at the lane: {waiting.decision}"
+            opened.append(await _let_out(conn, session, waiting, SYSTEM_ACTOR, reason))
+            continue
+        with suppress(Conflict):  # nobody can price it
+            if quoted(facts[session.project_id], session, now, waiting.taken_at).settled:
+                opened.append(await _let_out(conn, session, waiting, SYSTEM_ACTOR, "nothing due"))
+    return [one for one in opened if one is not None]
 
 
 async def let_out_waiting(conn: Conn, project_id: int, now: datetime) -> int:
@@ -119,7 +154,7 @@ async def let_out_waiting(conn: Conn, project_id: int, now: datetime) -> int:
     await stays_repository.lock_plates(conn, project_id, locked)
     # Looked at again: the stay may have turned out to be part of another while nobody had locked its plate.
     again = await repository.waiting_sessions(conn, project_id, now - WAITS_AT_MOST)
-    return sum([await let_out_alone(conn, session_id, now) for session_id, plate in again if plate in locked])
+    return await let_out_arrived(conn, [session_id for session_id, plate in again if plate in locked], now)
 
 
 async def let_out_alone(conn: Conn, session_id: int, now: datetime) -> bool:
@@ -138,55 +173,14 @@ async def let_out_alone(conn: Conn, session_id: int, now: datetime) -> bool:
 
 
 async def _quote(conn: Conn, session: Session, now: datetime, waiting: Waiting | None) -> Quote:
-    fixed = fixed_fee(session)
-    if fixed is not None:
-        price = await fixed_price(conn, session, fixed, session.left_at or now)
-    else:
-        price = await _price_by_rule(conn, session, now, waiting)
-    waived = await repository.waived(conn, session.id)
-    return replace(
-        price,
-        due=max(price.due - waived, price.due * 0),
-        waived=waived,
-        debts=await _debts(conn, session),
-        collected=(await money_policy(conn, session.project_id)).debts == "collect",
-    )
-
-
-async def _price_by_rule(conn: Conn, session: Session, now: datetime, waiting: Waiting | None) -> Quote:
-    """The quote before waivers and debts. Raises Conflict when nobody can price the stay."""
-    if session.entered_at is None or session.state == "unmatched":
-        raise Conflict("unmatched", "entry or exit of this stay was not seen: nobody knows how long it was")
-    if session.left_at is not None and session.fee is not None:
-        steps = tuple(step_of_json(step) for step in session.fee_steps)
-        return told_price(session, session.fee, session.left_at, session.paid, steps)
-    until = session.left_at or (waiting.taken_at if waiting else max(now, session.entered_at))
-    assessed = await assess_stay(conn, session, until)
-    if assessed is None:
-        raise Conflict("no-rule", f"lot {session.lot_name} has no fee rule that prices a stay from that day on")
-    version, result = assessed
-    return Quote(
-        session_id=session.id,
-        until=until,
-        fee=result.fee.amount,
-        paid=result.paid,
-        due=result.due,
-        surplus=result.surplus,
-        currency=result.fee.currency,
-        steps=result.fee.steps,
-        leave_by=result.leave_by,
-        rule_version_id=version.id,
-    )
-
-
-async def _debts(conn: Conn, session: Session) -> tuple[Debt, ...]:
-    """What the plate owes for other stays, in the same currency."""
-    owed = (await owing(conn, session.project_id, [session.plate])).get(session.plate, []) if session.plate else []
-    return tuple(debt for debt in owed if debt.session_id != session.id and debt.currency == session.currency)
+    facts = await facts_of(conn, session.project_id, [session])
+    return quoted(facts, session, now, None if waiting is None else waiting.taken_at)
 
 
 async def _waiting(conn: Conn, session: Session, now: datetime) -> Waiting | None:
-    return await repository.waiting(conn, session.id, now - WAITS_AT_MOST) if session.state == "open" else None
+    if session.state != "open":
+        return None
+    return (await repository.waiting(conn, [session.id], now - WAITS_AT_MOST)).get(session.id)
 
 
 async def _let_out(conn: Conn, session: Session, waiting: Waiting, actor: str, reason: str) -> UUID | None:

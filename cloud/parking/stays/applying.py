@@ -1,6 +1,7 @@
 """Passages from the edge become sessions: stored once each, matched in event time, whatever order they come in."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -34,32 +35,72 @@ _OUTCOMES: dict[str, Outcome] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Passages of one gateway, and when they came."""
+
+    gateway_code: str
+    passages: Sequence[WirePassage]
+    received_at: datetime
+
+
 async def apply_passages(
     conn: Conn, project_id: int, gateway_code: str, passages: Sequence[WirePassage], now: datetime | None = None
 ) -> Applied:
-    """Takes passages of one gateway, any number of times and in any order; the result is the same.
+    """Takes passages of one gateway: see `apply_told`."""
+    return await apply_told(conn, project_id, [Told(gateway_code, passages, now or datetime.now(UTC))])
+
+
+async def apply_told(conn: Conn, project_id: int, told: Sequence[Told]) -> Applied:
+    """Takes passages of gateways of a project, any number of times and in any order; the result is the same.
 
     Passages of devices that are no lane wait until the lane is made, those with an impossible time are set aside.
-    A vehicle that arrived at an exit just now and owes nothing is let out by one command.
+    A vehicle that arrived at an exit just now and owes nothing is let out by one command. Vehicles wait at barriers
+    meanwhile: what the passages of all gateways need is asked for at once.
     """
-    at = now or datetime.now(UTC)
+    done = Applied(0, 0, 0)
+    for some in _apart(told):
+        one = await _apply(conn, project_id, some)
+        done = Applied(done.stored + one.stored, done.unclaimed + one.unclaimed, done.opened + one.opened)
+    return done
+
+
+def _apart(told: Sequence[Told]) -> Iterator[list[Told]]:
+    """Groups in which no passage is told by two gateways: nobody's word adds to what another one told."""
+    group: list[Told] = []
+    teller: dict[str, str] = {}
+    for one in told:
+        names = {passage.id for passage in one.passages}
+        if any(teller.get(name, one.gateway_code) != one.gateway_code for name in names):
+            yield group
+            group, teller = [], {}
+        group.append(one)
+        teller |= dict.fromkeys(names, one.gateway_code)
+    if group:
+        yield group
+
+
+async def _apply(conn: Conn, project_id: int, told: Sequence[Told]) -> Applied:
     await places.lock_lanes(conn, project_id, exclusive=False)
-    lanes = await _lanes_by_code(conn, project_id, gateway_code, {passage.device for passage in passages})
-    repaired = await aside.repairs(conn, project_id, {UUID(passage.id) for passage in passages})
+    names = {(one.gateway_code, passage.device) for one in told for passage in one.passages}
+    lanes = await _lanes_by_name(conn, project_id, names)
+    ids = {UUID(passage.id) for one in told for passage in one.passages}
+    repaired = await aside.repairs(conn, project_id, ids)
     reports: dict[UUID, Report] = {}
     unclaimed = 0
-    for passage in map(_printable, passages):
+    for gateway, passage in ((one, passage) for one in told for passage in map(_printable, one.passages)):
         repair = repaired.get(UUID(passage.id))
         taken_at = _instant(passage.taken_at) if repair is None else repair.taken_at
-        lane = places.lane_at(lanes.get(passage.device, ()), taken_at)
-        reason = _reason(lane, taken_at, repair, at)
+        lane = places.lane_at(lanes.get((gateway.gateway_code, passage.device), ()), taken_at)
+        reason = _reason(lane, taken_at, repair, gateway.received_at)
         if lane is None or reason is not None:
-            await aside.set_aside(conn, project_id, gateway_code, reason or "unknown-lane", passage)
+            await aside.set_aside(conn, project_id, gateway.gateway_code, reason or "unknown-lane", passage)
             unclaimed += 1
         else:
             report = _report(passage, lane, repair)
             reports[report.id] = merged(reports[report.id], report) if report.id in reports else report
-    stored, opened = await _store(conn, project_id, list(reports.values()), at)
+    now = max(one.received_at for one in told)
+    stored, opened = await _store(conn, project_id, list(reports.values()), now)
     return Applied(stored, unclaimed, opened)
 
 
@@ -76,10 +117,8 @@ async def apply_changes(conn: Conn, project_id: int, changed: Sequence[Changed],
     The caller has locked the plates that the passages have and had.
     """
     moved = await rebuild(conn, project_id, changed)
-    opened = 0
-    for session_id in await _arrived_now(conn, [*moved, *(one.id for one in changed)], now):
-        opened += await charging.let_out_alone(conn, session_id, now)
-    return opened
+    arrived = await _arrived_now(conn, [*moved, *(one.id for one in changed)], now)
+    return await charging.let_out_arrived(conn, arrived, now)
 
 
 def possible(taken_at: datetime, now: datetime) -> bool:
@@ -87,10 +126,10 @@ def possible(taken_at: datetime, now: datetime) -> bool:
     return now - OLDEST <= taken_at <= now + CLOCK_AHEAD
 
 
-async def _lanes_by_code(conn: Conn, project_id: int, gateway_code: str, codes: set[str]) -> dict[str, list[Lane]]:
-    device_ids = await devices.ids_by_code(conn, project_id, gateway_code, codes)
+async def _lanes_by_name(conn: Conn, project_id: int, names: set[tuple[str, str]]) -> dict[tuple[str, str], list[Lane]]:
+    device_ids = await devices.ids_by_name(conn, project_id, names)
     lanes = await places.lanes_of_devices(conn, list(device_ids.values()))
-    return {code: lanes[device_id] for code, device_id in device_ids.items() if device_id in lanes}
+    return {name: lanes[device_id] for name, device_id in device_ids.items() if device_id in lanes}
 
 
 def _reason(lane: Lane | None, taken_at: datetime, repair: TimeRepair | None, now: datetime) -> str | None:

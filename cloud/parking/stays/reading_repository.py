@@ -50,6 +50,12 @@ async def session(conn: Conn, session_id: int) -> Session | None:
     return None if row is None else Session(**row)
 
 
+async def sessions_by_id(conn: Conn, session_ids: Sequence[int]) -> list[Session]:
+    """Those of these sessions that there are, by id."""
+    query = _SESSION + " WHERE s.id = ANY (%s::bigint[]) ORDER BY s.id"
+    return [Session(**row) for row in await (await conn.execute(query, (list(session_ids),))).fetchall()]
+
+
 async def sessions(conn: Conn, page: PageRequest, wanted: SessionFilter) -> Page[Session]:
     """Sessions, the latest arrival first. Passages carry milliseconds, so a cursor of milliseconds is exact."""
     after_ms, after_session = _after_time(page)

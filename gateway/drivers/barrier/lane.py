@@ -19,6 +19,7 @@ from gateway.drivers.barrier.credible import Believed, believed_plate, believed_
 from gateway.drivers.barrier.events import Event, GateMoved, KeepAlive, Order, Passed, Recognised, TurnedBack
 from gateway.drivers.barrier.memory import Visit, VisitMemory
 from gateway.drivers.barrier.pictures import Pictures
+from gateway.drivers.barrier.recognitions import Recognitions, Seen
 from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
 from gateway.drivers.base import CommandOutcome
 
@@ -28,6 +29,10 @@ _VISITS_KEPT: Final = 16
 
 _FINISHED_KEPT: Final = 256
 _CLOCKS_APART_MS: Final = 60_000
+UNCERTAIN: Final = "uncertain"
+"""Told of a vehicle for which an order to open went out whose outcome nobody knows: nothing else opens for it."""
+OPENING: Final = frozenset({"whitelist", "permit", "permit-grace", "reservation", "temporary", "paid", "free"})
+"""Decisions by which a lane opens, whatever its policy."""
 _CLOCK_NOT_BELIEVED: Final = "device-clock"
 """Told afterwards with a time that cannot be: it happened at some time before `taken_at`."""
 
@@ -72,16 +77,6 @@ class LaneCounters:
     """Events from the future or from long ago: the gateway's own clock was taken instead."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """The last recognition of a lane, to know it again."""
-
-    event_id: str
-    plate: str
-    at: int
-    passage: str
-
-
 class Lane:
     """State of one lane. `give` sends an order to the barrier; `book` is what the edge knows of vehicles.
 
@@ -124,17 +119,26 @@ class Lane:
         """Recognitions whose end is told, newest last: a device may tell it again."""
         self._owed: deque[Passage] = deque(maxlen=_FINISHED_KEPT)
         """Ends of passages for which there was no room on the disk."""
-        self._last: _Seen | None = None
+        self._recognitions = Recognitions(round(line.duplicate_s * 1000))
         self._skew = 0
         """Milliseconds that the device's clock is behind, by its last keep-alive."""
         self._watches: set[asyncio.Task[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
 
     async def open(self, tasks: asyncio.TaskGroup) -> None:
-        """Takes up the vehicles that stood here when the gateway stopped; what runs beside events runs in `tasks`."""
+        """Takes up the vehicles that stood here when the gateway stopped; what runs beside events runs in `tasks`.
+
+        They are told once more. Of one whose opening was on its way nobody knows whether it is through: people see it,
+        and nothing opens for it by itself.
+        """
         self._tasks = tasks
         for visit in await self._memory.load(self.settings.device, self._clock()):
-            self._visits[visit.passage.id] = visit
+            passage = visit.passage
+            self._visits[passage.id] = visit
+            self._recognitions.note(Seen(visit.event_id, passage.taken_at, passage.plate, passage.taken_at, passage.id))
+            await self._memory.send(visit, UNCERTAIN if passage.decision in OPENING else passage.decision)
+            if passage.decision == "await-cloud":
+                self._begin_watch(visit, passage.vehicle_class)
 
     def close(self) -> None:
         """Ends the watches over silent clouds."""
@@ -184,14 +188,15 @@ class Lane:
 
     async def _recognised(self, event: Recognised) -> None:
         plate, when = believed_plate(event.plate), self._believed(event.taken_at, event.offline)
-        if self._repeats_last(event, plate, when.at):
+        known = self._recognitions.same(event.id, event.taken_at, plate, when.at, self._visits)
+        if known is not None:
             self.counters.duplicates += 1
-            await self._told_again(event, plate, when)
+            await self._told_again(known, event, plate, when)
             return
         self.counters.recognised += 1
         self.counters.bad_plates += not plate
         visit = self._standing(plate) or self._new_visit(event, plate, when)
-        self._last = _Seen(event.id, plate, when.at, visit.passage.id)
+        self._recognitions.note(Seen(event.id, event.taken_at, plate, when.at, visit.passage.id))
         if when.offline:
             await self._memory.keep_and_send(visit)
         else:
@@ -210,24 +215,26 @@ class Lane:
         await self._memory.keep_and_send(visit)
         _log.info("vehicle waits", lane=self.settings.device, plate=plate, rule=decision.rule)
         if decision.verdict is Verdict.AWAIT_CLOUD:
-            assert self._tasks is not None, "events come after open"
-            watch = self._tasks.create_task(self._watch_cloud(visit, request))
-            self._watches.add(watch)
-            watch.add_done_callback(self._watches.discard)
+            self._begin_watch(visit, vehicle_class)
+
+    def _begin_watch(self, visit: Visit, vehicle_class: str) -> None:
+        assert self._tasks is not None, "events come after open"
+        watch = self._tasks.create_task(self._watch_cloud(visit, vehicle_class))
+        self._watches.add(watch)
+        watch.add_done_callback(self._watches.discard)
 
     def _decide(self, request: AccessRequest, *, cloud_silent: bool = False) -> Decision:
         known = self._book.state(request.plate, request.vehicle_class, self._line.lot, request.at)
         return decide(request, replace(known, cloud_silent=True) if cloud_silent else known, self._policy)
 
-    async def _told_again(self, event: Recognised, plate: str, when: Believed) -> None:
+    async def _told_again(self, known: Seen, event: Recognised, plate: str, when: Believed) -> None:
         """The same vehicle: now with its picture, or with the plate that was not read at first."""
-        assert self._last is not None
-        last, visit = self._last, self._visits.get(self._last.passage)
+        visit = self._visits.get(known.passage)
         if visit is not None and plate and not (visit.opened or visit.passage.plate or when.offline):
             visit.passage = msgspec.structs.replace(visit.passage, plate=plate, plate_read=_as_read(event, plate))
-            self._last = replace(last, plate=plate)
+            self._recognitions.read_at_last(known, plate)
             await self._judge(visit, event.vehicle_class)
-        await self._keep_picture(last.passage, event.picture)
+        await self._keep_picture(known.passage, event.picture)
 
     async def _keep_picture(self, passage: str, picture: bytes) -> None:
         if picture and self._pictures is not None:
@@ -239,14 +246,6 @@ class Lane:
             self.counters.bad_times += 1
             _log.warning("time of a device not believed", lane=self.settings.device, told=taken_at, taken=when.at)
         return when
-
-    def _repeats_last(self, event: Recognised, plate: str, at: int) -> bool:
-        last = self._last
-        if last is None:
-            return False
-        if last.event_id == event.id:
-            return True
-        return bool(plate) and last.plate == plate and abs(at - last.at) <= self._line.duplicate_s * 1000
 
     def _standing(self, plate: str) -> Visit | None:
         return next((v for v in self._visits.values() if plate and v.passage.plate == plate and not v.opened), None)
@@ -295,7 +294,7 @@ class Lane:
             _log.warning(
                 "barrier not opened", lane=self.settings.device, plate=visit.passage.plate, answer=answer.value
             )
-            await self._memory.keep_and_send(visit)
+            await self._memory.send(visit, UNCERTAIN if answer is Answer.LOST else visit.passage.decision)
             return
         await self._through_without_sensor(visit)
 
@@ -313,11 +312,12 @@ class Lane:
         self.counters.lost_answers += answer is Answer.LOST
         return answer
 
-    async def _watch_cloud(self, visit: Visit, request: AccessRequest) -> None:
+    async def _watch_cloud(self, visit: Visit, vehicle_class: str) -> None:
         """Decides without the cloud when it takes no note of a waiting vehicle in time."""
         await asyncio.sleep(self._line.cloud_silent_s)
         if visit.opened or visit.passage.id not in self._visits or await self._memory.taken_note_of(visit):
             return
+        request = AccessRequest(visit.passage.plate, vehicle_class, self.settings.direction, self._clock())
         decision = self._decide(request, cloud_silent=True)
         visit.passage = msgspec.structs.replace(visit.passage, decision=decision.rule)
         _log.warning("cloud is silent", lane=self.settings.device, plate=request.plate, verdict=decision.verdict.value)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import structlog
 
 from gateway.contract import codec
@@ -65,6 +66,11 @@ class VisitMemory:
     async def keep_and_send(self, visit: Visit) -> None:
         """Remembers a visit and sends its passage as it stands."""
         visit.seq = await self._outbox.put(Up.PASSAGES, codec.encode_body([visit.passage]), also=_write(visit))
+
+    async def send(self, visit: Visit, decision: str) -> None:
+        """Sends the passage of a visit that is remembered already, with `decision` in place of its own."""
+        told = msgspec.structs.replace(visit.passage, decision=decision)
+        visit.seq = await self._outbox.put(Up.PASSAGES, codec.encode_body([told]))
 
     async def finish(self, passage: Passage) -> bool:
         """Sends the final passage and forgets the visit; False when the disk takes nothing, and nothing was done."""

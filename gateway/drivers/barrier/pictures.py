@@ -47,8 +47,8 @@ class Pictures:
             self.dropped += 1
             return False
         async with self._turn:
-            await self._make_room(len(picture) - self._sizes.get(passage, 0), passage)
             try:
+                await self._make_room(len(picture) - self._sizes.get(passage, 0), passage)
                 await asyncio.to_thread(self._write, passage, picture)
             except OSError as error:
                 self.dropped += 1
@@ -59,12 +59,14 @@ class Pictures:
             return True
 
     async def read(self, passage: str) -> bytes | None:
-        """The picture of a passage, None when it is not here (any more)."""
+        """The picture of a passage, None when it is not here (any more) or the disk does not give it."""
         if not _PASSAGE.fullmatch(passage):
             return None
         try:
             return await asyncio.to_thread(self._path(passage).read_bytes)
-        except FileNotFoundError:
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                _log.warning("picture not read", passage=passage, reason=str(error))
             return None
 
     async def _make_room(self, needed: int, spared: str) -> None:

@@ -194,7 +194,8 @@ def _recognised(result: PlateResult, envelope_id: str, at: int) -> Recognised:
     started = result.start_time if isinstance(result.start_time, int) and result.start_time > 0 else 0
     own = result.unique_id if isinstance(result.unique_id, str | int) else ""
     # Quick and imaged result have envelopes of their own: what is the same in both names the recognition.
-    event_id = str(own) or (f"start-{started}" if started else envelope_id)
+    # A device that does not count says 0: it would name all vehicles alike.
+    event_id = (str(own) if own else "") or (f"start-{started}" if started else envelope_id)
     confidence = result.confidence if isinstance(result.confidence, int) else 0
     return Recognised(
         id=event_id[:64],

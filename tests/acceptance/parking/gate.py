@@ -10,7 +10,7 @@ from cloud.parking.edge import telling
 from cloud.parking.reservations import service as reservations
 from gateway.access.book import AccessBook
 from gateway.access.decision import AccessPolicy, AccessRequest, decide
-from gateway.contract.access import AccessUpdate
+from gateway.contract.access import AccessUpdate, as_sent
 from tests.acceptance.parking.lot import ParkingLot
 from tests.integration.parking.site import GATEWAY
 
@@ -28,7 +28,7 @@ class Gate:
             await reservations.settle(conn, self.lot.site.project_id, at)
             await telling.tell_gateways(conn, self.lot.site.project_id, at)
             for due in await access.take_due(conn, 10):
-                entries = tuple(await access.entries_of(conn, due))
+                entries = tuple(as_sent(entry) for entry in await access.entries_of(conn, due))
                 step = AccessUpdate(1, "p", GATEWAY, due.base, due.number, 1, 1, in_ms(at), entries, "test", "k1")
                 assert await self.book.take(step), "every step is one forward"
                 await access.note_held(conn, due.gateway_id, due.number)

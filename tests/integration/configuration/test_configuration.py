@@ -30,6 +30,8 @@ from tests.integration.configuration.site import (
     write_site,
 )
 from tests.integration.uplink.cloud import Cloud
+from tests.newer_cloud import other_words
+from tests.signing import signer
 from tests.templates import LIBRARY
 
 
@@ -113,6 +115,40 @@ async def test_a_number_that_is_not_above_the_last_is_refused_and_a_repetition_a
             await until(lambda wanted=number: cloud.fates_of(wanted)[-1:] == ["refused"])  # type: ignore[misc]  # bound now
             assert cloud.configurations[-1].detail == "its number is not above 5"
         assert running.gateway.plant.site.periods.billing_s == 1
+
+
+async def test_a_newer_cloud_says_more_and_is_understood_or_told_that_it_is_not(place: Place) -> None:
+    cloud = place.cloud
+    async with running_gateway(place.file, cloud) as running:
+        one = cloud.configuration(1, "periods: {billing_s: 1}")
+        await cloud.send(other_words(one, signer(cloud.key), more=["at night", [1]]), Down.CONFIG)
+        await until(lambda: cloud.fates_of(1) == ["received", "applied", "confirmed"])
+        for number, changed in ((2, {"version": 2}), (3, {"site": ["periods"]})):
+            strange = other_words(cloud.configuration(number, "{}"), signer(cloud.key), changed=changed)
+            await cloud.send(strange, Down.CONFIG)
+            await until(lambda wanted=number: cloud.fates_of(wanted) == ["refused"])  # type: ignore[misc]  # bound now
+            assert cloud.configurations[-1].detail.startswith("not understood: ")
+        # No software that is installed later takes what the cloud was told to be refused.
+        await running.configure(3, "periods: {billing_s: 9}")
+        await until(lambda: cloud.fates_of(3) == ["refused", "refused"])
+        assert running.gateway.plant.site.periods.billing_s == 1
+        assert (await running.gateway._health.report()).refused == 2
+
+
+@pytest.mark.parametrize("refused", ["lines: [{name: e}]", "of a newer cloud"])
+async def test_one_on_probation_does_not_stay_because_the_next_is_refused(place: Place, refused: str) -> None:
+    cloud = place.cloud
+    async with running_gateway(place.file, cloud) as running:
+        await all_answer(running)
+        port = running.port_of("e")
+        await running.configure(1, lines_of(place.file, e=nowhere()), confirm_s=3_600)
+        await until(lambda: cloud.fates_of(1) == ["received", "applied"])
+        changed = {"version": 2} if refused == "of a newer cloud" else {}
+        two = other_words(cloud.configuration(2, refused), signer(cloud.key), changed=changed)
+        await cloud.send(two, Down.CONFIG)
+        await until(lambda: cloud.fates_of(2) == ["refused"])
+        assert cloud.fates_of(1) == ["received", "applied", "rolled-back"]
+        await until(lambda: running.port_of("e") == port)
 
 
 async def test_a_line_whose_meters_fall_silent_brings_the_former_back(place: Place) -> None:

@@ -26,9 +26,10 @@ from gateway.contract.access import (
     PermitEntry,
     ReservationEntry,
     StayEntry,
-    signed_access,
+    read_entry,
 )
 from gateway.contract.messages import Health
+from gateway.contract.signing import covered
 from gateway.contract.topics import Down, Up
 from tests.integration.metering.site import EPOCH, Site, make_site, now_ms
 
@@ -111,7 +112,7 @@ async def test_changes_go_down_as_signed_steps_that_a_gateway_takes(wire: Wire) 
     assert (wire.permitted("京A11111"), wire.permitted("京B22222")) == (False, True)
     assert wire.book.state("京A66666", "small", "lot-1", now_ms()).blacklisted
     one = wire.sent[0]
-    wire.keys.command_signer().public_key().verify(base64.b64decode(one.signature), signed_access(one))
+    wire.keys.command_signer().public_key().verify(base64.b64decode(one.signature), covered(one))
 
 
 async def test_times_that_the_wire_cannot_say_are_told_as_the_first_and_the_last_that_it_can(wire: Wire) -> None:
@@ -187,7 +188,7 @@ async def test_a_gateway_that_lost_its_file_is_told_everything_that_is_not_gone(
     await wire.health()
     await wire.publish()
     assert wire.steps()[-1] == (0, 2)
-    assert [type(entry) for entry in wire.sent[-1].entries] == [PermitEntry]
+    assert [type(read_entry(body)) for body in wire.sent[-1].entries] == [PermitEntry]
     assert wire.permitted("京B22222")
 
 

@@ -22,8 +22,8 @@ from gateway.contract.configuration import (
     Configuration,
     ConfigurationReport,
     ConfigurationState,
-    signed_configuration,
 )
+from gateway.contract.signing import covered
 from gateway.contract.topics import Down, Up
 from tests.integration.app import Auth, People, once
 from tests.integration.metering.site import EPOCH, Site, make_site, now_ms
@@ -113,7 +113,7 @@ async def test_it_is_signed_sent_until_it_is_heard_of_and_confirmed(
     assert await wire.publish() == 1
     one, again = wire.sent
     assert one == again
-    keys.command_signer().public_key().verify(base64.b64decode(one.signature), signed_configuration(one))
+    keys.command_signer().public_key().verify(base64.b64decode(one.signature), covered(one))
     assert (one.project, one.gateway, one.number, one.site, one.confirm_s) == ("demo", "gw-1", 1, SLOW, 60)
     for state in ("received", "applied", "confirmed"):
         await wire.tell(1, ConfigurationState(state))

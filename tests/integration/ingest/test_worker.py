@@ -26,7 +26,8 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.security import Keys
 from cloud.kit.tasks import end
 from gateway.contract import codec, topics
-from gateway.contract.messages import Ack, Action, Command, CommandResult, CommandState, signed_bytes
+from gateway.contract.messages import Ack, Action, Command, CommandResult, CommandState
+from gateway.contract.signing import covered
 from gateway.contract.topics import Down, Up
 from tests.integration.broker import Mosquitto, mosquitto
 from tests.integration.metering.site import EPOCH, Site, hourly, make_site, now_ms, payload
@@ -246,7 +247,7 @@ async def test_a_command_is_signed_published_and_moves_forward(
 
         await eventually(published_twice)
         command = edge.commands[0]
-        keys.command_signer().public_key().verify(base64.b64decode(command.signature), signed_bytes(command))
+        keys.command_signer().public_key().verify(base64.b64decode(command.signature), covered(command))
         assert (command.id, command.device, command.action, command.arguments) == (
             wanted, "m1", Action.READ_NOW, {},
         )  # fmt: skip

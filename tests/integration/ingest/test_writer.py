@@ -336,7 +336,7 @@ async def test_an_error_of_ours_stops_neither_the_group_nor_what_comes_after(
     ingest_db: Database, site: Site, monkeypatch: pytest.MonkeyPatch, failures: int, reasons: dict[int, str]
 ) -> None:
     """The group and two tries of the message alone may fail; a third one sets it aside, to be replayed later."""
-    apply, calls = parking.apply_passages, 0
+    apply, calls = parking.apply_told, 0
 
     async def fails(*arguments: Any) -> Any:
         nonlocal calls
@@ -345,14 +345,14 @@ async def test_an_error_of_ours_stops_neither_the_group_nor_what_comes_after(
             raise TypeError("an error of ours")
         return await apply(*arguments)
 
-    monkeypatch.setattr(parking, "apply_passages", fails)
+    monkeypatch.setattr(parking, "apply_told", fails)
     before = REGISTRY.get_sample_value("gatemeter_ingest_internal_errors_total") or 0.0
     answers = await Writer(ingest_db).store(passages_and_readings())
     assert rejected(answers) == reasons
     assert accepted(answers) == [seq for seq in (1, 2, 3) if seq not in reasons]
     assert [value for _, _, value in await readings(ingest_db)] == [5, 6]
     assert (REGISTRY.get_sample_value("gatemeter_ingest_internal_errors_total") or 0.0) - before == len(reasons)
-    monkeypatch.setattr(parking, "apply_passages", apply)
+    monkeypatch.setattr(parking, "apply_told", apply)
     assert (await replayed(ingest_db)).stored == len(reasons)
     assert len(await rows(ingest_db, "SELECT id FROM unclaimed_passage")) == 1
 
@@ -363,7 +363,7 @@ async def test_a_deadlock_is_the_databases_affair_and_tried_again(
     async def crossed(*arguments: Any) -> Any:
         raise psycopg.errors.DeadlockDetected
 
-    monkeypatch.setattr(parking, "apply_passages", crossed)
+    monkeypatch.setattr(parking, "apply_told", crossed)
     group = passages_and_readings()
     with pytest.raises(psycopg.errors.DeadlockDetected):
         await Writer(ingest_db).store(group)

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import LiteralString
 
+import msgspec
 import pytest
 
 from cloud.kit.db import SYSTEM, Database
@@ -222,6 +223,21 @@ async def test_an_opening_that_surely_did_not_happen_is_ordered_again(
         async with worker_db.transaction(SYSTEM) as conn:
             await service.let_out_waiting(conn, site.project_id, NOON + minutes(60 + later))
     assert len(await openings(ingest_db)) == ordered
+
+
+async def test_a_lane_that_may_have_opened_already_is_not_opened_once_more(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    """The order was the lane's own, and its barrier did not answer: only a person opens, or the vehicle comes anew."""
+    await _enter(ingest_db, site)
+    at = NOON + minutes(60)
+    arrived = msgspec.structs.replace(site.passage("exit", PLATE, at, "arrived"), decision="uncertain")
+    await site.report(ingest_db, [arrived], at)
+    async with worker_db.transaction(SYSTEM) as conn:
+        assert await service.let_out_waiting(conn, site.project_id, at) == 0
+    assert await openings(ingest_db) == []
+    await site.report(ingest_db, [site.passage("exit", PLATE, at + minutes(1), "arrived")], at + minutes(1))
+    assert len(await openings(ingest_db)) == 1
 
 
 async def test_the_job_lets_out_who_waits_now(ingest_db: Database, worker_db: Database, site: Site) -> None:

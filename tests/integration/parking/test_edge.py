@@ -12,7 +12,7 @@ from cloud.parking.edge import telling as edge
 from cloud.parking.fees.models import ParkingRule
 from cloud.parking.records import RuleVersion
 from gateway.access.book import AccessBook
-from gateway.contract.access import AccessEntry, AccessUpdate, GoneEntry, LotEntry, StayEntry
+from gateway.contract.access import AccessEntry, AccessUpdate, GoneEntry, LotEntry, StayEntry, as_sent
 from tests.integration.parking.site import MALL, NOON, Site, minutes
 
 PLATE = "京A12345"
@@ -101,7 +101,7 @@ async def test_what_is_paid_lets_out_without_the_cloud_until_the_time_to_leave_i
     late = later + timedelta(hours=3)
     assert [one.paid_until for one in await told(worker_db, site, late) if isinstance(one, StayEntry)] == [1]
     book = AccessBook()
-    await book.take(AccessUpdate(1, "p", "gw1", 0, 1, 1, 1, leave_by, tuple(stays), "test", "k1"))
+    await book.take(AccessUpdate(1, "p", "gw1", 0, 1, 1, 1, leave_by, tuple(map(as_sent, stays)), "test", "k1"))
     assert book.inside("main") == 1
     book.close()
 

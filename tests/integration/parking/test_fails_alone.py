@@ -20,6 +20,7 @@ from cloud.parking.lists import service as lists
 from cloud.parking.lists.records import NewEntry
 from cloud.parking.permits import jobs as permit_jobs
 from cloud.parking.permits import telling as permits
+from cloud.parking.records import Session
 from cloud.parking.stays import policies
 from cloud.parking.stays import repository as stays_repository
 from cloud.parking.stays.policy import LotPolicy
@@ -32,16 +33,14 @@ BAD, GOOD = "京A11111", "京B22222"
 @pytest.fixture
 def bad_vehicle(monkeypatch: pytest.MonkeyPatch) -> None:
     """One vehicle breaks whatever lets it out."""
-    real = charging.let_out_if_settled
+    real = charging._let_out
 
-    async def breaks(conn: Conn, session_id: int, now: datetime) -> UUID | None:
-        query = "SELECT plate FROM parking_session WHERE id = %s"
-        row = await (await conn.execute(query, (session_id,))).fetchone()
-        if row is not None and row["plate"] == BAD:
+    async def breaks(conn: Conn, session: Session, *others: Any) -> UUID | None:
+        if session.plate == BAD:
             await conn.execute("SELECT 1 / 0")
-        return await real(conn, session_id, now)
+        return await real(conn, session, *others)
 
-    monkeypatch.setattr(charging, "let_out_if_settled", breaks)
+    monkeypatch.setattr(charging, "_let_out", breaks)
 
 
 async def _arrive(db: Database, site: Site, now: datetime) -> None:

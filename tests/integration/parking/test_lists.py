@@ -18,7 +18,7 @@ from cloud.parking.lists.covering import white_times
 from cloud.parking.lists.records import Entry, EntryFilter, Listed, NewEntry
 from cloud.parking.lists.telling import tell_lists
 from gateway.contract import codec
-from gateway.contract.access import AccessEntry, AccessUpdate, GoneEntry, ListEntry, Listing
+from gateway.contract.access import AccessEntry, AccessUpdate, GoneEntry, ListEntry, Listing, as_sent, read_entry
 from gateway.contract.limits import MAX_TIME_MS
 from tests.integration.app import People
 from tests.integration.parking.site import NOON, Site, rows
@@ -270,8 +270,8 @@ async def test_a_time_that_the_wire_cannot_say_breaks_no_message(
     first, last = datetime(start, 1, 1, tzinfo=UTC), None if end is None else datetime(end, 1, 1, tzinfo=UTC)
     await put(worker_db, site, start=first, end=last)
     entries = await only(worker_db)
-    update = AccessUpdate(1, "p", "gw1", 0, 1, 1, 1, in_ms(NOON), tuple(entries), "test", "k1")
-    (entry,) = codec.decode_access(codec.encode_access(update)).entries
+    update = AccessUpdate(1, "p", "gw1", 0, 1, 1, 1, in_ms(NOON), tuple(map(as_sent, entries)), "test", "k1")
+    (entry,) = map(read_entry, codec.decode_access(codec.encode_access(update)).entries)
     assert isinstance(entry, ListEntry)
     assert (entry.since > in_ms(NOON)) is (first > NOON)
     assert entry.until in (0, MAX_TIME_MS)

@@ -18,8 +18,7 @@ from cloud.kit.paging import PageRequest
 from cloud.kit.periods import in_ms
 from cloud.kit.yaml_files import load_yaml
 from cloud.parking import service as parking
-from cloud.parking.charging import debts
-from cloud.parking.charging.assessing import assess_stay
+from cloud.parking.charging import debts, quoting
 from cloud.parking.coupons import service as coupons
 from cloud.parking.coupons.records import NewBatch
 from cloud.parking.coupons.redeeming import redeem
@@ -266,9 +265,10 @@ class _History:
         """What is stored of a stay that is over is what follows from all that is known now."""
         session = await find_session(conn, session_id)
         assert session.left_at is not None
-        assessed = None if session.fixed_fee is not None else await assess_stay(conn, session, session.left_at)
-        if assessed is not None:
-            anew = assessed[1].fee.amount
+        prices = await quoting.prices_of(conn, session.project_id, [session])
+        found = None if session.fixed_fee is not None else quoting.assessed(prices, session, session.left_at)
+        if found is not None:
+            anew = found[1].fee.amount
             assert fee == anew or (fee < anew and self.plates_changed), (session, anew, self.done)
 
     async def _check_promises(self, conn: Conn) -> None:

@@ -7,13 +7,16 @@ from uuid import UUID
 
 import msgspec
 
-from cloud.kit.db import Database
+from cloud.devices import service as devices
+from cloud.kit.db import SYSTEM, Database
+from cloud.parking import service as parking
 from cloud.parking.stays import session_repository
+from cloud.parking.stays.applying import Told
 from cloud.parking.stays.likeness import FROM, INTO, skeleton
 from cloud.parking.stays.matching import Outcome
 from cloud.parking.stays.reports import Report, merged, progress
 from gateway.contract.messages import Passage
-from tests.integration.parking.site import NOON, Site, rows
+from tests.integration.parking.site import GATEWAY, NOON, Site, rows
 
 DECISIONS = ("", "await-cloud", "no-plate", "temporary", "cloud-silent", "command")
 
@@ -55,6 +58,31 @@ async def test_several_reports_of_a_passage_come_to_what_the_rules_say(ingest_db
             for name in ("outcome", "decision", "plate_told", "offline", "image", "progress")
         }
         assert (row["outcome_at"], row["plate"]) == (wanted.outcome_at, wanted.plate_told)
+
+
+async def test_gateways_that_are_heard_together_are_heard_as_one_after_the_other(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    """Also when one of them uses the name of another one's passage: nobody's word adds to what another one told."""
+    async with worker_db.transaction(SYSTEM) as conn:
+        other = await devices.create_gateway(conn, site.project_id, "gw-other", "Other")
+        device = await devices.create_device(conn, site.project_id, other.id, "entry", "barrier")
+        lane = await parking.create_lane(conn, site.lot_id, "far", "far", "entry", device.id)
+    came = site.passage("entry", "京A12345", NOON - timedelta(minutes=30))
+    left = site.passage("exit", "京A12345", NOON)
+    far = site.passage("entry", "京B12345", NOON)
+    lie = msgspec.structs.replace(far, id=came.id, plate="京Z99999")
+    told = [Told("gw-other", [lie], NOON), Told(GATEWAY, [left], NOON), Told(GATEWAY, [came], NOON)]
+    told += [Told("gw-other", [far], NOON)]
+    async with ingest_db.transaction(SYSTEM) as conn:
+        applied = await parking.apply_told(conn, site.project_id, told)
+    found = await rows(ingest_db, "SELECT id, lane_id, plate FROM passage ORDER BY plate")
+    assert [(str(row["id"]), row["lane_id"], row["plate"]) for row in found] == [
+        (left.id, site.exit.id, "京A12345"),
+        (far.id, lane.id, "京B12345"),
+        (came.id, lane.id, "京Z99999"),
+    ]
+    assert (applied.stored, applied.unclaimed) == (3, 0)
 
 
 async def test_the_database_has_the_same_skeletons(ingest_db: Database) -> None:

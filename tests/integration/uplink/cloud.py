@@ -1,7 +1,6 @@
 """The cloud's end of the wire for tests of the gateway: remembers what came, acknowledges as told, commands."""
 
 import asyncio
-import base64
 import contextlib
 import secrets
 import time
@@ -15,7 +14,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.contract import WIRE_VERSION, codec, topics
-from gateway.contract.configuration import Configuration, ConfigurationReport, signed_configuration
+from gateway.contract.configuration import Configuration, ConfigurationReport
 from gateway.contract.messages import (
     Ack,
     Action,
@@ -24,11 +23,12 @@ from gateway.contract.messages import (
     Envelope,
     Passage,
     Rejection,
-    signed_bytes,
 )
+from gateway.contract.signing import signed
 from gateway.contract.topics import Down, Up
 from gateway.tasks import end
 from tests.integration.broker import Mosquitto
+from tests.signing import public_key, signer
 
 PROJECT = "demo"
 GATEWAY = "gw-1"
@@ -56,7 +56,7 @@ class Cloud:
     @property
     def keys(self) -> dict[str, str]:
         """What the gateway is configured with."""
-        return {"k1": base64.b64encode(self.key.public_key().public_bytes_raw()).decode()}
+        return public_key(self.key)
 
     async def serve(self) -> None:
         """Reconnects for ever."""
@@ -102,15 +102,13 @@ class Cloud:
         return self.sign(msgspec.structs.replace(command, **fields))
 
     def sign(self, command: Command) -> Command:
-        signature = base64.b64encode(self.key.sign(signed_bytes(command))).decode()
-        return msgspec.structs.replace(command, signature=signature)
+        return signed(command, signer(self.key))
 
     def configuration(self, number: int, site: str = "{}", **fields: Any) -> Configuration:
         """A signed configuration; `fields` overrides any field before signing."""
         bare = Configuration(WIRE_VERSION, number, PROJECT, GATEWAY, now_ms(), site, {}, 2, "test", "k1")
         bare = msgspec.structs.replace(bare, **fields)
-        signature = base64.b64encode(self.key.sign(signed_configuration(bare))).decode()
-        return msgspec.structs.replace(bare, signature=signature)
+        return signed(bare, signer(self.key))
 
     def fates_of(self, number: int) -> list[str]:
         """States reported for a configuration, in order of arrival."""

@@ -170,7 +170,7 @@ states = st.builds(
     permits_.map(tuple),
     st.booleans(),
     stays,
-    *(st.booleans() for _ in range(4)),
+    *(st.booleans() for _ in range(5)),
 )
 policies = st.builds(
     AccessPolicy,
@@ -199,6 +199,7 @@ def by_the_table(plate: str, direction: str, at: int, s: AccessState, p: AccessP
             ("no-plate", not plate),
             ("blacklist", s.blacklisted),
             ("whitelist", s.whitelisted),
+            ("not-understood", s.closed and s.not_understood),
             ("lot-closed", s.closed),
             ("already-inside", s.stay is not None and p.already_inside == "operator"),
             ("permit", valid),
@@ -206,12 +207,13 @@ def by_the_table(plate: str, direction: str, at: int, s: AccessState, p: AccessP
             ("permit-expired", ended and p.permit_expired == "operator" and not s.reserved),
             ("reservation", s.reserved),
             ("nothing-known", not p.temporary_allowed and not s.ever_told),
+            ("not-understood", (not p.temporary_allowed or s.full) and s.not_understood),
             ("no-temporary", not p.temporary_allowed),
             ("lot-full", s.full),
             ("temporary", True),
         ]
     else:
-        known, stay = bool(plate) and not s.owing, s.stay
+        known, stay = bool(plate) and not (s.owing or s.not_understood), s.stay
         whole = (
             stay is not None
             and stay.entered_at <= at
@@ -247,6 +249,7 @@ def test_the_first_rule_of_the_table_that_holds_decides(
     asked = {
         "no-plate": policy.without_plate,
         "nothing-known": policy.on_failure,
+        "not-understood": policy.on_failure,
         "cloud-silent": policy.when_cloud_silent,
         "already-inside": "operator",
         "permit-expired": "operator",

@@ -1,7 +1,6 @@
 """Commands at the desk: never twice, wherever the gateway dies; never without a clock, a memory or known arguments."""
 
 import asyncio
-import base64
 import tempfile
 import uuid
 from collections import Counter
@@ -16,16 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.contract import WIRE_VERSION, codec
-from gateway.contract.messages import Action, Command, CommandResult, CommandState, signed_bytes
+from gateway.contract.messages import Action, Command, CommandResult, CommandState
+from gateway.contract.signing import signed
 from gateway.contract.topics import Up
 from gateway.drivers.base import CommandOutcome
 from gateway.outbox import Outbox
 from gateway.uplink.commands import CommandDesk
 from gateway.uplink.journal import Journal
+from tests.newer_cloud import other_words
+from tests.signing import public_key, signer
 
 NOW = 1_764_000_000_000
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
-KEYS = {"k1": base64.b64encode(KEY.public_key().public_bytes_raw()).decode()}
+KEYS = public_key(KEY)
 FINAL = {CommandState.DONE, CommandState.FAILED, CommandState.EXPIRED, CommandState.UNCERTAIN}
 
 
@@ -35,7 +37,7 @@ def command(number: int = 1, action: Action = Action.CLOSE_VALVE, **fields: Any)
         "n" * 16, "k1",
     )  # fmt: skip
     bare = msgspec.structs.replace(bare, **fields)
-    return msgspec.structs.replace(bare, signature=base64.b64encode(KEY.sign(signed_bytes(bare))).decode())
+    return signed(bare, signer(KEY))
 
 
 class Died(BaseException):
@@ -220,3 +222,45 @@ async def test_a_key_that_is_no_longer_trusted_commands_nothing(tmp_path: Path) 
     assert [result.detail for result in await reports(tmp_path / "outbox.sqlite") if result.detail] == [
         "signature: unknown key k1"
     ] * 2
+
+
+async def test_a_field_that_is_not_known_is_passed_over_and_is_signed_all_the_same(tmp_path: Path) -> None:
+    world = World(tmp_path / "outbox.sqlite")
+    more = other_words(command(1), signer(KEY), more=[{"why": "a guest"}, 7])
+    await life(world, [more.replace(b"guest", b"thief"), more[:-3] + b"]"])
+    assert not world.done
+    await life(world, [more, more])
+    assert world.done == {command(1).id: 1}
+    assert [told.detail for told in await reports(world.file)][:2] == ["signature: does not match"] * 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "detail"),
+    [
+        ({"action": "open-for-the-guard"}, "not understood: bad-schema: Invalid enum value 'open-for-the-guard'"),
+        ({"version": 2}, "not understood: unknown-version: version 2, this software speaks 1"),
+        ({"arguments": {"passage": 7}}, "not understood: bad-schema: Expected `str`, got `int`"),
+        ({"arguments": {"only-if": "empty"}}, "arguments: close-valve knows no argument only-if"),
+    ],
+)
+async def test_an_order_that_is_not_understood_is_told_and_never_carried_out(
+    tmp_path: Path, changed: dict[str, object], detail: str
+) -> None:
+    world = World(tmp_path / "outbox.sqlite")
+    strange = other_words(command(1), signer(KEY), changed=changed)
+    await life(world, [strange])
+    (told,) = await reports(world.file)
+    assert (told.state, told.detail[: len(detail)]) == (CommandState.FAILED, detail)
+    # The software that comes next understands it: the cloud has heard that nothing happened, and so it stays.
+    await life(world, [codec.encode_command(command(1)), strange])
+    assert not world.done
+    assert {told.state for told in await reports(world.file)} == {CommandState.FAILED}
+
+
+async def test_who_is_not_the_cloud_makes_no_order_known_as_turned_down(tmp_path: Path) -> None:
+    """Otherwise whoever owns the broker could spend the ids of orders that are still to come."""
+    world = World(tmp_path / "outbox.sqlite")
+    stranger = signer(Ed25519PrivateKey.generate())
+    await life(world, [other_words(command(1), stranger, changed={"action": "open-for-the-guard"})])
+    await life(world, [codec.encode_command(command(1))])
+    assert world.done == {command(1).id: 1}

@@ -1,5 +1,6 @@
 """Pictures on a disk that never fills up."""
 
+import errno
 import os
 import uuid
 from pathlib import Path
@@ -95,3 +96,23 @@ async def test_unsent_are_the_passages_that_wait_in_the_outbox(tmp_path: Path) -
     await outbox.stats()
     assert await unsent_passages(outbox) == {A}
     outbox.close()
+
+
+async def test_a_disk_that_gives_nothing_away_keeps_no_lane_from_its_vehicles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A memory card that has become read-only: no picture goes, none comes, and none can be read."""
+    kept = pictures(tmp_path, max_bytes=100)
+    assert await kept.keep(A, picture(80))
+
+    def broken(path: Path, *_: object, **__: object) -> bytes:
+        raise OSError(errno.EROFS, "read-only", str(path))
+
+    for name in ("unlink", "write_bytes", "read_bytes"):
+        monkeypatch.setattr(Path, name, broken)
+    assert not await kept.keep(B, picture(80))
+    assert await kept.read(A) is None
+    assert (kept.bytes, kept.dropped) == (80, 1)
+    monkeypatch.undo()
+    assert await kept.keep(B, picture(80))
+    assert await here(kept) == [B]

@@ -68,7 +68,7 @@ def test_a_recognition_that_was_kept_is_offline_and_has_the_time_of_its_beginnin
 
 
 def test_quick_and_imaged_result_name_the_same_recognition_whatever_names_it() -> None:
-    for name in ({"unique_id": "u-1"}, {"unique_id": 17}, {"start_time": AT}):
+    for name in ({"unique_id": "u-1"}, {"unique_id": 17}, {"start_time": AT}, {"unique_id": 0, "start_time": AT}):
         quick, imaged = recognised(license=plate("京A12345"), **name), recognised(imageFile=plate("x"), **name)
         assert quick.id == imaged.id
 

@@ -1,0 +1,57 @@
+"""Which recognitions of a lane are of one vehicle: told twice, with a picture later, or read better. Pure."""
+
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Final
+
+_KEPT: Final = 64
+"""A picture comes behind a few other vehicles at most, and a device that was cut off tells some of them again."""
+_SAME_MS: Final = 60_000
+"""Devices begin to count anew: a name that was used longer ago is another vehicle's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A recognition. `told_at` is its time as the device told it, `at` the one that is believed; Unix milliseconds."""
+
+    event_id: str
+    told_at: int
+    plate: str
+    at: int
+    passage: str
+
+
+class Recognitions:
+    """The last ones of a lane."""
+
+    def __init__(self, duplicate_ms: int) -> None:
+        """The plate that was read last, within `duplicate_ms` again, is the same vehicle's."""
+        self._duplicate_ms = duplicate_ms
+        self._seen: deque[Seen] = deque(maxlen=_KEPT)
+
+    def note(self, seen: Seen) -> None:
+        """A recognition that is told from now on."""
+        self._seen.append(seen)
+
+    def read_at_last(self, known: Seen, plate: str) -> None:
+        """The plate of a recognition that had none."""
+        self._seen = deque((replace(one, plate=plate) if one is known else one for one in self._seen), _KEPT)
+
+    def same(self, event_id: str, told_at: int, plate: str, at: int, standing: Collection[str]) -> Seen | None:
+        """The one that this tells again; None when it is another vehicle. `standing`: passages that are not over.
+
+        A recognition is named by its id and time together. A device that tells another time with the picture means the
+        same vehicle when its plate is the same, or was not read the one time and it stands there still.
+        """
+        for seen in reversed(self._seen):
+            if seen.event_id != event_id:
+                continue
+            one_unread = seen.passage in standing and not (plate and seen.plate)
+            close = abs(at - seen.at) <= _SAME_MS
+            if seen.told_at == told_at or (close and (one_unread or (plate and plate == seen.plate))):
+                return seen
+        last = self._seen[-1] if self._seen else None
+        if last is not None and plate and last.plate == plate and abs(at - last.at) <= self._duplicate_ms:
+            return last
+        return None
