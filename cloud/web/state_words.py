@@ -119,29 +119,6 @@ ADJUSTMENT_CAUSES: Final[Mapping[str, str]] = {
     "persons": _("Other persons were filed for these days"),
 }
 
-OCCUPANCY_ROLES: Final[Mapping[str, str]] = {
-    "owner": _("owner"),
-    "tenant": _("tenant"),
-    "family": _("family"),
-}
-
-UNIT_KINDS: Final[Mapping[str, str]] = {
-    "residential": _("Flat"),
-    "shop": _("Shop"),
-    "office": _("Office"),
-    "industrial": _("Industrial"),
-    "common": _("Common space"),
-}
-
-MOVES: Final[Mapping[str, str]] = {
-    "in": _("Moves in"),
-    "out": _("Moves out"),
-    "living": _("Living there, no end entered"),
-    "account-open": _("Moved out, account still open"),
-    "account-ended": _("Living there, account has ended"),
-}
-"""What the list of moves may show, by cloud.estate.occupancies.moves.Show."""
-
 NOTE_CAUSES: Final[Mapping[str, str]] = {
     "error": _("The bill was wrong"),
     "goodwill": _("Goodwill"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Literal, LiteralString
 
 from cloud.estate.records import Account, Occupancy, OccupancyRole, Validity
@@ -93,6 +93,11 @@ class Move:
     stays: bool
     open_account_id: int | None
     open_account: str | None
+
+    @property
+    def until(self) -> date:
+        """The first day after a move out."""
+        return self.day + timedelta(days=1)
 
 
 async def list_moves(conn: Conn, request: PageRequest, wanted: MoveFilter) -> Page[Move]:
