@@ -120,8 +120,8 @@ async def rerate(
     """Rates issued charges again and keeps what differs. `states` by agreement and time.
 
     `cause`: `facts` goes by the persons, areas and dates filed now, `area` by the areas, `persons` by the persons,
-    `concession` by the concessions granted now; all else is as the bill was rated by. An account fails as a whole. Raises psycopg
-    UniqueViolation where another re-rating was faster: begin anew.
+    `concession` by the concessions granted now; all else is as the bill was rated by. An account fails as a whole.
+    Raises psycopg UniqueViolation where another re-rating was faster: begin anew.
     """
     issued = [one for one in states if one.issued]
     if not issued:

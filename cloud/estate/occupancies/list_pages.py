@@ -50,9 +50,7 @@ async def moves(
 
 
 @router.get("/estate/people")
-async def people(
-    request: Request, scope: Reader, name: OptionalText = None, cursor: str | None = None
-) -> Response:
+async def people(request: Request, scope: Reader, name: OptionalText = None, cursor: str | None = None) -> Response:
     """People of the project by a part of their name, and where they live."""
     page = await shown(request, scope)
     found = await estate.list_people(

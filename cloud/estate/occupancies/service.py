@@ -82,7 +82,7 @@ async def create_household(
 
 
 async def change_household(
-    conn: Conn, household_id: int, *, persons: int | None = None, valid_until: date | None | Literal["kept"] = "kept"
+    conn: Conn, household_id: int, *, persons: int | None = None, valid_until: date | Literal["kept"] | None = "kept"
 ) -> Household:
     """Puts a filing right: another number of persons for all its days, or another end (None: it goes on).
 

@@ -50,11 +50,11 @@ async def _counted(site: Site, stretches: list[tuple[datetime, datetime, int]]) 
 async def test_the_final_bill_of_who_moves_out_ends_with_his_last_day(office: Office, people: People) -> None:
     site, flat = office.site, office.site.flats[0]
     browser = Browser(office.client, await people.staff("manager", site.project.id))
-    await site.rows("UPDATE access_token SET kind = 'session' WHERE id = (SELECT max(id) FROM access_token) RETURNING 1")
-    here = {"project_id": site.project.id, "unit_id": flat.unit_id}
-    stay = await office.post(
-        "occupancies", **here, person_id=flat.person_id, role="tenant", valid_from="2025-01-01"
+    await site.rows(
+        "UPDATE access_token SET kind = 'session' WHERE id = (SELECT max(id) FROM access_token) RETURNING 1"
     )
+    here = {"project_id": site.project.id, "unit_id": flat.unit_id}
+    stay = await office.post("occupancies", **here, person_id=flat.person_id, role="tenant", valid_from="2025-01-01")
     await office.bill(JANUARY)
 
     # He moves out on the page of the unit, which leads on to the bill of the same days.
@@ -81,9 +81,7 @@ async def test_the_final_bill_of_who_moves_out_ends_with_his_last_day(office: Of
 
     # Whoever comes next pays from the day after, from the same reading.
     newcomer = await office.post("people", project_id=site.project.id, name="Newcomer")
-    account = await office.post(
-        "accounts", **here, number="A-NEXT", person_id=newcomer["id"], valid_from=f"{AFTER}"
-    )
+    account = await office.post("accounts", **here, number="A-NEXT", person_id=newcomer["id"], valid_from=f"{AFTER}")
     await office.post("occupancies", **here, person_id=newcomer["id"], role="tenant", valid_from=f"{AFTER}")
     await office.post(
         "service-agreements",

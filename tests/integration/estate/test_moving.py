@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -80,7 +81,13 @@ async def test_a_new_person_moves_in(place: Place) -> None:
     assert "No number is filed" in page
     form = text_of(await place.browser.see(f"{place.at}/move-in"))
     assert "Living here now: Li Na (owner)" in form
-    sent = {"name": "Wang Wei", "phone": "13800138000", "role": "tenant", "first_day": "2026-03-15", "persons": "4"}
+    sent: dict[str, Any] = {
+        "name": "Wang Wei",
+        "phone": "13800138000",
+        "role": "tenant",
+        "first_day": "2026-03-15",
+        "persons": "4",
+    }
     token = "the-same-form-twice"
     done = await place.browser.send(f"{place.at}/move-in", **sent, once=token)
     again = await place.browser.send(f"{place.at}/move-in", **sent, once=token)
@@ -96,7 +103,12 @@ async def test_a_new_person_moves_in(place: Place) -> None:
 async def test_a_known_person_is_found_by_name_and_cannot_live_there_twice(place: Place) -> None:
     found = await place.browser.see(f"{place.at}/move-in?name=Li")
     assert f'value="{place.owner_id}"' in found
-    sent = {"person_id": str(place.owner_id), "looked_for": "Li", "role": "tenant", "first_day": "2026-03-15"}
+    sent: dict[str, Any] = {
+        "person_id": str(place.owner_id),
+        "looked_for": "Li",
+        "role": "tenant",
+        "first_day": "2026-03-15",
+    }
     refused = await place.browser.send(f"{place.at}/move-in", 409, **sent)
     assert 'data-problem-of="valid_from"' in refused.text
     assert "Li Na is already entered here, since Jan 1, 2024." in text_of(refused.text)
@@ -153,7 +165,7 @@ async def test_wrong_entries_are_taken_back(place: Place) -> None:
     await place.browser.send(f"/estate/occupancies/{stay}/return")
     assert await place.stays() == [("Li Na", "owner", date(2024, 1, 1), None)]
     await place.browser.send(f"/estate/occupancies/{stay}/move-out", last_day="2025-01-31")
-    back = {"person_id": str(place.owner_id), "role": "owner", "first_day": "2025-06-01"}
+    back: dict[str, Any] = {"person_id": str(place.owner_id), "role": "owner", "first_day": "2025-06-01"}
     await place.browser.send(f"{place.at}/move-in", **back)
     # He came back: the first stay cannot go on over the second.
     refused = await place.browser.send(f"/estate/occupancies/{stay}/return", 409)
