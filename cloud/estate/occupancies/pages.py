@@ -42,7 +42,7 @@ async def unit(request: Request, scope: Reader, unit_id: int) -> Response:
 @router.get("/estate/units/{unit_id}/move-in")
 async def move_in_form(request: Request, scope: Writer, unit_id: int, name: OptionalText = None) -> Response:
     """The form of somebody who moves in: people of that name, or a new person."""
-    return await _move_in(await shown(request, scope), unit_id, name or "", {"name": name or ""})
+    return await _move_in(await shown(request, scope), unit_id, name or "", {})
 
 
 @router.post("/estate/units/{unit_id}/move-in")
