@@ -39,10 +39,10 @@ _LATER_THAN: LiteralString = """
      AND l.entered_at < date_trunc('day', s.entered_at, %(zone)s) + interval '1 day 2 hours'
     WHERE s.plate <> '' AND l.state = 'closed' AND l.entry_seen
 """
-# Stays that were over when something changed lie before it.
+# Stays that were over when something changed lie before it. Also those with a fixed price: their entries were not seen.
 _SINCE: LiteralString = """
     SELECT id FROM parking_session
-    WHERE project_id = %(project_id)s AND plate = ANY (%(plates)s::text[]) AND state = 'closed' AND left_at > %(since)s
+    WHERE project_id = %(project_id)s AND plate = ANY (%(plates)s::text[]) AND state <> 'open' AND left_at > %(since)s
 """
 _STORE: LiteralString = """
     UPDATE parking_session s

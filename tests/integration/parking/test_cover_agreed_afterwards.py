@@ -22,6 +22,7 @@ from cloud.parking.permits import service as permits
 from cloud.parking.permits.records import Holding, NewPermit
 from cloud.parking.visitors import service as visitors
 from cloud.parking.visitors.service import WantedPass
+from tests.integration.parking.nested import set_policy
 from tests.integration.parking.permits.holder import make_permit
 from tests.integration.parking.site import NOON, Site, rows
 
@@ -104,6 +105,23 @@ async def test_what_was_paid_too_much_comes_back(
         assert await billing.discrepancies(conn, site.project_id) == []
     (refund,) = await rows(worker_db, "SELECT amount, reason FROM payment_refund")
     assert (refund["amount"], refund["reason"]) == (Decimal("2.00"), "fee-lower")
+
+
+@WAYS
+@pytest.mark.parametrize("paid", [False, True])
+async def test_a_fixed_charge_falls_when_the_lane_would_have_let_it_out(
+    ingest_db: Database, worker_db: Database, site: Site, cover: Cover, paid: bool
+) -> None:
+    """Nobody saw it come in: it costs what the lot's policy says, unless something covers it when it leaves."""
+    await set_policy(worker_db, site.lot_id, unseen_entry=[{"then": "fixed-charge", "amount": "20.00"}])
+    left = NOON + 5 * HOUR
+    await site.report(ingest_db, [site.passage("exit", PLATE, left)], left)
+    assert await money(worker_db) == (Decimal("20.00"), Decimal("20.00"))
+    if paid:
+        await pay(worker_db)
+    async with worker_db.transaction(SYSTEM) as conn:
+        await cover(conn, site)
+    assert await money(worker_db) == (Decimal(0), Decimal("-20.00") if paid else Decimal(0))
 
 
 async def test_a_plate_taken_off_a_permit_frees_its_space_for_another_that_paid(
