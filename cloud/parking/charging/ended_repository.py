@@ -18,7 +18,7 @@ _ENDED: LiteralString = """
 """
 # Stays whose entry nobody saw, at the price that the lot's policy has for them.
 _UNSEEN: LiteralString = """
-    SELECT id, lot_id, plate, entered_at, left_at, fixed_fee FROM parking_session
+    SELECT id, lot_id, plate, vehicle_class, entered_at, left_at, fixed_fee FROM parking_session
     WHERE id = ANY (%s::bigint[]) AND state <> 'open' AND fixed_fee IS NOT NULL AND fee IS NOT NULL ORDER BY id
 """
 # A stay that is unmatched or goes on counts as well: it may have been one that took free minutes.
@@ -75,6 +75,7 @@ class UnseenStay:
     id: int
     lot_id: int
     plate: str
+    vehicle_class: str
     entered_at: datetime | None
     left_at: datetime
     fixed_fee: Decimal

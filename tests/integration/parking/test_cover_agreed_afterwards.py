@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from cloud.billing import service as billing
@@ -122,6 +123,23 @@ async def test_a_fixed_charge_falls_when_the_lane_would_have_let_it_out(
     async with worker_db.transaction(SYSTEM) as conn:
         await cover(conn, site)
     assert await money(worker_db) == (Decimal(0), Decimal("-20.00") if paid else Decimal(0))
+
+
+@pytest.mark.parametrize(("vehicle_class", "fee"), [("small", "20.00"), ("new-energy", "0.00")])
+async def test_a_permit_of_another_class_covers_no_fixed_charge(
+    ingest_db: Database, worker_db: Database, site: Site, vehicle_class: str, fee: str
+) -> None:
+    """The lane does not let it out by that permit, and the desk asks for what is stored once it has left."""
+    await set_policy(worker_db, site.lot_id, unseen_entry=[{"then": "fixed-charge", "amount": "20.00"}])
+    new = NewPermit("staff", (site.lot_id,), SINCE, None, Holding((PLATE,), note="guard"), vehicle_class="new-energy")
+    async with worker_db.transaction(SYSTEM) as conn:
+        await permits.create_permit(conn, site.project_id, new, at=SINCE)
+    stands = msgspec.structs.replace(site.passage("exit", PLATE, NOW, "arrived"), vehicle_class=vehicle_class)
+    await site.report(ingest_db, [stands], NOW)
+    assert await quoted(worker_db) == (Decimal(fee), Decimal(0))
+    left = site.passage("exit", PLATE, NOW + HOUR / 60)
+    await site.report(ingest_db, [msgspec.structs.replace(left, vehicle_class=vehicle_class)], NOW + HOUR / 60)
+    assert await money(worker_db) == (Decimal(fee), Decimal(fee))
 
 
 async def test_a_plate_taken_off_a_permit_frees_its_space_for_another_that_paid(
