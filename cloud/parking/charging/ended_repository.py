@@ -44,6 +44,11 @@ _SINCE: LiteralString = """
     SELECT id FROM parking_session
     WHERE project_id = %(project_id)s AND plate = ANY (%(plates)s::text[]) AND state <> 'open' AND left_at > %(since)s
 """
+# Who left with the price that he was told keeps it, also when another stay is priced anew later.
+_KEEP: LiteralString = """
+    UPDATE parking_session s SET as_told = true FROM unnest(%(ids)s::bigint[], %(fees)s::numeric[]) AS row (id, fee)
+    WHERE s.id = row.id AND row.fee > s.fee AND s.unpaid <= 0 AND NOT s.as_told
+"""
 _STORE: LiteralString = """
     UPDATE parking_session s
     SET fee = row.fee, fee_until = row.fee_until, fee_steps = row.fee_steps, rule_version_id = row.rule_version_id
@@ -52,7 +57,7 @@ _STORE: LiteralString = """
     WHERE s.id = row.id
       AND (s.fee, s.fee_until, s.fee_steps, s.rule_version_id)
           IS DISTINCT FROM (row.fee, row.fee_until, row.fee_steps, row.rule_version_id)
-      AND (NOT %(as_told)s OR s.fee IS NULL OR row.fee < s.fee OR s.unpaid > 0)
+      AND (NOT (s.as_told OR %(as_told)s) OR s.fee IS NULL OR row.fee < s.fee OR s.unpaid > 0)
 """
 
 
@@ -130,7 +135,8 @@ async def ended_since(conn: Conn, project_id: int, plates: Sequence[str], since:
 async def store_fees(conn: Conn, rows: Sequence[PricedRow], *, as_told: bool = False) -> None:
     """Stores fees; a session that costs the same as before is left alone.
 
-    `as_told`: one of which nothing is owed becomes no dearer, since its driver left with the price that he was told.
+    `as_told`: one of which nothing is owed becomes no dearer, since its driver left with the price that he was told;
+    it keeps that price until its own passages change.
     """
     columns = {
         "ids": [row.session_id for row in rows],
@@ -140,4 +146,6 @@ async def store_fees(conn: Conn, rows: Sequence[PricedRow], *, as_told: bool = F
         "versions": [row.rule_version_id for row in rows],
         "as_told": as_told,
     }
+    if as_told:
+        await conn.execute(_KEEP, columns)
     await conn.execute(_STORE, columns)

@@ -142,6 +142,21 @@ async def test_a_permit_of_another_class_covers_no_fixed_charge(
     assert await money(worker_db) == (Decimal(fee), Decimal(fee))
 
 
+async def test_what_a_driver_was_told_holds_also_when_another_of_his_permit_leaves_later(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    permit = await make_permit(worker_db, site, (PLATE, OTHER), spaces=1)
+    await visit(ingest_db, site)
+    await site.report(ingest_db, [site.passage("entry", OTHER, NOON + HOUR)], NOON + HOUR)
+    async with worker_db.transaction(SYSTEM) as conn:
+        # He moved out yesterday, says the office once he has left for nothing.
+        await permits.remove_plate(conn, permit.id, PLATE, NOON - HOUR, NOW)
+    assert await money(worker_db) == (Decimal(0), Decimal(0))
+    await site.report(ingest_db, [site.passage("exit", OTHER, NOW + HOUR)], NOW + HOUR)
+    assert await money(worker_db, OTHER) == (Decimal(0), Decimal(0)), "the space was his"
+    assert await money(worker_db) == (Decimal(0), Decimal(0))
+
+
 async def test_a_plate_taken_off_a_permit_frees_its_space_for_another_that_paid(
     ingest_db: Database, worker_db: Database, site: Site
 ) -> None:
