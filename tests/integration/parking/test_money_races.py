@@ -11,9 +11,13 @@ import pytest
 
 from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.errors import Conflict
+from cloud.kit.paging import PageRequest
 from cloud.parking import service as parking
 from cloud.parking.charging import debts
-from cloud.parking.coupons.redeeming import note_charging
+from cloud.parking.coupons import giving
+from cloud.parking.coupons import service as coupons
+from cloud.parking.coupons.records import NewBatch
+from cloud.parking.coupons.redeeming import note_charging, redeem
 from cloud.parking.stays import corrections
 from cloud.parking.stays.service import close_session, locked_session
 from tests.integration.parking.nested import set_policy
@@ -144,3 +148,27 @@ async def test_a_vehicle_without_a_plate_is_paid_for_while_a_guard_says_whose_pl
     assert stay["plate"] == PLATE
     async with worker_db.transaction(SYSTEM) as conn:
         assert (await parking.quote(conn, stay["id"], NOON + 5 * HOUR)).paid == Decimal("8.00")
+
+
+async def test_a_coupon_is_given_at_the_counter_while_the_customer_hands_the_last_one_in(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    """Neither waits for the other for ever: one is told that it is used."""
+    await site.report(ingest_db, [site.passage("entry", PLATE, NOON)], NOON)
+    (stay,) = await rows(worker_db, "SELECT id FROM parking_session")
+    day = NOON.date()
+    async with worker_db.transaction(SYSTEM) as conn:
+        merchant = await coupons.create_merchant(conn, site.project_id, "Noodles", "monthly")
+        new = NewBatch(merchant.id, "hours", Decimal(2), Decimal(1), 1, day, day + timedelta(days=1))
+        batch = await coupons.issue(conn, new, "user:1", NOON)
+        (coupon,) = (await coupons.list_coupons(conn, PageRequest(9), batch.id)).items
+
+    async def give(conn: Conn, _: int) -> object:
+        return await giving.give(conn, merchant.id, batch.id, PLATE, "user:2", NOON + HOUR)
+
+    async with _while_another_waits(worker_db, give, stay["id"]) as (conn, gift):
+        await redeem(conn, site.project_id, PLATE, coupon.code, "public", NOON + HOUR)
+    with pytest.raises(Conflict) as refused:
+        await gift
+    assert refused.value.code == "no-coupon-left"
+    assert await rows(worker_db, "SELECT redeemed_by FROM coupon_redemption") == [{"redeemed_by": "public"}]
