@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -250,10 +251,10 @@ async def test_the_forms_of_the_office_are_done_once(
     place = f"/parking/merchants/{shop.merchant_id}"
     await office.see(place)
     day = local_day(datetime.now(UTC), ZONE).isoformat()
-    batch = {"kind": "hours", "value": "2", "price": "1", "count": "5", "valid_from": day, "last_day": day}
+    batch: dict[str, Any] = {"kind": "hours", "value": "2", "price": "1", "count": "5"}
     for _ in range(2):
         await office.send(f"{place}/payments", once="p" * 16, amount="30.00", method="cash")
-        await office.send(f"{place}/batches", once="b" * 16, **batch)
+        await office.send(f"{place}/batches", once="b" * 16, valid_from=day, last_day=day, **batch)
     paid = await rows(worker_db, "SELECT FROM merchant_payment WHERE amount = 30")
     assert len(paid) == 1
     assert len(await rows(worker_db, "SELECT FROM coupon_batch WHERE count = 5")) == 1
