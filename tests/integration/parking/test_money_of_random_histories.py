@@ -19,6 +19,7 @@ from cloud.kit.periods import in_ms
 from cloud.kit.yaml_files import load_yaml
 from cloud.parking import service as parking
 from cloud.parking.charging import debts, quoting
+from cloud.parking.charging.covering import covering_unseen
 from cloud.parking.coupons import giving
 from cloud.parking.coupons import service as coupons
 from cloud.parking.coupons.records import Batch, NewBatch
@@ -303,9 +304,13 @@ class _History:
         session = await find_session(conn, session_id)
         assert session.left_at is not None
         prices = await quoting.prices_of(conn, session.project_id, [session])
-        found = None if session.fixed_fee is not None else quoting.assessed(prices, session, session.left_at)
-        if found is not None:
-            anew = found[1].fee.amount
+        if session.fixed_fee is not None:
+            covered = await covering_unseen(conn, session.project_id, [session])
+            anew: Decimal | None = Decimal(0) if covered else session.fixed_fee
+        else:
+            found = quoting.assessed(prices, session, session.left_at)
+            anew = None if found is None else found[1].fee.amount
+        if anew is not None:
             assert fee == anew or (fee < anew and self.plates_changed), (session, anew, self.done)
 
     async def _check_promises(self, conn: Conn) -> None:
