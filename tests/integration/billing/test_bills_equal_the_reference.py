@@ -27,6 +27,8 @@ START, END = date(2026, 2, 1), date(2026, 5, 1)
 DAYS = [START + n * DAY for n in range((END - START).days)]
 HOURS = {"valley": ["00:00-08:00"], "flat": ["08:00-16:00"], "peak": ["16:00-24:00"]}
 """Eight hours each: usage of a day is three stretches, in this order."""
+STAYS = date(2099, 1, 1)
+"""When somebody moves out of whom nothing is known yet."""
 FLATS = 10
 SEEDS = 8
 
@@ -90,6 +92,7 @@ def random_shape(random: Random) -> dict[str, Any]:
         [
             *({"kind": "year", "anchor": anchor, "partial": partial}
               for anchor in ("01-01", "03-01", "06-01") for partial in ("full", "by_month", "by_day")),
+            {"kind": "year", "anchor": "03-15", "partial": "by_day"},
             {"kind": "month"}, {"kind": "month", "partial": "by_day"},
         ]
     )  # fmt: skip
@@ -116,7 +119,7 @@ def random_shape(random: Random) -> dict[str, Any]:
 def random_home(random: Random) -> Home:
     """Some move in or out in the months billed; the household changes twice at most."""
     moved_in = random.choice([START, START, random.choice(DAYS[1:40])])
-    moved_out = random.choice([END, END, random.choice(DAYS[45:])])
+    moved_out = random.choice([STAYS, STAYS, random.choice(DAYS[45:])])
     most = random.choice([1, 5_000, 12_000])
     used = {day: [(code, Decimal(random.randrange(most)).scaleb(-3)) for code in HOURS] for day in DAYS}
     changes = sorted(random.sample(DAYS[1:], random.randrange(0, 3)))
@@ -130,7 +133,7 @@ async def settle_in(site: Site, homes: list[Home], tariff_id: int) -> None:
     async with site.db.transaction(SYSTEM) as conn, conn.cursor() as cursor:
         for flat, home in zip(site.flats, homes, strict=True):
             meter_id, value = flat.meters["electricity"], 5_000_000
-            until = None if home.moved_out == END else home.moved_out
+            until = None if home.moved_out == STAYS else home.moved_out
             agreements.append(
                 NewAgreement(flat.account_id, "electricity", tariff_id, home.moved_in, meter_id, valid_until=until)
             )

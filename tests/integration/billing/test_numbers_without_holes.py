@@ -46,13 +46,14 @@ async def _issue_all_at_once(site: Site, workers: int = 2) -> list[Exception]:
 class Killed:
     """The nth transaction that has taken its numbers loses its connection, as if somebody had pulled the plug."""
 
-    def __init__(self, nth: int) -> None:
-        self._left, self._allocate = nth, issuing.allocate
+    def __init__(self, nth: int, owner_dsn: str) -> None:
+        self._left, self._allocate, self._owner_dsn = nth, issuing.allocate, owner_dsn
 
     async def __call__(self, conn: Conn, *of: Any) -> None:
         self._left -= 1
         if self._left == 0:
-            await conn.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            with psycopg.connect(self._owner_dsn, autocommit=True) as owner:
+                owner.execute("SELECT pg_terminate_backend(%s, 10000)", (conn.info.backend_pid,))
         await self._allocate(conn, *of)
 
 
@@ -78,7 +79,7 @@ async def test_bills_that_many_issue_while_one_fails_and_one_is_killed(
     bad = site.flats[2].account_id
     _cannot_be_issued(owner_dsn, bad)
     with monkeypatch.context() as patched:
-        patched.setattr(issuing, "allocate", Killed(killed))
+        patched.setattr(issuing, "allocate", Killed(killed, owner_dsn))
         broken = await _issue_all_at_once(site)
     assert [type(one) for one in broken] == [psycopg.errors.AdminShutdown]
     numbers = await _numbers(site, "bill")
@@ -94,7 +95,7 @@ async def test_bills_that_many_issue_while_one_fails_and_one_is_killed(
 
 
 async def test_credit_notes_that_many_approve_while_one_fails_and_one_is_killed(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: Site, owner_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await _issue_all_at_once(site) == []
     bills = [bill for bill in await site.bills() if bill.number is not None]
@@ -115,7 +116,7 @@ async def test_credit_notes_that_many_approve_while_one_fails_and_one_is_killed(
         return [one for one in await asyncio.gather(*approving, return_exceptions=True) if isinstance(one, Exception)]
 
     with monkeypatch.context() as patched:
-        patched.setattr(issuing, "allocate", Killed(3))
+        patched.setattr(issuing, "allocate", Killed(3, owner_dsn))
         broken = await all_at_once(6)
     assert sorted(type(one).__name__ for one in broken) == ["AdminShutdown", "Conflict"]
     assert await _numbers(site, "credit_note") == _in_a_row("C", 4)

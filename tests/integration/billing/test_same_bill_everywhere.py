@@ -125,7 +125,7 @@ async def test_page_html_pdf_and_mail_say_the_same(
     shop: Shop, app_client: httpx.AsyncClient, people: People, language: str
 ) -> None:
     (bill,) = await shop.bills()
-    assert {line.kind for line in bill.lines} >= {"usage", "area", "rent", "discount", "tax"}
+    assert {line.kind for line in bill.lines} >= {"usage", "area", "fixed", "discount", "tax"}
     assert sum((line.amount for line in bill.lines), Decimal(0)) == bill.summary.total
     assert bill.summary.due_on == date(2026, 2, 16)
     auth = await people.staff("manager", shop.site.project.id)
