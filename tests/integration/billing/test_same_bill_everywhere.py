@@ -92,12 +92,12 @@ class Reading:
 
 
 def _contained(bill: Bill) -> list[Decimal]:
-    """Taxes that prices contain, worked out anew: 3 % in the water, 9 % in the rent, of what was left of them."""
-    of = {service: sum((line.amount for line in bill.lines if line.service == service), Decimal(0))
-          for service in ("water", "rent")}  # fmt: skip
+    """Taxes that prices contain, worked out anew: 3 % in the water, 9 % in the rent, as charged before the discount."""
     return [
-        (of[service] * percent / (100 + percent)).quantize(Decimal("0.01"), "ROUND_HALF_UP")
+        (line.amount * percent / (100 + percent)).quantize(Decimal("0.01"), "ROUND_HALF_UP")
         for service, percent in (("water", 3), ("rent", 9))
+        for line in bill.lines
+        if line.service == service and line.kind != "discount"
     ]
 
 
