@@ -13,6 +13,7 @@ from cloud.billing.ledger import months as accounting_months
 from cloud.billing.ledger.balances import TrialBalance
 from cloud.billing.vouchers import exports
 from cloud.billing.vouchers.files import FILE_TYPES
+from cloud.billing.vouchers.making import Grouping
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import Period
 from cloud.payments import service as payments
@@ -21,6 +22,8 @@ from tests.integration.billing.test_rerating import count_otherwise, late
 
 JANUARY, FEBRUARY, MARCH, APRIL = (date(2026, month, 1) for month in range(1, 5))
 SPRING = Period(FEBRUARY, APRIL)
+SIDES = ("debit", "credit")
+GROUPINGS: tuple[Grouping, ...] = ("day", "journal")
 
 
 async def _site(db: Database, code: str, zone: str, currency: str, paid: str) -> Site:
@@ -66,7 +69,7 @@ async def test_the_trial_balances_of_two_currencies_balance_each_by_itself(garde
         "revenue:electricity": Decimal(-147), "revenue:property": Decimal(-210),
     }  # fmt: skip
     for found in (yuan, yen):
-        assert (found.total.opening, found.total.closing) == (0, 0)
+        assert found.total.opening == found.total.closing == 0
         assert found.total.debit == found.total.credit > 0
     # What happens in one project afterwards is seen in its books alone.
     async with garden.db.transaction(SYSTEM) as conn:
@@ -81,9 +84,9 @@ async def test_the_trial_balances_of_two_currencies_balance_each_by_itself(garde
 
 async def _files(site: Site) -> dict[tuple[str, str, str], bytes]:
     """February in every layout, kind of file and grouping; every voucher in them balances."""
-    found = {}
+    found: dict[tuple[str, str, str], bytes] = {}
     async with site.db.transaction(SYSTEM) as conn:
-        for grouping in ("day", "journal"):
+        for grouping in GROUPINGS:
             for voucher in await exports.month_vouchers(conn, site.project.id, Period(FEBRUARY, MARCH), grouping):
                 sides = [sum((getattr(line, side) for line in voucher.lines), Decimal(0)) for side in SIDES]
                 assert sides == [voucher.total] * 2
@@ -93,9 +96,6 @@ async def _files(site: Site) -> dict[tuple[str, str, str], bytes]:
                     made = await exports.export_vouchers(conn, site.project.id, FEBRUARY, layout, form, grouping)
                     found[layout, form, grouping] = await exports.content(conn, made.id)
     return found
-
-
-SIDES = ("debit", "credit")
 
 
 async def test_vouchers_of_a_closed_month_stay_byte_by_byte_whatever_is_corrected_later(garden: Site) -> None:

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from cloud.billing import service as billing
+from cloud.billing.corrections import crediting
 from cloud.billing.corrections.notes import Part
 from cloud.billing.runs import issuing
 from cloud.kit.db import SYSTEM, Conn, Database
@@ -47,7 +48,7 @@ class Killed:
     """The nth transaction that has taken its numbers loses its connection, as if somebody had pulled the plug."""
 
     def __init__(self, nth: int, owner_dsn: str) -> None:
-        self._left, self._allocate, self._owner_dsn = nth, issuing.allocate, owner_dsn
+        self._left, self._allocate, self._owner_dsn = nth, crediting.allocate, owner_dsn
 
     async def __call__(self, conn: Conn, *of: Any) -> None:
         self._left -= 1
