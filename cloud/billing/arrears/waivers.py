@@ -11,6 +11,7 @@ from cloud.billing.arrears.rules import AskedState, Waiver, must_be_another, mus
 from cloud.billing.ledger import journals as ledger
 from cloud.billing.ledger.journals import Journal, Posting
 from cloud.billing.records import Policy
+from cloud.billing.settlement.held import lock_held
 from cloud.billing.terms.service import terms_today
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
@@ -78,12 +79,15 @@ async def approve_waiver(conn: Conn, waiver_id: int, policy: Policy, note: str =
     """Waives what was asked for.
 
     Of what is still open nothing is booked: a late fee is revenue when it is paid. What is paid goes from revenue to
-    the prepaid balance of the account. Raises NotFound; Conflict when it was decided, when the
-    approver asked for it himself and `policy` wants two, or when less is open by now.
+    the prepaid balance of the account, which is locked first, as by all who change what it holds. Raises NotFound;
+    Conflict when it was decided, when the approver asked for it himself and `policy` wants two, or when less is open
+    by now.
     """
+    asked = await get_waiver(conn, waiver_id)
+    await lock_held(conn, [asked.account_id])
+    (bill,) = await repository.lock_bills(conn, [asked.bill_id])
     found = await _waiting(conn, waiver_id)
     must_be_another(found.asked_by, by, policy)
-    (bill,) = await repository.lock_bills(conn, [found.bill_id])
     if bill.late_fee_open < found.amount - found.returned or bill.late_fee_paid < found.returned:
         raise Conflict("amount-changed", f"only {bill.late_fee_open} of the late fee is open by now")
     await conn.execute(_WAIVE, (found.amount, found.returned, found.bill_id))

@@ -47,6 +47,9 @@ def window_parts(
     if content.household is None:
         return WindowParts(0, covered, whole)
     touched = _months(window if kind.partial == "full" else there)
+    if kind.partial != "by_day":
+        # A year from mid-month to mid-month touches thirteen; by days the two ends make one month together.
+        touched = touched[:12]
     if kind.partial == "full":
         covered = whole = len(touched)
     last = max(piece.start, (piece.end - timedelta(days=1)).replace(day=1))
@@ -60,8 +63,8 @@ def window_parts(
 
 @lru_cache(maxsize=256)
 def _months(period: Period) -> tuple[Period, ...]:
-    """The months that a window touches, at most twelve: accounts by the thousand share the same windows."""
-    return tuple(months(period.start, period.end))[:12]
+    """The months that a window touches: accounts by the thousand share the same windows."""
+    return tuple(months(period.start, period.end))
 
 
 def _days(month: Period, there: Period) -> int:

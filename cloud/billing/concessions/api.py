@@ -43,7 +43,7 @@ async def file_concession(body: ConcessionIn, scope: Runner, once: Once) -> Conc
 
 @router.post("/concessions/{concession_id}/approvals", status_code=201)
 async def approve_concession(concession_id: Id, body: ApprovalIn, scope: Approver, once: Once) -> ConcessionOut:
-    """Approves a concession: runs take it off from now on. What is approved is only ended, never changed."""
+    """Approves a concession that somebody else filed: runs take it off from now on, and it is only ended after that."""
 
     async def make() -> ConcessionOut:
         row = await conceded.approve_concession(scope.conn, concession_id, scope.caller.user_id, body.reason)

@@ -104,6 +104,7 @@ class ConcessionOut(BaseModel):
     valid_until: date | None
     position: int
     reason: str
+    created_by: Annotated[int | None, Field(description="Who filed it; somebody else approves it.")]
     approved_by: int | None
     approved_at: datetime | None
     approval: Annotated[str | None, Field(description="Why it was approved.")]
@@ -128,6 +129,7 @@ class ConcessionOut(BaseModel):
             valid_until=row.valid_until,
             position=terms.position,
             reason=row.reason,
+            created_by=row.created_by,
             approved_by=row.approved_by,
             approved_at=row.approved_at,
             approval=row.approval,

@@ -129,6 +129,7 @@ async def _show(page: Shown, concession_id: int, problem: GatemeterError | None 
     row = await conceded.get_concession(page.conn, concession_id)
     agreement = None if row.agreement_id is None else await service.get_agreement(page.conn, row.agreement_id)
     account_id = agreement.account_id if agreement else row.account_id
+    _, policy = await service.terms_today(page.conn, row.project_id)
     return page.page(
         "billing/concession.html",
         status=problem.status if problem else 200,
@@ -136,7 +137,8 @@ async def _show(page: Shown, concession_id: int, problem: GatemeterError | None 
         agreement=agreement,
         account=(await estate.accounts_by_id(page.conn, [account_id])).get(account_id) if account_id else None,
         unit=(await estate.units_by_id(page.conn, [row.unit_id])).get(row.unit_id) if row.unit_id else None,
-        names=await identity.user_names(page.conn, {row.approved_by} if row.approved_by else set()),
+        names=await identity.user_names(page.conn, {one for one in (row.created_by, row.approved_by) if one}),
+        is_own=not policy.own_approval and row.created_by == page.caller.user_id,
         problem=problem,
         today=local_day(datetime.now(UTC), page.project.zone),
     )

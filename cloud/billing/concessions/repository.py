@@ -13,7 +13,7 @@ from cloud.kit.periods import Period
 
 @dataclass(frozen=True, slots=True)
 class ConcessionRow:
-    """A concession as it is filed: what it says, whom it is for, why, and who approved it."""
+    """A concession as it is filed: what it says, whom it is for, why, who filed it and who approved it."""
 
     terms: Concession
     project_id: int
@@ -21,6 +21,7 @@ class ConcessionRow:
     agreement_id: int | None
     unit_id: int | None
     reason: str
+    created_by: int | None
     approved_by: int | None
     approved_at: datetime | None
     approval: str | None
@@ -54,8 +55,8 @@ class ChargedAlready:
 
 _COLUMNS: LiteralString = """
     c.id, c.project_id, c.account_id, c.agreement_id, c.unit_id, c.rule, c.name, c.kind, c.value, c.services,
-    c.components, lower(c.valid) AS valid_from, upper(c.valid) AS valid_until, c.position, c.reason, c.approved_by,
-    c.approved_at, c.approval
+    c.components, lower(c.valid) AS valid_from, upper(c.valid) AS valid_until, c.position, c.reason, c.created_by,
+    c.approved_by, c.approved_at, c.approval
 """
 _INSERT: LiteralString = """
     INSERT INTO concession AS c (project_id, account_id, agreement_id, unit_id, rule, name, kind, value, services,

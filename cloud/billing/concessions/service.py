@@ -7,12 +7,14 @@ from decimal import Decimal
 
 import psycopg
 
+from cloud.billing.arrears.rules import must_be_another
 from cloud.billing.concessions import repository
 from cloud.billing.concessions.reductions import POSITIONS, Kind, Rule
 from cloud.billing.concessions.repository import ChargedAlready, ConcessionFilter, ConcessionRow
 from cloud.billing.corrections.adjustments import Cause
 from cloud.billing.corrections.late_usage import WantedReRating, ask_to_rerate
 from cloud.billing.runs.drafting import lock_charges
+from cloud.billing.terms.service import terms_today
 from cloud.estate import service as estate
 from cloud.kit.constraints import meaning_of
 from cloud.kit.db import Conn
@@ -97,13 +99,16 @@ async def approve_concession(conn: Conn, concession_id: int, by: int | None, app
     """Approves a concession, and why: runs take it off from now on. Asked again, the first approval stays.
 
     What bills charged already of its days is rated again by a job for each account, and becomes adjustments. Raises
-    NotFound, InvalidInput without a reason, Conflict while a draft charges some of its days.
+    NotFound, InvalidInput without a reason, Conflict while a draft charges some of its days, or when the approver filed
+    it himself and the terms of the project want two.
     """
     if not approval.strip():
         raise InvalidInput("no-reason", "expected why it is approved", field="reason")
     await lock_charges(conn, (await get_concession(conn, concession_id)).project_id)
     row = _found(await repository.locked(conn, concession_id), concession_id)
     if row.approved_at is None:
+        _, policy = await terms_today(conn, row.project_id)
+        must_be_another(row.created_by, by, policy)
         await repository.approve(conn, concession_id, by, approval.strip())
         subject = {"account_id": row.account_id, "agreement_id": row.agreement_id, "unit_id": row.unit_id}
         await rerate_conceded(conn, row.project_id, row.terms.valid, by=by, **subject)

@@ -45,20 +45,29 @@ async def _next(db: Database, asker: Asker, run: BillRun, project: Project, toda
     try:
         async with db.transaction(asker) as conn:
             drafts = await run_repository.lock_drafts(conn, run.id, limit)
-            if drafts:
+            if len(drafts) == 1:
+                await _issue_or_take_back(conn, run, project, drafts[0], today)
+            elif drafts:
                 await _issue(conn, project, drafts, today)
             return len(drafts)
+    except (psycopg.IntegrityError, psycopg.DataError):
+        if limit == 1:
+            raise
+        return await _next(db, asker, run, project, today, limit // 2)
+
+
+async def _issue_or_take_back(conn: Conn, run: BillRun, project: Project, one: Draft, today: date) -> None:
+    """A draft that cannot be issued is taken back: its account is listed with the reason, and another run may bill it.
+
+    It stays locked in between: whoever works on the same run must not find it, nor lose another one in its place.
+    """
+    try:
+        async with conn.transaction():
+            await _issue(conn, project, [one], today)
+            # What is checked at the end of a transaction is checked here, while the reason can still be kept.
+            await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
     except (psycopg.IntegrityError, psycopg.DataError) as error:
-        if limit > 1:
-            return await _next(db, asker, run, project, today, limit // 2)
-        await _take_back(db, asker, run, str(error.diag.message_primary or error))
-        return 1
-
-
-async def _take_back(db: Database, asker: Asker, run: BillRun, reason: str) -> None:
-    """The next draft cannot be issued: its account is listed with the reason and may be billed by another run."""
-    async with db.transaction(asker) as conn:
-        (one,) = await run_repository.lock_drafts(conn, run.id, 1)
+        reason = str(error.diag.message_primary or error)
         await run_repository.delete_draft(conn, run.id, one.account_id)
         failure = {"project_id": run.project_id, "run_id": run.id, "account_id": one.account_id}
         await run_repository.insert_failures(conn, [failure | {"code": "refused", "detail": reason[:300]}])

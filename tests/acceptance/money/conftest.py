@@ -25,3 +25,9 @@ async def site(worker_db: Database) -> Site:
 async def office(site: Site, app_client: httpx.AsyncClient, people: People) -> Office:
     """The office of the site, with the rights of an administrator."""
     return Office(site, app_client, await people.staff("admin"))
+
+
+@pytest.fixture
+async def chief(site: Site, app_client: httpx.AsyncClient, people: People) -> Office:
+    """Somebody else in the same office, who approves what it asks for."""
+    return Office(site, app_client, await people.staff("manager", site.project.id))

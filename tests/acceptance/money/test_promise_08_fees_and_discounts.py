@@ -33,8 +33,8 @@ async def site(worker_db: Database) -> Site:
     return await make_site(worker_db, flats=1, services=("property",))
 
 
-async def _file(office: Office, agreement_id: int, rule: str) -> int:
-    """A concession on paper, approved."""
+async def _file(office: Office, chief: Office, agreement_id: int, rule: str) -> int:
+    """A concession on paper, approved by somebody else."""
     filed = await office.post(
         "concessions",
         project_id=office.site.project.id,
@@ -44,7 +44,7 @@ async def _file(office: Office, agreement_id: int, rule: str) -> int:
         reason=f"form of {rule}",
         **RULES[rule],
     )
-    await office.post(f"concessions/{filed['id']}/approvals", reason="papers seen")
+    await chief.post(f"concessions/{filed['id']}/approvals", reason="papers seen")
     return int(filed["id"])
 
 
@@ -75,10 +75,10 @@ async def test_the_area_fee_is_210_33_exactly(office: Office) -> None:
 
 @pytest.mark.parametrize("filed", [tuple(RULES), tuple(reversed(RULES))], ids="-".join)
 async def test_discounts_are_negative_lines_that_name_their_rule_in_a_fixed_order(
-    office: Office, filed: tuple[str, ...]
+    office: Office, chief: Office, filed: tuple[str, ...]
 ) -> None:
     agreement_id = await _agreement(office)
-    ids = {rule: await _file(office, agreement_id, rule) for rule in filed}
+    ids = {rule: await _file(office, chief, agreement_id, rule) for rule in filed}
     await office.bill(JANUARY)
     lines = await _lines(office)
     assert [(line["kind"], line["component"], line["amount"]["amount"]) for line in lines] == IN_ORDER
@@ -94,14 +94,14 @@ async def test_discounts_are_negative_lines_that_name_their_rule_in_a_fixed_orde
     assert places == sorted(places), "people read them in the same order"
 
 
-async def test_discounts_never_make_a_fee_negative(office: Office) -> None:
+async def test_discounts_never_make_a_fee_negative(office: Office, chief: Office) -> None:
     agreement_id = await _agreement(office)
-    await _file(office, agreement_id, "vacancy")
+    await _file(office, chief, agreement_id, "vacancy")
     filed = await office.post(
         "concessions", project_id=office.site.project.id, agreement_id=agreement_id, rule="subsidy", name="Too much",
         kind="amount", value="1000", valid_from="2026-01-01", reason="decree",
     )  # fmt: skip
-    await office.post(f"concessions/{filed['id']}/approvals", reason="papers seen")
+    await chief.post(f"concessions/{filed['id']}/approvals", reason="papers seen")
     await office.bill(JANUARY)
     assert [line["amount"]["amount"] for line in await _lines(office)] == ["210.33", "-63.10", "-147.23"]
     assert (await office.bills())[0]["total"]["amount"] == "0.00"

@@ -18,7 +18,7 @@ from cloud.kit.periods import day_start
 from cloud.metering.records import MAIN_CHANNEL, Medium
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
-from tests.integration.billing.site import SINCE, Site, make_site, noon
+from tests.integration.billing.site import CHIEF, SINCE, Site, make_site, noon
 
 TARIFFS: dict[str, dict[str, Any]] = {
     "electricity": {
@@ -93,7 +93,7 @@ class Shop:
         """A concession, approved."""
         async with self.site.db.transaction(SYSTEM) as conn:
             row = await conceded.file_concession(conn, self.site.project.id, new)
-            await conceded.approve_concession(conn, row.terms.id, None, "papers seen")
+            await conceded.approve_concession(conn, row.terms.id, CHIEF, "papers seen")
         return row.terms.id
 
     async def bills(self) -> list[Bill]:

@@ -26,6 +26,8 @@ from cloud.tariffs.model.tariff import TariffContent
 TARIFFS = Path(__file__).parents[3] / "firmware-config/tariffs"
 SINCE = date(2026, 1, 1)
 MODULI: dict[Medium, int] = {"electricity": 10**9, "water": 10**11}
+CHIEF = 5
+"""Who approves what others filed."""
 JANUARY_USAGE: dict[Medium, int] = {"electricity": 100_000, "water": 12_000_000}
 FILES = {"electricity": "beijing-electricity", "water": "beijing-water", "property": "property-fee"}
 
@@ -117,11 +119,12 @@ async def make_site(
     services: Sequence[str] = tuple(FILES),
     code: str = "demo",
     zone: str = "Asia/Shanghai",
+    currency: str = "CNY",
 ) -> Site:
     """The project with that many flats; nothing is read yet."""
     sealer = Sealer(Keys.generate())
     async with db.transaction(SYSTEM) as conn:
-        project = await estate.create_project(conn, code, "Demo", zone, "CNY")
+        project = await estate.create_project(conn, code, "Demo", zone, currency)
         building = await estate.create_building(conn, project.id, "1", "Tower 1")
         made = []
         for n in range(flats):
@@ -134,7 +137,7 @@ async def make_site(
             ]
             ids = [meter.id for meter in await metering.create_meters(conn, project.id, meters)]
             made.append(Flat(unit.id, account.id, person.id, dict(zip(MODULI, ids, strict=True))))
-        tariff_ids = {service: await _publish(conn, project.id, service) for service in services}
+        tariff_ids = {service: await _publish(conn, project, service) for service in services}
         new = [
             NewAgreement(flat.account_id, service, tariff_id, SINCE, _meter(flat, service))
             for flat in made
@@ -144,9 +147,10 @@ async def make_site(
     return Site(db, project, tariff_ids, made)
 
 
-async def _publish(conn: Conn, project_id: int, service: str) -> int:
+async def _publish(conn: Conn, project: Project, service: str) -> int:
     content = load_yaml(TARIFFS / f"{FILES[service]}.yaml", TariffContent)
-    return (await tariffs.publish(conn, project_id, service, service, service, content, date(2026, 1, 1))).tariff_id
+    content = content.model_copy(update={"currency": project.currency})
+    return (await tariffs.publish(conn, project.id, service, service, service, content, date(2026, 1, 1))).tariff_id
 
 
 def _meter(flat: Flat, service: str) -> int | None:

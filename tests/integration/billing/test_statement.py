@@ -17,7 +17,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, GatemeterError, InvalidInput, NotFound
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
-from tests.integration.billing.site import JANUARY_USAGE, Site, make_site
+from tests.integration.billing.site import CHIEF, JANUARY_USAGE, Site, make_site
 
 JANUARY, FEBRUARY, MARCH, APRIL = (date(2026, month, 1) for month in (1, 2, 3, 4))
 # 2.80 a square metre and month, and 6 % VAT on it.
@@ -68,7 +68,7 @@ async def concede(site: Site, new: NewConcession, *, approved: bool = True) -> i
     async with site.db.transaction(SYSTEM) as conn:
         row = await conceded.file_concession(conn, site.project.id, new)
         if approved:
-            await conceded.approve_concession(conn, row.terms.id, None, "papers seen")
+            await conceded.approve_concession(conn, row.terms.id, CHIEF, "papers seen")
     return row.terms.id
 
 

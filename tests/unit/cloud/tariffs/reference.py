@@ -16,6 +16,7 @@ from cloud.tariffs.model.components import (
 )
 from cloud.tariffs.model.hours import ALL
 from cloud.tariffs.model.tariff import Limit, TariffContent
+from cloud.tariffs.model.tiers import HouseholdRule
 from cloud.tariffs.model.values import UNIT_EXPONENTS
 
 INFINITE = Decimal(10) ** 30
@@ -24,7 +25,10 @@ NOTHING = Decimal(0)
 
 @dataclass(frozen=True)
 class Account:
-    """One account in display units (kWh, m³, m², kW, months). `in_time`: usage by period in the order of time."""
+    """One account in display units (kWh, m³, m², kW, months). `in_time`: usage by period in the order of time.
+
+    `steps` of the household rule over the `whole` parts of its window; None: `persons` are there in all `covered`.
+    """
 
     usage: dict[str, Decimal]
     before: Decimal = NOTHING
@@ -41,6 +45,7 @@ class Account:
     begun: Decimal = NOTHING
     carry: Decimal | None = None
     in_time: tuple[tuple[str, Decimal], ...] | None = None
+    steps: int | None = None
 
 
 @dataclass
@@ -132,12 +137,19 @@ def tier_bounds(content: TariffContent, account: Account) -> list[Decimal]:
     rule = content.household
     for number, bound in enumerate(content.tiers.bounds, start=1):
         lift = NOTHING
-        if rule is not None and account.persons >= rule.from_persons:
-            times = account.persons - rule.from_persons + 1 if rule.each == "extra_person" else 1
+        if rule is not None:
+            steps = times_of(rule, account.persons) * account.covered if account.steps is None else account.steps
             months = 12 if rule.per == "month" and content.tiers.window.kind == "year" else 1
-            lift = rule.raise_bounds_by * times * months * len([tier for tier in rule.tiers if tier <= number])
-        bounds.append((bound + (free or 0) + lift) * share / account.whole)
+            lift = rule.raise_bounds_by * steps * months * len([tier for tier in rule.tiers if tier <= number])
+        bounds.append(((bound + (free or 0)) * share + lift) / account.whole)
     return [bound.quantize(base, rounding=ROUND_HALF_UP) for bound in bounds] + [INFINITE]
+
+
+def times_of(rule: HouseholdRule, persons: int) -> int:
+    """How many times a household of so many is given the rule."""
+    if persons < rule.from_persons:
+        return 0
+    return persons - rule.from_persons + 1 if rule.each == "extra_person" else 1
 
 
 def volume_tier(bounds: list[Decimal], used: Decimal) -> int:
@@ -240,6 +252,7 @@ def _carry(content: TariffContent, account: Account, season: str | None) -> Deci
         covered=account.covered,
         whole=account.whole,
         single=account.single,
+        steps=account.steps,
     )
     bounds = tier_bounds(content, account)
     split = allocate(content, earlier, bounds)

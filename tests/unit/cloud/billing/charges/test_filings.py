@@ -92,6 +92,17 @@ def test_who_is_there_for_some_months_gets_the_raise_of_those() -> None:
     assert by_day == WindowParts(steps=31 + 30, covered=91, whole=365)
 
 
+@pytest.mark.parametrize(("kind", "parts"), [("by_day", (365, 365, 365)), ("by_month", (12, 12, 12))])
+def test_a_year_that_begins_in_mid_month_is_given_whole(kind: str, parts: tuple[int, int, int]) -> None:
+    """It touches thirteen months: by days none of them is left out."""
+    content = _by_month(kind)
+    window = content.tiers.window.model_copy(update={"anchor": "02-15"})
+    content = content.model_copy(update={"tiers": content.tiers.model_copy(update={"window": window})})
+    year = Period(date(2026, 2, 15), date(2027, 2, 15))
+    found = window_parts(content, year, LONG, month(12), filed(("2025-01-01", None, 6)))
+    assert found == WindowParts(*parts)
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> list[Filing]:
     days = sorted(draw(st.sets(st.integers(0, 900), max_size=6)))
