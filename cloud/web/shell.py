@@ -14,7 +14,7 @@ from cloud.billing.explanation import explaining_agreed, sentences
 from cloud.kit import i18n
 from cloud.kit.pages import prepare
 from cloud.web.menu import menu
-from cloud.web.words import choices, flags, word
+from cloud.web.words import actor, choices, flags, word
 
 WEB = Path(__file__).resolve().parent
 TEMPLATES = WEB / "templates"
@@ -42,6 +42,7 @@ def environment() -> Environment:
         period=i18n.show_period,
         day_before=day_before,
         word=word,
+        actor=actor,
         service_name=names.service_name,
         line_name=names.line_name,
         unit_name=names.unit_name,
