@@ -84,8 +84,10 @@ def word(code: str, family: str, otherwise: str = "") -> str:
     return otherwise or code if message is None else i18n.gettext(message)
 
 
-def actor(name: str) -> str:
-    """Who did something, for people, from what is kept of him: `user:<login>`, `system:<part>`, `command-line:<login>`."""
+def actor(name: str | None) -> str:
+    """Who did something, for people, from what is kept: `user:<login>`, `system:<part>`, `command-line:<login>`."""
+    if name is None:
+        return "–"
     kind, _, rest = name.partition(":")
     if kind == "system" or name == "downlink":
         return i18n.gettext("The system")
