@@ -39,6 +39,7 @@ def environment() -> Environment:
         register=i18n.show_register,
         percent=show_percent,
         plain=i18n.show_plain,
+        price=i18n.show_price,
         period=i18n.show_period,
         day_before=day_before,
         word=word,
