@@ -104,6 +104,7 @@ async def re_rate(context: JobContext) -> dict[str, object]:
     found = service.Outcome()
     for project in projects:
         found += await service.rerate_late(context.db, context.asker, project.id, context.progress)
+        found += await service.rerate_filed(context.db, context.asker, project.id)
         async with context.db.transaction(context.asker) as conn:
             # Of drafts that were thrown away since.
             await book_tax_alone(conn, project)

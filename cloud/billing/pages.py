@@ -9,6 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from cloud.billing import service
 from cloud.billing.agreements import change_pages as agreement_change_pages
 from cloud.billing.agreements import pages as agreement_pages
+from cloud.billing.agreements import unit_pages
 from cloud.billing.arrears import pages as arrears_pages
 from cloud.billing.concessions import pages as concession_pages
 from cloud.billing.corrections import note_pages
@@ -37,6 +38,7 @@ from cloud.notices import service as notices
 router = APIRouter(include_in_schema=False)
 router.include_router(agreement_pages.router)
 router.include_router(agreement_change_pages.router)
+router.include_router(unit_pages.router)
 router.include_router(concession_pages.router)
 router.include_router(what_if_pages.router)
 router.include_router(ledger_pages.router)

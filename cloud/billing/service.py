@@ -64,6 +64,7 @@ from cloud.billing.corrections.history import (
     charging_bills,
     open_adjustments,
 )
+from cloud.billing.corrections.late_filings import rerate_filed
 from cloud.billing.corrections.late_usage import (
     Outcome,
     ReRating,
@@ -264,6 +265,7 @@ __all__ = [
     "reject_waiver",
     "rents_of",
     "rerate_account",
+    "rerate_filed",
     "rerate_late",
     "run_failures",
     "run_of_job",

@@ -1,4 +1,4 @@
-"""REST: projects, buildings, units, people, occupancies, households, accounts."""
+"""REST: projects, buildings, units, people, accounts."""
 
 from typing import Annotated
 
@@ -11,11 +11,6 @@ from cloud.estate.models import (
     BuildingIn,
     BuildingOut,
     EstateQuery,
-    HouseholdIn,
-    HouseholdOut,
-    OccupancyChange,
-    OccupancyIn,
-    OccupancyOut,
     PeopleQuery,
     PeopleSearchIn,
     PersonChange,
@@ -25,6 +20,7 @@ from cloud.estate.models import (
     UnitIn,
     UnitOut,
 )
+from cloud.estate.occupancies import api as occupancies_api
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
@@ -32,6 +28,7 @@ from cloud.kit.paging import PageRequest
 
 router = APIRouter(prefix="/api/v1", tags=["estate"])
 router.include_router(calendar_api.router)
+router.include_router(occupancies_api.router)
 
 SEE_PEOPLE = "people.read"
 
@@ -126,46 +123,6 @@ async def change_person(request: Request, person_id: Id, body: PersonChange, sco
     full_in = scope.caller.access.projects(SEE_PEOPLE)
     found = await service.people_by_id(scope.conn, request.app.state.sealer, [person_id], full_in=full_in)
     return PersonOut.model_validate(found[person_id])
-
-
-@router.get("/occupancies")
-async def list_occupancies(scope: Reading, query: Wanted) -> Listed[OccupancyOut]:
-    """Who lives or works where, by id."""
-    page = await service.list_occupancies(scope.conn, query.page(), query.wanted())
-    return Listed(items=[OccupancyOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
-
-
-@router.post("/occupancies", status_code=201)
-async def create_occupancy(body: OccupancyIn, scope: WritingPeople, once: Once) -> OccupancyOut:
-    """A person moves into a unit."""
-
-    async def make() -> OccupancyOut:
-        return OccupancyOut.model_validate(await service.create_occupancy(scope.conn, **body.model_dump()))
-
-    return await once.answer(scope.conn, OccupancyOut, make)
-
-
-@router.patch("/occupancies/{occupancy_id}")
-async def change_occupancy(occupancy_id: Id, body: OccupancyChange, scope: WritingPeople) -> OccupancyOut:
-    """A person moves out, on a day to come or one that has passed."""
-    return OccupancyOut.model_validate(await service.end_occupancy(scope.conn, occupancy_id, body.valid_until))
-
-
-@router.get("/households")
-async def list_households(scope: Reading, query: Wanted) -> Listed[HouseholdOut]:
-    """Filed numbers of persons, by id."""
-    page = await service.list_households(scope.conn, query.page(), query.wanted())
-    return Listed(items=[HouseholdOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
-
-
-@router.post("/households", status_code=201)
-async def create_household(body: HouseholdIn, scope: WritingPeople, once: Once) -> HouseholdOut:
-    """Files how many persons live in a unit."""
-
-    async def make() -> HouseholdOut:
-        return HouseholdOut.model_validate(await service.create_household(scope.conn, **body.model_dump()))
-
-    return await once.answer(scope.conn, HouseholdOut, make)
 
 
 @router.get("/accounts")

@@ -188,6 +188,19 @@ class HouseholdIn(_DatedIn):
     persons: Annotated[int, Field(ge=0, le=99)]
 
 
+class HouseholdChange(Input):
+    """What is to be different of a filing: its number for all its days, its end (null: it goes on), or both."""
+
+    persons: Annotated[int, Field(ge=0, le=99)] | None = None
+    valid_until: Annotated[Day, Field(description="First day after the end.")] | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.model_fields_set or ("persons" in self.model_fields_set and self.persons is None):
+            raise ValueError("expected persons, valid_until or both")
+        return self
+
+
 class HouseholdOut(_Out):
     """How many persons are filed for a unit."""
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate import calendar_pages, service
+from cloud.estate.occupancies import pages as occupancies_pages
 from cloud.estate.service import EstateFilter
 from cloud.estate.shown import PROJECT_COOKIE, OptionalId, OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
@@ -16,6 +17,7 @@ from cloud.kit.periods import local_day
 
 router = APIRouter(include_in_schema=False)
 router.include_router(calendar_pages.router)
+router.include_router(occupancies_pages.router)
 
 
 @router.get("/estate/units")

@@ -2,22 +2,25 @@
 
 import re
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import date
 from decimal import Decimal
 
 from cloud.estate import repository
+from cloud.estate.dated import dates, must_be_in, unknown
+from cloud.estate.occupancies import repository as living
+from cloud.estate.occupancies.service import create_household as create_household
+from cloud.estate.occupancies.service import create_occupancy as create_occupancy
+from cloud.estate.occupancies.service import end_occupancy as end_occupancy
 from cloud.estate.records import (
     Account,
     Building,
     Household,
     Occupancy,
-    OccupancyRole,
     Person,
     Project,
     Unit,
     UnitKind,
-    Validity,
 )
 from cloud.estate.repository import SealedPerson
 from cloud.kit.db import Conn
@@ -113,7 +116,7 @@ async def create_unit(
     """A new unit; `area` in square metres. Raises InvalidInput when the building is not one of the project's."""
     building = await repository.building(conn, building_id)
     if building is None or building.project_id != project_id:
-        raise _unknown("building", building_id, project_id)
+        raise unknown("building", building_id, project_id)
     values = {
         "project_id": project_id,
         "building_id": building_id,
@@ -224,90 +227,37 @@ def _opened(row: SealedPerson, sealer: Sealer, full_in: Collection[int]) -> Pers
     return Person(row.id, row.project_id, row.name, phone, id_number, email)
 
 
-async def create_occupancy(
-    conn: Conn,
-    project_id: int,
-    unit_id: int,
-    person_id: int,
-    role: OccupancyRole,
-    valid_from: date,
-    valid_until: date | None = None,
-) -> Occupancy:
-    """From when to when a person lives or works in a unit (end exclusive).
-
-    Raises InvalidInput (unknown unit or person, dates), Conflict naming the occupancy that overlaps.
-    """
-    values = {"project_id": project_id, "unit_id": unit_id, "person_id": person_id, "role": role}
-    dated = {**values, **_dates(valid_from, valid_until)}
-    await _must_be_in(conn, project_id, unit_id=unit_id, person_id=person_id)
-    other = await repository.overlapping_occupancy(conn, dated)
-    if other is not None:
-        raise _overlap("occupancy", other.id, other.valid)
-    return await repository.insert_occupancy(conn, dated)
-
-
-async def end_occupancy(conn: Conn, occupancy_id: int, valid_until: date | None) -> Occupancy:
-    """Somebody moves out: `valid_until` is the first day that is not his any more, to come or passed; None: he has not.
-
-    Raises NotFound, InvalidInput for a day before the second one, Conflict when he is there again in between.
-    """
-    found = await repository.locked_occupancy(conn, occupancy_id)
-    if found is None:
-        raise NotFound("no-such-occupancy", f"there is no occupancy {occupancy_id}", field="occupancy_id")
-    dates = _dates(found.valid.start, valid_until)
-    other = await repository.overlapping_occupancy(
-        conn, {"unit_id": found.unit_id, "person_id": found.person_id, **dates}, but=occupancy_id
-    )
-    if other is not None:
-        raise _overlap("occupancy", other.id, other.valid)
-    await repository.end_occupancy(conn, occupancy_id, valid_until)
-    return replace(found, valid=Validity(found.valid.start, valid_until))
-
-
 async def list_occupancies(conn: Conn, request: PageRequest, wanted: EstateFilter = EstateFilter()) -> Page[Occupancy]:
     """Occupancies by id."""
-    return cut(await repository.occupancies(conn, _query(request, wanted)), request, lambda row: (row.id,))
+    return cut(await living.occupancies(conn, _query(request, wanted)), request, lambda row: (row.id,))
 
 
 async def occupants(conn: Conn, unit_ids: Collection[int], on: date) -> dict[int, list[Occupancy]]:
     """Who lives or works in the units on a local day; units without anybody are absent."""
     found: dict[int, list[Occupancy]] = {}
-    for one in await repository.occupants(conn, list(unit_ids), on):
+    for one in await living.occupants(conn, list(unit_ids), on):
         found.setdefault(one.unit_id, []).append(one)
     return found
 
 
 async def occupancies_between(conn: Conn, unit_ids: Collection[int], period: Period) -> list[Occupancy]:
     """Who lived or worked in the units on some day of the period, by unit."""
-    return await repository.occupancies_between(conn, sorted(set(unit_ids)), period.start, period.end)
-
-
-async def create_household(
-    conn: Conn, project_id: int, unit_id: int, persons: int, valid_from: date, valid_until: date | None = None
-) -> Household:
-    """Files how many persons live in a unit. Raises InvalidInput, Conflict naming the filing that overlaps."""
-    values = {"project_id": project_id, "unit_id": unit_id, "persons": persons, **_dates(valid_from, valid_until)}
-    await _must_be_in(conn, project_id, unit_id=unit_id)
-    other = await repository.overlapping_household(conn, values)
-    if other is not None:
-        raise _overlap("household", other.id, other.valid)
-    household_id = await repository.insert_household(conn, values)
-    return Household(household_id, project_id, unit_id, persons, Validity(valid_from, valid_until))
+    return await living.occupancies_between(conn, sorted(set(unit_ids)), period.start, period.end)
 
 
 async def list_households(conn: Conn, request: PageRequest, wanted: EstateFilter = EstateFilter()) -> Page[Household]:
     """Household filings by id."""
-    return cut(await repository.households(conn, _query(request, wanted)), request, lambda row: (row.id,))
+    return cut(await living.households(conn, _query(request, wanted)), request, lambda row: (row.id,))
 
 
 async def households_between(conn: Conn, unit_ids: Collection[int], period: Period) -> list[Household]:
     """Filings of the units on some day of the period, by unit and day."""
-    return await repository.households_between(conn, sorted(set(unit_ids)), period.start, period.end)
+    return await living.households_between(conn, sorted(set(unit_ids)), period.start, period.end)
 
 
 async def household_persons(conn: Conn, unit_ids: Collection[int], on: date) -> dict[int, int]:
     """Filed persons by unit on a local day; units without a filing are absent."""
-    return await repository.household_persons(conn, list(unit_ids), on)
+    return await living.household_persons(conn, list(unit_ids), on)
 
 
 async def create_account(
@@ -321,8 +271,8 @@ async def create_account(
 ) -> Account:
     """Who pays, for a unit or without one. Raises InvalidInput (unknown unit or person), Conflict (number taken)."""
     values = {"project_id": project_id, "number": number, "unit_id": unit_id, "person_id": person_id}
-    dated = {**values, **_dates(valid_from, valid_until)}
-    await _must_be_in(conn, project_id, unit_id=unit_id, person_id=person_id)
+    dated = {**values, **dates(valid_from, valid_until)}
+    await must_be_in(conn, project_id, unit_id=unit_id, person_id=person_id)
     same = await repository.accounts(conn, _query(PageRequest(1), EstateFilter(project_id=project_id, number=number)))
     if same:
         raise Conflict("already-exists", f"account {same[0].id} has the number {number} already", field="number")
@@ -351,32 +301,6 @@ async def get_account(conn: Conn, account_id: int) -> Account:
 async def accounts_by_id(conn: Conn, ids: Collection[int]) -> dict[int, Account]:
     """The accounts among `ids` that the asker may see."""
     return await repository.accounts_by_id(conn, list(ids))
-
-
-async def _must_be_in(conn: Conn, project_id: int, *, unit_id: int | None = None, person_id: int | None = None) -> None:
-    if unit_id is not None:
-        unit = (await repository.units_by_id(conn, [unit_id])).get(unit_id)
-        if unit is None or unit.project_id != project_id:
-            raise _unknown("unit", unit_id, project_id)
-    if person_id is not None:
-        person = (await repository.people_by_id(conn, [person_id])).get(person_id)
-        if person is None or person.project_id != project_id:
-            raise _unknown("person", person_id, project_id)
-
-
-def _unknown(thing: str, thing_id: int, project_id: int) -> InvalidInput:
-    return InvalidInput(f"unknown-{thing}", f"project {project_id} has no {thing} {thing_id}", field=f"{thing}_id")
-
-
-def _overlap(thing: str, other_id: int, other: Validity) -> Conflict:
-    detail = f"{thing} {other_id} already holds from {other}"
-    return Conflict("overlap", detail, field="valid_from", other_id=other_id)
-
-
-def _dates(valid_from: date, valid_until: date | None) -> dict[str, object]:
-    if valid_until is not None and valid_until <= valid_from:
-        raise InvalidInput("bad-dates", f"expected a day after {valid_from}, got {valid_until}", field="valid_until")
-    return {"valid_from": valid_from, "valid_until": valid_until}
 
 
 def _paging(request: PageRequest) -> dict[str, object]:

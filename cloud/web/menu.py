@@ -135,6 +135,8 @@ def _parking() -> Group:
 def _property() -> Group:
     entries = (
         Entry("/estate/units", "building", gettext("Units"), ("estate.read",)),
+        Entry("/estate/moves", "door-enter", gettext("Moves in and out"), ("people.read",)),
+        Entry("/estate/people", "user", gettext("People"), ("people.read",)),
         Entry("/calendar", "history", gettext("Calendar"), ("estate.read",)),
         Entry("/notices", "info-circle", gettext("Notices"), ("notices.read",)),
     )

@@ -163,6 +163,8 @@ REASONS: Final[Mapping[str, str]] = {
     "already-decided": _("It was decided meanwhile: look at it first"),
     "already-exists": _("Such an entry exists already"),
     "no-such-occupancy": _("There is no such occupancy"),
+    "no-person-name": _("Choose one of the people, or say the name of a new one"),
+    "no-such-household": _("There is no such number of persons"),
     "no-such-adjustment": _("There is no such adjustment"),
     "instalments-missing": _("What was missed of the plan is not paid yet"),
     "nothing-to-reinstate": _("Its bills are paid, or one is in dispute"),

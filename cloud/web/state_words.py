@@ -116,6 +116,7 @@ ADJUSTMENT_CAUSES: Final[Mapping[str, str]] = {
     "area": _("The floor area was filed otherwise"),
     "terms": _("It was agreed otherwise, ended or taken back"),
     "concession": _("A concession was granted for these days"),
+    "persons": _("Other persons were filed for these days"),
 }
 
 NOTE_CAUSES: Final[Mapping[str, str]] = {

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from cloud.kit import i18n
-from cloud.web import desk_words, parking_words, reason_words, state_words, thing_words, threshold_words
+from cloud.web import desk_words, estate_words, parking_words, reason_words, state_words, thing_words, threshold_words
 
 _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "reason": reason_words.REASONS,
@@ -16,6 +16,9 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "dispute-state": state_words.DISPUTE_STATES,
     "asked-state": state_words.ASKED_STATES,
     "plan-state": state_words.PLAN_STATES,
+    "occupancy-role": estate_words.OCCUPANCY_ROLES,
+    "unit-kind": estate_words.UNIT_KINDS,
+    "moves": estate_words.MOVES,
     "adjustment-state": state_words.ADJUSTMENT_STATES,
     "adjustment-cause": state_words.ADJUSTMENT_CAUSES,
     "note-cause": state_words.NOTE_CAUSES,

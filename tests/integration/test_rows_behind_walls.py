@@ -22,7 +22,7 @@ from cloud.parking import service as parking
 from tests.integration.billing.site import Flat, Site, make_site
 
 MIGRATIONS = Path(str(migrations.__path__[0]))
-SINCE, LAST = 34, 60
+SINCE, LAST = 34, 64
 OF_THE_PROJECT = {
     *("prepaid_policy", "notice_setting", "parking_money_policy", "picture_policy"),
     *("permit_product", "permit_product_lot", "parking_reservation_rule", "parking_lot_class"),
@@ -30,7 +30,7 @@ OF_THE_PROJECT = {
 """How a project goes about something: all of its residents may read it."""
 OF_STAFF = {
     *("prepaid_protection", "ledger_month_balance", "payment_callback", "gateway_access", "gateway_access_entry"),
-    *("note_refusal", "payment_refund", "parking_intent_stay"),
+    *("note_refusal", "payment_refund", "parking_intent_stay", "late_filing"),
     *("parking_lot_policy", "parking_list_entry", "parking_count_told"),
     *("permit_cover", "permit_told", "permit_gateway"),
     *("plate_correction", "parking_ticket", "incident_handling", "manual_opening", "passage_time_repair"),

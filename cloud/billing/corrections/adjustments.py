@@ -9,10 +9,10 @@ from typing import Any, Literal
 from cloud.billing.records import Agreement
 from cloud.kit.periods import Period
 
-Cause = Literal["usage", "facts", "area", "terms", "concession"]
+Cause = Literal["usage", "facts", "area", "terms", "concession", "persons"]
 """`usage`: what the meter counted became known otherwise; `facts`: persons, areas or dates were corrected; `area`: only
 the floor area was; `terms`: a rent, its tax or its end was agreed otherwise, or a charge taken back; `concession`: one
-was granted for days before."""
+was granted for days before; `persons`: other persons were filed for days before."""
 
 _CARRIED = frozenset({"carry", "opening", "closing", "registers", "agreed", "contained_taxes", "estimate"})
 """Inputs that say nothing by themselves: boundary readings and estimates are in the quantities, what is carried comes

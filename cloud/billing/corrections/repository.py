@@ -63,6 +63,17 @@ _OF_ACCOUNT: LiteralString = (
 """
     + _ORDER
 )
+_OF_UNIT: LiteralString = (
+    _STATE
+    + """
+    WHERE EXISTS (SELECT FROM charge t JOIN service_agreement ta ON ta.id = t.agreement_id
+                  JOIN account tp ON tp.id = ta.account_id
+                  WHERE coalesce(ta.unit_id, tp.unit_id) = %(unit_id)s AND t.agreement_id = c.agreement_id
+                    AND t.bill_id = c.bill_id AND upper(t.period) > %(since)s)
+      AND c.tariff_version_id IS NOT NULL
+"""
+    + _ORDER
+)
 _AGREED: LiteralString = (
     _STATE
     + """
@@ -239,6 +250,12 @@ async def states_of_account(conn: Conn, account_id: int, since: date) -> list[Ch
     """All charges of an account of days from `since` on."""
     query = {"account_id": account_id, "since": since}
     return await _states(conn, await (await conn.execute(_OF_ACCOUNT, query)).fetchall())
+
+
+async def states_of_unit(conn: Conn, unit_id: int, since: date) -> list[ChargeState]:
+    """All charges for a unit, whoever pays, of days from `since` on."""
+    query = {"unit_id": unit_id, "since": since}
+    return await _states(conn, await (await conn.execute(_OF_UNIT, query)).fetchall())
 
 
 async def agreed_states(

@@ -37,6 +37,8 @@ from cloud.tariffs.service import TariffVersion
 
 _STANDING = ("opening", "closing", "registers", "estimate")
 """Inputs that a charge may change without another amount."""
+_PERSONS_OF_NOW = ("facts", "persons")
+"""Causes that go by the persons who are filed now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class RevisedFacts(Facts):
             for one in states:
                 then = [concession_kept(kept) for kept in one.inputs.get("concessions", ())]
                 self._conceded_then[one.agreement.id].append((one.period, then))
-        if cause != "facts":
+        if cause not in _PERSONS_OF_NOW:
             self._persons_then = {_place(one): one.inputs["persons"] for one in states if "persons" in one.inputs}
 
     def remember(self, charged: Charged) -> None:
@@ -117,9 +119,9 @@ async def rerate(
 ) -> Rerated:
     """Rates issued charges again and keeps what differs. `states` by agreement and time.
 
-    `cause`: `facts` goes by the persons, areas and dates filed now, `area` by the areas, `concession` by the
-    concessions granted now; all else is as the bill was rated by. An account fails as a whole. Raises psycopg
-    UniqueViolation where another re-rating was faster: begin anew.
+    `cause`: `facts` goes by the persons, areas and dates filed now, `area` by the areas, `persons` by the persons,
+    `concession` by the concessions granted now; all else is as the bill was rated by. An account fails as a whole.
+    Raises psycopg UniqueViolation where another re-rating was faster: begin anew.
     """
     issued = [one for one in states if one.issued]
     if not issued:
@@ -160,7 +162,7 @@ def _pieces(
         yield from by_area(whole, [step.from_day for step in areas])
         return
     parts = state.inputs.get("window_parts")
-    then = None if parts is None else WindowParts(**parts)
+    then = None if parts is None or cause == "persons" else WindowParts(**parts)
     agreement = as_of(state.agreement, state.inputs)
     if cause == "area":
         agreement = replace(agreement, area=state.agreement.area)
@@ -215,7 +217,7 @@ def _revisions(
         window = one.piece.window
         builds_on = any(window.start <= other.start and other.end <= state.period.start for other in revised)
         charge, lines = charge_row(one), line_rows(one, currency)
-        if _comes_out_otherwise(state, one, lines) and (builds_on or differs(state.inputs, inputs)):
+        if _comes_out_otherwise(state, one, lines) and (builds_on or _rests_on_others(state.inputs, inputs, cause)):
             found = [difference.row(state) for difference in differences(state.lines, lines)]
             amounts = _same(state) | {"amount": one.amount, "exact_amount": one.exact_amount, "lines": lines}
             amounts |= {"taxes": one.taxes_within, "differences": found}
@@ -229,10 +231,21 @@ def _revisions(
             # Nothing to take off now; what the meter counts late will bear it.
             inputs = {**state.inputs, "concessions": inputs.get("concessions", [])}
             amounts = _same(state)
+        elif cause == "persons" and _rests_on_others(state.inputs, inputs, cause):
+            # The tiers are not reached yet; what the meter counts late goes by them.
+            inputs = {**state.inputs, "persons": inputs["persons"], "window_parts": inputs["window_parts"]}
+            amounts = _same(state)
         else:
             continue
         rows.append(revision(state, cause) | _metered_columns(charge) | {"inputs": inputs} | amounts)
     return rows
+
+
+def _rests_on_others(before: Mapping[str, Any], after: Mapping[str, Any], cause: Cause) -> bool:
+    """Whether other facts than before decide; persons do only where the tariff widens tiers for them."""
+    if cause == "persons":
+        return bool(before.get("window_parts") != after.get("window_parts"))
+    return differs(before, after)
 
 
 def _same(state: ChargeState) -> dict[str, object]:

@@ -12,8 +12,11 @@ from cloud.billing.corrections.models import FinalBillIn
 from cloud.billing.records import BillFilter
 from cloud.billing.service import Ending, Leaving
 from cloud.estate import service as estate
+from cloud.estate.records import Account, Occupancy
+from cloud.estate.service import EstateFilter
 from cloud.estate.shown import OptionalDay, shown
 from cloud.identity.guards import Scope, allow_page
+from cloud.kit.db import Conn
 from cloud.kit.errors import GatemeterError
 from cloud.kit.forms import read, typed
 from cloud.kit.paging import MAX_LIMIT, PageRequest
@@ -85,7 +88,17 @@ async def _page(
         charged_beyond=charged_beyond,
         leaving=leaving,
         unpaid=sum((bill.open + bill.late_fee_open for bill in bills.items if bill.number), Decimal(0)),
+        staying=await _staying(conn, account, ends_on),
         balance=await service.held(conn, account_id, "balance"),
         deposit=await service.held(conn, account_id, "deposit"),
         problem=problem,
     )
+
+
+async def _staying(conn: Conn, account: Account, ends_on: date | None) -> list[Occupancy]:
+    """Stays of the account's person in its unit that go on after its end: moving out is to be entered there, too."""
+    if account.unit_id is None:
+        return []
+    wanted = EstateFilter(unit_id=account.unit_id, person_id=account.person_id)
+    found = (await estate.list_occupancies(conn, PageRequest(MAX_LIMIT), wanted)).items
+    return [one for one in found if one.valid.end is None or (ends_on is not None and one.valid.end > ends_on)]

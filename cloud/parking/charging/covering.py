@@ -43,6 +43,9 @@ class Unseen(Parked, Protocol):
     """A vehicle at an exit that nobody saw come in; `entered_at` is when it stood there, None when it just left."""
 
     @property
+    def vehicle_class(self) -> str: ...
+
+    @property
     def left_at(self) -> datetime | None: ...
 
 
@@ -88,7 +91,7 @@ async def covering_unseen(conn: Conn, project_id: int, stays: Sequence[Unseen]) 
     if not at:
         return {}
     plates, since, until = sorted({stay.plate for stay in stays} - {""}), min(at.values()), max(at.values())
-    moments = {(stay.plate, stay.lot_id, at[stay.id]) for stay in stays if stay.id in at}
+    moments = {(stay.plate, stay.vehicle_class, stay.lot_id, at[stay.id]) for stay in stays if stay.id in at}
     permitted = await permits.holding(conn, project_id, moments)
     invited = await visitors.covered(conn, project_id, plates, since, until)
     listed = await lists.white_times(conn, project_id, plates, since, until + timedelta(microseconds=1))
@@ -97,7 +100,8 @@ async def covering_unseen(conn: Conn, project_id: int, stays: Sequence[Unseen]) 
         moment = at.get(stay.id)
         if moment is None:
             continue
-        covers = [Cover("permit", one) for one in [permitted.get((stay.plate, stay.lot_id, moment))] if one]
+        permit_id = permitted.get((stay.plate, stay.vehicle_class, stay.lot_id, moment))
+        covers = [] if permit_id is None else [Cover("permit", permit_id)]
         covers += [
             Cover("pass", one.pass_id)
             for one in invited.get(stay.plate, ())

@@ -9,9 +9,10 @@ from typing import Any, LiteralString
 from cloud.kit.db import Conn
 from cloud.parking.records import Debt
 
+# Of a vehicle whose entry nobody saw, the stay begins when it stood at the exit.
 _DEBT: LiteralString = """
-    SELECT s.id, s.id AS session_id, s.project_id, s.lot_id, l.name AS lot_name, s.plate, s.entered_at, s.left_at,
-           s.fee,
+    SELECT s.id, s.id AS session_id, s.project_id, s.lot_id, l.name AS lot_name, s.plate,
+           CASE WHEN s.entry_seen THEN s.entered_at END AS entered_at, s.left_at, s.fee,
            coalesce((SELECT sum(p.amount) FROM parking_payment p WHERE p.session_id = s.id), 0.00) AS paid,
            coalesce((SELECT sum(w.amount) FROM parking_waiver w WHERE w.session_id = s.id), 0.00) AS waived,
            s.unpaid AS due, s.currency

@@ -18,7 +18,7 @@ _ENDED: LiteralString = """
 """
 # Stays whose entry nobody saw, at the price that the lot's policy has for them.
 _UNSEEN: LiteralString = """
-    SELECT id, lot_id, plate, entered_at, left_at, fixed_fee FROM parking_session
+    SELECT id, lot_id, plate, vehicle_class, entered_at, left_at, fixed_fee FROM parking_session
     WHERE id = ANY (%s::bigint[]) AND state <> 'open' AND fixed_fee IS NOT NULL AND fee IS NOT NULL ORDER BY id
 """
 # A stay that is unmatched or goes on counts as well: it may have been one that took free minutes.
@@ -39,10 +39,15 @@ _LATER_THAN: LiteralString = """
      AND l.entered_at < date_trunc('day', s.entered_at, %(zone)s) + interval '1 day 2 hours'
     WHERE s.plate <> '' AND l.state = 'closed' AND l.entry_seen
 """
-# Stays that were over when something changed lie before it.
+# Stays that were over when something changed lie before it. Also those with a fixed price: their entries were not seen.
 _SINCE: LiteralString = """
     SELECT id FROM parking_session
-    WHERE project_id = %(project_id)s AND plate = ANY (%(plates)s::text[]) AND state = 'closed' AND left_at > %(since)s
+    WHERE project_id = %(project_id)s AND plate = ANY (%(plates)s::text[]) AND state <> 'open' AND left_at > %(since)s
+"""
+# Who left with the price that he was told keeps it, also when another stay is priced anew later.
+_KEEP: LiteralString = """
+    UPDATE parking_session s SET as_told = true FROM unnest(%(ids)s::bigint[], %(fees)s::numeric[]) AS row (id, fee)
+    WHERE s.id = row.id AND row.fee > s.fee AND s.unpaid <= 0 AND NOT s.as_told
 """
 _STORE: LiteralString = """
     UPDATE parking_session s
@@ -52,7 +57,7 @@ _STORE: LiteralString = """
     WHERE s.id = row.id
       AND (s.fee, s.fee_until, s.fee_steps, s.rule_version_id)
           IS DISTINCT FROM (row.fee, row.fee_until, row.fee_steps, row.rule_version_id)
-      AND (NOT %(as_told)s OR s.fee IS NULL OR row.fee < s.fee OR s.unpaid > 0)
+      AND (NOT (s.as_told OR %(as_told)s) OR s.fee IS NULL OR row.fee < s.fee OR s.unpaid > 0)
 """
 
 
@@ -75,6 +80,7 @@ class UnseenStay:
     id: int
     lot_id: int
     plate: str
+    vehicle_class: str
     entered_at: datetime | None
     left_at: datetime
     fixed_fee: Decimal
@@ -129,7 +135,8 @@ async def ended_since(conn: Conn, project_id: int, plates: Sequence[str], since:
 async def store_fees(conn: Conn, rows: Sequence[PricedRow], *, as_told: bool = False) -> None:
     """Stores fees; a session that costs the same as before is left alone.
 
-    `as_told`: one of which nothing is owed becomes no dearer, since its driver left with the price that he was told.
+    `as_told`: one of which nothing is owed becomes no dearer, since its driver left with the price that he was told;
+    it keeps that price until its own passages change.
     """
     columns = {
         "ids": [row.session_id for row in rows],
@@ -139,4 +146,6 @@ async def store_fees(conn: Conn, rows: Sequence[PricedRow], *, as_told: bool = F
         "versions": [row.rule_version_id for row in rows],
         "as_told": as_told,
     }
+    if as_told:
+        await conn.execute(_KEEP, columns)
     await conn.execute(_STORE, columns)

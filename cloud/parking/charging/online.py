@@ -16,6 +16,7 @@ from cloud.parking.charging.intent_repository import IntentStay
 from cloud.parking.charging.service import let_out_alone, quote
 from cloud.parking.charging.taking import Money, Part, found_again, take
 from cloud.parking.records import Quote, Session
+from cloud.parking.stays.reading_repository import sessions_by_id
 from cloud.parking.stays.repository import lock_name, lock_plates
 from cloud.parking.stays.service import find_session, locked_session
 from cloud.payments import intents
@@ -87,10 +88,7 @@ async def take_paid(conn: Conn, intent: Intent, told: ProviderPaid, paid_on: dat
     the one of the plate that it turned out to be part of, and then to the plate's debts. What is left is to be given
     back: somebody paid twice, or too late. Called once for what was paid, in time or not.
     """
-    stays = await repository.stays_of(conn, intent.id)
-    await lock_plates(conn, intent.project_id, [lock_name(stay.plate, stay.session_id) for stay in stays])
-    # Looked at again: a stay may have been merged while its plate was not locked.
-    stays = await repository.stays_of(conn, intent.id)
+    stays = await _locked_stays(conn, intent)
     parts: list[Part] = []
     left = told.amount
     gone = False
@@ -143,6 +141,23 @@ async def _ask(
     made = await intents.ask_to_pay_for_parking(conn, project, asked, available, description, by=by, now=now)
     await repository.insert_stays(conn, made, stays)
     return made
+
+
+async def _locked_stays(conn: Conn, intent: Intent) -> list[IntentStay]:
+    """The stays of an intent, with the plates locked that they had when it was made and those that they have now.
+
+    Looked at again after each lock: until then a stay may become part of another, or get another plate.
+    """
+    locked: set[str] = set()
+    while True:
+        stays = await repository.stays_of(conn, intent.id)
+        known = await sessions_by_id(conn, [stay.session_id for stay in stays if stay.session_id is not None])
+        names = {lock_name(stay.plate, stay.session_id) for stay in stays}
+        names |= {lock_name(session.plate, session.id) for session in known}
+        if names <= locked:
+            return stays
+        await lock_plates(conn, intent.project_id, names)
+        locked |= names
 
 
 async def _part(conn: Conn, session: Session, amount: Decimal, paid_until: datetime) -> list[Part]:

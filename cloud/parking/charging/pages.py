@@ -12,6 +12,7 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.forms import read, typed
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import day_start, local_day
+from cloud.kit.sent_forms import FormOnce
 from cloud.parking import service
 from cloud.parking.charging import debts
 from cloud.parking.charging.debt_models import MoneyPolicyIn
@@ -59,12 +60,17 @@ async def list_debts(
 async def waive(
     scope: Waiving,
     session_id: int,
+    sent: FormOnce,
     reason: Annotated[str, Form(max_length=1000)],
     amount: Annotated[Decimal | None, Form()] = None,
 ) -> Response:
     """Nobody has to pay it any more, with the reason."""
-    await debts.waive(scope.conn, session_id, amount, reason, scope.caller.actor)
-    return RedirectResponse("/parking/debts?done=saved", 303)
+
+    async def made() -> str:
+        await debts.waive(scope.conn, session_id, amount, reason, scope.caller.actor)
+        return "/parking/debts?done=saved"
+
+    return await sent.lead(scope.conn, made)
 
 
 @router.get("/parking/money")

@@ -12,6 +12,7 @@ from cloud.parking.coupons import redeeming
 from cloud.parking.coupons.records import Batch, Given, HandedOut, Redeemed
 from cloud.parking.coupons.service import get_batch
 from cloud.parking.plates import valid_plate
+from cloud.parking.stays.repository import lock_plates
 
 # The last ones first: those on paper are used from the beginning. Whoever asks beside gets another one.
 _FREE: LiteralString = """
@@ -58,8 +59,11 @@ async def give(
     Raises what `redeem` raises; NotFound for a batch that is not this merchant's, Conflict when none is left.
     """
     batch = await _own(conn, merchant_id, batch_id)
+    bare = valid_plate(plate)
+    # Before the coupon, as when its customer hands it in himself: else each of the two waits for the other.
+    await lock_plates(conn, batch.project_id, [bare])
     _, code = await _free(conn, batch)
-    return await redeeming.redeem(conn, batch.project_id, valid_plate(plate), code, by, at)
+    return await redeeming.redeem(conn, batch.project_id, bare, code, by, at)
 
 
 async def hand_out(conn: Conn, merchant_id: int, batch_id: int, by: str, at: datetime | None = None) -> HandedOut:

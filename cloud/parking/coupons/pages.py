@@ -13,6 +13,7 @@ from cloud.identity.logins import merchant_logins
 from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
+from cloud.kit.sent_forms import FormOnce
 from cloud.parking.coupons import redeeming, service
 from cloud.parking.coupons.records import NewBatch, SettlementKind
 from cloud.parking.fees.circumstances import COUPON_KINDS, CouponKind
@@ -75,6 +76,7 @@ async def issue(
     request: Request,
     scope: _Writer,
     merchant_id: int,
+    sent: FormOnce,
     kind: Annotated[CouponKind, Form()],
     price: Annotated[Decimal, Form()],
     count: Annotated[int, Form()],
@@ -87,15 +89,18 @@ async def issue(
 ) -> Response:
     """Issues coupons."""
     worth = Decimal(0) if kind == "free" else value
-    try:
+
+    async def made() -> str:
         new = NewBatch(
             merchant_id, kind, worth, price, count, valid_from, last_day + timedelta(days=1), per_plate_and_day,
             stackable=not alone, lot_id=lot_id,
         )  # fmt: skip
-        made = await service.issue(scope.conn, new, scope.caller.actor)
+        return f"/parking/coupon-batches/{(await service.issue(scope.conn, new, scope.caller.actor)).id}?done=saved"
+
+    try:
+        return await sent.lead(scope.conn, made)
     except GatemeterError as error:
         return await _merchant(request, scope, merchant_id, refused=error)
-    return RedirectResponse(f"/parking/coupon-batches/{made.id}?done=saved", 303)
 
 
 @router.post("/parking/merchants/{merchant_id}/payments")
@@ -103,17 +108,22 @@ async def pay(
     request: Request,
     scope: _Writer,
     merchant_id: int,
+    sent: FormOnce,
     amount: Annotated[Decimal, Form()],
     method: Annotated[str, Form(max_length=40)],
 ) -> Response:
     """Takes a payment of a merchant, today."""
     page = await shown(request, scope)
     today = local_day(datetime.now(UTC), page.project.zone)
-    try:
+
+    async def made() -> str:
         await service.take_payment(scope.conn, merchant_id, amount, method, today, created_by=scope.caller.user_id)
+        return f"/parking/merchants/{merchant_id}?done=paid"
+
+    try:
+        return await sent.lead(scope.conn, made)
     except GatemeterError as error:
         return await _merchant(request, scope, merchant_id, refused=error)
-    return RedirectResponse(f"/parking/merchants/{merchant_id}?done=paid", 303)
 
 
 @router.get("/parking/coupon-batches/{batch_id}")

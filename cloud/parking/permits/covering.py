@@ -42,19 +42,20 @@ async def covered(
 
 
 async def holding(
-    conn: Conn, project_id: int, moments: Collection[tuple[str, int, datetime]]
-) -> dict[tuple[str, int, datetime], int]:
-    """(plate, lot, instant) → the permit that holds then, grace included, as far as there is one.
+    conn: Conn, project_id: int, moments: Collection[tuple[str, str, int, datetime]]
+) -> dict[tuple[str, str, int, datetime], int]:
+    """(plate, class, lot, instant) → the permit that holds then, grace included, as far as there is one.
 
     Of vehicles that nobody saw come in: on which space they stood is not known, and not asked.
     """
-    plates = sorted({plate for plate, _, _ in moments} - {""})
-    found: dict[tuple[str, int, datetime], int] = {}
+    plates = sorted({plate for plate, *_ in moments} - {""})
+    found: dict[tuple[str, str, int, datetime], int] = {}
     for terms in await repository.terms(conn, project_id, plates) if plates else []:
         spans = spans_of(terms)
-        for plate, lot_id, at in moments:
-            if lot_id in terms.lots and any(one.start <= at < one.end for one in spans.get(plate, ())):
-                found.setdefault((plate, lot_id, at), terms.permit_id)
+        for plate, vehicle_class, lot_id, at in moments:
+            here = lot_id in terms.lots and terms.takes(vehicle_class)
+            if here and any(one.start <= at < one.end for one in spans.get(plate, ())):
+                found.setdefault((plate, vehicle_class, lot_id, at), terms.permit_id)
     return found
 
 

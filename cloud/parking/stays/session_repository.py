@@ -45,7 +45,7 @@ _UPDATE: LiteralString = """
     SET lot_id = %(lot_id)s, plate = %(plate)s, vehicle_class = %(vehicle_class)s, entered_at = %(entered_at)s,
         left_at = %(left_at)s, state = %(state)s, fee = %(fee)s, fee_until = %(fee_until)s, fee_steps = '[]',
         rule_version_id = NULL, entry_seen = %(entry_seen)s, fixed_fee = %(fixed_fee)s,
-        covered = %(covered)s::tstzmultirange, closed_at = NULL, closed_by = NULL, closed_reason = NULL
+        covered = %(covered)s::tstzmultirange, closed_at = NULL, closed_by = NULL, closed_reason = NULL, as_told = false
     WHERE id = %(id)s
 """
 # What hangs on a stay goes over to the one that it turned out to be part of.

@@ -8,6 +8,7 @@ from typing import Final
 from cloud.kit.db import Conn
 from cloud.parking.charging.debts import owing
 from cloud.parking.charging.online import due_inside
+from cloud.parking.records import Debt
 
 _ROUNDED: Final = timedelta(minutes=5)
 
@@ -16,12 +17,13 @@ _ROUNDED: Final = timedelta(minutes=5)
 class Owed:
     """Something to pay. `since`: when the vehicle came, rounded down, or left, where nobody saw it come.
 
-    `over`: it left without paying.
+    `over`: it left without paying. `came`: somebody saw it come.
     """
 
     since: datetime
     amount: Decimal
     over: bool
+    came: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,12 @@ async def look_up(conn: Conn, project_id: int, plate: str, currency: str, now: d
         Owed(_rounded(session.entered_at), price.due, over=False) for session, price in inside if session.entered_at
     ]
     debts = (await owing(conn, project_id, [plate])).get(plate, [])
-    found += [Owed(_rounded(debt.entered_at or debt.left_at), debt.due, over=True) for debt in debts]
+    found += [_left_unpaid(debt) for debt in debts]
     return OwedByPlate(plate, currency, tuple(found))
+
+
+def _left_unpaid(debt: Debt) -> Owed:
+    return Owed(_rounded(debt.entered_at or debt.left_at), debt.due, over=True, came=debt.entered_at is not None)
 
 
 def _rounded(instant: datetime) -> datetime:

@@ -12,6 +12,7 @@ from cloud.estate.shown import OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import InvalidInput
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.kit.sent_forms import FormOnce
 from cloud.parking import service as parking
 from cloud.parking.visitors import service
 from cloud.parking.visitors.api import giver
@@ -58,6 +59,7 @@ async def list_passes(
 async def give_pass(
     request: Request,
     scope: Inviting,
+    sent: FormOnce,
     plate: Annotated[str, Form(max_length=64)],
     since: Annotated[str, Form(max_length=20)],
     until: Annotated[str, Form(max_length=20)],
@@ -71,8 +73,12 @@ async def give_pass(
     begins, ends = _moment(since, zone, "since"), _moment(until, zone, "until")
     wanted = WantedPass(plate, begins, ends, free, tuple(lot_ids or ()), note)
     person_id = await giver(scope, page.project.id)
-    await service.give_pass(scope.conn, page.project.id, wanted, person_id=person_id, by=scope.caller.user_id)
-    return RedirectResponse("/visitor-passes?done=saved", 303)
+
+    async def made() -> str:
+        await service.give_pass(scope.conn, page.project.id, wanted, person_id=person_id, by=scope.caller.user_id)
+        return "/visitor-passes?done=saved"
+
+    return await sent.lead(scope.conn, made)
 
 
 @router.post("/visitor-passes/{pass_id}/revoke")

@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from cloud.billing import service as billing
@@ -22,6 +23,7 @@ from cloud.parking.permits import service as permits
 from cloud.parking.permits.records import Holding, NewPermit
 from cloud.parking.visitors import service as visitors
 from cloud.parking.visitors.service import WantedPass
+from tests.integration.parking.nested import set_policy
 from tests.integration.parking.permits.holder import make_permit
 from tests.integration.parking.site import NOON, Site, rows
 
@@ -104,6 +106,55 @@ async def test_what_was_paid_too_much_comes_back(
         assert await billing.discrepancies(conn, site.project_id) == []
     (refund,) = await rows(worker_db, "SELECT amount, reason FROM payment_refund")
     assert (refund["amount"], refund["reason"]) == (Decimal("2.00"), "fee-lower")
+
+
+@WAYS
+@pytest.mark.parametrize("paid", [False, True])
+async def test_a_fixed_charge_falls_when_the_lane_would_have_let_it_out(
+    ingest_db: Database, worker_db: Database, site: Site, cover: Cover, paid: bool
+) -> None:
+    """Nobody saw it come in: it costs what the lot's policy says, unless something covers it when it leaves."""
+    await set_policy(worker_db, site.lot_id, unseen_entry=[{"then": "fixed-charge", "amount": "20.00"}])
+    left = NOON + 5 * HOUR
+    await site.report(ingest_db, [site.passage("exit", PLATE, left)], left)
+    assert await money(worker_db) == (Decimal("20.00"), Decimal("20.00"))
+    if paid:
+        await pay(worker_db)
+    async with worker_db.transaction(SYSTEM) as conn:
+        await cover(conn, site)
+    assert await money(worker_db) == (Decimal(0), Decimal("-20.00") if paid else Decimal(0))
+
+
+@pytest.mark.parametrize(("vehicle_class", "fee"), [("small", "20.00"), ("new-energy", "0.00")])
+async def test_a_permit_of_another_class_covers_no_fixed_charge(
+    ingest_db: Database, worker_db: Database, site: Site, vehicle_class: str, fee: str
+) -> None:
+    """The lane does not let it out by that permit, and the desk asks for what is stored once it has left."""
+    await set_policy(worker_db, site.lot_id, unseen_entry=[{"then": "fixed-charge", "amount": "20.00"}])
+    new = NewPermit("staff", (site.lot_id,), SINCE, None, Holding((PLATE,), note="guard"), vehicle_class="new-energy")
+    async with worker_db.transaction(SYSTEM) as conn:
+        await permits.create_permit(conn, site.project_id, new, at=SINCE)
+    stands = msgspec.structs.replace(site.passage("exit", PLATE, NOW, "arrived"), vehicle_class=vehicle_class)
+    await site.report(ingest_db, [stands], NOW)
+    assert await quoted(worker_db) == (Decimal(fee), Decimal(0))
+    left = site.passage("exit", PLATE, NOW + HOUR / 60)
+    await site.report(ingest_db, [msgspec.structs.replace(left, vehicle_class=vehicle_class)], NOW + HOUR / 60)
+    assert await money(worker_db) == (Decimal(fee), Decimal(fee))
+
+
+async def test_what_a_driver_was_told_holds_also_when_another_of_his_permit_leaves_later(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    permit = await make_permit(worker_db, site, (PLATE, OTHER), spaces=1)
+    await visit(ingest_db, site)
+    await site.report(ingest_db, [site.passage("entry", OTHER, NOON + HOUR)], NOON + HOUR)
+    async with worker_db.transaction(SYSTEM) as conn:
+        # He moved out yesterday, says the office once he has left for nothing.
+        await permits.remove_plate(conn, permit.id, PLATE, NOON - HOUR, NOW)
+    assert await money(worker_db) == (Decimal(0), Decimal(0))
+    await site.report(ingest_db, [site.passage("exit", OTHER, NOW + HOUR)], NOW + HOUR)
+    assert await money(worker_db, OTHER) == (Decimal(0), Decimal(0)), "the space was his"
+    assert await money(worker_db) == (Decimal(0), Decimal(0))
 
 
 async def test_a_plate_taken_off_a_permit_frees_its_space_for_another_that_paid(

@@ -19,14 +19,18 @@ from cloud.kit.periods import in_ms
 from cloud.kit.yaml_files import load_yaml
 from cloud.parking import service as parking
 from cloud.parking.charging import debts, quoting
+from cloud.parking.charging.covering import covering_unseen
+from cloud.parking.coupons import giving
 from cloud.parking.coupons import service as coupons
-from cloud.parking.coupons.records import NewBatch
+from cloud.parking.coupons.records import Batch, NewBatch
 from cloud.parking.coupons.redeeming import redeem
 from cloud.parking.edge import telling as edge
 from cloud.parking.fees.models import ParkingRule, Schedule, Unit
 from cloud.parking.lists import service as lists
 from cloud.parking.lists.records import NewEntry
+from cloud.parking.permits import cards, endings
 from cloud.parking.permits import service as permits
+from cloud.parking.permits.records import Holding, Pay
 from cloud.parking.stays import corrections
 from cloud.parking.stays.service import find_session
 from cloud.parking.visitors import service as visitors
@@ -37,7 +41,7 @@ from cloud.payments.intents import WantedPayment
 from gateway.contract.access import LotEntry, StayEntry
 from gateway.contract.messages import Passage
 from tests.integration.parking.nested import LANES, add_inner_lot, set_policy
-from tests.integration.parking.permits.holder import make_permit
+from tests.integration.parking.permits.holder import make_permit, make_product
 from tests.integration.parking.site import MALL, NOON, Site, rows
 from tests.integration.parking.test_circumstances import QUOTA, _publish
 
@@ -63,6 +67,9 @@ class _History:
     late: list[Passage] = field(default_factory=list)
     asked: list[Intent] = field(default_factory=list)
     codes: list[str] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
+    product_id: int = 0
+    card_id: int = 0
     done: list[str] = field(default_factory=list)
     last: dict[str, str] = field(default_factory=dict)
     permit_id: int = 0
@@ -77,6 +84,8 @@ class _History:
         deeds += [
             self._waives,
             self._coupon,
+            self._gift,
+            self._card,
             self._permit,
             self._plate,
             self._pass,
@@ -182,6 +191,35 @@ class _History:
                 await redeem(conn, self.site.project_id, plate, self.codes[-1], "user:1", self.now)
             self.codes.pop()
 
+    async def _gift(self) -> None:
+        """The merchant gives a coupon to a plate, or shows a code that somebody hands in later."""
+        batch = self.chance.choice(self.batches)
+        async with self.db.transaction(SYSTEM) as conn:
+            if self.chance.random() < 0.5:
+                plate = self.chance.choice(PLATES)
+                await giving.give(conn, batch.merchant_id, batch.id, plate, "user:3", self.now)
+            else:
+                shown = await giving.hand_out(conn, batch.merchant_id, batch.id, "user:3", self.now)
+                self.codes.append(shown.code)
+
+    async def _card(self) -> None:
+        """A card is sold, renewed, ended: the stays of its day cost nothing, months that did not begin come back."""
+        async with self.db.transaction(SYSTEM) as conn:
+            if not self.card_id:
+                offer = await cards.sale_offer(conn, self.product_id, 1, None, self.now)
+                holding = Holding(PLATES[:1], note="test")
+                pay = Pay(offer.amount, "cash")
+                self.card_id = (await cards.sell(conn, self.product_id, holding, 1, pay, at=self.now)).id
+                return
+            card = await permits.get_permit(conn, self.card_id, self.now)
+            if self.chance.random() < 0.5:
+                assert card.valid_until is not None
+                offer = await cards.renewal_offer(conn, card.id, 1, self.now)
+                await cards.renew(conn, card.id, 1, card.valid_until, Pay(offer.amount, "cash"), at=self.now)
+                return
+            await endings.end_permit(conn, card.id, "moved", at=self.now)
+        self.card_id = 0
+
     async def _permit(self) -> None:
         if not self.permit_id:
             made = await make_permit(
@@ -266,9 +304,13 @@ class _History:
         session = await find_session(conn, session_id)
         assert session.left_at is not None
         prices = await quoting.prices_of(conn, session.project_id, [session])
-        found = None if session.fixed_fee is not None else quoting.assessed(prices, session, session.left_at)
-        if found is not None:
-            anew = found[1].fee.amount
+        if session.fixed_fee is not None:
+            covered = await covering_unseen(conn, session.project_id, [session])
+            anew: Decimal | None = Decimal(0) if covered else session.fixed_fee
+        else:
+            found = quoting.assessed(prices, session, session.left_at)
+            anew = None if found is None else found[1].fee.amount
+        if anew is not None:
             assert fee == anew or (fee < anew and self.plates_changed), (session, anew, self.done)
 
     async def _check_promises(self, conn: Conn) -> None:
@@ -292,17 +334,19 @@ class _History:
                     assert quote.due == 0, (entry, quote, self.done)
 
 
-async def _codes(db: Database, site: Site) -> list[str]:
-    """Coupons of all kinds."""
+async def _coupons(db: Database, site: Site) -> tuple[list[Batch], list[str]]:
+    """Coupons of all kinds, and of each batch those codes that are on paper: its first ones."""
+    batches: list[Batch] = []
     found: list[str] = []
     async with db.transaction(SYSTEM) as conn:
         merchant = await coupons.create_merchant(conn, site.project_id, "Noodles", "monthly")
         for kind, value in (("hours", 2), ("percentage", 50), ("money", 3), ("free", 0)):
             day = NOON.date()
-            new = NewBatch(merchant.id, kind, Decimal(value), Decimal(1), 2, day, day + timedelta(days=90))  # type: ignore[arg-type]
+            new = NewBatch(merchant.id, kind, Decimal(value), Decimal(1), 4, day, day + timedelta(days=90))  # type: ignore[arg-type]
             batch = await coupons.issue(conn, new, "user:1", NOON)
-            found += [one.code for one in (await coupons.list_coupons(conn, PageRequest(9), batch.id)).items]
-    return found
+            batches.append(batch)
+            found += [one.code for one in (await coupons.list_coupons(conn, PageRequest(2), batch.id)).items]
+    return batches, found
 
 
 @pytest.mark.parametrize("world", range(len(WORLDS)))
@@ -321,7 +365,8 @@ async def test_the_books_add_up_and_all_are_told_the_same_price(
         money = parking.MoneyPolicy(tax_percent=Decimal(9))
         await parking.set_money_policy(conn, site.project_id, money, public=False)
     history = _History(worker_db, ingest_db, site, Random(f"z{world}"))
-    history.codes = await _codes(worker_db, site)
+    history.batches, history.codes = await _coupons(worker_db, site)
+    history.product_id = (await make_product(worker_db, site, "90.00")).id
     history.chance.shuffle(history.codes)
     for _ in range(STEPS):
         await history.step()

@@ -11,11 +11,17 @@ import pytest
 
 from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.errors import Conflict
+from cloud.kit.paging import PageRequest
 from cloud.parking import service as parking
 from cloud.parking.charging import debts
-from cloud.parking.coupons.redeeming import note_charging
+from cloud.parking.coupons import giving
+from cloud.parking.coupons import service as coupons
+from cloud.parking.coupons.records import NewBatch
+from cloud.parking.coupons.redeeming import note_charging, redeem
 from cloud.parking.stays import corrections
 from cloud.parking.stays.service import close_session, locked_session
+from cloud.payments.channels.base import Paid as ProviderPaid
+from cloud.payments.intents import WantedPayment
 from tests.integration.parking.nested import set_policy
 from tests.integration.parking.permits.holder import make_permit
 from tests.integration.parking.site import GATEWAY, NOON, Site, minutes, openings, rows, until_waiting
@@ -144,3 +150,53 @@ async def test_a_vehicle_without_a_plate_is_paid_for_while_a_guard_says_whose_pl
     assert stay["plate"] == PLATE
     async with worker_db.transaction(SYSTEM) as conn:
         assert (await parking.quote(conn, stay["id"], NOON + 5 * HOUR)).paid == Decimal("8.00")
+
+
+async def test_a_coupon_is_given_at_the_counter_while_the_customer_hands_the_last_one_in(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    """Neither waits for the other for ever: one is told that it is used."""
+    await site.report(ingest_db, [site.passage("entry", PLATE, NOON)], NOON)
+    (stay,) = await rows(worker_db, "SELECT id FROM parking_session")
+    day = NOON.date()
+    async with worker_db.transaction(SYSTEM) as conn:
+        merchant = await coupons.create_merchant(conn, site.project_id, "Noodles", "monthly")
+        new = NewBatch(merchant.id, "hours", Decimal(2), Decimal(1), 1, day, day + timedelta(days=1))
+        batch = await coupons.issue(conn, new, "user:1", NOON)
+        (coupon,) = (await coupons.list_coupons(conn, PageRequest(9), batch.id)).items
+
+    async def give(conn: Conn, _: int) -> object:
+        return await giving.give(conn, merchant.id, batch.id, PLATE, "user:2", NOON + HOUR)
+
+    async with _while_another_waits(worker_db, give, stay["id"]) as (conn, gift):
+        await redeem(conn, site.project_id, PLATE, coupon.code, "public", NOON + HOUR)
+    with pytest.raises(Conflict) as refused:
+        await gift
+    assert refused.value.code == "no-coupon-left"
+    assert await rows(worker_db, "SELECT redeemed_by FROM coupon_redemption") == [{"redeemed_by": "public"}]
+
+
+async def test_a_provider_tells_of_a_payment_while_the_desk_takes_the_same_for_the_corrected_plate(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    told = site.passage("entry", PLATE, NOON)
+    await site.report(ingest_db, [told], NOON)
+    (stay,) = await rows(worker_db, "SELECT id FROM parking_session")
+    at = NOON + 5 * HOUR
+    async with worker_db.transaction(SYSTEM) as conn:
+        intent = await parking.ask_to_pay(conn, stay["id"], WantedPayment("wechat"), {"wechat"}, at)
+    async with worker_db.transaction(SYSTEM) as conn:
+        await corrections.correct_plate(conn, UUID(told.id), OTHER, "misread", "guard", at)
+
+    async def told_of(conn: Conn, _: int) -> object:
+        paid = ProviderPaid(intent.reference, "wx-1", intent.amount, intent.currency, at)
+        return await parking.take_paid(conn, intent, paid, at.date(), at)
+
+    async with _while_another_waits(worker_db, told_of, stay["id"]) as (conn, second):
+        await parking.pay(conn, stay["id"], Decimal("8.00"), "cash", "user:1", at=at)
+    await second
+    (paid,) = await rows(worker_db, "SELECT sum(amount) AS amount FROM parking_payment")
+    assert paid == {"amount": Decimal("8.00")}
+    assert await rows(worker_db, "SELECT amount, reason FROM payment_refund") == [
+        {"amount": Decimal("8.00"), "reason": "paid-twice"}
+    ]

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -238,6 +239,25 @@ async def test_staff_make_a_login_and_end_it(
     ended = f"/api/v1/parking-merchants/{shop.merchant_id}/users/{login['user_id']}/endings"
     assert (await app_client.post(ended, headers=by_program)).status_code == 201
     assert (await app_client.get("/shop")).headers["Location"].startswith("/login")
+
+
+async def test_the_forms_of_the_office_are_done_once(
+    app_client: httpx.AsyncClient, people: People, worker_db: Database, site: Site, shop: Shop
+) -> None:
+    """A payment that is booked twice is money that nobody gave; coupons that are issued twice are owed twice."""
+    manager = await people.staff("manager", site.project_id)
+    await _as_pages(worker_db)
+    office = Browser(app_client, manager)
+    place = f"/parking/merchants/{shop.merchant_id}"
+    await office.see(place)
+    day = local_day(datetime.now(UTC), ZONE).isoformat()
+    batch: dict[str, Any] = {"kind": "hours", "value": "2", "price": "1", "count": "5"}
+    for _ in range(2):
+        await office.send(f"{place}/payments", once="p" * 16, amount="30.00", method="cash")
+        await office.send(f"{place}/batches", once="b" * 16, valid_from=day, last_day=day, **batch)
+    paid = await rows(worker_db, "SELECT FROM merchant_payment WHERE amount = 30")
+    assert len(paid) == 1
+    assert len(await rows(worker_db, "SELECT FROM coupon_batch WHERE count = 5")) == 1
 
 
 async def test_only_who_manages_merchants_makes_logins(

@@ -13,11 +13,14 @@ from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.security import Keys, Sealer
 from cloud.parking import service as parking
+from cloud.parking.charging.debts import owing
 from cloud.parking.visitors import public_pages, telling
 from cloud.parking.visitors.covering import covered
+from cloud.parking.visitors.looking_up import look_up
 from cloud.payments.collecting import Collector
 from cloud.settings import CloudSettings, load_settings
 from tests.integration.app import Auth, People, once
+from tests.integration.parking.nested import set_policy
 from tests.integration.parking.site import Site, openings, rows
 from tests.integration.payments.providers import PUBLIC_URL, Providers, make_providers
 
@@ -251,3 +254,19 @@ async def test_a_resident_names_his_vehicle(
     assert (await ask("粤B22222", 409))["code"] == "plate-registered"
     mine = (await app_client.get("/api/v1/vehicles", headers=resident)).json()["items"]
     assert [one["plate"] for one in mine] == [PLATE, "粤B22222"]
+
+
+async def test_of_whom_nobody_saw_come_in_nobody_is_told_when_he_came(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    """It stood at the exit for an hour, and left at the fixed price without paying it."""
+    await set_policy(worker_db, site.lot_id, unseen_entry=[{"then": "fixed-charge", "amount": "20.00"}])
+    now = datetime.now(UTC)
+    stands = site.passage("exit", PLATE, now - timedelta(hours=2), "arrived")
+    await site.report(ingest_db, [stands, site.passage("exit", PLATE, now - timedelta(hours=1))], now)
+    async with worker_db.transaction(SYSTEM) as conn:
+        (debt,) = (await owing(conn, site.project_id, [PLATE]))[PLATE]
+        (owed,) = (await look_up(conn, site.project_id, PLATE, "CNY", now)).owed
+    assert debt.entered_at is None
+    assert (owed.over, owed.came) == (True, False)
+    assert owed.since > now - timedelta(minutes=70)
