@@ -169,8 +169,17 @@ def show_number(number: Decimal | int, digits: int | None = None) -> str:
 
 def show_money(amount: Decimal, currency: str) -> str:
     """An amount with its currency sign."""
+    return _signed(format_currency(amount, currency, locale=current().locale), currency)
+
+
+def show_price(amount: Decimal, currency: str) -> str:
+    """A price of one unit with its currency sign and all of its decimals: ¥0.4883."""
+    shown = format_currency(amount.normalize(), currency, locale=current().locale, decimal_quantization=False)
+    return _signed(shown, currency)
+
+
+def _signed(shown: str, currency: str) -> str:
     locale = current().locale
-    shown = format_currency(amount, currency, locale=locale)
     if locale.language != SOURCE_LOCALE or currency not in _ENGLISH_SIGNS:
         return shown
     return shown.replace(get_currency_symbol(currency, locale), _ENGLISH_SIGNS[currency])

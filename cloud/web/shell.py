@@ -14,7 +14,7 @@ from cloud.billing.explanation import explaining_agreed, sentences
 from cloud.kit import i18n
 from cloud.kit.pages import prepare
 from cloud.web.menu import menu
-from cloud.web.words import choices, flags, word
+from cloud.web.words import actor, choices, flags, word
 
 WEB = Path(__file__).resolve().parent
 TEMPLATES = WEB / "templates"
@@ -39,9 +39,11 @@ def environment() -> Environment:
         register=i18n.show_register,
         percent=show_percent,
         plain=i18n.show_plain,
+        price=i18n.show_price,
         period=i18n.show_period,
         day_before=day_before,
         word=word,
+        actor=actor,
         service_name=names.service_name,
         line_name=names.line_name,
         unit_name=names.unit_name,

@@ -439,5 +439,5 @@ LIST_STATES: Final[Mapping[str, str]] = {
     "coming": _("Not yet"),
     "in-force": _("In force"),
     "over": _("Over"),
-    "ended": _("Taken off"),
+    "ended": _("Taken off the list"),
 }

@@ -162,7 +162,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "person_id": _("Person"),
     "place": _("Floor or zone"),
     "last": _("Last number"),
-    "vehicle_class": _("Class"),
+    "vehicle_class": _("Class of vehicles"),
     "channel": _("Channel"),
     "kinds": _("Events"),
     "url": _("Address"),

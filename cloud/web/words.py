@@ -87,6 +87,16 @@ def word(code: str, family: str, otherwise: str = "") -> str:
     return otherwise or code if message is None else i18n.gettext(message)
 
 
+def actor(name: str | None) -> str:
+    """Who did something, for people, from what is kept: `user:<login>`, `system:<part>`, `command-line:<login>`."""
+    if name is None:
+        return "–"
+    kind, _, rest = name.partition(":")
+    if kind == "system" or name == "downlink":
+        return i18n.gettext("The system")
+    return {"user": rest, "command-line": f"{i18n.gettext('administration')} ({rest})"}.get(kind, name)
+
+
 def flags(quality: int) -> list[str]:
     """What is known against a reading, one sentence a flag; a flag of a newer gateway by its number."""
     return [word(str(1 << bit), "quality") for bit in range(quality.bit_length()) if quality >> bit & 1]

@@ -68,7 +68,7 @@ SUMMARIES: Mapping[str, str] = {
     "refund": "退款",
     "refund_due": "应退停车费",
     "refund_kept": "无人认领款项转收入",
-    "late_fee_returned": "退回滞纳金转预存款",
+    "late_fee_returned": "退回违约金转预存款",
     "tax_adjusted": "调整税额",
 }
 """What a voucher says of a kind of journal; other kinds are said by their code."""

@@ -35,11 +35,15 @@ async def list_passes(
     page = await shown(request, scope)
     now = datetime.now(UTC)
     zone = page.project.zone
+    holding_at, problem = None if every else now, None
+    try:
+        found = await service.list_passes(scope.conn, page_request(_SHOWN, cursor), page.project.id, plate, holding_at)
+    except InvalidInput as error:  # part of a plate is none
+        problem, found = error, await service.list_passes(scope.conn, PageRequest(), page.project.id, None, holding_at)
     return page.page(
         "parking/passes.html",
-        found=await service.list_passes(
-            scope.conn, page_request(_SHOWN, cursor), page.project.id, plate, None if every else now
-        ),
+        found=found,
+        problem=problem,
         lots=(await parking.list_lots(scope.conn, PageRequest(MAX_LIMIT), page.project.id)).items,
         policy=await parking.money_policy(scope.conn, page.project.id),
         plate=plate or "",

@@ -60,6 +60,17 @@ async def test_a_car_park_is_set_up(manager: Browser, owner_db: Database, site: 
     assert "All classes share the capacity." in await manager.see(address)
 
 
+async def test_a_search_for_part_of_a_plate_says_so_above_the_list(manager: Browser) -> None:
+    now = datetime.now(UTC)
+    since, until = ((now + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M") for days in (0, 30))
+    await manager.see("/visitor-passes")
+    await manager.send("/visitor-passes", plate="粤B22222", since=since, until=until)
+    assert "粤B22222" in await manager.see("/visitor-passes?plate=粤B22222")
+    text = await manager.see("/visitor-passes?plate=粤")
+    assert "Plate" in problem(text)
+    assert "粤B22222" in text
+
+
 async def test_what_is_wrong_is_said_beside_the_form_which_keeps_what_was_typed(manager: Browser, site: Site) -> None:
     await manager.see("/parking-lots")
     twice = await manager.send("/parking-lots", 409, name="Again", code="main", capacity="5")

@@ -91,6 +91,12 @@ def test_values_look_as_people_write_them(catalogues: Mapping[str, i18n.Translat
     assert i18n.show_money(Decimal("0.01"), "EUR") == "€0.01"
 
 
+def test_a_price_has_all_of_its_decimals() -> None:
+    assert i18n.show_price(Decimal("0.4883"), "CNY") == "¥0.4883"
+    assert i18n.show_price(Decimal("7.0000"), "CNY") == "¥7.00"
+    assert i18n.show_price(Decimal(1200), "JPY") == "JP¥1,200"
+
+
 def test_languages_call_themselves_by_their_own_name() -> None:
     assert i18n.language_name("zh-CN") == "中文"
     assert i18n.language_name("en") == "English"

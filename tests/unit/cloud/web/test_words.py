@@ -91,3 +91,18 @@ def test_flags_are_said_one_by_one() -> None:
     with i18n.speaking(i18n.load_catalogues()["en"]):
         assert words.flags(0) == []
         assert words.flags(Quality.STALE | Quality.MANUAL | 128) == ["old answer repeated", "by hand", "128"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ("user:boss", "boss"),
+        ("system:parking", "系统"),
+        ("command-line:root", "系统管理 (root)"),
+        ("later", "later"),
+        (None, "–"),
+    ],
+)
+def test_who_did_it_is_said_without_codes(kept: str | None, said: str) -> None:
+    with i18n.speaking(i18n.load_catalogues()["zh-CN"]):
+        assert words.actor(kept) == said
