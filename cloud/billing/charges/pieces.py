@@ -89,13 +89,19 @@ class Piece:
 def pieces(uncharged: Uncharged, versions: Sequence[TariffVersion], areas: Sequence[date] = ()) -> list[Piece]:
     """The pieces in order of time. `areas`: days from which another floor area holds.
 
-    Raises Unbillable when a day has no tariff version.
+    Raises Unbillable when a day has no tariff version, or when pieces would each get what the bill has once.
     """
     found = [part for piece in _cut(uncharged, versions) for part in by_area(piece, areas)]
     if sum(piece.period.days for piece in found) != uncharged.period.days:
         raise Unbillable(
             "missing-tariff-version",
             f"{uncharged.agreement.service}: the tariff has no version for some day of {uncharged.period}",
+        )
+    if len(found) > 1 and any(piece.version.content.limits_bills for piece in found):
+        raise Unbillable(
+            "limit-of-cut-bill",
+            f"{uncharged.agreement.service}: prices change within {uncharged.period}, and a minimum or cap of a bill "
+            "cannot be shared between them: bill up to the change first, or let the tariff say it per day or month",
         )
     return found
 

@@ -93,6 +93,11 @@ class TariffContent(Strict):
         return tuple(season.code for season in self.seasons) or (None,)
 
     @property
+    def limits_bills(self) -> bool:
+        """Whether a least or highest amount is of a whole bill, which no part of it can tell."""
+        return any(limit is not None and limit.per == "bill" for limit in (self.minimum, self.cap))
+
+    @property
     def by_load(self) -> bool:
         """Whether the highest load of each calendar month is charged."""
         return any(part.kind == "demand" for part in self.components)

@@ -17,7 +17,9 @@ ENERGY = {"kind": "energy", "code": "energy", "prices": {"all": ["0.5"]}}
 MONTHLY = {"kind": "fixed", "code": "fee", "per": "month", "price": "5"}
 
 
-def _version(number: int, start: date, end: date | None, *parts: dict[str, Any], window: str = "year") -> TariffVersion:
+def _version(
+    number: int, start: date, end: date | None, *parts: dict[str, Any], window: str = "year", **more: Any
+) -> TariffVersion:
     content = TariffContent.model_validate(
         {
             "currency": "CNY",
@@ -25,6 +27,7 @@ def _version(number: int, start: date, end: date | None, *parts: dict[str, Any],
             "unit": "kWh",
             "tiers": {"window": {"kind": window, "anchor": "03-15"} if window == "year" else {"kind": window}},
             "components": parts or (ENERGY,),
+            **more,
         }
     )
     return TariffVersion(number, 1, number, start, end, content, "")
@@ -77,6 +80,19 @@ def test_a_day_without_a_version_cannot_be_billed(versions: tuple[TariffVersion,
     with pytest.raises(Unbillable) as reason:
         _cut(date(2026, 1, 1), date(2026, 2, 1), *versions)
     assert reason.value.code == "missing-tariff-version"
+
+
+@pytest.mark.parametrize("limit", ["minimum", "cap"])
+def test_a_limit_of_a_bill_is_not_applied_to_each_of_its_pieces(limit: str) -> None:
+    """A minimum of 30 would be charged twice, a cap allowed twice."""
+    first = _version(1, date(2020, 1, 1), date(2026, 1, 20), **{limit: {"amount": "30", "per": "bill"}})
+    second = _version(2, date(2026, 1, 20), None)
+    with pytest.raises(Unbillable) as reason:
+        _cut(date(2026, 1, 1), date(2026, 2, 1), first, second)
+    assert reason.value.code == "limit-of-cut-bill"
+    assert len(_cut(date(2026, 1, 1), date(2026, 1, 20), first)) == 1
+    by_day = _version(1, date(2020, 1, 1), date(2026, 1, 20), **{limit: {"amount": "1", "per": "day"}})
+    assert len(_cut(date(2026, 1, 1), date(2026, 2, 1), by_day, second)) == 2
 
 
 def test_a_month_that_is_cut_is_charged_once_in_all() -> None:
