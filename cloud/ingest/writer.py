@@ -137,8 +137,6 @@ class Writer:
             known, strangers = await self._known(conn, incoming, projects)
             points = await self._readings(conn, known)
             await self._others(conn, known)
-            if known:
-                await devices.note_gateways_seen(conn, {place[1] for _, place in known})
             letters = [_letter(message, projects) for message in refused]
             letters += [_stranger_letter(message, projects) for message in strangers]
             await self._keep(conn, letters)
@@ -190,7 +188,12 @@ class Writer:
             self._looking_first -= 1
 
     async def _others(self, conn: Conn, known: Sequence[tuple[Incoming, tuple[int, int]]]) -> None:
-        """Results, health, configurations, gaps and passages, gateway by gateway."""
+        """Results, passages, health, configurations and gaps, gateway by gateway.
+
+        Passages before health: like all others who change what lanes know, this locks plates first, then what gateways
+        were told. When gateways were heard of is written for all of them at once, and before each one's own report:
+        two workers with reports of two gateways would wait for each other.
+        """
         by_gateway = sorted(known, key=lambda pair: (pair[1], pair[0].seq))
         results: dict[tuple[int, int], list[CommandResult]] = defaultdict(list)
         for message, place in by_gateway:
@@ -198,6 +201,9 @@ class Writer:
                 results[place] += message.content.items
         for (project_id, gateway_id), items in results.items():
             await devices.apply_result(conn, project_id, gateway_id, items)
+        await self._passages(conn, by_gateway)
+        if known:
+            await devices.note_gateways_seen(conn, {place[1] for _, place in known})
         for message, (_, gateway_id) in by_gateway:
             if isinstance(message.content, Health):
                 await devices.apply_health(conn, gateway_id, message.content)
@@ -206,7 +212,6 @@ class Writer:
         for message, (project_id, gateway_id) in by_gateway:
             if isinstance(message.content, Gaps):
                 await devices.keep_gaps(conn, project_id, gateway_id, message.content.items)
-        await self._passages(conn, by_gateway)
 
     async def _passages(self, conn: Conn, by_gateway: Sequence[tuple[Incoming, tuple[int, int]]]) -> None:
         """Passages of each project together: a lane tells each vehicle in messages of its own."""
