@@ -32,6 +32,8 @@ from gateway.contract.topics import Down
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 15.0
 _DRAIN_S = 5.0
+_LACKING_TRIES = 3
+"""A group for which the database lacks something is tried so often, and left to its gateways to be sent again."""
 _LAG_IS_RECENT_S = 60.0
 """A worker to whom nothing has come for so long lags behind nothing."""
 _WAKE_EVERY_S = 5.0
@@ -163,7 +165,10 @@ class Worker:
         return group
 
     async def _store(self, group: list[Incoming | Refused]) -> Answers:
-        """Tries until the database takes it; the queue fills meanwhile, and the gateways keep what is not queued."""
+        """Tries until the database takes it; the queue fills meanwhile, and the gateways keep what is not queued.
+
+        A group that the database will not take as it is (no table, no right) gets no answer, so that others go on.
+        """
         failures = 0
         while True:
             try:
@@ -172,6 +177,8 @@ class Worker:
                 metrics.GROUPS.labels("retried").inc()
                 failures += 1
                 _log.warning("ingest.database_refuses", error=str(error).strip(), attempt=failures)
+                if failures >= _LACKING_TRIES and not isinstance(error, psycopg.OperationalError):
+                    return Answers()
             await asyncio.sleep(_back_off(failures))
 
     async def _acknowledge(self, answers: Answers) -> None:

@@ -79,26 +79,34 @@ class Writer:
 
         If a message makes the transaction fail, the messages are stored one by one, and only the bad one becomes a
         dead letter and is rejected: as `not-storable` when the database refuses its content, as `internal-error` when
-        this software fails on it again and again, so that no message can stop those behind it.
-        Raises psycopg.Error when the database cannot be used now: nothing may be acknowledged then, and the group is
-        to be stored again.
+        this software fails on it again and again, so that no message can stop those behind it. One for which the
+        database lacks something (a table, a right) gets no answer: its gateway sends it again.
+        Raises psycopg.Error when the database cannot be used now, or takes none of them: nothing may be acknowledged
+        then, and the group is to be stored again.
         """
         try:
             answers = await self._transaction(group)
-        except psycopg.Error as error:
-            if not isinstance(error, _FAULTS):
-                raise
-            fault: Exception = error
+        except psycopg.OperationalError:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a message brings about, the other ones are stored
-            fault = error
-        else:
-            metrics.GROUPS.labels("stored").inc()
-            return answers
-        metrics.GROUPS.labels("split").inc()
-        _log.warning("ingest.group_split", messages=len(group), fault=_sentence(fault))
-        answers = Answers()
+            metrics.GROUPS.labels("split").inc()
+            _log.warning("ingest.group_split", messages=len(group), fault=_sentence(error))
+            return await self._one_by_one(group)
+        metrics.GROUPS.labels("stored").inc()
+        return answers
+
+    async def _one_by_one(self, group: Sequence[Incoming | Refused]) -> Answers:
+        answers, lacking = Answers(), []
         for message in group:
-            answers.add(await self._alone(message))
+            try:
+                answers.add(await self._alone(message))
+            except psycopg.OperationalError:
+                raise
+            except psycopg.Error as error:
+                _log.error("ingest.not_answered", topic=message.topic, fault=_sentence(error))
+                lacking.append(error)
+        if len(lacking) == len(group):
+            raise lacking[0]
         return answers
 
     async def _alone(self, message: Incoming | Refused) -> Answers:
