@@ -132,7 +132,7 @@ class Lane:
         and nothing opens for it by itself.
         """
         self._tasks = tasks
-        for visit in await self._memory.load(self.settings.device, self._clock()):
+        for visit in await self._memory.load(self.settings.device):
             passage = visit.passage
             self._visits[passage.id] = visit
             self._recognitions.note(Seen(visit.event_id, passage.taken_at, passage.plate, passage.taken_at, passage.id))

@@ -42,15 +42,18 @@ class Visit:
 class VisitMemory:
     """Durable list of visits. Each change is one commit with the passage that is sent for it."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, reached: Callable[[], int]) -> None:
+        """`reached` gives a time that has certainly come, in Unix milliseconds: by it vehicles are forgotten."""
         self._outbox = outbox
+        self._reached = reached
 
-    async def load(self, device: str, now: int) -> list[Visit]:
+    async def load(self, device: str) -> list[Visit]:
         """Visits of a lane that were not finished when the gateway stopped, oldest first."""
+        forgotten = self._reached() - _FORGOTTEN_AFTER_MS
 
         def read(db: sqlite3.Connection) -> list[Visit]:
             db.execute(_SCHEMA)
-            db.execute("DELETE FROM visit WHERE taken_at < ?", (now - _FORGOTTEN_AFTER_MS,))
+            db.execute("DELETE FROM visit WHERE taken_at < ?", (forgotten,))
             rows = db.execute("SELECT passage, event_id FROM visit WHERE device = ? ORDER BY rowid", (device,))
             return [Visit(codec.decode_passages(body)[0], event_id) for body, event_id in rows]
 
