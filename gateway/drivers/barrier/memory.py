@@ -1,8 +1,9 @@
 """Vehicles that stand at a lane, kept in the outbox file: a restart must not forget a car before a barrier."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -11,6 +12,7 @@ import structlog
 from gateway.contract import codec
 from gateway.contract.messages import Passage
 from gateway.contract.topics import Up
+from gateway.drivers.base import CommandOutcome
 from gateway.outbox import Outbox, OutboxFull
 
 _SCHEMA: Final = """
@@ -37,6 +39,10 @@ class Visit:
     opened: bool = False
     seq: int = 0
     """Outbox row of its arrival, 0 when none was written."""
+    outcome: CommandOutcome | None = None
+    """What any order that names this vehicle comes to: the barrier opened for it, or may have by an earlier order."""
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One opening for it at a time."""
 
 
 class VisitMemory:

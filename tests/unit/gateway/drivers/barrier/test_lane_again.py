@@ -160,6 +160,65 @@ def order(number: int, passage: str = "") -> Command:
     )
 
 
+@pytest.mark.parametrize(("answer", "state"), [(Answer.LOST, "uncertain"), (Answer.DONE, "done")])
+async def test_a_second_order_for_a_vehicle_for_which_the_barrier_may_have_opened_opens_nothing(
+    place: Place, answer: Answer, state: str
+) -> None:
+    """The cloud orders anew what it heard nothing of, and the report of the first order is still on its way."""
+    place.answer = answer
+    async with opened(place.lane("exit")) as lane:
+        await lane.handle(seen("a", A))
+        passage = (await place.told())[0].id
+        assert [(await lane.execute(order(number, passage))).state for number in (1, 2)] == [CommandState(state)] * 2
+        assert [one.id for one in place.ordered] == [order(1).id]
+        await lane.execute(order(3))
+        assert len(place.ordered) == 2, "people open without naming a vehicle"
+
+
+async def test_an_order_that_did_not_reach_the_barrier_is_given_again(place: Place) -> None:
+    async with opened(place.lane("exit")) as lane:
+        await lane.handle(seen("a", A))
+        passage = (await place.told())[0].id
+        for number, answer in enumerate((Answer.OFFLINE, Answer.REFUSED, Answer.EXPIRED, Answer.DONE)):
+            place.answer = answer
+            await lane.execute(order(number, passage))
+        assert len(place.ordered) == 4
+
+
+async def test_who_pays_after_the_lane_heard_no_answer_is_let_out(place: Place) -> None:
+    place.answer = Answer.LOST
+    async with opened(place.lane("exit", cloud_silent="open")) as lane:
+        await lane.handle(seen("a", A))
+        async with asyncio.timeout(30):
+            while not (told := await place.told()) or told[-1].decision != "uncertain":
+                await asyncio.sleep(0.01)
+        place.answer = Answer.DONE
+        assert (await lane.execute(order(1, told[-1].id))).state is CommandState.DONE
+    assert len(place.ordered) == 2
+
+
+async def test_the_clouds_order_in_the_moment_in_which_the_lane_opens_by_itself_opens_once(place: Place) -> None:
+    asked, answered = asyncio.Event(), asyncio.Event()
+    lane = place.lane("exit", cloud_silent="open")
+
+    async def give(_: LaneSettings, given: Order) -> Answer:
+        place.ordered.append(given)
+        asked.set()
+        await answered.wait()
+        return Answer.DONE
+
+    lane._give = give
+    async with opened(lane), asyncio.timeout(30):
+        await lane.handle(seen("a", A))
+        passage = (await place.told())[0].id
+        await asked.wait()
+        ordered = asyncio.create_task(lane.execute(order(1, passage)))
+        await asyncio.sleep(0)
+        answered.set()
+        assert (await ordered).state is CommandState.DONE
+    assert len(place.ordered) == 1
+
+
 async def test_a_clock_in_the_far_future_makes_no_lane_forget_who_stands_there(place: Place, tmp_path: Path) -> None:
     async with opened(place.lane("exit")) as lane:
         await lane.handle(seen("a", A))
