@@ -147,7 +147,7 @@ async def test_what_a_gateway_reports_of_a_configuration_is_stored_before_the_ne
     ingest_db: Database, worker_db: Database, site: Site, keys: Keys
 ) -> None:
     async with worker_db.transaction(SYSTEM) as conn:
-        await configuring.configure(conn, site.gateway_id, "periods: {instantaneous_s: 30}\n", {}, "staff", "a test")
+        await configuring.configure(conn, site.gateway_id, "periods: {instant_s: 30}\n", {}, "staff", "a test")
 
     async def publish(topic: str, payload: bytes) -> bool:
         del topic
