@@ -145,7 +145,7 @@ async def tell(conn: Conn, project_id: int, gateway_ids: Iterable[int], entries:
     changed = sorted({row["gateway_id"] for row in rows})
     if changed:
         await conn.execute(_STEP, (changed,))
-        await conn.execute("SELECT pg_notify(%s, '')", (orders.CHANNEL,))
+        await conn.execute("SELECT pg_notify(%s, %s)", (orders.CHANNEL, orders.KNOWLEDGE))
     return len(changed)
 
 

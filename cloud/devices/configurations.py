@@ -124,7 +124,7 @@ async def insert(conn: Conn, draft: Draft, number: int) -> None:
         "actor": draft.actor,
     }
     await conn.execute(_INSERT, values)
-    await conn.execute("SELECT pg_notify(%s, '')", (orders.CHANNEL,))
+    await conn.execute("SELECT pg_notify(%s, %s)", (orders.CHANNEL, orders.KNOWLEDGE))
 
 
 async def one(conn: Conn, gateway_id: int, number: int) -> Configuration | None:

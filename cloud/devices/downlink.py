@@ -7,7 +7,8 @@ is harmless. A command that expires before any gateway reports is marked expired
 import asyncio
 import base64
 import secrets
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Set
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -53,13 +54,14 @@ class Downlink:
         self._key_id = keys.command_key_id
         self._publish = publish
         self._again_after = again_after
-        self._waking = (asyncio.Event(), asyncio.Event())
-        """For commands, and for all else."""
+        self._expired_at = -_POLL_S
+        self._known_codes: dict[int, str] = {}
+        self._commands_wake, self._knowledge_wakes = asyncio.Event(), asyncio.Event()
 
     def wake(self) -> None:
         """Looks at the queue now: a command was queued, or the broker is back."""
-        for waking in self._waking:
-            waking.set()
+        self._commands_wake.set()
+        self._knowledge_wakes.set()
 
     async def run(self) -> None:
         """Publishes until cancelled; a lost database is waited for.
@@ -68,8 +70,8 @@ class Downlink:
         """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen_for_ever())
-            for publish, waking in zip((self.publish_commands, self.publish_knowledge), self._waking, strict=True):
-                tasks.create_task(self._for_ever(publish, waking))
+            tasks.create_task(self._for_ever(self.publish_commands, self._commands_wake))
+            tasks.create_task(self._for_ever(self.publish_knowledge, self._knowledge_wakes))
 
     async def _for_ever(self, publish: Callable[[], Awaitable[int]], waking: asyncio.Event) -> None:
         while True:
@@ -95,12 +97,9 @@ class Downlink:
         Whoever dies between leaves them to be published again as if no gateway had answered.
         """
         async with self._db.transaction(_ASKER) as conn:
-            await orders.expire(conn)
+            await self._expire(conn)
             due = await orders.take_due(conn, datetime.now(UTC) - self._again_after, _AT_ONCE)
-            if not due:
-                return 0
-            codes = await self._codes(conn)
-            await orders.mark_published(conn, [command.id for command in due])
+            codes = await self._codes(conn, {command.project_id for command in due})
         went = await asyncio.gather(*(self._publish_command(command, codes[command.project_id]) for command in due))
         if not all(went):
             held_back = [command.id for command, gone in zip(due, went, strict=True) if not gone]
@@ -116,8 +115,17 @@ class Downlink:
         topic = topics.down(project_code, command.gateway_code, Down.COMMAND)
         return await self._publish(topic, self.signed(command, project_code))
 
-    async def _codes(self, conn: Conn) -> dict[int, str]:
-        return {project.id: project.code for project in await estate.projects(conn)}
+    async def _expire(self, conn: Conn) -> None:
+        """At most once a second: commands are looked for whenever there is a new one."""
+        if time.monotonic() - self._expired_at >= _POLL_S:
+            await orders.expire(conn)
+            self._expired_at = time.monotonic()
+
+    async def _codes(self, conn: Conn, wanted: Set[int]) -> dict[int, str]:
+        """Of projects at least those that are wanted. A code never changes its meaning."""
+        if not wanted <= self._known_codes.keys():
+            self._known_codes = {project.id: project.code for project in await estate.projects(conn)}
+        return self._known_codes
 
     async def _configure(self) -> int:
         """As commands: taken, then published with no row locked, for what gateways report of them."""
@@ -125,7 +133,7 @@ class Downlink:
             wanted = await configurations.take_due(conn, _AT_ONCE)
             if not wanted:
                 return 0
-            codes = await self._codes(conn)
+            codes = await self._codes(conn, {one.project_id for one in wanted})
             for one in wanted:
                 await configurations.mark_published(conn, one)
         held_back = []
@@ -145,7 +153,7 @@ class Downlink:
         """
         async with self._db.transaction(_ASKER) as conn:
             steps = await access.take_due(conn, _STEPS_AT_ONCE)
-            codes = await self._codes(conn) if steps else {}
+            codes = await self._codes(conn, {step.project_id for step in steps})
             told = [step for step in steps if await self._publish_step(conn, step, codes[step.project_id])]
             for step in told:
                 await access.mark_sent(conn, step)
@@ -226,8 +234,9 @@ class Downlink:
                 async with await AsyncConnection.connect(self._db.dsn, autocommit=True, row_factory=dict_row) as conn:
                     await conn.execute(f"LISTEN {orders.CHANNEL}")
                     self.wake()
-                    async for _ in conn.notifies():
-                        self.wake()
+                    async for told in conn.notifies():
+                        wakes = self._knowledge_wakes if told.payload == orders.KNOWLEDGE else self._commands_wake
+                        wakes.set()
             except psycopg.OperationalError as error:
                 # Polling goes on meanwhile.
                 _log.warning("downlink.not_listening", error=str(error).strip())

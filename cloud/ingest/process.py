@@ -148,8 +148,10 @@ class Worker:
             await self._ask_for_usage()
 
     async def _next_group(self) -> list[Incoming | Refused]:
+        """What is stored together. Who has waited already, while the last group was stored, lingers no longer."""
         group = [await self._queue.get()]
-        deadline = time.monotonic() + self._settings.linger_ms / 1000
+        waited_ms = max(0, now_ms() - _received_ms(group[0]))
+        deadline = time.monotonic() + max(0, self._settings.linger_ms - waited_ms) / 1000
         while len(group) < self._settings.group_messages:
             with contextlib.suppress(asyncio.QueueEmpty):
                 group.append(self._queue.get_nowait())
@@ -182,11 +184,14 @@ class Worker:
             await asyncio.sleep(_back_off(failures))
 
     async def _acknowledge(self, answers: Answers) -> None:
+        """All gateways at once: the next group waits until the broker has the last one."""
+        sending = []
         for sender in answers.accepted.keys() | answers.rejected.keys():
             accepted, rejected = answers.accepted.get(sender, []), answers.rejected.get(sender, [])
             for start in range(0, max(len(accepted), len(rejected)), limits.MAX_ITEMS_PER_BATCH):
                 part = slice(start, start + limits.MAX_ITEMS_PER_BATCH)
-                await self._send_ack(sender, accepted[part], rejected[part])
+                sending.append(self._send_ack(sender, accepted[part], rejected[part]))
+        await asyncio.gather(*sending)
 
     async def _send_ack(self, sender: Sender, accepted: list[int], rejected: list[Rejection]) -> None:
         ack = Ack(WIRE_VERSION, sender.epoch, tuple(accepted), tuple(rejected))
