@@ -39,9 +39,12 @@ _LIST: LiteralString = (
 )
 _INSERT: LiteralString = """
     INSERT INTO command (id, project_id, device_id, action, arguments, reason, actor, issued_at, expires_at)
-    SELECT %(id)s, %(project_id)s, %(device_id)s, %(action)s, %(arguments)s, %(reason)s, %(actor)s,
-           date_trunc('milliseconds', now()), date_trunc('milliseconds', now()) + %(valid_for)s::interval
-    FROM pg_notify(%(channel)s, '') AS woken
+    SELECT n.id, n.project_id, n.device_id, n.action, n.arguments, n.reason, n.actor,
+           date_trunc('milliseconds', now()), date_trunc('milliseconds', now()) + n.valid_for_s * interval '1 second'
+    FROM pg_notify(%(channel)s, '') AS woken,
+         unnest(%(id)s::uuid[], %(project_id)s::bigint[], %(device_id)s::bigint[], %(action)s::text[],
+                %(arguments)s::jsonb[], %(reason)s::text[], %(actor)s::text[], %(valid_for_s)s::int[])
+         AS n (id, project_id, device_id, action, arguments, reason, actor, valid_for_s)
     ON CONFLICT (id) DO NOTHING
 """
 # SKIP LOCKED: several ingest workers share the work; whoever holds the row publishes it.
@@ -95,20 +98,11 @@ class Order:
     valid_for_s: int
 
 
-async def insert(conn: Conn, order: Order) -> bool:
-    """Queues a command and wakes the downlink when the transaction commits; False when its id was there before."""
-    values = {
-        "id": order.id,
-        "project_id": order.project_id,
-        "device_id": order.device_id,
-        "action": order.action,
-        "arguments": Jsonb(order.arguments),
-        "reason": order.reason,
-        "actor": order.actor,
-        "valid_for": f"{order.valid_for_s} seconds",
-        "channel": CHANNEL,
-    }
-    return (await conn.execute(_INSERT, values)).rowcount == 1
+async def insert(conn: Conn, queued: Sequence[Order]) -> int:
+    """Queues commands and wakes the downlink when the transaction commits; returns how many were not there before."""
+    columns: dict[str, object] = {name: [getattr(one, name) for one in queued] for name in Order.__slots__}
+    arguments = [Jsonb(one.arguments) for one in queued]
+    return (await conn.execute(_INSERT, {**columns, "arguments": arguments, "channel": CHANNEL})).rowcount
 
 
 async def one(conn: Conn, command_id: UUID) -> Command | None:
