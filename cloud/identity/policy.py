@@ -69,9 +69,12 @@ PERMISSIONS = (
 )
 """Every permission there is. `self.read` is what everybody who is signed in may do."""
 
+# Who gives out a merchant's coupons is of that merchant.
+_OF_STAFF = PERMISSIONS - {"coupons.give"}
+
 ROLES: dict[str, frozenset[str]] = {
-    "admin": PERMISSIONS,
-    "manager": PERMISSIONS - {"users.manage", "audit.read", "webhooks.write"},
+    "admin": _OF_STAFF,
+    "manager": _OF_STAFF - {"users.manage", "audit.read", "webhooks.write"},
     "cashier": _SELF
     | {
         "estate.read",

@@ -27,6 +27,9 @@ _SETTINGS = {
     "max_connections": "60",
 }
 
+# Who does not want what a crash leaves needs no pages in the log either.
+_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "wal_compression": "off"}
+
 
 class EmbeddedPostgres:
     """One server over one data folder. Listens on a Unix socket only and asks for a password.
@@ -87,7 +90,7 @@ class EmbeddedPostgres:
         hba = self._folder / "data" / "pg_hba.conf"
         if hba.read_text() == _HBA:
             return
-        wanted = dict(_SETTINGS) if durable else {**_SETTINGS, "fsync": "off", "synchronous_commit": "off"}
+        wanted = dict(_SETTINGS) if durable else {**_SETTINGS, **_NOT_DURABLE}
         with psycopg.connect(self._server.get_uri(), autocommit=True) as conn:
             conn.execute(
                 sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(_SUPERUSER), sql.Literal(self._password))

@@ -52,12 +52,12 @@ async def get_position(scope: Reader, account_id: Id) -> PositionOut:
 
 
 @router.get("/prepaid-accounts/{account_id}/agreements")
-async def list_agreements(scope: Reader, account_id: Id) -> list[PrepaidAgreementOut]:
+async def list_agreements(scope: Reader, account_id: Id) -> Listed[PrepaidAgreementOut]:
     """The prepaid agreements of an account that are in force."""
     account = await estate.get_account(scope.conn, account_id)
     project = await estate.get_project(scope.conn, account.project_id)
     found = await service.agreements_of(scope.conn, [account_id], local_day(datetime.now(UTC), project.zone))
-    return [PrepaidAgreementOut.of(one) for one in found.get(account_id, ())]
+    return Listed(items=[PrepaidAgreementOut.of(one) for one in found.get(account_id, ())], next_cursor=None)
 
 
 @router.post("/prepaid-agreements", status_code=201)

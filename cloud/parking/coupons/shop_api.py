@@ -38,13 +38,11 @@ async def own_merchant(scope: Shop) -> MerchantOut:
 
 
 @router.get("/shop/coupon-batches")
-async def to_give(scope: Shop) -> list[ToGiveOut]:
+async def to_give(scope: Shop) -> Listed[ToGiveOut]:
     """What can be given out today."""
     merchant = await shop.own_merchant(scope)
-    return [
-        ToGiveOut.of_left(batch, left)
-        for batch, left in await giving.to_give(scope.conn, merchant.id, merchant.project_id, now())
-    ]
+    found = await giving.to_give(scope.conn, merchant.id, merchant.project_id, now())
+    return Listed(items=[ToGiveOut.of_left(batch, left) for batch, left in found], next_cursor=None)
 
 
 @router.get("/shop/coupons")
@@ -89,10 +87,11 @@ async def handed_out(request: Request, handout_id: Id, scope: Shop) -> HandoutOu
 
 
 @router.get("/parking-merchants/{merchant_id}/users")
-async def list_logins(merchant_id: Id, scope: Writer) -> list[LoginOut]:
+async def list_logins(merchant_id: Id, scope: Writer) -> Listed[LoginOut]:
     """Who may give out the coupons of a merchant."""
     await service.get_merchant(scope.conn, merchant_id)
-    return [LoginOut.of(one) for one in await logins.merchant_logins(scope.conn, merchant_id)]
+    found = await logins.merchant_logins(scope.conn, merchant_id)
+    return Listed(items=[LoginOut.of(one) for one in found], next_cursor=None)
 
 
 @router.post("/parking-merchants/{merchant_id}/users", status_code=201)

@@ -76,21 +76,21 @@ async def ask(
 @router.post("/park/{code}")
 async def answer(request: Request, code: str, typed: Vehicle) -> Response:
     """What is to pay for the plate or ticket."""
-    began = asyncio.get_running_loop().time()
+    began_s = asyncio.get_running_loop().time()
     try:
         async with _project(request, code) as (conn, project):
             wanted = _counted(request, project, typed)
             found = await look_up(conn, project.id, wanted, project.currency, datetime.now(UTC))
     except _REFUSED as error:
         return await _refusal(request, code, typed, error)
-    await _late(began)
+    await _late(began_s)
     return _page(request, project, code, typed, found=found)
 
 
 @router.post("/park/{code}/coupon")
 async def hand_in(request: Request, code: str, typed: Vehicle) -> Response:
     """Hands the coupon of a merchant in for the vehicle, and shows what is to pay then."""
-    began = asyncio.get_running_loop().time()
+    began_s = asyncio.get_running_loop().time()
     try:
         async with _project(request, code) as (conn, project):
             wanted = _counted(request, project, typed)
@@ -98,9 +98,9 @@ async def hand_in(request: Request, code: str, typed: Vehicle) -> Response:
             await redeem_for(conn, project.id, wanted, typed.coupon, "public", now)
             found = await look_up(conn, project.id, wanted, project.currency, now)
     except _REFUSED as error:
-        await _late(began)
+        await _late(began_s)
         return await _refusal(request, code, typed, error)
-    await _late(began)
+    await _late(began_s)
     return _page(request, project, code, replace(typed, coupon=""), found=found, handed_in=True)
 
 
@@ -163,8 +163,8 @@ def _counted(request: Request, project: Project, typed: Typed) -> str:
     return ticket_plate(bare_ticket(typed.ticket)) if typed.ticket else valid_plate(typed.plate)
 
 
-async def _late(began: float) -> None:
-    await asyncio.sleep(max(0, began + _ANSWERS_AFTER_S - asyncio.get_running_loop().time()))
+async def _late(began_s: float) -> None:
+    await asyncio.sleep(max(0, began_s + _ANSWERS_AFTER_S - asyncio.get_running_loop().time()))
 
 
 async def _refusal(request: Request, code: str, typed: Typed, error: GatemeterError) -> Response:

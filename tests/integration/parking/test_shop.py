@@ -98,7 +98,7 @@ async def test_a_coupon_given_to_a_plate_counts_at_once(
     async with worker_db.transaction(SYSTEM) as conn:
         quote = await parking.quote(conn, session_id)
     assert [step.label for step in quote.steps if step.kind == "coupon-hours"] == [given.json()["code"]]
-    left = (await app_client.get("/api/v1/shop/coupon-batches", headers=shop.auth)).json()
+    left = (await app_client.get("/api/v1/shop/coupon-batches", headers=shop.auth)).json()["items"]
     assert [(one["id"], one["left"]) for one in left] == [(shop.batch_id, 2)]
     used = (await app_client.get("/api/v1/shop/coupons", headers=shop.auth)).json()["items"]
     assert [one["plate"] for one in used] == ["京A···45"]

@@ -74,7 +74,8 @@ async def test_staff_take_a_case_along_by_rest(app_client: httpx.AsyncClient, pe
     await _get(app_client, manager, f"/prepaid-accounts/{home.account_id}", 404)
     made = await _post(app_client, manager, "/prepaid-agreements", {"agreement_id": home.agreement_id})
     assert made["account_id"] == home.account_id
-    assert await _get(app_client, manager, f"/prepaid-accounts/{home.account_id}/agreements") == [made]
+    listed = await _get(app_client, manager, f"/prepaid-accounts/{home.account_id}/agreements")
+    assert listed["items"] == [made]
 
 
 async def test_accounts_are_listed_by_what_is_left(app_client: httpx.AsyncClient, people: People, home: Home) -> None:
