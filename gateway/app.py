@@ -51,7 +51,7 @@ class Gateway:
         self._clock = Clock(kept_in=site.state_directory / CLOCK_FILE)
         self.outbox = Outbox.open(site.state_directory / OUTBOX_FILE, site.outbox_max_bytes, self._clock.now_ms)
         self.recorder = Recorder(self.outbox, site.recorder.max_points, site.recorder.linger_s)
-        self.book = _book(site.state_directory / ACCESS_FILE)
+        self.book = _book(site.state_directory / ACCESS_FILE, self._clock.reached_ms())
         self._access = AccessIntake(site.project, site.gateway, self.book, site.cloud_keys)
         self._pictures = self._kept_pictures()
         local, store = Running(site, library), ConfigurationStore(site.state_directory)
@@ -83,6 +83,7 @@ class Gateway:
             on_access=self._access.handle,
             cloud_keys=site.cloud_keys,
             clock_is_sure=self._clock.wall_is_sure,
+            reached=self._clock.reached_ms,
         )
         self.watch = Watch(self._observed(), self.outbox.stats)
 
@@ -174,10 +175,10 @@ class Gateway:
         return late + await _ended([uplink], self._site.broker.drain_s + _WIND_DOWN_S)
 
 
-def _book(path: Path) -> AccessBook:
+def _book(path: Path, reached: int) -> AccessBook:
     """What is known of vehicles. When its file cannot be used, barriers work all the same with what the cloud tells."""
     try:
-        return AccessBook(path)
+        return AccessBook(path, reached)
     except sqlite3.Error as error:
         log.error("access file cannot be used", path=str(path), reason=str(error))
         return AccessBook()

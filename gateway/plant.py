@@ -289,7 +289,9 @@ class Plant:
     def _built(self, name: str, recipe: Recipe, site: SiteSettings, library: Library) -> _Unit:
         settings = recipe.settings
         if isinstance(settings, BarrierLineSettings):
-            return _Unit(name, recipe, BarrierLine(settings, self._outbox, book=self._book, pictures=self._pictures))
+            reached = self._clock.reached_ms
+            part = BarrierLine(settings, self._outbox, book=self._book, pictures=self._pictures, reached=reached)
+            return _Unit(name, recipe, part)
         return _Unit(name, recipe, build_line(settings, site, library, self._clock, self._records))
 
     def _start(self, unit: _Unit) -> None:

@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from cloud.devices import orders
 from cloud.kit.db import Conn
+from cloud.kit.locks import try_lock
 from gateway.contract.access import AccessEntry, GoneEntry, entry_name
 from gateway.contract.limits import MAX_TIME_MS, MIN_TIME_MS
 
@@ -59,18 +60,25 @@ _FORGET: LiteralString = """
         WHERE g.gateway_id = a.gateway_id)
     SELECT count(*) AS forgotten FROM gone
 """
+_LOCK_SPACE: Final = 0x67_6D_0F << 40
+"""Whoever tells a gateway a step holds its number there, and no row."""
+_BEHIND: LiteralString = "SELECT gateway_id FROM gateway_access WHERE number > sent ORDER BY gateway_id LIMIT %s"
 _DUE: LiteralString = """
-    SELECT a.gateway_id, a.project_id, g.code AS gateway_code, a.number,
+    SELECT a.gateway_id, a.project_id, g.code AS gateway_code, a.number, a.sent,
            CASE WHEN a.sent >= a.forgotten THEN a.sent ELSE 0 END AS base, now() AS at
     FROM gateway_access a JOIN gateway g ON g.id = a.gateway_id
-    WHERE a.number > a.sent ORDER BY a.gateway_id LIMIT %s FOR UPDATE OF a SKIP LOCKED
+    WHERE a.number > a.sent AND a.gateway_id = ANY (%s::bigint[]) ORDER BY a.gateway_id
 """
 _SINCE: LiteralString = """
     SELECT kind, key, entry FROM gateway_access_entry
     WHERE gateway_id = %(gateway_id)s AND number > %(base)s AND (entry IS NOT NULL OR %(base)s > 0)
     ORDER BY number, kind, key
 """
-_SENT: LiteralString = "UPDATE gateway_access SET sent = number, sent_at = now() WHERE gateway_id = %s"
+# Not when the gateway told meanwhile that it holds another step than it was believed to.
+_SENT: LiteralString = """
+    UPDATE gateway_access SET sent = %(number)s, sent_at = now()
+    WHERE gateway_id = %(gateway_id)s AND sent = %(sent)s AND held <= %(number)s
+"""
 # A gateway that lacks what was sent some time ago has not got it: it is sent again from what it holds, after 10, 20,
 # 40 … seconds, at least once an hour. One that holds more than was ever made here remembers what a restored backup does
 # not: it is told everything, with a number above.
@@ -91,13 +99,17 @@ _HELD: LiteralString = """
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A step that a gateway has to be told: from `base` (0: everything) to `number`, as of `at`."""
+    """A step that a gateway has to be told: from `base` (0: everything) to `number`, as of `at`.
+
+    `sent`: up to where it was told before.
+    """
 
     gateway_id: int
     project_id: int
     gateway_code: str
     number: int
     base: int
+    sent: int
     at: datetime
 
 
@@ -133,7 +145,7 @@ async def tell(conn: Conn, project_id: int, gateway_ids: Iterable[int], entries:
     changed = sorted({row["gateway_id"] for row in rows})
     if changed:
         await conn.execute(_STEP, (changed,))
-        await conn.execute("SELECT pg_notify(%s, '')", (orders.CHANNEL,))
+        await conn.execute("SELECT pg_notify(%s, %s)", (orders.CHANNEL, orders.KNOWLEDGE))
     return len(changed)
 
 
@@ -153,8 +165,14 @@ async def forget_gone(conn: Conn) -> int:
 
 
 async def take_due(conn: Conn, limit: int) -> list[Due]:
-    """Steps that are to be published now, locked until the transaction ends."""
-    return [Due(**row) for row in await (await conn.execute(_DUE, (limit,))).fetchall()]
+    """Steps that are to be published now; nobody else takes those of these gateways until the transaction ends.
+
+    Their rows are not locked: what changes meanwhile is told with the step, and once more after it.
+    """
+    behind = await (await conn.execute(_BEHIND, (limit,))).fetchall()
+    ours = await try_lock(conn, _LOCK_SPACE, [row["gateway_id"] for row in behind]) if behind else []
+    # Only now: who held them a moment ago may have told them.
+    return [Due(**row) for row in await (await conn.execute(_DUE, (ours,))).fetchall()] if ours else []
 
 
 async def entries_of(conn: Conn, due: Due) -> list[AccessEntry]:
@@ -165,7 +183,8 @@ async def entries_of(conn: Conn, due: Due) -> list[AccessEntry]:
 
 async def mark_sent(conn: Conn, due: Due) -> None:
     """The step went out; whether it arrived comes with the health report."""
-    await conn.execute(_SENT, (due.gateway_id,))
+    values = {"gateway_id": due.gateway_id, "number": due.number, "sent": due.sent}
+    await conn.execute(_SENT, values)
 
 
 async def note_held(conn: Conn, gateway_id: int, held: int) -> None:

@@ -62,6 +62,10 @@ _PUBLISHED: LiteralString = """
     ON CONFLICT (gateway_id) DO UPDATE SET number = excluded.number, published_at = now(),
         times = CASE WHEN d.number = excluded.number THEN d.times + 1 ELSE 1 END
 """
+_HELD_BACK: LiteralString = """
+    UPDATE configuration_delivery SET published_at = NULL, times = greatest(times - 1, 0)
+    WHERE gateway_id = %s AND number = %s
+"""
 _KNOWS: LiteralString = """
     INSERT INTO configuration_delivery AS d (gateway_id, project_id, number, highest)
     SELECT id, project_id, 0, %(highest)s FROM gateway WHERE id = %(gateway_id)s
@@ -120,7 +124,7 @@ async def insert(conn: Conn, draft: Draft, number: int) -> None:
         "actor": draft.actor,
     }
     await conn.execute(_INSERT, values)
-    await conn.execute("SELECT pg_notify(%s, '')", (orders.CHANNEL,))
+    await conn.execute("SELECT pg_notify(%s, %s)", (orders.CHANNEL, orders.KNOWLEDGE))
 
 
 async def one(conn: Conn, gateway_id: int, number: int) -> Configuration | None:
@@ -157,6 +161,11 @@ async def mark_published(conn: Conn, configuration: Configuration) -> None:
         "number": configuration.number,
     }
     await conn.execute(_PUBLISHED, query)
+
+
+async def mark_held_back(conn: Conn, configuration: Configuration) -> None:
+    """It was not handed to the broker: whoever looks next publishes it."""
+    await conn.execute(_HELD_BACK, (configuration.gateway_id, configuration.number))
 
 
 async def move(conn: Conn, gateway_id: int, reports: Sequence[ConfigurationReport]) -> int:

@@ -16,12 +16,16 @@ from cloud.kit.periods import in_ms
 from gateway.contract.messages import CommandResult
 
 CHANNEL = "gm_command"
+"""Wakes the downlink: for a command, or with the payload `KNOWLEDGE`."""
+KNOWLEDGE = "knowledge"
+"""A configuration, or a step about vehicles."""
 
-_COMMAND: LiteralString = """
+_COLUMNS: LiteralString = """
     SELECT c.id, c.project_id, c.device_id, g.code AS gateway_code, d.code AS device_code, c.action, c.arguments,
            c.reason, c.actor, c.issued_at, c.expires_at, c.state, c.detail, c.published_at, c.updated_at
-    FROM command c JOIN device d ON d.id = c.device_id JOIN gateway g ON g.id = d.gateway_id
 """
+_JOINED: LiteralString = " c JOIN device d ON d.id = c.device_id JOIN gateway g ON g.id = d.gateway_id "
+_COMMAND: LiteralString = _COLUMNS + " FROM command" + _JOINED
 _LIST: LiteralString = (
     _COMMAND
     + """
@@ -35,18 +39,27 @@ _LIST: LiteralString = (
 )
 _INSERT: LiteralString = """
     INSERT INTO command (id, project_id, device_id, action, arguments, reason, actor, issued_at, expires_at)
-    SELECT %(id)s, %(project_id)s, %(device_id)s, %(action)s, %(arguments)s, %(reason)s, %(actor)s,
-           date_trunc('milliseconds', now()), date_trunc('milliseconds', now()) + %(valid_for)s::interval
-    FROM pg_notify(%(channel)s, '') AS woken
+    SELECT n.id, n.project_id, n.device_id, n.action, n.arguments, n.reason, n.actor,
+           date_trunc('milliseconds', now()), date_trunc('milliseconds', now()) + n.valid_for_s * interval '1 second'
+    FROM pg_notify(%(channel)s, '') AS woken,
+         unnest(%(id)s::uuid[], %(project_id)s::bigint[], %(device_id)s::bigint[], %(action)s::text[],
+                %(arguments)s::jsonb[], %(reason)s::text[], %(actor)s::text[], %(valid_for_s)s::int[])
+         AS n (id, project_id, device_id, action, arguments, reason, actor, valid_for_s)
     ON CONFLICT (id) DO NOTHING
 """
 # SKIP LOCKED: several ingest workers share the work; whoever holds the row publishes it.
 _TAKE_DUE: LiteralString = (
-    _COMMAND
-    + """
-    WHERE c.state = 'queued' AND c.expires_at > now() AND (c.published_at IS NULL OR c.published_at < %(before)s)
-    ORDER BY c.issued_at LIMIT %(limit)s FOR UPDATE OF c SKIP LOCKED
-"""
+    """
+    WITH due AS (
+        SELECT id FROM command
+        WHERE state = 'queued' AND expires_at > now() AND (published_at IS NULL OR published_at < %(before)s)
+        ORDER BY issued_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED),
+    taken AS (UPDATE command SET published_at = now() FROM due WHERE command.id = due.id RETURNING command.*)
+"""  # noqa: S608  # constants
+    + _COLUMNS
+    + " FROM taken"
+    + _JOINED
+    + " ORDER BY c.issued_at"
 )
 _EXPIRE: LiteralString = """
     UPDATE command SET state = 'expired', updated_at = now(), detail = 'no gateway took it in time'
@@ -85,20 +98,11 @@ class Order:
     valid_for_s: int
 
 
-async def insert(conn: Conn, order: Order) -> bool:
-    """Queues a command and wakes the downlink when the transaction commits; False when its id was there before."""
-    values = {
-        "id": order.id,
-        "project_id": order.project_id,
-        "device_id": order.device_id,
-        "action": order.action,
-        "arguments": Jsonb(order.arguments),
-        "reason": order.reason,
-        "actor": order.actor,
-        "valid_for": f"{order.valid_for_s} seconds",
-        "channel": CHANNEL,
-    }
-    return (await conn.execute(_INSERT, values)).rowcount == 1
+async def insert(conn: Conn, queued: Sequence[Order]) -> int:
+    """Queues commands and wakes the downlink when the transaction commits; returns how many were not there before."""
+    columns: dict[str, object] = {name: [getattr(one, name) for one in queued] for name in Order.__slots__}
+    arguments = [Jsonb(one.arguments) for one in queued]
+    return (await conn.execute(_INSERT, {**columns, "arguments": arguments, "channel": CHANNEL})).rowcount
 
 
 async def one(conn: Conn, command_id: UUID) -> Command | None:
@@ -116,14 +120,13 @@ async def newest(conn: Conn, page: PageRequest, wanted: CommandFilter) -> Page[C
 
 
 async def take_due(conn: Conn, published_before: datetime, limit: int) -> list[Command]:
-    """Queued commands that were not published since then, locked until the transaction ends."""
+    """Queued commands that were not published since then; they count as published now.
+
+    The commit does not wait for the disk: whoever dies then publishes them again.
+    """
+    await conn.execute("SET LOCAL synchronous_commit = off")
     rows = await (await conn.execute(_TAKE_DUE, {"before": published_before, "limit": limit})).fetchall()
     return [Command(**row) for row in rows]
-
-
-async def mark_published(conn: Conn, ids: Sequence[UUID]) -> None:
-    """Remembers when they were handed to the broker last."""
-    await conn.execute("UPDATE command SET published_at = now() WHERE id = ANY (%s)", (list(ids),))
 
 
 async def mark_held_back(conn: Conn, ids: Sequence[UUID]) -> None:

@@ -1,11 +1,12 @@
 """What the devices feature hands out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from gateway.contract.messages import Health
+from gateway.contract.messages import Action, Health
 
 DeviceKind = Literal["electricity", "water", "heat", "barrier", "other"]
 UnclaimedReason = Literal["unknown-device", "unbound", "unknown-channel", "clock"]
@@ -94,6 +95,18 @@ class Command:
     detail: str
     published_at: datetime | None
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """An order to a device that is to be queued."""
+
+    device_id: int
+    action: Action
+    arguments: Mapping[str, str]
+    actor: str
+    reason: str
+    valid_for: timedelta
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """SQL of gateways, devices and bindings."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, LiteralString
 
@@ -97,6 +97,12 @@ async def gateway(conn: Conn, gateway_id: int) -> Gateway | None:
     return None if row is None else _gateway(row)
 
 
+async def gateways_by_id(conn: Conn, ids: Collection[int]) -> dict[int, Gateway]:
+    """Those of these gateways that there are."""
+    rows = await (await conn.execute(_GATEWAY + " WHERE g.id = ANY (%s)", (sorted(ids),))).fetchall()
+    return {row["id"]: _gateway(row) for row in rows}
+
+
 async def gateways(conn: Conn, page: PageRequest, project_id: int | None) -> Page[Gateway]:
     """Gateways by id."""
     query = {"project_id": project_id, "after": after_number(page, 0), "limit": page.limit + 1}
@@ -108,6 +114,12 @@ async def device(conn: Conn, device_id: int) -> Device | None:
     """One device."""
     row = await (await conn.execute(_DEVICE + " WHERE d.id = %s", (device_id,))).fetchone()
     return None if row is None else Device(**row)
+
+
+async def devices_by_id(conn: Conn, ids: Collection[int]) -> dict[int, Device]:
+    """Those of these devices that there are."""
+    rows = await (await conn.execute(_DEVICE + " WHERE d.id = ANY (%s)", (sorted(ids),))).fetchall()
+    return {row["id"]: Device(**row) for row in rows}
 
 
 async def device_by_code(conn: Conn, project_id: int, gateway_code: str, code: str) -> Device | None:

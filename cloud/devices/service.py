@@ -20,6 +20,7 @@ from cloud.devices.records import (
     InboxFilter,
     ReadingGap,
     Unclaimed,
+    Wish,
 )
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
@@ -136,24 +137,56 @@ async def queue_command(
     `order_id` tells a repeated wish from a second one: the same again queues nothing. Raises NotFound, InvalidInput,
     and Conflict when the gateway says that the device cannot do it or when the id is that of another order.
     """
-    flaw = arguments_flaw(action, arguments)
-    if flaw is not None:
-        raise InvalidInput("bad-arguments", flaw, field="arguments")
-    if not timedelta(seconds=1) <= valid_for <= _LONGEST_VALIDITY:
-        raise InvalidInput("bad-validity", "expected 1 second to 1 day", field="valid_for_s")
+    wish = Wish(device_id, action, arguments, actor, reason, valid_for)
     device = await get_device(conn, device_id)
-    if device.project_id != project_id:
-        raise NotFound("no-device", f"there is no device {device_id} in project {project_id}", field="device_id")
-    can = actions_told(await get_gateway(conn, device.gateway_id)).get(device.code)
-    if can and action not in can:
-        raise Conflict("cannot", f"the gateway says that {device.code} cannot {action}")
-    order = orders.Order(
-        order_id or uuid.uuid4(), project_id, device_id, action.value, dict(arguments), reason, actor,
-        int(valid_for.total_seconds()),
-    )  # fmt: skip
-    if not await orders.insert(conn, order):
+    order = _order(project_id, wish, device, await get_gateway(conn, device.gateway_id), order_id)
+    if not await orders.insert(conn, [order]):
         await _refuse_another(conn, order)
     return order.id
+
+
+async def queue_commands(conn: Conn, project_id: int, wishes: Sequence[Wish]) -> list[uuid.UUID | Conflict]:
+    """Queues a command for each wish, all together; a Conflict in place of the id where the device cannot do it.
+
+    Raises what else `queue_command` raises, for the first wish that is wrong.
+    """
+    known = await repository.devices_by_id(conn, {wish.device_id for wish in wishes})
+    gateways = await repository.gateways_by_id(conn, {device.gateway_id for device in known.values()})
+    answers: list[uuid.UUID | Conflict] = []
+    queued: list[orders.Order] = []
+    for wish in wishes:
+        device = known.get(wish.device_id)
+        if device is None:
+            raise NotFound("no-device", f"there is no device {wish.device_id}", field="device_id")
+        try:
+            queued.append(_order(project_id, wish, device, gateways[device.gateway_id]))
+        except Conflict as error:
+            answers.append(error)
+        else:
+            answers.append(queued[-1].id)
+    if queued:
+        await orders.insert(conn, queued)
+    return answers
+
+
+def _order(
+    project_id: int, wish: Wish, device: Device, gateway: Gateway, order_id: uuid.UUID | None = None
+) -> orders.Order:
+    """The order that is to be queued. Raises InvalidInput, NotFound, and Conflict when the device cannot do it."""
+    flaw = arguments_flaw(wish.action, wish.arguments)
+    if flaw is not None:
+        raise InvalidInput("bad-arguments", flaw, field="arguments")
+    if not timedelta(seconds=1) <= wish.valid_for <= _LONGEST_VALIDITY:
+        raise InvalidInput("bad-validity", "expected 1 second to 1 day", field="valid_for_s")
+    if device.project_id != project_id:
+        raise NotFound("no-device", f"there is no device {device.id} in project {project_id}", field="device_id")
+    can = actions_told(gateway).get(device.code)
+    if can and wish.action not in can:
+        raise Conflict("cannot", f"the gateway says that {device.code} cannot {wish.action}")
+    return orders.Order(
+        order_id or uuid.uuid4(), project_id, device.id, wish.action.value, dict(wish.arguments), wish.reason,
+        wish.actor, int(wish.valid_for.total_seconds()),
+    )  # fmt: skip
 
 
 def actions_told(gateway: Gateway) -> dict[str, frozenset[Action]]:

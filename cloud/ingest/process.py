@@ -32,6 +32,8 @@ from gateway.contract.topics import Down
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 15.0
 _DRAIN_S = 5.0
+_LACKING_TRIES = 3
+"""A group for which the database lacks something is tried so often, and left to its gateways to be sent again."""
 _LAG_IS_RECENT_S = 60.0
 """A worker to whom nothing has come for so long lags behind nothing."""
 _WAKE_EVERY_S = 5.0
@@ -146,8 +148,10 @@ class Worker:
             await self._ask_for_usage()
 
     async def _next_group(self) -> list[Incoming | Refused]:
+        """What is stored together. Who has waited already, while the last group was stored, lingers no longer."""
         group = [await self._queue.get()]
-        deadline = time.monotonic() + self._settings.linger_ms / 1000
+        waited_ms = max(0, now_ms() - _received_ms(group[0]))
+        deadline = time.monotonic() + max(0, self._settings.linger_ms - waited_ms) / 1000
         while len(group) < self._settings.group_messages:
             with contextlib.suppress(asyncio.QueueEmpty):
                 group.append(self._queue.get_nowait())
@@ -163,7 +167,10 @@ class Worker:
         return group
 
     async def _store(self, group: list[Incoming | Refused]) -> Answers:
-        """Tries until the database takes it; the queue fills meanwhile, and the gateways keep what is not queued."""
+        """Tries until the database takes it; the queue fills meanwhile, and the gateways keep what is not queued.
+
+        A group that the database will not take as it is (no table, no right) gets no answer, so that others go on.
+        """
         failures = 0
         while True:
             try:
@@ -172,14 +179,19 @@ class Worker:
                 metrics.GROUPS.labels("retried").inc()
                 failures += 1
                 _log.warning("ingest.database_refuses", error=str(error).strip(), attempt=failures)
+                if failures >= _LACKING_TRIES and not isinstance(error, psycopg.OperationalError):
+                    return Answers()
             await asyncio.sleep(_back_off(failures))
 
     async def _acknowledge(self, answers: Answers) -> None:
+        """All gateways at once: the next group waits until the broker has the last one."""
+        sending = []
         for sender in answers.accepted.keys() | answers.rejected.keys():
             accepted, rejected = answers.accepted.get(sender, []), answers.rejected.get(sender, [])
             for start in range(0, max(len(accepted), len(rejected)), limits.MAX_ITEMS_PER_BATCH):
                 part = slice(start, start + limits.MAX_ITEMS_PER_BATCH)
-                await self._send_ack(sender, accepted[part], rejected[part])
+                sending.append(self._send_ack(sender, accepted[part], rejected[part]))
+        await asyncio.gather(*sending)
 
     async def _send_ack(self, sender: Sender, accepted: list[int], rejected: list[Rejection]) -> None:
         ack = Ack(WIRE_VERSION, sender.epoch, tuple(accepted), tuple(rejected))

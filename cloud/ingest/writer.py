@@ -79,26 +79,34 @@ class Writer:
 
         If a message makes the transaction fail, the messages are stored one by one, and only the bad one becomes a
         dead letter and is rejected: as `not-storable` when the database refuses its content, as `internal-error` when
-        this software fails on it again and again, so that no message can stop those behind it.
-        Raises psycopg.Error when the database cannot be used now: nothing may be acknowledged then, and the group is
-        to be stored again.
+        this software fails on it again and again, so that no message can stop those behind it. One for which the
+        database lacks something (a table, a right) gets no answer: its gateway sends it again.
+        Raises psycopg.Error when the database cannot be used now, or takes none of them: nothing may be acknowledged
+        then, and the group is to be stored again.
         """
         try:
             answers = await self._transaction(group)
-        except psycopg.Error as error:
-            if not isinstance(error, _FAULTS):
-                raise
-            fault: Exception = error
+        except psycopg.OperationalError:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a message brings about, the other ones are stored
-            fault = error
-        else:
-            metrics.GROUPS.labels("stored").inc()
-            return answers
-        metrics.GROUPS.labels("split").inc()
-        _log.warning("ingest.group_split", messages=len(group), fault=_sentence(fault))
-        answers = Answers()
+            metrics.GROUPS.labels("split").inc()
+            _log.warning("ingest.group_split", messages=len(group), fault=_sentence(error))
+            return await self._one_by_one(group)
+        metrics.GROUPS.labels("stored").inc()
+        return answers
+
+    async def _one_by_one(self, group: Sequence[Incoming | Refused]) -> Answers:
+        answers, lacking = Answers(), []
         for message in group:
-            answers.add(await self._alone(message))
+            try:
+                answers.add(await self._alone(message))
+            except psycopg.OperationalError:
+                raise
+            except psycopg.Error as error:
+                _log.error("ingest.not_answered", topic=message.topic, fault=_sentence(error))
+                lacking.append(error)
+        if len(lacking) == len(group):
+            raise lacking[0]
         return answers
 
     async def _alone(self, message: Incoming | Refused) -> Answers:
@@ -137,8 +145,6 @@ class Writer:
             known, strangers = await self._known(conn, incoming, projects)
             points = await self._readings(conn, known)
             await self._others(conn, known)
-            if known:
-                await devices.note_gateways_seen(conn, {place[1] for _, place in known})
             letters = [_letter(message, projects) for message in refused]
             letters += [_stranger_letter(message, projects) for message in strangers]
             await self._keep(conn, letters)
@@ -190,7 +196,12 @@ class Writer:
             self._looking_first -= 1
 
     async def _others(self, conn: Conn, known: Sequence[tuple[Incoming, tuple[int, int]]]) -> None:
-        """Results, health, configurations, gaps and passages, gateway by gateway."""
+        """Results, passages, health, configurations and gaps, gateway by gateway.
+
+        Passages before health: like all others who change what lanes know, this locks plates first, then what gateways
+        were told. When gateways were heard of is written for all of them at once, and before each one's own report:
+        two workers with reports of two gateways would wait for each other.
+        """
         by_gateway = sorted(known, key=lambda pair: (pair[1], pair[0].seq))
         results: dict[tuple[int, int], list[CommandResult]] = defaultdict(list)
         for message, place in by_gateway:
@@ -198,6 +209,9 @@ class Writer:
                 results[place] += message.content.items
         for (project_id, gateway_id), items in results.items():
             await devices.apply_result(conn, project_id, gateway_id, items)
+        await self._passages(conn, by_gateway)
+        if known:
+            await devices.note_gateways_seen(conn, {place[1] for _, place in known})
         for message, (_, gateway_id) in by_gateway:
             if isinstance(message.content, Health):
                 await devices.apply_health(conn, gateway_id, message.content)
@@ -206,7 +220,6 @@ class Writer:
         for message, (project_id, gateway_id) in by_gateway:
             if isinstance(message.content, Gaps):
                 await devices.keep_gaps(conn, project_id, gateway_id, message.content.items)
-        await self._passages(conn, by_gateway)
 
     async def _passages(self, conn: Conn, by_gateway: Sequence[tuple[Incoming, tuple[int, int]]]) -> None:
         """Passages of each project together: a lane tells each vehicle in messages of its own."""

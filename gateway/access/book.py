@@ -30,7 +30,10 @@ class AccessBook:
     """
 
     def __init__(self, path: Path | None = None, now: int | None = None) -> None:
-        """Opens or creates the file at `path`; without one nothing outlives the process. Raises sqlite3.Error."""
+        """Opens or creates the file at `path`; without one nothing outlives the process. Raises sqlite3.Error.
+
+        `now` is a time that has certainly come: by it is forgotten what is long ago.
+        """
         self._db, self._index = store.open_store(path, wall_clock_ms() if now is None else now)
         self.number = store.held_number(self._db)
         """The last step of the cloud that is in force."""

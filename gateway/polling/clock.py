@@ -17,6 +17,8 @@ _KEPT_MS: Final = 10_000
 """How often the time is kept for the next start."""
 _SURE_MS: Final = 60_000
 """An order lives a minute longer at most on a wall clock that is behind by no more than this."""
+_BELIEVED_MS: Final = 30 * 86_400_000
+"""A gateway is seldom switched off for longer; a clock that is later than that may be broken."""
 _ERROR_MS: Final = 86_400_000
 """Whoever is a day ahead of a wall clock that was set had a wrong time, not a later one."""
 
@@ -45,8 +47,10 @@ class Clock:
         """Whether the time was ever known; False in a new gateway until its wall clock is set."""
         start = _start(wall, kept)
         self._anchor_ns = start * 1_000_000 - monotonic_ns()
-        self._right_until_ms = start
-        """Before the last step forward; no reading lies between here and the target of the step."""
+        self._right_until_ms = start if kept > wall else kept + _KEPT_MS
+        """Before the last step forward, or the end of the last run; no reading lies between here and its target."""
+        self._began_ns = monotonic_ns()
+        self._reached_ms = kept if kept and start - kept > _BELIEVED_MS else start
         self._keep_at_ms = 0
         self.estimated = start - wall > _STEP_MS
         """Whether the wall clock lies behind this one: times of readings are then not those of the wall."""
@@ -74,6 +78,15 @@ class Clock:
         """
         ahead = self.now_ms() - self._wall_ns() // 1_000_000
         return ahead <= _SURE_MS and self._wall_ns() // 1_000_000 >= EARLIEST_MS
+
+    def reached_ms(self) -> int:
+        """A time that has certainly come, by which it is judged what is long ago and may be forgotten.
+
+        A start more than a month after the time kept last may be that of a broken clock: only the time that has passed
+        since is added to what was kept then.
+        """
+        passed = (self._monotonic_ns() - self._began_ns) // 1_000_000
+        return min(self.now_ms(), self._reached_ms + passed)
 
     def _move(self, now: int, wall: int) -> int:
         self._anchor_ns += (wall - now) * 1_000_000

@@ -31,12 +31,15 @@ class Journal:
         """What was issued before (Unix milliseconds) may have been carried out by a predecessor of this memory."""
         self._outbox = outbox
 
-    async def open(self, now: int) -> int:
-        """Prepares the table and reports what a crash cut off as uncertain; returns how many that were."""
+    async def open(self, now: int, reached: int) -> int:
+        """Prepares the table and reports what a crash cut off as uncertain; returns how many that were.
+
+        `reached` is a time that has certainly come: by it commands of long ago are forgotten.
+        """
 
         def prepare(db: sqlite3.Connection) -> list[str]:
             db.execute(_SCHEMA)
-            db.execute("DELETE FROM command WHERE expires_at < ?", (now - _REMEMBERED_AFTER_EXPIRY_MS,))
+            db.execute("DELETE FROM command WHERE expires_at < ?", (reached - _REMEMBERED_AFTER_EXPIRY_MS,))
             cut_off = db.execute("SELECT id FROM command WHERE state = ?", (CommandState.EXECUTING.value,))
             return [command_id for (command_id,) in cut_off]
 

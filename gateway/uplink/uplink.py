@@ -50,7 +50,8 @@ class Uplink:
     `on_configuration`, what it says of vehicles to `on_access`.
 
     `cloud_keys` maps key ids to raw Ed25519 public keys in base64; without keys no command is executed.
-    `clock` gives Unix milliseconds and judges the expiry of commands, `clock_is_sure` whether it can be trusted.
+    `clock` gives Unix milliseconds and judges the expiry of commands, `clock_is_sure` whether it can be trusted;
+    `reached` a time that has certainly come, by which commands are forgotten: `clock` when there is none.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Uplink:
         cloud_keys: Mapping[str, str] | None = None,
         clock: Callable[[], int] = wall_clock_ms,
         clock_is_sure: Callable[[], bool] = lambda: True,
+        reached: Callable[[], int] | None = None,
         backoff: Backoff | None = None,
     ) -> None:
         self.state = LinkState.STOPPED
@@ -76,6 +78,7 @@ class Uplink:
         self._address = Address(project, gateway)
         self._outbox = outbox
         self._clock = clock
+        self._reached = reached or clock
         self._journal = Journal(outbox)
         self._desk = CommandDesk(project, gateway, cloud_keys or {}, self._journal, on_command, clock, clock_is_sure)
         self._backoff = backoff or Backoff()
@@ -97,7 +100,7 @@ class Uplink:
 
         Raises OutboxError when the outbox file fails. After `stop`, commands in execution are finished first.
         """
-        cut_off = await self._journal.open(self._clock())
+        cut_off = await self._journal.open(self._clock(), self._reached())
         if cut_off:
             _log.warning("commands were cut off by the last stop and reported as uncertain", count=cut_off)
         try:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -11,6 +12,7 @@ import psycopg
 import structlog
 
 from cloud.devices import service as devices
+from cloud.devices.records import Wish
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput
@@ -40,6 +42,15 @@ CERTAIN_AT_THE_EDGE = frozenset({"free", "paid", "permit", "permit-grace", "whit
 
 UNCERTAIN_AT_THE_EDGE = "uncertain"
 """The lane ordered its barrier to open and heard no answer: it may be open, and nothing opens it by itself again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    """A vehicle that owes nothing, where it waits, and why it may go."""
+
+    session: Session
+    waiting: Waiting
+    reason: str
 
 
 async def quote(conn: Conn, session_id: int, at: datetime | None = None) -> Quote:
@@ -90,7 +101,7 @@ async def pay(
     await money_follows(conn, session.project_id, {session.plate})
     command_id = None
     if waiting is not None and (await _quote(conn, session, now, waiting)).settled:
-        command_id = await _let_out(conn, session, waiting, actor, "paid")
+        command_id = next(iter(await _let_out(conn, [_Leaving(session, waiting, "paid")], actor)), None)
     return Paid(payment_id, session_id, amount, price.currency, price.until, command_id)
 
 
@@ -131,17 +142,16 @@ async def _let_out_settled(conn: Conn, session_ids: Sequence[int], now: datetime
         if waiting.decision not in CERTAIN_AT_THE_EDGE:
             priced[sessions[id_].project_id].append(sessions[id_])
     facts = {project_id: await facts_of(conn, project_id, some) for project_id, some in priced.items()}
-    opened: list[UUID | None] = []
+    leaving: list[_Leaving] = []
     for id_, waiting in standing.items():
         session = sessions[id_]
         if waiting.decision in CERTAIN_AT_THE_EDGE:
-            reason = f"decided at the lane: {waiting.decision}"
-            opened.append(await _let_out(conn, session, waiting, SYSTEM_ACTOR, reason))
+            leaving.append(_Leaving(session, waiting, f"decided at the lane: {waiting.decision}"))
             continue
         with suppress(Conflict):  # nobody can price it
             if quoted(facts[session.project_id], session, now, waiting.taken_at).settled:
-                opened.append(await _let_out(conn, session, waiting, SYSTEM_ACTOR, "nothing due"))
-    return [one for one in opened if one is not None]
+                leaving.append(_Leaving(session, waiting, "nothing due"))
+    return await _let_out(conn, leaving, SYSTEM_ACTOR)
 
 
 async def let_out_waiting(conn: Conn, project_id: int, now: datetime) -> int:
@@ -183,23 +193,30 @@ async def _waiting(conn: Conn, session: Session, now: datetime) -> Waiting | Non
     return (await repository.waiting(conn, [session.id], now - WAITS_AT_MOST)).get(session.id)
 
 
-async def _let_out(conn: Conn, session: Session, waiting: Waiting, actor: str, reason: str) -> UUID | None:
-    """Opens unless an opening is on its way or may have happened; returns the new command's id.
+async def _let_out(conn: Conn, leaving: Sequence[_Leaving], actor: str) -> list[UUID]:
+    """Opens for those for whom no opening is on its way or may have happened; returns the new commands' ids.
 
-    None also when its gateway says that the barrier cannot: what was paid is paid, and a person opens.
+    Where the gateway says that the barrier cannot, what was paid is paid, and a person opens.
     """
-    if waiting.device_id is None or not await _may_open(conn, waiting):
-        return None
-    arguments = {"passage": str(waiting.passage_id)}
-    try:
-        command_id = await devices.queue_command(
-            conn, session.project_id, waiting.device_id, Action.OPEN_BARRIER, arguments, actor, reason, OPEN_WITHIN
-        )
-    except Conflict as error:
-        _log.warning("parking.barrier_cannot", session=session.id, device=waiting.device_id, error=error.detail)
-        return None
-    await stays_repository.note_command(conn, waiting.passage_id, command_id)
-    return command_id
+    wanted: dict[int, list[tuple[_Leaving, Wish]]] = defaultdict(list)
+    for one in leaving:
+        device_id, arguments = one.waiting.device_id, {"passage": str(one.waiting.passage_id)}
+        if device_id is not None and await _may_open(conn, one.waiting):
+            wish = Wish(device_id, Action.OPEN_BARRIER, arguments, actor, one.reason, OPEN_WITHIN)
+            wanted[one.session.project_id].append((one, wish))
+    opened: dict[UUID, UUID] = {}
+    for project_id, some in wanted.items():
+        answers = await devices.queue_commands(conn, project_id, [wish for _, wish in some])
+        for (one, wish), answer in zip(some, answers, strict=True):
+            if isinstance(answer, Conflict):
+                _log.warning(
+                    "parking.barrier_cannot", session=one.session.id, device=wish.device_id, error=answer.detail
+                )
+            else:
+                opened[one.waiting.passage_id] = answer
+    if opened:
+        await stays_repository.note_commands(conn, opened)
+    return list(opened.values())
 
 
 async def _may_open(conn: Conn, waiting: Waiting) -> bool:

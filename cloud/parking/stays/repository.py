@@ -240,9 +240,11 @@ async def mark_tailgating(
         await conn.execute(_TAILGATING, query)
 
 
-async def note_command(conn: Conn, passage_id: UUID, command_id: UUID) -> None:
-    """Remembers the command that lets the vehicle of this passage out."""
-    await conn.execute("UPDATE passage SET open_command_id = %s WHERE id = %s", (command_id, passage_id))
+async def note_commands(conn: Conn, commands: Mapping[UUID, UUID]) -> None:
+    """Remembers by which commands vehicles are let out, by passage."""
+    query = """UPDATE passage p SET open_command_id = n.command_id
+               FROM unnest(%s::uuid[], %s::uuid[]) AS n (passage_id, command_id) WHERE p.id = n.passage_id"""
+    await conn.execute(query, (list(commands), list(commands.values())))
 
 
 def _lock_key(project_id: int, plate: str) -> int:

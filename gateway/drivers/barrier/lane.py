@@ -132,7 +132,7 @@ class Lane:
         and nothing opens for it by itself.
         """
         self._tasks = tasks
-        for visit in await self._memory.load(self.settings.device, self._clock()):
+        for visit in await self._memory.load(self.settings.device):
             passage = visit.passage
             self._visits[passage.id] = visit
             self._recognitions.note(Seen(visit.event_id, passage.taken_at, passage.plate, passage.taken_at, passage.id))
@@ -162,22 +162,37 @@ class Lane:
                 self._skew = off if abs(off) > _CLOCKS_APART_MS else 0
 
     async def execute(self, command: Command) -> CommandOutcome:
-        """Opens or closes for the cloud; an opening for a passage only while that vehicle stands here."""
+        """Opens or closes for the cloud; an opening for a passage only while that vehicle stands here, and once.
+
+        The cloud orders again when it heard of no answer, which may be on its way: a second opening of a barrier that
+        may be open lets the next vehicle out. People open without naming a passage.
+        """
         if command.action is Action.CLOSE_BARRIER:
             return OUTCOMES[await self._order("close", command.id, command.expires_at)]
         if command.action is not Action.OPEN_BARRIER:
             return CommandOutcome(CommandState.FAILED, f"a barrier cannot {command.action}")
         wanted = command.arguments.get("passage")
-        visit = self._visits.get(wanted) if wanted is not None else self._newest(opened=False)
-        if wanted is not None and visit is None:
+        if wanted is None:
+            return OUTCOMES[await self._open_by(command, self._newest(opened=False))]
+        visit = self._visits.get(wanted)
+        if visit is None:
             return CommandOutcome(CommandState.FAILED, f"passage {wanted} is not at this lane")
+        async with visit.turn:
+            if visit.outcome is not None:
+                return visit.outcome
+            answer = await self._open_by(command, visit)
+            if answer in (Answer.DONE, Answer.LOST):
+                visit.outcome = OUTCOMES[answer]
+            return OUTCOMES[answer]
+
+    async def _open_by(self, command: Command, visit: Visit | None) -> Answer:
         answer = await self._order("open", command.id, command.expires_at)
         if visit is not None and answer in (Answer.DONE, Answer.LOST):
             visit.opened = True
             visit.passage = msgspec.structs.replace(visit.passage, decision="command")
         if visit is not None and answer is Answer.DONE:
             await self._through_without_sensor(visit)
-        return OUTCOMES[answer]
+        return answer
 
     async def _gate_moved(self, event: GateMoved) -> None:
         """The boom tells what an answer that was lost did not: where nobody sees vehicles, this one is through."""
@@ -284,6 +299,11 @@ class Lane:
 
     async def _let_through(self, visit: Visit) -> None:
         """Opens first and writes down at the same time: nobody waits at a barrier for a disk."""
+        async with visit.turn:
+            if visit.outcome is None:
+                await self._open_first(visit)
+
+    async def _open_first(self, visit: Visit) -> None:
         now = self._clock()
         order = asyncio.ensure_future(self._order("open", str(uuid.uuid4()), now + round(self._line.answer_s * 1000)))
         await self._memory.keep(visit)
@@ -296,6 +316,7 @@ class Lane:
             )
             await self._memory.send(visit, UNCERTAIN if answer is Answer.LOST else visit.passage.decision)
             return
+        visit.outcome = OUTCOMES[answer]
         await self._through_without_sensor(visit)
 
     async def _through_without_sensor(self, visit: Visit) -> None:

@@ -71,7 +71,10 @@ class _Port:
 
 
 class BarrierLine:
-    """Runs all lanes of one broker. `book` is what the edge knows of vehicles; `clock` gives Unix milliseconds."""
+    """Runs all lanes of one broker. `book` is what the edge knows of vehicles; `clock` gives Unix milliseconds.
+
+    `reached` gives a time that has certainly come, by which vehicles are forgotten: `clock` when there is none.
+    """
 
     def __init__(
         self,
@@ -81,6 +84,7 @@ class BarrierLine:
         book: AccessBook | None = None,
         pictures: Pictures | None = None,
         clock: Callable[[], int] = wall_clock_ms,
+        reached: Callable[[], int] | None = None,
         backoff: Backoff | None = None,
     ) -> None:
         self.connected = False
@@ -94,7 +98,7 @@ class BarrierLine:
         self._stopping = asyncio.Event()
         self._client: UplinkClient | None = None
         self._awaited: dict[str, asyncio.Future[Reply]] = {}
-        self._memory = VisitMemory(outbox)
+        self._memory = VisitMemory(outbox, reached or clock)
         self._book = AccessBook() if book is None else book
         self._pictures = pictures
         self._ports = [self._port(lane) for lane in settings.lanes]

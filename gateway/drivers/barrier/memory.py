@@ -1,8 +1,9 @@
 """Vehicles that stand at a lane, kept in the outbox file: a restart must not forget a car before a barrier."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -11,6 +12,7 @@ import structlog
 from gateway.contract import codec
 from gateway.contract.messages import Passage
 from gateway.contract.topics import Up
+from gateway.drivers.base import CommandOutcome
 from gateway.outbox import Outbox, OutboxFull
 
 _SCHEMA: Final = """
@@ -37,20 +39,27 @@ class Visit:
     opened: bool = False
     seq: int = 0
     """Outbox row of its arrival, 0 when none was written."""
+    outcome: CommandOutcome | None = None
+    """What any order that names this vehicle comes to: the barrier opened for it, or may have by an earlier order."""
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One opening for it at a time."""
 
 
 class VisitMemory:
     """Durable list of visits. Each change is one commit with the passage that is sent for it."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, reached: Callable[[], int]) -> None:
+        """`reached` gives a time that has certainly come, in Unix milliseconds: by it vehicles are forgotten."""
         self._outbox = outbox
+        self._reached = reached
 
-    async def load(self, device: str, now: int) -> list[Visit]:
+    async def load(self, device: str) -> list[Visit]:
         """Visits of a lane that were not finished when the gateway stopped, oldest first."""
+        forgotten = self._reached() - _FORGOTTEN_AFTER_MS
 
         def read(db: sqlite3.Connection) -> list[Visit]:
             db.execute(_SCHEMA)
-            db.execute("DELETE FROM visit WHERE taken_at < ?", (now - _FORGOTTEN_AFTER_MS,))
+            db.execute("DELETE FROM visit WHERE taken_at < ?", (forgotten,))
             rows = db.execute("SELECT passage, event_id FROM visit WHERE device = ? ORDER BY rowid", (device,))
             return [Visit(codec.decode_passages(body)[0], event_id) for body, event_id in rows]
 

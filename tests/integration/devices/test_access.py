@@ -151,7 +151,7 @@ async def test_an_error_while_telling_does_not_end_the_downlink(wire: Wire, monk
     async def hand_over(_topic: str, _payload: bytes) -> bool:
         return True
 
-    monkeypatch.setattr(Downlink, "publish_due", breaks)
+    monkeypatch.setattr(Downlink, "publish_knowledge", breaks)
     downlink = Downlink(wire.db, wire.keys, hand_over)
     running = asyncio.create_task(downlink.run())
     for _ in range(2):

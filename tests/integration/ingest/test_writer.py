@@ -17,6 +17,8 @@ from cloud.devices.records import InboxFilter, InboxSubject
 from cloud.devices.replays import replay_of
 from cloud.ingest import replay
 from cloud.ingest.messages import Incoming, Refused, read
+from cloud.ingest.process import Worker
+from cloud.ingest.settings import Broker, IngestSettings
 from cloud.ingest.writer import INTERNAL_ERROR, NOT_STORABLE, Writer
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.paging import PageRequest
@@ -407,3 +409,32 @@ async def test_gaps_are_kept_once_however_often_and_by_whom_they_come(
         assert [one.id for one in [*first_page.items, *rest.items]] == [one.id for one in page.items]
         recent = await devices.list_gaps(conn, PageRequest(10), since=datetime(2100, 1, 1, tzinfo=UTC))
         assert recent.items == []
+
+
+async def test_what_the_database_lacks_for_one_message_keeps_no_other(
+    owner_dsn: str, ingest_db: Database, site: Site
+) -> None:
+    """Nothing is wrong with the message, so it is no dead letter: its gateway sends it again."""
+    group = passages_and_readings()
+    with psycopg.connect(owner_dsn, autocommit=True) as owner:
+        owner.execute("REVOKE INSERT ON unclaimed_passage FROM gatemeter_ingest")
+        answers = await Writer(ingest_db).store(group)
+        assert (accepted(answers), rejected(answers)) == ([1, 3], {})
+        owner.execute("GRANT INSERT ON unclaimed_passage TO gatemeter_ingest")
+    assert accepted(await Writer(ingest_db).store(group[1:2])) == [2]
+    assert await rows(ingest_db, "SELECT id FROM dead_letter") == []
+
+
+async def test_a_message_that_the_database_will_not_take_is_left_after_some_tries(
+    ingest_db: Database, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes behind it is not to wait until somebody has mended the database."""
+
+    async def lacks(*_: Any) -> Any:
+        raise psycopg.errors.UndefinedTable
+
+    monkeypatch.setattr(parking, "apply_told", lacks)
+    worker = Worker(ingest_db, Broker("127.0.0.1", 1), IngestSettings(), None)
+    async with asyncio.timeout(60):
+        answers = await worker._store(passages_and_readings()[1:2])
+    assert (accepted(answers), rejected(answers)) == ([], {})

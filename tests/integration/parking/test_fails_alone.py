@@ -20,7 +20,6 @@ from cloud.parking.lists import service as lists
 from cloud.parking.lists.records import NewEntry
 from cloud.parking.permits import jobs as permit_jobs
 from cloud.parking.permits import telling as permits
-from cloud.parking.records import Session
 from cloud.parking.stays import policies
 from cloud.parking.stays import repository as stays_repository
 from cloud.parking.stays.policy import LotPolicy
@@ -35,10 +34,10 @@ def bad_vehicle(monkeypatch: pytest.MonkeyPatch) -> None:
     """One vehicle breaks whatever lets it out."""
     real = charging._let_out
 
-    async def breaks(conn: Conn, session: Session, *others: Any) -> UUID | None:
-        if session.plate == BAD:
+    async def breaks(conn: Conn, leaving: Sequence[charging._Leaving], actor: str) -> list[UUID]:
+        if BAD in {one.session.plate for one in leaving}:
             await conn.execute("SELECT 1 / 0")
-        return await real(conn, session, *others)
+        return await real(conn, leaving, actor)
 
     monkeypatch.setattr(charging, "_let_out", breaks)
 

@@ -197,3 +197,40 @@ def test_a_wall_clock_is_doubted_when_it_was_set_back_or_never_set(tmp_path: Pat
     assert again.wall_is_sure(), "which is no reason to doubt the wall"
     times.wall = 86_400_000_000_000
     assert not Clock(lambda: times.wall, lambda: times.monotonic).wall_is_sure()
+
+
+FAR = 4_000_000_000_000
+"""2096."""
+
+
+def test_a_start_in_the_far_future_is_given_up_when_the_wall_clock_is_set(tmp_path: Path) -> None:
+    kept = Kept(tmp_path)
+    used = kept.start().now_ms()
+    kept.times.pass_ms(60_000)
+    right, kept.times.wall = kept.times.wall, FAR * 1_000_000
+    clock = kept.start()
+    assert clock.now_ms() == FAR
+    kept.times.wall = right - 120_000_000_000
+    assert clock.now_ms() == FAR, "that time was lived through by the run before"
+    kept.times.wall = right
+    assert clock.now_ms() == used + 60_000
+    assert not clock.estimated
+
+
+def test_what_is_long_ago_is_judged_by_a_time_that_has_come(tmp_path: Path) -> None:
+    kept = Kept(tmp_path)
+    clock = kept.start()
+    used = clock.now_ms()
+    assert clock.reached_ms() == used
+    for days in (1, 29):
+        kept.times.pass_ms(days * DAY)
+        clock = kept.start()
+        used += days * DAY
+        assert clock.reached_ms() == clock.now_ms() == used
+    kept.times.wall = FAR * 1_000_000
+    clock = kept.start()
+    assert clock.reached_ms() == used
+    kept.times.pass_ms(5_000)
+    assert clock.reached_ms() == used + 5_000
+    kept.times.wall = (used + 3_000) * 1_000_000
+    assert clock.reached_ms() <= used + 5_000

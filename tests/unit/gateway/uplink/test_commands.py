@@ -96,7 +96,7 @@ async def life(world: World, payloads: list[bytes]) -> None:
     journal = Journal(mortal)
     desk = CommandDesk("demo", "gw-1", KEYS, journal, execute, lambda: world.now, lambda: world.sure)
     try:
-        await journal.open(world.now)
+        await journal.open(world.now, world.now)
         for payload in payloads:
             await desk.handle(payload)
     except Died:
@@ -211,7 +211,7 @@ async def test_a_key_that_is_no_longer_trusted_commands_nothing(tmp_path: Path) 
         return CommandOutcome(CommandState.DONE)
 
     desk = CommandDesk("demo", "gw-1", {}, journal, execute, lambda: NOW)
-    await journal.open(NOW)
+    await journal.open(NOW, NOW)
     await desk.handle(codec.encode_command(command(1)))
     desk.trust(KEYS)
     await desk.handle(codec.encode_command(command(2)))

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,13 +10,14 @@ import pytest
 
 from gateway.access.book import AccessBook
 from gateway.contract import codec
-from gateway.contract.messages import Passage
+from gateway.contract.messages import Action, Command, CommandState, Passage
 from gateway.contract.topics import Up
 from gateway.drivers.barrier.events import Order, Passed, Recognised
 from gateway.drivers.barrier.lane import Answer, Lane
 from gateway.drivers.barrier.memory import VisitMemory
 from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
 from gateway.outbox import Outbox
+from gateway.polling.clock import Clock
 from tests.unit.gateway.access.updates import update
 
 NOW = 1_764_000_000_000
@@ -33,6 +34,8 @@ class Place:
     answer: Answer = Answer.DONE
     ordered: list[Order] = field(default_factory=list)
 
+    reached: Callable[[], int] = lambda: NOW
+
     def lane(self, direction: str = "entry", **settings: object) -> Lane:
         line = BarrierLineSettings.model_validate({
             "name": "garage", "lot": "lot-1", "broker": {"host": "b"}, "cloud_silent_s": 0.01,
@@ -43,7 +46,7 @@ class Place:
             self.ordered.append(order)
             return self.answer
 
-        return Lane(line.lanes[0], line, VisitMemory(self.outbox), give, self.book, lambda: NOW)
+        return Lane(line.lanes[0], line, VisitMemory(self.outbox, self.reached), give, self.book, lambda: NOW)
 
     async def told(self) -> list[Passage]:
         rows = await self.outbox.waiting(0, 1_000, (Up.PASSAGES,))
@@ -147,3 +150,84 @@ async def test_an_opening_without_an_answer_is_told_as_that(place: Place) -> Non
     async with opened(place.lane()) as lane:
         await lane.handle(seen("b", B))
     assert (await place.told())[-1].decision == "temporary"
+
+
+def order(number: int, passage: str = "") -> Command:
+    name = f"00000000-0000-4000-8000-{number:012}"
+    arguments = {"passage": passage} if passage else {}
+    return Command(
+        1, name, "demo", "gw-1", "lane", Action.OPEN_BARRIER, arguments, "cloud", NOW, NOW + 60_000, "n" * 16, "k"
+    )
+
+
+@pytest.mark.parametrize(("answer", "state"), [(Answer.LOST, "uncertain"), (Answer.DONE, "done")])
+async def test_a_second_order_for_a_vehicle_for_which_the_barrier_may_have_opened_opens_nothing(
+    place: Place, answer: Answer, state: str
+) -> None:
+    """The cloud orders anew what it heard nothing of, and the report of the first order is still on its way."""
+    place.answer = answer
+    async with opened(place.lane("exit")) as lane:
+        await lane.handle(seen("a", A))
+        passage = (await place.told())[0].id
+        assert [(await lane.execute(order(number, passage))).state for number in (1, 2)] == [CommandState(state)] * 2
+        assert [one.id for one in place.ordered] == [order(1).id]
+        await lane.execute(order(3))
+        assert len(place.ordered) == 2, "people open without naming a vehicle"
+
+
+async def test_an_order_that_did_not_reach_the_barrier_is_given_again(place: Place) -> None:
+    async with opened(place.lane("exit")) as lane:
+        await lane.handle(seen("a", A))
+        passage = (await place.told())[0].id
+        for number, answer in enumerate((Answer.OFFLINE, Answer.REFUSED, Answer.EXPIRED, Answer.DONE)):
+            place.answer = answer
+            await lane.execute(order(number, passage))
+        assert len(place.ordered) == 4
+
+
+async def test_who_pays_after_the_lane_heard_no_answer_is_let_out(place: Place) -> None:
+    place.answer = Answer.LOST
+    async with opened(place.lane("exit", cloud_silent="open")) as lane:
+        await lane.handle(seen("a", A))
+        async with asyncio.timeout(30):
+            while not (told := await place.told()) or told[-1].decision != "uncertain":
+                await asyncio.sleep(0.01)
+        place.answer = Answer.DONE
+        assert (await lane.execute(order(1, told[-1].id))).state is CommandState.DONE
+    assert len(place.ordered) == 2
+
+
+async def test_the_clouds_order_in_the_moment_in_which_the_lane_opens_by_itself_opens_once(place: Place) -> None:
+    asked, answered = asyncio.Event(), asyncio.Event()
+    lane = place.lane("exit", cloud_silent="open")
+
+    async def give(_: LaneSettings, given: Order) -> Answer:
+        place.ordered.append(given)
+        asked.set()
+        await answered.wait()
+        return Answer.DONE
+
+    lane._give = give
+    async with opened(lane), asyncio.timeout(30):
+        await lane.handle(seen("a", A))
+        passage = (await place.told())[0].id
+        await asked.wait()
+        ordered = asyncio.create_task(lane.execute(order(1, passage)))
+        await asyncio.sleep(0)
+        answered.set()
+        assert (await ordered).state is CommandState.DONE
+    assert len(place.ordered) == 1
+
+
+async def test_a_clock_in_the_far_future_makes_no_lane_forget_who_stands_there(place: Place, tmp_path: Path) -> None:
+    async with opened(place.lane("exit")) as lane:
+        await lane.handle(seen("a", A))
+    file = tmp_path / "clock"
+    file.write_text(str(NOW))
+    place.reached = Clock(lambda: (NOW + 10 * 365 * 86_400_000) * 1_000_000, kept_in=file).reached_ms
+    async with opened(place.lane("exit")) as lane:
+        passage = (await place.told())[0].id
+        assert (await lane.execute(order(1, passage))).state is CommandState.DONE
+    place.reached = lambda: NOW + 2 * 86_400_000
+    async with opened(place.lane("exit")) as lane:
+        assert (await lane.execute(order(2, passage))).state is CommandState.FAILED, "it is gone since long ago"

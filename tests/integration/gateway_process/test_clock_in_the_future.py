@@ -1,0 +1,56 @@
+"""A gateway whose clock says that years have passed since it ran last forgets nothing by it."""
+
+import time
+from pathlib import Path
+
+import msgspec
+
+from gateway.access.book import AccessBook
+from gateway.app import ACCESS_FILE, CLOCK_FILE, OUTBOX_FILE, Gateway
+from gateway.contract.messages import CommandResult, Outcome, Passage
+from gateway.contract.messages import CommandState as State
+from gateway.drivers.barrier.memory import Visit, VisitMemory
+from gateway.outbox import Outbox
+from gateway.settings import load_site
+from gateway.uplink.journal import Journal
+from tests.integration.gateway_process.test_commands import command
+from tests.integration.gateway_process.test_run import site_file
+from tests.templates import LIBRARY
+
+NOW = time.time_ns() // 1_000_000
+THEN = NOW - 400 * 86_400_000
+"""When it stopped, as far as it knows."""
+STANDS = Passage("0" * 8 + "-0000" * 3 + "-" + "0" * 11 + "1", "lane", "京A1", THEN, Outcome.ARRIVED, "exit")
+CAME = Passage("0" * 8 + "-0000" * 3 + "-" + "0" * 11 + "2", "lane", "京B2", THEN, Outcome.PASSED, "entry")
+
+
+async def test_stays_of_its_own_who_stands_before_a_barrier_and_what_was_ordered_are_known(tmp_path: Path) -> None:
+    site = load_site(site_file(tmp_path))
+    state = site.state_directory
+    state.mkdir(parents=True, exist_ok=True)
+    (state / CLOCK_FILE).write_text(str(THEN))
+    book = AccessBook(state / ACCESS_FILE, THEN)
+    book.passed("lot", CAME)
+    book.close()
+    ordered = msgspec.structs.replace(command("lane"), issued_at=THEN, expires_at=THEN + 60_000)
+    outbox = Outbox.open(state / OUTBOX_FILE, 1 << 24, lambda: THEN)
+    memory, journal = VisitMemory(outbox, lambda: THEN), Journal(outbox)
+    await memory.load("lane")
+    await memory.keep_and_send(Visit(STANDS, "a"))
+    await journal.open(THEN, THEN)
+    await journal.take_on(ordered, THEN)
+    outbox.close()
+
+    gateway = Gateway(site, LIBRARY)
+    try:
+        assert gateway.book.inside("lot") == 1
+        reached = gateway._clock.reached_ms
+        assert [one.passage for one in await VisitMemory(gateway.outbox, reached).load("lane")] == [STANDS]
+        journal = Journal(gateway.outbox)
+        assert await journal.open(NOW, reached()) == 1, "what was cut off is told"
+        assert await journal.known(ordered.id) == CommandResult(
+            ordered.id, State.UNCERTAIN, NOW, "the gateway stopped while executing it"
+        )
+    finally:
+        gateway.book.close()
+        gateway.outbox.close()

@@ -1,0 +1,94 @@
+"""Workers of ingest and those who change what lanes know lock in one order: none of them waits in a circle."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from cloud.devices import access
+from cloud.devices import service as devices
+from cloud.ingest.messages import Incoming, Refused, read
+from cloud.ingest.writer import Answers, Writer
+from cloud.kit.db import SYSTEM, Database
+from cloud.parking.stays.repository import lock_plates
+from gateway.contract import codec, topics
+from gateway.contract.access import ListEntry, Listing
+from gateway.contract.messages import Gap, GapReason, Health, Outcome, Passage
+from gateway.contract.topics import Up
+from tests.integration.metering import site as meters
+from tests.integration.metering.site import EPOCH, now_ms
+from tests.integration.parking import site as parking
+
+PLATE = "京A11111"
+
+
+def told(project: str, gateway: str, kind: Up, seq: int, item: Any) -> Incoming | Refused:
+    body = codec.encode_envelope(EPOCH, seq, now_ms(), codec.encode_body([item]))
+    return read(topics.up(project, gateway, kind), body, now_ms())
+
+
+def health(project: str, gateway: str, seq: int) -> Incoming | Refused:
+    return told(project, gateway, Up.HEALTH, seq, Health(now_ms(), "1", 1, 0, 0, 0, 0))
+
+
+def accepted(answers: Answers) -> list[int]:
+    return sorted(seq for seqs in answers.accepted.values() for seq in seqs)
+
+
+async def waits_for_a_lock(db: Database) -> None:
+    query = """SELECT 1 FROM pg_locks JOIN pg_database d ON d.oid = database
+               WHERE NOT granted AND datname = current_database()"""
+    async with asyncio.timeout(30):
+        while True:
+            async with db.transaction(SYSTEM) as conn:
+                if (await (await conn.execute(query)).fetchone()) is not None:
+                    return
+            await asyncio.sleep(0.02)
+
+
+async def test_a_list_is_changed_while_its_gateway_tells_of_itself_and_of_the_vehicle(
+    ingest_db: Database, worker_db: Database
+) -> None:
+    """Whoever puts a plate on a list locks the plate, then what gateways were told."""
+    site = await parking.make_site(worker_db)
+    entry = ListEntry("k", PLATE, Listing.BLACK)
+    async with worker_db.transaction(SYSTEM) as conn:
+        (gateway_id,) = (await devices.resolve_gateways(conn, [(site.project_id, parking.GATEWAY)])).values()
+        await access.tell(conn, site.project_id, [gateway_id], [ListEntry("other", "京B22222", Listing.BLACK)])
+    passage = Passage("00000000-0000-4000-8000-000000000001", "entry", PLATE, now_ms(), Outcome.PASSED, "entry")
+    group = [health("p", parking.GATEWAY, 1), told("p", parking.GATEWAY, Up.PASSAGES, 2, passage)]
+    async with worker_db.transaction(SYSTEM) as conn:
+        await lock_plates(conn, site.project_id, [PLATE])
+        storing = asyncio.create_task(Writer(ingest_db).store(group))
+        await waits_for_a_lock(ingest_db)
+        assert await access.tell(conn, site.project_id, [gateway_id], [entry]) == 1
+    assert accepted(await storing) == [1, 2]
+
+
+async def test_two_workers_hear_of_two_gateways_crosswise(
+    ingest_db: Database, worker_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = await meters.make_site(worker_db)
+    async with worker_db.transaction(SYSTEM) as conn:
+        await devices.create_gateway(conn, site.project_id, "gw-2", "Gateway 2")
+    apply, reached, both = devices.apply_health, 0, asyncio.Event()
+
+    async def in_no_hurry(*arguments: Any) -> None:
+        nonlocal reached
+        await apply(*arguments)
+        reached += 1
+        if reached == 2:
+            both.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.5):  # the other one may have to wait for this one to end
+                await both.wait()
+
+    monkeypatch.setattr(devices, "apply_health", in_no_hurry)
+    gap = Gap("m1", "", now_ms() - 1_000, now_ms(), 1, GapReason.OUTBOX_FULL)
+    groups = [
+        [health("demo", one, 1), told("demo", other, Up.GAPS, 2, gap)]
+        for one, other in (("gw-1", "gw-2"), ("gw-2", "gw-1"))
+    ]
+    stored = await asyncio.gather(*(Writer(ingest_db).store(group) for group in groups))
+    assert [accepted(answers) for answers in stored] == [[1, 2], [1, 2]]
