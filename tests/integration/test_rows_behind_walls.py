@@ -22,7 +22,7 @@ from cloud.parking import service as parking
 from tests.integration.billing.site import Flat, Site, make_site
 
 MIGRATIONS = Path(str(migrations.__path__[0]))
-SINCE, LAST = 34, 64
+SINCE, LAST = 34, 61
 OF_THE_PROJECT = {
     *("prepaid_policy", "notice_setting", "parking_money_policy", "picture_policy"),
     *("permit_product", "permit_product_lot", "parking_reservation_rule", "parking_lot_class"),
