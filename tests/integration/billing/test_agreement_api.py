@@ -91,7 +91,10 @@ async def test_a_concession_from_filing_to_end(app_client: httpx.AsyncClient, pe
     for query in (f"account_id={account_id}", "unapproved=true", "rule=vacancy"):
         found = await _get(app_client, manager, f"concessions?{query}")
         assert [one["id"] for one in found["items"]] == [made["id"]], query
-    approved = await _post(app_client, manager, f"{place}/approvals", 201, reason="seen")
+    own = await _post(app_client, manager, f"{place}/approvals", 409, reason="seen")
+    assert own["code"] == "own-request"
+    colleague = await people.staff("manager", site.project.id)
+    approved = await _post(app_client, colleague, f"{place}/approvals", 201, reason="seen")
     assert (approved["approval"], approved["approved_by"] is None) == ("seen", False)
     assert (await _get(app_client, manager, "concessions?unapproved=true"))["items"] == []
     assert (await _post(app_client, manager, f"{place}/endings", 201, day="2026-03-01"))["valid_until"] == "2026-03-01"
