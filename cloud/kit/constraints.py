@@ -74,3 +74,8 @@ def _unstorable(error: psycopg.DataError) -> InvalidInput | None:
         case _ if error.sqlstate is not None or "NUL" not in str(error):
             return None
     return InvalidInput("not-text", "a text holds characters that cannot be kept, such as NUL")
+
+
+def refusal(error: psycopg.Error) -> tuple[str, str]:
+    """Code and words under which work on many keeps the one that the database refused."""
+    return "refused", (error.diag.message_primary or str(error))[:300]

@@ -11,6 +11,7 @@ from cloud.billing.corrections.rerating import rerate
 from cloud.billing.runs.drafting import lock_charges
 from cloud.estate import service as estate
 from cloud.estate.records import Project
+from cloud.kit.constraints import refusal
 from cloud.kit.db import Asker, Conn, Database
 
 _UNITS: LiteralString = "SELECT DISTINCT unit_id FROM late_filing WHERE project_id = %s ORDER BY unit_id"
@@ -39,7 +40,7 @@ async def _unit(db: Database, asker: Asker, project: Project, unit_id: int) -> O
     except (psycopg.IntegrityError, psycopg.DataError) as error:
         async with db.transaction(asker) as conn:
             ids = [one for one, _ in await _locked(conn, unit_id)]
-            await conn.execute(_KEEP, ("refused", (error.diag.message_primary or str(error))[:300], ids))
+            await conn.execute(_KEEP, (*refusal(error), ids))
         return Outcome(waiting=1)
 
 

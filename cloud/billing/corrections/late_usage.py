@@ -17,6 +17,7 @@ from cloud.billing.estimates.estimating import OpenExceptions
 from cloud.billing.runs.drafting import Progress, lock_charges
 from cloud.estate import service as estate
 from cloud.estate.records import Project
+from cloud.kit.constraints import refusal
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.errors import Conflict, NotFound
 from cloud.kit.jobs import enqueue
@@ -86,10 +87,9 @@ async def _meters(db: Database, asker: Asker, project: Project, meters: Sequence
             return await _take(conn, project, meters)
     except (psycopg.IntegrityError, psycopg.DataError) as error:
         if len(meters) == 1:
-            reason = ("refused", (error.diag.message_primary or str(error))[:300])
             async with db.transaction(asker) as conn:
                 late = await adjustments_repository.take_late(conn, meters)
-                await adjustments_repository.keep_late(conn, {one.id: reason for one in late})
+                await adjustments_repository.keep_late(conn, {one.id: refusal(error) for one in late})
             return Outcome(waiting=1)
         middle = len(meters) // 2
         return await _meters(db, asker, project, meters[:middle]) + await _meters(db, asker, project, meters[middle:])

@@ -25,6 +25,7 @@ from cloud.billing.runs import repository as run_repository
 from cloud.billing.terms.service import policy_on
 from cloud.estate.records import Project
 from cloud.kit import locks
+from cloud.kit.constraints import refusal
 from cloud.kit.db import Asker, Conn, Database
 from cloud.tariffs.rating.engine import ENGINE_VERSION
 
@@ -68,7 +69,7 @@ class Drafter:
                 await self._draft(conn, account_ids)
         except (psycopg.IntegrityError, psycopg.DataError) as error:
             if len(account_ids) == 1:
-                reason = Unbillable("refused", (error.diag.message_primary or str(error))[:300])
+                reason = Unbillable(*refusal(error))
                 async with self._db.transaction(self._asker) as conn:
                     await self._note_failures(conn, {account_ids[0]: reason})
                 return
