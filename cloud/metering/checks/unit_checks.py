@@ -56,9 +56,10 @@ class _Rest:
 
 async def judge(conn: Conn, project: Project, days: JudgedDays) -> int:
     """V11 and V12 for these days; returns how many findings changed."""
-    by_meter = await repository.lives(conn, days.judged.meter, project.time_zone)
+    judged = days.judged
+    by_meter = await repository.lives(conn, judged.meter, project.time_zone)
     lives = [by_meter[one.meter_id] for one in days.subjects]
-    changed = await findings.keep(conn, project.id, days.judged, ["inactive"], list(_inactive(days, lives)))
+    changed = await findings.keep(conn, project.id, judged, ["inactive"], list(_inactive(days, lives)))
     return changed + await _judge_rests(conn, project.id, days, lives)
 
 
