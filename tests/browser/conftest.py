@@ -193,6 +193,12 @@ class Visitor:
         self.page.locator(pending).first.wait_for(state="detached")
         return self.page
 
+    def follow(self, link: str) -> Page:
+        """Clicks a link and waits for the page it leads to: what is measured next is that page, not this one."""
+        with self.page.expect_navigation():
+            self.page.locator(link).first.click()
+        return self.page
+
     def picture(self, name: str) -> None:
         """Keeps what the window shows, for people; in the long form only."""
         if not _EVERY:

@@ -115,7 +115,7 @@ def test_a_shift_from_its_beginning_to_the_handover(browser: Browser, site: Site
         page.fill("#desk", f"South gate {width}")
         page.keyboard.press("Enter")
         page.locator(".alert-success").wait_for()
-        page.click("a:has-text('Shift since')")
+        visitor.follow("a:has-text('Shift since')")
         visitor.picture(f"staff-shift-open-en-{width}")
         assert (visitor.overflow(), visitor.crushed()) == (0, [])
         page.fill("[name=counted-cash]", "0.00")

@@ -72,7 +72,7 @@ def test_a_resident_reads_and_chooses(browser: Browser, site: Site, width: int, 
         visitor.speak("zh-CN")
         page = visitor.open("/my/notices")
         _looks_well(visitor, f"resident-notices-zh-{width}")
-        page.click("#list a >> nth=0")
+        visitor.follow("#list a")
         _looks_well(visitor, f"resident-notice-zh-{width}")
         visitor.speak("en")
         page = visitor.open("/my/notices")
