@@ -13,7 +13,7 @@ import structlog
 
 from gateway.access.book import AccessBook
 from gateway.access.decision import AccessPolicy, AccessRequest, Decision, Verdict, decide
-from gateway.contract.limits import MAX_PLATE_CHARS
+from gateway.contract.limits import MAX_PLATE_CHARS, MAX_TIME_MS
 from gateway.contract.messages import Action, Command, CommandState, Outcome, Passage
 from gateway.drivers.barrier.credible import Believed, believed_plate, believed_time
 from gateway.drivers.barrier.events import Event, GateMoved, KeepAlive, Order, Passed, Recognised, TurnedBack
@@ -120,7 +120,7 @@ class Lane:
         self._owed: deque[Passage] = deque(maxlen=_FINISHED_KEPT)
         """Ends of passages for which there was no room on the disk."""
         self._recognitions = Recognitions(round(line.duplicate_s * 1000))
-        self._skew = 0
+        self.clock_off = 0
         """Milliseconds that the device's clock is behind, by its last keep-alive."""
         self._watches: set[asyncio.Task[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
@@ -159,7 +159,7 @@ class Lane:
                 await self._gate_moved(event)
             case KeepAlive():
                 off = self._clock() - event.taken_at
-                self._skew = off if abs(off) > _CLOCKS_APART_MS else 0
+                self.clock_off = off if abs(off) <= MAX_TIME_MS else 0
 
     async def execute(self, command: Command) -> CommandOutcome:
         """Opens or closes for the cloud; an opening for a passage only while that vehicle stands here, and once.
@@ -256,7 +256,8 @@ class Lane:
             await self._pictures.keep(passage, picture)
 
     def _believed(self, taken_at: int, offline: bool) -> Believed:
-        when = believed_time(taken_at, offline, self._clock(), self._skew)
+        skew = self.clock_off if abs(self.clock_off) > _CLOCKS_APART_MS else 0
+        when = believed_time(taken_at, offline, self._clock(), skew)
         if not when.is_good:
             self.counters.bad_times += 1
             _log.warning("time of a device not believed", lane=self.settings.device, told=taken_at, taken=when.at)

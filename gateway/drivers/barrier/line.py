@@ -297,7 +297,7 @@ class BarrierLine:
         if order.expires_at <= self._clock():
             return Answer.EXPIRED
         try:
-            telegram = port.dialect.encode(order)
+            telegram = port.dialect.encode(_by_its_clock(port, order))
         except CannotSay as error:
             _log.warning("barrier cannot be told", lane=port.lane.settings.device, reason=str(error))
             return Answer.REFUSED
@@ -318,6 +318,13 @@ class BarrierLine:
 
     def _is_heard(self, port: _Port) -> bool:
         return port.heard_at is not None and time.monotonic() - port.heard_at <= self._settings.lost_after_s
+
+
+def _by_its_clock(port: _Port, order: Order | Listing) -> Order | Listing:
+    """An order as a device whose clock is off has to hear it: by its own time it would have expired, or never would."""
+    if isinstance(order, Listing):
+        return order
+    return msgspec.structs.replace(order, expires_at=order.expires_at - port.lane.clock_off)
 
 
 def _answer_of(port: _Port, reply: Reply | Answer) -> Answer:
