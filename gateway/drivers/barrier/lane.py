@@ -245,10 +245,11 @@ class Lane:
     async def _told_again(self, known: Seen, event: Recognised, plate: str, when: Believed) -> None:
         """The same vehicle: now with its picture, or with the plate that was not read at first."""
         visit = self._visits.get(known.passage)
-        if visit is not None and plate and not (visit.opened or visit.passage.plate or when.offline):
+        if visit is not None and plate and not (visit.passage.plate or when.offline):
             visit.passage = msgspec.structs.replace(visit.passage, plate=plate, plate_read=_as_read(event, plate))
             self._recognitions.read_at_last(known, plate)
-            await self._judge(visit, event.vehicle_class)
+            # For whom it opened already, the passing tells the plate: without one a stay could not be found again.
+            await (self._memory.keep(visit) if visit.opened else self._judge(visit, event.vehicle_class))
         await self._keep_picture(known.passage, event.picture)
 
     async def _keep_picture(self, passage: str, picture: bytes) -> None:

@@ -59,6 +59,9 @@ def test_without_a_rule_nothing_is_free() -> None:
     assert edge.free_minutes([], "small") == 0
     versions = [RuleVersion(1, 1, 1, date(2025, 1, 1), None, RULE)]
     assert edge.free_minutes(versions, "small") == RULE.schedule.free_minutes
+    of_a_day = RULE.schedule.model_copy(update={"free_minutes_per": "day"})
+    quota = RuleVersion(2, 1, 2, date(2025, 2, 1), None, RULE.model_copy(update={"schedule": of_a_day}))
+    assert edge.free_minutes([*versions, quota], "small") == 0, "only the cloud knows what is left of a quota"
 
 
 async def test_a_stay_is_told_by_its_entry_and_taken_back_when_it_ends(

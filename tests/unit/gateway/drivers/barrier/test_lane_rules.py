@@ -79,11 +79,19 @@ async def test_whom_a_person_opens_for_passes_by_that_command(place: Place) -> N
     assert [(one.plate, one.outcome, one.decision) for one in await place.told()][-1] == (A, Outcome.PASSED, "command")
 
 
-async def test_a_plate_that_is_read_when_the_barrier_is_open_opens_no_second_time(place: Place) -> None:
+@pytest.mark.parametrize("answer", [Answer.DONE, Answer.LOST])
+async def test_a_plate_that_is_read_when_the_barrier_is_open_is_told_and_opens_no_second_time(
+    place: Place, answer: Answer
+) -> None:
+    """The result with the picture comes behind: a stay without a plate is one whose fee nobody can ask for."""
+    place.answer = answer
     async with opened(place.lane(without_plate="open")) as lane:
         await lane.handle(seen("a", ""))
         await lane.handle(seen("a", A, NOW, JPEG))
+        await lane.handle(Passed(taken_at=NOW, id="a"))
     assert len(place.ordered) == 1
+    assert [one.plate for one in await place.told()][-1] == A
+    assert place.book.state(A, "small", LOT, NOW).stay is not None
 
 
 async def test_a_plate_that_is_told_afterwards_opens_nothing(place: Place) -> None:
@@ -139,6 +147,23 @@ async def test_nobody_waits_for_a_disk(place: Place) -> None:
     async with opened(lane):
         await lane.handle(seen("a", A))
     assert len(place.ordered) == 1
+
+
+async def test_a_vehicle_is_remembered_before_its_barrier_has_answered(place: Place) -> None:
+    """The power may go in between: that it may have been opened for, somebody has to know then."""
+    lane = place.lane()
+
+    async def never(settings: LaneSettings, wanted: Order) -> Answer:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    lane._give = never
+    async with opened(lane):
+        opening = asyncio.create_task(lane.handle(seen("a", A)))
+        async with asyncio.timeout(30):
+            while not await lane._memory.load("lane"):
+                await asyncio.sleep(0.01)
+        opening.cancel()
 
 
 async def test_without_a_sensor_a_boom_that_goes_down_lets_nobody_through(place: Place) -> None:
