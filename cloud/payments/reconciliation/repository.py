@@ -39,6 +39,7 @@ _KEPT: LiteralString = """
     SET state = 'kept', kept_at = %(now)s, moves = %(moves)s, others = %(others)s, failure = NULL
     WHERE id = %(id)s AND state = 'wanted'
 """
+# A refund that was on its way may turn out not to have reached the payer, days after.
 _MOVES: LiteralString = """
     INSERT INTO provider_move (project_id, channel, day, kind, reference, provider_id, refund_reference, amount,
                                currency, at, failed)
@@ -47,7 +48,8 @@ _MOVES: LiteralString = """
     FROM jsonb_to_recordset(%(rows)s) AS m (kind text, reference text, provider_id text, refund_reference text,
                                             amount numeric, currency text, at timestamptz, failed boolean)
     LEFT JOIN payment_intent i ON i.reference = m.reference
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (channel, provider_id, refund_reference) DO UPDATE SET failed = true, day = excluded.day
+    WHERE excluded.failed AND NOT provider_move.failed
 """
 # Money that nobody told us of goes the way of what is told: it is booked, or kept aside for somebody.
 _TELL: LiteralString = """

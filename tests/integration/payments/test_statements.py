@@ -140,6 +140,18 @@ async def test_refunds_that_disagree_are_shown_each_with_its_reason(desk: Desk) 
     assert found["refund-missing-there"]["reference"] == lost.reference
 
 
+async def test_a_refund_that_fails_days_after_is_shown(desk: Desk) -> None:
+    trade = await _paid(desk, amount="80.00")
+    number = await _given_back(desk, trade, "30.00")
+    await _days_pass(desk)
+    assert await _differences(desk) == []
+    trade.failed.add(number)
+    trade.refunded_at[number] = desk.providers.now()
+    await _days_pass(desk)
+    (found,) = await _differences(desk)
+    assert (found["kind"], *_amounts(found)) == ("refund-failed", "30.00", "30.00")
+
+
 async def test_what_else_the_merchant_sells_is_counted_and_nothing_more(desk: Desk) -> None:
     trade = await _paid(desk, amount="80.00")
     shop = type(trade)(**{**vars(trade), "reference": "shop-2026-1", "transaction_id": "4200099", "refunds": {}})
