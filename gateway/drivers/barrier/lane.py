@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from gateway.access.book import AccessBook
-from gateway.access.decision import AccessPolicy, AccessRequest, Decision, Verdict, decide
+from gateway.access.decision import AccessPolicy, AccessRequest, Decision, Verdict, decide, undecided
 from gateway.contract.limits import MAX_PLATE_CHARS, MAX_TIME_MS
 from gateway.contract.messages import Action, Command, CommandState, Outcome, Passage
 from gateway.drivers.barrier.credible import Believed, believed_plate, believed_time
@@ -239,8 +239,12 @@ class Lane:
         watch.add_done_callback(self._watches.discard)
 
     def _decide(self, request: AccessRequest, *, cloud_silent: bool = False) -> Decision:
-        known = self._book.state(request.plate, request.vehicle_class, self._line.lot, request.at)
-        return decide(request, replace(known, cloud_silent=True) if cloud_silent else known, self._policy)
+        try:
+            known = self._book.state(request.plate, request.vehicle_class, self._line.lot, request.at)
+            return decide(request, replace(known, cloud_silent=True) if cloud_silent else known, self._policy)
+        except Exception:  # noqa: BLE001 - whatever is wrong with what is known, no vehicle may be held by it
+            _log.exception("decision failed", lane=self.settings.device, plate=request.plate)
+            return undecided(request, self._policy, cloud_silent=cloud_silent)
 
     async def _told_again(self, known: Seen, event: Recognised, plate: str, when: Believed) -> None:
         """The same vehicle: now with its picture, or with the plate that was not read at first."""

@@ -241,6 +241,32 @@ async def test_a_lane_goes_by_its_settings(
     assert (await place.told())[-1].decision == rule
 
 
+@pytest.mark.parametrize(
+    ("direction", "settings", "rule", "orders"),
+    [
+        ("entry", {"on_failure": "open"}, "software-error", 1),
+        ("entry", {"on_failure": "operator"}, "software-error", 0),
+        ("exit", {"cloud_silent": "open"}, "cloud-silent", 1),
+        ("exit", {"cloud_silent": "operator"}, "await-cloud", 0),
+    ],
+)
+async def test_no_vehicle_is_held_by_an_error_of_the_software(
+    place: Place, monkeypatch: pytest.MonkeyPatch, direction: str, settings: dict[str, object], rule: str, orders: int
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError(A)
+
+    monkeypatch.setattr(place.book, "state", broken)
+    async with opened(place.lane(direction, **settings)) as lane:
+        await lane.handle(seen("a", A))
+        await watched(lane)
+        assert len(place.ordered) == orders
+        assert direction == "entry" or (await place.told())[0].decision == "await-cloud"
+        await lane.handle(Passed(taken_at=NOW, id="a"))
+    told = (await place.told())[-1]
+    assert (told.outcome, told.decision) == (Outcome.PASSED, rule if orders or direction == "entry" else "cloud-silent")
+
+
 @pytest.mark.parametrize(("policy", "orders"), [("open", 1), ("operator", 0)])
 async def test_a_gateway_that_lost_all_it_knew_refuses_nobody_by_that(
     place: Place, tmp_path: Path, policy: str, orders: int

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from gateway.drivers.barrier import BarrierLine, BarrierLineSettings
-from gateway.drivers.barrier.events import KeepAlive, Order, Recognised
+from gateway.drivers.barrier.events import Event, KeepAlive, Order, Recognised
 from gateway.drivers.barrier.lane import Answer
-from gateway.outbox import Outbox
+from gateway.outbox import Outbox, OutboxError
 
 NOW = 1_764_000_000_000
 EVENT = "barriers/IN/event"
@@ -71,6 +71,25 @@ async def test_a_device_that_floods_is_counted_and_stops_nothing(outbox: Outbox)
         made._take(EVENT, recognised(number))
     assert made._ports[0].events.qsize() == 256
     assert made.health()[0].malformed == 44
+
+
+async def test_an_event_on_which_the_software_fails_ends_no_lane(outbox: Outbox) -> None:
+    made = line(outbox)
+    port, handled = made._ports[0], []
+
+    async def handle(event: Event) -> None:
+        handled.append(event)
+        if len(handled) == 1:
+            raise KeyError("something nobody thought of")
+        if len(handled) == 3:
+            raise OutboxError("the file is damaged: the process is to begin anew")
+
+    port.lane.handle = handle  # type: ignore[method-assign]
+    for number in range(3):
+        made._take(EVENT, recognised(number))
+    with pytest.raises(OutboxError):
+        await made._work(port)
+    assert (len(handled), made.health()[0].malformed) == (3, 1)
 
 
 @pytest.mark.parametrize("dialect", ["generic-json", "vzenith"])
