@@ -225,7 +225,7 @@ async def test_who_is_through_is_not_there_after_a_restart(place: Place) -> None
     ],
 )
 async def test_a_lane_goes_by_its_settings(
-    place: Place, settings: dict[str, object], plate: str, rule: str, opens: bool
+    place: Place, settings: dict[str, Any], plate: str, rule: str, opens: bool
 ) -> None:
     await place.book.take(update(2, PermitEntry("p", (C,), NOW - 2 * DAY, NOW - DAY), base=1))
     async with opened(place.lane()) as lane:
@@ -251,7 +251,7 @@ async def test_a_lane_goes_by_its_settings(
     ],
 )
 async def test_no_vehicle_is_held_by_an_error_of_the_software(
-    place: Place, monkeypatch: pytest.MonkeyPatch, direction: str, settings: dict[str, object], rule: str, orders: int
+    place: Place, monkeypatch: pytest.MonkeyPatch, direction: str, settings: dict[str, Any], rule: str, orders: int
 ) -> None:
     def broken(*_: object) -> None:
         raise KeyError(A)
