@@ -135,8 +135,8 @@ async def rerate_account(
 ) -> Outcome:
     """Re-rates everything charged of an account of days from `since` on.
 
-    `cause` says what counts as it is known now (see `rerating.rerate`); the rest is as the bills were rated by. What its
-    meters counted late comes first, as in the night: a charge before `since` may cite a reading that was put right.
+    `cause` says what counts as it is known now (see `rerating.rerate`); the rest is as the bills were rated by. What
+    its meters counted late comes first, as in the night: a charge before `since` may cite a reading that was put right.
     Raises NotFound; Conflict with the reason where it cannot be rated.
     """
     account = (await estate.accounts_by_id(conn, [account_id])).get(account_id)

@@ -369,7 +369,7 @@ class History:
         """What the same bills come to in another project where everything is known before anything is billed."""
         filed = await self.households()
         await self.site.rows("UPDATE project SET code = 'first' RETURNING 1")
-        again = await fresh(self.site.db, self.shape, self.versions)
+        again = await fresh(self.site.db, self.shape, self.versions, zone=self.site.project.zone.key)
         async with again.site.db.transaction(SYSTEM) as conn:
             for one in filed:
                 await occupancies.create_household(
@@ -413,9 +413,10 @@ async def fresh(
     shape: dict[str, Any],
     versions: Sequence[tuple[date, TariffContent]] = (),
     random: Random | None = None,
+    zone: str = "Asia/Shanghai",
 ) -> History:
     """A home whose meter was read once; its tariff has these versions, or one at random."""
-    site = await make_site(db, flats=1, services=())
+    site = await make_site(db, flats=1, services=(), zone=zone)
     async with db.transaction(SYSTEM) as conn:
         await billing.set_policy(conn, site.project.id, date(2025, 1, 1), billing.Policy(own_approval=True))
     history = History(site, random or Random(0), shape)

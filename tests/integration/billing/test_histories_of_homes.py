@@ -18,6 +18,8 @@ from tests.integration.billing.histories import ENDS, fresh, random_shape
 # First seed, end and step: many of them are for the long run.
 SEEDS = range(*map(int, os.environ.get("HISTORIES", "0:5").split(":")))
 STEPS = 24
+ZONES = ["Asia/Shanghai", "Europe/Berlin"]
+"""In one of them a day of March has 23 hours."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -25,7 +27,7 @@ async def test_every_charge_comes_to_what_the_reference_makes_of_the_final_facts
     worker_db: Database, seed: int
 ) -> None:
     random = Random(seed)
-    history = await fresh(worker_db, random_shape(random), random=random)
+    history = await fresh(worker_db, random_shape(random), random=random, zone=random.choice(ZONES))
     kinds = ["bill", "bill", "learn", "learn", "right", "persons", "persons", "price", "move", "money", "rate"]
     if seed % 2:
         kinds += ["agree", "agree"]

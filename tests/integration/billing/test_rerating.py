@@ -254,7 +254,7 @@ async def test_a_charge_cannot_be_adjusted_twice_from_the_same_state(site: Site)
 
 
 async def test_what_else_is_rated_again_begins_with_what_was_counted_late(site: Site) -> None:
-    """January cites a reading that stands above that of the end of February by now; a concession begins between them."""
+    """January cites a reading that stands above that of the end of February; a concession begins between them."""
     flat = site.flats[0]
     await count_otherwise(site, flat, JANUARY, -100_000)
     await count_otherwise(site, flat, FEBRUARY, -200_000)
