@@ -1,4 +1,5 @@
--- Persons that are filed while drafts are made are noted even where no charge is to be seen yet, as usage is (0034).
+-- What is filed or published while drafts are made counts as if it came after them: their charges are not to be seen yet (0034).
+-- Persons: noted, as usage is.
 
 CREATE OR REPLACE FUNCTION gm.persons_filed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS
 $$
@@ -22,5 +23,21 @@ BEGIN
            OR EXISTS (SELECT FROM bill_run r WHERE r.project_id = home.project_id AND r.state = 'running'
                       AND upper(r.period) > lower(changed)));
     RETURN NULL;
+END
+$$;
+
+-- Likewise no price begins in days that drafts are being made of: they have read the prices, and keep them.
+CREATE OR REPLACE FUNCTION gm.tariff_charged_until(wanted bigint) RETURNS date LANGUAGE plpgsql VOLATILE AS
+$$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(gm.usage_note_lock());
+    RETURN greatest(
+        (SELECT max(upper(charge.period)) - 1 FROM charge
+         JOIN service_agreement agreement ON agreement.id = charge.agreement_id
+         JOIN bill ON bill.id = charge.bill_id
+         WHERE agreement.tariff_id = wanted AND bill.state <> 'void'),
+        (SELECT max(upper(run.period)) - 1 FROM bill_run run
+         JOIN tariff ON tariff.project_id = run.project_id
+         WHERE tariff.id = wanted AND run.state = 'running'));
 END
 $$;
