@@ -6,7 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from cloud.billing.arrears.late_fees import LateFeeRule
+from cloud.billing.arrears.late_fees import LateFeeRule, Step
 from cloud.kit.periods import Period
 from cloud.tariffs.model.registers import Source
 
@@ -235,7 +235,7 @@ class LateFeeRow:
     through: date
     amount: Decimal
     waived: Decimal
-    steps: list[dict[str, Any]]
+    steps: Sequence[Step]
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +278,8 @@ class BillFilter:
     account_ids: tuple[int, ...] | None = None
     kinds: tuple[BillKind, ...] | None = None
     estimated: bool | None = None
+    search: str | None = None
+    """A part of the bill's number, the account's, the unit or the name of who pays."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "moves": estate_words.MOVES,
     "adjustment-state": state_words.ADJUSTMENT_STATES,
     "adjustment-cause": state_words.ADJUSTMENT_CAUSES,
+    "late-kind": state_words.LATE_KINDS,
     "note-cause": state_words.NOTE_CAUSES,
     "held-kind": state_words.HELD_KINDS,
     "reservation-state": state_words.RESERVATION_STATES,
