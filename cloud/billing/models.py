@@ -36,7 +36,9 @@ class BillQuery(ListQuery):
     estimated: Annotated[bool | None, Field(description="Whether some charge was billed by estimate.")] = None
     search: Annotated[
         str | None,
-        Field(min_length=1, max_length=100, description="Part of the number of bill or account, the unit, or the name."),
+        Field(
+            min_length=1, max_length=100, description="Part of the number of bill or account, the unit, or the name."
+        ),
     ] = None
 
     def wanted(self) -> BillFilter:

@@ -12,9 +12,8 @@ from cloud.billing.agreements import pages as agreement_pages
 from cloud.billing.agreements import unit_pages
 from cloud.billing.arrears import pages as arrears_pages
 from cloud.billing.concessions import pages as concession_pages
-from cloud.billing.corrections import note_pages
+from cloud.billing.corrections import note_pages, waiting_pages
 from cloud.billing.corrections import pages as correction_pages
-from cloud.billing.corrections import waiting_pages
 from cloud.billing.documents.model import Language
 from cloud.billing.documents.service import LANGUAGES
 from cloud.billing.estimates import pages as estimated_pages
@@ -67,7 +66,7 @@ async def bills(
     search: OptionalText = None,
     cursor: str | None = None,
 ) -> Response:
-    """Bills of the project, newest first; by a part of their number, account, unit or payer, or the `estimated` ones."""
+    """Bills of the project, newest first; `search`: a part of their number, account, unit or payer."""
     if scope.caller.kind == "resident":
         return RedirectResponse("/my/bills", 303)
     page = await shown(request, scope)

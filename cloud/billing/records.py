@@ -230,12 +230,24 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class LateFeeRow:
-    """The late fee of a bill as it stands, and the steps that explain it."""
+    """The late fee of a bill as it stands, and the steps that explain it as they are kept: dates and numbers as text."""
 
     through: date
     amount: Decimal
     waived: Decimal
-    steps: Sequence[Step]
+    steps: list[dict[str, Any]]
+
+    @property
+    def by_days(self) -> Sequence[Step]:
+        """The steps as they were computed."""
+        return [
+            Step(
+                *(date.fromisoformat(one[name]) for name in ("first", "last")),
+                one["days"],
+                *(Decimal(one[name]) for name in ("principal", "rate", "part")),
+            )
+            for one in self.steps
+        ]
 
 
 @dataclass(frozen=True, slots=True)

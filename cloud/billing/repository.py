@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import Decimal
 from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
-from cloud.billing.arrears.late_fees import Step
 from cloud.billing.records import (
     Agreement,
     AgreementKind,
@@ -136,10 +134,11 @@ _BILLS: LiteralString = (
       AND (%(estimated)s::boolean IS NULL
            OR EXISTS (SELECT FROM charge e WHERE e.bill_id = b.id AND e.estimate IS NOT NULL) = %(estimated)s)
       AND (%(search)s::text IS NULL OR strpos(lower(b.number), lower(%(search)s)) > 0
-           OR b.account_id IN (SELECT w.id FROM account w JOIN person n ON n.id = w.person_id
-                               LEFT JOIN unit u ON u.id = w.unit_id LEFT JOIN building g ON g.id = u.building_id
-                               WHERE strpos(lower(concat_ws(E'\n', w.number, g.name || ' ' || u.code, n.name)),
-                                            lower(%(search)s)) > 0))
+           OR EXISTS (SELECT FROM account w JOIN person n ON n.id = w.person_id
+                      LEFT JOIN unit u ON u.id = w.unit_id LEFT JOIN building g ON g.id = u.building_id
+                      WHERE w.id = b.account_id
+                        AND strpos(lower(concat_ws(E'\n', w.number, g.name || ' ' || u.code, n.name)),
+                                   lower(%(search)s)) > 0))
       AND (%(before)s::bigint IS NULL OR b.id < %(before)s)
     ORDER BY b.id DESC LIMIT %(limit)s
 """
@@ -351,13 +350,7 @@ async def run_of(conn: Conn, bill_id: int) -> int | None:
 async def late_fee(conn: Conn, bill_id: int) -> LateFeeRow | None:
     """The late fee of a bill."""
     rows = await _rows(conn, _LATE_FEE, (bill_id,))
-    return LateFeeRow(**{**rows[0], "steps": [_late_step(one) for one in rows[0]["steps"]]}) if rows else None
-
-
-def _late_step(row: Mapping[str, Any]) -> Step:
-    """A step as it was kept."""
-    first, last = (date.fromisoformat(row[name]) for name in ("first", "last"))
-    return Step(first, last, row["days"], *(Decimal(row[name]) for name in ("principal", "rate", "part")))
+    return LateFeeRow(**rows[0]) if rows else None
 
 
 async def totals(conn: Conn, project_id: int, period: Period, today: date) -> dict[str, Any]:

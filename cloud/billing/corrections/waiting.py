@@ -91,7 +91,7 @@ async def list_waiting(conn: Conn, request: PageRequest, wanted: WaitingFilter) 
 
 
 async def try_again(conn: Conn, project_id: int, *, by: int | None) -> int:
-    """Has all that waits in a project rated again now, not at night; returns the job. One at a time. Raises NotFound."""
+    """Has all that waits in a project rated again now; returns the job, or the one not done yet. Raises NotFound."""
     await estate.get_project(conn, project_id)
     return await enqueue(
         conn, RE_RATE_JOB, {"project_id": project_id}, project_id=project_id, dedupe_key="waiting", created_by=by

@@ -20,6 +20,7 @@ from cloud.parking.visitors.looking_up import look_up
 from cloud.payments.collecting import Collector
 from cloud.settings import CloudSettings, load_settings
 from tests.integration.app import Auth, People, once
+from tests.integration.browser import text_of
 from tests.integration.parking.nested import set_policy
 from tests.integration.parking.site import Site, openings, rows
 from tests.integration.payments.providers import PUBLIC_URL, Providers, make_providers
@@ -271,3 +272,19 @@ async def test_of_whom_nobody_saw_come_in_nobody_is_told_when_he_came(
     assert debt.entered_at is None
     assert (owed.over, owed.came) == (True, False)
     assert owed.since > now - timedelta(minutes=70)
+
+
+async def test_the_page_says_of_a_vehicle_inside_that_nobody_saw_it_come(
+    app_client: httpx.AsyncClient, ingest_db: Database, worker_db: Database, site: Site, code: str
+) -> None:
+    """It stands at the exit: when it was seen there is not when it came."""
+    await set_policy(worker_db, site.lot_id, unseen_entry=[{"then": "fixed-charge", "amount": "20.00"}])
+    now = datetime.now(UTC)
+    await site.report(ingest_db, [site.passage("exit", PLATE, now - timedelta(minutes=40), "arrived")], now)
+    page = await app_client.post(
+        f"/park/{code}", data=await _token(app_client, code) | {"plate": PLATE}, headers={"Accept-Language": "en"}
+    )
+    said = text_of(page.text)
+    assert "20.00" in said
+    assert "Inside, its entry was not seen" in said
+    assert "Inside since" not in said
