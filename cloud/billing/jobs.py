@@ -84,7 +84,7 @@ async def prove_ledger(context: JobContext) -> dict[str, object]:
 
 
 async def re_rate(context: JobContext) -> dict[str, object]:
-    """Re-rates what changed late, of the payload's project or of all; or its account, with the job failing if it cannot.
+    """Re-rates what changed late, of the payload's project or of all; or its account: then the job fails if it cannot.
 
     Whatever waits keeps its reason and is tried again the next night.
     """

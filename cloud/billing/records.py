@@ -230,7 +230,7 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class LateFeeRow:
-    """The late fee of a bill as it stands, and the steps that explain it as they are kept: dates and numbers as text."""
+    """The late fee of a bill as it stands, and the steps that explain it, dates and numbers as text."""
 
     through: date
     amount: Decimal
@@ -242,7 +242,8 @@ class LateFeeRow:
         """The steps as they were computed."""
         return [
             Step(
-                *(date.fromisoformat(one[name]) for name in ("first", "last")),
+                date.fromisoformat(one["first"]),
+                date.fromisoformat(one["last"]),
                 one["days"],
                 *(Decimal(one[name]) for name in ("principal", "rate", "part")),
             )
