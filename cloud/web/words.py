@@ -4,7 +4,17 @@ from collections.abc import Mapping
 from typing import Final
 
 from cloud.kit import i18n
-from cloud.web import desk_words, estate_words, parking_words, reason_words, state_words, thing_words, threshold_words
+from cloud.web import (
+    column_words,
+    desk_words,
+    estate_words,
+    parking_column_words,
+    parking_words,
+    reason_words,
+    state_words,
+    thing_words,
+    threshold_words,
+)
 
 _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "reason": reason_words.REASONS,
@@ -44,6 +54,7 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "content": thing_words.CONTENTS,
     "table": thing_words.TABLES,
     "field": thing_words.FIELDS,
+    "column": {**column_words.COLUMNS, **parking_column_words.PARKING_COLUMNS},
     "meter-warning": state_words.METER_WARNINGS,
     "channel": thing_words.CHANNELS,
     "import-state": state_words.IMPORT_STATES,
