@@ -16,7 +16,7 @@ from cloud.kit.jobs import enqueue
 from cloud.kit.security import Keys, Sealer
 from cloud.metering import service as metering
 from cloud.parking import service as parking
-from cloud.web import words
+from cloud.web.words import choices
 from gateway.contract.messages import DeviceHealth, Gap, GapReason, Health
 from tests.integration.app import Auth, People
 from tests.integration.browser import text_of
@@ -203,7 +203,7 @@ async def test_every_column_whose_changes_are_kept_has_words(owner_db: Database)
     async with owner_db.transaction(SYSTEM) as conn:
         found = {row["name"] for row in await (await conn.execute(query)).fetchall()}
     assert {"entered_at", "due_on", "plate"} <= found
-    assert found == {code for code, _ in words.choices("column")}
+    assert found == {code for code, _ in choices("column")}
 
 
 async def test_the_audit_trail_names_what_was_changed(
