@@ -20,7 +20,7 @@ from cloud.parking.visitors.looking_up import look_up
 from cloud.payments.collecting import Collector
 from cloud.settings import CloudSettings, load_settings
 from tests.integration.app import Auth, People, once
-from tests.integration.browser import text_of
+from tests.integration.browser import Browser, text_of
 from tests.integration.parking.nested import set_policy
 from tests.integration.parking.site import Site, openings, rows
 from tests.integration.payments.providers import PUBLIC_URL, Providers, make_providers
@@ -256,6 +256,24 @@ async def test_a_resident_names_his_vehicle(
     assert (await ask("粤B22222", 409))["code"] == "plate-registered"
     mine = (await app_client.get("/api/v1/vehicles", headers=resident)).json()["items"]
     assert [one["plate"] for one in mine] == [PLATE, "粤B22222"]
+
+
+async def test_the_form_of_a_resident_names_a_vehicle_once_and_says_what_is_wrong(
+    app_client: httpx.AsyncClient, worker_db: Database, resident: Auth
+) -> None:
+    async with worker_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE access_token SET kind = 'session'")
+    li = Browser(app_client, resident)
+    await li.see("/my/vehicles")
+    for _ in range(2):
+        await li.send("/my/vehicles", once="v" * 16, plate=PLATE)
+    assert len(await rows(worker_db, "SELECT FROM vehicle_request")) == 1
+    refused = await li.send("/my/vehicles", 409, plate=PLATE)
+    assert "the vehicle was asked for already" in text_of(refused.text)
+    wrong = await li.send("/my/vehicles", 422, plate="<x>")
+    assert 'aria-describedby="plate-problem"' in wrong.text
+    assert 'value="&lt;x&gt;"' in wrong.text
+    assert len(await rows(worker_db, "SELECT FROM vehicle_request")) == 1
 
 
 async def test_of_whom_nobody_saw_come_in_nobody_is_told_when_he_came(
