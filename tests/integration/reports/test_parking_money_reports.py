@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -12,6 +13,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
+from cloud.devices import service as devices
 from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.parking import service as parking
 from cloud.reports.parking import service
@@ -23,6 +25,7 @@ from tests.integration.parking.site import Site, make_site, minutes
 ZONE = ZoneInfo("Asia/Shanghai")
 FIRST, LAST = date(2026, 5, 1), date(2026, 5, 15)
 START = datetime(2026, 4, 30, 16, tzinfo=UTC)
+LAST_MOMENT = START + timedelta(days=30)
 METHODS = ("cash", "wechat", "alipay")
 NAMES = ("Main lot", "Other lot")
 
@@ -164,6 +167,90 @@ async def test_unmatched_stays_say_whether_entry_or_exit_is_missing_or_somebody_
                 expected[left.astimezone(ZONE).date(), NAMES[lots.index(lot)], missing] += 1
         rows = await service.unmatched(conn, await _wanted(conn, site))
     assert {(one.day, one.lot, one.missing): one.stays for one in rows} == expected
+
+
+async def test_reports_are_of_one_project_and_turnover_of_stays_whose_entry_was_seen(
+    worker_db: Database, site: Site, people: People
+) -> None:
+    """Rows of another project, and a stay that began when it was seen at the exit."""
+    far = await people.project("far")
+    random = Random(6)
+    async with worker_db.transaction(SYSTEM) as conn:
+        lot = await parking.create_lot(conn, far.id, "far", "Far lot", 3)
+        edge = await devices.create_gateway(conn, far.id, "far", "Far gate")
+        device = await devices.create_device(conn, far.id, edge.id, "exit", "barrier")
+        lane = await parking.create_lane(conn, lot.id, "exit", "exit", "exit", device.id)
+        theirs = replace(site, project_id=far.id, exit=lane)
+        for nth in range(6):
+            stay, *_ = await _stay(conn, theirs, nth, random, [lot.id])
+            state = "unmatched" if nth % 2 else "closed"
+            await conn.execute("UPDATE parking_session SET state = %s WHERE id = %s", (state, stay))
+            row = {"project_id": far.id, "purpose": "parking", "method": "cash", "currency": "CNY", "amount": 8,
+                   "paid_on": FIRST, "state": "settled"}  # fmt: skip
+            payment = await _new(conn, "payment", row)
+            part = {"project_id": far.id, "payment_id": payment, "session_id": stay, "amount": 8, "paid_until": START}
+            await _new(conn, "parking_payment", part)
+            command = UUID(int=random.getrandbits(128), version=4)
+            await conn.execute(
+                """INSERT INTO command (id, project_id, device_id, action, actor, issued_at, expires_at)
+                   VALUES (%s, %s, %s, 'open-barrier', 'x', %s, %s)""",
+                (command, far.id, device.id, START, START + minutes(1)),
+            )
+            opening = {"project_id": far.id, "lane_id": lane.id, "command_id": command, "opened_by": "user:x",
+                       "reason": "fire", "opened_at": START}  # fmt: skip
+            await _new(conn, "manual_opening", opening)
+        unseen, *_ = await _stay(conn, site, 99, random, [site.lot_id])
+        await conn.execute("UPDATE parking_session SET entry_seen = false WHERE id = %s", (unseen,))
+        ours = await _wanted(conn, site)
+        other = await service.wanted(conn, far.id, FIRST, LAST)
+        for of in (service.turnover, service.revenue, service.openings, service.unmatched):
+            assert await of(conn, ours) == [], of.__name__
+            assert await of(conn, other) != [], of.__name__
+        occupied = await service.occupancy(conn, ours, START + timedelta(days=14))
+        alone = await service.occupancy(conn, other, START + timedelta(days=14))
+    assert sum(one.most for one in occupied) <= 3, "one stay of ninety minutes"
+    assert sum(one.most for one in alone) > 3
+
+
+async def test_places_taken_of_a_lot_with_another_inside(ingest_db: Database, worker_db: Database, site: Site) -> None:
+    """Who is in the inner lot has a stay in both, and is one vehicle; the spaces are those of both."""
+    async with worker_db.transaction(SYSTEM) as conn:
+        inner = await parking.create_lot(conn, site.project_id, "inner", "Inner lot", 2, site.lot_id)
+        for lot_id in (site.lot_id, inner.id):
+            row = {"project_id": site.project_id, "lot_id": lot_id, "plate": "京A00001", "vehicle_class": "small",
+                   "entered_at": START, "left_at": START + timedelta(days=7), "state": "closed",
+                   "currency": "CNY"}  # fmt: skip
+            await _new(conn, "parking_session", row)
+        week = service.wanted(conn, site.project_id, FIRST, FIRST + timedelta(days=7))
+        every = await service.occupancy(conn, await week, LAST_MOMENT)
+        outer = await service.wanted(conn, site.project_id, FIRST, FIRST + timedelta(days=7), site.lot_id)
+        of_outer = await service.occupancy(conn, outer, LAST_MOMENT)
+    # Two of the main lot, two of the inner one, four of the other lot.
+    assert {(one.mean, one.most, one.percent) for one in every} == {(Decimal("1.0"), 1, Decimal("12.5"))}
+    assert {(one.mean, one.most, one.percent) for one in of_outer} == {(Decimal("1.0"), 1, Decimal("25.0"))}
+
+
+async def test_the_page_of_revenue_adds_up_and_its_file_has_every_row(
+    app_client: httpx.AsyncClient, people: People, worker_db: Database, owner_db: Database, site: Site
+) -> None:
+    async with worker_db.transaction(SYSTEM) as conn:
+        stay, *_ = await _stay(conn, site, 1, Random(2), [site.lot_id])
+        for nth, amount in enumerate(("8.00", "12.50", "0.25")):
+            row = {"project_id": site.project_id, "purpose": "parking", "method": METHODS[nth], "currency": "CNY",
+                   "amount": amount, "paid_on": FIRST, "state": "settled"}  # fmt: skip
+            payment = await _new(conn, "payment", row)
+            part = {"project_id": site.project_id, "payment_id": payment, "session_id": stay, "amount": amount,
+                    "paid_until": START}  # fmt: skip
+            await _new(conn, "parking_payment", part)
+    browser = Browser(app_client, await people.staff("manager", site.project_id))
+    async with owner_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE access_token SET kind = 'session'")
+    days = f"from={FIRST}&until={LAST}"
+    assert "Total ¥20.75" in text_of(await browser.see(f"/parking/reports/revenue?{days}"))
+    file = (await browser.see(f"/parking/reports/revenue?{days}&format=csv")).strip().splitlines()
+    assert sorted(line.split(",")[3] for line in file[1:]) == ["alipay", "cash", "wechat"]
+    chart = await browser.see(f"/parking/reports/revenue/chart?{days}")
+    assert '"20.75"' in chart
 
 
 async def test_pages_show_days_and_charts_as_their_reader_writes_them(
