@@ -12,7 +12,8 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.parking import service
 from gateway.contract.messages import Passage
 from tests.integration.app import Auth, People, once
-from tests.integration.browser import Browser
+from tests.integration.browser import Browser, text_of
+from tests.integration.parking.nested import set_policy
 from tests.integration.parking.site import Site, openings, rows
 
 PLATE = "京A12345"
@@ -151,6 +152,21 @@ async def test_the_forms_of_the_desk_are_done_once_and_a_plate_is_found_as_it_is
         await guard.send(f"{at}/pay", once="p" * 16, amount=due, method="cash")
     assert len(await rows(worker_db, "SELECT FROM manual_opening")) == 1
     assert len(await rows(worker_db, "SELECT FROM payment")) == 1
+
+
+async def test_lists_of_stays_tell_no_entry_that_nobody_saw(
+    app_client: httpx.AsyncClient, people: People, worker_db: Database, ingest_db: Database, site: Site, guard: Auth
+) -> None:
+    """A vehicle stands at the exit since forty minutes: that is not when it came, nor how long it stayed."""
+    await set_policy(worker_db, site.lot_id, unseen_entry=[{"then": "fixed-charge", "amount": "20.00"}])
+    now = datetime.now(UTC)
+    await site.report(ingest_db, [site.passage("exit", PLATE, now - timedelta(minutes=40), "arrived")], now)
+    answer = await app_client.get("/api/v1/parking-sessions", headers=guard)
+    assert [(one["plate"], one["entry_seen"]) for one in answer.json()["items"]] == [(PLATE, False)]
+    page = await desk_of(app_client, ingest_db, guard)
+    row = text_of("<p " + page[page.rindex(f">{PLATE}") :])
+    assert "not seen" in row
+    assert "40 min" not in row
 
 
 async def test_passages_set_aside_are_shown(
