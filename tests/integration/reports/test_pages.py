@@ -203,7 +203,7 @@ async def test_every_column_whose_changes_are_kept_has_words(owner_db: Database)
     async with owner_db.transaction(SYSTEM) as conn:
         found = {row["name"] for row in await (await conn.execute(query)).fetchall()}
     assert {"entered_at", "due_on", "plate"} <= found
-    assert found == {code for code, _ in choices("column")}
+    assert found - {code for code, _ in choices("column")} == set()
 
 
 async def test_the_audit_trail_names_what_was_changed(
