@@ -249,7 +249,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "slot": _("Place in turn"),
     "starts_on": _("Starts on"),
     "state": _("State"),
-    "step": _("Step"),
+    "step": _("Step of the work"),
     "steps": _("Steps"),
     "stopped_because": _("Stopped because"),
     "subject": _("For"),

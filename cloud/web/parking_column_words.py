@@ -113,6 +113,7 @@ PARKING_COLUMNS: Final[Mapping[str, str]] = {
     "told_at": _("Time as told"),
     "totals": _("Totals"),
     "unpaid": _("Unpaid"),
+    "until": _("Until"),
     "used_at": _("Used at"),
     "valid_until": _("Until"),
     "vehicle_class": _("Class of vehicles"),
