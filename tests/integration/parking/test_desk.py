@@ -163,7 +163,7 @@ async def test_lists_of_stays_tell_no_entry_that_nobody_saw(
     await site.report(ingest_db, [site.passage("exit", PLATE, now - timedelta(minutes=40), "arrived")], now)
     answer = await app_client.get("/api/v1/parking-sessions", headers=guard)
     assert [(one["plate"], one["entry_seen"]) for one in answer.json()["items"]] == [(PLATE, False)]
-    page = await desk_of(app_client, ingest_db, guard)
+    page = await desk_of(app_client, worker_db, guard)
     row = text_of("<p " + page[page.rindex(f">{PLATE}") :])
     assert "not seen" in row
     assert "40 min" not in row
