@@ -1,7 +1,7 @@
 """What a shift says at its end is what the ledger, the passages and the openings say of its hours."""
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from random import Random
 
@@ -103,6 +103,4 @@ async def test_totals_of_a_shift_are_what_happened_between_its_beginning_and_its
     assert kept.openings == {"emergency": 2, "delivery": 1}
     latest = max((one for one in seen if one.device == "exit"), key=lambda one: one.taken_at)
     (row,) = await rows(worker_db, "SELECT DISTINCT passage_id FROM manual_opening")
-    young = datetime.fromtimestamp(latest.taken_at / 1000, UTC) >= now - timedelta(minutes=29)
-    assert row["passage_id"] is None or str(row["passage_id"]) == latest.id
-    assert (row["passage_id"] is not None) == young
+    assert str(row["passage_id"]) == latest.id, "it stood there nineteen minutes ago, and may still"
