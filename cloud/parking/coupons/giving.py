@@ -15,15 +15,13 @@ from cloud.parking.plates import valid_plate
 from cloud.parking.stays.repository import lock_plates
 
 _UNUSED: LiteralString = """
-    NOT EXISTS (SELECT FROM coupon_redemption r WHERE r.coupon_id = c.id)
-    AND NOT EXISTS (SELECT FROM coupon_handout h WHERE h.coupon_id = c.id)
+    SELECT c.id, c.code FROM coupon c
+    WHERE NOT EXISTS (SELECT FROM coupon_redemption r WHERE r.coupon_id = c.id)
+      AND NOT EXISTS (SELECT FROM coupon_handout h WHERE h.coupon_id = c.id)
 """
 # The last ones first: those on paper are used from the beginning. Whoever asks beside gets another one.
-_FREE: LiteralString = f"""
-    SELECT c.id, c.code FROM coupon c
-    WHERE c.batch_id = %s AND {_UNUSED} ORDER BY c.id DESC LIMIT 1 FOR UPDATE OF c SKIP LOCKED
-"""
-_STILL_FREE: LiteralString = f"SELECT FROM coupon c WHERE c.id = %s AND {_UNUSED}"
+_FREE: LiteralString = _UNUSED + " AND c.batch_id = %s ORDER BY c.id DESC LIMIT 1 FOR UPDATE OF c SKIP LOCKED"
+_STILL_FREE: LiteralString = _UNUSED + " AND c.id = %s"
 _LEFT: LiteralString = """
     SELECT b.id, b.count - (SELECT count(*) FROM coupon c WHERE c.batch_id = b.id AND (
                EXISTS (SELECT FROM coupon_redemption r WHERE r.coupon_id = c.id)

@@ -44,8 +44,8 @@ async def test_of_two_gifts_at_once_each_is_a_coupon_of_its_own(
         merchant = await coupons.create_merchant(conn, site.project_id, "Noodles", "monthly")
         new = NewBatch(merchant.id, "hours", Decimal(2), Decimal(1), 2, day, day + DAY)
         batch = await coupons.issue(conn, new, "user:1", NOON)
-    gated = f"WHERE (SELECT true FROM pg_advisory_xact_lock({_GATE})) AND c.batch_id"
-    monkeypatch.setattr(giving, "_FREE", giving._FREE.replace("WHERE c.batch_id", gated))
+    gated = f"AND (SELECT true FROM pg_advisory_xact_lock({_GATE})) AND c.batch_id"
+    monkeypatch.setattr(giving, "_FREE", giving._FREE.replace("AND c.batch_id", gated))
 
     async def second() -> object:
         async with worker_db.transaction(SYSTEM) as other:
