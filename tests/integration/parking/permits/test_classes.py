@@ -11,7 +11,7 @@ from cloud.kit.errors import Conflict
 from cloud.kit.periods import in_ms
 from cloud.parking import service as parking
 from cloud.parking.permits import cards, classes, service
-from cloud.parking.permits.records import Holding, Pay, Permit
+from cloud.parking.permits.records import Holding, NewPermit, Pay, Permit
 from cloud.parking.spaces import service as spaces
 from cloud.parking.spaces.records import NewHolder, NewSpace
 from gateway.contract.access import PermitEntry
@@ -169,7 +169,7 @@ async def test_a_permit_comes_to_no_other_holder_with_a_space_that_is_not_his(
         assert row is not None
     holding = Holding((SECOND,), person_id=home.person_id, space_ids=(own, free))
     async with worker_db.transaction(SYSTEM) as conn:
-        new = service.NewPermit("owner-space", (site.lot_id,), NOON - DAY, None, holding)
+        new = NewPermit("owner-space", (site.lot_id,), NOON - DAY, None, holding)
         permit = await service.create_permit(conn, site.project_id, new, at=NOON)
         note = Holding((), person_id=home.person_id, note="second car")
         assert (await service.change_permit(conn, permit.id, note, renews=False, at=NOON)).note == "second car"

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from cloud.parking.stays.matching import (
     Direction,
     Incident,
+    LotRules,
     Matching,
     Outcome,
     SeenPassage,
+    Unseen,
     match_passages,
     match_unlicensed,
 )
@@ -108,6 +110,14 @@ def test_any_order_gives_the_same_stays(passages: list[SeenPassage], random: Ran
     shuffled = passages.copy()
     random.shuffle(shuffled)
     assert match_passages(shuffled) == match_passages(passages)
+
+
+def test_the_last_stay_goes_on_only_when_it_began_not_too_long_ago() -> None:
+    rules = {0: LotRules(unseen={"": Unseen(last_known=True)}, last_known_within=timedelta(hours=2))}
+    told = [_passage(1, 0, "entry"), _passage(2, 3600, "exit")]
+    assert _spans(match_passages([*told, _passage(3, 7200, "exit")], rules)) == [("closed", 0, 7200)]
+    late = match_passages([*told, _passage(3, 7201, "exit")], rules)
+    assert _spans(late) == [("closed", 0, 3600), ("unmatched", None, 7201)]
 
 
 @given(passage_sets())
