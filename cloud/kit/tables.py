@@ -8,10 +8,12 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Final
+from itertools import repeat, zip_longest
+from typing import Any, Final
 from xml.etree.ElementTree import ParseError
 
 from openpyxl import load_workbook
+from openpyxl.cell.read_only import EMPTY_CELL
 from openpyxl.utils.exceptions import InvalidFileException
 
 from cloud.kit.errors import InvalidInput
@@ -22,6 +24,8 @@ MAX_UNPACKED: Final = 512 * 1024 * 1024
 MAX_COLUMNS: Final = 64
 
 _PART: Final = 1024 * 1024
+_FORMULA: Final = re.compile(rb"<(\w{1,16}:)?f[\s/>]")
+_LONGEST_TAG: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,8 @@ class Table:
 def lines_of(content: bytes) -> Iterator[tuple[int, list[str]]]:
     """The lines of a CSV or XLSX file that are not empty, with their numbers from 1, the first being the header.
 
-    Which of both it is, its encoding and separator are found from the content. Raises InvalidInput, also while lines
-    are taken: too large, no text, no table, nothing in it.
+    Which of both it is, its encoding and separator are found from the content. A cell whose formula has no stored value
+    says its formula. Raises InvalidInput, also while lines are taken: too large, no text, no table, nothing in it.
     """
     if len(content) > MAX_BYTES:
         raise InvalidInput("file-too-large", f"expected at most {MAX_BYTES} bytes", field="file")
@@ -150,14 +154,44 @@ def _xlsx_lines(content: bytes) -> Iterator[tuple[int, list[str]]]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > MAX_UNPACKED:
-            raise InvalidInput("file-too-large", f"expected at most {MAX_UNPACKED} bytes unpacked", field="file")
-        book = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-        sheet = book.worksheets[0]
-        for line, cells in enumerate(sheet.iter_rows(values_only=True, max_col=MAX_COLUMNS), start=1):
-            yield line, [_cell(cell) for cell in cells]
+            if unpacked > MAX_UNPACKED:
+                raise InvalidInput("file-too-large", f"expected at most {MAX_UNPACKED} bytes unpacked", field="file")
+            calculates = any(_holds_formulas(archive, name) for name in archive.namelist())
+        # Values and formulas cannot be had together.
+        values = _first_sheet(content, values=True)
+        written = _first_sheet(content, values=False) if calculates else repeat(())
+        for line, (cells, formulas) in enumerate(zip(values, written, strict=False), start=1):
+            pairs = zip_longest(cells, formulas, fillvalue=EMPTY_CELL)
+            yield line, [_cell(cell.value) or _formula(cell, formula) for cell, formula in pairs]
     except _BROKEN_XLSX as error:
         raise broken from error
+
+
+def _holds_formulas(archive: zipfile.ZipFile, name: str) -> bool:
+    """Whether a part of the file is a sheet that calculates: only then its cells are worth reading twice."""
+    if not name.startswith("xl/worksheets/"):
+        return False
+    with archive.open(name) as part:
+        before = b""
+        while text := part.read(_PART):
+            if _FORMULA.search(before + text):
+                return True
+            before = text[-_LONGEST_TAG:]
+    return False
+
+
+def _first_sheet(content: bytes, *, values: bool) -> Iterator[Sequence[Any]]:
+    book = load_workbook(io.BytesIO(content), read_only=True, data_only=values)
+    return book.worksheets[0].iter_rows(max_col=MAX_COLUMNS)
+
+
+def _formula(cell: Any, written: Any) -> str:
+    """The formula of a cell without a stored value, as programs write that do not calculate; else nothing."""
+    # A text is stored of it, which is empty.
+    if written.data_type != "f" or cell.value is not None or cell.data_type == "str":
+        return ""
+    formula = getattr(written.value, "text", written.value)
+    return formula if isinstance(formula, str) else "="
 
 
 _BROKEN_XLSX: Final = (

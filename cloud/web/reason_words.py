@@ -434,6 +434,7 @@ REASONS: Final[Mapping[str, str]] = {
     "bad-time": _("This is no time"),
     "bad-xlsx": _("The XLSX file cannot be read"),
     "before-installation": _("The meter was not installed yet"),
+    "formula-without-value": _("The cell holds a formula without a stored value"),
     "beyond-register": _("The register cannot show this value"),
     "empty-file": _("The file is empty"),
     "file-too-large": _("The file is too large"),

@@ -21,6 +21,7 @@ LOAD_CHANNEL: Final[dict[Medium, Quantity]] = {
     "heat": BY_CODE["power_heat"],
 }
 """What tells that the billed register must move: its unit is that of the register for each hour."""
+LOAD_NUMBERS: Final = frozenset(quantity.number for quantity in LOAD_CHANNEL.values())
 
 _LOADS: LiteralString = """
     SELECT w.nth - 1, r.taken_at, r.value

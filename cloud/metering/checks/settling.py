@@ -1,6 +1,7 @@
 """Settles changed usage: the rules about usage rows judge the local days it touched, once those days are over.
 
-What changed is taken from `store.changed_usage` in the transaction that judges it. A day that is not over is judged
+What changed is taken from `store.changed_usage` in the transaction that judges it, and so are loads that came after
+their day was judged from `store.late_load`. A day that is not over is judged
 when its last rows come. For the rules that look back over midnight
 the day after a changed one is judged again.
 """
@@ -23,7 +24,7 @@ from cloud.kit.periods import day_start, in_ms, local_day
 from cloud.metering.checks import channel_days, findings, register_advances, unit_checks
 from cloud.metering.checks import settling_sql as sql
 from cloud.metering.checks.findings import Finding
-from cloud.metering.checks.load_checks import LOAD_CHANNEL, still_under_load
+from cloud.metering.checks.load_checks import LOAD_CHANNEL, LOAD_NUMBERS, still_under_load
 from cloud.metering.checks.subjects_repository import load_subjects
 from cloud.metering.checks.unit_checks import JudgedDays
 from cloud.metering.derivation.judging import KEY_SHIFT
@@ -88,7 +89,7 @@ def _touched(spans: Sequence[ChangedSpan], project: Project, now: datetime) -> l
         if last < first:
             continue
         known = found.get(span.meter_id)
-        others = span.channel not in channel_days.MAIN_NUMBERS
+        others = span.channel not in channel_days.MAIN_NUMBERS | LOAD_NUMBERS
         if known is not None:
             first, last, others = min(first, known.first), max(last, known.last), others or known.registers
         found[span.meter_id] = DaySpan(span.meter_id, first, last, others)

@@ -1,15 +1,20 @@
-"""SQL of settling: changed usage in, rows to judge out."""
+"""SQL of settling: changed usage and late loads in, rows to judge out."""
 
 from typing import LiteralString
 
 CHANGED_METERS: LiteralString = """
-    SELECT DISTINCT meter_id FROM store.changed_usage WHERE meter_id > %(after)s ORDER BY meter_id LIMIT %(limit)s
+    SELECT DISTINCT meter_id
+    FROM (SELECT meter_id FROM store.changed_usage UNION ALL SELECT meter_id FROM store.late_load) AS changed
+    WHERE meter_id > %(after)s ORDER BY meter_id LIMIT %(limit)s
 """
 TAKE: LiteralString = """
-    WITH taken AS (DELETE FROM store.changed_usage WHERE meter_id = ANY (%(ids)s)
-                   RETURNING project_id, meter_id, channel, from_at, until_at)
+    WITH usage AS (DELETE FROM store.changed_usage WHERE meter_id = ANY (%(ids)s)
+                   RETURNING project_id, meter_id, channel, from_at, until_at),
+    loads AS (DELETE FROM store.late_load WHERE meter_id = ANY (%(ids)s)
+              RETURNING project_id, meter_id, channel, from_at, until_at)
     SELECT project_id, meter_id, channel, min(from_at) AS from_at, max(until_at) AS until_at
-    FROM taken GROUP BY project_id, meter_id, channel ORDER BY project_id, meter_id, channel
+    FROM (SELECT * FROM usage UNION ALL SELECT * FROM loads) AS taken
+    GROUP BY project_id, meter_id, channel ORDER BY project_id, meter_id, channel
 """
 # `low` and `high` bound all of them: partitions outside are not even planned for. Sorted by whoever reads it.
 ROWS: LiteralString = """

@@ -105,7 +105,8 @@ class Rows:
         found = _Found()
         try:
             understood = self._read(row, found)
-        except InvalidInput as error:
+        except InvalidInput as refusal:
+            error = _not_calculated(row, refusal) or refusal
             understood = Understood(
                 row.line, row.raw, found.meter_id, found.channel, self._place(found), found.taken_ms, None, None,
                 error.code, error.field or "", error.detail,
@@ -206,6 +207,19 @@ class Rows:
             return at + timedelta(seconds=seconds)
         local = at.astimezone(self.how.zone).replace(tzinfo=None) + timedelta(days=seconds // 86_400)
         return local.replace(tzinfo=self.how.zone).astimezone(UTC)
+
+
+def _not_calculated(row: TableRow, refusal: InvalidInput) -> InvalidInput | None:
+    """What there is to say of a refused cell that holds a formula: no program that calculates has stored the file."""
+    formula = row.cells.get(refusal.field or "", "")
+    if not formula.startswith("="):
+        return None
+    return InvalidInput(
+        "formula-without-value",
+        f"{refusal.field} in line {row.line}: {formula[:40]} is a formula without a stored value: "
+        "save the file in Excel or WPS once",
+        field=refusal.field,
+    )
 
 
 def _channel(row: TableRow, meter: Meter) -> Quantity:

@@ -9,6 +9,7 @@ from psycopg.errors import UniqueViolation
 
 from cloud.kit.columns import Int2Column, Int8Column, TimeColumn, copy_in, to_wire_time
 from cloud.kit.db import Conn
+from cloud.metering.checks.load_checks import LOAD_NUMBERS
 from cloud.metering.checks.subjects_repository import load_thresholds
 from gateway.contract.quantities import BY_NUMBER, Kind
 
@@ -54,11 +55,21 @@ _MARK_DIRTY: LiteralString = """
     INSERT INTO store.dirty_window (meter_id, channel, project_id, from_at, until_at)
     SELECT * FROM unnest(%(meters)s, %(channels)s, %(projects)s, %(from)s, %(until)s)
 """
+# A rule looks at loads beside usage. Days that are over were judged without these; others are judged when they are.
+_MARK_LATE: LiteralString = """
+    INSERT INTO store.late_load (meter_id, channel, project_id, from_at, until_at)
+    SELECT w.* FROM unnest(%(meters)s, %(channels)s, %(projects)s, %(from)s, %(until)s)
+                    AS w (meter_id, channel, project_id, from_at, until_at)
+    JOIN project p ON p.id = w.project_id
+    WHERE w.from_at < date_trunc('day', now(), p.time_zone)
+"""
 
 _HAS_USAGE = np.zeros(max(BY_NUMBER) + 1, np.bool_)
 for _quantity in BY_NUMBER.values():
     # A net register runs both ways: its difference is no usage.
     _HAS_USAGE[_quantity.number] = _quantity.kind is Kind.CUMULATIVE and _quantity.code != "energy_net_total"
+_IS_LOAD = np.zeros(len(_HAS_USAGE), np.bool_)
+_IS_LOAD[list(LOAD_NUMBERS)] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,22 +135,26 @@ async def store_rows(conn: Conn, rows: Rows, *, expect_new: bool) -> Outcome:
 
 
 async def mark_dirty(conn: Conn, rows: Rows) -> None:
-    """One window per register: usage has to look at it again."""
-    rows = rows.at(_HAS_USAGE[rows.channels])
-    if not len(rows):
-        return
+    """One window per register: usage has to look at it again, and rules at the load of days that are over."""
+    for chosen, statement in ((_HAS_USAGE, _MARK_DIRTY), (_IS_LOAD, _MARK_LATE)):
+        mine = rows.at(chosen[rows.channels])
+        if len(mine):
+            await conn.execute(statement, _windows(mine))
+
+
+def _windows(rows: Rows) -> dict[str, object]:
+    """From the first to the last reading of each register."""
     register = (rows.meters << 16) | rows.channels
     order = np.argsort(register, kind="stable")
     register, taken = register[order], rows.taken_ms[order]
     first = np.flatnonzero(np.r_[True, np.diff(register) != 0])
-    windows = {
+    return {
         "meters": Int8Column(register[first] >> 16),
         "channels": Int2Column(register[first] & 0xFFFF),
         "projects": Int8Column(rows.projects[order][first]),
         "from": TimeColumn(np.minimum.reduceat(taken, first)),
         "until": TimeColumn(np.maximum.reduceat(taken, first)),
     }
-    await conn.execute(_MARK_DIRTY, windows)
 
 
 @dataclass(frozen=True, slots=True)

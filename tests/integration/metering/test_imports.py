@@ -1,10 +1,12 @@
 """Files of readings: every row is answered and kept, whatever happens to the worker in between."""
 
+import io
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import pytest
+from openpyxl import Workbook
 
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, InvalidInput
@@ -99,6 +101,30 @@ async def test_what_is_said_of_a_bad_row(
     (row,) = await rows_of(worker_db, made, RowFilter(not_stored=True))
     assert (row.outcome, row.code, row.field) == (outcome, code, field)
     assert detail in row.detail
+
+
+async def test_a_row_of_formulas_without_values_is_kept_and_answered(worker_db: Database, site: Site) -> None:
+    book = Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in (["meter", "time", "value"], ["E1", "2026-01-31 08:00", 1.5], ["=A2", "=B2", "=C2+1"], ["E1", "=B2", 1]):
+        sheet.append(row)
+    file = io.BytesIO()
+    book.save(file)
+    made = await upload(worker_db, site, file.getvalue())
+    for _ in range(2):
+        await run_import(worker_db, SYSTEM, made.id)
+        first, *rest = await rows_of(worker_db, made)
+        assert (first.line, first.outcome) == (2, "stored")
+        assert [(row.line, row.outcome, row.code, row.field) for row in rest] == [
+            (3, "refused", "formula-without-value", "meter"),
+            (4, "refused", "formula-without-value", "time"),
+        ]
+        assert all("save the file in Excel or WPS once" in row.detail for row in rest)
+        async with worker_db.transaction(SYSTEM) as conn:
+            repair = [row async for portion in imports.rows_not_stored(conn, made.id) for row in portion]
+            await imports.look_again(conn, made.id)
+        assert [list(row.raw[:3]) for row in repair] == [["=A2", "=B2", "=C2+1"], ["E1", "=B2", "1"]]
 
 
 async def test_a_file_may_go_by_another_clock(worker_db: Database, site: Site) -> None:

@@ -1,9 +1,10 @@
 """Rules that compare usage with readings: V10 under load, V14 against the register, V13, V2, V3 of the unit."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cloud.devices import service as devices
@@ -12,7 +13,10 @@ from cloud.ingest.writer import Writer
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.jobs import JobContext
 from cloud.kit.paging import PageRequest
+from cloud.kit.periods import in_ms
 from cloud.metering import jobs
+from cloud.metering.checks import settling
+from cloud.metering.readings.backfill import HistoryColumns, store_history
 from cloud.metering.thresholds import changes as threshold_changes
 from cloud.metering.thresholds import overrides as threshold_overrides
 from gateway.contract.messages import Point
@@ -86,6 +90,37 @@ async def test_v10_a_register_that_stands_still_under_load(
     assert [row["expected"] for row in rows] == ([told[1]] if told else [])
     await put(worker_db, site, STILL_DAY)
     assert await settle(worker_db) == 0
+
+
+async def come_late(db: Database, site: Site, channel: int, values: dict[datetime, int]) -> None:
+    """Readings as ingest stores them."""
+    columns = (
+        np.array(column, np.int64)
+        for column in zip(
+            *((site.meters[0], channel, in_ms(at), value, 0) for at, value in values.items()), strict=True
+        )
+    )
+    async with db.transaction(SYSTEM) as conn:
+        await store_history(conn, HistoryColumns(site.project_id, *columns))
+
+
+async def test_v10_power_that_comes_after_its_day_was_judged_is_judged_with_the_next_settling(
+    worker_db: Database, site: Site
+) -> None:
+    await put(worker_db, site, STILL_DAY)
+    assert await settle(worker_db) == 0
+    await come_late(worker_db, site, POWER, {DAY_ONE + (10 + n) * HOUR: 100 for n in range(3)})
+    assert await settle(worker_db) == 1
+    assert await found(worker_db) == [("frozen", POWER, 0, 100, "open")]
+    await come_late(worker_db, site, POWER, {DAY_ONE + 11.5 * HOUR: 99})
+    assert await settle(worker_db) == 1
+    assert await found(worker_db) == []
+
+
+async def test_v10_power_of_a_day_that_is_not_over_waits_for_nothing(worker_db: Database, site: Site) -> None:
+    await come_late(worker_db, site, POWER, {datetime.now(UTC) + timedelta(days=1): 100})
+    async with worker_db.transaction(SYSTEM) as conn:
+        assert await settling.changed_meters(conn, 0, 100) == []
 
 
 async def test_v10_both_halves_on_one_day_go_with_what_they_were_about(worker_db: Database, site: Site) -> None:

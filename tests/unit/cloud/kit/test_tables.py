@@ -2,11 +2,13 @@
 
 import csv
 import io
+import zipfile
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openpyxl import Workbook
+from openpyxl.worksheet.formula import ArrayFormula
 
 from cloud.kit.errors import InvalidInput
 from cloud.kit.tables import columns_of, header_of, lines_of, row_of, rows_of
@@ -56,6 +58,41 @@ def test_numbers_of_a_sheet_lose_no_digit_and_texts_stay_as_they_are() -> None:
     file = io.BytesIO()
     book.save(file)
     assert header_of(lines_of(file.getvalue()))[:6] == ["M1.0", "M1", "7", "12345678", "0.1", "7.0"]
+
+
+def test_a_formula_stands_where_a_sheet_stores_no_value_of_it() -> None:
+    book = Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.append(["meter", "value"])
+    sheet.append(["=A1", "=B1+1"])
+    sheet["B3"] = ArrayFormula("B3:B4", "=B1:B2*2")
+    sheet["A5"] = "empty"
+    file = io.BytesIO()
+    book.save(file)
+    # What Excel stores of a formula whose outcome is an empty text, and of one that it calculated.
+    stored = {
+        b'ref="A1:B5"': b'ref="A1:B7"',
+        b"</row></sheetData>": b"""</row><row r="6"><c r="A6" t="str"><f>A1</f><v></v></c></row>
+        <row r="7"><c r="A7" t="str"><f>"E"&amp;1</f><v>E1</v></c><c r="B7"><f>1+1</f><v>2</v></c></row></sheetData>""",
+    }
+    lines = list(lines_of(_rewritten(file.getvalue(), "xl/worksheets/sheet1.xml", stored)))
+    assert [(line, cells[:2]) for line, cells in lines] == [
+        (1, ["meter", "value"]), (2, ["=A1", "=B1+1"]), (3, ["", "=B1:B2*2"]), (5, ["empty", ""]), (7, ["E1", "2"]),
+    ]  # fmt: skip
+
+
+def _rewritten(content: bytes, part: str, instead: dict[bytes, bytes]) -> bytes:
+    """An archive with other text in one of its parts."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(file, "w") as new:
+        for entry in old.infolist():
+            text = old.read(entry)
+            for written, other in instead.items() if entry.filename == part else ():
+                assert written in text
+                text = text.replace(written, other)
+            new.writestr(entry, text)
+    return file.getvalue()
 
 
 def test_what_protects_a_spreadsheet_from_a_formula_is_taken_off() -> None:
