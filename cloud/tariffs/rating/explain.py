@@ -72,6 +72,16 @@ def exact(rated: Rated, account: int) -> Decimal:
     return from_minor(int(rated.exact[account]), rated.plan.places)
 
 
+def unlimited(rated: Rated, account: int) -> Decimal:
+    """The amount of one account before minimum, cap and taxes."""
+    return from_minor(int(rated.unlimited[account]), rated.plan.digits)
+
+
+def lacking(rated: Rated, account: int) -> Decimal:
+    """What one account was charged to reach the minimum."""
+    return from_minor(int(rated.minimum[account]), rated.plan.digits)
+
+
 def contained_taxes(rated: Rated, account: int) -> tuple[ContainedTax, ...]:
     """The taxes that prices include, which are no lines of their own."""
     digits = rated.plan.digits
