@@ -67,7 +67,11 @@ def told(piece: Piece) -> tuple[Decimal | None, Decimal | None, bool]:
     if limits is None:
         return None, None, False
     minimum, cap = limits.minimum, limits.cap
-    return minimum and minimum.amount, cap and cap.amount, minimum is not None and minimum.last
+    return (
+        None if minimum is None else minimum.amount,
+        None if cap is None else cap.amount,
+        minimum is not None and minimum.last,
+    )
 
 
 def test_a_bill_that_is_not_cut_has_the_limits_of_its_tariff() -> None:
