@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from cloud.billing.agreements.rents import AreaStep
-from cloud.billing.agreements.taxes import taxes_within
 from cloud.billing.charges.basis import Basis, basis
 from cloud.billing.charges.facts import Facts
 from cloud.billing.charges.filings import WindowParts, persons_on
@@ -15,6 +14,7 @@ from cloud.billing.charges.metered import Metered, metered
 from cloud.billing.charges.pieces import Piece, Unbillable, pieces
 from cloud.billing.charges.supplies import rounds, supplies
 from cloud.billing.concessions.applying import off, taken_off
+from cloud.billing.concessions.contained import after_concessions, taxes_within
 from cloud.billing.concessions.reductions import Concession, Reduction
 from cloud.billing.estimates.estimating import CAUTIOUS, EstimatePolicy
 from cloud.billing.records import Agreement, Charged, Uncharged
@@ -67,6 +67,7 @@ class RatedPiece:
     amount: Decimal
     exact_amount: Decimal
     contained_taxes: tuple[ContainedTax, ...]
+    """Of what remains to pay."""
     reductions: tuple[Reduction, ...]
     """What concessions take off `lines`; `amount` is what remains."""
     concessions: tuple[Concession, ...] = ()
@@ -77,8 +78,7 @@ class RatedPiece:
     @property
     def taxes_within(self) -> dict[str, Decimal]:
         """What of `amount` is tax, by component."""
-        digits = minor_digits(self.piece.version.content.currency)
-        return taxes_within(self.lines, self.contained_taxes, self.reductions, digits)
+        return taxes_within(self.lines, self.contained_taxes, self.reductions)
 
     @property
     def agreement(self) -> Agreement:
@@ -222,7 +222,7 @@ class _Drafting:
                 lines=lines,
                 amount=total(rated, n) + off(reduced),
                 exact_amount=exact(rated, n),
-                contained_taxes=contained_taxes(rated, n),
+                contained_taxes=after_concessions(contained_taxes(rated, n), lines, reduced, prepared.digits),
                 reductions=reduced,
                 concessions=there,
             )

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from cloud.billing.charges.filings import WindowParts
+from cloud.billing.concessions.contained import contained_kept
 from cloud.billing.estimates.estimating import Estimate
 from cloud.billing.explanation.shared_limits import SharedLimitTold, shared_limit
 from cloud.billing.records import Bill, Charge, EstimateKind
@@ -226,10 +227,7 @@ class _Charge:
             carry=Decimal(inputs.get("carry", 0)),
             minimum=content.minimum,
             cap=content.cap,
-            contained_taxes=tuple(
-                ContainedTax(one["component"], *(Decimal(one[name]) for name in ("base", "share", "amount")))
-                for one in inputs.get("contained_taxes", ())
-            ),
+            contained_taxes=contained_kept(inputs.get("contained_taxes", ()), self._charge, content.currency),
             by_register=self._by_register() if counted and "registers" in inputs else None,
         )
 

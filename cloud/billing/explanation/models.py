@@ -255,7 +255,7 @@ class RoundingOut(BaseModel):
 
 
 class ContainedTaxOut(BaseModel):
-    """base × share ÷ (1 + share) = amount: contained in the prices, not added."""
+    """base × share ÷ (1 + share) = amount: contained in the prices, not added; of what remains after concessions."""
 
     component: str
     base: MoneyOut

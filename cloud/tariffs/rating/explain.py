@@ -49,12 +49,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class ContainedTax:
-    """A tax that the total contains: `amount` of `base` at `share` (0.13 for 13 %)."""
+    """A tax that the total contains: `amount` of `base` at `share` (0.13 for 13 %).
+
+    The base is what the components `of` cost; none named: all but taxes.
+    """
 
     component: str
     base: Decimal
     share: Decimal
     amount: Decimal
+    of: tuple[str, ...] = ()
 
 
 def explain(rated: Rated, account: int) -> tuple[Line, ...]:
@@ -91,6 +95,7 @@ def contained_taxes(rated: Rated, account: int) -> tuple[ContainedTax, ...]:
             from_minor(int(rated.bases[account][number]), digits),
             _share(slot),
             from_minor(int(rated.share_amounts[account][number]), digits),
+            slot.of,
         )
         for number, slot in enumerate(rated.plan.shares)
         if slot.inclusive
