@@ -263,6 +263,42 @@ def test_a_tax_is_taken_of_each_piece_after_the_limits() -> None:
     assert found.amounts == [Decimal("79.10"), Decimal("33.90")]
 
 
+def kwh(**limits: dict[str, str]) -> TariffContent:
+    """A kWh costs 1."""
+    return tariff({**ENERGY, "prices": {"all": ["1", "1"]}}, **limits)
+
+
+def test_what_reached_the_minimum_counts_towards_the_cap() -> None:
+    """The minimum is of 19 days alone: 38, of which 28 are missing; the cap leaves 62 of the 80 after them."""
+    contents = [kwh(minimum=of_bill("62"), cap=of_bill("100")), kwh(cap=of_bill("100"))]
+    assert charge(cut_at([TWENTIETH], contents), [10_000, 80_000]).amounts == [Decimal("38.00"), Decimal("62.00")]
+
+
+def test_what_days_without_a_minimum_cost_does_not_reach_it() -> None:
+    """The minimum is of 12 days alone: 24."""
+    contents = [kwh(cap=of_bill("200")), kwh(minimum=of_bill("62"))]
+    assert charge(cut_at([TWENTIETH], contents), [50_000, 10_000]).amounts == [Decimal("50.00"), Decimal("24.00")]
+
+
+@pytest.mark.parametrize(("least", "before"), [(2**62 - 1, -(2**62) + 1), (5_000, -(2**63) + 1), (5_000, -(2**70))])
+def test_what_came_before_may_be_more_than_int64_holds(least: int, before: int) -> None:
+    """Each of the amounts fits, or nearly; what is worked out from them does not."""
+    content = tariff(
+        {"kind": "energy", "code": "energy", "prices": {"all": ["0.01"]}},
+        {"kind": "surcharge", "code": "off", "percent": "-200"},
+        tiers={"window": {"kind": "bill"}},
+        minimum=of_bill("1"),
+        cap=of_bill("1"),
+    )
+    usages = Usages(
+        quantity=[[1_000_000]], minimum=[least], cap=[least], minimum_before=[before], cap_before=[before], last=[1]
+    )
+    rated = rate_batch(plan(content), usages, 1)
+    assert rated.unlimited.tolist() == [-1000]
+    assert rated.minimum.tolist() == [least - before + 1000]
+    assert rated.totals.tolist() == [least - before]
+
+
 AMOUNTS = st.integers(-300, 300)
 
 

@@ -65,10 +65,10 @@ def test_a_stretch_without_a_tax_bears_its_part_too() -> None:
 
 def test_a_tax_on_top_is_no_base_of_one_that_is_contained() -> None:
     lines = [line("rent", "100.00"), line("levy", "10.00", "tax")]
-    taken = reductions([(one.component, one.amount) for one in lines], "rent", JANUARY, [percent("50")], 2)
+    taken = reductions([(one.component, one.amount) for one in lines], "rent", JANUARY, [percent("50", "rent")], 2)
     (found,) = after_concessions([contained("100.00", VAT13)], lines, taken, 2)
     assert (found.base, found.amount) == (Decimal("50.00"), Decimal("5.75"))
-    assert taxes_within(lines, [found], taken) == {"levy": Decimal("5.00"), "vat": Decimal("5.75")}
+    assert taxes_within(lines, [found], taken) == {"levy": Decimal("10.00"), "vat": Decimal("5.75")}
 
 
 AMOUNTS = st.integers(0, 10**6).map(lambda minor: Decimal(minor).scaleb(-2))
