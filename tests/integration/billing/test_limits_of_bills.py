@@ -14,9 +14,9 @@ from cloud.billing.corrections.late_usage import Outcome, rerate_account, rerate
 from cloud.billing.explanation import sentences
 from cloud.billing.explanation.models import ExplanationOut
 from cloud.billing.records import Bill
-from cloud.billing.service import NewAgreement
+from cloud.billing.service import NewAgreement, RunOptions
 from cloud.kit.db import SYSTEM, Database
-from cloud.kit.periods import day_start
+from cloud.kit.periods import Period, day_start
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
 from tests.integration.billing.site import Site, make_site, noon
@@ -193,11 +193,13 @@ async def test_one_minimum_where_the_floor_area_changes(at: Power) -> None:
     bill = await at.bill()
     assert bill.summary.total == Decimal(200)
     assert [kind for kind, _ in limit_lines(bill)] == ["minimum"]
-    # The area was 90 all the time: one charge more is cut, and the whole still comes to the minimum.
-    await at.site.rows("UPDATE billed_area SET area = 90, from_day = '2026-01-10' RETURNING 1")
+    # It changed five days later: the second charge is cut, and the whole still comes to the minimum.
+    await at.site.rows("UPDATE billed_area SET area = 90, from_day = '2026-01-25' RETURNING 1")
     async with at.site.db.transaction(SYSTEM) as conn:
         await rerate_account(conn, flat.account_id, JANUARY, cause="area")
     assert sum(await at.charged()) == Decimal(200)
+    kept = await at.site.rows("SELECT inputs -> 'bill_limits' -> 'minimum' ->> 'last' AS last FROM adjustment")
+    assert kept == [{"last": "true"}]
 
 
 async def test_an_area_that_was_filed_late_is_no_second_minimum(at: Power) -> None:
@@ -230,6 +232,35 @@ async def test_unchanged_data_yield_no_line(at: Power) -> None:
             for cause in ("usage", "facts", "area", "concession", "persons"):
                 assert await rerate_account(conn, at.site.flats[0].account_id, since, cause=cause) == Outcome()
     assert await at.site.rows("SELECT FROM adjustment") == []
+
+
+async def test_days_billed_out_of_order_are_not_touched_without_other_data(at: Power) -> None:
+    """The first half was billed last and carries 0.004: the 16th to 19th would be a cent more now, the rest less."""
+    half = date(2026, 1, 16)
+    used = dict.fromkeys(DAYS, 0) | {JANUARY: 4_000, half: 10_003_000, TWENTIETH: 50_000_000}
+    await at.count(list(used.values()))
+    content = TariffContent.model_validate(
+        {
+            "currency": "CNY",
+            "service": "electricity",
+            "unit": "kWh",
+            "components": [{**ENERGY, "prices": {"all": ["0.001"]}}],
+            "tiers": {"window": {"kind": "year"}},
+            "rounding": {"level": "bill", "cumulative": True},
+            "cap": {"amount": "40", "per": "bill"},
+        }
+    )
+    await at.agree(await at.publish((JANUARY, content), (TWENTIETH, content)))
+    for period in (Period(half, FEBRUARY), Period(JANUARY, half)):
+        async with at.site.db.transaction(SYSTEM) as conn:
+            options = RunOptions(issue_at_once=True)
+            job = await billing.start_run(conn, at.site.project.id, period, options=options)
+            run = await billing.run_of_job(conn, job)
+        await billing.execute_run(at.site.db, SYSTEM, run.id, now=noon(FEBRUARY))
+    assert await at.charged() == [Decimal("0.00"), Decimal("10.00"), Decimal("30.00")]
+    assert await at.late(JANUARY, 0) == Outcome()
+    async with at.site.db.transaction(SYSTEM) as conn:
+        assert await rerate_account(conn, at.site.flats[0].account_id, JANUARY) == Outcome()
 
 
 async def test_late_usage_of_one_part_moves_what_the_limits_do_to_the_next(at: Power) -> None:
