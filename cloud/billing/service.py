@@ -51,7 +51,7 @@ from cloud.billing.arrears.plans import (
     reinstate_plan,
     reject_plan,
 )
-from cloud.billing.arrears.rules import Dispute, Plan, Waiver, must_be_another, must_wait, stated
+from cloud.billing.arrears.rules import Dispute, Plan, Waiver, must_be_another, must_wait, stated, takes_another
 from cloud.billing.arrears.waivers import approve_waiver, ask_waiver, get_waiver, list_waivers, reject_waiver
 from cloud.billing.corrections import repository as adjustments_repository
 from cloud.billing.corrections.crediting import Given, GivenPart, preview_note
@@ -278,6 +278,7 @@ __all__ = [
     "stated",
     "statement",
     "take_back",
+    "takes_another",
     "taxes_of",
     "terms_today",
     "tier_gauge",

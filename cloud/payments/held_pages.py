@@ -153,12 +153,15 @@ async def list_releases(request: Request, scope: Reading, every: bool = False, c
     found = await releases.list_releases(
         scope.conn, page_request(_SHOWN, cursor), project_id=page.project.id, state=None if every else "asked"
     )
+    _, policy = await billing.terms_today(scope.conn, page.project.id)
+    by = scope.caller.user_id
     return page.page(
         "payments/releases.html",
         every=every,
         found=found,
         accounts=await estate.accounts_by_id(scope.conn, {one.account_id for one in found.items}),
         may_decide=scope.caller.may("bills.approve", page.project.id),
+        own={one.id for one in found.items if billing.takes_another(one.asked_by, by, policy)},
     )
 
 

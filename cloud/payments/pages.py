@@ -93,6 +93,9 @@ async def _bill(request: Request, scope: Scope, bill_id: int) -> Response:
     account_id = bill.summary.account_id
     pay_at = pay_address(request.app.state.settings.public_url, bill_id)
     zone = next((one.zone for one in page.projects if one.id == bill.summary.project_id), page.project.zone)
+    waivers = (await billing.list_waivers(scope.conn, PageRequest(), bill_id=bill_id)).items
+    _, policy = await billing.terms_today(scope.conn, bill.summary.project_id)
+    by = scope.caller.user_id
     return page.page(
         "billing/show.html",
         bill=bill,
@@ -106,7 +109,9 @@ async def _bill(request: Request, scope: Scope, bill_id: int) -> Response:
         asked_by=await _name(scope, bill.note.get("asked_by")),
         waiting=await billing.waiting_notes(scope.conn, bill_id) if scope.caller.kind == "staff" else [],
         disputes=(await billing.list_disputes(scope.conn, PageRequest(), bill_id=bill_id)).items,
-        waivers=(await billing.list_waivers(scope.conn, PageRequest(), bill_id=bill_id)).items,
+        waivers=waivers,
+        own_waivers={one.id for one in waivers if billing.takes_another(one.asked_by, by, policy)},
+        is_own=billing.takes_another(bill.note.get("asked_by"), by, policy),
         may=frozenset(one for one in _ARREARS if scope.caller.may(one, bill.summary.project_id)),
         pay_channels=_pay_channels(request, scope, bill.summary),
         may_take_payment=scope.caller.may("payments.write", bill.summary.project_id),

@@ -9,10 +9,11 @@ from cloud.billing.agreements import area_repository
 from cloud.billing.agreements import repository as agreed_repository
 from cloud.billing.agreements.rents import NoArea, Rent, instalment
 from cloud.billing.agreements.repository import Due
-from cloud.billing.agreements.taxes import Taxed, TaxStep, taxed, taxes_within
+from cloud.billing.agreements.taxes import Taxed, TaxStep, taxed
 from cloud.billing.charges.pieces import Unbillable
 from cloud.billing.concessions import applying as conceding
 from cloud.billing.concessions.applying import Concessions, taken_off
+from cloud.billing.concessions.contained import after_concessions, taxes_within
 from cloud.billing.concessions.reductions import Concession, Reduction
 from cloud.billing.records import Agreement
 from cloud.estate import service as estate
@@ -27,7 +28,8 @@ from cloud.tariffs.rating.explain import ContainedTax, Line, shortest
 class AgreedPiece:
     """An instalment or a one-off charge with its lines, what concessions take off, and the terms it follows from.
 
-    `concessions` are those that were there, also where they took nothing off; `digits` the decimals of the currency.
+    `contained_taxes` are those of what remains to pay. `concessions` are those that were there, also where they took
+    nothing off.
     """
 
     agreement: Agreement
@@ -38,7 +40,6 @@ class AgreedPiece:
     contained_taxes: tuple[ContainedTax, ...]
     concessions: tuple[Concession, ...]
     reductions: tuple[Reduction, ...]
-    digits: int
 
     @property
     def amount(self) -> Decimal:
@@ -48,7 +49,7 @@ class AgreedPiece:
     @property
     def taxes_within(self) -> dict[str, Decimal]:
         """What of `amount` is tax, by component."""
-        return taxes_within(self.lines, self.contained_taxes, self.reductions, self.digits)
+        return taxes_within(self.lines, self.contained_taxes, self.reductions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,8 @@ class AgreedTerms:
         if there is not None and not agreement.taken_back:
             found = taxed(lambda part: self._lines(agreement, rent, part), there, taxes, self._currency, self._digits)
         reductions = taken_off(conceded, agreement.service, there or period, found.lines, self._digits)
-        return AgreedPiece(
-            agreement, period, rent, taxes, found.lines, found.contained, conceded, reductions, self._digits
-        )
+        contained = after_concessions(found.contained, found.lines, reductions, self._digits)
+        return AgreedPiece(agreement, period, rent, taxes, found.lines, contained, conceded, reductions)
 
     def _lines(self, agreement: Agreement, rent: Rent | None, period: Period) -> Sequence[Line]:
         if agreement.amount is not None:

@@ -13,7 +13,7 @@ from cloud.billing.charges.rows import charge_inputs, line_rows
 from cloud.billing.concessions.applying import concession_kept
 from cloud.billing.concessions.reductions import applies
 from cloud.billing.corrections import repository as adjustments_repository
-from cloud.billing.corrections.adjustments import Cause, ChargeState, differences
+from cloud.billing.corrections.adjustments import Cause, ChargeState, differences, differs
 from cloud.billing.corrections.rerating import revision
 from cloud.billing.corrections.revising import keep_revisions
 from cloud.estate import service as estate
@@ -65,11 +65,13 @@ async def rerate_agreed(conn: Conn, project: Project, states: Sequence[ChargeSta
 def _revision(state: ChargeState, piece: AgreedPiece, cause: Cause, currency: str) -> list[dict[str, object]]:
     lines = as_json(line_rows(piece, currency))
     found = differences(state.lines, lines)
-    # A contained tax may change and no line with it: nothing to pay, but another part of it is tax.
+    # A contained tax may change and no line with it: nothing to pay, but another part of it is tax. By the same terms
+    # it stays what was booked, however bills worked it out then.
     inputs = as_json(charge_inputs(piece))
     # A concession with nothing to take off now bears on what is agreed later.
     granted = cause == "concession" and state.inputs.get("concessions") != inputs.get("concessions")
-    if not found and not granted and as_json(piece.taxes_within) == as_json(state.taxes):
+    same = as_json(piece.taxes_within) == as_json(state.taxes) or not differs(state.inputs, inputs)
+    if not found and not granted and same:
         return []
     return [
         revision(state, cause)

@@ -239,12 +239,13 @@ async def _new(
 async def _plan(request: Request, scope: Scope, plan_id: int) -> Response:
     page = await shown(request, scope)
     plan = await service.get_plan(scope.conn, plan_id)
-    today, _ = await service.terms_today(scope.conn, plan.project_id)
+    today, policy = await service.terms_today(scope.conn, plan.project_id)
     return page.page(
         "billing/plan.html",
         plan=plan,
         account=(await estate.accounts_by_id(scope.conn, [plan.account_id])).get(plan.account_id),
         may_decide=scope.caller.may("bills.approve", plan.project_id),
+        is_own=service.takes_another(plan.asked_by, scope.caller.user_id, policy),
         today=today,
     )
 

@@ -122,9 +122,14 @@ def stated(reason: str) -> str:
     return text
 
 
+def takes_another(asked_by: int | None, by: int | None, policy: Policy) -> bool:
+    """Whether somebody else has to approve: two people decide, unless the terms of the project let one do it."""
+    return not policy.own_approval and (by is None or by == asked_by)
+
+
 def must_be_another(asked_by: int | None, by: int | None, policy: Policy) -> None:
-    """Two people decide, unless the terms of the project let one do it. Raises Conflict."""
-    if not policy.own_approval and (by is None or by == asked_by):
+    """Raises Conflict where somebody else has to approve."""
+    if takes_another(asked_by, by, policy):
         raise Conflict("own-request", "somebody else has to approve what one asked for")
 
 

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from cloud.billing.agreements.rents import AreaStep
-from cloud.billing.agreements.taxes import taxes_within
 from cloud.billing.charges.basis import Basis, basis
 from cloud.billing.charges.facts import Facts
 from cloud.billing.charges.filings import WindowParts, persons_on
+from cloud.billing.charges.limits import SoFar, Stretch, columns
 from cloud.billing.charges.metered import Metered, metered
 from cloud.billing.charges.pieces import Piece, Unbillable, pieces
+from cloud.billing.charges.supplies import rounds, supplies
 from cloud.billing.concessions.applying import off, taken_off
+from cloud.billing.concessions.contained import after_concessions, taxes_within
 from cloud.billing.concessions.reductions import Concession, Reduction
 from cloud.billing.estimates.estimating import CAUTIOUS, EstimatePolicy
 from cloud.billing.records import Agreement, Charged, Uncharged
@@ -24,7 +26,16 @@ from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent, places
 from cloud.tariffs.rating.columns import Usages
 from cloud.tariffs.rating.engine import rate_batch
-from cloud.tariffs.rating.explain import ContainedTax, Line, contained_taxes, exact, explain, total
+from cloud.tariffs.rating.explain import (
+    ContainedTax,
+    Line,
+    contained_taxes,
+    exact,
+    explain,
+    lacking,
+    total,
+    unlimited,
+)
 from cloud.tariffs.rating.plan import AREA_EXPONENT, plan
 
 Alike = tuple[int, str | None, tuple[str, ...]]
@@ -50,10 +61,13 @@ class RatedPiece:
     persons: int
     parts: WindowParts
     carry: Decimal
+    so_far: SoFar
+    """What pieces of the bill cost before it that share a limit with it."""
     lines: tuple[Line, ...]
     amount: Decimal
     exact_amount: Decimal
     contained_taxes: tuple[ContainedTax, ...]
+    """Of what remains to pay."""
     reductions: tuple[Reduction, ...]
     """What concessions take off `lines`; `amount` is what remains."""
     concessions: tuple[Concession, ...] = ()
@@ -64,8 +78,7 @@ class RatedPiece:
     @property
     def taxes_within(self) -> dict[str, Decimal]:
         """What of `amount` is tax, by component."""
-        digits = minor_digits(self.piece.version.content.currency)
-        return taxes_within(self.lines, self.contained_taxes, self.reductions, digits)
+        return taxes_within(self.lines, self.contained_taxes, self.reductions)
 
     @property
     def agreement(self) -> Agreement:
@@ -97,7 +110,7 @@ async def draft(
 
 
 async def rate_rounds(conn: Conn, facts: Facts, rounds: Sequence[Sequence[Piece]]) -> Drafts:
-    """Rates pieces that are cut already; round n holds the n-th piece of every agreement in the order of time."""
+    """Rates pieces that are cut already; round n holds the n-th piece of every supply in the order of time."""
     return await _Drafting(conn, facts.project, facts).rate(rounds)
 
 
@@ -108,6 +121,7 @@ class _Drafting:
         self._facts = facts
         self._failures: dict[int, Unbillable] = {}
         self._rated: dict[int, list[RatedPiece]] = defaultdict(list)
+        self._so_far: dict[tuple[Stretch, ...], SoFar] = {}
 
     async def run(self, uncharged: Sequence[Uncharged]) -> Drafts:
         return await self.rate(await self._rounds(uncharged))
@@ -120,7 +134,7 @@ class _Drafting:
         return Drafts(rated, self._failures)
 
     async def _rounds(self, uncharged: Sequence[Uncharged]) -> list[list[Piece]]:
-        """Round n holds the n-th piece of every agreement: a later piece builds on the usage of the earlier."""
+        """Everything cut into pieces, in the order of time."""
         if not uncharged:
             return []
         whole = Period(min(one.period.start for one in uncharged), max(one.period.end for one in uncharged))
@@ -134,8 +148,7 @@ class _Drafting:
                 by_agreement[one.agreement.id] += pieces(one, versions[one.agreement.tariff], days)
             except Unbillable as reason:
                 self._failures.setdefault(one.agreement.account_id, reason)
-        longest = max((len(found) for found in by_agreement.values()), default=0)
-        return [[found[n] for found in by_agreement.values() if len(found) > n] for n in range(longest)]
+        return rounds(supplies(by_agreement))
 
     def _rate_round(self, one_round: Sequence[Piece]) -> None:
         alike: dict[Alike, list[Ready]] = defaultdict(list)
@@ -166,6 +179,8 @@ class _Drafting:
         prepared = plan(content, first.season, max(map(places, carries)))
         parts = [one.piece.window_parts(facts.filings(one.piece)) for one in group]
         quantity, sequence = _quantities(content, [one.metered for one in group if one.metered])
+        so_far = [self._before(one.piece) for one in group]
+        limits = columns(content, [(one.piece.limits, before) for one, before in zip(group, so_far, strict=True)])
         usages = Usages(
             quantity=quantity,
             sequence=sequence,
@@ -182,12 +197,20 @@ class _Drafting:
             months=[one.piece.months for one in group],
             begun=[one.piece.begun_months for one in group],
             carry=[int(carry.scaleb(prepared.places)) for carry in carries],
+            minimum=limits.minimum,
+            cap=limits.cap,
+            minimum_before=limits.minimum_before,
+            cap_before=limits.cap_before,
+            last=limits.last,
         )
         rated = rate_batch(prepared, usages, len(group))
         for n, one in enumerate(group):
             lines, piece = explain(rated, n), one.piece
             there = facts.concessions_for(piece)
             reduced = taken_off(there, piece.agreement.service, piece.period, lines, prepared.digits)
+            if piece.limits is not None:
+                done = so_far[n].and_then(piece.limits, unlimited(rated, n), lacking(rated, n))
+                self._so_far[piece.limits.pieces] = done
             yield RatedPiece(
                 piece=piece,
                 metered=one.metered,
@@ -195,13 +218,17 @@ class _Drafting:
                 persons=persons_on(facts.filings(piece), piece.period.start),
                 parts=parts[n],
                 carry=carries[n],
+                so_far=so_far[n],
                 lines=lines,
                 amount=total(rated, n) + off(reduced),
                 exact_amount=exact(rated, n),
-                contained_taxes=contained_taxes(rated, n),
+                contained_taxes=after_concessions(contained_taxes(rated, n), lines, reduced, prepared.digits),
                 reductions=reduced,
                 concessions=there,
             )
+
+    def _before(self, piece: Piece) -> SoFar:
+        return SoFar() if piece.limits is None else self._so_far.get(piece.limits.pieces, SoFar())
 
 
 def _quantities(content: TariffContent, counted: Sequence[Metered]) -> tuple[list[list[int]], list[int] | None]:

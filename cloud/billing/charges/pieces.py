@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 
 from cloud.billing.charges.filings import Filing, WindowParts, window_parts
+from cloud.billing.charges.limits import BillLimits
 from cloud.billing.records import Agreement, Uncharged
 from cloud.kit.periods import Period, next_month
 from cloud.tariffs.model.registers import Source
@@ -31,13 +32,15 @@ class Piece:
     """A stretch of an agreement under one tariff version, inside one tier window and one season.
 
     Where loads are charged also inside one calendar month, each of which has its own highest. `bill` is all that is
-    charged of the agreement at once.
+    charged of the agreement at once. `limits`: those of a whole bill that it shares with other pieces; None where it
+    has those of its tariff to itself.
     """
 
     agreement: Agreement
     period: Period
     version: TariffVersion
     bill: Period
+    limits: BillLimits | None = None
 
     @property
     def place(self) -> Place:
@@ -89,19 +92,13 @@ class Piece:
 def pieces(uncharged: Uncharged, versions: Sequence[TariffVersion], areas: Sequence[date] = ()) -> list[Piece]:
     """The pieces in order of time. `areas`: days from which another floor area holds.
 
-    Raises Unbillable when a day has no tariff version, or when pieces would each get what the bill has once.
+    Raises Unbillable when a day has no tariff version.
     """
     found = [part for piece in _cut(uncharged, versions) for part in by_area(piece, areas)]
     if sum(piece.period.days for piece in found) != uncharged.period.days:
         raise Unbillable(
             "missing-tariff-version",
             f"{uncharged.agreement.service}: the tariff has no version for some day of {uncharged.period}",
-        )
-    if len(found) > 1 and any(piece.version.content.limits_bills for piece in found):
-        raise Unbillable(
-            "limit-of-cut-bill",
-            f"{uncharged.agreement.service}: prices change within {uncharged.period}, and a minimum or cap of a bill "
-            "cannot be shared between them: bill up to the change first, or let the tariff say it per day or month",
         )
     return found
 

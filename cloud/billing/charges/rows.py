@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from cloud.billing.agreements.due import AgreedPiece
 from cloud.billing.charges.drafts import RatedPiece
+from cloud.billing.charges.limits import limit_inputs
 from cloud.billing.charges.period_registers import reading_inputs, register_inputs
 from cloud.billing.concessions.applying import concession_inputs, discount_line
 
@@ -60,6 +61,8 @@ def _rated_inputs(one: RatedPiece) -> dict[str, object]:
             inputs |= register_inputs(metered.registers)
     if piece.season is not None:
         inputs["season"] = piece.season
+    if piece.limits is not None and len(piece.limits.pieces) > 1:
+        inputs["bill_limits"] = limit_inputs(piece.limits, one.so_far)
     if len(one.areas) > 1:
         inputs["areas"] = [asdict(step) for step in one.areas]
     return inputs

@@ -138,7 +138,7 @@ async def _show(page: Shown, concession_id: int, problem: GatemeterError | None 
         account=(await estate.accounts_by_id(page.conn, [account_id])).get(account_id) if account_id else None,
         unit=(await estate.units_by_id(page.conn, [row.unit_id])).get(row.unit_id) if row.unit_id else None,
         names=await identity.user_names(page.conn, {one for one in (row.created_by, row.approved_by) if one}),
-        is_own=not policy.own_approval and row.created_by == page.caller.user_id,
+        is_own=service.takes_another(row.created_by, page.caller.user_id, policy),
         problem=problem,
         today=local_day(datetime.now(UTC), page.project.zone),
     )

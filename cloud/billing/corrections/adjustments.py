@@ -14,9 +14,11 @@ Cause = Literal["usage", "facts", "area", "terms", "concession", "persons"]
 the floor area was; `terms`: a rent, its tax or its end was agreed otherwise, or a charge taken back; `concession`: one
 was granted for days before; `persons`: other persons were filed for days before."""
 
-_CARRIED = frozenset({"carry", "opening", "closing", "registers", "agreed", "contained_taxes", "estimate"})
-"""Inputs that say nothing by themselves: boundary readings and estimates are in the quantities, what is carried comes
-from before, and a contained tax follows from the amount."""
+_CARRIED = frozenset(
+    {"carry", "opening", "closing", "registers", "agreed", "contained_taxes", "estimate", "bill_limits"}
+)
+"""Inputs that say nothing by themselves: boundary readings and estimates are in the quantities, what is carried and
+what is left of a limit comes from before, and a contained tax follows from the amount."""
 
 _KEY = ("kind", "component", "tier", "time_period", "season", "unit", "price")
 _CONCEDED = ("concession", "package")

@@ -79,6 +79,15 @@ _OF_UNIT: LiteralString = (
 """
     + _ORDER
 )
+_OF_AGREEMENTS: LiteralString = (
+    _STATE
+    + """
+    WHERE EXISTS (SELECT FROM charge t
+                  JOIN unnest(%(agreements)s::bigint[], %(since)s::date[]) AS w (id, since) ON w.id = t.agreement_id
+                  WHERE t.agreement_id = c.agreement_id AND t.bill_id = c.bill_id AND upper(t.period) > w.since)
+"""
+    + _ORDER
+)
 _AGREED: LiteralString = (
     _STATE
     + """
@@ -266,6 +275,12 @@ async def states_of_unit(conn: Conn, unit_id: int, since: date) -> list[ChargeSt
     """All charges for a unit, whoever pays, of days from `since` on."""
     query = {"unit_id": unit_id, "since": since}
     return await _states(conn, await (await conn.execute(_OF_UNIT, query)).fetchall())
+
+
+async def states_of_agreements(conn: Conn, since: Mapping[int, date]) -> list[ChargeState]:
+    """Charges of these agreements of days from the given one on, with all of the same bill."""
+    query = {"agreements": list(since), "since": list(since.values())}
+    return await _states(conn, await (await conn.execute(_OF_AGREEMENTS, query)).fetchall())
 
 
 async def agreed_states(

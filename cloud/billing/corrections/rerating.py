@@ -19,13 +19,24 @@ from cloud.billing.agreements.rents import AreaStep
 from cloud.billing.charges.drafts import RatedPiece, rate_rounds
 from cloud.billing.charges.facts import Facts
 from cloud.billing.charges.filings import Filing, WindowParts
+from cloud.billing.charges.limits import Stretch
 from cloud.billing.charges.period_registers import register_readings
 from cloud.billing.charges.pieces import Piece, Place, Unbillable, by_area
 from cloud.billing.charges.rows import charge_inputs, charge_row, line_rows
+from cloud.billing.charges.supplies import rounds
 from cloud.billing.concessions.applying import concession_kept
 from cloud.billing.concessions.reductions import Concession, applies
 from cloud.billing.corrections.adjustments import Cause, ChargeState, as_of, differences, differs
 from cloud.billing.corrections.revising import keep_revisions
+from cloud.billing.corrections.sharing import (
+    Sharing,
+    builds_on,
+    limited,
+    one_after_another,
+    sharing,
+    stretch_of,
+    with_those_that_share,
+)
 from cloud.billing.estimates.estimating import EstimatePolicy, OpenExceptions
 from cloud.billing.records import Charged, Cited
 from cloud.estate.records import Project
@@ -123,32 +134,33 @@ async def rerate(
     `concession` by the concessions granted now; all else is as the bill was rated by. An account fails as a whole.
     Raises psycopg UniqueViolation where another re-rating was faster: begin anew.
     """
-    issued = [one for one in states if one.issued]
+    issued = [one for one in await with_those_that_share(conn, states) if one.issued]
     if not issued:
         return Rerated(0, {})
-    rounds = await _rounds(conn, issued, cause)
+    shared = sharing(issued)
+    in_time = one_after_another(issued, shared)
     facts = RevisedFacts(conn, project, open_findings, issued, cause)
-    drafts = await rate_rounds(conn, facts, rounds)
+    drafts = await rate_rounds(conn, facts, await _rounds(conn, in_time, shared, cause))
     rated = _whole(issued, [one for found in drafts.rated.values() for one in found])
-    rows = [row for mine in _by_agreement(issued).values() for row in _revisions(mine, rated, cause, project.currency)]
+    rows = [row for mine in in_time for row in _revisions(mine, shared, rated, cause, project.currency)]
     await keep_revisions(conn, project, issued, rows)
     return Rerated(sum(row["amount"] != row["old_amount"] for row in rows), drafts.failures)
 
 
-async def _rounds(conn: Conn, states: Sequence[ChargeState], cause: Cause) -> list[list[Piece]]:
+async def _rounds(
+    conn: Conn, in_time: Sequence[Sequence[ChargeState]], shared: Sharing, cause: Cause
+) -> list[list[Piece]]:
+    states = [one for mine in in_time for one in mine]
     found = await tariffs.versions_of(conn, sorted({one.agreement.tariff for one in states}))
     versions = {version.id: version for of_tariff in found.values() for version in of_tariff}
     areas: Mapping[int, Sequence[AreaStep]] = {}
     if cause in ("facts", "area"):
         areas = await area_repository.of_agreements(conn, sorted({one.agreement.id for one in states}))
-    rounds: list[list[Piece]] = []
-    for mine in _by_agreement(states).values():
-        cut = (part for one in mine for part in _pieces(one, versions, cause, areas.get(one.agreement.id, ())))
-        for n, piece in enumerate(cut):
-            if n == len(rounds):
-                rounds.append([])
-            rounds[n].append(piece)
-    return rounds
+
+    def cut(state: ChargeState) -> list[Piece]:
+        return list(_pieces(state, versions, cause, areas.get(state.agreement.id, ())))
+
+    return rounds(limited([(one, cut(one)) for one in mine], shared) for mine in in_time)
 
 
 def _pieces(
@@ -166,11 +178,11 @@ def _pieces(
     agreement = as_of(state.agreement, state.inputs)
     if cause == "area":
         agreement = replace(agreement, area=state.agreement.area)
-        whole = RevisedPiece(agreement, state.period, version, state.bill_period, then)
+        whole = RevisedPiece(agreement, state.period, version, state.bill_period, parts=then)
         yield from by_area(whole, [step.from_day for step in areas])
         return
     kept = {date.fromisoformat(step["from_day"]): Decimal(step["area"]) for step in state.inputs.get("areas", ())}
-    for piece in by_area(RevisedPiece(agreement, state.period, version, state.bill_period, then), list(kept)):
+    for piece in by_area(RevisedPiece(agreement, state.period, version, state.bill_period, parts=then), list(kept)):
         area = kept.get(piece.period.start, agreement.area)
         yield replace(piece, agreement=replace(agreement, area=area))
 
@@ -192,7 +204,9 @@ def _together(parts: Sequence[RatedPiece]) -> RatedPiece:
         return first
     return replace(
         first,
-        piece=replace(first.piece, period=Period(first.period.start, parts[-1].period.end)),
+        piece=replace(
+            first.piece, period=Period(first.period.start, parts[-1].period.end), limits=parts[-1].piece.limits
+        ),
         lines=tuple(line for part in parts for line in part.lines),
         amount=sum((part.amount for part in parts), Decimal(0)),
         exact_amount=sum((part.exact_amount for part in parts), Decimal(0)),
@@ -204,24 +218,27 @@ def _together(parts: Sequence[RatedPiece]) -> RatedPiece:
 
 
 def _revisions(
-    states: Sequence[ChargeState], rated: Mapping[Place, RatedPiece], cause: Cause, currency: str
+    states: Sequence[ChargeState],
+    shared: Sharing,
+    rated: Mapping[Place, RatedPiece],
+    cause: Cause,
+    currency: str,
 ) -> list[dict[str, object]]:
-    """New revisions of the charges of one agreement, in the order of time."""
+    """New revisions of charges that build on each other, in the order of time."""
     rows: list[dict[str, object]] = []
-    revised: list[Period] = []
+    revised: list[Stretch] = []
     for state in states:
         one = rated.get(_place(state))
         if one is None:
             continue
         inputs = as_json(charge_inputs(one))
-        window = one.piece.window
-        builds_on = any(window.start <= other.start and other.end <= state.period.start for other in revised)
+        goes_on = builds_on(state, shared, revised) or _in_window(one.piece, revised)
         charge, lines = charge_row(one), line_rows(one, currency)
-        if _comes_out_otherwise(state, one, lines) and (builds_on or _rests_on_others(state.inputs, inputs, cause)):
+        if _comes_out_otherwise(state, one, lines) and (goes_on or _rests_on_others(state.inputs, inputs, cause)):
             found = [difference.row(state) for difference in differences(state.lines, lines)]
             amounts = _same(state) | {"amount": one.amount, "exact_amount": one.exact_amount, "lines": lines}
             amounts |= {"taxes": one.taxes_within, "differences": found}
-            revised.append(state.period)
+            revised.append(stretch_of(state))
         elif _stands_on(state.inputs) != _stands_on(inputs):
             # Both ends moved by the same, or an estimate was right: nothing to pay, but neighbours go on from here.
             kept = {name: value for name, value in state.inputs.items() if name not in _STANDING}
@@ -239,6 +256,15 @@ def _revisions(
             continue
         rows.append(revision(state, cause) | _metered_columns(charge) | {"inputs": inputs} | amounts)
     return rows
+
+
+def _in_window(piece: Piece, revised: Sequence[Stretch]) -> bool:
+    """Whether an earlier charge of its tier window came to something else."""
+    window, agreement_id = piece.window, piece.agreement.id
+    return any(
+        one == agreement_id and window.start <= period.start and period.end <= piece.period.start
+        for one, period in revised
+    )
 
 
 def _rests_on_others(before: Mapping[str, Any], after: Mapping[str, Any], cause: Cause) -> bool:

@@ -1,13 +1,15 @@
 """What the lines of a charge follow from, in the units that a person can add up by hand."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any, Literal
 
 from cloud.billing.charges.filings import WindowParts
+from cloud.billing.concessions.contained import contained_kept
 from cloud.billing.estimates.estimating import Estimate
+from cloud.billing.explanation.shared_limits import SharedLimitTold, shared_limit
 from cloud.billing.records import Bill, Charge, EstimateKind
 from cloud.kit.money import from_minor, round_half_up
 from cloud.kit.periods import Period
@@ -143,7 +145,10 @@ class Basis:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """One charge, explained. `carry` is what cumulative rounding carried over from earlier bills of the window."""
+    """One charge, explained. `carry` is what cumulative rounding carried over from earlier bills of the window.
+
+    `shared_minimum` and `shared_cap`: where `minimum` and `cap` are of several charges of the bill.
+    """
 
     charge_id: int
     tariff_version: int
@@ -164,6 +169,8 @@ class Explained:
     cap: Limit | None
     contained_taxes: tuple[ContainedTax, ...]
     by_register: ByRegister | None = None
+    shared_minimum: SharedLimitTold | None = None
+    shared_cap: SharedLimitTold | None = None
 
 
 def explain_bill(bill: Bill, versions: Mapping[int, TariffVersion]) -> tuple[Explained, ...]:
@@ -175,11 +182,20 @@ def explain_bill(bill: Bill, versions: Mapping[int, TariffVersion]) -> tuple[Exp
 def _explained(
     charges: Sequence[Charge], kept: Mapping[tuple[int, str], Inputs], versions: Mapping[int, TariffVersion]
 ) -> Iterator[Explained]:
+    together = {
+        place: (charge.id, kept[place])
+        for charge in charges
+        if (place := (charge.agreement_id, str(charge.period))) in kept
+    }
     for charge in charges:
         inputs = kept.get((charge.agreement_id, str(charge.period)))
         version = None if charge.tariff_version_id is None else versions.get(charge.tariff_version_id)
         if inputs is not None and version is not None:
-            yield _Charge(charge, inputs, version).explained()
+            yield replace(
+                _Charge(charge, inputs, version).explained(),
+                shared_minimum=shared_limit("minimum", inputs, together),
+                shared_cap=shared_limit("cap", inputs, together),
+            )
 
 
 class _Charge:
@@ -211,10 +227,7 @@ class _Charge:
             carry=Decimal(inputs.get("carry", 0)),
             minimum=content.minimum,
             cap=content.cap,
-            contained_taxes=tuple(
-                ContainedTax(one["component"], *(Decimal(one[name]) for name in ("base", "share", "amount")))
-                for one in inputs.get("contained_taxes", ())
-            ),
+            contained_taxes=contained_kept(inputs.get("contained_taxes", ()), self._charge, content.currency),
             by_register=self._by_register() if counted and "registers" in inputs else None,
         )
 

@@ -8,7 +8,8 @@ from itertools import pairwise
 from typing import Any
 
 from cloud.billing.agreements.rents import UNITS, AreaStep, RentStep, Unit
-from cloud.billing.records import Bill
+from cloud.billing.concessions.contained import contained_kept
+from cloud.billing.records import Bill, Charge
 from cloud.kit.i18n import gettext as _
 from cloud.kit.i18n import show_date, show_money, show_plain
 from cloud.kit.periods import Period
@@ -35,25 +36,22 @@ def explain_agreed(bill: Bill) -> tuple[AgreedExplained, ...]:
     kept = {(one["agreement"], one["period"]): one for one in bill.inputs.get("charges", ())}
     found = ((charge, kept.get((charge.agreement_id, str(charge.period)))) for charge in bill.charges)
     return tuple(
-        _explained(charge.id, charge.period, inputs)
+        _explained(charge, inputs, bill.summary.currency)
         for charge, inputs in found
         if inputs is not None and charge.tariff_version_id is None
     )
 
 
-def _explained(charge_id: int, period: Period, inputs: Mapping[str, Any]) -> AgreedExplained:
+def _explained(charge: Charge, inputs: Mapping[str, Any], currency: str) -> AgreedExplained:
     rent = inputs.get("rent") or {}
     steps = [(date.fromisoformat(one["from_day"]), Decimal(one["amount"])) for one in rent.get("steps", ())]
     areas = [(date.fromisoformat(one["from_day"]), Decimal(one["area"])) for one in rent.get("areas", ())]
     return AgreedExplained(
-        charge_id=charge_id,
+        charge_id=charge.id,
         unit=UNITS.get(rent.get("per_months", 0)),
-        steps=tuple(RentStep(*one) for one in _in_force(steps, period)),
-        areas=tuple(AreaStep(*one) for one in _in_force(areas, period)) if rent.get("per_area") else (),
-        contained_taxes=tuple(
-            ContainedTax(one["component"], *(Decimal(one[name]) for name in ("base", "share", "amount")))
-            for one in inputs.get("contained_taxes", ())
-        ),
+        steps=tuple(RentStep(*one) for one in _in_force(steps, charge.period)),
+        areas=tuple(AreaStep(*one) for one in _in_force(areas, charge.period)) if rent.get("per_area") else (),
+        contained_taxes=contained_kept(inputs.get("contained_taxes", ()), charge, currency),
     )
 
 

@@ -19,10 +19,10 @@ from cloud.billing.explanation.explaining import (
     TierStep,
 )
 from cloud.billing.explanation.explaining_agreed import AgreedExplained, explain_agreed
+from cloud.billing.explanation.limit_models import LimitOut
 from cloud.billing.models import BillDetailOut, PeriodOut
 from cloud.billing.records import Bill, EstimateKind
 from cloud.kit.amounts import MoneyOut, QuantityOut, plain
-from cloud.tariffs.model.tariff import Limit
 from cloud.tariffs.rating.explain import ContainedTax
 
 Text = Annotated[str, Field(examples=["2880"])]
@@ -254,20 +254,8 @@ class RoundingOut(BaseModel):
     carry: Annotated[str, Field(examples=["0.00123"])]
 
 
-class LimitOut(BaseModel):
-    """A least or highest amount before taxes."""
-
-    amount: MoneyOut
-    per: Literal["bill", "day", "month"]
-
-    @classmethod
-    def of(cls, limit: Limit, currency: str) -> "LimitOut":
-        """From our records."""
-        return cls(amount=MoneyOut.of(limit.amount, currency), per=limit.per)
-
-
 class ContainedTaxOut(BaseModel):
-    """base × share ÷ (1 + share) = amount: contained in the prices, not added."""
+    """base × share ÷ (1 + share) = amount: contained in the prices, not added; of what remains after concessions."""
 
     component: str
     base: MoneyOut
@@ -328,8 +316,8 @@ class ChargeExplanationOut(BaseModel):
             factors={code: plain(factor) for code, factor in one.factors},
             basis=BasisOut.of(one.basis),
             rounding=RoundingOut(level=one.rounding.level, cumulative=one.rounding.cumulative, carry=plain(one.carry)),
-            minimum=None if one.minimum is None else LimitOut.of(one.minimum, currency),
-            cap=None if one.cap is None else LimitOut.of(one.cap, currency),
+            minimum=LimitOut.of(one.minimum, one.shared_minimum, currency),
+            cap=LimitOut.of(one.cap, one.shared_cap, currency),
             contained_taxes=[ContainedTaxOut.of(tax, currency) for tax in one.contained_taxes],
         )
 

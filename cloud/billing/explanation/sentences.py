@@ -16,6 +16,7 @@ from cloud.billing.explanation.explaining import (
     Tiers,
     TierStep,
 )
+from cloud.billing.explanation.shared_limits import cap_sentences, minimum_sentences
 from cloud.billing.records import BillLine, Charge
 from cloud.kit.i18n import gettext as _
 from cloud.kit.i18n import show_date, show_money, show_period, show_plain, show_register, show_time
@@ -324,8 +325,12 @@ def _basis(basis: Basis) -> Iterator[str]:
 def _limits(explained: Explained, currency: str) -> Iterator[str]:
     if explained.minimum is not None:
         yield _("At least %(amount)s %(per)s, before taxes") % _limit(explained.minimum, currency)
+    if explained.shared_minimum is not None:
+        yield from minimum_sentences(explained.shared_minimum, currency)
     if explained.cap is not None:
         yield _("At most %(amount)s %(per)s, before taxes") % _limit(explained.cap, currency)
+    if explained.shared_cap is not None:
+        yield from cap_sentences(explained.shared_cap, currency)
 
 
 def _limit(limit: Limit, currency: str) -> dict[str, str]:

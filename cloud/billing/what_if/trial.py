@@ -10,7 +10,8 @@ from itertools import zip_longest
 from cloud.billing import repository
 from cloud.billing.charges.drafts import rate_rounds
 from cloud.billing.charges.facts import Facts
-from cloud.billing.charges.pieces import Unbillable, pieces
+from cloud.billing.charges.pieces import Piece, Unbillable, pieces
+from cloud.billing.charges.supplies import rounds, supplies
 from cloud.billing.estimates.estimating import EstimatePolicy
 from cloud.billing.records import Agreement, Bill, BillFilter, BillLine, Charge, Uncharged
 from cloud.billing.service import get_bill, list_bills
@@ -68,14 +69,13 @@ async def what_if(conn: Conn, account_id: int, content: TariffContent) -> WhatIf
     for charge in charged:
         by_agreement.setdefault(charge.agreement_id, []).append(charge)
     try:
-        cut = []
+        cut: dict[int, list[Piece]] = {}
         for agreement_id, charges in by_agreement.items():
             whole = Period(min(one.period.start for one in charges), max(one.period.end for one in charges))
-            cut.append(pieces(Uncharged(agreements[agreement_id], whole), [drafted]))
+            cut[agreement_id] = pieces(Uncharged(agreements[agreement_id], whole), [drafted])
     except Unbillable as reason:
         raise Conflict(reason.code, reason.detail) from reason
-    rounds = [[one[n] for one in cut if len(one) > n] for n in range(max(map(len, cut)))]
-    drafts = await rate_rounds(conn, Facts(conn, project, EstimatePolicy("bill")), rounds)
+    drafts = await rate_rounds(conn, Facts(conn, project, EstimatePolicy("bill")), rounds(supplies(cut)))
     for failure in drafts.failures.values():
         raise Conflict(failure.code, failure.detail) from failure
     rated = drafts.rated.get(account_id, [])

@@ -30,6 +30,11 @@ class Usages:
     (see `month_shares`). `demand`: highest load in W. `capacity`: VA. `power_factor`: hundredths.
     `carry`: exact amount of the window so far beyond its last whole cent, in 10^-places of the currency
     (see `Plan`); None derives it from `before` where the tariff has one period, else takes 0.
+
+    Where a bill is charged in pieces that share its limits, in the smallest unit of the currency: `minimum` and `cap`
+    of all of them, and what the pieces before this one cost (below 0 too) before taxes, `minimum_before` without any
+    limit and `cap_before` with what the minimum added. `last`: 1 where no piece follows that could reach the minimum.
+    Empty ones: every account has the limits of the tariff to itself.
     """
 
     quantity: Sequence[Given]
@@ -46,11 +51,19 @@ class Usages:
     capacity: Given = _NOTHING
     power_factor: Given = _NOTHING
     carry: Given | None = None
+    minimum: Given = _NOTHING
+    cap: Given = _NOTHING
+    minimum_before: Given = _NOTHING
+    cap_before: Given = _NOTHING
+    last: Given = _NOTHING
     sequence: Sequence[int] | None = None
 
 
 _ONES = ("covered", "whole")
-_NAMES = tuple(field.name for field in fields(Usages) if field.name not in ("quantity", "sequence"))
+_SHARED = ("minimum", "cap", "minimum_before", "cap_before", "last")
+"""Columns that only pieces of a bill have which share its limits."""
+_SIGNED = ("minimum_before", "cap_before")
+_NAMES = tuple(field.name for field in fields(Usages) if field.name not in ("quantity", "sequence", *_SHARED))
 
 
 class Columns:
@@ -60,7 +73,8 @@ class Columns:
         """Raises ValueError when a column has another length, is negative, or the periods are not the tariff's."""
         _check_periods(plan, usages)
         rows = [_column(f"quantity[{c}]", row, accounts) for c, row in enumerate(usages.quantity)]
-        columns = {name: _column(name, getattr(usages, name), accounts) for name in _NAMES}
+        names = (*_NAMES, *(name for name in _SHARED if len(getattr(usages, name))))
+        columns = {name: _column(name, getattr(usages, name), accounts) for name in names}
         self.accounts = accounts
         self.dtype: type = np.int64 if _fits(plan, rows, columns) else object
         shape = (accounts, len(rows))
@@ -74,6 +88,10 @@ class Columns:
                 self._columns["single"] * 0
             )  # a tariff without such prices bills everyone by tiers
         self.used: Ints = self.quantity.sum(axis=1)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a column: those of shared limits are optional."""
+        return name in self._columns
 
     def __getitem__(self, name: str) -> Ints:
         """The column of that name of `Usages`."""
@@ -119,7 +137,7 @@ def _column(name: str, values: Given | None, accounts: int) -> Ints:
     except OverflowError:
         column = np.array(values, dtype=object)
     least = column.min()
-    if least < 0 or (name == "whole" and least < 1):
+    if (least < 0 and name not in _SIGNED) or (name == "whole" and least < 1):
         raise ValueError(f"{name}: must not be negative" if least < 0 else f"{name}: expected 1 or more")
     return column
 
@@ -127,6 +145,7 @@ def _column(name: str, values: Given | None, accounts: int) -> Ints:
 def _fits(plan: Plan, rows: Sequence[Ints], columns: Mapping[str, Ints]) -> bool:
     """Whether no intermediate result of the batch can leave int64: checked before anything is computed."""
     most = {name: int(column.max(initial=0)) for name, column in columns.items()}
+    most |= {name: max(most[name], -int(columns[name].min(initial=0))) for name in _SIGNED if name in columns}
     usage = sum(int(row.max(initial=0)) for row in rows)
     window = usage + most["before"]
     time = max(most["days"], most["months"], most["begun"])
@@ -147,6 +166,7 @@ def _highest_share(plan: Plan, exact: int, most: Mapping[str, int]) -> int:
     for limit in (plan.content.minimum, plan.content.cap):
         if limit is not None:
             amount += int(limit.amount.scaleb(plan.digits)) * max(1, most["days"], most["months"]) + 1
+    amount += sum(most.get(name, 0) for name in _SHARED)
     for slot in plan.shares:
         largest = max(largest, 2 * amount * (abs(slot.share) + 10**6))
         amount += amount * abs(slot.share) // 10**6 + 1

@@ -10,7 +10,7 @@ from cloud.tariffs.rating.columns import Columns, Ints, Usages
 from cloud.tariffs.rating.month_shares import MONTH
 from cloud.tariffs.rating.plan import SHARE_PLACES, Plan, ShareSlot, Slot
 
-ENGINE_VERSION = "rating-2"
+ENGINE_VERSION = "rating-3"
 """Changes when the same inputs could give another amount; every bill names it."""
 
 _WHOLE = 10**SHARE_PLACES
@@ -24,8 +24,8 @@ class Rated:
     `quantities[n, k]` in the slot's base unit and `amounts[n, k]`, each rounded by itself; `rounding[n]` is what is
     missing to the amount of all slots, whose unrounded amount is `exact[n]` in 10^-places. `bases[n, s]` is what a
     share is taken of, 0 where it does not apply, and `share_amounts[n, s]` the result. `minimum[n]` and `cap[n]` are
-    what was added and (negative) taken off. All of it adds up to `totals[n]`, except inclusive taxes: they are
-    contained.
+    what was added to `unlimited[n]`, which is the amount before both and before taxes, and (negative) taken off. All of
+    it adds up to `totals[n]`, except inclusive taxes: they are contained.
     """
 
     plan: Plan
@@ -35,6 +35,7 @@ class Rated:
     exact: Ints
     bases: Ints
     share_amounts: Ints
+    unlimited: Ints
     minimum: Ints
     cap: Ints
     totals: Ints
@@ -62,6 +63,7 @@ def rate_batch(plan: Plan, usages: Usages, accounts: int) -> Rated:
         exact,
         shares.stacked(shares.bases),
         shares.stacked(shares.amounts),
+        shares.unlimited,
         shares.minimum,
         shares.cap,
         shares.total,
@@ -148,7 +150,7 @@ class _Shares:
         self._columns = columns
         self._exact_lines = exact_lines
         self._of_component: dict[str, Ints] = {}
-        self.total = direct
+        self.total = self.unlimited = direct
         self.bases: list[Ints] = []
         self.amounts: list[Ints] = []
         self.minimum = self.cap = direct * 0
@@ -191,12 +193,35 @@ class _Shares:
 
     def _limit(self) -> None:
         content = self._plan.content
+        self.unlimited = self.total
         if content.minimum is not None:
-            self.minimum = np.maximum(self._amount(content.minimum) - self.total, 0)
+            self.minimum = self._lacking(content.minimum)
             self.total = self.total + self.minimum
         if content.cap is not None:
-            self.cap = np.minimum(self._amount(content.cap) - self.total, 0)
+            self.cap = self._excess(content.cap)
             self.total = self.total + self.cap
+
+    def _lacking(self, limit: Limit) -> Ints:
+        """What is missing to the minimum; where pieces of a bill share it, to all of them, charged with the last."""
+        if "minimum" not in self._columns:
+            missing: Ints = np.maximum(self._amount(limit) - self.total, 0)
+            return missing
+        columns = self._columns
+        found: Ints = np.maximum(columns["minimum"] - columns["minimum_before"] - self.total, 0) * columns["last"]
+        return found
+
+    def _excess(self, limit: Limit) -> Ints:
+        """What is above the cap, negative; where pieces of a bill share it, above what the earlier ones left of it.
+
+        A piece below zero makes room again: what was taken off before is then charged, so that all of them together
+        come to the cap.
+        """
+        if "cap" not in self._columns:
+            above: Ints = np.minimum(self._amount(limit) - self.total, 0)
+            return above
+        room = self._columns["cap"] - self._columns["cap_before"]
+        found: Ints = np.minimum(room - self.total, 0) - np.minimum(room, 0)
+        return found
 
     def _amount(self, limit: Limit) -> Ints:
         once = int(limit.amount.scaleb(self._plan.digits))

@@ -49,12 +49,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class ContainedTax:
-    """A tax that the total contains: `amount` of `base` at `share` (0.13 for 13 %)."""
+    """A tax that the total contains: `amount` of `base` at `share` (0.13 for 13 %).
+
+    The base is what the components `of` cost; none named: all but taxes.
+    """
 
     component: str
     base: Decimal
     share: Decimal
     amount: Decimal
+    of: tuple[str, ...] = ()
 
 
 def explain(rated: Rated, account: int) -> tuple[Line, ...]:
@@ -72,6 +76,16 @@ def exact(rated: Rated, account: int) -> Decimal:
     return from_minor(int(rated.exact[account]), rated.plan.places)
 
 
+def unlimited(rated: Rated, account: int) -> Decimal:
+    """The amount of one account before minimum, cap and taxes."""
+    return from_minor(int(rated.unlimited[account]), rated.plan.digits)
+
+
+def lacking(rated: Rated, account: int) -> Decimal:
+    """What one account was charged to reach the minimum."""
+    return from_minor(int(rated.minimum[account]), rated.plan.digits)
+
+
 def contained_taxes(rated: Rated, account: int) -> tuple[ContainedTax, ...]:
     """The taxes that prices include, which are no lines of their own."""
     digits = rated.plan.digits
@@ -81,6 +95,7 @@ def contained_taxes(rated: Rated, account: int) -> tuple[ContainedTax, ...]:
             from_minor(int(rated.bases[account][number]), digits),
             _share(slot),
             from_minor(int(rated.share_amounts[account][number]), digits),
+            slot.of,
         )
         for number, slot in enumerate(rated.plan.shares)
         if slot.inclusive

@@ -33,6 +33,24 @@ FLATS = 10
 SEEDS = 8
 
 
+OTHER_LIMITS: list[dict[str, Any]] = [
+    {"minimum": {"amount": "30", "per": "month"}},
+    {"minimum": {"amount": "900", "per": "month"}},
+    {"minimum": {"amount": "25.5", "per": "day"}, "cap": {"amount": "26", "per": "day"}},
+    {"cap": {"amount": "1", "per": "month"}},
+    {"cap": {"amount": "700", "per": "month"}},
+    {},
+]
+LIMITS_OF_BILLS: list[dict[str, Any]] = [
+    {"minimum": {"amount": "45.67", "per": "bill"}},
+    {"minimum": {"amount": "900", "per": "bill"}},
+    {"minimum": {"amount": "40", "per": "bill"}, "cap": {"amount": "333.33", "per": "bill"}},
+    {"cap": {"amount": "20", "per": "bill"}},
+    {"cap": {"amount": "500", "per": "bill"}},
+]
+"""Of all the pieces of a bill together, however it is cut."""
+
+
 def random_tariff(random: Random, shape: dict[str, Any]) -> TariffContent:
     """Prices, bounds and limits at random; what versions of one tariff have in common is in `shape`."""
 
@@ -62,14 +80,7 @@ def random_tariff(random: Random, shape: dict[str, Any]) -> TariffContent:
     shares = random.sample([{"kind": "surcharge", "code": "more", "percent": "12.3456"}], random.randrange(0, 2))
     tax = {"kind": "tax", "code": "vat", "percent": random.choice(["13", "0.3333"]), "inclusive": random.random() < 0.5}
     level = random.choice(["line", "component", "bill"])
-    limits: dict[str, Any] = random.choice(
-        [
-            {"minimum": {"amount": random.choice(["30", "900"]), "per": "month"}},
-            {"minimum": {"amount": "25.5", "per": "day"}, "cap": {"amount": "26", "per": "day"}},
-            {"cap": {"amount": random.choice(["1", "700"]), "per": "month"}},
-            {},
-        ]
-    )
+    limits = random.choice(LIMITS_OF_BILLS if shape["limits_of_bills"] else OTHER_LIMITS)
     return TariffContent.model_validate(
         {
             "currency": "CNY",
@@ -101,6 +112,7 @@ def random_shape(random: Random) -> dict[str, Any]:
     order = random.sample(list(HOURS), 3) if method == "priority" else []
     return {
         "window": window,
+        "limits_of_bills": random.random() < 0.5,
         "household": {
             "from_persons": 4, "raise_bounds_by": random.randrange(1, 90),
             "per": "month" if window["kind"] == "month" else random.choice(["month", "year"]),

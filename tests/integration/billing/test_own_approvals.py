@@ -127,7 +127,13 @@ async def _allow(anna: Desk) -> None:
     body = {"project_id": project_id, "allowed": True}
     answer = await anna.client.put("/api/v1/tariff-approval-rules", json=body, headers=anna.auth)
     assert answer.is_success, answer.text
-    async with anna.owing.db.transaction(SYSTEM) as conn:
+    await _let_one_decide(anna.owing)
+
+
+async def _let_one_decide(owing: Owing) -> None:
+    """The rule of money."""
+    project_id = owing.site.project.id
+    async with owing.db.transaction(SYSTEM) as conn:
         today, _ = await billing.terms_today(conn, project_id)
         await billing.set_policy(conn, project_id, today, replace(TERMS, own_approval=True))
 
@@ -148,20 +154,63 @@ async def test_nobody_approves_his_own_unless_the_project_allows_it(
     assert await owing.site.proof() == []
 
 
-async def test_the_page_of_a_concession_says_why_one_cannot_approve_it(
-    owing: Owing, app_client: httpx.AsyncClient, people: People
+DECIDED = 'name="decision" value="approve"'
+PAGES = {
+    "concession": ("/concessions/{}", 'action="/concessions/{}/approve"'),
+    "waiver": ("/bills/{bill}", DECIDED),
+    "note": ("/bills/{}", 'action="/notes/{}/approve"'),
+    "release": ("/releases", DECIDED),
+    "plan": ("/instalment-plans/{}", DECIDED),
+}
+"""Where a subject is shown, and its button to approve it."""
+
+
+@pytest.mark.parametrize("subject", PAGES)
+async def test_a_page_says_why_one_cannot_approve_his_own(
+    subject: str, owing: Owing, app_client: httpx.AsyncClient, people: People
 ) -> None:
-    auths = [await people.staff("manager", owing.site.project.id) for _ in range(2)]
-    await _concession(Desk(owing, app_client, auths[0]), 0)
-    (filed,) = await owing.site.rows("SELECT id FROM concession")
-    page = f"/concessions/{filed['id']}"
+    auths = [await people.staff("admin") for _ in range(2)]
+    desk = Desk(owing, app_client, auths[0])
+    path, _ = await SUBJECTS[subject](desk, 0)
+    number, bill_id = path.split("/")[1], await desk.bill_of(0)
+    page, button = (told.format(number, bill=bill_id) for told in PAGES[subject])
     async with people.db.transaction(SYSTEM) as conn:
         await conn.execute("UPDATE access_token SET kind = 'session'")
     anna, bert = (Browser(app_client, auth) for auth in auths)
     seen = await anna.see(page)
     assert "somebody else has to approve it" in text_of(seen)
-    assert f'action="{page}/approve"' not in seen
+    assert button not in seen
+    others = await bert.see(page)
+    assert "somebody else has to approve it" not in text_of(others)
+    assert button in others
+    await _let_one_decide(owing)
+    assert button in await anna.see(page)
+
+
+async def test_what_was_refused_to_the_asker_is_still_his_to_take_back(
+    owing: Owing, app_client: httpx.AsyncClient, people: People
+) -> None:
+    """The button to reject stays."""
+    auth = await people.staff("admin")
+    path, _ = await _release(Desk(owing, app_client, auth), 0)
+    async with people.db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE access_token SET kind = 'session'")
+    anna = Browser(app_client, auth)
+    assert 'name="decision" value="reject"' in await anna.see("/releases")
+    await anna.send(f"/releases/{path.split('/')[1]}/decide", decision="reject", note="a mistake")
+    assert 'name="decision"' not in await anna.see("/releases")
+
+
+async def test_a_concession_is_approved_on_its_page_by_another(
+    owing: Owing, app_client: httpx.AsyncClient, people: People
+) -> None:
+    auths = [await people.staff("manager", owing.site.project.id) for _ in range(2)]
+    path, _ = await _concession(Desk(owing, app_client, auths[0]), 0)
+    page = f"/concessions/{path.split('/')[1]}"
+    async with people.db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE access_token SET kind = 'session'")
+    anna, bert = (Browser(app_client, auth) for auth in auths)
+    await anna.see(page)
     await anna.send(f"{page}/approve", 409, reason="papers seen")
-    assert f'action="{page}/approve"' in await bert.see(page)
     await bert.send(f"{page}/approve", reason="papers seen")
     assert "papers seen" in text_of(await anna.see(page))

@@ -92,12 +92,12 @@ class Reading:
 
 
 def _contained(bill: Bill) -> list[Decimal]:
-    """Taxes that prices contain, worked out anew: 3 % in the water, 9 % in the rent, as charged before the discount."""
+    """Taxes that prices contain, worked out anew: 3 % in the water, 9 % in the rent, of what the discount leaves."""
     return [
-        (line.amount * percent / (100 + percent)).quantize(Decimal("0.01"), "ROUND_HALF_UP")
+        (charge.amount * percent / (100 + percent)).quantize(Decimal("0.01"), "ROUND_HALF_UP")
         for service, percent in (("water", 3), ("rent", 9))
-        for line in bill.lines
-        if line.service == service and line.kind != "discount"
+        for charge in bill.charges
+        if charge.service == service
     ]
 
 

@@ -23,6 +23,7 @@ def add_up(explanation: Document) -> None:
             _check_line(line)
         assert _sum(line["amount"]["amount"] for line in lines) == Decimal(charge["amount"]["amount"])
         _check_charge(lines, told[charge["id"]])
+    _check_limits({charge["id"]: charge["lines"] for charge in bill["charges"]}, told)
     for line in bill["corrections"]:
         _check_correction(line)
     parts = (one["amount"]["amount"] for one in [*bill["charges"], *bill["corrections"]])
@@ -90,6 +91,39 @@ def _check_charge(lines: list[Document], told: Document) -> None:
     for tax in told["contained_taxes"]:
         share = Decimal(tax["share"])
         assert _cents(Decimal(tax["base"]["amount"]) * share / (1 + share)) == Decimal(tax["amount"]["amount"])
+
+
+def _check_limits(lines: dict[int, list[Document]], told: dict[int, Document]) -> None:
+    """What is charged to reach a minimum and taken off above a cap, also where charges of the bill share them."""
+    alone = {n: _sum_of(mine, but=("minimum", "cap", "tax", "discount")) for n, mine in lines.items()}
+    lifted = {n: alone[n] + _sum_of(mine, only="minimum") for n, mine in lines.items()}
+    for n, one in told.items():
+        for name, cost in (("minimum", alone), ("cap", lifted)):
+            limit = one[name]
+            if limit is None or limit["per"] != "bill":
+                continue
+            amount, before, last = Decimal(limit["amount"]["amount"]), Decimal(0), True
+            if limit["shared"] is not None:
+                amount, before, last = _check_shared(n, limit["shared"], cost)
+            above = min(amount - before - cost[n], Decimal(0)) - min(amount - before, Decimal(0))
+            missing = max(amount - before - cost[n], Decimal(0)) if last else Decimal(0)
+            assert _sum_of(lines[n], only=name) == (missing if name == "minimum" else above)
+
+
+def _check_shared(n: int, shared: Document, cost: dict[int, Decimal]) -> tuple[Decimal, Decimal, bool]:
+    """Amount, what earlier charges cost, and whether it is completed here."""
+    amount, before = (Decimal(shared[name]["amount"]) for name in ("amount", "before"))
+    days = sum((Decimal(term["amount"]["amount"]) * term["days"] for term in shared["terms"]), Decimal(0))
+    assert _cents(days / shared["days"]) == amount
+    place = shared["charges"].index(n)
+    assert sum((cost[one] for one in shared["charges"][:place]), Decimal(0)) == before
+    assert shared["last"] == (n == shared["charges"][-1])
+    return amount, before, shared["last"]
+
+
+def _sum_of(lines: list[Document], *, only: str | None = None, but: tuple[str, ...] = ()) -> Decimal:
+    kinds = (line for line in lines if line["kind"] not in but and only in (None, line["kind"]))
+    return _sum(line["amount"]["amount"] for line in kinds)
 
 
 def _check_metering(told: Document) -> None:

@@ -24,10 +24,20 @@ NOTHING = Decimal(0)
 
 
 @dataclass(frozen=True)
+class Shared:
+    """A minimum or cap that parts of a bill share; `before`: what earlier ones of them cost, the cap disregarded."""
+
+    amount: Decimal
+    before: Decimal
+    last: bool
+
+
+@dataclass(frozen=True)
 class Account:
     """One account in display units (kWh, m³, m², kW, months). `in_time`: usage by period in the order of time.
 
     `steps` of the household rule over the `whole` parts of its window; None: `persons` are there in all `covered`.
+    `minimum` and `cap`: limits of a bill of which this is a part; None: those of the tariff are its own.
     """
 
     usage: dict[str, Decimal]
@@ -46,13 +56,20 @@ class Account:
     carry: Decimal | None = None
     in_time: tuple[tuple[str, Decimal], ...] | None = None
     steps: int | None = None
+    minimum: Shared | None = None
+    cap: Shared | None = None
 
 
 @dataclass
 class Result:
-    """Total, unrounded total of the direct components, and what each component, period and tier (from 1) costs."""
+    """Total, unrounded total of the direct components, and what each component, period and tier (from 1) costs.
+
+    `alone` is the cost before limits and taxes, `lifted` that with what the minimum adds.
+    """
 
     total: Decimal = NOTHING
+    alone: Decimal = NOTHING
+    lifted: Decimal = NOTHING
     exact: Decimal = NOTHING
     contained: Decimal = NOTHING
     lines: list[tuple[str, str | None, int | None, Decimal, Decimal]] = field(default_factory=list)
@@ -265,10 +282,15 @@ def _shares(content: TariffContent, account: Account, result: Result) -> None:
     for part in content.components:
         if isinstance(part, RelativeComponent) and part.kind != "tax":
             _share(content, account, result, part, result.total)
-    for limit, sign in ((content.minimum, 1), (content.cap, -1)):
-        if limit is not None:
-            wanted = round_half_up(_limit(limit, account), digits)
-            result.total = max(result.total, wanted) if sign > 0 else min(result.total, wanted)
+    result.alone = result.total
+    if content.minimum is not None:
+        least = account.minimum or Shared(round_half_up(_limit(content.minimum, account), digits), NOTHING, last=True)
+        if least.last and least.before + result.alone < least.amount:
+            result.total = least.amount - least.before
+    result.lifted = result.total
+    if content.cap is not None:
+        most = account.cap or Shared(round_half_up(_limit(content.cap, account), digits), NOTHING, last=True)
+        result.total = min(most.before + result.lifted, most.amount) - min(most.before, most.amount)
     untaxed = result.total
     for part in content.components:
         if part.kind == "tax":

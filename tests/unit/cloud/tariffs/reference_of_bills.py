@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
+from cloud.kit.money import minor_digits, round_half_up
 from cloud.tariffs.model.tariff import TariffContent
 from tests.unit.cloud.tariffs import reference
-from tests.unit.cloud.tariffs.reference import NOTHING, Account, Result
+from tests.unit.cloud.tariffs.reference import NOTHING, Account, Result, Shared
 
 DAY = timedelta(days=1)
 MILLIONTH = Decimal("0.000001")
@@ -53,7 +54,27 @@ class Books:
                 parts[-1].append(day)
             else:
                 parts.append([day])
-        return [self._charge(days) for days in parts]
+        found: list[Result] = []
+        for days in parts:
+            found.append(self._charge(days, self._shared("minimum", parts, found), self._shared("cap", parts, found)))
+        return found
+
+    def _shared(self, name: str, parts: Sequence[Sequence[date]], found: Sequence[Result]) -> Shared | None:
+        """The minimum or cap of the bill for the part after those that are found: its days have each their share."""
+
+        def of_bill(days: Sequence[date]) -> Decimal | None:
+            limit = getattr(self._content(days[0]), name)
+            return limit.amount if limit is not None and limit.per == "bill" else None
+
+        mine = [place for place, days in enumerate(parts) if of_bill(days) is not None]
+        here = len(found)
+        if here not in mine:
+            return None
+        everything = sum(len(days) for days in parts)
+        amount = sum((of_bill(parts[place]) or NOTHING) * len(parts[place]) for place in mine) / Decimal(everything)
+        cost = [found[place].alone if name == "minimum" else found[place].lifted for place in mine if place < here]
+        digits = minor_digits(self._content(parts[0][0]).currency)
+        return Shared(round_half_up(amount, digits), sum(cost, NOTHING), last=here == mine[-1])
 
     def _content(self, day: date) -> TariffContent:
         return [content for since, content in self.versions if since <= day][-1]
@@ -77,7 +98,7 @@ class Books:
         first = first if first <= day else first.replace(year=day.year - 1)
         return first, first.replace(year=first.year + 1)
 
-    def _charge(self, days: Sequence[date]) -> Result:
+    def _charge(self, days: Sequence[date], minimum: Shared | None, cap: Shared | None) -> Result:
         content, home = self._content(days[0]), self.home
         start, _ = self._window(content, days[0])
         in_time = tuple(one for day in days for one in home.used[day])
@@ -96,6 +117,8 @@ class Books:
             months=sum((_share(day + DAY) - _share(day) for day in days), NOTHING),
             begun=Decimal(len([day for day in days if day.day == 1 or day == home.moved_in])),
             carry=sum((cost for first, cost in self.charged if start <= first < days[0]), NOTHING),
+            minimum=minimum,
+            cap=cap,
         )
         result = reference.rate(content, account, content.season_on(days[0]))
         self.charged.append((days[0], result.exact))

@@ -82,21 +82,6 @@ def test_a_day_without_a_version_cannot_be_billed(versions: tuple[TariffVersion,
     assert reason.value.code == "missing-tariff-version"
 
 
-@pytest.mark.parametrize("limit", ["minimum", "cap"])
-def test_a_limit_of_a_bill_is_not_applied_to_each_of_its_pieces(limit: str) -> None:
-    """A minimum of 30 would be charged twice, a cap allowed twice."""
-    of_bill: dict[str, Any] = {limit: {"amount": "30", "per": "bill"}}
-    of_day: dict[str, Any] = {limit: {"amount": "1", "per": "day"}}
-    first = _version(1, date(2020, 1, 1), date(2026, 1, 20), **of_bill)
-    second = _version(2, date(2026, 1, 20), None)
-    with pytest.raises(Unbillable) as reason:
-        _cut(date(2026, 1, 1), date(2026, 2, 1), first, second)
-    assert reason.value.code == "limit-of-cut-bill"
-    assert len(_cut(date(2026, 1, 1), date(2026, 1, 20), first)) == 1
-    by_day = _version(1, date(2020, 1, 1), date(2026, 1, 20), **of_day)
-    assert len(_cut(date(2026, 1, 1), date(2026, 2, 1), by_day, second)) == 2
-
-
 def test_a_month_that_is_cut_is_charged_once_in_all() -> None:
     """The version changes on the 20th: parts by days add up to the month, a begun month is charged in the first."""
     versions = _version(1, date(2020, 1, 1), date(2026, 1, 20), MONTHLY, ENERGY), _version(2, date(2026, 1, 20), None)

@@ -121,7 +121,8 @@ def _bill(content: TariffContent, given_facts: dict[str, Any]) -> tuple[Bill, Ta
         "single": given_facts["single"] and any(slot.single for slot in prepared.slots),
         "carry": str(carry),
         "contained_taxes": [
-            {name: str(value) for name, value in asdict(tax).items()} for tax in contained_taxes(rated, 0)
+            {name: value if name == "of" else str(value) for name, value in asdict(tax).items()}
+            for tax in contained_taxes(rated, 0)
         ],
     }
     if content.energy:
