@@ -62,6 +62,10 @@ def _is_a_variant(item: pytest.Item) -> bool:
     return bool({"desktop", "en"} & set(item.callspec.id.split("-")))
 
 
+Size = tuple[int, int]
+"""Width and height of a window, in pixels."""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """A running web process and the estate it shows."""
@@ -198,6 +202,21 @@ class Visitor:
         with self.page.expect_navigation():
             self.page.locator(link).first.click()
         return self.page
+
+    def resize(self, size: Size) -> None:
+        """Gives the window another size and waits until the page, its charts included, has taken it."""
+        width, height = size
+        if self.page.viewport_size == {"width": width, "height": height}:
+            return
+        self.page.set_viewport_size({"width": width, "height": height})
+        # The event of the new size comes before what the frame was asked for that first has it.
+        self.page.evaluate(
+            """width => new Promise(done => {
+                const look = () => requestAnimationFrame(window.innerWidth === width ? done : look);
+                requestAnimationFrame(look);
+            })""",
+            width,
+        )
 
     def picture(self, name: str) -> None:
         """Keeps what the window shows, for people; in the long form only."""
