@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_playwright
 from psycopg.conninfo import make_conninfo
 
 from cloud.identity.guards import SESSION_COOKIE
@@ -197,10 +197,14 @@ class Visitor:
         self.page.locator(pending).first.wait_for(state="detached")
         return self.page
 
-    def follow(self, link: str) -> Page:
-        """Clicks a link and waits for the page it leads to: what is measured next is that page, not this one."""
+    def follow(self, link: str | Locator) -> Page:
+        """Clicks a link, or the button of a form, and waits for the page it leads to.
+
+        What is measured or filled in next is that page, not this one, which may look alike: one form after another
+        answers that all is well.
+        """
         with self.page.expect_navigation():
-            self.page.locator(link).first.click()
+            (self.page.locator(link) if isinstance(link, str) else link).first.click()
         return self.page
 
     def resize(self, size: Size) -> None:

@@ -140,13 +140,11 @@ def test_a_supply_is_cut_only_after_a_second_question(browser: Browser, site: Si
         row.get_by_text("Order").click()
         row.get_by_placeholder("Reason").fill("rewiring")
         visitor.picture("staff-order-open")
-        row.get_by_role("button", name="Switch off").click()
-        page.wait_for_load_state("networkidle")
+        visitor.follow(row.get_by_role("button", name="Switch off"))
         assert "This cuts the supply" in page.locator("main").inner_text()
         visitor.picture("staff-order-sure")
         assert site.value("SELECT count(*) FROM command") == before
-        page.get_by_role("button", name="Switch off").click()
-        page.wait_for_load_state("networkidle")
+        visitor.follow(page.get_by_role("button", name="Switch off"))
         assert "Waiting to be sent" in page.locator("#orders").inner_text()
     assert site.value("SELECT action FROM command WHERE reason = 'rewiring'") == "switch-off"
 

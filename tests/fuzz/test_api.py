@@ -30,7 +30,7 @@ from cloud.tariffs.model.tariff import TariffContent
 from tests.fuzz.requests import Operation, Request, operations, requests
 from tests.integration.app import Auth, People, equipped
 
-EXAMPLES = 1500 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 10
+EXAMPLES = 1500 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 6
 """Requests to each operation."""
 
 ASKERS = st.sampled_from(["admin", "admin", "admin", "viewer", "resident", "nobody"])

@@ -112,7 +112,7 @@ async def test_a_gateway_hands_its_picture_in(
     assert await pictures.keep(arrived.id, content)
     running = server(equipped(settings, keys), "127.0.0.1", 0)
     task = asyncio.create_task(running.serve())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not running.started:
             await asyncio.sleep(0.01)
         url = f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}"
