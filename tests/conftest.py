@@ -1,5 +1,6 @@
 """Fixtures that every tier of tests shares: a migrated database on a real PostgreSQL."""
 
+import gc
 import os
 import secrets
 import shutil
@@ -22,6 +23,13 @@ from tests.databases import administrator, close_database, copy_database, drop_d
 settings.register_profile("short", deadline=None, max_examples=150)
 settings.register_profile("long", deadline=None, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: nobody looks for garbage in it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 _MEMORY = Path("/dev/shm")
