@@ -204,6 +204,8 @@ REASONS: Final[Mapping[str, str]] = {
     "no-such-payment": _("There is no such payment"),
     "no-such-callback": _("There is no such message of a provider"),
     "not-aside": _("Somebody has dealt with it already"),
+    "no-such-difference": _("There is no such difference"),
+    "difference-over": _("Somebody has dealt with it already"),
     "bad-signature": _("The signature is wrong"),
     "bad-callback": _("Not a message of the provider"),
     "currency-not-kept": _("Amounts in this currency have more than two decimals: it cannot be kept"),

@@ -36,6 +36,7 @@ TABLES: Final[Mapping[str, str]] = {
     "release": _("Refund or set-off"),
     "payment_intent": _("Payment by a provider"),
     "payment_callback": _("Message of a payment provider"),
+    "provider_difference": _("Difference with a payment provider"),
     "building": _("Building"),
     "command": _("Command"),
     "concession": _("Concession"),
