@@ -263,7 +263,7 @@ def visiting(
     context = browser.new_context(
         viewport={"width": width, "height": height}, locale="zh-CN", color_scheme="dark" if dark else "light"
     )
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(60_000)
     context.add_cookies([{"name": SESSION_COOKIE, "value": site.sessions[login], "url": site.url, "httpOnly": True}])
     try:
         visitor = Visitor(context.new_page(), site, login)
