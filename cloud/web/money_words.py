@@ -43,6 +43,11 @@ ADJUSTMENT_CAUSES: Final[Mapping[str, str]] = {
     "persons": _("Other persons were filed for these days"),
 }
 
+LATE_KINDS: Final[Mapping[str, str]] = {
+    "usage": _("Readings"),
+    "persons": _("Persons"),
+}
+
 NOTE_CAUSES: Final[Mapping[str, str]] = {
     "error": _("The bill was wrong"),
     "goodwill": _("Goodwill"),

@@ -212,6 +212,7 @@ CASE_HOLDS: Final[Mapping[str, str]] = {
     "disputed": _("A bill is in dispute"),
     "in-plan": _("Bills are paid by instalments"),
     "unverified": _("Usage is not known for sure: the meter is silent, usage is estimated, or findings are open"),
+    "to-be-rated": _("What bills charged is to be rated again first: usage or persons became known otherwise"),
     "no-relay": _("No gateway says that this supply can be switched"),
     "quiet-time": _("Not now: nights, days of rest and seasons are left out"),
     "not-confirmed": _("Somebody has to confirm it"),

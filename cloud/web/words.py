@@ -5,9 +5,11 @@ from typing import Final
 
 from cloud.kit import i18n
 from cloud.web import (
+    column_words,
     desk_words,
     estate_words,
     money_words,
+    parking_column_words,
     parking_words,
     reason_words,
     state_words,
@@ -30,6 +32,7 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "moves": estate_words.MOVES,
     "adjustment-state": money_words.ADJUSTMENT_STATES,
     "adjustment-cause": money_words.ADJUSTMENT_CAUSES,
+    "late-kind": money_words.LATE_KINDS,
     "note-cause": money_words.NOTE_CAUSES,
     "held-kind": money_words.HELD_KINDS,
     "reservation-state": state_words.RESERVATION_STATES,
@@ -54,6 +57,7 @@ _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
     "content": thing_words.CONTENTS,
     "table": thing_words.TABLES,
     "field": thing_words.FIELDS,
+    "column": {**column_words.COLUMNS, **parking_column_words.PARKING_COLUMNS},
     "meter-warning": state_words.METER_WARNINGS,
     "channel": thing_words.CHANNELS,
     "import-state": state_words.IMPORT_STATES,
