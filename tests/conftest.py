@@ -1,5 +1,6 @@
 """Fixtures that every tier of tests shares: a migrated database on a real PostgreSQL."""
 
+import gc
 import os
 import secrets
 import shutil
@@ -8,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 import pytest
 from hypothesis import settings
 from psycopg import sql
@@ -17,12 +17,19 @@ from psycopg.conninfo import make_conninfo
 from cloud.kit.db import Database
 from cloud.kit.embedded import EmbeddedPostgres
 from cloud.kit.migrate import migrate
-from tests.databases import close_database, copy_database, drop_database
+from tests.databases import administrator, close_database, copy_database, drop_database, leave
 
 # No deadlines: how fast a machine is today says nothing about a property. `make fuzz` takes the long profile.
 settings.register_profile("short", deadline=None, max_examples=150)
 settings.register_profile("long", deadline=None, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: nobody looks for garbage in it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 _MEMORY = Path("/dev/shm")
@@ -42,6 +49,7 @@ def server_dsn() -> Iterator[str]:
     given = os.environ.get("GATEMETER_TEST_DSN")
     if given:
         yield given
+        leave(given)
         return
     # A short path: the server's socket lies in it, and socket paths are limited to about 100 bytes.
     with (
@@ -49,6 +57,7 @@ def server_dsn() -> Iterator[str]:
         EmbeddedPostgres(Path(folder), durable=False) as server,
     ):
         yield server.dsn()
+        leave(server.dsn())
 
 
 @pytest.fixture
@@ -65,8 +74,7 @@ def open_folder() -> Iterator[Path]:
 def template_database(server_dsn: str) -> Iterator[str]:
     """Name of a database with all migrations applied, from which tests copy theirs."""
     name = f"gm_template_{secrets.token_hex(6)}"
-    with psycopg.connect(server_dsn, autocommit=True) as conn:
-        conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    administrator(server_dsn).execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
     migrate(make_conninfo(server_dsn, dbname=name))
     close_database(server_dsn, name)
     yield name

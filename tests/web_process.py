@@ -12,7 +12,7 @@ import httpx
 
 from tests.ports import free_port
 
-_START_S = 120
+_START_S = 300
 
 
 @contextmanager

@@ -144,7 +144,7 @@ def shown_free(system: System, free: int) -> Callable[[], Awaitable[bool]]:
 
     async def check() -> bool:
         broker = system.broker
-        async with asyncio.timeout(10), aiomqtt.Client(
+        async with asyncio.timeout(60), aiomqtt.Client(
             broker.host, broker.port, username="display", password=PASSWORDS["display"]
         ) as display:  # fmt: skip
             await display.subscribe(topics.counts(PROJECT, "lot-1"))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, sync_playwright
 from psycopg.conninfo import make_conninfo
 
 from cloud.identity.guards import SESSION_COOKIE
@@ -60,6 +60,10 @@ def _is_a_variant(item: pytest.Item) -> bool:
     if item.path.name == "test_pages.py" or not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
         return False
     return bool({"desktop", "en"} & set(item.callspec.id.split("-")))
+
+
+Size = tuple[int, int]
+"""Width and height of a window, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +197,30 @@ class Visitor:
         self.page.locator(pending).first.wait_for(state="detached")
         return self.page
 
-    def follow(self, link: str) -> Page:
-        """Clicks a link and waits for the page it leads to: what is measured next is that page, not this one."""
+    def follow(self, link: str | Locator) -> Page:
+        """Clicks a link, or the button of a form, and waits for the page it leads to.
+
+        What is measured or filled in next is that page, not this one, which may look alike: one form after another
+        answers that all is well.
+        """
         with self.page.expect_navigation():
-            self.page.locator(link).first.click()
+            (self.page.locator(link) if isinstance(link, str) else link).first.click()
         return self.page
+
+    def resize(self, size: Size) -> None:
+        """Gives the window another size and waits until the page, its charts included, has taken it."""
+        width, height = size
+        if self.page.viewport_size == {"width": width, "height": height}:
+            return
+        self.page.set_viewport_size({"width": width, "height": height})
+        # The event of the new size comes before what the frame was asked for that first has it.
+        self.page.evaluate(
+            """width => new Promise(done => {
+                const look = () => requestAnimationFrame(window.innerWidth === width ? done : look);
+                requestAnimationFrame(look);
+            })""",
+            width,
+        )
 
     def picture(self, name: str) -> None:
         """Keeps what the window shows, for people; in the long form only."""
@@ -240,7 +263,7 @@ def visiting(
     context = browser.new_context(
         viewport={"width": width, "height": height}, locale="zh-CN", color_scheme="dark" if dark else "light"
     )
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(60_000)
     context.add_cookies([{"name": SESSION_COOKIE, "value": site.sessions[login], "url": site.url, "httpOnly": True}])
     try:
         visitor = Visitor(context.new_page(), site, login)

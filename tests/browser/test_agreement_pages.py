@@ -17,7 +17,7 @@ def _fill(visitor: Visitor, button: str, **values: str) -> None:
             place.select_option(value)
         else:
             place.fill(value)
-    visitor.page.get_by_role("button", name=button, exact=True).click()
+    visitor.follow(visitor.page.get_by_role("button", name=button, exact=True))
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)], ids=["desktop", "phone"])
@@ -41,7 +41,7 @@ def test_a_lease_its_concession_and_a_charge(browser: Browser, site: Site, width
         assert "8,820.00" in page.locator("table").inner_text()
         _looks_well(visitor, f"staff-rent-en-{width}")
 
-        page.get_by_role("link", name="File a concession").click()
+        visitor.follow(page.get_by_role("link", name="File a concession"))
         concession = {"name": "Five years", "rule": "long_lease", "kind": "amount", "value": "200", "reason": "lease 4"}
         _fill(visitor, "File", **concession)
         page.locator(".alert-success").wait_for()
@@ -59,11 +59,11 @@ def test_a_lease_its_concession_and_a_charge(browser: Browser, site: Site, width
         visitor.open(f"/agreements/new?kind=one_off&account={number}")
         _fill(visitor, "Agree", category="maintenance", amount="120.50", description="New lock", day="2030-01-01")
         page.locator(".alert-success").wait_for()
-        page.get_by_role("link", name="Copy").click()
+        visitor.follow(page.get_by_role("link", name="Copy"))
         assert page.locator("[name=description]").input_value() == "New lock"
         visitor.open(f"/agreements?account={number}&kind=one_off")
-        page.get_by_role("link", name="Maintenance").first.click()
-        page.get_by_role("button", name="Take it back").click()
+        visitor.follow(page.get_by_role("link", name="Maintenance"))
+        visitor.follow(page.get_by_role("button", name="Take it back"))
         page.locator(".alert-success").wait_for()
         visitor.open("/agreements/new")
         _looks_well(visitor, f"staff-agreement-new-en-{width}")
@@ -82,18 +82,18 @@ def test_a_package_is_sold_and_agreed_otherwise(browser: Browser, site: Site, wi
         page.locator(".alert-success").wait_for()
         page.fill("#f-rent-day", "2031-07-01")
         page.fill("#f-rent-amount", "320")
-        page.get_by_role("button", name="Change the amount").click()
+        visitor.follow(page.get_by_role("button", name="Change the amount"))
         page.locator(".alert-success").wait_for()
         page.fill("#f-tax-day", "2031-07-01")
         page.fill("#f-tax-percent", "9")
-        page.get_by_role("button", name="Change the tax").click()
+        visitor.follow(page.get_by_role("button", name="Change the tax"))
         page.locator(".alert-success").wait_for()
         shown = page.inner_text("body")
         assert "All-in shop" in shown
         assert "320.00" in shown
         assert "9 % on top" in shown
         _looks_well(visitor, f"staff-package-en-{width}")
-        page.get_by_role("link", name="Copy").click()
+        visitor.follow(page.get_by_role("link", name="Copy"))
         assert page.locator("[name=contains]").input_value() == "property, water"
         _looks_well(visitor, f"staff-package-new-en-{width}")
 
@@ -104,7 +104,7 @@ def test_a_package_is_sold_and_agreed_otherwise(browser: Browser, site: Site, wi
         page.fill("#f-area-day", f"2031-02-{width % 28 + 1:02}")
         page.fill("#f-area", "91.5")
         page.fill("#f-area-reason", "measured again")
-        page.get_by_role("button", name="File the area").click()
+        visitor.follow(page.get_by_role("button", name="File the area"))
         page.locator(".alert-success").wait_for()
         assert "91.5 m²" in page.inner_text("body")
         _looks_well(visitor, f"staff-rent-by-area-en-{width}")

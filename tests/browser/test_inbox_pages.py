@@ -53,12 +53,12 @@ def test_messages_are_discarded_and_taken_back(browser: Browser, site: Site, wid
         assert rows >= 3
         form = page.locator("#list > .card-body form")
         form.locator("[name=because]").fill("of a test")
-        form.locator("[value=discard]").click()
+        visitor.follow(form.locator("[value=discard]"))
         page.locator(".alert-success").wait_for()
         assert page.locator("#list tbody tr").count() == 0
         visitor.open("/devices/inbox/decisions")
         _looks_well(visitor, f"staff-inbox-decisions-en-{width}")
-        page.locator("form[action$='/undo'] button").first.click()
+        visitor.follow("form[action$='/undo'] button")
         page.locator(".alert-success").wait_for()
         visitor.open("/devices/inbox")
         assert page.locator("#list tbody tr").count() == rows

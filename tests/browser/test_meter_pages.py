@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
 from tests.browser.conftest import Site, Visitor, visiting
 from tests.browser.estate import STAFF
@@ -36,12 +36,12 @@ def test_a_meter_is_exchanged_sealed_and_given_back(browser: Browser, site: Site
     )
     assert isinstance(last, int)
 
-    def save(page: Page, form: str, **values: str) -> None:
-        page.evaluate(_OPEN_ALL)
+    def save(visitor: Visitor, form: str, **values: str) -> None:
+        visitor.page.evaluate(_OPEN_ALL)
         for name, value in values.items():
-            page.fill(f"form[action='{form}'] [name='{name}']", value)
-        page.click(f"form[action='{form}'] button")
-        page.locator(".alert-success").wait_for()
+            visitor.page.fill(f"form[action='{form}'] [name='{name}']", value)
+        visitor.follow(f"form[action='{form}'] button")
+        visitor.page.locator(".alert-success").wait_for()
 
     with visiting(browser, site, STAFF, width, height) as visitor:
         visitor.speak("en")
@@ -52,15 +52,18 @@ def test_a_meter_is_exchanged_sealed_and_given_back(browser: Browser, site: Site
         page.fill("[name=at]", str(at))
         page.fill("[name=final]", f"{Decimal(last + 1_000).scaleb(-3)}")
         page.fill("[name=serial]", "2026-0042")
-        page.click("button:has-text('Check first')")
+        visitor.follow("button:has-text('Check first')")
         assert "1.000 kWh" in page.locator("#preview").inner_text()
         _looks_well(visitor, f"staff-meter-preview-en-{width}")
-        page.click("button:has-text('Exchange the meter')")
+        visitor.follow("button:has-text('Exchange the meter')")
         page.locator(".alert-success").wait_for()
 
-        save(page, f"/meters/{meter.id}/seals", number=f"S-{width}", place="terminal cover")
+        save(visitor, f"/meters/{meter.id}/seals", number=f"S-{width}", place="terminal cover")
         save(
-            page, f"/meters/{meter.id}/verifications", verified_on=f"2025-01-{width % 28 + 1:02}", certificate="V 17/3"
+            visitor,
+            f"/meters/{meter.id}/verifications",
+            verified_on=f"2025-01-{width % 28 + 1:02}",
+            certificate="V 17/3",
         )
         page.evaluate("() => document.activeElement.blur()")
         _looks_well(visitor, f"staff-meter-data-en-{width}")
@@ -68,7 +71,7 @@ def test_a_meter_is_exchanged_sealed_and_given_back(browser: Browser, site: Site
         _looks_well(visitor, f"staff-meter-data-open-en-{width}")
         undo = page.locator("form[action$='/undo']")
         undo.locator("[name=reason]").fill("only tried")
-        undo.locator("button").click()
+        visitor.follow(undo.locator("button"))
         page.locator(".alert-success").wait_for()
         assert "only tried" in page.locator("main").inner_text()
         visitor.open(f"/meters/{meter.id}/exchange?kind=removed")

@@ -1,18 +1,22 @@
 """Every page of staff and residents in a real browser."""
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.conftest import Site, visiting
+from tests.browser.conftest import Site, Size, Visitor, visiting
 from tests.browser.estate import RESIDENT, STAFF
 
 pytestmark = pytest.mark.browser
 
+DESKTOP: Size = (1280, 800)
+PHONE: Size = (390, 844)
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)], ids=["desktop", "phone"])
-@pytest.mark.parametrize("tag", ["zh-CN", "en"])
+
+@pytest.mark.parametrize(("tag", "sizes"), [("zh-CN", (PHONE, DESKTOP)), ("en", (DESKTOP, PHONE))], ids=["zh-CN", "en"])
 def test_every_page_of_staff_renders_without_complaint(
-    browser: Browser, site: Site, tag: str, width: int, height: int
+    browser: Browser, site: Site, tag: str, sizes: Sequence[Size]
 ) -> None:
     estate = site.estate
     bill_id = site.value("SELECT min(id) FROM bill")
@@ -73,38 +77,41 @@ def test_every_page_of_staff_renders_without_complaint(
         "thresholds-of-class": "/thresholds/water-residential",
         "audit": "/audit",
     }
-    with visiting(browser, site, STAFF, width, height) as visitor:
+    with visiting(browser, site, STAFF) as visitor:
         visitor.speak(tag)
-        for name, path in pages.items():
-            page = visitor.open(path)
-            visitor.picture(f"staff-{name}-{tag}-{width}")
-            assert page.locator("main").inner_text().strip(), name
-            assert visitor.overflow() == 0, f"{name} is wider than the window"
-            assert visitor.crushed() == [], name
+        _look_at(visitor, pages, sizes, f"staff-{{name}}-{tag}")
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)], ids=["desktop", "phone"])
-@pytest.mark.parametrize("tag", ["zh-CN", "en"])
+@pytest.mark.parametrize(("tag", "sizes"), [("zh-CN", (PHONE, DESKTOP)), ("en", (DESKTOP, PHONE))], ids=["zh-CN", "en"])
 def test_every_page_of_residents_renders_without_complaint(
-    browser: Browser, site: Site, tag: str, width: int, height: int
+    browser: Browser, site: Site, tag: str, sizes: Sequence[Size]
 ) -> None:
-    with visiting(browser, site, RESIDENT, width, height) as visitor:
+    bill_id = site.value("SELECT id FROM bill WHERE account_id = %s", site.estate.accounts[0].id)
+    pages = {
+        "home": "/home",
+        "usage": "/my/usage",
+        "bills": "/my/bills",
+        "bill": f"/my/bills/{bill_id}",
+        "stays": "/my/stays",
+        "vehicles": "/my/vehicles",
+        "visitor-passes": "/visitor-passes",
+    }
+    with visiting(browser, site, RESIDENT) as visitor:
         visitor.speak(tag)
-        bill_id = site.value("SELECT id FROM bill WHERE account_id = %s", site.estate.accounts[0].id)
-        for name, path in {
-            "home": "/home",
-            "usage": "/my/usage",
-            "bills": "/my/bills",
-            "bill": f"/my/bills/{bill_id}",
-            "stays": "/my/stays",
-            "vehicles": "/my/vehicles",
-            "visitor-passes": "/visitor-passes",
-        }.items():
-            page = visitor.open(path)
-            visitor.picture(f"resident-{name}-{tag}-{width}")
+        _look_at(visitor, pages, sizes, f"resident-{{name}}-{tag}")
+
+
+def _look_at(visitor: Visitor, pages: Mapping[str, str], sizes: Sequence[Size], picture: str) -> None:
+    """Each page is loaded once, in the first of the sizes, and then looked at in every one."""
+    for name, path in pages.items():
+        visitor.resize(sizes[0])
+        page = visitor.open(path)
+        for size in sizes:
+            visitor.resize(size)
+            visitor.picture(f"{picture.format(name=name)}-{size[0]}")
             assert page.locator("main").inner_text().strip(), name
-            assert visitor.overflow() == 0, f"{name} is wider than the window"
-            assert visitor.crushed() == [], name
+            assert visitor.overflow() == 0, f"{name} is wider than a window of {size}"
+            assert visitor.crushed() == [], (name, size)
 
 
 @pytest.mark.parametrize("tag", ["zh-CN", "en"])
@@ -133,13 +140,11 @@ def test_a_supply_is_cut_only_after_a_second_question(browser: Browser, site: Si
         row.get_by_text("Order").click()
         row.get_by_placeholder("Reason").fill("rewiring")
         visitor.picture("staff-order-open")
-        row.get_by_role("button", name="Switch off").click()
-        page.wait_for_load_state("networkidle")
+        visitor.follow(row.get_by_role("button", name="Switch off"))
         assert "This cuts the supply" in page.locator("main").inner_text()
         visitor.picture("staff-order-sure")
         assert site.value("SELECT count(*) FROM command") == before
-        page.get_by_role("button", name="Switch off").click()
-        page.wait_for_load_state("networkidle")
+        visitor.follow(page.get_by_role("button", name="Switch off"))
         assert "Waiting to be sent" in page.locator("#orders").inner_text()
     assert site.value("SELECT action FROM command WHERE reason = 'rewiring'") == "switch-off"
 

@@ -107,9 +107,18 @@ def _as_text(value: object) -> str:
     return str(value).encode("utf-8", "replace").decode()
 
 
+_KNOWN: dict[tuple[int, str], tuple[dict[str, Any], st.SearchStrategy[Any]]] = {}
+"""What was made of a schema, by its identity; the schema is kept beside it, so that no other one gets its identity."""
+
+
 def _values(document: dict[str, Any], schema: dict[str, Any], name: str) -> st.SearchStrategy[Any]:
-    good = _good(document, schema, name)
-    return st.integers(0, 7).flatmap(lambda dice: _hostile(schema) if dice == 0 else good)
+    """Made once of each schema: making the strategies of a large body anew takes longer than its request."""
+    known = _KNOWN.get((id(schema), name))
+    if known is None:
+        good, hostile = _good(document, schema, name), _hostile(schema)
+        made = st.integers(0, 7).flatmap(lambda dice: hostile if dice == 0 else good)
+        known = _KNOWN[id(schema), name] = schema, made
+    return known[1]
 
 
 def _hostile(schema: dict[str, Any]) -> st.SearchStrategy[Any]:

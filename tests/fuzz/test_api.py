@@ -17,7 +17,6 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from cloud.app import create_app
 from cloud.devices import service as devices
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
@@ -29,9 +28,9 @@ from cloud.settings import CloudSettings
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
 from tests.fuzz.requests import Operation, Request, operations, requests
-from tests.integration.app import Auth, People
+from tests.integration.app import Auth, People, equipped
 
-EXAMPLES = 1500 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 10
+EXAMPLES = 1500 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 6
 """Requests to each operation."""
 
 ASKERS = st.sampled_from(["admin", "admin", "admin", "viewer", "resident", "nobody"])
@@ -71,7 +70,7 @@ class Served:
 @pytest.fixture
 def served(settings: CloudSettings, keys: Keys, owner_dsn: str) -> Iterator[Served]:
     """The application over a small estate in which each kind of thing has the ids 1, 2 …"""
-    app = create_app(settings, keys)
+    app = equipped(settings, keys)
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(app.router.lifespan_context(app)):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         client = httpx.AsyncClient(transport=transport, base_url="http://gatemeter.test")

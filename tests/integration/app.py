@@ -49,11 +49,21 @@ def settings(owner_dsn: str, tmp_path: Path) -> CloudSettings:
 
 
 @cache
-def _assembled(*, docs: bool, tls: bool) -> FastAPI:
-    """The application with all its routes, which take a second and more to make, for one test after another."""
+def assembled(*, docs: bool = True, tls: bool = False, twin: bool = False) -> FastAPI:
+    """The application with all its routes, which take a second and more to make, for one test after another.
+
+    Not started and without a database: what its routes say. A test that runs two at once has the `twin` for the second.
+    """
     return create_app(
         load_settings(database_dsn="host=nowhere", keys_file="unused", docs=docs, secure_cookies=tls), Keys.generate()
     )
+
+
+def equipped(settings: CloudSettings, keys: Keys, *, twin: bool = False) -> FastAPI:
+    """The application with these settings, as `create_app` gives it; whoever had it before must have ended."""
+    made = assembled(docs=settings.docs, tls=settings.secure_cookies, twin=twin)
+    equip(made, settings, keys)
+    return made
 
 
 def _nobody_answers(request: httpx.Request) -> httpx.Response:
@@ -66,9 +76,8 @@ async def app(settings: CloudSettings, keys: Keys, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         "cloud.app.new_client", lambda: httpx.AsyncClient(transport=httpx.MockTransport(_nobody_answers))
     )
-    made = _assembled(docs=settings.docs, tls=settings.secure_cookies)
+    made = equipped(settings, keys)
     routes = list(made.router.routes)
-    equip(made, settings, keys)
     async with made.router.lifespan_context(made):
         yield made
     made.router.routes[:] = routes

@@ -8,11 +8,9 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
-from cloud.app import create_app
 from cloud.identity.guards import stated_access
 from cloud.identity.policy import PERMISSIONS
-from cloud.kit.security import Keys
-from cloud.settings import load_settings
+from tests.integration.app import assembled
 
 # Signing in makes a new token each time: repeating it is not making the same thing twice. A search makes nothing.
 # A provider sends its own key: what it tells twice is kept once.
@@ -48,9 +46,9 @@ def stated(route: RouteContext) -> set[str]:
 
 
 @pytest.fixture
-def unstarted(keys: Keys) -> FastAPI:
+def unstarted() -> FastAPI:
     """The application without a database: what its routes say."""
-    return create_app(load_settings(database_dsn="host=nowhere", keys_file="unused"), keys)
+    return assembled()
 
 
 def test_every_route_states_a_permission_or_that_it_is_public(unstarted: FastAPI) -> None:

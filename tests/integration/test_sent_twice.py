@@ -14,12 +14,9 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, RouteContext
 
 from cloud import web
-from cloud.app import create_app
 from cloud.kit import idempotency, sent_forms
 from cloud.kit.db import SYSTEM
-from cloud.kit.security import Keys
-from cloud.settings import load_settings
-from tests.integration.app import People
+from tests.integration.app import People, assembled
 from tests.integration.browser import Browser
 from tests.integration.test_routes import NOT_IDEMPOTENT, _dependencies, methods_of, path_of, routes
 
@@ -59,9 +56,9 @@ TEMPLATES = Path(str(web.__file__)).parent / "templates"
 
 
 @pytest.fixture
-def unstarted(keys: Keys) -> FastAPI:
+def unstarted() -> FastAPI:
     """The application without a database: what its routes say."""
-    return create_app(load_settings(database_dsn="host=nowhere", keys_file="unused"), keys)
+    return assembled()
 
 
 def _endpoint(route: RouteContext) -> tuple[ModuleType | None, str]:

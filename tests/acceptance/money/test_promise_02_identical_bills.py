@@ -12,7 +12,6 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from cloud.app import create_app
 from cloud.billing import service as billing
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import Period, next_month
@@ -20,7 +19,7 @@ from cloud.kit.security import Keys
 from cloud.settings import CloudSettings
 from cloud.tariffs.rating.engine import ENGINE_VERSION
 from tests.acceptance.money.office import Document, Office
-from tests.integration.app import People
+from tests.integration.app import People, equipped
 from tests.integration.billing.site import Site, make_site, noon
 from tests.integration.billing.test_rerating import count_otherwise, late
 
@@ -34,7 +33,7 @@ async def another_office(
 ) -> AsyncIterator[Office]:
     """The same project with the same people, meters and readings in another database, which has its own application."""
     elsewhere = settings.model_copy(update={"database_dsn": SecretStr(another_owner_dsn)})
-    app = create_app(elsewhere, keys)
+    app = equipped(elsewhere, keys, twin=True)
     async with (
         Database(another_owner_dsn, "gatemeter_worker", max_size=4) as db,
         Database(another_owner_dsn, None, max_size=2) as owner,

@@ -46,7 +46,7 @@ async def site(worker_db: Database) -> Site:
 
 async def someone_waits(site: Site, *tasks: asyncio.Task[Any]) -> None:
     """Until some session waits for a row of another, or one of the tasks is done."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await site.rows("SELECT FROM pg_locks WHERE NOT granted"):
             if any(task.done() for task in tasks):
                 return

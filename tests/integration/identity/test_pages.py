@@ -6,12 +6,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from cloud.app import create_app
 from cloud.identity import service
 from cloud.identity.policy import Grant
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.security import Keys
 from cloud.settings import CloudSettings
+from tests.integration.app import equipped
 
 PASSWORD = "correct horse battery"
 
@@ -112,7 +112,7 @@ async def test_security_headers_are_on_every_answer(app_client: httpx.AsyncClien
 
 
 async def test_over_tls_cookies_are_bound_to_the_host(settings: CloudSettings, keys: Keys) -> None:
-    app = create_app(settings.model_copy(update={"secure_cookies": True}), keys)
+    app = equipped(settings.model_copy(update={"secure_cookies": True}), keys)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://gatemeter.test") as client:
         answer = await client.get("/login")
     cookie = answer.headers["Set-Cookie"]

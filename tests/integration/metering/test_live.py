@@ -13,7 +13,6 @@ import psycopg
 import pytest
 from fastapi import FastAPI
 
-from cloud.app import create_app
 from cloud.estate import service as estate
 from cloud.ingest.writer import Writer
 from cloud.kit.db import SYSTEM, Database
@@ -22,7 +21,7 @@ from cloud.metering.live import batches as live_batches
 from cloud.metering.live.hub import LiveRules
 from cloud.serving import Server, server
 from cloud.settings import CloudSettings
-from tests.integration.app import Auth, People
+from tests.integration.app import Auth, People, equipped
 from tests.integration.metering.site import Site, hourly, make_site, message
 
 _FAST = LiveRules(poll_s=0.02, heartbeat_s=0.05, recheck_s=0.05)
@@ -43,7 +42,7 @@ class Served:
 
 @pytest.fixture
 async def served(settings: CloudSettings, keys: Keys) -> AsyncIterator[Served]:
-    app = create_app(settings, keys)
+    app = equipped(settings, keys)
     running = server(app, "127.0.0.1", 0)
     task = asyncio.create_task(running.serve())
     async with asyncio.timeout(_PATIENCE_S):

@@ -117,7 +117,7 @@ async def until_waiting(db: Database) -> None:
         SELECT count(*) AS n FROM pg_locks WHERE NOT granted
         AND coalesce(database, 0) IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
     """
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await rows(db, query))[0]["n"] == 0:
             await asyncio.sleep(0.01)
 

@@ -15,7 +15,6 @@ import pytest
 from fastapi import FastAPI
 from msgspec.structs import replace
 
-from cloud.app import create_app
 from cloud.devices import service as devices
 from cloud.ingest.process import Worker
 from cloud.ingest.settings import Broker, IngestSettings
@@ -32,7 +31,7 @@ from cloud.parking.snapshots import StreamRules
 from cloud.serving import server
 from cloud.settings import CloudSettings
 from gateway.contract.messages import Passage
-from tests.integration.app import Auth, People
+from tests.integration.app import Auth, People, equipped
 from tests.integration.parking.site import GATEWAY, Site, minutes, rows
 
 PLATES = ["京A00001", "京A00002", "粤B00003", "沪C00004", ""]
@@ -154,7 +153,7 @@ class Told:
 @pytest.fixture
 async def served(settings: CloudSettings, keys: Keys) -> AsyncIterator[tuple[FastAPI, str]]:
     """A web process on a socket of its own."""
-    app = create_app(settings, keys)
+    app = equipped(settings, keys)
     running = server(app, "127.0.0.1", 0)
     task = asyncio.create_task(running.serve())
     async with asyncio.timeout(_PATIENCE_S):

@@ -47,7 +47,10 @@ async def _paid(db: Database, intent: Intent, now: datetime) -> None:
 
 
 async def _queue(db: Database) -> list[tuple[Decimal, str]]:
-    return [(row["amount"], row["reason"]) for row in await rows(db, "SELECT amount, reason FROM payment_refund")]
+    return [
+        (row["amount"], row["reason"])
+        for row in await rows(db, "SELECT amount, reason FROM payment_refund ORDER BY id")
+    ]
 
 
 async def _proof(db: Database, site: Site) -> list[str]:

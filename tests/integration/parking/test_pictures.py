@@ -11,7 +11,6 @@ import httpx
 import msgspec
 import pytest
 
-from cloud.app import create_app
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.jobs import JobContext
 from cloud.kit.security import Keys
@@ -24,7 +23,7 @@ from gateway.contract.messages import Action, Passage
 from gateway.contract.orders import arguments_flaw
 from gateway.drivers.barrier.pictures import Pictures
 from gateway.drivers.barrier.sending import NotTaken, put_picture
-from tests.integration.app import People, once
+from tests.integration.app import People, equipped, once
 from tests.integration.parking.site import Site, minutes, rows
 
 JPEG = b"\xff\xd8\xff\xe0a vehicle"
@@ -111,9 +110,9 @@ async def test_a_gateway_hands_its_picture_in(
     content = JPEG + bytes(2_900_000)
     pictures = Pictures(tmp_path, 1 << 24, lambda: asyncio.sleep(0, ()))
     assert await pictures.keep(arrived.id, content)
-    running = server(create_app(settings, keys), "127.0.0.1", 0)
+    running = server(equipped(settings, keys), "127.0.0.1", 0)
     task = asyncio.create_task(running.serve())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not running.started:
             await asyncio.sleep(0.01)
         url = f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}"

@@ -149,7 +149,7 @@ async def test_a_payment_under_way_belongs_to_the_shift_that_waits_for_it(
 
 
 async def _somebody_waits_for_a_row(db: Database) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (await rows(db, "SELECT FROM pg_locks WHERE NOT granted")):
             await asyncio.sleep(0.01)
 

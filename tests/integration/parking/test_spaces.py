@@ -16,11 +16,10 @@ from tests.integration.app import People, once
 from tests.integration.parking.site import Site, rows
 from tests.integration.parking.test_places import Desk
 
-TODAY = datetime.now(UTC).date()
-
 
 def day(days: int) -> str:
-    return (TODAY + timedelta(days=days)).isoformat()
+    """Asked anew each time: the tests may have begun the day before."""
+    return (datetime.now(UTC).date() + timedelta(days=days)).isoformat()
 
 
 @pytest.fixture
@@ -248,7 +247,9 @@ async def test_what_may_be_given_away(worker_db: Database, owner_db: Database, s
         good = await service.create(conn, site.lot_id, NewSpace("A1"), now)
         broken = await service.create(conn, site.lot_id, NewSpace("A2", state="out-of-service"), now)
         sold = await service.create(conn, site.lot_id, NewSpace("A3"), now)
-        await service.add_holder(conn, sold.id, NewHolder("owner", li, None, TODAY - timedelta(9), None), "test", now)
+        await service.add_holder(
+            conn, sold.id, NewHolder("owner", li, None, now.date() - timedelta(9), None), "test", now
+        )
     assert await usable(good.id) == "A1"
     with pytest.raises(Conflict, match="A2 is out of service"):
         await usable(broken.id)

@@ -134,9 +134,9 @@ async def _storm(chance: random.Random) -> None:
             helpers.append(asyncio.create_task(cancelled(task, chance.randrange(3))))
         tasks.append(task)
         await some_loops(chance.randrange(3))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         done = await asyncio.gather(*tasks, *helpers, return_exceptions=True)
     inside_errors = [one for one in done if isinstance(one, AssertionError)]
     assert not inside_errors
-    async with asyncio.timeout(1), turns:
+    async with asyncio.timeout(60), turns:
         pass

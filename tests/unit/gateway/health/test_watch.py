@@ -36,7 +36,7 @@ class Site:
 
     async def hears(self, wanted: bytes) -> None:
         """Waits until something is said that begins so."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (await asyncio.get_running_loop().sock_recv(self.systemd, 200)).startswith(wanted):
                 pass
 

@@ -154,7 +154,7 @@ async def test_damage_that_cannot_be_set_aside_ends_the_outbox_all_the_same(
         raise OSError(errno.EROFS, "Read-only file system", str(file))
 
     monkeypatch.setattr(damage, "set_aside", refuse)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(OutboxDamaged, match="row 5"):
             await outbox.waiting(0, 10)
         with pytest.raises(OutboxDamaged):
