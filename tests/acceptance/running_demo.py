@@ -19,7 +19,7 @@ import psycopg
 from simulators.demo.postgres import dsn_file
 from tests.ports import free_port
 
-_START_LIMIT_S = 120.0
+_START_LIMIT_S = 240.0
 _STOP_LIMIT_S = 60.0
 
 
