@@ -6,8 +6,9 @@ import pytest
 
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
-from cloud.kit.periods import Period
+from cloud.kit.periods import Period, month_of
 from cloud.metering.checks import period_checks
+from cloud.metering.checks import service as checks
 from cloud.metering.thresholds.overrides import set_of_meter
 from tests.integration.metering.site import Site, make_site
 
@@ -28,7 +29,7 @@ async def put(db: Database, site: Site, meter: int, start: datetime, days: int, 
 async def judge(db: Database, site: Site) -> list[tuple[int, str, int, int]]:
     async with db.transaction(SYSTEM) as conn:
         project = await estate.get_project(conn, site.project_id)
-        await period_checks.judge_month(conn, project, date(2026, 3, 9))
+        await period_checks.judge(conn, project, month_of(date(2026, 3, 9)), site.meters)
         rows = await (await conn.execute("SELECT * FROM meter_exception ORDER BY meter_id, rule")).fetchall()
     return [(site.meters.index(row["meter_id"]), row["rule"], row["found"], row["expected"]) for row in rows]
 
@@ -61,8 +62,10 @@ async def test_months_of_a_bill_are_judged_once_they_are_over(worker_db: Databas
     async def findings(now: datetime) -> list[tuple[int, int]]:
         async with worker_db.transaction(SYSTEM) as conn:
             project = await estate.get_project(conn, site.project_id)
-            # A quarter, and a day of the next month.
-            await period_checks.judge_months(conn, project, Period(date(2026, 1, 5), date(2026, 4, 2)), now)
+        # A quarter, and a day of the next month.
+        asked = Period(date(2026, 1, 5), date(2026, 4, 2))
+        await checks.judge_months(worker_db, SYSTEM, project, asked, site.meters, now)
+        async with worker_db.transaction(SYSTEM) as conn:
             rows = await (await conn.execute("SELECT found, expected FROM meter_exception")).fetchall()
         return [(row["found"], row["expected"]) for row in rows]
 
