@@ -1,7 +1,7 @@
 """The job of a bill run, from usage in the database to issued bills, lines and ledger entries in the database.
 
-Every account pays for electricity by yearly tiers from a meter with daily usage. The job judges the months of its meters
-before it bills. The curve shows what an account costs as accounts become many.
+Every account pays for electricity by yearly tiers from a meter with daily usage, whose month the job judges before it
+bills. The curve shows what an account costs as accounts become many.
 """
 
 import asyncio
