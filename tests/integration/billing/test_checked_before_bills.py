@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Collection
-from datetime import date
-from typing import Any
+from datetime import date, timedelta
+from typing import Any, LiteralString
 
 import httpx
 import pytest
@@ -31,6 +31,11 @@ AFTER_JANUARY = 5_000_000 + USUAL
 """Where the registers stand on 1 February, Wh."""
 
 
+SOMEBODY_WAITS: LiteralString = """
+    SELECT FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()
+"""
+
+
 @pytest.fixture
 async def site(worker_db: Database) -> Site:
     """Three flats that pay for electricity, read on 1 January and 1 February."""
@@ -40,9 +45,10 @@ async def site(worker_db: Database) -> Site:
     return made
 
 
-async def come(site: Site, flat: Flat, day: date, value: int) -> None:
+async def come(site: Site, flat: Flat, day: date, value: int, hour: int = 0) -> None:
     """A reading comes in, as ingest stores it: nothing is derived from it yet."""
-    taken_at, meter_id = day_start(day, site.project.zone), flat.meters["electricity"]
+    taken_at = day_start(day, site.project.zone) + timedelta(hours=hour)
+    meter_id = flat.meters["electricity"]
     async with site.db.transaction(SYSTEM) as conn:
         await conn.execute(
             "INSERT INTO store.reading (meter_id, channel, taken_at, value, project_id) VALUES (%s, 1, %s, %s, %s)",
@@ -109,6 +115,19 @@ async def test_a_reading_between_the_last_judgement_and_the_run_is_judged(site: 
     reasons = await left_out(site, context)
     assert list(reasons) == [late.account_id]
     assert "high-low" in reasons[late.account_id]
+
+
+async def test_days_that_nobody_has_settled_are_judged_too(site: Site) -> None:
+    """An hour of a day in February leaps; its readings came after the last settlement."""
+    flat = site.flats[0]
+    value = AFTER_JANUARY
+    for hour in range(25):
+        value += 60_000 if hour == 12 else 300
+        await come(site, flat, date(2026, 2, 10), value, hour)
+    await come(site, flat, MARCH, AFTER_JANUARY + USUAL)
+    context = await started(site)
+    await jobs.run(context)
+    assert "spike" in (await left_out(site, context))[flat.account_id]
 
 
 async def test_what_the_judgement_goes_by_may_have_changed_since(site: Site) -> None:
@@ -237,8 +256,7 @@ async def test_what_another_worker_derives_at_this_moment_is_waited_for(site: Si
             conn, await derivation.lock_meters(conn, [meter_id]), {site.project.id: site.project.zone}
         )
         checking = asyncio.create_task(jobs.run(context))
-        query = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        while not checking.done() and not await site.rows(query):
+        while not checking.done() and not await site.rows(SOMEBODY_WAITS):
             await asyncio.sleep(0.01)
         waited = not checking.done()
     await checking
