@@ -245,20 +245,20 @@ async def test_usage_that_comes_during_the_judgement_is_noted_to_be_rated_again(
 
 
 async def test_what_another_worker_derives_at_this_moment_is_waited_for(site: Site) -> None:
-    """It has taken the reading out of the queue, and its usage is not to be seen yet."""
+    """It has taken the reading out of the queue and written no usage yet."""
     late = site.flats[0]
     meter_id = late.meters["electricity"]
     await come(site, late, MARCH, AFTER_JANUARY + LEAP)
     context = await started(site)
     run = await run_of(site, context)
     async with site.db.transaction(SYSTEM) as conn:
-        await derivation.bring_up(
-            conn, await derivation.lock_meters(conn, [meter_id]), {site.project.id: site.project.zone}
-        )
+        zones = {site.project.id: site.project.zone}
+        taken = await derivation.take_registers(conn, await derivation.lock_meters(conn, [meter_id]), zones)
         checking = asyncio.create_task(jobs.run(context))
         while not checking.done() and not await site.rows(SOMEBODY_WAITS):
             await asyncio.sleep(0.01)
         waited = not checking.done()
+        await derivation.update(conn, taken)
     await checking
     assert waited
     assert (await run_of(site, context)).id == run.id
