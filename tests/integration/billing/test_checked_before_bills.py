@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, LiteralString
 
 import httpx
@@ -17,13 +17,14 @@ from cloud.kit.errors import Conflict
 from cloud.kit.jobs import JobContext
 from cloud.kit.periods import Period, day_start
 from cloud.metering.checks import jobs as validation_jobs
-from cloud.metering.checks import period_checks
+from cloud.metering.checks import period_checks, settling
 from cloud.metering.checks import service as checks
 from cloud.metering.derivation import update as derivation
 from cloud.metering.thresholds.overrides import set_of_class
 from tests.integration.app import People
 from tests.integration.billing.site import Flat, Site, make_site
 from tests.integration.browser import Browser, text_of
+from tests.integration.metering.test_derivation import derive
 
 JANUARY, FEBRUARY, MARCH = (date(2026, n, 1) for n in range(1, 4))
 USUAL, LEAP = 250_000, 2_500_000
@@ -59,6 +60,15 @@ async def come(site: Site, flat: Flat, day: date, value: int, hour: int = 0) -> 
                VALUES (%s, 1, %s, %s, %s)""",
             (meter_id, site.project.id, taken_at, taken_at),
         )
+
+
+async def leap_in_a_day(site: Site, flat: Flat) -> None:
+    """February's readings come in: an hour of a day leaps, the month is as usual."""
+    value = AFTER_JANUARY
+    for hour in range(25):
+        value += 60_000 if hour == 12 else 300
+        await come(site, flat, date(2026, 2, 10), value, hour)
+    await come(site, flat, MARCH, AFTER_JANUARY + USUAL)
 
 
 async def started(site: Site, month: date = FEBRUARY, end: date = MARCH) -> JobContext:
@@ -118,13 +128,9 @@ async def test_a_reading_between_the_last_judgement_and_the_run_is_judged(site: 
 
 
 async def test_days_that_nobody_has_settled_are_judged_too(site: Site) -> None:
-    """An hour of a day in February leaps; its readings came after the last settlement."""
+    """The readings came after the last settlement."""
     flat = site.flats[0]
-    value = AFTER_JANUARY
-    for hour in range(25):
-        value += 60_000 if hour == 12 else 300
-        await come(site, flat, date(2026, 2, 10), value, hour)
-    await come(site, flat, MARCH, AFTER_JANUARY + USUAL)
+    await leap_in_a_day(site, flat)
     context = await started(site)
     await jobs.run(context)
     assert "spike" in (await left_out(site, context))[flat.account_id]
@@ -263,6 +269,24 @@ async def test_what_another_worker_derives_at_this_moment_is_waited_for(site: Si
     assert waited
     assert (await run_of(site, context)).id == run.id
     assert "high-low" in (await left_out(site, context))[late.account_id]
+
+
+async def test_what_another_worker_settles_at_this_moment_is_waited_for(site: Site) -> None:
+    """It has taken what changed out of the queue, and its finding is not to be seen yet."""
+    flat = site.flats[0]
+    await leap_in_a_day(site, flat)
+    await derive(site.db)
+    context = await started(site)
+    async with site.db.transaction(SYSTEM) as conn:
+        taken = await settling.take(conn, [flat.meters["electricity"]])
+        checking = asyncio.create_task(jobs.run(context))
+        while not checking.done() and not await site.rows(SOMEBODY_WAITS):
+            await asyncio.sleep(0.01)
+        waited = not checking.done()
+        await settling.settle(conn, taken, datetime.now(UTC))
+    await checking
+    assert waited
+    assert "spike" in (await left_out(site, context))[flat.account_id]
 
 
 async def test_a_run_may_not_be_checked_while_another_is_running(site: Site) -> None:
