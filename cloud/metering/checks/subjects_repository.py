@@ -8,11 +8,13 @@ from cloud.metering.records import Medium
 from cloud.metering.validation.subjects import Subject
 from cloud.metering.validation.thresholds import Thresholds, class_of, merged, thresholds_of
 
-# The meters are named for the registers once more: the view is cut down to them before it looks for the latest of each.
+# The latest register by the index, meter by meter: the view of the latest ones would go through all registers each time.
 _SUBJECTS: LiteralString = """
     SELECT m.id, m.project_id, m.medium, m.class AS meter_class, m.interval_s, m.unit_id, r.resolution,
            (r.multiplier * 10000)::bigint AS multiplier_e4, own.settings AS of_meter
-    FROM meter m JOIN current_register r ON r.meter_id = m.id AND r.meter_id = ANY (%(ids)s)
+    FROM meter m
+    CROSS JOIN LATERAL (SELECT resolution, multiplier FROM meter_register
+                        WHERE meter_id = m.id ORDER BY lower(valid) DESC LIMIT 1) AS r
     LEFT JOIN validation_threshold own ON own.meter_id = m.id
     WHERE m.project_id = %(project_id)s AND m.id = ANY (%(ids)s) ORDER BY m.id
 """
