@@ -45,7 +45,8 @@ chaos: $(STAMP) system  ## the long form of the kill and cut tests, and of what 
 	GATEMETER_BROWSER=every $(BIN)/pytest tests/browser
 
 fuzz: $(STAMP)  ## the long form of the property tests, then every parser under a coverage-guided fuzzer
-	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/unit tests/fuzz tests/integration/billing/test_late_data.py
+	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/unit tests/fuzz tests/integration/billing/test_late_data.py \
+		tests/integration/billing/test_histories_of_homes.py
 	$(BIN)/python -m tests.fuzz --seconds $${GATEMETER_FUZZ_SECONDS:-60}
 
 wheel: $(STAMP)  ## build the wheel, web assets included

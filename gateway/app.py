@@ -82,6 +82,7 @@ class Gateway:
             on_configuration=self.configurator.handle,
             on_access=self._access.handle,
             cloud_keys=site.cloud_keys,
+            clock=self._clock.wall_ms,
             clock_is_sure=self._clock.wall_is_sure,
             reached=self._clock.reached_ms,
         )

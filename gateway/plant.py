@@ -289,8 +289,14 @@ class Plant:
     def _built(self, name: str, recipe: Recipe, site: SiteSettings, library: Library) -> _Unit:
         settings = recipe.settings
         if isinstance(settings, BarrierLineSettings):
-            reached = self._clock.reached_ms
-            part = BarrierLine(settings, self._outbox, book=self._book, pictures=self._pictures, reached=reached)
+            part = BarrierLine(
+                settings,
+                self._outbox,
+                book=self._book,
+                pictures=self._pictures,
+                clock=self._clock.wall_ms,
+                reached=self._clock.reached_ms,
+            )
             return _Unit(name, recipe, part)
         return _Unit(name, recipe, build_line(settings, site, library, self._clock, self._records))
 

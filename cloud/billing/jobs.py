@@ -79,7 +79,7 @@ async def prove_ledger(context: JobContext) -> dict[str, object]:
 
 
 async def re_rate(context: JobContext) -> dict[str, object]:
-    """Re-rates what changed late, project by project; or the account of the payload, with the job failing if it cannot.
+    """Re-rates what changed late, of the payload's project or of all; or its account: then the job fails if it cannot.
 
     Whatever waits keeps its reason and is tried again the next night.
     """
@@ -94,10 +94,13 @@ async def re_rate(context: JobContext) -> dict[str, object]:
                 open_findings=context.payload["open_findings"],
             )
         return {"adjusted": done.adjusted}
+    wanted = context.payload.get("project_id")
     async with context.db.transaction(context.asker) as conn:
         projects = await estate.projects(conn)
     found = service.Outcome()
     for project in projects:
+        if wanted not in (None, project.id):
+            continue
         found += await service.rerate_late(context.db, context.asker, project.id, context.progress)
         found += await service.rerate_filed(context.db, context.asker, project.id)
         async with context.db.transaction(context.asker) as conn:

@@ -35,13 +35,20 @@ class BillQuery(ListQuery):
     state: BillState | None = None
     kind: BillKind | None = None
     estimated: Annotated[bool | None, Field(description="Whether some charge was billed by estimate.")] = None
+    search: Annotated[
+        str | None,
+        Field(
+            min_length=1, max_length=100, description="Part of the number of bill or account, the unit, or the name."
+        ),
+    ] = None
 
     def wanted(self) -> BillFilter:
         """The same as the services know it."""
         kinds = None if self.kind is None else (self.kind,)
         return BillFilter(
-            self.project_id, self.account_id, self.run_id, self.state, kinds=kinds, estimated=self.estimated
-        )
+            self.project_id, self.account_id, self.run_id, self.state, kinds=kinds, estimated=self.estimated,
+            search=self.search,
+        )  # fmt: skip
 
 
 class PeriodOut(BaseModel):

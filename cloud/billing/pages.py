@@ -12,7 +12,7 @@ from cloud.billing.agreements import pages as agreement_pages
 from cloud.billing.agreements import unit_pages
 from cloud.billing.arrears import pages as arrears_pages
 from cloud.billing.concessions import pages as concession_pages
-from cloud.billing.corrections import note_pages
+from cloud.billing.corrections import note_pages, waiting_pages
 from cloud.billing.corrections import pages as correction_pages
 from cloud.billing.documents.model import Language
 from cloud.billing.documents.service import LANGUAGES
@@ -27,7 +27,7 @@ from cloud.billing.terms import pages as terms_pages
 from cloud.billing.what_if import pages as what_if_pages
 from cloud.estate import service as estate
 from cloud.estate.service import EstateFilter
-from cloud.estate.shown import shown
+from cloud.estate.shown import OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import InvalidInput
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
@@ -45,6 +45,7 @@ router.include_router(ledger_pages.router)
 router.include_router(terms_pages.router)
 router.include_router(arrears_pages.router)
 router.include_router(mailing_pages.router)
+router.include_router(waiting_pages.router)  # before /adjustments/{id}
 router.include_router(correction_pages.router)
 router.include_router(note_pages.router)
 router.include_router(final_bill_pages.router)
@@ -62,9 +63,10 @@ async def bills(
     account_id: int | None = None,
     unit_id: int | None = None,
     estimated: bool = False,
+    search: OptionalText = None,
     cursor: str | None = None,
 ) -> Response:
-    """Bills of the project, newest first, or those that are `estimated`."""
+    """Bills of the project, newest first; `search`: a part of their number, account, unit or payer."""
     if scope.caller.kind == "resident":
         return RedirectResponse("/my/bills", 303)
     page = await shown(request, scope)
@@ -73,7 +75,10 @@ async def bills(
         of_unit = EstateFilter(project_id=page.project.id, unit_id=unit_id)
         found_accounts = await estate.list_accounts(scope.conn, PageRequest(MAX_LIMIT), of_unit)
         account_ids = tuple(account.id for account in found_accounts.items)
-    wanted = BillFilter(page.project.id, account_id, run_id, state or None, account_ids, estimated=estimated or None)
+    wanted = BillFilter(
+        page.project.id, account_id, run_id, state or None, account_ids, estimated=estimated or None,
+        search=(search or "").strip() or None,
+    )  # fmt: skip
     found = await service.list_bills(scope.conn, page_request(None, cursor), wanted)
     return page.page(
         "billing/list.html",

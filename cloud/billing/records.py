@@ -6,7 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from cloud.billing.arrears.late_fees import LateFeeRule
+from cloud.billing.arrears.late_fees import LateFeeRule, Step
 from cloud.kit.periods import Period
 from cloud.tariffs.model.registers import Source
 
@@ -230,12 +230,25 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class LateFeeRow:
-    """The late fee of a bill as it stands, and the steps that explain it."""
+    """The late fee of a bill as it stands, and the steps that explain it, dates and numbers as text."""
 
     through: date
     amount: Decimal
     waived: Decimal
     steps: list[dict[str, Any]]
+
+    @property
+    def by_days(self) -> Sequence[Step]:
+        """The steps as they were computed."""
+        return [
+            Step(
+                date.fromisoformat(one["first"]),
+                date.fromisoformat(one["last"]),
+                one["days"],
+                *(Decimal(one[name]) for name in ("principal", "rate", "part")),
+            )
+            for one in self.steps
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +291,8 @@ class BillFilter:
     account_ids: tuple[int, ...] | None = None
     kinds: tuple[BillKind, ...] | None = None
     estimated: bool | None = None
+    search: str | None = None
+    """A part of the bill's number, the account's, the unit or the name of who pays."""
 
 
 RunStep = Literal["checking", "billing"]

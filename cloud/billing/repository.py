@@ -122,6 +122,12 @@ _BILL: LiteralString = """
                          AND (q.state = 'open' OR (q.state = 'upheld' AND q.credited_on IS NULL))) d ON true
     LEFT JOIN late_fee f ON f.bill_id = b.id
 """
+_OF_PAYER: LiteralString = """
+    b.account_id IN (SELECT w.id FROM account w JOIN person n ON n.id = w.person_id
+                     LEFT JOIN unit u ON u.id = w.unit_id LEFT JOIN building g ON g.id = u.building_id
+                     WHERE strpos(lower(concat_ws(E'\n', w.number, g.name || ' ' || u.code, n.name)),
+                                  lower(%(search)s)) > 0)
+"""
 _BILLS: LiteralString = (
     _BILL
     + """
@@ -133,10 +139,11 @@ _BILLS: LiteralString = (
       AND (%(kinds)s::text[] IS NULL OR b.kind = ANY (%(kinds)s))
       AND (%(estimated)s::boolean IS NULL
            OR EXISTS (SELECT FROM charge e WHERE e.bill_id = b.id AND e.estimate IS NOT NULL) = %(estimated)s)
+      AND (%(search)s::text IS NULL OR strpos(lower(b.number), lower(%(search)s)) > 0 OR {of_payer})
       AND (%(before)s::bigint IS NULL OR b.id < %(before)s)
     ORDER BY b.id DESC LIMIT %(limit)s
 """
-)
+).replace("{of_payer}", _OF_PAYER)
 # Locked by a statement of their own: only the next one sees the allocations of the transaction that was waited for.
 _LOCK_OF_ACCOUNTS: LiteralString = """
     SELECT id FROM bill WHERE account_id = ANY (%s) AND state IN ('issued', 'disputed', 'paid') ORDER BY id FOR UPDATE
@@ -268,6 +275,7 @@ async def bills(conn: Conn, wanted: BillFilter, *, before: int | None, limit: in
         "state": wanted.state,
         "kinds": None if wanted.kinds is None else list(wanted.kinds),
         "estimated": wanted.estimated,
+        "search": wanted.search,
         "before": before,
         "limit": limit,
     }

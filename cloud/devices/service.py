@@ -252,9 +252,18 @@ async def apply_result(conn: Conn, project_id: int, gateway_id: int, results: Se
 
 
 async def apply_health(conn: Conn, gateway_id: int, health: Health) -> None:
-    """Keeps the newest health report of a gateway, and what it tells to know of vehicles."""
-    await states.keep_health(conn, gateway_id, health)
-    await access.note_held(conn, gateway_id, health.access)
+    """Keeps the newest health report of a gateway, and what it tells of its devices and to know of vehicles."""
+    await apply_signs_of_life(conn, {}, [(gateway_id, health)])
+
+
+async def apply_signs_of_life(conn: Conn, seen_ms: Mapping[int, int], reports: Sequence[tuple[int, Health]]) -> None:
+    """Keeps when devices (by id) were heard of by their readings, as stamped at the edge in milliseconds since 1970,
+    and the health reports of gateways (by id): all of a transaction at once, so that no two of them wait in a circle.
+    """
+    await states.devices_seen(conn, seen_ms, reports)
+    for gateway_id, health in reports:
+        await states.keep_health(conn, gateway_id, health)
+        await access.note_held(conn, gateway_id, health.access)
 
 
 async def keep_gaps(conn: Conn, project_id: int, gateway_id: int, found: Sequence[Gap]) -> None:
@@ -277,12 +286,6 @@ async def bindings_of(conn: Conn, keys: Sequence[tuple[int, str]]) -> list[Bindi
 async def note_gateways_seen(conn: Conn, gateway_ids: Iterable[int]) -> None:
     """Remembers that these gateways were heard of now."""
     await states.gateways_seen(conn, sorted(gateway_ids))
-
-
-async def note_devices_seen(conn: Conn, seen_ms: Mapping[int, int]) -> None:
-    """Remembers when devices (by id) were heard of, as stamped at the edge in milliseconds since 1970."""
-    if seen_ms:
-        await states.devices_seen(conn, seen_ms)
 
 
 async def keep_dead_letters(conn: Conn, letters: Sequence[Letter]) -> None:

@@ -1,7 +1,7 @@
 """Groups of messages into the database: one transaction each, one per message where a group fails because of one."""
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -144,7 +144,7 @@ class Writer:
             projects = await self._project_ids(conn, group)
             known, strangers = await self._known(conn, incoming, projects)
             points = await self._readings(conn, known)
-            await self._others(conn, known)
+            await self._others(conn, known, points.seen_ms)
             letters = [_letter(message, projects) for message in refused]
             letters += [_stranger_letter(message, projects) for message in strangers]
             await self._keep(conn, letters)
@@ -195,12 +195,15 @@ class Writer:
         elif self._looking_first and points.stored:
             self._looking_first -= 1
 
-    async def _others(self, conn: Conn, known: Sequence[tuple[Incoming, tuple[int, int]]]) -> None:
+    async def _others(
+        self, conn: Conn, known: Sequence[tuple[Incoming, tuple[int, int]]], seen_ms: Mapping[int, int]
+    ) -> None:
         """Results, passages, health, configurations and gaps, gateway by gateway.
 
         Passages before health: like all others who change what lanes know, this locks plates first, then what gateways
         were told. When gateways were heard of is written for all of them at once, and before each one's own report:
-        two workers with reports of two gateways would wait for each other.
+        two workers with reports of two gateways would wait for each other. When devices were heard of, too, be it by
+        their readings (`seen_ms`) or by reports.
         """
         by_gateway = sorted(known, key=lambda pair: (pair[1], pair[0].seq))
         results: dict[tuple[int, int], list[CommandResult]] = defaultdict(list)
@@ -212,10 +215,10 @@ class Writer:
         await self._passages(conn, by_gateway)
         if known:
             await devices.note_gateways_seen(conn, {place[1] for _, place in known})
+        reports = [(place[1], message.content) for message, place in by_gateway if isinstance(message.content, Health)]
+        await devices.apply_signs_of_life(conn, seen_ms, reports)
         for message, (_, gateway_id) in by_gateway:
-            if isinstance(message.content, Health):
-                await devices.apply_health(conn, gateway_id, message.content)
-            elif isinstance(message.content, Configurations):
+            if isinstance(message.content, Configurations):
                 await configuring.apply_configurations(conn, gateway_id, message.content.items)
         for message, (project_id, gateway_id) in by_gateway:
             if isinstance(message.content, Gaps):

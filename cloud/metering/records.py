@@ -309,3 +309,5 @@ class StoreResult:
     unclaimed: int = 0
     unusable: int = 0
     """The device answered without a value."""
+    seen_ms: Mapping[int, int] = field(default_factory=dict)
+    """By id of the device, when it was heard of last by these points: milliseconds since 1970, stamped at the edge."""

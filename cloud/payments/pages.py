@@ -23,11 +23,13 @@ from cloud.payments import held_pages, intent_pages, intents, refund_pages, serv
 from cloud.payments.channels.base import ChannelName
 from cloud.payments.intent_api import channels_of
 from cloud.payments.of_bill import payments_of_bill
+from cloud.payments.reconciliation import pages as reconciliation_pages
 
 router = APIRouter(include_in_schema=False)
 router.include_router(held_pages.router)
 router.include_router(intent_pages.router)
 router.include_router(refund_pages.router)
+router.include_router(reconciliation_pages.router)
 
 
 _ARREARS = ("disputes.open", "arrears.write", "bills.approve", "bills.run", "payments.read")

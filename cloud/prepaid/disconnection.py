@@ -22,8 +22,8 @@ MAYBE_OFF: Final = frozenset[CaseState]({"ordered", "off", "reconnecting"})
 """An order to switch off was given: the supply may be off, now or in a moment."""
 
 Hold = Literal[
-    "protected", "disputed", "in-plan", "unverified", "no-relay", "quiet-time", "not-confirmed", "not-told",
-    "second-notice", "too-early", "cut-failed",
+    "protected", "disputed", "in-plan", "unverified", "to-be-rated", "no-relay", "quiet-time", "not-confirmed",
+    "not-told", "second-notice", "too-early", "cut-failed",
 ]  # fmt: skip
 """Why a case does not go on for now."""
 Ending = Literal["paid", "protected", "disputed", "in-plan", "not-allowed", "not-prepaid", "by-hand"]

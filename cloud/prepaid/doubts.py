@@ -30,6 +30,8 @@ async def against(
         found.append("in-plan")
     if not await _verified(conn, project, agreement, valued, now):
         found.append("unverified")
+    if valued.standing.to_be_rated:
+        found.append("to-be-rated")
     if await switching.relay_of(conn, agreement.meter_id, now) is None:
         found.append("no-relay")
     return tuple(found)

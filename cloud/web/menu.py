@@ -87,7 +87,7 @@ def _metering() -> Group:
 
 
 def _billing() -> Group:
-    of_bills = ("/notes", "/online-payments", "/accounts", "/releases", "/payment-refunds")
+    of_bills = ("/notes", "/online-payments", "/accounts", "/releases", "/payment-refunds", "/provider-differences")
     of_agreements = ("/estimated-services", "/payment-terms")
     entries = (
         Entry("/bills", "receipt", gettext("Bills"), ("bills.read",), of_bills),

@@ -53,6 +53,7 @@ DECISIONS: Final[Mapping[str, str]] = {
     "no-temporary": _("Only permits may enter"),
     "nothing-known": _("The lane knew of no permits"),
     "not-understood": _("The lane's software is too old for what it was told of this vehicle"),
+    "software-error": _("The lane's software failed on this vehicle"),
     "lot-full": _("The car park was full"),
     "free": _("Within the free minutes"),
     "paid": _("Paid"),

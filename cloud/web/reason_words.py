@@ -204,6 +204,8 @@ REASONS: Final[Mapping[str, str]] = {
     "no-such-payment": _("There is no such payment"),
     "no-such-callback": _("There is no such message of a provider"),
     "not-aside": _("Somebody has dealt with it already"),
+    "no-such-difference": _("There is no such difference"),
+    "difference-over": _("Somebody has dealt with it already"),
     "bad-signature": _("The signature is wrong"),
     "bad-callback": _("Not a message of the provider"),
     "currency-not-kept": _("Amounts in this currency have more than two decimals: it cannot be kept"),
@@ -303,6 +305,8 @@ REASONS: Final[Mapping[str, str]] = {
     "no-lot": _("There is no such car park"),
     # Permits.
     "already-suspended": _("The permit is suspended already"),
+    "class-there": _("It is for this class already"),
+    "class-of-card": _("A card is for the class of its product: end it and sell another one"),
     "card-is-sold": _("A monthly card is sold, not made: choose a card"),
     "no-account": _("An account is needed that pays the bill"),
     "no-card": _("Only monthly cards are renewed"),

@@ -11,7 +11,7 @@ import structlog
 
 from gateway.access import store
 from gateway.access.decision import AccessState
-from gateway.access.index import AccessIndex
+from gateway.access.index import AHEAD_MS, AccessIndex
 from gateway.contract.access import AccessUpdate, StayEntry
 from gateway.contract.messages import Outcome, Passage
 from gateway.outbox.outbox import wall_clock_ms
@@ -59,10 +59,15 @@ class AccessBook:
         """A vehicle went through a lane: its stay begins or ends here and now, whatever the cloud does."""
         if passage.outcome is not Outcome.PASSED:
             return
+        at = passage.outcome_at or passage.taken_at
+        if not passage.offline and self._index.latest > at + AHEAD_MS:
+            _log.warning("clock was mended: stays brought back", ahead_ms=self._index.latest - at)
+            self._change(lambda index: index.bring_back(at))
+            self._write(lambda: store.bring_back(self._db, at))
         if passage.direction == "entry":
-            self._entered(lot, passage)
+            self._entered(lot, passage, at)
         elif passage.plate:
-            self._left(lot, passage.plate, passage.outcome_at or passage.taken_at)
+            self._left(lot, passage.plate, at)
 
     async def take(self, update: AccessUpdate) -> bool:
         """Takes one proven message of the cloud; whether anything is in force now that was not.
@@ -86,7 +91,6 @@ class AccessBook:
             self._index.replace(before, after)
         for key in change.ended:
             self._index.end(key)
-        self._index.ever_told = True
         self.number = change.number
         return True
 
@@ -98,13 +102,13 @@ class AccessBook:
         self._thread.shutdown()
         self._db.close()
 
-    def _entered(self, lot: str, passage: Passage) -> None:
+    def _entered(self, lot: str, passage: Passage, at: int) -> None:
         stay = StayEntry(
             passage.id,
             passage.plate,
             lot,
             passage.vehicle_class,
-            passage.taken_at,
+            min(passage.taken_at, at),  # by a clock that was mended while it stood there it would begin later
             covered=passage.decision in _COVERING,
         )
         if self._change(lambda index: index.entered(stay)):

@@ -116,7 +116,7 @@ class AccessPolicy:
     """A second entry without an exit: open (the cloud closes the old stay), or a person decides."""
     without_plate: OnFailure = "operator"
     on_failure: OnFailure = "operator"
-    """When a refusal would rest on knowledge that the edge does not have, or cannot read."""
+    """When a refusal would rest on knowledge that the edge does not have or cannot read, or the software failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,13 @@ def decide(request: AccessRequest, state: AccessState, policy: AccessPolicy) -> 
         rests_on_it = decision.verdict is Verdict.REFUSE and not state.blacklisted
         return _on_failure(policy, "not-understood") if rests_on_it and state.not_understood else decision
     return _exit(request, state, policy)
+
+
+def undecided(request: AccessRequest, policy: AccessPolicy, *, cloud_silent: bool = False) -> Decision:
+    """When nothing could be judged because the software failed: no vehicle is held by that."""
+    if request.direction == "entry":
+        return _on_failure(policy, "software-error")
+    return decide(request, AccessState(cloud_silent=cloud_silent), policy)
 
 
 def covered(permits: Sequence[Permit], since: int, until: int) -> bool:

@@ -26,6 +26,8 @@ from gateway.contract.room import ALL_CLASSES, room_for
 T = TypeVar("T")
 
 _DAY_MS: Final = 86_400_000
+AHEAD_MS: Final = _DAY_MS
+"""What lies further ahead was told by a clock that was wrong: the gateway's own clock believes so, too."""
 
 
 class _Held(msgspec.Struct, frozen=True, gc=False):
@@ -63,6 +65,10 @@ class AccessIndex:
         """Vehicles inside by lot and class; under no class all of them."""
         self._left: dict[tuple[str, str], int] = {}
         """When a plate was last seen leaving a lot."""
+        self._own: set[str] = set()
+        """Stays that lanes here opened and of which the cloud has said nothing yet."""
+        self.latest = 0
+        """The latest time that lanes here told; 0 when they told none."""
         self._lots_of_permits: dict[tuple[str, ...], tuple[str, ...]] = {}
         """Permits name the same few lots: each combination is kept once."""
         for entry in entries:
@@ -118,15 +124,17 @@ class AccessIndex:
 
     def entered(self, stay: StayEntry) -> bool:
         """A vehicle came in by a lane here. False when it is known already, or was seen leaving since."""
-        if stay.key in self._stays or self._left_since(stay):
+        if stay.key in self._stays or self._left_since(stay) or not self._enter(stay):
             return False
-        return self._enter(stay)
+        self._own.add(stay.key)
+        self.latest = max(self.latest, stay.entered_at)
+        return True
 
     def left(self, lot: str, plate: str, at: int) -> StayEntry | None:
         """A vehicle went out by a lane here at `at`; gives its stay when there was one that had begun by then."""
         if not plate:
             return None
-        self._left[lot, plate] = max(at, self._left.get((lot, plate), 0))
+        self.remember_left(lot, plate, at)
         stay = self.stay_of(lot, plate)
         if stay is None or stay.entered_at > at:
             return None
@@ -140,6 +148,18 @@ class AccessIndex:
     def remember_left(self, lot: str, plate: str, at: int) -> None:
         """What was kept of `left` over a restart."""
         self._left[lot, plate] = max(at, self._left.get((lot, plate), 0))
+        self.latest = max(self.latest, at)
+
+    def bring_back(self, at: int) -> None:
+        """What lanes told before the clock was mended happened by `at`, though nobody knows when (see `as_mended`)."""
+        limit = at + AHEAD_MS
+        for place, told in self._left.items():
+            self._left[place] = told if told <= limit else at - 1
+        for key in self._own:
+            stay = self._stays[key]
+            self._stays[key] = stay if stay.entered_at <= limit else as_mended(stay, at)
+        times = (self._stays[key].entered_at for key in self._own)
+        self.latest = max((*self._left.values(), *times), default=0)
 
     def stay_of(self, lot: str, plate: str) -> StayEntry | None:
         """The stay of a plate in a lot; of vehicles without a plate nobody can say which it is."""
@@ -234,6 +254,7 @@ class AccessIndex:
 
     def _forget(self, key: str) -> None:
         stay = self._stays.pop(key, None)
+        self._own.discard(key)
         if stay is None:
             return
         if stay.plate:
@@ -243,6 +264,13 @@ class AccessIndex:
     def _count(self, stay: StayEntry, by: int) -> None:
         self._counts[stay.lot, ALL_CLASSES] += by
         self._counts[stay.lot, stay.vehicle_class] += by
+
+
+def as_mended(stay: StayEntry, at: int) -> StayEntry:
+    """A stay that began by a clock that was ahead, once that is mended at `at`: it goes on, and has no free minutes,
+    because nobody here knows when it began.
+    """
+    return msgspec.structs.replace(stay, entered_at=at, paid_until=1)
 
 
 def _applies(entry: ListEntry, lot: str, at: int) -> bool:

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from gateway.access.index import AccessIndex
+from gateway.access.index import AHEAD_MS, AccessIndex, as_mended
 from gateway.contract.access import (
     AccessEntry,
     AccessUpdate,
@@ -113,6 +113,7 @@ def _opened(path: Path | None, now: int) -> tuple[sqlite3.Connection, AccessInde
             db.execute("DELETE FROM ended WHERE at < ?", (now - _ENDED_KEPT_MS,))
             db.execute("DELETE FROM departure WHERE at < ?", (now - _ENDED_KEPT_MS,))
             _forget_old_stays(db, now - _OWN_KEPT_MS)
+        bring_back(db, now)
         return db, load(db)
     except BaseException:
         db.close()
@@ -133,11 +134,26 @@ class transaction:  # noqa: N801  # reads like a statement
 
 
 def _forget_old_stays(db: sqlite3.Connection, before: int) -> None:
-    rows = db.execute("SELECT key, body FROM entry WHERE kind = 'stay' AND own = 1").fetchall()
-    for key, body in rows:
-        stay = read_entry(body)
-        if isinstance(stay, StayEntry) and stay.entered_at < before:
-            db.execute("DELETE FROM entry WHERE kind = 'stay' AND key = ?", (key,))
+    for stay in _own_stays(db):
+        if stay.entered_at < before:
+            db.execute("DELETE FROM entry WHERE kind = 'stay' AND key = ?", (stay.key,))
+
+
+def _own_stays(db: sqlite3.Connection) -> list[StayEntry]:
+    rows = db.execute("SELECT body FROM entry WHERE kind = 'stay' AND own = 1").fetchall()
+    return [stay for (body,) in rows if isinstance(stay := read_entry(body), StayEntry)]
+
+
+def bring_back(db: sqlite3.Connection, at: int) -> None:
+    """What lanes told by a clock that was far ahead and is mended now, at `at`: see `AccessIndex.bring_back`."""
+    limit = at + AHEAD_MS
+    with transaction(db):
+        db.execute("UPDATE departure SET at = ? WHERE at > ?", (at - 1, limit))
+        db.execute("UPDATE ended SET at = ? WHERE at > ?", (at, limit))
+        for stay in _own_stays(db):
+            if stay.entered_at > limit:
+                body = bytes(as_sent(as_mended(stay, at)))
+                db.execute("UPDATE entry SET body = ? WHERE kind = 'stay' AND key = ?", (body, stay.key))
 
 
 def held_number(db: sqlite3.Connection) -> int:
@@ -147,9 +163,14 @@ def held_number(db: sqlite3.Connection) -> int:
 
 def load(db: sqlite3.Connection) -> AccessIndex:
     """Everything that the file holds, by plate."""
-    index = AccessIndex(read_entry(body) for (body,) in db.execute("SELECT body FROM entry"))
+    index = AccessIndex()
+    # First: of who has left since, nothing begins anew that the cloud told before it knew.
     for lot, plate, at in db.execute("SELECT lot, plate, at FROM departure"):
         index.remember_left(lot, plate, at)
+    for (body,) in db.execute("SELECT body FROM entry WHERE own = 0"):
+        index.put(read_entry(body))
+    for stay in _own_stays(db):
+        index.entered(stay)
     index.ever_told = held_number(db) > 0
     return index
 

@@ -71,6 +71,14 @@ class Clock:
             self._keep(now)
         return now
 
+    def wall_ms(self) -> int:
+        """The wall clock, which may be set back; before it is set for the first time, the time of readings.
+
+        For what is of now: a vehicle at a barrier must not be stamped years ago, nor a day ahead of a mended clock.
+        """
+        wall = self._wall_ns() // 1_000_000
+        return wall if wall >= EARLIEST_MS else self.now_ms()
+
     def wall_is_sure(self) -> bool:
         """Whether the wall clock was set, and not set back by more than a minute: an order is judged by it.
 

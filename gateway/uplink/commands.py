@@ -147,7 +147,7 @@ class CommandDesk:
         flaw = arguments_flaw(command.action, command.arguments)
         if flaw is not None:
             return f"arguments: {flaw}"
-        if command.issued_at < self._journal.since <= now:
+        if command.issued_at < self._journal.blind_until(now):
             return "memory: whether it was carried out before is not known here any more"
         if command.action in HARMLESS:
             return None

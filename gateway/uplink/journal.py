@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from time import monotonic
 from typing import Final
 
 from gateway.contract import codec
@@ -27,9 +28,16 @@ class Journal:
     """Durable memory of commands; every step and its report are one commit."""
 
     def __init__(self, outbox: Outbox) -> None:
-        self.since = outbox.blind_before
-        """What was issued before (Unix milliseconds) may have been carried out by a predecessor of this memory."""
+        self._since = outbox.blind_before
         self._outbox = outbox
+        self._began = monotonic()
+
+    def blind_until(self, now: int) -> int:
+        """What was issued before (Unix milliseconds) may have been carried out by a predecessor of this memory.
+
+        A memory that was lost was lost before this run began, whatever a clock said that was ahead then.
+        """
+        return min(self._since, now - round((monotonic() - self._began) * 1000))
 
     async def open(self, now: int, reached: int) -> int:
         """Prepares the table and reports what a crash cut off as uncertain; returns how many that were.

@@ -26,6 +26,8 @@ class Faults:
     """So many next orders are carried out without an answer."""
     refuse: int = 0
     no_keep_alives: bool = False
+    clock_off_ms: int = 0
+    """How far its clock is ahead, where its dialect tells milliseconds; orders expire by it."""
 
 
 @dataclass(slots=True)
@@ -87,7 +89,7 @@ class Lane:
         """A vehicle drives up and is recognised; returns it, standing. Wait on `.left` to see it go."""
         self._events += 1
         event_id = f"{int(time.time())}-{self._events}"
-        self.standing = Standing(event_id, plate, _now_ms(), asyncio.Event())
+        self.standing = Standing(event_id, plate, self._now_ms(), asyncio.Event())
         await self.recognise(plate, vehicle_class, offline=offline)
         return self.standing
 
@@ -109,14 +111,14 @@ class Lane:
         """The standing vehicle passes the loop."""
         standing, self.standing = self.standing, None
         if standing is not None:
-            await self.say(Passed(id=standing.event_id, taken_at=_now_ms(), offline=offline))
+            await self.say(Passed(id=standing.event_id, taken_at=self._now_ms(), offline=offline))
             standing.left.set()
 
     async def turn_back(self) -> None:
         """The standing vehicle leaves the way it came."""
         standing, self.standing = self.standing, None
         if standing is not None:
-            await self.say(TurnedBack(id=standing.event_id, taken_at=_now_ms()))
+            await self.say(TurnedBack(id=standing.event_id, taken_at=self._now_ms()))
             standing.left.set()
 
     async def say(self, event: Event | bytes) -> None:
@@ -198,7 +200,7 @@ class Lane:
     async def _keep_alive(self) -> None:
         while True:
             if not self.faults.no_keep_alives:
-                await self.say(KeepAlive(taken_at=_now_ms()))
+                await self.say(KeepAlive(taken_at=self._now_ms()))
             await asyncio.sleep(self._keep_alive_s)
 
     async def _obey(self, topic: str, payload: bytes) -> None:
@@ -226,19 +228,18 @@ class Lane:
     def _judge(self, order: Order) -> int:
         if self.faults.refuse:
             return self.faults.refuse
-        if order.expires_at <= _now_ms():
+        if order.expires_at <= self._now_ms():
             return _CODE_EXPIRED
         if order.id in self._done:
             return 0
         self._done.add(order.id)
         return 0
 
+    def _now_ms(self) -> int:
+        return time.time_ns() // 1_000_000 + self.faults.clock_off_ms
+
 
 def _only_the_connection_may_fail(session: "asyncio.Task[None]") -> None:
     error = None if session.cancelled() else session.exception()
     if error is not None and not isinstance(error, aiomqtt.MqttError):
         raise error
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

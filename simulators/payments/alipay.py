@@ -8,7 +8,7 @@ import json
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -23,6 +23,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from simulators.payments.statements import alipay_statement
 
 _SHANGHAI: Final = ZoneInfo("Asia/Shanghai")
 _MOMENT: Final = "%Y-%m-%d %H:%M:%S"
@@ -43,6 +45,7 @@ class Trade:
     trade_no: str = ""
     paid_at: datetime | None = None
     refunds: dict[str, Decimal] = field(default_factory=dict)
+    refunded_at: dict[str, datetime] = field(default_factory=dict)
 
 
 class _Failed(Exception):
@@ -51,18 +54,28 @@ class _Failed(Exception):
 
 @dataclass
 class AlipayPeer:
-    """The gateway. `app_key`: what we registered there; `alipay_key`: what it signs with."""
+    """The gateway. `app_key`: what we registered there; `alipay_key`: what it signs with.
+
+    Statements are made by its clock and `made_ahead`: whoever tests does not wait for the morning.
+    """
 
     app_id: str
     app_key: RSAPublicKey
     alipay_key: RSAPrivateKey
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     trades: dict[str, Trade] = field(default_factory=dict)
+    statements: dict[str, bytes] = field(default_factory=dict)
+    made_ahead: timedelta = timedelta()
     down: bool = False
 
     def app(self) -> Starlette:
-        """The one address it has."""
-        return Starlette(routes=[Route("/gateway.do", self._gateway, methods=["POST"])])
+        """The one address that it is asked at, and the one of its files."""
+        return Starlette(
+            routes=[
+                Route("/gateway.do", self._gateway, methods=["POST"]),
+                Route("/downloadBillFile.resource", self._file, methods=["GET"]),
+            ]
+        )
 
     def scan(self, reference: str) -> Trade:
         """Somebody scans the code: the trade comes to be. Raises KeyError, ValueError when it is too late."""
@@ -116,7 +129,7 @@ class AlipayPeer:
             answer = {"code": "40002", "msg": "Invalid Arguments", "sub_code": "isv.invalid-signature"}
         else:
             try:
-                answer = {"code": "10000", "msg": "Success"} | self._act(form)
+                answer = {"code": "10000", "msg": "Success"} | self._act(form, str(request.base_url))
             except _Failed as failed:
                 answer = {"code": "40004", "msg": "Business Failed", "sub_code": str(failed), "sub_msg": "不可以"}
         told = json.dumps(answer, ensure_ascii=False)
@@ -135,13 +148,14 @@ class AlipayPeer:
             return False
         return True
 
-    def _act(self, form: Mapping[str, str]) -> dict[str, Any]:
+    def _act(self, form: Mapping[str, str], base_url: str) -> dict[str, Any]:
         content = json.loads(form["biz_content"])
         acts: dict[str, Callable[[], dict[str, Any]]] = {
             "alipay.trade.precreate": lambda: self._precreate(content, form.get("notify_url", "")),
             "alipay.trade.query": lambda: self._query(content),
             "alipay.trade.close": lambda: self._close(content),
             "alipay.trade.refund": lambda: self._refund(content),
+            "alipay.data.dataservice.bill.downloadurl.query": lambda: self._statement(content, base_url),
         }
         return acts[form["method"]]()
 
@@ -182,7 +196,23 @@ class AlipayPeer:
             raise _Failed("ACQ.REFUND_AMT_NOT_EQUAL_TOTAL")
         fresh = number not in trade.refunds
         trade.refunds[number] = amount
+        trade.refunded_at.setdefault(number, self.clock())
         return {"trade_no": trade.trade_no, "out_trade_no": trade.reference, "fund_change": "Y" if fresh else "N"}
+
+    def _statement(self, content: Mapping[str, str], base_url: str) -> dict[str, Any]:
+        """Where the bill of a day can be fetched; there is none before nine in the morning after it."""
+        day = date.fromisoformat(content["bill_date"])
+        ready = datetime(day.year, day.month, day.day, 9, tzinfo=_SHANGHAI) + timedelta(days=1)
+        archive = alipay_statement(self.trades.values(), day) if self.clock() + self.made_ahead >= ready else None
+        if content["bill_type"] != "trade" or archive is None:
+            raise _Failed("isp.bill_not_exist")
+        number = secrets.token_hex(16)
+        self.statements[number] = archive
+        return {"bill_download_url": f"{base_url}downloadBillFile.resource?bizType=trade&fileId={number}"}
+
+    async def _file(self, request: Request) -> Response:
+        archive = self.statements.get(request.query_params.get("fileId", ""))
+        return Response(status_code=404) if archive is None else Response(archive, media_type="application/zip")
 
     def _known(self, content: Mapping[str, str]) -> Trade:
         trade = self.trades.get(content["out_trade_no"])

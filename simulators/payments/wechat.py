@@ -4,13 +4,15 @@ It shares no code with the adapter it is a peer of. Its clock is whoever makes i
 """
 
 import base64
+import hashlib
 import json
 import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import httpx
 from cryptography.exceptions import InvalidSignature
@@ -23,10 +25,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from simulators.payments.statements import wechat_statement
+
 _AUTHORIZATION: Final = re.compile(r'(\w+)="([^"]*)"')
 _SCHEMA: Final = "WECHATPAY2-SHA256-RSA2048 "
 _REFERENCE: Final = re.compile(r"[0-9A-Za-z_\-|*]{6,32}")
 _CLOCK_S: Final = 300
+_SHANGHAI: Final = ZoneInfo("Asia/Shanghai")
+_DAY: Final = timedelta(days=1)
 
 
 class Refused(Exception):
@@ -53,11 +59,16 @@ class Trade:
     transaction_id: str | None = None
     paid_at: datetime | None = None
     refunds: dict[str, int] = field(default_factory=dict)
+    refunded_at: dict[str, datetime] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
 
 
 @dataclass
 class WechatPeer:
-    """The provider. `merchant_key`: what we registered there; `platform_key`: what it signs with, under `key_id`."""
+    """The provider. `merchant_key`: what we registered there; `platform_key`: what it signs with, under `key_id`.
+
+    Statements are made by its clock and `made_ahead`: whoever tests does not wait for the morning.
+    """
 
     merchant_id: str
     app_id: str
@@ -69,6 +80,8 @@ class WechatPeer:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     trades: dict[str, Trade] = field(default_factory=dict)
     nonces: set[str] = field(default_factory=set)
+    statements: dict[str, bytes] = field(default_factory=dict)
+    made_ahead: timedelta = timedelta()
     down: bool = False
 
     def app(self) -> Starlette:
@@ -81,6 +94,8 @@ class WechatPeer:
                 Route(order, self._answering(self._query), methods=["GET"]),
                 Route(f"{order}/close", self._answering(self._close), methods=["POST"]),
                 Route("/v3/refund/domestic/refunds", self._answering(self._refund), methods=["POST"]),
+                Route("/v3/bill/tradebill", self._answering(self._statement), methods=["GET"]),
+                Route("/v3/billdownload/file", self._file, methods=["GET"]),
             ]
         )
 
@@ -217,8 +232,34 @@ class WechatPeer:
         if amount["total"] != trade.total or others + amount["refund"] > trade.total:
             raise Refused(400, "INVALID_REQUEST", "more than was paid")
         trade.refunds[number] = amount["refund"]
+        trade.refunded_at.setdefault(number, self.clock())
         trade.state = "REFUND"
         return {"refund_id": f"50{number[-20:]}", "out_refund_no": number, "status": "PROCESSING"}
+
+    def _statement(self, request: Request, _: dict[str, Any]) -> dict[str, Any]:
+        """Where the bill of a day can be fetched; there is none before ten in the morning after it."""
+        day = date.fromisoformat(request.query_params["bill_date"])
+        if self.clock() + self.made_ahead < datetime(day.year, day.month, day.day, 10, tzinfo=_SHANGHAI) + _DAY:
+            raise Refused(400, "STATEMENT_CREATING")
+        content = wechat_statement(self.trades.values(), day, self.app_id, self.merchant_id)
+        if content is None:
+            raise Refused(400, "NO_STATEMENT_EXIST")
+        token = secrets.token_urlsafe(16)
+        self.statements[token] = content
+        return {
+            "hash_type": "SHA1",
+            "hash_value": hashlib.sha1(content, usedforsecurity=False).hexdigest(),
+            "download_url": f"{request.base_url}v3/billdownload/file?token={token}",
+        }
+
+    async def _file(self, request: Request) -> Response:
+        """A bill, for the merchant alone; nothing signs it."""
+        try:
+            self._check(request, b"")
+        except Refused as refused:
+            return Response(status_code=refused.status)
+        content = self.statements.get(request.query_params.get("token", ""))
+        return Response(status_code=404) if content is None else Response(content, media_type="text/plain")
 
     def _known(self, request: Request) -> Trade:
         trade = self.trades.get(request.path_params["reference"])

@@ -15,6 +15,8 @@ import aiomqtt
 import msgspec
 import psycopg
 
+from cloud.kit.db import Asker, Database
+from cloud.parking import service as parking
 from gateway.contract import codec, topics
 from gateway.contract.messages import CommandResult, CommandState, Outcome, Passage
 from gateway.contract.topics import Down, Up
@@ -26,6 +28,11 @@ EVERY_S: Final = 2.0
 """Between two vehicles of a lane."""
 _DRIVES_S: Final = 1.0
 """From the open barrier until the vehicle is through."""
+PAYS_EVERY: Final = 5
+"""One of so many vehicles that leave by a gateway that is played has something to pay: it is of the class `PAYING`."""
+PAYING: Final = "large"
+_LOOKS_EVERY_S: Final = 0.01
+_PATIENCE_S: Final = 120.0
 _NO_DELAY: Final = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
 
 
@@ -43,6 +50,31 @@ class Plan:
     seconds: float
     gateway: str
     lanes: Sequence[tuple[str, bool, Sequence[str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Till:
+    """Where vehicles pay."""
+
+    dsn: str
+    project_id: int
+
+
+@dataclass(slots=True)
+class Played:
+    """What gateways saw that are played, in milliseconds."""
+
+    let_out: list[float] = field(default_factory=list)
+    """From the message that a vehicle stands at an exit until the order is there, when nothing is due."""
+    amounts: list[float] = field(default_factory=list)
+    """From that message until the amount is known to whoever asks for it, when something is due."""
+    paid: list[float] = field(default_factory=list)
+    """From the payment until the order is there."""
+
+
+def pays(number: int) -> bool:
+    """Whether the vehicle of this number at an exit of a gateway that is played has to pay."""
+    return number % PAYS_EVERY == PAYS_EVERY - 1
 
 
 @dataclass(slots=True)
@@ -122,24 +154,62 @@ async def _lane(plan: Plan, place: int, began_at: float, come: _Come) -> None:
         await asyncio.wait(tasks)
 
 
-def gateways(plans: Sequence[Plan], begin: Begin) -> list[float]:
-    """Gateways as the cloud sees them: from the message that a vehicle stands at an exit until the order is there."""
+def gateways(plans: Sequence[Plan], till: Till, begin: Begin) -> Played:
+    """Gateways as the cloud sees them, with drivers some of whom pay at once when they are told the amount."""
 
-    async def together() -> list[float]:
+    async def together() -> Played:
         ready = [asyncio.Event() for _ in plans]
         began: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        running = [asyncio.create_task(_gateway(plan, one, began)) for plan, one in zip(plans, ready, strict=True)]
-        for one in ready:
-            await one.wait()
-        began.set_result(await asyncio.to_thread(begin))
-        waits = await asyncio.gather(*running)
-        return [one for each in waits for one in each]
+        played = Played()
+        async with Database(till.dsn, "gatemeter_web", max_size=8) as db:
+            cashier = _Cashier(db, till.project_id, played)
+            running = [
+                asyncio.create_task(_gateway(plan, one, began, cashier)) for plan, one in zip(plans, ready, strict=True)
+            ]
+            for one in ready:
+                await one.wait()
+            began.set_result(await asyncio.to_thread(begin))
+            await asyncio.gather(*running)
+        return played
 
     return asyncio.run(together())
 
 
-async def _gateway(plan: Plan, ready: asyncio.Event, began: "asyncio.Future[float]") -> list[float]:
-    waits, epoch, seqs = _Waits(), str(uuid.uuid4()), iter(range(1, 1_000_000))
+@dataclass(frozen=True, slots=True)
+class _Cashier:
+    """Tells what is due for a vehicle at an exit as soon as the cloud knows it, and takes it."""
+
+    db: Database
+    project_id: int
+    played: Played
+
+    async def settle(self, passage: Passage, paid: _Waits) -> None:
+        began = time.perf_counter()
+        session_id = None
+        async with asyncio.timeout(_PATIENCE_S):
+            while session_id is None:
+                await asyncio.sleep(_LOOKS_EVERY_S)
+                session_id = await self._session(passage.id)
+        async with self.db.transaction(self._asker) as conn:
+            due = (await parking.quote(conn, session_id)).due
+        self.played.amounts.append((time.perf_counter() - began) * 1000)
+        paid.begin(passage.id)
+        async with self.db.transaction(self._asker) as conn:
+            await parking.pay(conn, session_id, due, "cash", "user:bench")
+
+    @property
+    def _asker(self) -> Asker:
+        return Asker("staff", (self.project_id,))
+
+    async def _session(self, passage_id: str) -> int | None:
+        async with self.db.transaction(self._asker) as conn:
+            query = "SELECT session_id FROM passage WHERE id = %s"
+            row = await (await conn.execute(query, (passage_id,))).fetchone()
+        return None if row is None else row["session_id"]
+
+
+async def _gateway(plan: Plan, ready: asyncio.Event, began: "asyncio.Future[float]", cashier: _Cashier) -> None:
+    waits, paid, epoch, seqs = _Waits(), _Waits(), str(uuid.uuid4()), iter(range(1, 1_000_000))
     standing: dict[str, Passage] = {}
     driving: set[asyncio.Task[None]] = set()
     async with _client(plan.port, f"{PROJECT}.{plan.gateway}", PASSWORDS["gateway"], plan.gateway) as client:
@@ -161,6 +231,7 @@ async def _gateway(plan: Plan, ready: asyncio.Event, began: "asyncio.Future[floa
                 if passage is None:
                     continue
                 waits.end(passage.id)
+                paid.end(passage.id)
                 begun = [
                     CommandResult(command.id, state, _now_ms())
                     for state in (CommandState.DELIVERED, CommandState.EXECUTING)
@@ -172,12 +243,16 @@ async def _gateway(plan: Plan, ready: asyncio.Event, began: "asyncio.Future[floa
                 task.add_done_callback(driving.discard)
 
         async def come(lane: str, is_exit: bool, number: int, plate: str) -> None:
-            del number
+            something_due = is_exit and pays(number)
             passage = Passage(
                 str(uuid.uuid4()), lane, plate, _now_ms(), Outcome.ARRIVED, "exit" if is_exit else "entry",
-                decision="await-cloud" if is_exit else "temporary",
+                PAYING if something_due else "small", decision="await-cloud" if is_exit else "temporary",
             )  # fmt: skip
-            if is_exit:
+            if something_due:
+                standing[passage.id] = passage
+                await tell(Up.PASSAGES, [passage])
+                await cashier.settle(passage, paid)
+            elif is_exit:
                 standing[passage.id] = passage
                 waits.begin(passage.id)
                 await tell(Up.PASSAGES, [passage])
@@ -192,7 +267,8 @@ async def _gateway(plan: Plan, ready: asyncio.Event, began: "asyncio.Future[floa
         obeying.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await obeying
-    return waits.all(EVERY_S)
+    cashier.played.let_out += waits.all(EVERY_S)
+    cashier.played.paid += paid.all(EVERY_S)
 
 
 def probe(plan: Plan, dsn: str, begin: Begin) -> list[float]:

@@ -5,8 +5,10 @@ commit. Beside it nine gateways with 20 lanes each, which a process plays: toget
 seconds, half of them exits. Every vehicle that leaves has free minutes of a quota of the day, which no gateway is told:
 the cloud prices the stay, orders the barrier to open, signs and publishes it. Measured twice: at the camera of the real
 gateway, from the recognition to the order, which holds both ways over the barriers' broker and the gateway's own
-commits; and at the gateways that are played, from the message of the passage to the command. Beside that, in the same
-seconds, what a message over this broker and one commit take: no answer of the cloud can take less.
+commits; and at the gateways that are played, from the message of the passage to the command. One of five vehicles at
+the exits of those has something to pay: that is measured from the message until the amount is known to the desk that
+asks for it, and from the payment to the command. Beside that, in the same seconds, what a message over this broker and
+one commit take: no answer of the cloud can take less.
 """
 
 import asyncio
@@ -31,7 +33,7 @@ from cloud.parking import service as parking
 from cloud.parking.fees.models import ParkingRule
 from gateway.contract.messages import Outcome, Passage
 from tests.acceptance.system import GATEWAY, System, create_project, until
-from tests.benchmarks.exits import EVERY_S, Plan, camera, gateways, probe
+from tests.benchmarks.exits import EVERY_S, PAYING, Plan, Played, Till, camera, gateways, pays, probe
 from tests.benchmarks.ingest import fresh_database
 from tests.benchmarks.measure import Bound
 
@@ -45,6 +47,7 @@ _AT_ONCE: Final = 200
 _RULE: Final = ParkingRule.model_validate({
     "name": "a quota of the day",
     "schedule": {"free_minutes": 600, "free_minutes_per": "day", "unit": {"minutes": 60, "price": "5.00"}},
+    "classes": {PAYING: {"unit": {"minutes": 60, "price": "5.00"}}},
     "leave_within_minutes": 15,
 })  # fmt: skip
 
@@ -63,7 +66,7 @@ async def _measured(folder: Path, dsn: str) -> list[Bound]:
     migrate(dsn)
     names = [GATEWAY, *(f"gw-{number}" for number in range(2, _OTHERS + 2))]
     async with Database(dsn, "gatemeter_ingest", max_size=4) as db:
-        await _set_up(db, names)
+        till = Till(dsn, await _set_up(db, names))
         os.environ["BARRIER_PASSWORD"] = "barrier-password"
         system = System(folder, dsn, _site(), names[1:])
         try:
@@ -72,8 +75,9 @@ async def _measured(folder: Path, dsn: str) -> list[Bound]:
                 start()
             await until(partial(_heard_of, db), "the gateway is heard of")
             plans = [_plan(system.broker.port, name) for name in names]
+            played: Played
             real, played, bare = await asyncio.to_thread(
-                _apart, (camera, (plans[0],)), (gateways, (plans[1:],)), (probe, (plans[0], dsn))
+                _apart, (camera, (plans[0],)), (gateways, (plans[1:], till)), (probe, (plans[0], dsn))
             )
         finally:
             system.close()
@@ -83,10 +87,14 @@ async def _measured(folder: Path, dsn: str) -> list[Bound]:
         Bound(
             f"at an exit → the cloud prices → order to open at the camera, p99, {what}", _p99(real), "ms", _AT_MOST_MS
         ),
-        Bound("the same from the passage told to the command, p99", _p99(played), "ms", _AT_MOST_MS),
-        Bound("the same, half of them", quantiles(played, n=100)[49], "ms", _AT_MOST_MS),
+        Bound("the same from the passage told to the command, p99", _p99(played.let_out), "ms", _AT_MOST_MS),
+        Bound("the same, half of them", quantiles(played.let_out, n=100)[49], "ms", _AT_MOST_MS),
+        Bound(
+            "something is due: from the passage told until the amount is known", _p99(played.amounts), "ms", _AT_MOST_MS
+        ),
+        Bound("from its payment to the command, p99", _p99(played.paid), "ms", _AT_MOST_MS),
         Bound("a bare message over the broker and a bare commit meanwhile, p99", floor, "ms", _AT_MOST_MS),
-        Bound("command, p99, by what these take", _p99(played) / floor, "times", 10),
+        Bound("command, p99, by what these take", _p99(played.let_out) / floor, "times", 10),
     ]
 
 
@@ -114,7 +122,8 @@ def _plate(gateway: str, lane: str, number: int, leaves: bool) -> str:
     return f"京{'L' if leaves else 'E'}{(place * 1_000 + number) * 7_919_777 % 10**8:08}"
 
 
-async def _set_up(db: Database, names: list[str]) -> None:
+async def _set_up(db: Database, names: list[str]) -> int:
+    """Gives the id of the project."""
     now = datetime.now(UTC)
     async with db.transaction(SYSTEM) as conn:
         project, first = await create_project(conn)
@@ -129,14 +138,18 @@ async def _set_up(db: Database, names: list[str]) -> None:
     came = round((now - timedelta(minutes=20)).timestamp() * 1000)
     for name in names:
         plan = _plan(0, name)
-        plates = [plate for _, out, plates in plan.lanes if out for plate in plates]
-        for start in range(0, len(plates), _AT_ONCE):
+        leaving = [
+            (plate, PAYING if name != GATEWAY and pays(number) else "small")
+            for _, out, plates in plan.lanes if out for number, plate in enumerate(plates)
+        ]  # fmt: skip
+        for start in range(0, len(leaving), _AT_ONCE):
             told = [
-                Passage(str(uuid4()), "lane-0", plate, came, Outcome.PASSED, "entry", decision="temporary")
-                for plate in plates[start : start + _AT_ONCE]
+                Passage(str(uuid4()), "lane-0", plate, came, Outcome.PASSED, "entry", kind, decision="temporary")
+                for plate, kind in leaving[start : start + _AT_ONCE]
             ]
             async with db.transaction(SYSTEM) as conn:
                 await parking.apply_passages(conn, project.id, name, told, now)
+    return project.id
 
 
 async def _heard_of(db: Database) -> bool:
@@ -145,7 +158,7 @@ async def _heard_of(db: Database) -> bool:
     return row is not None and row["heard"] > 0
 
 
-def _apart(*works: tuple[Callable[..., list[float]], tuple[object, ...]]) -> list[list[float]]:
+def _apart(*works: tuple[Callable[..., Any], tuple[object, ...]]) -> list[Any]:
     """Each in a process of its own; vehicles come when all are ready."""
     context = multiprocessing.get_context("spawn")
     ends = [context.Pipe() for _ in works]
@@ -160,7 +173,7 @@ def _apart(*works: tuple[Callable[..., list[float]], tuple[object, ...]]) -> lis
     return [end.recv() for end in here]
 
 
-def _answering(answer: Connection, work: Callable[..., list[float]], arguments: tuple[object, ...]) -> None:
+def _answering(answer: Connection, work: Callable[..., Any], arguments: tuple[object, ...]) -> None:
     def begin() -> float:
         answer.send(None)
         at: float = answer.recv()

@@ -183,7 +183,9 @@ async def _run_of_gateway(conn: Conn, project: Project, gateway_id: int, pairs: 
         for pair in pairs
         for meter in pair
     )
-    await devices.apply_health(conn, gateway_id, Health(now_ms, "0", 60, 0, 0, 0, 0, told))
+    # It has batches that the cloud refused, and was told what it does not understand.
+    unwell = Health(now_ms, "0.9.1", 60, 12, 9_000, now_ms - 60_000, 2, told, not_understood=3, refused=1)
+    await devices.apply_health(conn, gateway_id, unwell)
     device = await devices.get_device_by_code(conn, project.id, "gw-1", "w-101")
     assert device is not None
     lost = Gap("e-101", "voltage_l1", now_ms - 3_600_000, now_ms, 240, GapReason.THINNED)

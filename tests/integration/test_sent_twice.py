@@ -40,7 +40,8 @@ DECIDES = {
     *("/notes/{note_id}/approve", "/notes/{note_id}/refuse"),
     *("/bill-runs/{run_id}/approve", "/bill-runs/{run_id}/cancel", "/bill-runs/{run_id}/leave-out"),
     *("/supply-cases/{case_id}/confirm", "/supply-cases/{case_id}/decide"),
-    *("/releases/{release_id}/decide", "/my/payments/{intent_id}/cancel", "/payment-callbacks/{callback_id}/settle"),
+    *("/releases/{release_id}/decide", "/my/payments/{intent_id}/cancel"),
+    *("/payment-callbacks/{callback_id}/settle", "/provider-differences/{difference_id}/settle"),
     "/payment-refunds/{refund_id}/decide",
     *("/webhooks/{webhook_id}/state", "/webhooks/{webhook_id}/deletion"),
 }

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from cloud.billing import service
+from cloud.billing.corrections import waiting
 from cloud.billing.corrections.models import (
     AdjustmentHistoryOut,
     AdjustmentNoteIn,
@@ -19,6 +20,7 @@ from cloud.billing.corrections.models import (
     ReRatingOut,
     SettlementOut,
 )
+from cloud.billing.corrections.waiting_models import TryAgainIn, WaitingOut, WaitingQuery
 from cloud.billing.models import BillOut, RunStartedOut
 from cloud.identity.guards import Scope, allow
 from cloud.kit.errors import NotFound
@@ -55,6 +57,26 @@ async def rerate(account_id: Id, body: ReRatingIn, response: Response, scope: Ru
     async def make() -> ReRatingOut:
         wanted = service.WantedReRating(account_id, body.since, body.cause(), body.open_exceptions)
         job_id = await service.ask_to_rerate(scope.conn, wanted, by=scope.caller.user_id)
+        return ReRatingOut(job_id=job_id, job=f"/api/v1/jobs/{job_id}")
+
+    asked = await once.answer(scope.conn, ReRatingOut, make)
+    response.headers["Location"] = asked.job
+    return asked
+
+
+@router.get("/late-changes")
+async def list_waiting(scope: Runner, query: Annotated[WaitingQuery, Query()]) -> Listed[WaitingOut]:
+    """What was read or filed late and waits to be rated again, with the reason why it could not be yet."""
+    page = await waiting.list_waiting(scope.conn, query.page(key_length=2), query.wanted())
+    return Listed(items=[WaitingOut.model_validate(one) for one in page.items], next_cursor=page.next_cursor)
+
+
+@router.post("/late-changes/re-ratings", status_code=202)
+async def try_waiting(body: TryAgainIn, response: Response, scope: Runner, once: Once) -> ReRatingOut:
+    """Rates all of a project that waits again now, by the job that `Location` leads to; every night does so anyway."""
+
+    async def make() -> ReRatingOut:
+        job_id = await waiting.try_again(scope.conn, body.project_id, by=scope.caller.user_id)
         return ReRatingOut(job_id=job_id, job=f"/api/v1/jobs/{job_id}")
 
     asked = await once.answer(scope.conn, ReRatingOut, make)

@@ -135,14 +135,17 @@ async def rerate_account(
 ) -> Outcome:
     """Re-rates everything charged of an account of days from `since` on.
 
-    `cause` says what counts as it is known now (see `rerating.rerate`); the rest is as the bills were rated by. Raises
-    NotFound; Conflict with the reason where it cannot be rated.
+    `cause` says what counts as it is known now (see `rerating.rerate`); the rest is as the bills were rated by. What
+    its meters counted late comes first, as in the night: a charge before `since` may cite a reading that was put right.
+    Raises NotFound; Conflict with the reason where it cannot be rated.
     """
     account = (await estate.accounts_by_id(conn, [account_id])).get(account_id)
     if account is None:
         raise NotFound("no-such-account", f"there is no account {account_id}", field="account_id")
     project = await estate.get_project(conn, account.project_id)
     await lock_charges(conn, project.id)
+    late = await adjustments_repository.late_meters_of(conn, account_id)
+    first = await _take(conn, project, late) if late else Outcome()
     states = await adjustments_repository.states_of_account(conn, account_id, since)
     rerated = await rerate(conn, project, states, cause=cause, open_findings=open_findings)
     for reason in rerated.failures.values():
@@ -151,7 +154,7 @@ async def rerate_account(
     if cause != "usage":
         found = await adjustments_repository.agreed_states(conn, since, account_id=account_id)
         agreed = await rerate_agreed(conn, project, found, cause)
-    return Outcome(rerated.adjusted + agreed)
+    return Outcome(first.adjusted + rerated.adjusted + agreed)
 
 
 async def re_rating(conn: Conn, job_id: int) -> ReRating:

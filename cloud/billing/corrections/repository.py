@@ -18,6 +18,11 @@ _LATE_METERS: LiteralString = """
     SELECT DISTINCT meter_id FROM late_usage WHERE project_id = %(project_id)s AND meter_id > %(after)s
     ORDER BY meter_id LIMIT %(limit)s
 """
+_LATE_METERS_OF: LiteralString = """
+    SELECT DISTINCT meter_id FROM late_usage
+    WHERE meter_id IN (SELECT c.meter_id FROM charge c JOIN service_agreement a ON a.id = c.agreement_id
+                       WHERE a.account_id = %s) ORDER BY meter_id
+"""
 # Rows that another worker has taken are his.
 _TAKE_LATE: LiteralString = """
     SELECT id, meter_id, from_at FROM late_usage WHERE meter_id = ANY (%s) ORDER BY id FOR UPDATE SKIP LOCKED
@@ -221,6 +226,11 @@ async def late_meters(conn: Conn, project_id: int, after: int, limit: int) -> li
     """Meters of charges whose usage changed, by id."""
     query = {"project_id": project_id, "after": after, "limit": limit}
     return [row["meter_id"] for row in await (await conn.execute(_LATE_METERS, query)).fetchall()]
+
+
+async def late_meters_of(conn: Conn, account_id: int) -> list[int]:
+    """Those by which an account was charged."""
+    return [row["meter_id"] for row in await (await conn.execute(_LATE_METERS_OF, (account_id,))).fetchall()]
 
 
 async def take_late(conn: Conn, meter_ids: Sequence[int]) -> list[LateUsage]:

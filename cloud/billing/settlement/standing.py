@@ -23,6 +23,19 @@ _HELD: LiteralString = """
     SELECT account_id, -sum(amount) AS amount FROM posting
     WHERE account_id = ANY (%s) AND ledger_account = 'liability:prepaid' GROUP BY account_id
 """
+# Usage or persons became known otherwise for days that they were charged, and the night has not rated them again yet.
+_TO_BE_RATED: LiteralString = """
+    SELECT DISTINCT a.account_id
+    FROM service_agreement a
+    JOIN account p ON p.id = a.account_id
+    JOIN project j ON j.id = a.project_id
+    JOIN charge c ON c.agreement_id = a.id
+    WHERE a.account_id = ANY (%s)
+      AND (EXISTS (SELECT FROM late_usage u WHERE u.project_id = a.project_id AND u.meter_id = c.meter_id
+                   AND u.from_at < upper(c.period)::timestamp AT TIME ZONE j.time_zone)
+           OR EXISTS (SELECT FROM late_filing f WHERE f.project_id = a.project_id
+                      AND f.unit_id = coalesce(a.unit_id, p.unit_id) AND f.from_day < upper(c.period)))
+"""
 _UNPAID: LiteralString = "SELECT id FROM bill WHERE account_id = ANY (%s) AND state IN ('issued', 'disputed')"
 # What a run has drafted is neither owed yet nor uncharged any more; corrections wait for a bill to be on.
 _ON_ITS_WAY: LiteralString = """
@@ -68,12 +81,16 @@ class Accrued:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What an account holds in advance and owes now: open principal without what is disputed or in instalments."""
+    """What an account holds in advance and owes now: open principal without what is disputed or in instalments.
+
+    `to_be_rated`: what was charged is rated again soon, and may come to something else.
+    """
 
     held: Decimal = _NONE
     owed: Decimal = _NONE
     disputed: bool = False
     in_plan: bool = False
+    to_be_rated: bool = False
 
 
 async def standings(conn: Conn, account_ids: Sequence[int]) -> dict[int, Standing]:
@@ -90,6 +107,8 @@ async def standings(conn: Conn, account_ids: Sequence[int]) -> dict[int, Standin
             disputed=before.disputed or bill.state == "disputed",
             in_plan=before.in_plan or bill.in_plan,
         )
+    for row in await (await conn.execute(_TO_BE_RATED, (list(account_ids),))).fetchall():
+        found[row["account_id"]] = replace(found[row["account_id"]], to_be_rated=True)
     return found
 
 

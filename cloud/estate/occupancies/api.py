@@ -14,7 +14,8 @@ from cloud.estate.models import (
     OccupancyIn,
     OccupancyOut,
 )
-from cloud.estate.occupancies import service
+from cloud.estate.occupancies import moves, service
+from cloud.estate.occupancies.models import MoveOut, MoveQuery
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
@@ -22,6 +23,7 @@ from cloud.kit.inputs import Id, Listed
 router = APIRouter()
 
 Reading = Annotated[Scope, allow("estate.read")]
+ReadingPeople = Annotated[Scope, allow("people.read")]
 WritingPeople = Annotated[Scope, allow("people.write")]
 Wanted = Annotated[EstateQuery, Query()]
 
@@ -53,6 +55,13 @@ async def change_occupancy(occupancy_id: Id, body: OccupancyChange, scope: Writi
 async def delete_occupancy(occupancy_id: Id, scope: WritingPeople) -> None:
     """Takes back an entry that was wrong from the start; the audit trail keeps it."""
     await service.delete_occupancy(scope.conn, occupancy_id)
+
+
+@router.get("/occupancy-moves")
+async def list_moves(scope: ReadingPeople, query: Annotated[MoveQuery, Query()]) -> Listed[MoveOut]:
+    """Who moved in and out, latest day first; whose account goes on after he left, or ended while he lives there."""
+    page = await moves.list_moves(scope.conn, query.page(key_length=3), query.wanted())
+    return Listed(items=[MoveOut.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/households")

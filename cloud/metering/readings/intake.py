@@ -109,7 +109,7 @@ async def store_points(conn: Conn, batches: Sequence[Batch], *, expect_new: bool
         return result
     merged = _merge(batches)
     routed = await _route(conn, merged)
-    await _note_devices(conn, merged, routed)
+    result.seen_ms = _seen(merged, routed)
     usable = (merged.qualities & Quality.DEVICE_ERROR) == 0
     result.unusable = int(np.count_nonzero(~usable))
     placed = usable & ~routed.clock & (routed.meters > 0) & (routed.channels > 0)
@@ -180,12 +180,13 @@ def _meters_at(key: Ints, taken_ms: Ints, bindings: Sequence[Binding]) -> Ints:
     return np.where(found, meters[at], 0)
 
 
-async def _note_devices(conn: Conn, merged: _Merged, routed: _Routed) -> None:
+def _seen(merged: _Merged, routed: _Routed) -> dict[int, int]:
+    """When each device was heard of last; whoever stores the points notes it with what else is heard of devices."""
     known = np.flatnonzero((routed.devices > 0) & ~routed.clock)
     ids, where = np.unique(routed.devices[known], return_inverse=True)
     newest = np.zeros(len(ids), np.int64)
     np.maximum.at(newest, where, merged.taken_ms[known])
-    await devices.note_devices_seen(conn, dict(zip(ids.tolist(), newest.tolist(), strict=True)))
+    return dict(zip(ids.tolist(), newest.tolist(), strict=True))
 
 
 async def _store(
@@ -250,7 +251,9 @@ async def claim_readings(conn: Conn, wanted: InboxFilter, after: UnclaimedPlace,
         # They were not ahead of their receipt when they came, or are not any more.
         received = np.maximum(received, points.taken_ms)
         batches.append(Batch(wanted.project_id, gateways[wanted.project_id, code], code, received, points))
-    kept = (await store_points(conn, batches)).unclaimed
+    stored = await store_points(conn, batches)
+    await devices.apply_signs_of_life(conn, stored.seen_ms, ())
+    kept = stored.unclaimed
     return Claimed(len(rows), len(rows) - kept, UnclaimedPlace(**{name: rows[-1][name] for name in _UNCLAIMED_KEY}))
 
 

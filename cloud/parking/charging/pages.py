@@ -1,5 +1,6 @@
 """Pages of debts and of how a project takes money for parking."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Final
@@ -9,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import OptionalDay, OptionalId, OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
+from cloud.kit.errors import InvalidInput
 from cloud.kit.forms import read, typed
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import day_start, local_day
@@ -42,10 +44,18 @@ async def list_debts(
         return RedirectResponse("/my/stays", 303)
     page = await shown(request, scope)
     since = None if left_from is None else day_start(left_from, page.project.zone)
-    wanted = DebtFilter(page.project.id, lot_id, plate, since)
+    wanted, problem = DebtFilter(page.project.id, lot_id, plate, since), None
+    try:
+        found = await debts.list_debts(scope.conn, page_request(_SHOWN, cursor), wanted)
+    except InvalidInput as error:
+        if error.field != "plate":
+            raise
+        wanted, problem = replace(wanted, plate=None), error
+        found = await debts.list_debts(scope.conn, PageRequest(_SHOWN), wanted)
     return page.page(
         "parking/debts.html",
-        found=await debts.list_debts(scope.conn, page_request(_SHOWN, cursor), wanted),
+        found=found,
+        problem=problem,
         totals=await debts.debt_totals(scope.conn, wanted),
         lots=(await service.list_lots(scope.conn, PageRequest(MAX_LIMIT), page.project.id)).items,
         plate=plate or "",

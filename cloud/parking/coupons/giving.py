@@ -14,13 +14,14 @@ from cloud.parking.coupons.service import get_batch
 from cloud.parking.plates import valid_plate
 from cloud.parking.stays.repository import lock_plates
 
-# The last ones first: those on paper are used from the beginning. Whoever asks beside gets another one.
-_FREE: LiteralString = """
+_UNUSED: LiteralString = """
     SELECT c.id, c.code FROM coupon c
-    WHERE c.batch_id = %s AND NOT EXISTS (SELECT FROM coupon_redemption r WHERE r.coupon_id = c.id)
+    WHERE NOT EXISTS (SELECT FROM coupon_redemption r WHERE r.coupon_id = c.id)
       AND NOT EXISTS (SELECT FROM coupon_handout h WHERE h.coupon_id = c.id)
-    ORDER BY c.id DESC LIMIT 1 FOR UPDATE OF c SKIP LOCKED
 """
+# The last ones first: those on paper are used from the beginning. Whoever asks beside gets another one.
+_FREE: LiteralString = _UNUSED + " AND c.batch_id = %s ORDER BY c.id DESC LIMIT 1 FOR UPDATE OF c SKIP LOCKED"
+_STILL_FREE: LiteralString = _UNUSED + " AND c.id = %s"
 _LEFT: LiteralString = """
     SELECT b.id, b.count - (SELECT count(*) FROM coupon c WHERE c.batch_id = b.id AND (
                EXISTS (SELECT FROM coupon_redemption r WHERE r.coupon_id = c.id)
@@ -104,7 +105,11 @@ async def _own(conn: Conn, merchant_id: int, batch_id: int) -> Batch:
 
 
 async def _free(conn: Conn, batch: Batch) -> tuple[int, str]:
-    row = await (await conn.execute(_FREE, (batch.id,))).fetchone()
-    if row is None:
-        raise Conflict("no-coupon-left", "all of these coupons are given out", field="batch_id")
-    return row["id"], row["code"]
+    """A coupon that nobody else gets before this transaction ends.
+
+    Looked at again once it is locked: the search sees nothing of who was done with it while it searched.
+    """
+    while row := await (await conn.execute(_FREE, (batch.id,))).fetchone():
+        if await (await conn.execute(_STILL_FREE, (row["id"],))).fetchone() is not None:
+            return row["id"], row["code"]
+    raise Conflict("no-coupon-left", "all of these coupons are given out", field="batch_id")

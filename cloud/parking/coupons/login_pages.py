@@ -8,6 +8,8 @@ from starlette.responses import RedirectResponse, Response
 from cloud.estate.shown import shown
 from cloud.identity import logins
 from cloud.identity.guards import Scope, allow_page
+from cloud.identity.logins import MadeLogin
+from cloud.kit.sent_forms import FormOnce
 from cloud.parking.coupons import service
 
 router = APIRouter(include_in_schema=False)
@@ -20,17 +22,26 @@ async def make_login(
     request: Request,
     scope: _Writer,
     merchant_id: int,
+    sent: FormOnce,
     login: Annotated[str, Form(max_length=100)],
     display_name: Annotated[str, Form(max_length=100)] = "",
 ) -> Response:
-    """Makes a login and shows its password, this once."""
+    """Makes a login and shows its password, this once: the same form sent again leads to the merchant's logins."""
     page = await shown(request, scope)
     merchant = await service.get_merchant(scope.conn, merchant_id)
-    whose = (merchant.project_id, merchant.id)
-    made = await logins.make_merchant_login(
-        scope.conn, scope.caller, scope.request_id, whose, login.strip(), display_name
-    )
-    return page.page("parking/merchant_login.html", merchant=merchant, made=made)
+    made: list[MadeLogin] = []
+
+    async def make() -> str:
+        whose = (merchant.project_id, merchant.id)
+        made.append(
+            await logins.make_merchant_login(
+                scope.conn, scope.caller, scope.request_id, whose, login.strip(), display_name
+            )
+        )
+        return f"/parking/merchants/{merchant_id}?done=login-made#users"
+
+    led = await sent.lead(scope.conn, make)
+    return page.page("parking/merchant_login.html", merchant=merchant, made=made[0]) if made else led
 
 
 @router.post("/parking/merchants/{merchant_id}/users/{user_id}/password")

@@ -11,7 +11,6 @@ from cloud.kit.paging import Page, PageRequest, after_id, cut
 from cloud.parking.coupons.records import Batch, IssuedCoupon, Merchant, NewBatch, SettlementKind
 
 # Who pays ahead owes for what was issued, others for what was used.
-# Who pays ahead owes for what was issued, others for what was used.
 _MERCHANT: LiteralString = """
     SELECT m.id, m.project_id, m.name, m.settlement, m.contact, m.closed_at,
            CASE m.settlement

@@ -15,9 +15,11 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.kit.sent_forms import FormOnce
 from cloud.parking import service
 from cloud.parking.charging.public_address import place_for
 from cloud.parking.desk.watching import AtExit, at_exits, unclaimed
+from cloud.parking.plates import bare_plate
 from cloud.parking.records import Quote, Session, SessionFilter
 from cloud.parking.stays.tickets import ticket_of_vehicle
 
@@ -50,7 +52,7 @@ async def desk(
     page = await shown(request, scope)
     now = datetime.now(UTC)
     project_id = page.project.id
-    wanted = SessionFilter(project_id=project_id, state=state or None, plate=plate.strip().upper() if plate else None)
+    wanted = SessionFilter(project_id=project_id, state=state or None, plate=bare_plate(plate or "") or None)
     return page.page(
         "parking/desk.html",
         lots=await service.cars_inside(scope.conn, project_id),
@@ -87,15 +89,20 @@ async def session(request: Request, scope: Annotated[Scope, allow_page("parking.
 async def pay(
     scope: Annotated[Scope, allow_page("parking.collect")],
     session_id: int,
+    sent: FormOnce,
     amount: Annotated[Decimal, Form()],
     method: Annotated[str, Form(max_length=40)],
 ) -> Response:
     """Takes the amount due; the barrier opens when the vehicle waits at it."""
-    paid = await service.pay(
-        scope.conn, session_id, amount, method, scope.caller.actor, created_by=scope.caller.user_id
-    )
-    done = "paid" if paid.command_id is None else "paid-and-opened"
-    return RedirectResponse(f"/parking/sessions/{session_id}?done={done}", 303)
+
+    async def take() -> str:
+        paid = await service.pay(
+            scope.conn, session_id, amount, method, scope.caller.actor, created_by=scope.caller.user_id
+        )
+        done = "paid" if paid.command_id is None else "paid-and-opened"
+        return f"/parking/sessions/{session_id}?done={done}"
+
+    return await sent.lead(scope.conn, take)
 
 
 @router.post("/parking/sessions/{session_id}/close")
@@ -113,11 +120,16 @@ async def close_session(
 async def open_lane(
     scope: Annotated[Scope, allow_page("parking.operate")],
     lane_id: int,
+    sent: FormOnce,
     reason: Annotated[str, Form(max_length=200)],
 ) -> Response:
-    """Opens a barrier by hand, with the reason."""
-    await service.open_lane(scope.conn, lane_id, reason, scope.caller.actor)
-    return RedirectResponse("/parking?done=opened", 303)
+    """Opens a barrier by hand, with the reason: each opening is accounted for, so none is sent twice."""
+
+    async def order() -> str:
+        await service.open_lane(scope.conn, lane_id, reason, scope.caller.actor)
+        return "/parking?done=opened"
+
+    return await sent.lead(scope.conn, order)
 
 
 @router.get("/my/stays")

@@ -8,8 +8,9 @@ from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
-from cloud.parking.permits import cards_api, endings, service
+from cloud.parking.permits import cards_api, classes, endings, service
 from cloud.parking.permits.models import (
+    ClassIn,
     EndedOut,
     EndingIn,
     PermitChangeIn,
@@ -61,6 +62,16 @@ async def change_permit(permit_id: Id, body: PermitChangeIn, scope: Writer) -> P
     """Who holds it, who pays, where it stands, whether it is renewed by itself."""
     changed = await service.change_permit(scope.conn, permit_id, body.holding(), renews=body.renews)
     return PermitOut.of(changed)
+
+
+@router.post("/parking-permits/{permit_id}/class-changes", status_code=201)
+async def change_class(permit_id: Id, body: ClassIn, scope: Writer, once: Once) -> PermitOut:
+    """From now on it is only for vehicles of another class; what was before stays covered as it was."""
+
+    async def make() -> PermitOut:
+        return PermitOut.of(await classes.change_class(scope.conn, permit_id, body.vehicle_class or ""))
+
+    return await once.answer(scope.conn, PermitOut, make)
 
 
 @router.post("/parking-permits/{permit_id}/plates", status_code=201)

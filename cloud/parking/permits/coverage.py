@@ -65,9 +65,9 @@ def _of_permit(terms: Terms, by_plate: dict[str, list[Stay]]) -> list[tuple[Stay
     spans = spans_of(terms)
     there = {
         plate: [
-            (stay, intersect([stay.span], times))
+            (stay, intersect(intersect([stay.span], times), terms.times_of(stay.vehicle_class)))
             for stay in by_plate.get(plate, ())
-            if stay.lot_id in terms.lots and terms.takes(stay.vehicle_class)
+            if stay.lot_id in terms.lots
         ]
         for plate, times in spans.items()
     }

@@ -53,15 +53,20 @@ async def holding(
     for terms in await repository.terms(conn, project_id, plates) if plates else []:
         spans = spans_of(terms)
         for plate, vehicle_class, lot_id, at in moments:
-            here = lot_id in terms.lots and terms.takes(vehicle_class)
+            here = lot_id in terms.lots and terms.class_at(at) in ("", vehicle_class)
             if here and any(one.start <= at < one.end for one in spans.get(plate, ())):
                 found.setdefault((plate, vehicle_class, lot_id, at), terms.permit_id)
     return found
 
 
 async def affected_plates(conn: Conn, project_id: int, plates: Sequence[str]) -> set[str]:
-    """These plates and all whose stays may be covered otherwise when a stay of one of these changes."""
-    return set(plates) | await sharing_plates(conn, project_id, plates)
+    """These plates and all whose stays may be covered otherwise when news of one of these come.
+
+    They may change stays of plates that look like it, and so what those who share a space with these are covered.
+    """
+    wanted = sorted(set(plates) - {""})
+    like = await repository.plates_like(conn, project_id, wanted) if wanted else set()
+    return {*plates, *like, *await sharing_plates(conn, project_id, [*wanted, *like])}
 
 
 async def sharing_plates(conn: Conn, project_id: int, plates: Sequence[str]) -> set[str]:

@@ -132,6 +132,12 @@ class PermitChangeIn(_Held):
         return Holding((), self.person_id, self.unit_id, self.account_id, self.space, self.note)
 
 
+class ClassIn(Input):
+    """The class that a permit is for from now on."""
+
+    vehicle_class: OfClass
+
+
 class PlateIn(Input):
     """Another vehicle from an instant on, which may be past."""
 
@@ -308,6 +314,13 @@ class PlatePeriodOut(BaseModel):
     valid_until: datetime | None
 
 
+class ClassUntilOut(BaseModel):
+    """The class that it was for until a moment; null: any."""
+
+    until: datetime
+    vehicle_class: str | None
+
+
 class PeriodOut(BaseModel):
     """A time in which a permit holds, what it cost, and how it was paid."""
 
@@ -329,9 +342,10 @@ class MonthOut(BaseModel):
 
 
 class PermitDetailOut(PermitOut):
-    """A permit with all its plates, periods, months and numbered spaces."""
+    """A permit with all its plates, periods, months and numbered spaces, and the classes that it was for before."""
 
     all_plates: list[PlatePeriodOut]
+    classes_before: list[ClassUntilOut]
     periods: list[PeriodOut]
     months: list[MonthOut]
     numbered_spaces: list[SpaceOut]
@@ -347,6 +361,9 @@ class PermitDetailOut(PermitOut):
             **dict(PermitOut.of(detail.permit)),
             all_plates=[
                 PlatePeriodOut(plate=p.plate, valid_from=p.valid_from, valid_until=p.valid_until) for p in detail.plates
+            ],
+            classes_before=[
+                ClassUntilOut(until=one.until, vehicle_class=one.vehicle_class or None) for one in detail.classes_before
             ],
             periods=[
                 PeriodOut(

@@ -17,8 +17,8 @@ from cloud.kit.errors import GatemeterError, InvalidInput
 from cloud.kit.forms import read, refused, typed
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
-from cloud.parking.permits import cards, endings, service, standing
-from cloud.parking.permits.models import PermitIn
+from cloud.parking.permits import cards, classes, endings, service, standing
+from cloud.parking.permits.models import ClassIn, PermitIn
 from cloud.parking.permits.records import KINDS, STATES, Holding, Offer, Permit, PermitFilter, PermitKind, PermitState
 from cloud.parking.permits.written import numbers_in
 from cloud.parking.places import service as places
@@ -156,6 +156,19 @@ async def change_holding(request: Request, scope: Writer, permit_id: int) -> Res
         if holding.account_id is None:  # a person or a home without an account was said with the API
             holding = replace(holding, person_id=found.person_id, unit_id=found.unit_id)
         await service.change_permit(scope.conn, permit_id, holding, renews=values.get("renews") == "true")
+
+    return await answer(page, permit_id, await refused(scope.conn, make))
+
+
+@router.post("/parking/permits/{permit_id}/class")
+async def change_class(request: Request, scope: Writer, permit_id: int) -> Response:
+    """Only vehicles of another class from now on."""
+    page = await shown(request, scope)
+    values = await typed(request)
+
+    async def make() -> None:
+        wanted = read(ClassIn, {"vehicle_class": None, **values}).vehicle_class
+        await classes.change_class(scope.conn, permit_id, wanted or "")
 
     return await answer(page, permit_id, await refused(scope.conn, make))
 

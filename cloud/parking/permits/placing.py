@@ -30,3 +30,12 @@ async def place(conn: Conn, permit: Standing, space_ids: Sequence[int], now: dat
             conn, permit.lot_ids, space_id, now, person_id=permit.person_id, unit_id=permit.unit_id
         )  # fmt: skip
     await space_repository.insert(conn, permit.project_id, permit.permit_id, sorted(set(space_ids)), now)
+
+
+async def stays_whose_it_is(conn: Conn, permit: Standing, now: datetime) -> None:
+    """That no space comes to another holder with its permit while it is sold or rented to others.
+
+    Raises Conflict (`space-of-another`) like `place`: it is taken from the permit first, or its owner is changed.
+    """
+    for space_id in sorted(await space_repository.of_permit(conn, permit.permit_id)):
+        await spaces.nobody_elses(conn, space_id, now, person_id=permit.person_id, unit_id=permit.unit_id)

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Final, Literal, get_args
 
 from cloud.parking.permits.months import MonthsFrom
-from cloud.parking.permits.terms import WhenFreed
+from cloud.parking.permits.terms import ClassUntil, WhenFreed
 from cloud.parking.spaces.records import Space
 
 PermitKind = Literal["monthly-card", "owner-space", "staff", "vip", "visitor"]
@@ -105,6 +105,7 @@ class PermitDetail:
 
     permit: Permit
     plates: list[PlatePeriod]
+    classes_before: list[ClassUntil]
     periods: list[Period]
     months: list[SoldMonth]
     numbered: list[Space]

@@ -14,7 +14,7 @@ from cloud.kit.errors import Conflict
 from cloud.kit.paging import MAX_ID, Page, PageRequest, newest_first
 from cloud.parking.permits.coverage import Stay
 from cloud.parking.permits.records import Period, Permit, PermitFilter, PlatePeriod
-from cloud.parking.permits.terms import FOREVER, PlateTime, Span, Terms
+from cloud.parking.permits.terms import FOREVER, ClassUntil, PlateTime, Span, Terms
 
 # `at` is now. The plates are those of now, or of the first day of a permit that has not begun.
 _PERMITS: LiteralString = """
@@ -76,6 +76,15 @@ _IN_THE_WAY: LiteralString = """
                            AND c.valid && (d.valid * t.valid * tstzrange(NULL, p.ended_at))
     JOIN parking_lot o ON o.id = c.lot_id
     WHERE p.id = %s ORDER BY c.plate, c.permit_id, o.code LIMIT 1
+"""
+# Changed twice in one moment, what held before both counts.
+_CLASS_BEFORE: LiteralString = """
+    INSERT INTO permit_class (project_id, permit_id, until, vehicle_class)
+    SELECT p.project_id, p.id,
+           greatest(%(at)s::timestamptz, (SELECT max(o.until) FROM permit_class o WHERE o.permit_id = p.id)),
+           p.vehicle_class
+    FROM permit p WHERE p.id = %(permit_id)s
+    ON CONFLICT (permit_id, until) DO NOTHING
 """
 _TERMS: LiteralString = """
     SELECT * FROM gm.permit_terms(%(project_id)s, %(plates)s::text[], %(permits)s::bigint[]) ORDER BY permit_id, plate
@@ -246,6 +255,26 @@ async def terms(conn: Conn, project_id: int, plates: Sequence[str] = (), permits
     return [_terms(rows) for rows in by_permit.values()]
 
 
+async def plates_like(conn: Conn, project_id: int, plates: Sequence[str]) -> set[str]:
+    """Plates of permits that a camera may take for one of these, and those of these that permits have."""
+    rows = await conn.execute(
+        "SELECT * FROM gm.permit_plates_like(%s, %s::text[]) AS plate", (project_id, list(plates))
+    )  # fmt: skip
+    return {row["plate"] async for row in rows}
+
+
+async def classes_before(conn: Conn, permit_id: int) -> list[ClassUntil]:
+    """The classes that a permit was for before, in order of time."""
+    query = "SELECT until, vehicle_class FROM permit_class WHERE permit_id = %s ORDER BY until"
+    return [ClassUntil(**row) for row in await (await conn.execute(query, (permit_id,))).fetchall()]
+
+
+async def change_class(conn: Conn, permit_id: int, vehicle_class: str, at: datetime) -> None:
+    """From then on it is for another class; never before it last became one."""
+    await conn.execute(_CLASS_BEFORE, {"permit_id": permit_id, "at": at})
+    await conn.execute("UPDATE permit SET vehicle_class = %s WHERE id = %s", (vehicle_class, permit_id))
+
+
 async def stays(conn: Conn, project_id: int, plates: Sequence[str], since: datetime, until: datetime) -> list[Stay]:
     """Stays of vehicles whose entry was seen and that touch a time."""
     query = {"project_id": project_id, "plates": list(plates), "since": since, "until": until}
@@ -266,6 +295,7 @@ def _terms(rows: Sequence[Mapping[str, Any]]) -> Terms:
         suspended=_spans(first["suspended"]),
         plates=tuple(PlateTime(row["plate"], _spans(row["plate_valid"])) for row in rows),
         vehicle_class=first["vehicle_class"],
+        classes_before=tuple(map(ClassUntil, first["classes_until"], first["classes"])),
     )
 
 

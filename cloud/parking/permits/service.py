@@ -12,7 +12,7 @@ from cloud.kit.paging import Page, PageRequest
 from cloud.parking.charging.ended import price_cover
 from cloud.parking.permits import card_repository, repository, space_repository, telling
 from cloud.parking.permits.covering import affected_plates, covered
-from cloud.parking.permits.placing import Standing, place
+from cloud.parking.permits.placing import Standing, place, stays_whose_it_is
 from cloud.parking.permits.records import (
     Covered,
     Holding,
@@ -163,6 +163,7 @@ async def get_detail(conn: Conn, permit_id: int, at: datetime | None = None) -> 
     return PermitDetail(
         permit=await get_permit(conn, permit_id, at),
         plates=await repository.plates(conn, permit_id),
+        classes_before=await repository.classes_before(conn, permit_id),
         periods=await repository.periods(conn, permit_id),
         months=await card_repository.months(conn, permit_id),
         numbered=await spaces.by_ids(conn, await space_repository.of_permit(conn, permit_id), at or datetime.now(UTC)),
@@ -242,7 +243,7 @@ async def change_permit(
     """Who holds it, who pays, where it stands, whether it is renewed by itself; plates are changed one by one.
 
     Raises NotFound; InvalidInput without a holder, and for a renewal by itself of what is no card with an account;
-    Conflict when it ended.
+    Conflict when it ended, and when it comes to another holder with a space that is not his (`space-of-another`).
     """
     now = at or datetime.now(UTC)
     found = await locked_permit(conn, permit_id, now)
@@ -250,6 +251,9 @@ async def change_permit(
         raise InvalidInput("no-holder", "expected a person, a unit, or a note that says whose it is", field="person_id")
     if renews and (found.product_id is None or holding.account_id is None):
         raise InvalidInput("no-account", "only a card with an account is renewed by itself", field="renews")
+    if (holding.person_id, holding.unit_id) != (found.person_id, found.unit_id):
+        permit = Standing(found.project_id, permit_id, found.lot_ids, holding.person_id, holding.unit_id)
+        await stays_whose_it_is(conn, permit, now)
     values = {**asdict(holding), "renews": renews, "note": holding.note.strip(), "space": holding.space.strip()}
     await repository.change_permit(conn, permit_id, values)
     return await get_permit(conn, permit_id, now)

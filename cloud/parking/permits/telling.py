@@ -121,7 +121,7 @@ def _entry(key: str, segment: Segment, terms: Terms, lots: tuple[str, ...]) -> P
         grace_ms=in_ms(segment.end) - valid_to,
         spaces=terms.spaces,
         lots=lots,
-        vehicle_class=terms.vehicle_class,
+        vehicle_class=segment.vehicle_class,
     )
 
 

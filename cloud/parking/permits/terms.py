@@ -2,13 +2,14 @@
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 WhenFreed = Literal["never", "from-then"]
 FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 """The end of what has none."""
+_EVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,6 +26,14 @@ class PlateTime:
 
     plate: str
     times: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassUntil:
+    """The class that a permit was for before a moment; empty: any."""
+
+    until: datetime
+    vehicle_class: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +54,27 @@ class Terms:
     suspended: tuple[Span, ...]
     plates: tuple[PlateTime, ...]
     vehicle_class: str = ""
-    """Vehicles of this class alone; empty: of any."""
+    """Vehicles of this class alone; empty: of any. That is so since the last of `classes_before`."""
+    classes_before: tuple[ClassUntil, ...] = ()
+    """In order of time."""
 
-    def takes(self, vehicle_class: str) -> bool:
-        """Whether it is for vehicles of this class."""
-        return self.vehicle_class in ("", vehicle_class)
+    def class_at(self, at: datetime) -> str:
+        """The class that it is for at a moment; empty: any."""
+        return next((one.vehicle_class for one in self.classes_before if at < one.until), self.vehicle_class)
+
+    def times_of(self, vehicle_class: str) -> list[Span]:
+        """When it is for vehicles of this class, in order and without touching."""
+        since, found = _EVER, []
+        for one in (*self.classes_before, ClassUntil(FOREVER, self.vehicle_class)):
+            if one.vehicle_class in ("", vehicle_class):
+                found.append(Span(since, one.until))
+            since = one.until
+        return joined(found)
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A time in which the same plates are covered.
+    """A time in which the same plates are covered, as vehicles of one class.
 
     Valid from `start` up to `valid_to`, honoured up to `end`: what lies between are days of grace.
     """
@@ -63,6 +83,7 @@ class Segment:
     valid_to: datetime
     end: datetime
     plates: tuple[str, ...]
+    vehicle_class: str
 
 
 def spans_of(terms: Terms) -> dict[str, tuple[Span, ...]]:
@@ -72,17 +93,18 @@ def spans_of(terms: Terms) -> dict[str, tuple[Span, ...]]:
 
 
 def segments(terms: Terms) -> list[Segment]:
-    """The same as times in which the same plates are covered, in order, for gateways."""
+    """The same as times in which the same plates of one class are covered, in order, for gateways."""
     spans = spans_of(terms)
     valid = _without(joined(_until(terms.periods, terms.ended_at)), terms.suspended)
-    cuts = sorted({instant for plate in spans.values() for span in plate for instant in (span.start, span.end)})
+    ends = {instant for plate in spans.values() for span in plate for instant in (span.start, span.end)}
+    cuts = sorted(ends | {one.until for one in terms.classes_before})
     found: list[Segment] = []
     for start, end in itertools.pairwise(cuts):
         plates = tuple(sorted(plate for plate, times in spans.items() if any(_in(start, one) for one in times)))
         if not plates:
             continue
         within = next((span.end for span in valid if _in(start, span)), start)
-        found.extend(_cut(Segment(start, min(within, end), end, plates), valid))
+        found.extend(_cut(Segment(start, min(within, end), end, plates, terms.class_at(start)), valid))
     return found
 
 
@@ -124,8 +146,8 @@ def _cut(segment: Segment, valid: Sequence[Span]) -> list[Segment]:
     again = next((span for span in valid if segment.valid_to < span.start < segment.end), None)
     if again is None:
         return [segment]
-    first = Segment(segment.start, segment.valid_to, again.start, segment.plates)
-    return [first, *_cut(Segment(again.start, min(again.end, segment.end), segment.end, segment.plates), valid)]
+    first = replace(segment, end=again.start)
+    return [first, *_cut(replace(segment, start=again.start, valid_to=min(again.end, segment.end)), valid)]
 
 
 def _until(spans: Iterable[Span], end: datetime | None) -> list[Span]:
@@ -138,7 +160,7 @@ def _without(spans: Sequence[Span], others: Sequence[Span]) -> list[Span]:
     """`spans` without what lies in `others`."""
     if not others:
         return list(spans)
-    gaps, since = [], datetime.min.replace(tzinfo=UTC)
+    gaps, since = [], _EVER
     for one in joined(others):
         gaps.append(Span(since, one.start))
         since = one.end

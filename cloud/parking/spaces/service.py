@@ -86,14 +86,25 @@ async def usable(
         raise NotFound("no-space", f"there is no parking space {space_id} in these lots", field="space_id")
     if space.state == "out-of-service":
         raise Conflict("space-out-of-service", f"space {space.number} is out of service", field="space_id")
+    await nobody_elses(conn, space_id, now, person_id=person_id, unit_id=unit_id)
+    return space
+
+
+async def nobody_elses(conn: Conn, space_id: int, now: datetime, *, person_id: int | None, unit_id: int | None) -> None:
+    """That a space is nobody's, or that of the person or unit; nobody else changes that until the end.
+
+    Raises NotFound, and Conflict (`space-of-another`) when it is sold or rented to others.
+    """
+    await repository.lock(conn, space_id)
+    space = await get(conn, space_id, now)
     holders = await repository.holders_now(conn, space_id, now)
     own = any(
         (person_id is not None and one.person_id == person_id) or (unit_id is not None and one.unit_id == unit_id)
         for one in holders
     )
     if holders and not own:
-        raise Conflict("space-of-another", f"space {space.number} is sold or rented to others", field="space_id")
-    return space
+        detail = f"space {space.number} is sold or rented to others"
+        raise Conflict("space-of-another", detail, field="space_id", space=space.number)
 
 
 async def by_ids(conn: Conn, space_ids: Sequence[int], now: datetime) -> list[Space]:

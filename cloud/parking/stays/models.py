@@ -60,7 +60,8 @@ class SessionOut(BaseModel):
     lot_name: str
     plate: str
     vehicle_class: str
-    entered_at: datetime | None
+    entered_at: Annotated[datetime | None, Field(description="With `entry_seen` false: when it stood at the exit.")]
+    entry_seen: bool
     left_at: datetime | None
     state: SessionState
     fee: MoneyOut | None
@@ -143,6 +144,7 @@ def _session_fields(session: Session) -> dict[str, Any]:
         "plate": session.plate,
         "vehicle_class": session.vehicle_class,
         "entered_at": session.entered_at,
+        "entry_seen": session.entry_seen,
         "left_at": session.left_at,
         "state": session.state,
         "fee": None if session.fee is None else MoneyOut.of(session.fee, session.currency),

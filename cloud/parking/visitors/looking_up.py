@@ -15,9 +15,10 @@ _ROUNDED: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """Something to pay. `since`: when the vehicle came, rounded down, or left, where nobody saw it come.
+    """Something to pay. `since`: when the vehicle came, rounded down; where nobody saw it come (`came` false), when it
+    left or was first seen.
 
-    `over`: it left without paying. `came`: somebody saw it come.
+    `over`: it left without paying.
     """
 
     since: datetime
@@ -44,7 +45,9 @@ async def look_up(conn: Conn, project_id: int, plate: str, currency: str, now: d
     """What is to pay for a plate, as `valid_plate` gives it."""
     inside = await due_inside(conn, project_id, plate, now)
     found = [
-        Owed(_rounded(session.entered_at), price.due, over=False) for session, price in inside if session.entered_at
+        Owed(_rounded(session.entered_at), price.due, over=False, came=session.entry_seen)
+        for session, price in inside
+        if session.entered_at
     ]
     debts = (await owing(conn, project_id, [plate])).get(plate, [])
     found += [_left_unpaid(debt) for debt in debts]

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from cloud.estate import service as estate
 from cloud.estate.shown import OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
-from cloud.kit.errors import InvalidInput
+from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.sent_forms import FormOnce
 from cloud.parking import service as parking
@@ -91,24 +91,42 @@ async def revoke_pass(scope: Inviting, pass_id: int) -> Response:
 @router.get("/my/vehicles")
 async def my_vehicles(request: Request, scope: Reading) -> Response:
     """The resident's vehicles, and those that he asked for."""
+    return await _my_vehicles(request, scope)
+
+
+@router.post("/my/vehicles")
+async def ask_for_vehicle(
+    request: Request, scope: Inviting, sent: FormOnce, plate: Annotated[str, Form(max_length=64)]
+) -> Response:
+    """The resident names a vehicle of his; what is wrong with it is said beside the form."""
+    page = await shown(request, scope)
+    person_id = await service.person_in(scope.conn, scope.caller.persons, page.project.id)
+
+    async def ask() -> str:
+        await service.ask_for_vehicle(scope.conn, page.project.id, person_id, plate, by=scope.caller.user_id)
+        return "/my/vehicles?done=saved"
+
+    try:
+        return await sent.lead(scope.conn, ask)
+    except (InvalidInput, Conflict) as error:
+        return await _my_vehicles(request, scope, typed=plate, problem=error)
+
+
+async def _my_vehicles(
+    request: Request, scope: Scope, *, typed: str = "", problem: InvalidInput | Conflict | None = None
+) -> Response:
     page = await shown(request, scope)
     return page.page(
         "parking/my_vehicles.html",
+        status=problem.status if problem else 200,
+        typed=typed,
+        problem=problem,
         vehicles=(await parking.list_vehicles(scope.conn, PageRequest(MAX_LIMIT), page.project.id)).items,
         requests=(await service.list_requests(scope.conn, PageRequest(_SHOWN), page.project.id)).items,
         policy=await parking.money_policy(scope.conn, page.project.id),
         now=datetime.now(UTC),
         may_ask=scope.caller.kind == "resident",
     )
-
-
-@router.post("/my/vehicles")
-async def ask_for_vehicle(request: Request, scope: Inviting, plate: Annotated[str, Form(max_length=64)]) -> Response:
-    """The resident names a vehicle of his."""
-    page = await shown(request, scope)
-    person_id = await service.person_in(scope.conn, scope.caller.persons, page.project.id)
-    await service.ask_for_vehicle(scope.conn, page.project.id, person_id, plate, by=scope.caller.user_id)
-    return RedirectResponse("/my/vehicles?done=saved", 303)
 
 
 @router.get("/vehicle-requests")

@@ -7,7 +7,7 @@ precreate, query, close, refund. On a phone the address in the code opens the ap
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -21,6 +21,7 @@ from cloud.payments.channels.base import (
     BadCallback,
     Callback,
     ChannelName,
+    Move,
     Order,
     Paid,
     ProviderRefused,
@@ -29,6 +30,7 @@ from cloud.payments.channels.base import (
     Trade,
 )
 from cloud.payments.channels.rsa_keys import sign, verified
+from cloud.payments.channels.statement_files import alipay_moves
 
 GATEWAY: Final = "https://openapi.alipay.com/gateway.do"
 _SHANGHAI: Final = ZoneInfo("Asia/Shanghai")
@@ -41,6 +43,7 @@ _TRADES: Final[Mapping[str, Trade]] = {
     "TRADE_CLOSED": "closed",
 }
 _NOT_EXIST: Final = "ACQ.TRADE_NOT_EXIST"
+_NO_STATEMENT: Final = ("BILL_NOT_EXIST", "isp.bill_not_exist")
 _AGAIN: Final = ("ACQ.SYSTEM_ERROR", "aop.ACQ.SYSTEM_ERROR", "isp.unknow-error")
 _DONE: Final = "10000"
 _UNKNOWN: Final = "20000"
@@ -112,6 +115,23 @@ class Alipay:
         }
         await self._ask("alipay.trade.refund", content)
         return refund_reference
+
+    async def statement(self, day: date) -> tuple[Move, ...] | None:
+        """The trade bill of a day, made in the morning after it; the address of the file is good for half a minute."""
+        content = {"bill_type": "trade", "bill_date": day.isoformat()}
+        try:
+            found = await self._ask("alipay.data.dataservice.bill.downloadurl.query", content)
+        except ProviderRefused as refused:
+            if refused.code in _NO_STATEMENT:
+                return None
+            raise
+        try:
+            answer = await self._client.get(str(found.get("bill_download_url")))
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ProviderUnavailable("alipay-unavailable", f"a file: {type(error).__name__}") from error
+        if not answer.is_success:
+            raise ProviderUnavailable("alipay-unavailable", f"a file: status {answer.status_code}")
+        return alipay_moves(answer.content)
 
     def read_callback(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Callback:  # noqa: ARG002
         """Verifies an asynchronous notice: a form whose fields are signed, in the order of their names."""

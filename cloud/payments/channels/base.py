@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal, Protocol
 
@@ -13,6 +13,7 @@ Mode = Literal["code", "phone"]
 """How somebody pays: he scans a code that we show, or the browser of his phone opens the provider's app."""
 Trade = Literal["waiting", "paid", "closed", "unknown"]
 """What a provider says of an order; unknown: it has none."""
+MoveKind = Literal["payment", "refund"]
 
 
 class ProviderUnavailable(Unavailable):
@@ -73,6 +74,24 @@ class Callback:
     paid: Paid | None
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A line of a provider's statement of a day: money that it took, or gave back.
+
+    `reference`: of our order. `refund_reference`: ours of the refund, empty for a payment. `failed`: a refund that did
+    not reach the payer.
+    """
+
+    kind: MoveKind
+    reference: str
+    provider_id: str
+    refund_reference: str
+    amount: Decimal
+    currency: str
+    at: datetime
+    failed: bool = False
+
+
 class Channel(Protocol):
     """A provider. Calls raise ProviderUnavailable (try again) or ProviderRefused (never)."""
 
@@ -89,6 +108,9 @@ class Channel(Protocol):
 
     async def refund(self, paid: Paid, refund_reference: str, amount: Decimal, reason: str) -> str:
         """Gives money back and returns the provider's number for it. The same reference is refunded once."""
+
+    async def statement(self, day: date) -> tuple[Move, ...] | None:
+        """What moved on a day of Shanghai that is over; None: the provider has no statement of it, or none yet."""
 
     def read_callback(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Callback:
         """Verifies what came. Raises BadCallback."""

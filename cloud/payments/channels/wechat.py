@@ -5,12 +5,13 @@ Native and H5 orders, query by out_trade_no, close, refund.
 """
 
 import base64
+import hashlib
 import json
 import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
@@ -25,6 +26,7 @@ from cloud.payments.channels.base import (
     BadCallback,
     Callback,
     ChannelName,
+    Move,
     Order,
     Paid,
     ProviderRefused,
@@ -33,6 +35,7 @@ from cloud.payments.channels.base import (
     Trade,
 )
 from cloud.payments.channels.rsa_keys import sign, verified
+from cloud.payments.channels.statement_files import wechat_moves
 
 BASE_URL: Final = "https://api.mch.weixin.qq.com"
 _SCHEMA: Final = "WECHATPAY2-SHA256-RSA2048"
@@ -129,6 +132,23 @@ class WechatPay:
         }
         return str((await self._ask("POST", "/v3/refund/domestic/refunds", body))["refund_id"])
 
+    async def statement(self, day: date) -> tuple[Move, ...] | None:
+        """The trade bill of a day, made at about ten in the morning after it; its file is proved by its SHA-1."""
+        try:
+            found = await self._ask("GET", f"/v3/bill/tradebill?bill_date={day.isoformat()}&bill_type=ALL")
+        except ProviderRefused as refused:
+            if refused.code == "NO_STATEMENT_EXIST":
+                return None
+            if refused.code == "STATEMENT_CREATING":
+                raise ProviderUnavailable("statement-not-made", "WeChat Pay is making it") from None
+            raise
+        content = await self._download(_address(found, "download_url"))
+        if found.get("hash_type") != "SHA1" or hashlib.sha1(content, usedforsecurity=False).hexdigest() != found.get(
+            "hash_value"
+        ):
+            raise ProviderUnavailable("statement-unreadable", "the file is not the one that was promised")
+        return wechat_moves(content)
+
     def read_callback(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Callback:
         """Verifies and decrypts what WeChat sent."""
         if not self._signed(headers, body, int(now.timestamp())):
@@ -154,10 +174,24 @@ class WechatPay:
 
     async def _ask(self, method: str, place: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         content = "" if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+        answer = await self._send(method, httpx.URL(self._merchant.base_url + place), content)
+        if answer.is_success and not self._signed(answer.headers, answer.content, int(time.time())):
+            raise ProviderUnavailable("wechat-unsigned", f"{place}: an answer that WeChat Pay has not signed")
+        return _content(place, answer)
+
+    async def _download(self, address: str) -> bytes:
+        """A file, at the address that a signed answer named; the file itself is not signed."""
+        answer = await self._send("GET", httpx.URL(address), "")
+        if not answer.is_success:
+            raise ProviderUnavailable("wechat-unavailable", f"a file: status {answer.status_code}")
+        return answer.content
+
+    async def _send(self, method: str, address: httpx.URL, content: str) -> httpx.Response:
+        place = address.raw_path.decode("ascii")
         try:
-            answer = await self._client.request(
+            return await self._client.request(
                 method,
-                self._merchant.base_url + place,
+                address,
                 content=content.encode() if content else None,
                 headers={
                     "Authorization": self._authorization(method, place, content),
@@ -167,10 +201,7 @@ class WechatPay:
                 },
             )
         except httpx.HTTPError as error:
-            raise ProviderUnavailable("wechat-unavailable", f"{place}: {type(error).__name__}") from error
-        if answer.is_success and not self._signed(answer.headers, answer.content, int(time.time())):
-            raise ProviderUnavailable("wechat-unsigned", f"{place}: an answer that WeChat Pay has not signed")
-        return _content(place, answer)
+            raise ProviderUnavailable("wechat-unavailable", f"{address.path}: {type(error).__name__}") from error
 
     def _authorization(self, method: str, place: str, content: str) -> str:
         merchant, moment, nonce = self._merchant, str(int(time.time())), secrets.token_hex(16)

@@ -94,9 +94,12 @@ async def chart(
     page = await shown(request, scope)
     asked = await _asked(page, since, until, lot_id, step)
     if report == "turnover":
-        return _turnover_chart(await service.turnover(scope.conn, asked.wanted, step), asked).answer()
-    rows = await service.revenue(scope.conn, asked.wanted)
-    return _revenue_chart(rows, asked.wanted, page.project.currency).answer()
+        stays = await service.turnover(scope.conn, asked.wanted, step)
+        with page.speaking():
+            return _turnover_chart(stays, asked).answer()
+    paid = await service.revenue(scope.conn, asked.wanted)
+    with page.speaking():
+        return _revenue_chart(paid, asked.wanted, page.project.currency).answer()
 
 
 async def _asked(page: Shown, since: date | None, until: date | None, lot_id: int | None, step: TurnoverStep) -> _Asked:
@@ -113,16 +116,13 @@ def _days(wanted: Wanted) -> list[date]:
 
 def _turnover_chart(rows: Sequence[TurnoverRow], asked: _Asked) -> Chart:
     stays = {row.step: row.stays for row in rows}
-    if not stays:
-        steps = []
-    elif asked.step == "day":
-        steps = [day.isoformat() for day in _days(asked.wanted)]
-    else:
-        steps = [f"{hour:02}" for hour in range(24)]
+    days = _days(asked.wanted) if stays and asked.step == "day" else []
+    hours = [f"{hour:02}" for hour in range(24)] if stays and asked.step == "hour" else []
+    steps = [day.isoformat() for day in days] + hours
     return Chart(
         unit="",
-        labels=[step[5:] if asked.step == "day" else step for step in steps],
-        titles=[step if asked.step == "day" else f"{step}:00" for step in steps],
+        labels=[str(day.day) for day in days] + hours,
+        titles=[i18n.show_date(day) for day in days] + [f"{hour}:00" for hour in hours],
         series=[Series(i18n.gettext("Stays that ended"), "bar", "now", [str(stays.get(step, 0)) for step in steps])],
         gaps=[],
     )
@@ -136,8 +136,8 @@ def _revenue_chart(rows: Sequence[RevenueRow], wanted: Wanted, currency: str) ->
     days = _days(wanted) if amounts else []
     return Chart(
         unit=currency,
-        labels=[day.isoformat()[5:] for day in days],
-        titles=[day.isoformat() for day in days],
+        labels=[str(day.day) for day in days],
+        titles=[i18n.show_date(day) for day in days],
         series=[Series(i18n.gettext("Paid"), "bar", "now", [str(amounts.get(day, Decimal(0))) for day in days])],
         gaps=[],
     )

@@ -22,6 +22,11 @@ class TurnoverRow:
     mean_s: int
     median_s: int
 
+    @property
+    def day(self) -> date:
+        """The day; only where steps are days."""
+        return date.fromisoformat(self.step)
+
 
 @dataclass(frozen=True, slots=True)
 class OccupancyRow:
@@ -39,7 +44,10 @@ class OccupancyRow:
 
 @dataclass(frozen=True, slots=True)
 class RevenueRow:
-    """Payments of a local day by one method for stays that left by one lane, empty for those inside."""
+    """Payments of a local day by one method for stays that left by one lane, empty for those inside.
+
+    A payment for stays of several lanes is one in each of their rows, with the part of its amount that is theirs.
+    """
 
     day: date
     lot: str

@@ -35,10 +35,10 @@ _SPANS: LiteralString = """
       AND s.entered_at < %(end)s AND (s.left_at IS NULL OR s.left_at > %(start)s)
 """
 _LOTS: LiteralString = "SELECT id, parent_id, capacity FROM parking_lot WHERE project_id = %s ORDER BY code"
-# The lane is that of the exit: the vehicle passed it, or waits there.
+# The lane is that of the exit: the vehicle passed it, or waits there. One payment may pay several stays: counted once.
 _REVENUE: LiteralString = """
-    SELECT p.paid_on AS day, l.name AS lot, coalesce(gone.name, '') AS lane, p.method, count(*) AS payments,
-           sum(pp.amount) AS amount, p.currency
+    SELECT p.paid_on AS day, l.name AS lot, coalesce(gone.name, '') AS lane, p.method,
+           count(DISTINCT p.id) AS payments, sum(pp.amount) AS amount, p.currency
     FROM parking_payment pp
     JOIN payment p ON p.id = pp.payment_id
     JOIN parking_session s ON s.id = pp.session_id

@@ -12,8 +12,8 @@ import msgspec
 import structlog
 
 from gateway.access.book import AccessBook
-from gateway.access.decision import AccessPolicy, AccessRequest, Decision, Verdict, decide
-from gateway.contract.limits import MAX_PLATE_CHARS
+from gateway.access.decision import AccessPolicy, AccessRequest, Decision, Verdict, decide, undecided
+from gateway.contract.limits import MAX_PLATE_CHARS, MAX_TIME_MS
 from gateway.contract.messages import Action, Command, CommandState, Outcome, Passage
 from gateway.drivers.barrier.credible import Believed, believed_plate, believed_time
 from gateway.drivers.barrier.events import Event, GateMoved, KeepAlive, Order, Passed, Recognised, TurnedBack
@@ -120,7 +120,7 @@ class Lane:
         self._owed: deque[Passage] = deque(maxlen=_FINISHED_KEPT)
         """Ends of passages for which there was no room on the disk."""
         self._recognitions = Recognitions(round(line.duplicate_s * 1000))
-        self._skew = 0
+        self.clock_off = 0
         """Milliseconds that the device's clock is behind, by its last keep-alive."""
         self._watches: set[asyncio.Task[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
@@ -159,7 +159,7 @@ class Lane:
                 await self._gate_moved(event)
             case KeepAlive():
                 off = self._clock() - event.taken_at
-                self._skew = off if abs(off) > _CLOCKS_APART_MS else 0
+                self.clock_off = off if abs(off) <= MAX_TIME_MS else 0
 
     async def execute(self, command: Command) -> CommandOutcome:
         """Opens or closes for the cloud; an opening for a passage only while that vehicle stands here, and once.
@@ -239,16 +239,21 @@ class Lane:
         watch.add_done_callback(self._watches.discard)
 
     def _decide(self, request: AccessRequest, *, cloud_silent: bool = False) -> Decision:
-        known = self._book.state(request.plate, request.vehicle_class, self._line.lot, request.at)
-        return decide(request, replace(known, cloud_silent=True) if cloud_silent else known, self._policy)
+        try:
+            known = self._book.state(request.plate, request.vehicle_class, self._line.lot, request.at)
+            return decide(request, replace(known, cloud_silent=True) if cloud_silent else known, self._policy)
+        except Exception:  # noqa: BLE001 - whatever is wrong with what is known, no vehicle may be held by it
+            _log.exception("decision failed", lane=self.settings.device, plate=request.plate)
+            return undecided(request, self._policy, cloud_silent=cloud_silent)
 
     async def _told_again(self, known: Seen, event: Recognised, plate: str, when: Believed) -> None:
         """The same vehicle: now with its picture, or with the plate that was not read at first."""
         visit = self._visits.get(known.passage)
-        if visit is not None and plate and not (visit.opened or visit.passage.plate or when.offline):
+        if visit is not None and plate and not (visit.passage.plate or when.offline):
             visit.passage = msgspec.structs.replace(visit.passage, plate=plate, plate_read=_as_read(event, plate))
             self._recognitions.read_at_last(known, plate)
-            await self._judge(visit, event.vehicle_class)
+            # For whom it opened already, the passing tells the plate: without one a stay could not be found again.
+            await (self._memory.keep(visit) if visit.opened else self._judge(visit, event.vehicle_class))
         await self._keep_picture(known.passage, event.picture)
 
     async def _keep_picture(self, passage: str, picture: bytes) -> None:
@@ -256,7 +261,8 @@ class Lane:
             await self._pictures.keep(passage, picture)
 
     def _believed(self, taken_at: int, offline: bool) -> Believed:
-        when = believed_time(taken_at, offline, self._clock(), self._skew)
+        skew = self.clock_off if abs(self.clock_off) > _CLOCKS_APART_MS else 0
+        when = believed_time(taken_at, offline, self._clock(), skew)
         if not when.is_good:
             self.counters.bad_times += 1
             _log.warning("time of a device not believed", lane=self.settings.device, told=taken_at, taken=when.at)

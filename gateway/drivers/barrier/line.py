@@ -35,7 +35,7 @@ from gateway.drivers.barrier.sending import NotTaken, put_picture
 from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
 from gateway.drivers.barrier.vzenith import VzenithDialect
 from gateway.drivers.base import CommandOutcome
-from gateway.outbox import Outbox
+from gateway.outbox import Outbox, OutboxError
 from gateway.outbox.outbox import wall_clock_ms
 from gateway.tasks import end
 from gateway.uplink.connection import UplinkClient, new_client
@@ -67,6 +67,8 @@ class _Port:
     clock_set_at: float | None = None
     answers: int = 0
     malformed: int = 0
+    failed: int = 0
+    """Events on which this software failed."""
     round_trips_us: deque[int] = field(default_factory=lambda: deque(maxlen=_ROUND_TRIPS_KEPT))
 
 
@@ -163,7 +165,7 @@ class BarrierLine:
                 port.answers,
                 port.lane.counters.lost_answers,
                 port.lane.counters.refused_orders,
-                port.malformed,
+                port.malformed + port.failed,
                 median_low(port.round_trips_us) if port.round_trips_us else 0,
                 self._actions(port),
             )
@@ -191,6 +193,11 @@ class BarrierLine:
             event = await port.events.get()
             try:
                 await port.lane.handle(event)
+            except OutboxError:
+                raise
+            except Exception:  # noqa: BLE001 - what is wrong with one event must not end all lanes
+                port.failed += 1
+                _log.exception("event of a barrier failed", lane=port.lane.settings.device, kind=type(event).__name__)
             finally:
                 port.events.task_done()
 
@@ -297,7 +304,7 @@ class BarrierLine:
         if order.expires_at <= self._clock():
             return Answer.EXPIRED
         try:
-            telegram = port.dialect.encode(order)
+            telegram = port.dialect.encode(_by_its_clock(port, order))
         except CannotSay as error:
             _log.warning("barrier cannot be told", lane=port.lane.settings.device, reason=str(error))
             return Answer.REFUSED
@@ -318,6 +325,13 @@ class BarrierLine:
 
     def _is_heard(self, port: _Port) -> bool:
         return port.heard_at is not None and time.monotonic() - port.heard_at <= self._settings.lost_after_s
+
+
+def _by_its_clock(port: _Port, order: Order | Listing) -> Order | Listing:
+    """An order as a device whose clock is off has to hear it: by its own time it would have expired, or never would."""
+    if isinstance(order, Listing):
+        return order
+    return msgspec.structs.replace(order, expires_at=order.expires_at - port.lane.clock_off)
 
 
 def _answer_of(port: _Port, reply: Reply | Answer) -> Answer:

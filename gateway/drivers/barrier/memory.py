@@ -55,11 +55,13 @@ class VisitMemory:
 
     async def load(self, device: str) -> list[Visit]:
         """Visits of a lane that were not finished when the gateway stopped, oldest first."""
-        forgotten = self._reached() - _FORGOTTEN_AFTER_MS
+        reached = self._reached()
 
         def read(db: sqlite3.Connection) -> list[Visit]:
             db.execute(_SCHEMA)
-            db.execute("DELETE FROM visit WHERE taken_at < ?", (forgotten,))
+            # Written by a clock that was far ahead and is mended: forgotten from now on as the others are.
+            db.execute("UPDATE visit SET taken_at = ? WHERE taken_at > ?", (reached, reached + _FORGOTTEN_AFTER_MS))
+            db.execute("DELETE FROM visit WHERE taken_at < ?", (reached - _FORGOTTEN_AFTER_MS,))
             rows = db.execute("SELECT passage, event_id FROM visit WHERE device = ? ORDER BY rowid", (device,))
             return [Visit(codec.decode_passages(body)[0], event_id) for body, event_id in rows]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Final
@@ -36,8 +37,11 @@ class Pictures:
         self._turn = asyncio.Lock()
         for half in directory.glob("*.new"):  # the power went while it was written
             half.unlink()
-        found = sorted((entry.stat().st_mtime_ns, entry) for entry in directory.glob(f"*{_SUFFIX}"))
-        self._sizes = {entry.stem: entry.stat().st_size for _, entry in found}
+        now = time.time_ns()
+        times = ((entry.stat().st_mtime_ns, entry) for entry in directory.glob(f"*{_SUFFIX}"))
+        # Pictures from the future are of a clock that was ahead: older than all that came since.
+        found = sorted((at <= now, at, entry) for at, entry in times)
+        self._sizes = {entry.stem: entry.stat().st_size for _, _, entry in found}
         """By passage, oldest first."""
         self.bytes = sum(self._sizes.values())
 

@@ -59,7 +59,7 @@ class LaneSettings(BaseModel):
     """At an entry, for a vehicle whose plate was not read."""
     on_failure: Literal["open", "operator"] = "operator"
     """At an entry, when a refusal would rest on permits that the gateway does not know (it lost its file and the cloud
-    has not told them again)."""
+    has not told them again), or when its software failed."""
 
 
 class BarrierLineSettings(BaseModel):

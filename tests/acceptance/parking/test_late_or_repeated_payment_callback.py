@@ -1,11 +1,13 @@
 """Late or repeated payment callback: one payment; what is too much goes to the refund queue, and from there back."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 from cloud.kit.db import SYSTEM
 from cloud.parking import service as parking
 from cloud.parking.stays import session_repository as stays
 from tests.acceptance.parking.till import PLATE, Till
+from tests.integration.parking.nested import set_policy
 from tests.integration.parking.site import rows
 
 
@@ -88,3 +90,17 @@ async def test_money_for_a_stay_that_is_no_more_follows_the_plate(till: Till) ->
     back = sum((one.amount for one in await till.queue()), Decimal(0))
     assert paid + back == Decimal("8.00")
     assert await till.proof() == []
+
+
+async def test_money_for_a_stay_of_which_nothing_is_left_pays_what_the_plate_owes(till: Till) -> None:
+    """It stood at the exit with nobody having seen it come in; late news: it had gone through just before."""
+    await set_policy(till.db, till.site.lot_id, unseen_entry=[{"then": "fixed-charge", "amount": "20.00"}])
+    await till.arrive()
+    stay = (await till.stay()).id
+    intent = await till.intent(stay)
+    await till.leave(after=timedelta(minutes=-2))
+    left = await till.stay()
+    assert (left.id != stay, left.state, await till.owed()) == (True, "unmatched", Decimal("20.00"))
+    await till.paid(intent)
+    assert (await till.owed(), await till.payments()) == (Decimal(0), [Decimal("20.00")])
+    assert (await till.queue(), await till.proof()) == ([], [])

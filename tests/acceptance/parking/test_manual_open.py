@@ -6,7 +6,7 @@ from cloud.kit.db import SYSTEM
 from cloud.kit.periods import in_ms as ms
 from cloud.parking.stays import openings
 from tests.acceptance.parking.lot import ParkingLot, seconds
-from tests.integration.parking.site import minutes
+from tests.integration.parking.site import minutes, rows
 
 PLATE = "京A12345"
 
@@ -25,6 +25,8 @@ async def test_who_opened_why_and_for_whom_is_kept_and_counted(lot: ParkingLot) 
     (opening,) = (await lot.get("parking-manual-openings", **shift))["items"]
     assert opening["opened_by"].startswith("user:")
     assert (opening["reason"], opening["plate"], opening["passage_id"]) == ("ambulance", PLATE, waiting.id)
+    (seen,) = await rows(lot.db, "SELECT image FROM passage WHERE id = %s", (waiting.id,))
+    assert seen["image"] == "picture-1", "also after it is told without a picture that it went through"
     async with lot.db.transaction(SYSTEM) as conn:
         counted = await openings.opening_counts(conn, lot.site.project_id, now - minutes(60), now + minutes(60))
     assert [(one.opened_by, one.openings) for one in counted] == [(opening["opened_by"], 1)]

@@ -5,6 +5,7 @@ import contextlib
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from gateway.access.book import AccessBook
 from gateway.contract import codec
@@ -14,12 +15,13 @@ from gateway.drivers.barrier import BarrierLine
 from gateway.drivers.barrier.events import Passed
 from gateway.outbox import Outbox, OutboxError
 from gateway.tasks import end
+from gateway.uplink import MqttEndpoint
 from simulators.barrier.cli import simulate
 from simulators.barrier.lane import Lane
 from simulators.barrier.traffic import Traffic
 from tests.integration.barrier.conftest import line_settings, running_gateway
 from tests.integration.broker import Mosquitto, until
-from tests.integration.uplink.cloud import Cloud
+from tests.integration.uplink.cloud import Cloud, now_ms
 from tests.unit.gateway.access.updates import update
 
 Lanes = tuple[Lane, Lane]
@@ -150,6 +152,25 @@ async def test_a_refusing_barrier_fails_the_command_and_shows_the_vehicle(
         command = cloud.command("lane-in")
         await cloud.send(codec.encode_command(command))
         await until(lambda: cloud.states_of(command)[-1:] == ["failed"])
+
+
+@pytest.mark.parametrize("off_ms", [20_000, 7_200_000, -7_200_000])
+async def test_a_device_whose_clock_is_off_opens_and_does_not_take_an_order_for_expired(
+    mosquitto: Mosquitto, cloud: Cloud, outbox: Outbox, off_ms: int
+) -> None:
+    endpoint = MqttEndpoint(host=mosquitto.host, port=mosquitto.port)
+    gateway = running_gateway(outbox, mosquitto, cloud)
+    async with gateway as line, Lane(endpoint, "barriers", "IN-1", keep_alive_s=0.1) as lane:
+        lane.faults.clock_off_ms = off_ms
+        await until(lambda: abs(line._ports[0].lane.clock_off + off_ms) < 5_000)
+        standing = await lane.arrive("京A12345")
+        await gone(standing.left)
+        await until(lambda: told(cloud, "京A12345") == [("passed", "temporary")])
+        command = cloud.command("lane-in")
+        await cloud.send(codec.encode_command(command))
+        await until(lambda: cloud.states_of(command)[-1:] == ["done"])
+    by_its_clock = [order.expires_at - now_ms() - off_ms for order in lane.orders]
+    assert all(0 < left < 60_000 for left in by_its_clock[1:]), "the cloud's order ends when it should"
 
 
 async def test_the_same_plate_within_seconds_is_one_passage(

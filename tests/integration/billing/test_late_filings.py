@@ -2,17 +2,20 @@
 
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from cloud.billing import service as billing
 from cloud.billing.corrections.late_usage import Outcome, rerate_late
+from cloud.billing.runs.drafting import Drafter
 from cloud.billing.service import RunOptions
 from cloud.estate.occupancies import repository
 from cloud.estate.occupancies import service as occupancies
 from cloud.kit.db import SYSTEM, Database
-from cloud.kit.periods import Period
+from cloud.kit.periods import Period, day_start
 from tests.integration.billing.site import Flat, Site, make_site, noon
+from tests.integration.billing.test_estimates import read
 from tests.integration.billing.test_rerating import (
     APRIL,
     FEBRUARY,
@@ -142,3 +145,23 @@ async def test_a_draft_that_charges_these_days_is_waited_for(site: Site) -> None
         await billing.cancel_run(conn, run.id)
     assert (await filed(site)).waiting == 0
     assert await waiting(site) == []
+
+
+async def test_persons_filed_while_a_draft_is_written_are_not_lost(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The draft has read who lives there, and its charges are not to be seen yet."""
+    flat = site.flats[0]
+    await read(site, flat, [(day_start(date(2026, 5, 1), site.project.zone), 8_550_500)])
+    write = Drafter._write
+
+    async def meanwhile(*told: Any) -> None:
+        await file(site, flat, 6, APRIL)
+        await write(*told)
+
+    monkeypatch.setattr(Drafter, "_write", meanwhile)
+    async with site.db.transaction(SYSTEM) as conn:
+        only = RunOptions(account_id=flat.account_id, issue_at_once=True)
+        job = await billing.start_run(conn, site.project.id, Period(APRIL, date(2026, 5, 1)), options=only)
+        run = await billing.run_of_job(conn, job)
+    await billing.execute_run(site.db, SYSTEM, run.id, now=noon(date(2026, 5, 1)))
+    await filed(site)
+    assert await charged_in_all(site, flat) == yearly(Decimal("3050.5")) + 500 * Decimal("0.4883")

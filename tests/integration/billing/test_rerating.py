@@ -7,12 +7,16 @@ from typing import Any
 import psycopg
 import pytest
 
+from cloud.billing import jobs
 from cloud.billing import service as billing
+from cloud.billing.concessions import service as conceded
+from cloud.billing.concessions.service import NewConcession
 from cloud.billing.corrections import repository as adjustments_repository
 from cloud.billing.corrections.late_usage import Outcome, rerate_account, rerate_late
 from cloud.kit.db import SYSTEM, Database
+from cloud.kit.jobs import JobContext
 from cloud.kit.periods import Period, day_start, next_month
-from tests.integration.billing.site import Flat, Site, make_site, noon
+from tests.integration.billing.site import CHIEF, Flat, Site, make_site, noon
 
 JANUARY, FEBRUARY, MARCH, APRIL = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1), date(2026, 4, 1)
 USAGE = [300_500, 250_000, 2_500_000]
@@ -247,3 +251,20 @@ async def test_a_charge_cannot_be_adjusted_twice_from_the_same_state(site: Site)
     async with site.db.transaction(SYSTEM) as conn:
         (one,) = await adjustments_repository.open_of_accounts(conn, [flat.account_id])
     assert (one.state, one.difference, one.original_number) == ("open", Decimal("0.54"), "2026-000005")
+
+
+async def test_what_else_is_rated_again_begins_with_what_was_counted_late(site: Site) -> None:
+    """January cites a reading that stands above that of the end of February; a concession begins between them."""
+    flat = site.flats[0]
+    await count_otherwise(site, flat, JANUARY, -100_000)
+    await count_otherwise(site, flat, FEBRUARY, -200_000)
+    new = NewConcession("subsidy", "Aid", "percent", Decimal(50), FEBRUARY, MARCH, "form", flat.account_id)
+    async with site.db.transaction(SYSTEM) as conn:
+        row = await conceded.file_concession(conn, site.project.id, new)
+        await conceded.approve_concession(conn, row.terms.id, CHIEF, "papers seen")
+    (job,) = await site.rows("SELECT payload FROM job WHERE kind = 'billing.re-rate'")
+    await jobs.re_rate(JobContext(1, site.project.id, job["payload"], site.db))
+    half = (Decimal(50) * Decimal("0.4883") / 2).quantize(Decimal("0.01"), "ROUND_HALF_DOWN")
+    assert await charged_in_all(site, flat) == yearly(Decimal("2750.5")) - half
+    assert await site.rows("SELECT FROM late_usage") == []
+    assert await site.proof() == []

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,9 @@ from cloud.billing.estimates.estimating import OpenExceptions
 from cloud.billing.runs import drafting
 from cloud.billing.service import RunOptions
 from cloud.kit.db import SYSTEM, Conn, Database
+from cloud.kit.errors import Conflict
 from cloud.kit.periods import Period, day_start, next_month
+from cloud.tariffs import service as tariffs
 from tests.integration.billing.site import Site, make_site, noon
 from tests.integration.billing.test_rerating import charged_in_all, count_otherwise, late, yearly
 
@@ -157,3 +160,28 @@ async def test_a_finding_that_is_decided_while_its_draft_is_made_is_not_forgotte
     assert (await billing.execute_run(site.db, SYSTEM, run_id, now=noon(MARCH))).estimated == 1
     assert (await late(site)).adjusted == 1
     assert await charged_in_all(site, flat) == yearly(Decimal("3050"))
+
+
+async def test_no_price_begins_in_days_that_a_draft_is_being_made_of(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The draft has read the prices, and its charges are not to be seen yet."""
+    run_id, project_id = await _started(site, FEBRUARY), site.project.id
+    write, refused = drafting.Drafter._write, []
+    async with site.db.transaction(SYSTEM) as conn:
+        (version,) = (await tariffs.versions_of(conn, [site.tariffs["electricity"]])).popitem()[1]
+
+    async def meanwhile(*told: Any) -> None:
+        with pytest.raises(Conflict) as refusal:
+            async with site.db.transaction(SYSTEM) as conn:
+                await tariffs.publish(
+                    conn, project_id, "electricity", "electricity", "electricity", version.content, date(2026, 2, 10)
+                )
+        refused.append(refusal.value.code)
+        await write(*told)
+
+    monkeypatch.setattr(drafting.Drafter, "_write", meanwhile)
+    await billing.execute_run(site.db, SYSTEM, run_id, now=noon(MARCH))
+    assert refused == ["already-billed"]
+    async with site.db.transaction(SYSTEM) as conn:
+        await tariffs.publish(conn, project_id, "electricity", "electricity", "electricity", version.content, MARCH)

@@ -74,6 +74,51 @@ async def test_what_the_broker_did_not_take_goes_out_as_soon_as_it_does(
     assert offered == [first, second, second], "none again before its gateway had time to answer"
 
 
+async def test_an_order_whose_time_is_over_is_not_sent_any_more(
+    ingest_db: Database, worker_db: Database, site: Site, keys: Keys
+) -> None:
+    """A gateway would refuse it; one whose clock is behind would open for nobody."""
+    late, good = [await order(worker_db, site, device) for device in site.devices[:2]]
+    ended = """UPDATE command SET issued_at = now() - interval '1 minute', expires_at = now() - %s::interval
+               WHERE id = %s"""
+    async with worker_db.transaction(SYSTEM) as conn:
+        await conn.execute(ended, ("1 second", late))
+    offered: list[str] = []
+
+    async def publish(topic: str, payload: bytes) -> bool:
+        del topic
+        offered.append(codec.decode_command(payload).id)
+        return True
+
+    assert await Downlink(ingest_db, keys, publish).publish_due() == 1
+    assert offered == [good]
+    async with worker_db.transaction(SYSTEM) as conn:
+        await conn.execute(ended, ("6 seconds", late))
+    await Downlink(ingest_db, keys, publish).publish_due()
+    assert (await state(ingest_db, late), offered) == ("expired", [good])
+
+
+async def test_an_order_goes_forward_only_and_by_the_word_of_its_own_gateway(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    ordered = await order(worker_db, site, site.devices[0])
+    async with worker_db.transaction(SYSTEM) as conn:
+        other = (await service.create_gateway(conn, site.project_id, "gw-2", "Gateway 2")).id
+
+    async def told(gateway: int, *states: CommandState) -> str:
+        results = [CommandResult(ordered, one, now_ms()) for one in states]
+        async with ingest_db.transaction(SYSTEM) as conn:
+            await service.apply_result(conn, site.project_id, gateway, results)
+        return await state(ingest_db, ordered)
+
+    assert await told(other, CommandState.DONE) == "queued"
+    assert await told(site.gateway_id, CommandState.EXECUTING, CommandState.DELIVERED) == "executing"
+    assert await told(site.gateway_id, CommandState.UNCERTAIN) == "uncertain"
+    assert await told(site.gateway_id, CommandState.EXECUTING) == "uncertain"
+    assert await told(site.gateway_id, CommandState.DONE, CommandState.FAILED) == "done"
+    assert await told(site.gateway_id, CommandState.EXPIRED) == "done"
+
+
 async def tell(db: Database, site: Site, *plates: str) -> None:
     async with db.transaction(SYSTEM) as conn:
         entries = [ListEntry(plate, plate, Listing.BLACK) for plate in plates]

@@ -228,6 +228,44 @@ async def test_moves_are_listed_by_page_building_and_month(place: Place) -> None
     assert "Guest 00" not in living
 
 
+async def test_moves_are_listed_for_programs_as_the_page_has_them(
+    app_client: httpx.AsyncClient, place: Place, people: People
+) -> None:
+    async with place.people.db.transaction(SYSTEM) as conn:
+        for n in range(3):
+            query = "INSERT INTO person (project_id, name) VALUES (%s, %s) RETURNING id"
+            row = await (await conn.execute(query, (place.project.id, f"Guest {n}"))).fetchone()
+            assert row is not None
+            stay = (date(2026, 1, 1 + n), date(2026, 2, 20))
+            await estate.create_occupancy(conn, place.project.id, place.unit.id, row["id"], "tenant", *stay)
+    auth = await people.staff("manager", place.project.id)
+
+    async def moves(auth: Auth = auth, **wanted: str) -> list[tuple[str, str, str]]:
+        found: list[tuple[str, str, str]] = []
+        query = {"project_id": str(place.project.id), "limit": "2", **wanted}
+        while True:
+            answer = await app_client.get("/api/v1/occupancy-moves", params=query, headers=auth)
+            assert answer.status_code == 200, answer.text
+            told = answer.json()
+            found += [(one["person_name"], one["kind"], one["day"]) for one in told["items"]]
+            if told["next_cursor"] is None:
+                return found
+            query["cursor"] = told["next_cursor"]
+
+    came = [(f"Guest {n}", "in", f"2026-01-{n + 1:02}") for n in (2, 1, 0)]
+    left = [(f"Guest {n}", "out", "2026-02-19") for n in (2, 1, 0)]
+    assert await moves() == [*left, *came, ("Li Na", "in", "2024-01-01")]
+    assert await moves(show="out") == left
+    days: dict[str, Any] = {"from": "2026-01-02", "to": "2026-01-03"}
+    assert await moves(**days) == came[1:2]
+    assert await moves(building_id="999999") == []
+    assert await moves(await people.staff("manager", (await people.project()).id)) == []
+    guard = await people.staff("guard", place.project.id)
+    assert (
+        await app_client.get("/api/v1/occupancy-moves", params={"project_id": place.project.id}, headers=guard)
+    ).status_code == 403
+
+
 async def test_a_persons_page_shows_where_he_lives(place: Place) -> None:
     page = await place.browser.see(f"/estate/people/{place.owner_id}")
     assert f'href="{place.at}"' in page

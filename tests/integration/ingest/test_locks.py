@@ -11,13 +11,14 @@ from cloud.devices import service as devices
 from cloud.ingest.messages import Incoming, Refused, read
 from cloud.ingest.writer import Answers, Writer
 from cloud.kit.db import SYSTEM, Database
+from cloud.metering import service as metering
 from cloud.parking.stays.repository import lock_plates
 from gateway.contract import codec, topics
 from gateway.contract.access import ListEntry, Listing
-from gateway.contract.messages import Gap, GapReason, Health, Outcome, Passage
+from gateway.contract.messages import DeviceHealth, Gap, GapReason, Health, Outcome, Passage, Point
 from gateway.contract.topics import Up
 from tests.integration.metering import site as meters
-from tests.integration.metering.site import EPOCH, now_ms
+from tests.integration.metering.site import CHANNEL, EPOCH, now_ms
 from tests.integration.parking import site as parking
 
 PLATE = "京A11111"
@@ -72,7 +73,7 @@ async def test_two_workers_hear_of_two_gateways_crosswise(
     site = await meters.make_site(worker_db)
     async with worker_db.transaction(SYSTEM) as conn:
         await devices.create_gateway(conn, site.project_id, "gw-2", "Gateway 2")
-    apply, reached, both = devices.apply_health, 0, asyncio.Event()
+    apply, reached, both = devices.apply_signs_of_life, 0, asyncio.Event()
 
     async def in_no_hurry(*arguments: Any) -> None:
         nonlocal reached
@@ -84,7 +85,7 @@ async def test_two_workers_hear_of_two_gateways_crosswise(
             async with asyncio.timeout(0.5):  # the other one may have to wait for this one to end
                 await both.wait()
 
-    monkeypatch.setattr(devices, "apply_health", in_no_hurry)
+    monkeypatch.setattr(devices, "apply_signs_of_life", in_no_hurry)
     gap = Gap("m1", "", now_ms() - 1_000, now_ms(), 1, GapReason.OUTBOX_FULL)
     groups = [
         [health("demo", one, 1), told("demo", other, Up.GAPS, 2, gap)]
@@ -92,3 +93,40 @@ async def test_two_workers_hear_of_two_gateways_crosswise(
     ]
     stored = await asyncio.gather(*(Writer(ingest_db).store(group) for group in groups))
     assert [accepted(answers) for answers in stored] == [[1, 2], [1, 2]]
+
+
+async def test_two_workers_hear_of_two_meters_crosswise_by_readings_and_by_reports(
+    ingest_db: Database, worker_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One worker would hold the first meter and wait for the second, the other one the other way round."""
+    site = await meters.make_site(worker_db, meters=2)
+    store, reached, both = metering.store_points, 0, asyncio.Event()
+
+    async def in_no_hurry(*arguments: Any, **named: Any) -> Any:
+        nonlocal reached
+        stored = await store(*arguments, **named)
+        reached += 1
+        if reached == 2:
+            both.set()
+        async with asyncio.timeout(30):
+            await both.wait()
+        return stored
+
+    monkeypatch.setattr(metering, "store_points", in_no_hurry)
+    at = now_ms()
+    groups = [
+        [
+            told("demo", "gw-1", Up.READINGS, 1, Point(read_of, CHANNEL, at, 5)),
+            told("demo", "gw-1", Up.HEALTH, 2, Health(at, "1", 1, 0, 0, 0, 0, (heard_of(reported, at),))),
+        ]
+        for read_of, reported in (("m1", "m2"), ("m2", "m1"))
+    ]
+    stored = await asyncio.gather(*(Writer(ingest_db).store(group) for group in groups))
+    assert [accepted(answers) for answers in stored] == [[1, 2], [1, 2]]
+    async with worker_db.transaction(SYSTEM) as conn:
+        found = await (await conn.execute("SELECT device_id FROM device_state ORDER BY device_id")).fetchall()
+    assert [row["device_id"] for row in found] == site.devices
+
+
+def heard_of(device: str, at: int) -> DeviceHealth:
+    return DeviceHealth(device, at, 1, 0, 0, 0, 0)

@@ -1,6 +1,7 @@
 """The guard's desk: no vehicle waits unseen, and there is a way out for each."""
 
 import re
+import secrets
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -11,6 +12,8 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.parking import service
 from gateway.contract.messages import Passage
 from tests.integration.app import Auth, People, once
+from tests.integration.browser import Browser, text_of
+from tests.integration.parking.nested import set_policy
 from tests.integration.parking.site import Site, openings, rows
 
 PLATE = "京A12345"
@@ -38,7 +41,7 @@ def waiting_part(page: str) -> str:
 async def send_form(client: httpx.AsyncClient, page: str, address: str, **fields: str) -> httpx.Response:
     token = re.search(r'name="csrf_token" value="([^"]+)"', page)
     assert token is not None
-    return await client.post(address, data={"csrf_token": token[1], **fields})
+    return await client.post(address, data={"csrf_token": token[1], "once": secrets.token_urlsafe(16), **fields})
 
 
 @pytest.mark.parametrize("plate", [PLATE, ""], ids=["entry-not-seen", "plate-not-read"])
@@ -127,6 +130,43 @@ async def test_a_stay_is_ended_by_hand_and_no_longer_counted(
     async with ingest_db.transaction(SYSTEM) as conn:
         (lot,) = await service.cars_inside(conn, site.project_id)
     assert lot.inside == 0
+
+
+async def test_the_forms_of_the_desk_are_done_once_and_a_plate_is_found_as_it_is_written(
+    app_client: httpx.AsyncClient, people: People, worker_db: Database, ingest_db: Database, site: Site
+) -> None:
+    auth = await people.staff("guard", site.project_id)
+    async with worker_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE access_token SET kind = 'session'")
+    guard = Browser(app_client, auth)
+    now = datetime.now(UTC)
+    await site.report(ingest_db, [site.passage("entry", "京A12345", now - timedelta(minutes=298))], now)
+    (stay,) = await rows(ingest_db, "SELECT id FROM parking_session")
+    at = f"/parking/sessions/{stay['id']}"
+    for typed in ("京A12345", "京a·12345", " 京A 12345"):
+        assert f'href="{at}"' in await guard.see(f"/parking?plate={typed}")
+    async with worker_db.transaction(SYSTEM) as conn:
+        due = (await service.quote(conn, stay["id"])).due
+    for _ in range(2):
+        await guard.send(f"/parking/lanes/{site.exit.id}/open", once="o" * 16, reason="parade")
+        await guard.send(f"{at}/pay", once="p" * 16, amount=due, method="cash")
+    assert len(await rows(worker_db, "SELECT FROM manual_opening")) == 1
+    assert len(await rows(worker_db, "SELECT FROM payment")) == 1
+
+
+async def test_lists_of_stays_tell_no_entry_that_nobody_saw(
+    app_client: httpx.AsyncClient, people: People, worker_db: Database, ingest_db: Database, site: Site, guard: Auth
+) -> None:
+    """A vehicle stands at the exit since forty minutes: that is not when it came, nor how long it stayed."""
+    await set_policy(worker_db, site.lot_id, unseen_entry=[{"then": "fixed-charge", "amount": "20.00"}])
+    now = datetime.now(UTC)
+    await site.report(ingest_db, [site.passage("exit", PLATE, now - timedelta(minutes=40), "arrived")], now)
+    answer = await app_client.get("/api/v1/parking-sessions", headers=guard)
+    assert [(one["plate"], one["entry_seen"]) for one in answer.json()["items"]] == [(PLATE, False)]
+    page = await desk_of(app_client, worker_db, guard)
+    row = text_of("<p " + page[page.rindex(f">{PLATE}") :])
+    assert "not seen" in row
+    assert "40 min" not in row
 
 
 async def test_passages_set_aside_are_shown(

@@ -1,15 +1,19 @@
 """What gateways are told of lots and stays: the differences, and nothing twice."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from cloud.devices import access
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.yaml_files import load_yaml
 from cloud.parking import service
 from cloud.parking.edge import telling as edge
+from cloud.parking.edge.repository import LotPlace
 from cloud.parking.fees.models import ParkingRule
+from cloud.parking.fees.versions import Pricing
 from cloud.parking.records import RuleVersion
 from gateway.access.book import AccessBook
 from gateway.contract.access import AccessEntry, AccessUpdate, GoneEntry, LotEntry, StayEntry, as_sent
@@ -59,6 +63,18 @@ def test_without_a_rule_nothing_is_free() -> None:
     assert edge.free_minutes([], "small") == 0
     versions = [RuleVersion(1, 1, 1, date(2025, 1, 1), None, RULE)]
     assert edge.free_minutes(versions, "small") == RULE.schedule.free_minutes
+    of_a_day = RULE.schedule.model_copy(update={"free_minutes_per": "day"})
+    quota = RuleVersion(2, 1, 2, date(2025, 2, 1), None, RULE.model_copy(update={"schedule": of_a_day}))
+    assert edge.free_minutes([*versions, quota], "small") == 0, "only the cloud knows what is left of a quota"
+
+
+def test_a_lot_whose_rule_has_ended_tells_of_no_free_minutes() -> None:
+    """Nobody can price a stay that begins today: no lane may take it for free."""
+    ended = RuleVersion(1, 1, 1, date(2025, 1, 1), NOON.date() - timedelta(days=1), RULE)
+    for version, free in ((ended, 0), (replace(ended, valid_until=None), RULE.schedule.free_minutes)):
+        rates = Pricing(ZoneInfo("Asia/Shanghai"), (version,))
+        first = next(iter(edge._lot_entries(LotPlace(1, "main", 2), rates, NOON)))
+        assert first.free_ms == free * 60_000
 
 
 async def test_a_stay_is_told_by_its_entry_and_taken_back_when_it_ends(

@@ -122,3 +122,16 @@ async def test_a_resident_gives_passes_and_names_vehicles_and_staff_agree(
     (asked,) = await rows(worker_db, "SELECT id FROM vehicle_request")
     await browser.send(f"/vehicle-requests/{asked['id']}/decide", decision="approve")
     assert [row["plate"] for row in await rows(worker_db, "SELECT plate FROM vehicle")] == [PLATE]
+
+
+async def test_what_is_no_plate_is_said_at_its_field_and_the_list_stays(
+    app_client: httpx.AsyncClient, owner_db: Database, site: Site, stay: int, people: People
+) -> None:
+    browser = await _browser(app_client, owner_db, await people.staff("manager", site.project_id))
+    for typed in ("x", "a;b"):
+        page = await browser.see(f"/parking/debts?plate={typed}")
+        assert 'aria-describedby="plate-problem"' in page
+        assert f'value="{typed}"' in page
+        assert f'href="/parking/sessions/{stay}"' in page
+    await _shows(browser, f"/parking/debts?plate={PLATE}", f'href="/parking/sessions/{stay}"')
+    assert "plate-problem" not in await browser.see(f"/parking/debts?plate={PLATE}")

@@ -279,6 +279,21 @@ async def test_residents_reserve_for_their_vehicles_and_see_their_own(
     assert [one["state"] for one in (await app_client.get(url, headers=mine)).json()["items"]] == ["cancelled"]
 
 
+async def test_a_vehicle_that_was_his_once_is_his_to_reserve_for_no_more(
+    app_client: httpx.AsyncClient, people: People, owner_db: Database, worker_db: Database, site: Site
+) -> None:
+    await rule(worker_db, site, 2, of_person=1)
+    li = await _resident(people, owner_db, site, PLATE)
+    async with owner_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE vehicle SET valid = tstzrange(lower(valid), now() - interval '1 hour')")
+    start = soon()
+    body = {
+        "lot_id": site.lot_id, "plate": PLATE, "since": start.isoformat(), "until": (start + HOUR).isoformat(),
+    }  # fmt: skip
+    refused = await app_client.post("/api/v1/parking-reservations", json=body, headers={**li, **once()})
+    assert (refused.status_code, refused.json()["code"]) == (404, "not-your-vehicle")
+
+
 def _ms(instant: datetime) -> int:
     return int(instant.timestamp() * 1000)
 

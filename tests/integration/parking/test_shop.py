@@ -276,3 +276,21 @@ async def test_only_who_manages_merchants_makes_logins(
     assert made.status_code == 201
     assert made.json()["password"]
     assert (again.json()["user_id"], again.json()["password"]) == (made.json()["user_id"], "")
+
+
+async def test_the_form_that_makes_a_login_makes_one(
+    app_client: httpx.AsyncClient, people: People, worker_db: Database, site: Site, shop: Shop
+) -> None:
+    """Sent twice it shows the password once, and leads to the login that it made."""
+    manager = await people.staff("manager", site.project_id)
+    await _as_pages(worker_db)
+    office = Browser(app_client, manager)
+    place = f"/parking/merchants/{shop.merchant_id}"
+    assert 'name="once"' in (await office.see(place)).split('id="users"')[1].split('id="statement"')[0]
+    first = await office.send(f"{place}/users", 200, once="u" * 16, login="zhao", display_name="Zhao")
+    assert 'id="password"' in first.text
+    again = await office.send(f"{place}/users", 303, once="u" * 16, login="zhao", display_name="Zhao")
+    assert again.headers["Location"].startswith(place)
+    assert len(await rows(worker_db, "SELECT FROM app_user WHERE login = 'zhao'")) == 1
+    await office.send(f"{place}/users", 409, once="v" * 16, login="zhao")
+    await office.send(f"{place}/users", 422, once="", login="qian")

@@ -20,6 +20,7 @@ from cloud.parking.visitors.looking_up import look_up
 from cloud.payments.collecting import Collector
 from cloud.settings import CloudSettings, load_settings
 from tests.integration.app import Auth, People, once
+from tests.integration.browser import Browser, text_of
 from tests.integration.parking.nested import set_policy
 from tests.integration.parking.site import Site, openings, rows
 from tests.integration.payments.providers import PUBLIC_URL, Providers, make_providers
@@ -257,6 +258,24 @@ async def test_a_resident_names_his_vehicle(
     assert [one["plate"] for one in mine] == [PLATE, "粤B22222"]
 
 
+async def test_the_form_of_a_resident_names_a_vehicle_once_and_says_what_is_wrong(
+    app_client: httpx.AsyncClient, worker_db: Database, resident: Auth
+) -> None:
+    async with worker_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE access_token SET kind = 'session'")
+    li = Browser(app_client, resident)
+    await li.see("/my/vehicles")
+    for _ in range(2):
+        await li.send("/my/vehicles", once="v" * 16, plate=PLATE)
+    assert len(await rows(worker_db, "SELECT FROM vehicle_request")) == 1
+    refused = await li.send("/my/vehicles", 409, plate=PLATE)
+    assert "the vehicle was asked for already" in text_of(refused.text)
+    wrong = await li.send("/my/vehicles", 422, plate="<x>")
+    assert 'aria-describedby="plate-problem"' in wrong.text
+    assert 'value="&lt;x&gt;"' in wrong.text
+    assert len(await rows(worker_db, "SELECT FROM vehicle_request")) == 1
+
+
 async def test_of_whom_nobody_saw_come_in_nobody_is_told_when_he_came(
     ingest_db: Database, worker_db: Database, site: Site
 ) -> None:
@@ -271,3 +290,19 @@ async def test_of_whom_nobody_saw_come_in_nobody_is_told_when_he_came(
     assert debt.entered_at is None
     assert (owed.over, owed.came) == (True, False)
     assert owed.since > now - timedelta(minutes=70)
+
+
+async def test_the_page_says_of_a_vehicle_inside_that_nobody_saw_it_come(
+    app_client: httpx.AsyncClient, ingest_db: Database, worker_db: Database, site: Site, code: str
+) -> None:
+    """It stands at the exit: when it was seen there is not when it came."""
+    await set_policy(worker_db, site.lot_id, unseen_entry=[{"then": "fixed-charge", "amount": "20.00"}])
+    now = datetime.now(UTC)
+    await site.report(ingest_db, [site.passage("exit", PLATE, now - timedelta(minutes=40), "arrived")], now)
+    page = await app_client.post(
+        f"/park/{code}", data=await _token(app_client, code) | {"plate": PLATE}, headers={"Accept-Language": "en"}
+    )
+    said = text_of(page.text)
+    assert "20.00" in said
+    assert "Inside, its entry was not seen" in said
+    assert "Inside since" not in said

@@ -12,7 +12,7 @@ from cloud.identity.guards import SESSION_COOKIE
 from cloud.kit.db import SYSTEM, Database
 from tests.integration.app import People
 from tests.integration.browser import Browser, text_of
-from tests.integration.payments.owing import RULE, Owing, make_owing
+from tests.integration.payments.owing import FEE, RULE, Owing, make_owing
 
 
 @pytest.fixture
@@ -138,3 +138,20 @@ async def test_terms_of_payment_are_tried_before_they_are_set(
     app_client.cookies.set(SESSION_COOKIE, resident._secret)
     answer = await app_client.get("/payment-terms")
     assert (answer.status_code, answer.headers["Location"]) == (303, "/my/bills")
+
+
+async def test_the_steps_of_a_late_fee_have_dates_and_a_currency(
+    app_client: httpx.AsyncClient, people: People, owing: Owing
+) -> None:
+    anna, _, resident = await _browsers(app_client, people, owing)
+    bill_id = (await owing.bills())[0].id
+    (step,) = (await owing.fee()).by_days
+    assert (step.first, step.last, step.part) == (
+        date(2026, 2, 17),
+        date(2026, 3, 26),
+        step.days * FEE * RULE.daily_rate,
+    )
+    for said in (text_of(await anna.see(f"/bills/{bill_id}")), text_of(await resident.see(f"/my/bills/{bill_id}"))):
+        assert "Feb 17, 2026 – Mar 26, 2026" in said
+        assert "2026-02-17" not in said
+        assert "¥210.33 × 0.001 ¥7.99254" in said

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +15,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.payments.collecting import Collector
 from cloud.settings import CloudSettings, load_settings
 from tests.integration.app import People
-from tests.integration.browser import Browser
+from tests.integration.browser import Browser, text_of
 from tests.integration.payments.owing import FEE, Owing, make_owing
 from tests.integration.payments.providers import PUBLIC_URL, Providers, make_providers
 
@@ -168,3 +169,28 @@ async def test_money_that_was_not_needed_any_more_is_told_of(counter: Counter, p
     shown = await counter.resident.see(sent.headers["location"])
     assert 'id="kept"' in shown
     assert "¥200.00 of it was not needed" in shown
+
+
+async def test_staff_see_where_providers_and_books_disagree(counter: Counter, providers: Providers) -> None:
+    bill = (await counter.owing.bills())[0]
+    form: dict[str, Any] = {"account_id": counter.owing.account_id, "channel": "wechat", "bill_ids": bill.id}
+    assert "No day yet" in text_of(await counter.staff.see("/provider-differences"))
+    await counter.resident.send("/my/pay", **form, once="compared-form-1")
+    await counter.collector.step()
+    (reference,) = providers.wechat.trades
+    trade = providers.wechat.pay(reference)
+    await providers.wechat.call_back(counter.client, trade)
+    await counter.collector.step()
+    trade.total += 100
+    providers.ahead = providers.wechat.made_ahead = timedelta(days=5)
+    for _ in range(8):
+        await counter.collector.step()
+    page = text_of(await counter.staff.see("/provider-differences"))
+    assert "The provider took another amount" in page
+    assert "¥210.33 ¥211.33" in page
+    assert "Compared" in page
+    (found,) = await counter.owing.site.rows("SELECT id FROM provider_difference")
+    await counter.staff.send(f"/provider-differences/{found['id']}/settle", note="a discount of the provider's own")
+    assert "No differences" in text_of(await counter.staff.see("/provider-differences"))
+    settled = text_of(await counter.staff.see("/provider-differences?state=settled"))
+    assert "a discount of the provider's own" in settled

@@ -11,6 +11,7 @@ import pytest
 
 from cloud.billing import service as billing
 from cloud.devices import service as devices
+from cloud.estate.occupancies import service as occupancies
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict
 from cloud.kit.periods import day_start
@@ -190,6 +191,24 @@ async def test_doubtful_readings_never_switch_anybody_off(home: Home, doubt: Lit
     case = await home.move(home.at(minute=40))
     assert (case.state, case.hold) == ("due", "unverified")
     assert await home.orders() == []
+
+
+async def test_nobody_is_switched_off_before_what_his_bills_charged_is_rated_again(home: Home) -> None:
+    """Persons were filed for days that a bill has charged: the night may give money back."""
+    month = (home.day.replace(day=1) - timedelta(days=1)).replace(day=1)
+    await home.site.run(month, home.at(-12))
+    await home.value(home.at(-12))
+    await home.delivered(home.at(-10))
+    await home.move(home.at(-7))
+    await home.confirm(home.at())
+    await home.delivered(home.at(minute=5))
+    async with home.db.transaction(SYSTEM) as conn:
+        await occupancies.file_persons(conn, home.site.project.id, home.flat.unit_id, 6, month)
+    case = await home.move(home.at(minute=40))
+    assert (case.state, case.hold) == ("due", "to-be-rated")
+    assert await home.orders() == []
+    await billing.rerate_filed(home.db, SYSTEM, home.site.project.id)
+    assert (await home.move(home.at(minute=41))).state == "ordered"
 
 
 async def test_a_disputed_bill_stops_the_case(home: Home) -> None:

@@ -15,8 +15,11 @@ from cloud.kit.db import SYSTEM, Asker, Conn, Database
 from cloud.kit.jobs import enqueue
 from cloud.kit.security import Keys, Sealer
 from cloud.metering import service as metering
+from cloud.parking import service as parking
+from cloud.web.words import choices
 from gateway.contract.messages import DeviceHealth, Gap, GapReason, Health
 from tests.integration.app import Auth, People
+from tests.integration.browser import text_of
 
 _FOUND = """
     INSERT INTO meter_exception (meter_id, channel, rule, from_at, until_at, found, project_id, state, reason)
@@ -189,3 +192,28 @@ async def test_units_tell_who_lives_there_only_to_those_who_may_know(
         app_client, "/estate/units", await _by_cookie(owner_db, await people.staff("guard", project.id))
     )
     assert "Han Meimei" not in guarded
+
+
+async def test_every_column_whose_changes_are_kept_has_words(owner_db: Database) -> None:
+    query = """
+        SELECT DISTINCT a.attname AS name FROM pg_trigger t
+        JOIN pg_proc p ON p.oid = t.tgfoid AND p.proname = 'audit'
+        JOIN pg_attribute a ON a.attrelid = t.tgrelid AND a.attnum > 0 AND NOT a.attisdropped
+    """
+    async with owner_db.transaction(SYSTEM) as conn:
+        found = {row["name"] for row in await (await conn.execute(query)).fetchall()}
+    assert {"entered_at", "due_on", "plate"} <= found
+    assert found - {code for code, _ in choices("column")} == set()
+
+
+async def test_the_audit_trail_names_what_was_changed(
+    app_client: httpx.AsyncClient, people: People, worker_db: Database
+) -> None:
+    project = await people.project()
+    admin = await _by_cookie(people.db, await people.staff("admin", project.id))
+    async with worker_db.transaction(SYSTEM) as conn:
+        lot = await parking.create_lot(conn, project.id, "main", "Main lot", 2)
+        await conn.execute("UPDATE parking_lot SET capacity = 3 WHERE id = %s", (lot.id,))
+    said = text_of(await _text(app_client, "/audit", admin, table="parking_lot"))
+    assert "Capacity: 2 → 3" in said
+    assert "Around it: –" in said

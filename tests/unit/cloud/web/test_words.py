@@ -12,10 +12,11 @@ from cloud.devices.records import UnclaimedReason
 from cloud.ingest import writer
 from cloud.kit import errors, i18n, problems
 from cloud.kit.jobs import Handler
-from cloud.web import words
+from cloud.web import thing_words, words
 from cloud.worker import all_handlers
 from gateway.contract.errors import Reason
 from gateway.contract.messages import Action, GapReason, Quality
+from gateway.contract.quantities import BY_CODE
 from gateway.contract.topics import Up
 
 _CLOUD = Path(words.__file__).resolve().parents[1]
@@ -91,6 +92,10 @@ def test_flags_are_said_one_by_one() -> None:
     with i18n.speaking(i18n.load_catalogues()["en"]):
         assert words.flags(0) == []
         assert words.flags(Quality.STALE | Quality.MANUAL | 128) == ["old answer repeated", "by hand", "128"]
+
+
+def test_every_register_and_momentary_value_has_words() -> None:
+    assert set(thing_words.CHANNELS) == set(BY_CODE)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from gateway.contract.access import (
 )
 from gateway.contract.messages import Outcome, Passage
 from tests.signing import public_key
-from tests.unit.gateway.access.updates import LOT, MINUTE, NOW, permit, signed, stay, update
+from tests.unit.gateway.access.updates import DAY, LOT, MINUTE, NOW, permit, signed, stay, update
 
 A, B = "京A11111", "京B22222"
 
@@ -191,6 +192,54 @@ async def test_a_damaged_file_is_set_aside_and_nothing_counts_as_known(book: Acc
     fresh.close()
 
 
+async def test_a_file_in_which_only_what_is_seldom_read_is_damaged_is_set_aside(
+    book: AccessBook, tmp_path: Path
+) -> None:
+    """Parts of a change lie there for later: none could ever be added, and no change would ever be taken again."""
+    many = [permit(f"p{n}", f"京E{n:05}") for n in range(900)]
+    await book.take(update(1, permit("old", A)))
+    await book.take(update(4, *many, part=1, parts=2))
+    book.close()
+    file = tmp_path / "access.sqlite"
+    content = bytearray(file.read_bytes())
+    page = content.find("京E00899".encode()) // 4096 * 4096
+    content[page : page + 8] = b"\xff" * 8
+    file.write_bytes(content)
+    fresh = AccessBook(file, NOW)
+    assert fresh.number == 0
+    assert len(list(tmp_path.glob("*damaged*"))) >= 1
+    fresh.close()
+
+
+async def test_a_file_with_an_entry_that_nobody_can_read_is_set_aside(book: AccessBook, tmp_path: Path) -> None:
+    await book.take(update(3, permit("p", A)))
+    book._db.execute("UPDATE entry SET body = x'00'")
+    fresh = again(book, tmp_path)
+    assert (fresh.number, fresh.state(A, "small", LOT, NOW).ever_told) == (0, False)
+    fresh.close()
+
+
+async def test_what_happened_long_ago_is_forgotten_at_a_start(book: AccessBook, tmp_path: Path) -> None:
+    book.passed(LOT, passage(A, "entry", NOW, number=1))
+    book.passed(LOT, passage(B, "entry", NOW, number=2))
+    book.passed(LOT, passage(B, "exit", NOW, number=3))
+    book.close()
+    for days, left in ((30, (1, 1, 1)), (31, (1, 0, 0)), (90, (1, 0, 0)), (91, (0, 0, 0))):
+        later = AccessBook(tmp_path / "access.sqlite", NOW + days * DAY)
+        tables = ("entry", "departure", "ended")
+        counts = [later._db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables]
+        assert (days, tuple(counts)) == (days, left)
+        assert later.inside(LOT) == left[0]
+        later.close()
+
+
+async def test_a_vehicle_has_left_when_it_is_through_and_not_when_it_came_to_the_barrier(book: AccessBook) -> None:
+    waited = msgspec.structs.replace(passage(A, "exit", NOW, number=2), outcome_at=NOW + 5 * MINUTE)
+    book.passed(LOT, waited)
+    await book.take(update(1, stay(A, NOW + MINUTE)))  # told late, with an entry by the clock of another camera
+    assert book.inside(LOT) == 0
+
+
 async def test_nothing_piles_up_while_the_cloud_is_silent(book: AccessBook) -> None:
     await book.take(update(1))
     for number in range(5):
@@ -228,6 +277,38 @@ async def test_only_the_cloud_hands_out_permits(book: AccessBook, change: dict[s
     await intake.handle(codec.encode_access(good))
     assert (book.number, permitted(book, A), intake.refused) == (2, True, 1)
     await intake.handle(codec.encode_access(good))  # replayed: nothing happens
+    assert book.number == 2
+
+
+async def test_a_key_that_is_no_longer_trusted_hands_out_nothing(book: AccessBook) -> None:
+    old, new = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    intake = AccessIntake("demo", "gw-1", book, public_key(old))
+    intake.trust(public_key(new))
+    await intake.handle(codec.encode_access(signed(old, update(1, permit("p", A)))))
+    assert (permitted(book, A), intake.refused) == (False, 1)
+    await intake.handle(codec.encode_access(signed(new, update(1, permit("q", B)))))
+    assert (permitted(book, A), permitted(book, B)) == (False, True)
+
+
+async def test_steps_are_taken_in_the_order_in_which_they_came(
+    book: AccessBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signature of a large one takes long: the next one must not overtake it."""
+    key = Ed25519PrivateKey.generate()
+    intake = AccessIntake("demo", "gw-1", book, public_key(key))
+    proven, overtaken = intake._proven, threading.Event()
+
+    def slowly(payload: bytes) -> AccessUpdate | None:
+        found = proven(payload)
+        if found is not None and found.number == 1:
+            overtaken.wait(0.3)
+        return found
+
+    monkeypatch.setattr(intake, "_proven", slowly)
+    steps = [update(1, permit("p", A)), update(2, permit("q", B), base=1)]
+    both = [asyncio.ensure_future(intake.handle(codec.encode_access(signed(key, step)))) for step in steps]
+    both[1].add_done_callback(lambda _: overtaken.set())
+    await asyncio.gather(*both)
     assert book.number == 2
 
 

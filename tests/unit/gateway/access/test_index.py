@@ -136,6 +136,15 @@ def test_who_was_seen_leaving_does_not_come_back_by_what_is_told_late() -> None:
     assert index.inside(LOT) == 1
 
 
+def test_an_older_stay_of_a_vehicle_that_is_told_late_ends_no_younger_one() -> None:
+    """It left by the lane of another gateway in between, and came in again here."""
+    index = AccessIndex([stay(A, NOW + MINUTE, 2)])
+    index.put(stay(A, NOW, 1))
+    known = index.state(A, "small", LOT, NOW).stay
+    assert known is not None
+    assert (known.entered_at, index.inside(LOT)) == (NOW + MINUTE, 1)
+
+
 def test_vehicles_without_a_plate_are_counted_and_never_taken_for_each_other() -> None:
     index = AccessIndex()
     for number in (1, 2):

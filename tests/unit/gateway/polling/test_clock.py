@@ -30,6 +30,18 @@ def test_follows_monotonic_time() -> None:
     assert not clock.estimated
 
 
+def test_what_is_of_now_is_stamped_by_the_wall_unless_that_was_never_set(tmp_path: Path) -> None:
+    times = Times()
+    file = tmp_path / "clock"
+    clock = Clock(lambda: times.wall, lambda: times.monotonic, kept_in=file)
+    kept = clock.now_ms()
+    times.wall -= 3_600_000_000_000
+    assert clock.wall_ms() == kept - 3_600_000, "no hour ahead of a clock that was mended"
+    times.wall = 5_000_000_000
+    again = Clock(lambda: times.wall, lambda: times.monotonic, kept_in=file)
+    assert kept <= again.wall_ms() == again.now_ms()
+
+
 def test_a_step_back_of_the_wall_is_not_followed_but_told() -> None:
     times = Times()
     clock = Clock(lambda: times.wall, lambda: times.monotonic)

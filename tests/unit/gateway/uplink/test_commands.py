@@ -201,6 +201,19 @@ async def test_a_lost_memory_takes_no_order_from_before_the_loss(tmp_path: Path)
     assert command(3).id not in world.done
 
 
+async def test_a_memory_lost_while_the_clock_was_ahead_takes_no_order_from_before_the_loss(tmp_path: Path) -> None:
+    file = tmp_path / "outbox.sqlite"
+    world = World(file)
+    await life(world, [codec.encode_command(command(1))])
+    file.write_bytes(b"this was a database" * 1_000)
+    world.now = NOW + 1_500 * 86_400_000
+    await life(world, [])
+    world.now = NOW + 2_000
+    after = command(2, issued_at=world.now + 1, expires_at=world.now + 60_000)
+    await life(world, [codec.encode_command(command(1)), codec.encode_command(after)])
+    assert world.done == {command(1).id: 1, after.id: 1}
+
+
 async def test_a_key_that_is_no_longer_trusted_commands_nothing(tmp_path: Path) -> None:
     outbox = Outbox.open(tmp_path / "outbox.sqlite", 1 << 24)
     journal = Journal(outbox)

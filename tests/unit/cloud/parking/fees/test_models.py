@@ -97,6 +97,15 @@ def test_a_wrong_rule_is_refused_with_file_line_and_key(
     assert words in refused.value.detail
 
 
+@pytest.mark.parametrize("up_to", [59, 60])
+def test_a_step_that_the_first_block_leaves_nothing_of_is_refused(tmp_path: Path, up_to: int) -> None:
+    steps = f'[{{minutes: 60, price: "9", up_to_minutes: {up_to}}}, {{minutes: 60, price: "1"}}]'
+    file = tmp_path / "rule.yaml"
+    file.write_text(f'name: x\nschedule:\n  first: {{minutes: 60, amount: "5"}}\n  steps: {steps}\n', "utf-8")
+    with pytest.raises(InvalidInput, match=f"the step up to {up_to} is never reached"):
+        load_yaml(file, ParkingRule)
+
+
 def _run(*arguments: str) -> tuple[int, str]:
     result = CliRunner().invoke(app, list(arguments))
     return result.exit_code, result.output

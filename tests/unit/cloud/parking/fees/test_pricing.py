@@ -1,6 +1,6 @@
 """Prices of stays by rules of each kind, worked out by hand; payments and the time to leave after them."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -11,8 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cloud.parking.fees.billed_time import clock_instant
+from cloud.parking.fees.circumstances import Circumstances, Coupon, CoveredTime
 from cloud.parking.fees.models import Caps, ParkingRule, PriceWindow, Schedule, Unit
 from cloud.parking.fees.pricing import Settlement, assess, price_stay
+from cloud.parking.fees.versions import Pricing
+from cloud.parking.records import RuleVersion
 
 ROOT = Path(__file__).parents[5]
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -160,3 +163,49 @@ def test_naive_instants_are_refused() -> None:
     naive = _at("2026-05-01T08:00").replace(tzinfo=None)
     with pytest.raises(ValueError, match="time zone"):
         price_stay(_rule("mall"), naive, naive, "small", SHANGHAI)
+
+
+def test_the_cap_of_a_window_is_one_for_each_time_that_it_lasts() -> None:
+    day = PriceWindow(start="08:00", end="20:00", minutes=60, price=Decimal(1))
+    night = PriceWindow(start="20:00", end="08:00", minutes=60, price=Decimal(2), cap=Decimal(10))
+    rule = ParkingRule(name="x", schedule=Schedule(windows=(day, night)))
+    assert _price(rule, "2026-05-01T20:00", "2026-05-03T08:00") == Decimal("32.00"), "10 + 12 + 10"
+
+
+def test_a_stay_of_just_the_free_minutes_says_that_it_was_free() -> None:
+    fee = price_stay(_rule("mall"), _at("2026-05-01T08:00"), _at("2026-05-01T09:30"), "small", SHANGHAI)
+    assert [(step.kind, step.end) for step in fee.steps] == [("free", _at("2026-05-01T09:30"))]
+
+
+def test_a_permit_that_moves_a_unit_behind_midnight_makes_no_stay_dearer() -> None:
+    """Both units begin before midnight and share the cap of the day; with a quarter covered one begins after it."""
+    schedule = Schedule(unit=Unit(minutes=60, price=Decimal(10)), caps=Caps(per_calendar_day=Decimal(10)))
+    rule, stay = ParkingRule(name="x", schedule=schedule), (_at("2026-05-01T22:50"), _at("2026-05-02T00:40"))
+    covered = CoveredTime(_at("2026-05-01T22:55"), _at("2026-05-01T23:10"))
+    fee = price_stay(rule, *stay, "small", SHANGHAI, Circumstances(covered=(covered,)))
+    assert fee.amount == price_stay(rule, *stay, "small", SHANGHAI).amount == Decimal("10.00")
+
+
+def test_hours_that_a_coupon_gives_are_the_first_ones() -> None:
+    """The stay begins in the day, which is dear, and ends in the night, which is not."""
+    day = PriceWindow(start="08:00", end="20:00", minutes=60, price=Decimal(5))
+    night = PriceWindow(start="20:00", end="08:00", minutes=60, price=Decimal(1))
+    rule, stay = (
+        ParkingRule(name="x", schedule=Schedule(windows=(day, night))),
+        (_at("2026-05-01T19:00"), _at("2026-05-01T22:00")),
+    )
+    coupon = Coupon("C", "hours", Decimal(1))
+    assert price_stay(rule, *stay, "small", SHANGHAI, Circumstances(coupons=(coupon,))).amount == Decimal("2.00")
+
+
+def test_the_rule_in_force_at_the_entry_is_that_of_the_local_day() -> None:
+    """Half past midnight in Shanghai is the day before in UTC."""
+    old, new = (
+        RuleVersion(number, 1, number, begins, ends, _rule("mall"))
+        for number, begins, ends in ((1, date(2026, 1, 1), date(2026, 5, 1)), (2, date(2026, 5, 1), None))
+    )
+    rates = Pricing(SHANGHAI, (old, new))
+    for entered, version in (("2026-04-30T23:59:59", old), ("2026-05-01T00:30", new)):
+        assert rates.rule_for(1, _at(entered).astimezone(UTC)) is version
+    assert rates.rule_for(1, _at("2025-12-31T23:59")) is None
+    assert rates.rule_for(2, _at("2026-05-01T00:30")) is None

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import strategies as st
 
 from cloud.parking.permits.coverage import Stay
-from cloud.parking.permits.terms import FOREVER, PlateTime, Span, Terms
+from cloud.parking.permits.terms import FOREVER, ClassUntil, PlateTime, Span, Terms
 
 HOURS = 30
 PLATES = ("A", "B", "C")
@@ -41,6 +41,13 @@ def several(most: int, least: int = 0) -> st.SearchStrategy[tuple[Span, ...]]:
     return st.lists(spans, min_size=least, max_size=most).map(apart)
 
 
+def classes() -> st.SearchStrategy[tuple[ClassUntil, ...]]:
+    """What a permit was for before, in order of time."""
+    untils = st.lists(st.integers(0, HOURS), max_size=2, unique=True).map(sorted)
+    named = st.sampled_from(("", *CLASSES))
+    return untils.flatmap(lambda hours: st.tuples(*(st.builds(ClassUntil, st.just(hour(one)), named) for one in hours)))
+
+
 @st.composite
 def terms(draw: st.DrawFn) -> Terms:
     """A permit of up to three plates."""
@@ -55,6 +62,7 @@ def terms(draw: st.DrawFn) -> Terms:
         suspended=draw(several(2)),
         plates=tuple(PlateTime(plate, draw(several(2, 1))) for plate in PLATES[: draw(st.integers(1, 3))]),
         vehicle_class=draw(st.sampled_from(("", *CLASSES))),
+        classes_before=draw(classes()),
     )
 
 
@@ -82,9 +90,11 @@ def allowed(permit: Terms, plate: str, at: datetime) -> bool:
     return held and any(one.start <= at < one.end for one in times)
 
 
-def meant(permit: Terms, stay: Stay) -> bool:
-    """Whether the permit is for this lot and class."""
-    return stay.lot_id in permit.lots and permit.vehicle_class in ("", stay.vehicle_class)
+def meant(permit: Terms, stay: Stay, at: datetime) -> bool:
+    """Whether the permit is for this lot and, at the moment, for this class."""
+    later = [one for one in permit.classes_before if one.until > at]
+    wanted = min(later, key=lambda one: one.until).vehicle_class if later else permit.vehicle_class
+    return stay.lot_id in permit.lots and wanted in ("", stay.vehicle_class)
 
 
 def by_the_hour(permit: Terms, stays: Sequence[Stay]) -> dict[tuple[str, int], bool]:
@@ -94,7 +104,9 @@ def by_the_hour(permit: Terms, stays: Sequence[Stay]) -> dict[tuple[str, int], b
     for count in range(HOURS + 60):
         at = hour(count)
         there = {
-            one.plate for one in stays if meant(permit, one) and one.start <= at and (one.end is None or at < one.end)
+            one.plate
+            for one in stays
+            if meant(permit, one, at) and one.start <= at and (one.end is None or at < one.end)
         }
         there = {plate for plate in there if allowed(permit, plate, at)}
         came = there - standing.keys()
@@ -116,7 +128,7 @@ def _entered(permit: Terms, stays: Sequence[Stay], plate: str, count: int) -> da
             one
             for one in stays
             if one.plate == plate
-            and meant(permit, one)
+            and meant(permit, one, hour(count))
             and one.start <= hour(count)
             and (one.end is None or hour(count) < one.end)
         ]

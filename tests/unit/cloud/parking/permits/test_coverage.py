@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.parking.permits.coverage import Stay, covered_by
-from cloud.parking.permits.terms import PlateTime, Span, Terms, joined
+from cloud.parking.permits.terms import ClassUntil, PlateTime, Span, Terms, joined
 from tests.unit.cloud.parking.permits import facts
 from tests.unit.cloud.parking.permits.facts import HOURS, INNER, OUTER, hour, span
 
@@ -77,8 +77,9 @@ def test_a_single_vehicle_is_covered_whenever_its_permit_holds(terms: Terms, sta
     found = covered_times([terms], stays)
     for stay in stays:
         hours = range(HOURS + 60)
-        inside = {at for at in hours if stay.start <= hour(at) < stay.span.end and facts.meant(terms, stay)}
+        inside = {at for at in hours if stay.start <= hour(at) < stay.span.end}
         expected = {at for at in inside if facts.allowed(terms, stay.plate, hour(at))}
+        expected = {at for at in expected if facts.meant(terms, stay, hour(at))}
         assert {at for at in hours if any(one.start <= hour(at) < one.end for one in found.get(stay, []))} == expected
 
 
@@ -110,6 +111,13 @@ def test_a_car_in_an_inner_lot_of_the_permit_takes_one_space() -> None:
 def test_a_permit_of_the_outer_lot_covers_nothing_in_the_inner_one() -> None:
     outer, inner = alone("A", 1, 8), alone("A", 2, 7, INNER)
     assert covered_times([ONE_SPACE], [outer, inner]) == {outer: [span(1, 8)]}
+
+
+def test_a_permit_that_becomes_one_of_another_class_covers_each_in_its_time() -> None:
+    terms = replace(ONE_SPACE, spaces=0, classes_before=(ClassUntil(hour(50), "small"),), vehicle_class="large")
+    small, large = (Stay("A", OUTER, hour(40), hour(60), name) for name in ("small", "large"))
+    assert covered_times([terms], [small]) == {small: [span(40, 50)]}
+    assert covered_times([terms], [large]) == {large: [span(50, 60)]}
 
 
 def test_permits_one_after_the_other_cover_without_a_gap() -> None:

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from cloud.parking.stays.matching import (
     Direction,
     Incident,
+    LotRules,
     Matching,
     Outcome,
     SeenPassage,
+    Unseen,
     match_passages,
     match_unlicensed,
 )
@@ -108,6 +110,23 @@ def test_any_order_gives_the_same_stays(passages: list[SeenPassage], random: Ran
     shuffled = passages.copy()
     random.shuffle(shuffled)
     assert match_passages(shuffled) == match_passages(passages)
+
+
+def test_who_comes_back_goes_on_with_a_stay_whose_both_ends_were_seen_and_with_no_other() -> None:
+    rules = {0: LotRules(reentry_within=timedelta(minutes=15))}
+    told = [_passage(1, 0, "entry"), _passage(2, 3600, "exit"), _passage(3, 4500, "entry")]
+    assert _spans(match_passages(told, rules)) == [("open", 0, None)]
+    assert _spans(match_passages(told[1:], rules)) == [("unmatched", None, 3600), ("open", 4500, None)]
+    later = [*told[:2], _passage(3, 4501, "entry")]
+    assert _spans(match_passages(later, rules)) == [("closed", 0, 3600), ("open", 4501, None)]
+
+
+def test_the_last_stay_goes_on_only_when_it_began_not_too_long_ago() -> None:
+    rules = {0: LotRules(unseen={"": Unseen(last_known=True)}, last_known_within=timedelta(hours=2))}
+    told = [_passage(1, 0, "entry"), _passage(2, 3600, "exit")]
+    assert _spans(match_passages([*told, _passage(3, 7200, "exit")], rules)) == [("closed", 0, 7200)]
+    late = match_passages([*told, _passage(3, 7201, "exit")], rules)
+    assert _spans(late) == [("closed", 0, 3600), ("unmatched", None, 7201)]
 
 
 @given(passage_sets())

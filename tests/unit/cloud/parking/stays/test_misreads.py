@@ -39,6 +39,8 @@ def test_what_is_not_certain_is_left_to_people() -> None:
     entered, left = _passage(1, 0, PLATES[0], "entry"), _passage(2, 3, PLATES[1], "exit")
     assert _misread([entered, left, _passage(3, 1, PLATES[3], "entry")]) == set(), "two fit"
     assert _misread([entered, left, _passage(3, 4, PLATES[2], "exit")]) == set(), "two claim it"
+    waits = _passage(3, 4, PLATES[2], "exit", outcome="arrived")
+    assert _misread([entered, left, waits]) == set(), "two claim it, one of whom waits"
     assert _misread([entered, left, _passage(3, 5, PLATES[1], "exit")]) == set(), "it left twice"
     assert _misread([entered, left, _passage(3, 1, PLATES[1], "entry")]) == set(), "a vehicle of its own"
     assert _misread([entered, _passage(2, 3, PLATES[3], "exit")]) == set(), "two signs"

@@ -1,5 +1,6 @@
 """Time of a stay in nested lots is priced exactly once, minute by minute."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -30,6 +31,12 @@ def test_the_outer_lot_pauses_or_includes() -> None:
     stays = [_stay(OUTER, 0, 100), _stay(MIDDLE, 10, 50)]
     assert priced_elsewhere(stays, LOTS, {}) == {0: (Span(_at(10), _at(50)),)}
     assert priced_elsewhere(stays, LOTS, {OUTER: "included"}) == {1: (Span(_at(10), _at(50)),)}
+
+
+def test_a_stay_whose_end_nobody_saw_covers_nothing_of_the_one_around_it() -> None:
+    """Nobody can price it: its time would be charged by no lot."""
+    stays = [_stay(OUTER, 0, 100), replace(_stay(MIDDLE, 10, 100), matched=False)]
+    assert priced_elsewhere(stays, LOTS, {}) == {}
 
 
 def test_what_goes_on_has_no_end() -> None:

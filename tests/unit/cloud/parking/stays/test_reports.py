@@ -39,6 +39,12 @@ def test_the_last_decision_counts_and_a_plate_is_never_unread() -> None:
     assert (both.outcome, both.decision, both.plate_told) == ("passed", "command", "京A12345")
 
 
+def test_how_far_it_got_counts_more_than_whether_its_plate_was_read_and_who_decided() -> None:
+    waiting, refused = _report("arrived", "京A12345", "command"), _report("refused", "", "")
+    assert merged(waiting, refused).outcome == "refused"
+    assert merged(refused, waiting).outcome == "refused"
+
+
 def _report(outcome: str, plate: str, decision: str) -> Report:
     return Report(UUID(int=1), 1, 1, plate, plate, "small", 0, "exit", START, outcome, START, False, decision, "",  # type: ignore[arg-type]
                   progress(outcome, plate, decision))  # type: ignore[arg-type]  # fmt: skip

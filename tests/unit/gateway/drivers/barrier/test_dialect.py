@@ -55,6 +55,15 @@ def test_malformed_events_are_refused(payload: bytes) -> None:
         decode_event(payload)
 
 
+def test_what_can_be_used_of_a_broken_recognition_is_used() -> None:
+    """Above all that it happened earlier: such a one opens nothing."""
+    broken = b'{"type":"recognised","id":"1","plate":"X1","taken_at":5,"score":-1,"class":"%s","offline":%s}'
+    assert decode_event(broken % (b"large", b"true")) == Recognised(
+        id="1", plate="X1", taken_at=5, vehicle_class="large", offline=True
+    )
+    assert decode_event(broken % (b"/ no code", b'"yes"')) == Recognised(id="1", plate="X1", taken_at=5)
+
+
 def test_replies_and_orders_are_checked_as_well() -> None:
     with pytest.raises(MalformedMessage):
         decode_reply(b'{"id":"1"}')

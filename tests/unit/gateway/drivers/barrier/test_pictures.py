@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cloud.parking.pictures.links import MAX_BYTES
 from gateway.contract import codec
 from gateway.contract.messages import Outcome, Passage
 from gateway.contract.topics import Up
@@ -70,6 +71,18 @@ async def test_what_is_no_picture_or_too_large_is_not_kept(tmp_path: Path, wrong
     kept = pictures(tmp_path)
     assert not await kept.keep(A, wrong)
     assert (await here(kept), kept.dropped) == ([], 1)
+
+
+async def test_what_was_half_written_when_the_power_went_takes_no_room(tmp_path: Path) -> None:
+    (tmp_path / f"{A}.new").write_bytes(picture(200))
+    kept = pictures(tmp_path)
+    assert (list(tmp_path.iterdir()), kept.bytes) == ([], 0)
+
+
+async def test_no_picture_is_larger_than_the_cloud_takes(tmp_path: Path) -> None:
+    kept = pictures(tmp_path, max_bytes=MAX_BYTES * 2)
+    assert await kept.keep(A, picture(MAX_BYTES))
+    assert not await kept.keep(B, picture(MAX_BYTES + 1))
 
 
 async def test_a_disk_that_takes_nothing_stops_nothing(tmp_path: Path) -> None:

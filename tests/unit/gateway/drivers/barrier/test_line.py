@@ -1,0 +1,116 @@
+"""The barriers of one broker, without one: what is taken in is bounded, what has expired is not sent."""
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.drivers.barrier import BarrierLine, BarrierLineSettings
+from gateway.drivers.barrier.events import Event, KeepAlive, Order, Recognised
+from gateway.drivers.barrier.lane import Answer
+from gateway.outbox import Outbox, OutboxError
+
+NOW = 1_764_000_000_000
+EVENT = "barriers/IN/event"
+JPEG = b"\xff\xd8\xffpicture"
+
+
+class Broker:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def publish(self, topic: str, payload: bytes, qos: int) -> None:
+        self.told.append(topic)
+
+    def post(self, topic: str, payload: bytes) -> None:
+        self.told.append(topic)
+
+
+@pytest.fixture
+async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
+    opened = Outbox.open(tmp_path / "outbox.sqlite", 1 << 24)
+    yield opened
+    opened.close()
+
+
+def line(outbox: Outbox, broker: Broker | None = None, **lane: object) -> BarrierLine:
+    made = BarrierLine(
+        BarrierLineSettings.model_validate({
+            "name": "garage", "lot": "lot", "broker": {"host": "b"}, "answer_s": 0.01,
+            "lanes": [{"device": "in", "sn": "IN", "direction": "entry", **lane}],
+        }),
+        outbox,
+        clock=lambda: NOW,
+    )  # fmt: skip
+    made._client = broker  # type: ignore[assignment]
+    return made
+
+
+def recognised(number: int, picture: bytes = b"") -> bytes:
+    event: dict[str, Any] = {"type": "recognised", "id": f"v-{number}", "plate": "京A12345", "taken_at": NOW}
+    return json.dumps({**event, "picture": base64.b64encode(picture).decode()}).encode()
+
+
+async def test_pictures_that_wait_are_few_and_the_vehicles_count_all_the_same(outbox: Outbox) -> None:
+    made = line(outbox)
+    for number in range(20):
+        made._take(EVENT, recognised(number, JPEG))
+    waiting = made._ports[0].events
+    events = [waiting.get_nowait() for _ in range(waiting.qsize())]
+    assert [isinstance(event, Recognised) and bool(event.picture) for event in events] == [True] * 8 + [False] * 12
+
+
+async def test_a_device_that_floods_is_counted_and_stops_nothing(outbox: Outbox) -> None:
+    made = line(outbox)
+    for number in range(300):
+        made._take(EVENT, recognised(number))
+    assert made._ports[0].events.qsize() == 256
+    assert made.health()[0].malformed == 44
+
+
+async def test_an_event_on_which_the_software_fails_ends_no_lane(outbox: Outbox) -> None:
+    made = line(outbox)
+    port, handled = made._ports[0], []
+
+    async def handle(event: Event) -> None:
+        handled.append(event)
+        if len(handled) == 1:
+            raise KeyError("something nobody thought of")
+        if len(handled) == 3:
+            raise OutboxError("the file is damaged: the process is to begin anew")
+
+    port.lane.handle = handle  # type: ignore[method-assign]
+    for number in range(3):
+        made._take(EVENT, recognised(number))
+    with pytest.raises(OutboxError):
+        await made._work(port)
+    assert (len(handled), made.health()[0].malformed) == (3, 1)
+
+
+@pytest.mark.parametrize("dialect", ["generic-json", "vzenith"])
+async def test_an_order_that_has_expired_is_not_sent(outbox: Outbox, dialect: str) -> None:
+    broker = Broker()
+    made = line(outbox, broker, dialect=dialect)
+    port = made._ports[0]
+    port.heard_at = float("inf")
+    assert await made._ask(port, Order(type="open", id="1", expires_at=NOW)) is Answer.EXPIRED
+    assert broker.told == []
+    assert await made._ask(port, Order(type="open", id="2", expires_at=NOW + 1)) is Answer.LOST
+    assert len(broker.told) == 1
+    assert made._awaited == {}
+
+
+@pytest.mark.parametrize(("set_clock", "told"), [(True, 1), (False, 0)])
+async def test_a_clock_is_set_once_in_a_while_and_only_where_that_is_wanted(
+    outbox: Outbox, set_clock: bool, told: int
+) -> None:
+    broker = Broker()
+    made = line(outbox, broker, dialect="vzenith", vzenith={"set_clock": set_clock})
+    for off in (5_000, 5_001, -90_000):
+        made._happened(made._ports[0], KeepAlive(taken_at=NOW + off))
+    assert broker.told == ["device/IN/message/down/set_time"] * told
