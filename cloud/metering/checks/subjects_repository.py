@@ -8,7 +8,7 @@ from cloud.metering.records import Medium
 from cloud.metering.validation.subjects import Subject
 from cloud.metering.validation.thresholds import Thresholds, class_of, merged, thresholds_of
 
-# The latest register by the index, meter by meter: the view of the latest ones would go through all registers each time.
+# The latest register by the index, meter by meter: the view of them would go through all registers each time.
 _SUBJECTS: LiteralString = """
     SELECT m.id, m.project_id, m.medium, m.class AS meter_class, m.interval_s, m.unit_id, r.resolution,
            (r.multiplier * 10000)::bigint AS multiplier_e4, own.settings AS of_meter
