@@ -15,7 +15,6 @@ from cloud.estate import service as estate
 from cloud.kit.errors import GatemeterError
 from cloud.kit.jobs import Handler, JobContext, Scheduled
 from cloud.kit.periods import local_day
-from cloud.metering.checks.period_checks import judge_months
 
 LATE_FEES_JOB = "billing.late-fees"
 PROOF_JOB = "billing.prove-ledger"
@@ -33,13 +32,9 @@ class LedgerDoesNotBalance(GatemeterError):
 
 
 async def run(context: JobContext) -> dict[str, object]:
-    """Does the bill run of the payload, once its months are judged by what is known now."""
+    """Does the bill run of the payload, once the months of its meters are judged by what is known now."""
     run_id = int(context.payload["run_id"])
-    async with context.db.transaction(context.asker) as conn:
-        asked = await service.get_run(conn, run_id)
-        if asked.state in ("running", "failed"):
-            project = await estate.get_project(conn, asked.project_id)
-            await judge_months(conn, project, asked.period, datetime.now(UTC))
+    await service.check_run(context.db, context.asker, run_id, progress=context.progress)
     done = await service.execute_run(context.db, context.asker, run_id, progress=context.progress)
     return {"run_id": done.id, "billed": done.billed, "failed": done.failed, "total": str(done.total)}
 

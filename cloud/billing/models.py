@@ -18,6 +18,7 @@ from cloud.billing.records import (
     Charge,
     EstimateKind,
     RunFailure,
+    RunStep,
 )
 from cloud.billing.runs.service import RunOptions
 from cloud.kit.amounts import MoneyOut, QuantityOut, plain
@@ -335,6 +336,13 @@ class RunOut(BaseModel):
     issue_job_id: int | None
     mail_bills: bool | None
     account_id: Annotated[int | None, Field(description="The run is the final bill of this account.")]
+    step: Annotated[
+        RunStep,
+        Field(
+            description="While it is running: `checking`, the months of its meters are judged and the progress of its "
+            "job counts meters; or `billing`, drafts are made and it counts accounts."
+        ),
+    ]
 
     @classmethod
     def of(cls, run: BillRun) -> "RunOut":
@@ -362,6 +370,7 @@ class RunOut(BaseModel):
             issue_job_id=run.issue_job_id,
             mail_bills=run.mail_bills,
             account_id=run.account_id,
+            step=run.step,
         )
 
 

@@ -295,9 +295,13 @@ class BillFilter:
     """A part of the bill's number, the account's, the unit or the name of who pays."""
 
 
+RunStep = Literal["checking", "billing"]
+"""What a running run is at: the months of its meters are judged, or drafts are made."""
+
+
 @dataclass(frozen=True, slots=True)
 class BillRun:
-    """A run over a period of a project; its job has seen to `done` of `of` accounts.
+    """A run over a period of a project; its job has seen to `done` of `of` accounts, or meters while it is `checking`.
 
     With an `account_id` it is the final bill of this account alone. `estimated` of the billed accounts are billed by
     estimate, as `missing_readings`, `open_exceptions` and `estimate_limit` (None: that of the terms) allow.
@@ -329,6 +333,7 @@ class BillRun:
     estimated: int
     account_id: int | None = None
     mail_bills: bool | None = None
+    step: RunStep = "billing"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,22 @@ from cloud.kit.db import Conn
 _TRY: LiteralString = """
     SELECT id FROM unnest(%(ids)s::bigint[]) AS id WHERE pg_try_advisory_xact_lock(%(space)s + id)
 """
+# In one order, so that two who want the same do not wait for each other.
+_LOCK_ALL: LiteralString = """
+    SELECT count(pg_advisory_xact_lock(%(space)s + id))
+    FROM (SELECT id FROM unnest(%(ids)s::bigint[]) AS id ORDER BY id OFFSET 0) AS ordered
+"""
 _LOCK: LiteralString = "SELECT pg_advisory_xact_lock(%(space)s + %(id)s::bigint)"
 
 
 async def lock(conn: Conn, space: int, number: int) -> None:
     """Waits until nobody else holds this number in this space; ours until the transaction ends."""
     await conn.execute(_LOCK, {"space": space, "id": number})
+
+
+async def lock_all(conn: Conn, space: int, ids: Sequence[int]) -> None:
+    """Waits until nobody else holds any of `ids` in this space; ours until the transaction ends."""
+    await conn.execute(_LOCK_ALL, {"ids": list(ids), "space": space})
 
 
 async def try_lock(conn: Conn, space: int, ids: Sequence[int]) -> list[int]:

@@ -16,10 +16,6 @@ from cloud.metering.thresholds import changes as threshold_changes
 
 CLAIM_ALL = "metering.claim-all"
 
-_METERS_AT_ONCE = 500
-_DAYS_AT_ONCE = 10_000
-"""Days of readings of all meters of a transaction together: a month of them by the minute fits into memory."""
-
 
 async def derive_usage(context: JobContext) -> dict[str, object]:
     """Derives usage of all meters whose readings changed, some meters per transaction."""
@@ -30,12 +26,10 @@ async def derive_usage(context: JobContext) -> dict[str, object]:
     after, seen = 0, 0
     while True:
         async with context.db.transaction(context.asker) as conn:
-            chunk = await derivation.dirty_meters(conn, after, _METERS_AT_ONCE, _DAYS_AT_ONCE)
+            chunk = await derivation.dirty_meters(conn, after)
             if not chunk:
                 break
-            free = await derivation.lock_meters(conn, chunk)
-            kept_from_ms = await derivation.kept_from_ms(conn)
-            changes = await derivation.update(conn, await derivation.take_registers(conn, free, zones), kept_from_ms)
+            changes = await derivation.bring_up(conn, await derivation.lock_meters(conn, chunk), zones)
             await validation_jobs.ask_to_settle(conn)
         done += changes
         if changes.again:

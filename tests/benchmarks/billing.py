@@ -1,7 +1,7 @@
-"""A bill run from usage in the database to issued bills, lines and ledger entries in the database.
+"""The job of a bill run, from usage in the database to issued bills, lines and ledger entries in the database.
 
-Every account pays for electricity by yearly tiers from a meter with daily usage. The curve shows what an account costs
-as accounts become many.
+Every account pays for electricity by yearly tiers from a meter with daily usage, whose month the job judges before it
+bills. The curve shows what an account costs as accounts become many.
 """
 
 import asyncio
@@ -9,18 +9,21 @@ import os
 import resource
 import tempfile
 import time
-from datetime import UTC, date, datetime
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Final
 
 import psycopg
 
 import cloud
+from cloud.billing import jobs
 from cloud.billing import service as billing
 from cloud.billing.service import NewAgreement, RunOptions
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.embedded import EmbeddedPostgres
+from cloud.kit.jobs import JobContext
 from cloud.kit.migrate import migrate
 from cloud.kit.periods import Period
 from cloud.kit.security import Keys, Sealer
@@ -44,54 +47,78 @@ def run() -> list[Measure | Bound]:
     given = os.environ.get("GATEMETER_TEST_DSN")
     with tempfile.TemporaryDirectory(prefix="gmbench", ignore_cleanup_errors=True) as folder:
         if given is not None:
-            return _measures([(accounts, _seconds(fresh_database(given), accounts)) for accounts in _CURVE])
+            return _measures([_seconds(fresh_database(given), accounts) for accounts in _CURVE])
         with EmbeddedPostgres(Path(folder) / "pg") as server:
-            return _measures([(n, _seconds(server.create_database(f"bench{n}"), n)) for n in _CURVE])
+            return _measures([_seconds(server.create_database(f"bench{n}"), n) for n in _CURVE])
 
 
-def _measures(curve: list[tuple[int, float]]) -> list[Measure | Bound]:
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """How long the job of so many accounts took, and a judgement of its meters by itself just before."""
+
+    accounts: int
+    seconds: float
+    judging: float
+
+
+def _measures(curve: list[_Taken]) -> list[Measure | Bound]:
     found: list[Measure | Bound] = [
-        Bound(f"bill run of {accounts:,} accounts, issued", seconds, "s", _WANTED[accounts])
-        for accounts, seconds in curve
-        if accounts in _WANTED
-    ]
-    first, first_seconds = curve[0]
+        Bound(f"job of a bill run, {one.accounts:,} accounts, judged and issued", one.seconds, "s",
+              _WANTED[one.accounts])
+        for one in curve
+        if one.accounts in _WANTED
+    ]  # fmt: skip
+    first = curve[0]
     found += [
-        Measure(f"bill run, {n:,} accounts", n / seconds, f"{first:,} accounts", first / first_seconds, "accounts")
-        for n, seconds in curve[1:]
-    ]
+        Measure(f"job of a bill run, {one.accounts:,} accounts", one.accounts / one.seconds,
+                f"{first.accounts:,} accounts", first.accounts / first.seconds, "accounts")
+        for one in curve[1:]
+    ]  # fmt: skip
+    found += [
+        Measure(f"judging {one.accounts:,} meters by itself", one.accounts / one.judging,
+                "the whole job", one.accounts / one.seconds, "meters")
+        for one in curve
+    ]  # fmt: skip
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return [*found, Bound("memory of the worker", most, "MB", _MEMORY_MB)]
 
 
-def _seconds(dsn: str, accounts: int) -> float:
+def _seconds(dsn: str, accounts: int) -> _Taken:
     migrate(dsn)
     return asyncio.run(_measured(dsn, accounts))
 
 
-async def _measured(dsn: str, accounts: int) -> float:
+async def _measured(dsn: str, accounts: int) -> _Taken:
     """January is billed before, so that February has a tier window to go on with."""
     async with Database(dsn, "gatemeter_worker", max_size=2) as db:
         project_id = await _set_up(db, accounts)
         _fill(dsn)
-        await _bill(db, project_id, Period(_JANUARY, _FEBRUARY))
+        await jobs.run(await _asked(db, project_id, Period(_JANUARY, _FEBRUARY)))
         with psycopg.connect(dsn, autocommit=True) as conn:
             conn.execute("ANALYZE")
+        job = await _asked(db, project_id, Period(_FEBRUARY, _MARCH))
         began = time.perf_counter()
-        done = await _bill(db, project_id, Period(_FEBRUARY, _MARCH))
+        await billing.check_run(db, SYSTEM, job.payload["run_id"])
+        judging = time.perf_counter() - began
+        began = time.perf_counter()
+        done = await jobs.run(job)
         elapsed = time.perf_counter() - began
         async with db.transaction(SYSTEM) as conn:
+            run = await billing.run_of_job(conn, job.job_id)
             wrong = await billing.discrepancies(conn, project_id)
-    if (done.state, done.billed, wrong) != ("issued", accounts, []):
+    if (run.state, run.billed, wrong) != ("issued", accounts, []):
         raise AssertionError(f"expected {accounts} bills that agree with the ledger, got {done}, {wrong[:3]}")
-    return elapsed
+    return _Taken(accounts, elapsed, judging)
 
 
-async def _bill(db: Database, project_id: int, period: Period) -> billing.BillRun:
+async def _asked(db: Database, project_id: int, period: Period) -> JobContext:
+    """The job of a run, as a worker is given it: its progress is written too."""
     async with db.transaction(SYSTEM) as conn:
         job_id = await billing.start_run(conn, project_id, period, options=RunOptions(issue_at_once=True))
-        run = await billing.run_of_job(conn, job_id)
-    return await billing.execute_run(db, SYSTEM, run.id, now=datetime(2026, 3, 1, 4, tzinfo=UTC))
+        claim = "UPDATE job SET state = 'running', attempts = 1 WHERE id = %s RETURNING payload"
+        row = await (await conn.execute(claim, (job_id,))).fetchone()
+    assert row is not None
+    return JobContext(job_id, project_id, row["payload"], db)
 
 
 async def _set_up(db: Database, accounts: int) -> int:

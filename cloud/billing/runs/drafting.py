@@ -57,6 +57,8 @@ class Drafter:
 
     async def accounts(self, account_ids: Sequence[int], progress: Progress | None) -> None:
         """Drafts or failures for all of these accounts, chunk by chunk."""
+        if progress is not None:
+            await progress(0, len(account_ids))
         for start in range(0, len(account_ids), CHUNK):
             await self._chunk(account_ids[start : start + CHUNK])
             if progress is not None:

@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 from psycopg.types.json import Jsonb
 
 from cloud.billing.corrections.standings import TAXES_OF_LINE
-from cloud.billing.records import BillKind, BillRun, RunFailure
+from cloud.billing.records import BillKind, BillRun, RunFailure, RunStep
 from cloud.kit.db import Conn
 from cloud.kit.periods import Period
 
@@ -21,16 +21,24 @@ _INSERT_RUN: LiteralString = """
             %(mail_bills)s)
     RETURNING id
 """
-# Accounts of whose agreements some day of the period is charged by no bill yet.
-_UNCHARGED_ACCOUNTS: LiteralString = """
-    SELECT DISTINCT a.account_id FROM service_agreement a
+# Agreements of which some day of the period is charged by no bill yet.
+_UNCHARGED: LiteralString = """
+    FROM service_agreement a
     WHERE a.project_id = %(project_id)s AND a.kind = 'tariff' AND a.valid && daterange(%(start)s, %(end)s)
       AND NOT isempty(range_merge(
           datemultirange(a.valid * daterange(%(start)s, %(end)s))
           - coalesce((SELECT range_agg(c.period) FROM charge c WHERE c.agreement_id = a.id AND c.service = a.service),
                      '{}'::datemultirange)))
-    ORDER BY a.account_id
 """
+_UNCHARGED_ACCOUNTS: LiteralString = "SELECT DISTINCT a.account_id" + _UNCHARGED + "ORDER BY a.account_id"
+_UNCHARGED_METERS: LiteralString = (
+    "SELECT DISTINCT a.meter_id"
+    + _UNCHARGED
+    + """
+      AND a.meter_id IS NOT NULL AND (%(account_id)s::bigint IS NULL OR a.account_id = %(account_id)s)
+    ORDER BY a.meter_id
+"""
+)
 # A worker that died for good leaves its run behind: it must not block the project for ever.
 _RELEASE_ABANDONED: LiteralString = """
     UPDATE bill_run r SET state = 'failed', finished_at = now()
@@ -42,7 +50,7 @@ _RUN: LiteralString = """
     SELECT r.id, r.project_id, lower(r.period) AS start, upper(r.period) AS end, r.state, r.accounts, r.billed,
            r.failed, r.total, p.currency, r.job_id, r.created_at, r.finished_at, r.issue_at_once, r.open_exceptions,
            r.missing_readings, r.estimate_limit, r.estimate_reason, r.estimated,
-           r.approved_by, r.approved_at, r.issue_job_id, r.account_id, r.mail_bills,
+           r.approved_by, r.approved_at, r.issue_job_id, r.account_id, r.mail_bills, r.step,
            coalesce(j.progress, 0) AS done, coalesce(j.total, 0) AS of
     FROM bill_run r JOIN project p ON p.id = r.project_id
     LEFT JOIN job j ON j.id = coalesce(r.issue_job_id, r.job_id)
@@ -209,9 +217,9 @@ async def hold_usage_notes(conn: Conn) -> None:
     await conn.execute("SELECT pg_advisory_xact_lock(gm.usage_note_lock())")
 
 
-async def set_state(conn: Conn, run_id: int, state: str) -> None:
-    """Moves a run to another state."""
-    await conn.execute("UPDATE bill_run SET state = %s WHERE id = %s", (state, run_id))
+async def begin(conn: Conn, run_id: int, step: RunStep) -> None:
+    """A run is running, and at this step. Raises UniqueViolation while the project has another."""
+    await conn.execute("UPDATE bill_run SET state = 'running', step = %s WHERE id = %s", (step, run_id))
 
 
 async def finish(conn: Conn, run_id: int, state: str) -> None:
@@ -223,6 +231,12 @@ async def uncharged_accounts(conn: Conn, project_id: int, period: Period) -> lis
     """Accounts of which something in the period is charged by no bill yet, by id."""
     values = {"project_id": project_id, "start": period.start, "end": period.end}
     return [row["account_id"] for row in await (await conn.execute(_UNCHARGED_ACCOUNTS, values)).fetchall()]
+
+
+async def uncharged_meters(conn: Conn, project_id: int, period: Period, account_id: int | None) -> list[int]:
+    """Meters of which something in the period is charged by no bill yet, by id; of one account, where it is named."""
+    values = {"project_id": project_id, "start": period.start, "end": period.end, "account_id": account_id}
+    return [row["meter_id"] for row in await (await conn.execute(_UNCHARGED_METERS, values)).fetchall()]
 
 
 async def approve(conn: Conn, run_id: int, by: int | None, job_id: int) -> None:

@@ -9,7 +9,7 @@ from cloud.billing.agreements import repository as agreed_repository
 from cloud.billing.corrections import repository as adjustments_repository
 from cloud.billing.estimates.estimating import MissingReadings, OpenExceptions
 from cloud.billing.mailing.service import mail_on_issue
-from cloud.billing.records import BillRun
+from cloud.billing.records import BillRun, RunStep
 from cloud.billing.runs import repository as run_repository
 from cloud.billing.runs.drafting import Drafter, Progress
 from cloud.billing.runs.issuing import issue_drafts
@@ -18,6 +18,7 @@ from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.jobs import enqueue
 from cloud.kit.periods import Period, local_day
+from cloud.metering.checks.service import judge_months
 
 RUN_JOB = "billing.run"
 ISSUE_JOB = "billing.issue"
@@ -66,6 +67,31 @@ async def start_run(
     return job_id
 
 
+async def check_run(
+    db: Database, asker: Asker, run_id: int, *, progress: Progress | None = None, now: datetime | None = None
+) -> None:
+    """Judges the months of a run for the meters that it has yet to bill, by what is known now; before its drafts.
+
+    The run is running from the first moment: usage that is not judged here came later, and is noted to be rated again.
+    It may be repeated at any point, and looks only at what is left. Raises as `execute_run`.
+    """
+    async with db.transaction(asker) as conn:
+        run = await get_run(conn, run_id)
+        if run.state not in ("running", "failed"):
+            return
+        await _resume(conn, run, "checking")
+        project = await estate.get_project(conn, run.project_id)
+        meters = await run_repository.uncharged_meters(conn, project.id, run.period, run.account_id)
+    judged = False
+    try:
+        await judge_months(db, asker, project, run.period, meters, now or datetime.now(UTC), progress)
+        judged = True
+    finally:
+        if not judged:
+            async with db.transaction(asker) as conn:
+                await run_repository.finish(conn, run_id, "failed")
+
+
 async def execute_run(
     db: Database, asker: Asker, run_id: int, *, progress: Progress | None = None, now: datetime | None = None
 ) -> BillRun:
@@ -80,7 +106,7 @@ async def execute_run(
             return await issue_run(db, asker, run_id, progress=progress, now=now)
         if run.state not in ("running", "failed"):
             return run
-        await _resume(conn, run)
+        await _resume(conn, run, "billing")
         await run_repository.clear_failures(conn, run_id)
         project = await estate.get_project(conn, run.project_id)
         by_tariff = await run_repository.uncharged_accounts(conn, project.id, run.period)
@@ -187,11 +213,11 @@ async def _locked(conn: Conn, run_id: int) -> BillRun:
     return await get_run(conn, run_id)
 
 
-async def _resume(conn: Conn, run: BillRun) -> None:
+async def _resume(conn: Conn, run: BillRun, step: RunStep) -> None:
     """The run is running, for everybody who changes usage while drafts are made. Raises Conflict."""
     await run_repository.hold_usage_notes(conn)
     try:
         async with conn.transaction():
-            await run_repository.set_state(conn, run.id, "running")
+            await run_repository.begin(conn, run.id, step)
     except UniqueViolation as error:
         raise Conflict("run-in-progress", "another bill run of this project is running") from error

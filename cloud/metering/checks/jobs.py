@@ -5,8 +5,8 @@ from datetime import UTC, date, datetime
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
-from cloud.kit.periods import local_day, previous_month
-from cloud.metering.checks import lives, period_checks, settling, standing
+from cloud.kit.periods import local_day, month_of, previous_month
+from cloud.metering.checks import lives, period_checks, service, settling, standing
 from cloud.metering.checks.load_checks import LOAD_NUMBERS
 from cloud.metering.rollups import reading as rollups
 
@@ -90,12 +90,14 @@ async def validate_standing(context: JobContext) -> dict[str, object]:
 async def validate_period(context: JobContext) -> dict[str, object]:
     """Judges one month of the job's project."""
     assert context.project_id is not None
+    now = datetime.now(UTC)
     async with context.db.transaction(context.asker) as conn:
         project = await estate.get_project(conn, context.project_id)
         named = context.payload.get("month")
-        today = local_day(datetime.now(UTC), project.zone)
-        day = date.fromisoformat(str(named)) if named else previous_month(today).start
-        return {"findings": await period_checks.judge_month(conn, project, day)}
+        month = month_of(date.fromisoformat(str(named))) if named else previous_month(local_day(now, project.zone))
+        meters = await period_checks.meters_in(conn, project.id, month)
+    changed = await service.judge_months(context.db, context.asker, project, month, meters, now, context.progress)
+    return {"meters": len(meters), "findings": changed}
 
 
 HANDLERS: dict[str, Handler] = {

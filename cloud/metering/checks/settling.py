@@ -19,7 +19,7 @@ from cloud.estate.records import Project
 from cloud.kit.columns import Int2Column, Int8Column, TimeColumn, from_wire_time
 from cloud.kit.copying import columns_of
 from cloud.kit.db import Conn
-from cloud.kit.locks import try_lock
+from cloud.kit.locks import lock_all, try_lock
 from cloud.kit.periods import day_start, in_ms, local_day
 from cloud.metering.checks import channel_days, findings, register_advances, unit_checks
 from cloud.metering.checks import settling_sql as sql
@@ -53,10 +53,15 @@ class DaySpan:
     registers: bool
 
 
-async def changed_meters(conn: Conn, after: int, limit: int) -> list[int]:
-    """Meters with changed usage, by id."""
-    rows = await (await conn.execute(sql.CHANGED_METERS, {"after": after, "limit": limit})).fetchall()
-    return [row["meter_id"] for row in rows]
+async def changed_meters(conn: Conn, after: int, limit: int, among: Sequence[int] | None = None) -> list[int]:
+    """Meters with changed usage, by id; only those `among` the given ones."""
+    query = {"after": after, "limit": limit, "among": None if among is None else list(among)}
+    return [row["meter_id"] for row in await (await conn.execute(sql.CHANGED_METERS, query)).fetchall()]
+
+
+async def wait_for_meters(conn: Conn, meter_ids: Sequence[int]) -> None:
+    """Waits until no other worker settles any of these meters; ours until the transaction ends."""
+    await lock_all(conn, LOCK_SPACE, meter_ids)
 
 
 async def take(conn: Conn, meter_ids: Sequence[int]) -> list[ChangedSpan]:

@@ -5,7 +5,8 @@ from typing import LiteralString
 CHANGED_METERS: LiteralString = """
     SELECT DISTINCT meter_id
     FROM (SELECT meter_id FROM store.changed_usage UNION ALL SELECT meter_id FROM store.late_load) AS changed
-    WHERE meter_id > %(after)s ORDER BY meter_id LIMIT %(limit)s
+    WHERE meter_id > %(after)s AND (%(among)s::bigint[] IS NULL OR meter_id = ANY (%(among)s))
+    ORDER BY meter_id LIMIT %(limit)s
 """
 TAKE: LiteralString = """
     WITH usage AS (DELETE FROM store.changed_usage WHERE meter_id = ANY (%(ids)s)

@@ -8,10 +8,13 @@ from cloud.metering.records import Medium
 from cloud.metering.validation.subjects import Subject
 from cloud.metering.validation.thresholds import Thresholds, class_of, merged, thresholds_of
 
+# The latest register by the index, meter by meter: the view of them would go through all registers each time.
 _SUBJECTS: LiteralString = """
     SELECT m.id, m.project_id, m.medium, m.class AS meter_class, m.interval_s, m.unit_id, r.resolution,
            (r.multiplier * 10000)::bigint AS multiplier_e4, own.settings AS of_meter
-    FROM meter m JOIN current_register r ON r.meter_id = m.id
+    FROM meter m
+    CROSS JOIN LATERAL (SELECT resolution, multiplier FROM meter_register
+                        WHERE meter_id = m.id ORDER BY lower(valid) DESC LIMIT 1) AS r
     LEFT JOIN validation_threshold own ON own.meter_id = m.id
     WHERE m.project_id = %(project_id)s AND m.id = ANY (%(ids)s) ORDER BY m.id
 """

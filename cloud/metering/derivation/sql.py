@@ -14,7 +14,9 @@ DIRTY_METERS: LiteralString = """
         SELECT meter_id, sum(days) OVER (ORDER BY meter_id) - days AS before FROM (
             SELECT meter_id, count(DISTINCT channel) * (extract(epoch FROM max(least(until_at, now())) - min(from_at))
                                                         / 86400 + 1) AS days
-            FROM store.dirty_window WHERE meter_id > %(after)s GROUP BY meter_id ORDER BY meter_id LIMIT %(limit)s) AS d
+            FROM store.dirty_window
+            WHERE meter_id > %(after)s AND (%(among)s::bigint[] IS NULL OR meter_id = ANY (%(among)s))
+            GROUP BY meter_id ORDER BY meter_id LIMIT %(limit)s) AS d
     ) AS waiting WHERE before < %(days)s ORDER BY meter_id
 """
 COUNT_DIRTY: LiteralString = "SELECT count(DISTINCT meter_id) AS meters FROM store.dirty_window"

@@ -18,7 +18,7 @@ import numpy as np
 
 from cloud.kit.columns import Int2Column, Int8Column, TimeColumn
 from cloud.kit.db import Conn
-from cloud.kit.locks import try_lock
+from cloud.kit.locks import lock_all, try_lock
 from cloud.metering.checks.subjects_repository import load_thresholds
 from cloud.metering.derivation import sql
 from cloud.metering.derivation.bounds import BEGINNING, END, Bounds, bound
@@ -35,6 +35,9 @@ from gateway.contract.quantities import BY_NUMBER
 
 # Advisory locks of meters ("gm", 4): their usage is derived by one worker at a time.
 _LOCK_SPACE: Final = 0x67_6D_04 << 40
+_METERS_AT_ONCE: Final = 500
+_DAYS_AT_ONCE: Final = 10_000
+"""Days of readings of all meters of a transaction together: a month of them by the minute fits into memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,15 @@ async def count_dirty(conn: Conn) -> int:
     return int(row["meters"])
 
 
-async def dirty_meters(conn: Conn, after: int, limit: int, days: int) -> list[int]:
-    """Meters with changed readings, by id: at most `limit`, and as many as have `days` days of changes together."""
-    rows = await (await conn.execute(sql.DIRTY_METERS, {"after": after, "limit": limit, "days": days})).fetchall()
-    return [row["meter_id"] for row in rows]
+async def dirty_meters(conn: Conn, after: int, among: Sequence[int] | None = None) -> list[int]:
+    """The next meters with changed readings, by id, as many as fit into memory; only those `among` the given ones."""
+    query = {
+        "after": after,
+        "limit": _METERS_AT_ONCE,
+        "days": _DAYS_AT_ONCE,
+        "among": None if among is None else list(among),
+    }
+    return [row["meter_id"] for row in await (await conn.execute(sql.DIRTY_METERS, query)).fetchall()]
 
 
 async def kept_from_ms(conn: Conn) -> int:
@@ -75,6 +83,16 @@ async def kept_from_ms(conn: Conn) -> int:
 async def lock_meters(conn: Conn, meter_ids: Sequence[int]) -> list[int]:
     """Those of the meters that no other worker derives now; ours until the transaction ends."""
     return await try_lock(conn, _LOCK_SPACE, meter_ids)
+
+
+async def wait_for_meters(conn: Conn, meter_ids: Sequence[int]) -> None:
+    """Waits until no other worker derives any of these meters; ours until the transaction ends."""
+    await lock_all(conn, _LOCK_SPACE, meter_ids)
+
+
+async def bring_up(conn: Conn, meter_ids: Sequence[int], zones: Mapping[int, ZoneInfo]) -> Changes:
+    """Derives what waits of these meters, which the caller holds. `zones`: by project."""
+    return await update(conn, await take_registers(conn, meter_ids, zones), await kept_from_ms(conn))
 
 
 async def take_registers(conn: Conn, meter_ids: Sequence[int], zones: Mapping[int, ZoneInfo]) -> Registers:

@@ -6,7 +6,8 @@ it touches unknown for its meter. Every answer equals what the rows add up to.
 
 Project totals and, on plain PostgreSQL, days and months follow every change of a usage row in its own transaction (see
 migrations 0012 and 0022). With TimescaleDB days and months are continuous aggregates, refreshed within seconds after
-the change; until then what changed is added up from the rows. Bills never read what is here.
+the change; until then what changed is added up from the rows. Bills never read what is here; the rules that compare
+whole months do.
 """
 
 from bisect import bisect_right
@@ -16,10 +17,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, LiteralString
 from zoneinfo import ZoneInfo
 
+import numpy as np
+from numpy.typing import NDArray
+
+from cloud.kit.columns import Int2Column, Int8Column
+from cloud.kit.copying import columns_of
 from cloud.kit.db import Conn
 from cloud.kit.jobs import enqueue
 from cloud.metering.records import ChangedSpan, Medium, Step
 from cloud.metering.rollups import sql
+
+Ints = NDArray[np.int64]
 
 REFRESH_ROLL_UPS = "metering.refresh-roll-ups"
 """Job kind: fold pending totals; with TimescaleDB refresh the aggregates of the spans that `refresh` queued."""
@@ -104,6 +112,20 @@ async def member_bars(
     if rolled < bars:
         await _read(conn, sql.BARS_OF_ROWS, members, channel, instants[rolled:], rolled, 0, found)
     return found
+
+
+async def month_sums(conn: Conn, meters: Ints, channels: Ints, start: datetime, end: datetime) -> tuple[Ints, Ints]:
+    """What rows of usage inside [start, end), a local month, add up to by register: quantity and covered seconds.
+
+    For the system alone, which may see all meters. Where roll-ups lag behind, the rows themselves are added up.
+    """
+    lag_from = (await _row(conn, sql.STATE, {}))["lag_from"]
+    statement = sql.MONTH_SUMS if lag_from is None or end <= lag_from else sql.MONTH_SUMS_OF_ROWS
+    query = {"meters": Int8Column(meters), "channels": Int2Column(channels), "start": start, "end": end}
+    which, *sums = await columns_of(conn, statement, query, ("int8", "int8", "int8"))
+    quantity, covered_s = np.zeros((2, len(meters)), np.int64)
+    quantity[which], covered_s[which] = sums
+    return quantity, covered_s
 
 
 async def _rolled_up(conn: Conn, instants: Sequence[datetime], meters: int) -> int:

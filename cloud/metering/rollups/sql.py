@@ -144,6 +144,21 @@ BARS_OF_ROWS: LiteralString = """
     FROM by_meter GROUP BY part, bar
 """
 
+# What rows inside a local month add up to, by meter. The worker's own tables: for the system alone.
+MONTH_SUMS: LiteralString = """
+    SELECT w.nth - 1, sum(u.quantity)::bigint, sum(u.covered_s)::bigint
+    FROM unnest(%(meters)s, %(channels)s) WITH ORDINALITY AS w (meter_id, channel, nth)
+    JOIN store.usage_month u ON u.meter_id = w.meter_id AND u.channel = w.channel AND u.start = %(start)s
+    GROUP BY w.nth
+"""
+MONTH_SUMS_OF_ROWS: LiteralString = """
+    SELECT w.nth - 1, sum(u.quantity)::bigint, sum(u.length_s)::bigint
+    FROM unnest(%(meters)s, %(channels)s) WITH ORDINALITY AS w (meter_id, channel, nth)
+    JOIN store.usage u ON u.meter_id = w.meter_id AND u.channel = w.channel
+     AND u.start >= %(start)s AND u.start < %(end)s AND u.start + u.length_s * interval '1 second' <= %(end)s
+    GROUP BY w.nth
+"""
+
 # One worker folds at a time; who comes second finds it done.
 FOLD: LiteralString = """
     SELECT CASE WHEN pg_try_advisory_xact_lock(%(lock)s) THEN gm.fold_totals() ELSE 0 END AS folded

@@ -19,6 +19,7 @@ import yaml
 from cloud.billing import service as billing
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import day_start
+from cloud.metering.thresholds.overrides import set_of_class
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
 from tests.acceptance.money.office import Document, Office
@@ -46,6 +47,10 @@ def content_of(file: Path) -> TariffContent:
 async def site(worker_db: Database) -> Site:
     """A flat for each tariff file, whose meters counted every quarter of an hour of two months."""
     site = await make_site(worker_db, flats=len(FILES), services=())
+    async with site.db.transaction(SYSTEM) as conn:
+        # Nobody is said to live there, and a single quarter is counted otherwise.
+        rules = {"inactive": "info", "spike": "info"}
+        await set_of_class(conn, site.project.id, "electricity-residential", {"rules": rules})
     for number, (file, flat) in enumerate(zip(FILES, site.flats, strict=True)):
         content = content_of(file)
         if content.service == "water":

@@ -76,10 +76,14 @@ class Site:
             )
 
     async def may_leap(self) -> "Site":
-        """Usage leaps from month to month, to fill tiers: what V9 says of that is shown and holds up no bill."""
+        """Usage leaps from month to month, to fill tiers, and nobody is said to live in the flats.
+
+        What V9 and V12 say of that is shown and holds up no bill.
+        """
+        rules = {"high-low": "info", "inactive": "info"}
         async with self.db.transaction(SYSTEM) as conn:
             for medium in MODULI:
-                await set_of_class(conn, self.project.id, f"{medium}-residential", {"rules": {"high-low": "info"}})
+                await set_of_class(conn, self.project.id, f"{medium}-residential", {"rules": rules})
         return self
 
     async def run(self, month: date, now: datetime | None = None) -> BillRun:
