@@ -60,12 +60,13 @@ class AccessBook:
         if passage.outcome is not Outcome.PASSED:
             return
         at = passage.outcome_at or passage.taken_at
+        came = min(passage.taken_at, at)  # by a clock that was mended while it stood there it would come later
         if not passage.offline and self._index.latest > at + AHEAD_MS:
             _log.warning("clock was mended: stays brought back", ahead_ms=self._index.latest - at)
-            self._change(lambda index: index.bring_back(at))
-            self._write(lambda: store.bring_back(self._db, at))
+            self._change(lambda index: index.bring_back(came))
+            self._write(lambda: store.bring_back(self._db, came))
         if passage.direction == "entry":
-            self._entered(lot, passage, at)
+            self._entered(lot, passage, came)
         elif passage.plate:
             self._left(lot, passage.plate, at)
 
@@ -102,13 +103,13 @@ class AccessBook:
         self._thread.shutdown()
         self._db.close()
 
-    def _entered(self, lot: str, passage: Passage, at: int) -> None:
+    def _entered(self, lot: str, passage: Passage, came: int) -> None:
         stay = StayEntry(
             passage.id,
             passage.plate,
             lot,
             passage.vehicle_class,
-            min(passage.taken_at, at),  # by a clock that was mended while it stood there it would begin later
+            came,
             covered=passage.decision in _COVERING,
         )
         if self._change(lambda index: index.entered(stay)):

@@ -68,6 +68,16 @@ async def test_who_left_by_the_wrong_time_may_come_in_again(mended: AccessBook, 
     again.close()
 
 
+async def test_who_left_by_the_wrong_time_may_be_the_first_to_come_in_again() -> None:
+    """Every vehicle stands before the barrier for a while: it came before it was through."""
+    book = AccessBook(None, NOW)
+    through(book, "exit", C, FUTURE, 1)
+    through(book, "entry", C, NOW, 2, outcome_at=NOW + 5_000)
+    assert inside(book, C) == [True]
+    assert book.inside(LOT) == 1
+    book.close()
+
+
 async def test_a_vehicle_that_stood_there_while_the_clock_was_mended_came_in_when_it_was_through() -> None:
     book = AccessBook(None, NOW)
     through(book, "entry", A, FUTURE, 1, outcome_at=NOW)
