@@ -23,7 +23,7 @@ CHUNK: Final = 1_000
 _KEPT: Final = timedelta(days=30)
 """What is over is still told for so long: a stay that began under it may end now, and a lane may ask for a person."""
 _MOST_ENTRIES: Final = 20
-"""Of one permit: plates and suspensions of all times to come beyond that are told as their time comes."""
+"""Of one permit: what is over gives way first; times to come beyond that are told as their time comes."""
 
 
 async def tell(conn: Conn, project_id: int, permit_ids: Sequence[int], now: datetime) -> int:
@@ -105,9 +105,11 @@ async def _entries(
 def entries_of(terms: Terms, lots: tuple[str, ...], now: datetime) -> list[PermitEntry]:
     """What gateways are to hold of one permit of these lots at `now`."""
     current = [one for one in segments(terms) if one.end > now - _KEPT]
+    over = sum(1 for one in current if one.end <= now)
+    first = min(over, max(0, len(current) - _MOST_ENTRIES))
     return [
         _entry(f"{terms.permit_id}-{number}", segment, terms, lots)
-        for number, segment in enumerate(current[:_MOST_ENTRIES])
+        for number, segment in enumerate(current[first : first + _MOST_ENTRIES])
     ]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cloud.kit.periods import in_ms
 from cloud.parking.permits.coverage import Stay, covered_by
 from cloud.parking.permits.telling import entries_of
-from cloud.parking.permits.terms import PlateTime, Terms
+from cloud.parking.permits.terms import ClassUntil, PlateTime, Terms
 from gateway.access.decision import AccessPolicy, AccessRequest, decide
 from gateway.access.index import AccessIndex
 from tests.unit.cloud.parking.permits import facts
@@ -63,3 +63,13 @@ def test_a_permit_for_a_class_covers_that_class_and_no_other() -> None:
         for name in ("large", "small")
     ]
     assert rules == ["permit", "temporary"]
+
+
+def test_what_holds_now_is_told_however_often_the_permit_was_changed() -> None:
+    """What is over gives way first: a lane that knows only that takes a holder for a temporary vehicle."""
+    changes = tuple(ClassUntil(hour(one), ("large", "small")[one % 2]) for one in range(1, 26))
+    terms = replace(ONE, vehicle_class="small", classes_before=changes)
+    index = AccessIndex(entries_of(terms, ("outer",), hour(26)))
+    at = in_ms(hour(26))
+    known = index.state("A", "small", "outer", at)
+    assert decide(AccessRequest("A", "small", "entry", at), known, AccessPolicy()).rule == "permit"
