@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from time import monotonic_ns
 from typing import Final
 
 import msgspec
@@ -120,8 +121,8 @@ class Lane:
         self._owed: deque[Passage] = deque(maxlen=_FINISHED_KEPT)
         """Ends of passages for which there was no room on the disk."""
         self._recognitions = Recognitions(round(line.duplicate_s * 1000))
-        self.clock_off = 0
-        """Milliseconds that the device's clock is behind, by its last keep-alive."""
+        self._told_clock: tuple[int, int] | None = None
+        """What the device's clock showed (Unix milliseconds), and the monotonic nanoseconds when it was heard."""
         self._watches: set[asyncio.Task[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -158,8 +159,20 @@ class Lane:
             case GateMoved():
                 await self._gate_moved(event)
             case KeepAlive():
-                off = self._clock() - event.taken_at
-                self.clock_off = off if abs(off) <= MAX_TIME_MS else 0
+                pass  # its time counted when it was heard
+
+    def hear_clock(self, told: int) -> None:
+        """The device says what its clock shows now. An event that waits its turn would seem to be from a slow clock."""
+        self._told_clock = told, monotonic_ns()
+
+    @property
+    def clock_off(self) -> int:
+        """Milliseconds that the device's clock is behind the one here, which may have been set since it was heard."""
+        if self._told_clock is None:
+            return 0
+        told, heard = self._told_clock
+        off = self._clock() - told - (monotonic_ns() - heard) // 1_000_000
+        return off if abs(off) <= MAX_TIME_MS else 0
 
     async def execute(self, command: Command) -> CommandOutcome:
         """Opens or closes for the cloud; an opening for a passage only while that vehicle stands here, and once.
@@ -261,8 +274,8 @@ class Lane:
             await self._pictures.keep(passage, picture)
 
     def _believed(self, taken_at: int, offline: bool) -> Believed:
-        skew = self.clock_off if abs(self.clock_off) > _CLOCKS_APART_MS else 0
-        when = believed_time(taken_at, offline, self._clock(), skew)
+        off = self.clock_off
+        when = believed_time(taken_at, offline, self._clock(), off if abs(off) > _CLOCKS_APART_MS else 0)
         if not when.is_good:
             self.counters.bad_times += 1
             _log.warning("time of a device not believed", lane=self.settings.device, told=taken_at, taken=when.at)
@@ -377,8 +390,10 @@ class Lane:
         passage = msgspec.structs.replace(
             visit.passage, outcome=outcome, outcome_at=when.at, offline=visit.passage.offline or when.offline
         )
-        self._book.passed(self._line.lot, passage)
-        await self._write(passage)
+        try:
+            self._book.passed(self._line.lot, passage)
+        finally:  # whatever is wrong with what is known here, the cloud is told
+            await self._write(passage)
 
     async def _write(self, passage: Passage) -> None:
         """Makes the end of a passage durable. When the disk takes nothing, tries again with each sign of the device."""

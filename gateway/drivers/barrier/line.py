@@ -261,6 +261,7 @@ class BarrierLine:
         if isinstance(event, Recognised) and event.picture and port.events.qsize() >= _PICTURES_QUEUED:
             event = msgspec.structs.replace(event, picture=b"")
         if isinstance(event, KeepAlive):
+            port.lane.hear_clock(event.taken_at)
             self._compare_clocks(port, event)
         port.events.put_nowait(event)
 
@@ -299,7 +300,7 @@ class BarrierLine:
 
     async def _ask(self, port: _Port, order: Order | Listing) -> Reply | Answer:
         client = self._client
-        if client is None or (not port.dialect.queues_orders and not self._is_heard(port)):
+        if client is None or not (_may_wait(port) or self._is_heard(port)):
             return Answer.OFFLINE
         if order.expires_at <= self._clock():
             return Answer.EXPIRED
@@ -325,6 +326,14 @@ class BarrierLine:
 
     def _is_heard(self, port: _Port) -> bool:
         return port.heard_at is not None and time.monotonic() - port.heard_at <= self._settings.lost_after_s
+
+
+def _may_wait(port: _Port) -> bool:
+    """Whether the broker may keep an order for a device that is not heard.
+
+    Not where the device is told a later end because its clock is ahead: it may be right when the device is back.
+    """
+    return port.dialect.queues_orders and port.lane.clock_off >= -_CLOCK_OFF_MS
 
 
 def _by_its_clock(port: _Port, order: Order | Listing) -> Order | Listing:

@@ -1,12 +1,18 @@
-"""A lane on its own: what it does when the disk takes nothing."""
+"""A lane on its own: what it does when the disk takes nothing, or its book fails."""
 
 from typing import Any
+
+import pytest
 
 from gateway.access.book import AccessBook
 from gateway.contract.messages import Outcome, Passage
 from gateway.drivers.barrier.events import KeepAlive, Order, Passed
 from gateway.drivers.barrier.lane import Answer, Lane
+from gateway.drivers.barrier.memory import Visit
 from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
+
+NOW = 1_700_000_000_000
+PASSAGE = "6f1b6bd2-5d7e-5c0f-9a8e-2f5b1d6c7a34"
 
 
 class Memory:
@@ -50,3 +56,18 @@ async def test_what_passed_while_the_disk_was_full_is_written_when_there_is_room
     ]
     await lane.handle(KeepAlive(taken_at=1_700_000_003_000))
     assert len(memory.kept) == 2
+
+
+async def test_a_passing_is_told_to_the_cloud_also_when_the_book_fails_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the stay would have no end, and nobody would be asked for its fee."""
+    memory = Memory()
+    lane = lane_over(memory)
+
+    def fails(lot: str, passage: Passage) -> None:
+        raise KeyError("something nobody thought of")
+
+    lane._visits[PASSAGE] = Visit(Passage(PASSAGE, "lane-in", "京A12345", NOW, Outcome.ARRIVED, "entry"), "a")
+    monkeypatch.setattr(lane._book, "passed", fails)
+    with pytest.raises(KeyError):
+        await lane.handle(Passed(taken_at=NOW, id="a"))
+    assert [(passage.plate, passage.outcome) for passage in memory.kept] == [("京A12345", Outcome.PASSED)]

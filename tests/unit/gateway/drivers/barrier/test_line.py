@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,11 @@ class Broker:
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.said: list[bytes] = []
 
     async def publish(self, topic: str, payload: bytes, qos: int) -> None:
         self.told.append(topic)
+        self.said.append(payload)
 
     def post(self, topic: str, payload: bytes) -> None:
         self.told.append(topic)
@@ -38,14 +40,16 @@ async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
     opened.close()
 
 
-def line(outbox: Outbox, broker: Broker | None = None, **lane: object) -> BarrierLine:
+def line(
+    outbox: Outbox, broker: Broker | None = None, clock: Callable[[], int] = lambda: NOW, **lane: object
+) -> BarrierLine:
     made = BarrierLine(
         BarrierLineSettings.model_validate({
             "name": "garage", "lot": "lot", "broker": {"host": "b"}, "answer_s": 0.01,
             "lanes": [{"device": "in", "sn": "IN", "direction": "entry", **lane}],
         }),
         outbox,
-        clock=lambda: NOW,
+        clock=clock,
     )  # fmt: skip
     made._client = broker  # type: ignore[assignment]
     return made
@@ -114,3 +118,56 @@ async def test_a_clock_is_set_once_in_a_while_and_only_where_that_is_wanted(
     for off in (5_000, 5_001, -90_000):
         made._happened(made._ports[0], KeepAlive(taken_at=NOW + off))
     assert broker.told == ["device/IN/message/down/set_time"] * told
+
+
+async def ends_at(made: BarrierLine, broker: Broker) -> int:
+    """When an order that ends at NOW + 60 s ends by what its device is told."""
+    await made._ask(made._ports[0], Order(type="open", id="1", expires_at=NOW + 60_000))
+    return int(json.loads(broker.said[-1])["expires_at"])
+
+
+async def test_a_keep_alive_that_waits_its_turn_makes_no_clock_slow(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise, after an answer that was waited for in vain, the next order is told as one that has expired."""
+    passed = 0
+    monkeypatch.setattr("gateway.drivers.barrier.lane.monotonic_ns", lambda: passed * 1_000_000)
+    broker = Broker()
+    made = line(outbox, broker, lambda: NOW + passed)
+    port = made._ports[0]
+    made._happened(port, KeepAlive(taken_at=NOW - 700))
+    passed = 30_000
+    await port.lane.handle(port.events.get_nowait())
+    assert await ends_at(made, broker) == NOW + 60_000 - 700
+
+
+@pytest.mark.parametrize("set_ms", [-86_400_000, 86_400_000])
+async def test_a_clock_here_that_is_set_makes_no_order_expire_earlier_or_later(
+    outbox: Outbox, set_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device's clock is right all the while."""
+    off = -set_ms
+    monkeypatch.setattr("gateway.drivers.barrier.lane.monotonic_ns", lambda: 0)
+    broker = Broker()
+    made = line(outbox, broker, lambda: NOW + off)
+    port = made._ports[0]
+    port.heard_at = float("inf")
+    made._happened(port, KeepAlive(taken_at=NOW))
+    await port.lane.handle(port.events.get_nowait())
+    off = 0
+    assert await ends_at(made, broker) == NOW + 60_000
+
+
+async def test_no_order_waits_for_a_device_whose_clock_was_ahead(outbox: Outbox) -> None:
+    """It is told a later end, by which it would open for nobody once its clock is right."""
+    broker = Broker()
+    made = line(outbox, broker)
+    port = made._ports[0]
+    made._happened(port, KeepAlive(taken_at=NOW + 86_400_000))
+    await port.lane.handle(port.events.get_nowait())
+    order = Order(type="open", id="1", expires_at=NOW + 60_000)
+    assert await made._ask(port, order) is Answer.OFFLINE
+    assert broker.said == []
+    port.heard_at = float("inf")
+    assert await made._ask(port, order) is Answer.LOST
+    assert len(broker.said) == 1
