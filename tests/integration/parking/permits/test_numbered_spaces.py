@@ -9,9 +9,9 @@ import httpx
 import psycopg
 import pytest
 
-from cloud.kit.db import SYSTEM, Database
+from cloud.kit.db import SYSTEM, Asker, Database
 from cloud.kit.errors import Conflict
-from cloud.parking.permits import endings, service, standing
+from cloud.parking.permits import endings, service, space_repository, standing
 from cloud.parking.permits.records import Holding, NewPermit, Permit
 from cloud.parking.spaces import service as spaces
 from cloud.parking.spaces.records import NewHolder, NewSpace
@@ -160,6 +160,20 @@ async def test_what_was_written_becomes_spaces_where_it_is_clear(worker_db: Data
     assert told[unclear.id] == ([], before[unclear.id]), "two are called so, or none"
     assert told[taken.id] == ([], before[taken.id])
     assert told[ended.id] == (["B1-001"], ""), "at another time"
+
+
+async def test_nobody_matches_what_is_written_in_a_project_of_others(
+    worker_db: Database, web_db: Database, site: Site
+) -> None:
+    """The function looks at whose project it is by itself: it reads past row-level security."""
+    await make_spaces(worker_db, site, "A1")
+    permit = await written(worker_db, site, FIRST, "A1")
+    others = (Asker("staff", (site.project_id + 1,)), Asker("resident", (site.project_id,), (1,)), Asker())
+    for asker, found in (*((one, 0) for one in others), (Asker("staff", (site.project_id,)), 1)):
+        async with web_db.transaction(asker) as conn:
+            assert await space_repository.match_written(conn, site.project_id) == found
+    async with worker_db.transaction(SYSTEM) as conn:
+        assert (await service.get_permit(conn, permit.id)).space_numbers == ["A1"]
 
 
 async def test_the_migration_matches_what_was_there(worker_db: Database, site: Site) -> None:
