@@ -28,7 +28,7 @@ from cloud.parking.edge import telling as edge
 from cloud.parking.fees.models import ParkingRule, Schedule, Unit
 from cloud.parking.lists import service as lists
 from cloud.parking.lists.records import NewEntry
-from cloud.parking.permits import cards, endings
+from cloud.parking.permits import cards, classes, endings
 from cloud.parking.permits import service as permits
 from cloud.parking.permits.records import Holding, Pay
 from cloud.parking.stays import corrections
@@ -88,6 +88,7 @@ class _History:
             self._card,
             self._permit,
             self._plate,
+            self._class,
             self._pass,
             self._white,
             self._corrects,
@@ -242,6 +243,14 @@ class _History:
                 change = permits.remove_plate if there else permits.add_plate
                 await change(conn, self.permit_id, PLATES[1], at, self.now)
             self.plates_changed = True
+
+    async def _class(self) -> None:
+        """What it was before counts for its time, also of stays whose passages come later."""
+        if self.permit_id:
+            async with self.db.transaction(SYSTEM) as conn:
+                wanted = self.chance.choice(["", "small", "large"])
+                self.done[-1] += f" {wanted}"
+                await classes.change_class(conn, self.permit_id, wanted, self.now)
 
     async def _pass(self) -> None:
         async with self.db.transaction(SYSTEM) as conn:
