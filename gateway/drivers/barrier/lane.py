@@ -23,6 +23,7 @@ from gateway.drivers.barrier.pictures import Pictures
 from gateway.drivers.barrier.recognitions import Recognitions, Seen
 from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
 from gateway.drivers.base import CommandOutcome
+from gateway.outbox import OutboxError
 
 _PASSAGE_NAMESPACE: Final = uuid.UUID("6f1b6bd2-5d7e-5c0f-9a8e-2f5b1d6c7a34")
 _VISITS_KEPT: Final = 16
@@ -355,6 +356,14 @@ class Lane:
     async def _watch_cloud(self, visit: Visit, vehicle_class: str) -> None:
         """Decides without the cloud when it takes no note of a waiting vehicle in time."""
         await asyncio.sleep(self._line.cloud_silent_s)
+        try:
+            await self._go_on_alone(visit, vehicle_class)
+        except OutboxError:
+            raise
+        except Exception:  # noqa: BLE001 - what is wrong with one vehicle must not end all lanes
+            _log.exception("going on without the cloud failed", lane=self.settings.device, plate=visit.passage.plate)
+
+    async def _go_on_alone(self, visit: Visit, vehicle_class: str) -> None:
         if visit.opened or visit.passage.id not in self._visits or await self._memory.taken_note_of(visit):
             return
         request = AccessRequest(visit.passage.plate, vehicle_class, self.settings.direction, self._clock())

@@ -36,6 +36,17 @@ async def test_whom_a_person_let_out_is_not_let_out_again_when_the_cloud_is_sile
     assert [one.id for one in place.ordered] == [order(1).id]
 
 
+async def test_a_failure_while_the_cloud_is_silent_ends_no_lane(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise KeyError("something nobody thought of")
+
+    monkeypatch.setattr(place.book, "passed", fails)
+    async with opened(place.lane("exit", cloud_silent="open", passage_sensor=False)) as lane:
+        await lane.handle(seen("a", A))
+        await watched(lane)
+    assert [(one.plate, one.outcome) for one in await place.told()][-1] == (A, Outcome.PASSED)
+
+
 @pytest.mark.parametrize("end", [Passed(taken_at=NOW, id="a"), TurnedBack(taken_at=NOW, id="a")])
 async def test_a_silent_cloud_opens_for_nobody_who_is_gone(place: Place, end: Any) -> None:
     async with opened(place.lane("exit", cloud_silent="open")) as lane:
