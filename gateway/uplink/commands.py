@@ -13,6 +13,7 @@ from gateway.contract.orders import HARMLESS, arguments_flaw
 from gateway.contract.signing import SignedText
 from gateway.contract.topics import Down
 from gateway.drivers.base import CommandOutcome
+from gateway.outbox import OutboxError
 from gateway.uplink.journal import Journal
 from gateway.uplink.rate import PerMinute
 from gateway.uplink.signatures import public_keys, signature_flaw
@@ -127,11 +128,21 @@ class CommandDesk:
             await self._refuse(command, CommandState.FAILED, "no room on disk to remember it", now)
 
     async def _carry_out(self, command: Command) -> None:
-        outcome = await self._execute(command)
+        outcome = await self._outcome_of(command)
         self.counters.executed += 1
         _log.info("command", id=command.id, device=command.device, action=command.action, state=outcome.state)
         detail = outcome.detail[: limits.MAX_TEXT_CHARS]
         await self._journal.finish(CommandResult(command.id, outcome.state, self._clock(), detail))
+
+    async def _outcome_of(self, command: Command) -> CommandOutcome:
+        """An error of the software leaves uncertain what was done, and ends nothing else."""
+        try:
+            return await self._execute(command)
+        except OutboxError:
+            raise
+        except Exception:  # noqa: BLE001 - what is wrong with one command must not end all lines
+            _log.exception("software failed on a command", id=command.id, device=command.device)
+            return CommandOutcome(CommandState.UNCERTAIN, "the software failed on it")
 
     def _unproven_flaw(self, head: CommandHead, opened: SignedText) -> str | None:
         """Why this is not an order of our cloud to us, or None when it is."""

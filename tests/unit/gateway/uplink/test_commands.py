@@ -1,6 +1,7 @@
 """Commands at the desk: never twice, wherever the gateway dies; never without a clock, a memory or known arguments."""
 
 import asyncio
+import contextlib
 import tempfile
 import uuid
 from collections import Counter
@@ -19,7 +20,7 @@ from gateway.contract.messages import Action, Command, CommandResult, CommandSta
 from gateway.contract.signing import signed
 from gateway.contract.topics import Up
 from gateway.drivers.base import CommandOutcome
-from gateway.outbox import Outbox
+from gateway.outbox import Outbox, OutboxError
 from gateway.uplink.commands import CommandDesk
 from gateway.uplink.journal import Journal
 from tests.newer_cloud import other_words
@@ -170,6 +171,26 @@ async def test_what_cannot_be_judged_is_turned_down(tmp_path: Path, order: Comma
     (told,) = await reports(world.file)
     assert (told.state, told.detail[: len(detail)]) == (CommandState.FAILED, detail)
     assert not world.done
+
+
+@pytest.mark.parametrize(("error", "ends"), [(KeyError("nobody thought of it"), False), (OutboxError("damage"), True)])
+async def test_a_command_on_which_the_software_fails_is_uncertain_and_ends_nothing_else(
+    tmp_path: Path, error: Exception, ends: bool
+) -> None:
+    """The process of all lanes would end otherwise; only of a damaged file it is to begin anew."""
+    file = tmp_path / "outbox.sqlite"
+    outbox = Outbox.open(file, 1 << 24, lambda: NOW)
+
+    async def execute(_: Command) -> CommandOutcome:
+        raise error
+
+    journal = Journal(outbox)
+    desk = CommandDesk("demo", "gw-1", KEYS, journal, execute, lambda: NOW)
+    await journal.open(NOW, NOW)
+    with pytest.raises(OutboxError) if ends else contextlib.nullcontext():
+        await desk.handle(codec.encode_command(command()))
+    outbox.close()
+    assert [one.state for one in await reports(file)][2:] == ([] if ends else [CommandState.UNCERTAIN])
 
 
 async def test_without_a_sure_clock_only_reading_goes_on(tmp_path: Path) -> None:
