@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 from typing import Final, TypeVar
 
 import structlog
@@ -18,6 +19,7 @@ from gateway.outbox.outbox import wall_clock_ms
 
 T = TypeVar("T")
 
+_DAY_MS: Final = 86_400_000
 _COVERING: Final = frozenset({"permit", "permit-grace"})
 
 _log = structlog.get_logger(__name__)
@@ -34,7 +36,9 @@ class AccessBook:
 
         `now` is a time that has certainly come: by it is forgotten what is long ago.
         """
-        self._db, self._index = store.open_store(path, wall_clock_ms() if now is None else now)
+        self._opened_at, self._began = wall_clock_ms() if now is None else now, monotonic()
+        self._forgot_at = self._opened_at
+        self._db, self._index = store.open_store(path, self._opened_at)
         self.number = store.held_number(self._db)
         """The last step of the cloud that is in force."""
         self._thread = ThreadPoolExecutor(1, "access")
@@ -69,6 +73,7 @@ class AccessBook:
             self._entered(lot, passage, came)
         elif passage.plate:
             self._left(lot, passage.plate, at)
+        self._forget_old()
 
     async def take(self, update: AccessUpdate) -> bool:
         """Takes one proven message of the cloud; whether anything is in force now that was not.
@@ -119,6 +124,15 @@ class AccessBook:
         stay = self._change(lambda index: index.left(lot, plate, at))
         key = None if stay is None else stay.key
         self._write(lambda: store.write_left(self._db, lot, plate, at, key))
+
+    def _forget_old(self) -> None:
+        """Once a day what is long ago, by a time that has certainly come: a gateway may run for years."""
+        now = self._opened_at + round((monotonic() - self._began) * 1000)
+        if now - self._forgot_at < _DAY_MS:
+            return
+        self._forgot_at = now
+        self._change(lambda index: index.forget_left(now - store.ENDED_KEPT_MS))
+        self._write(lambda: store.forget_ended(self._db, now))
 
     def _change(self, what: Callable[[AccessIndex], T]) -> T:
         if self._since is not None:

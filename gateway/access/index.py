@@ -150,6 +150,10 @@ class AccessIndex:
         self._left[lot, plate] = max(at, self._left.get((lot, plate), 0))
         self.latest = max(self.latest, at)
 
+    def forget_left(self, before: int) -> None:
+        """Departures of long ago: no stay that they could end is told any more."""
+        self._left = {place: at for place, at in self._left.items() if at >= before}
+
     def bring_back(self, at: int) -> None:
         """What lanes told before the clock was mended happened by `at`, though nobody knows when (see `as_mended`)."""
         limit = at + AHEAD_MS

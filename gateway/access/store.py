@@ -59,7 +59,8 @@ INSERT INTO held SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM held);
 
 _ONE_BY_ONE: Final = 2_000
 """Entries of a step that lanes wait for, some milliseconds; for more a new index is made beside them."""
-_ENDED_KEPT_MS: Final = 30 * 86_400_000
+ENDED_KEPT_MS: Final = 30 * 86_400_000
+"""How long departures, and stays that are over, are remembered."""
 _OWN_KEPT_MS: Final = 90 * 86_400_000
 """A stay of which the cloud never said anything is forgotten after so long."""
 
@@ -109,9 +110,8 @@ def _opened(path: Path | None, now: int) -> tuple[sqlite3.Connection, AccessInde
             error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
             raise error
         db.executescript(_SCHEMA)
+        forget_ended(db, now)
         with transaction(db):
-            db.execute("DELETE FROM ended WHERE at < ?", (now - _ENDED_KEPT_MS,))
-            db.execute("DELETE FROM departure WHERE at < ?", (now - _ENDED_KEPT_MS,))
             _forget_old_stays(db, now - _OWN_KEPT_MS)
         bring_back(db, now)
         return db, load(db)
@@ -131,6 +131,13 @@ class transaction:  # noqa: N801  # reads like a statement
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+def forget_ended(db: sqlite3.Connection, now: int) -> None:
+    """Of long before `now`: who left, and which stays are over."""
+    with transaction(db):
+        db.execute("DELETE FROM ended WHERE at < ?", (now - ENDED_KEPT_MS,))
+        db.execute("DELETE FROM departure WHERE at < ?", (now - ENDED_KEPT_MS,))
 
 
 def _forget_old_stays(db: sqlite3.Connection, before: int) -> None:

@@ -1,11 +1,13 @@
 """What a gateway knows of vehicles over restarts, over messages in any order, and from whom it takes it."""
 
 import asyncio
+import contextlib
 import random
 import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 
 import msgspec
 import pytest
@@ -231,6 +233,24 @@ async def test_what_happened_long_ago_is_forgotten_at_a_start(book: AccessBook, 
         assert (days, tuple(counts)) == (days, left)
         assert later.inside(LOT) == left[0]
         later.close()
+
+
+async def test_what_happened_long_ago_is_forgotten_by_a_gateway_that_runs_on(
+    book: AccessBook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the time that passes, not by that of a passage: a clock that is ahead for a while forgets nothing."""
+    runs = monotonic()
+    monkeypatch.setattr("gateway.access.book.monotonic", lambda: runs)
+    book.passed(LOT, passage(A, "entry", NOW))
+    for passed, plate, at in ((0, A, 0), (3, B, 3), (1, "京C33333", 900), (28, "京D44444", 32)):
+        runs += passed * DAY / 1000
+        book.passed(LOT, passage(plate, "exit", NOW + at * DAY))
+    left = {B, "京C33333", "京D44444"}
+    assert {plate for _, plate in book._index._left} == left
+    book.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "access.sqlite")) as db:
+        assert {plate for (plate,) in db.execute("SELECT plate FROM departure")} == left
+        assert db.execute("SELECT count(*) FROM ended").fetchone() == (0,)
 
 
 async def test_a_vehicle_has_left_when_it_is_through_and_not_when_it_came_to_the_barrier(book: AccessBook) -> None:
