@@ -230,6 +230,7 @@ class Lane:
             await self._memory.keep_and_send(visit)
         else:
             await self._judge(visit, event.vehicle_class)
+        await self._forget_oldest()
         await self._keep_picture(visit.passage.id, event.picture)  # nobody waits at a barrier for it
 
     async def _judge(self, visit: Visit, vehicle_class: str) -> None:
@@ -309,9 +310,11 @@ class Lane:
         if event.id in self._finished:  # told again, or the device counts from the beginning
             self._finished.remove(event.id)
         self._visits[passage.id] = visit
-        while len(self._visits) > _VISITS_KEPT:
-            self._visits.pop(next(iter(self._visits)))
         return visit
+
+    async def _forget_oldest(self) -> None:
+        while len(self._visits) > _VISITS_KEPT:
+            await self._memory.forget(self._visits.pop(next(iter(self._visits))))
 
     def _has_picture(self, event: Recognised) -> bool:
         """Whether a picture of this vehicle is, or will be, kept here."""

@@ -92,6 +92,13 @@ class VisitMemory:
         )
         return seq != 0
 
+    async def forget(self, visit: Visit) -> None:
+        """Of a visit that is given up nothing more is sent; on a full disk it is forgotten at a start, after a day."""
+        try:
+            await self._outbox.run(lambda db: db.execute("DELETE FROM visit WHERE id = ?", (visit.passage.id,)))
+        except OutboxFull:
+            _log.error("no room on disk to forget a vehicle", device=visit.passage.device)
+
     async def taken_note_of(self, visit: Visit) -> bool:
         """Whether the cloud has acknowledged the arrival."""
         return visit.seq != 0 and not await self._outbox.holds(visit.seq)

@@ -11,6 +11,7 @@ from gateway.contract.access import PermitEntry
 from gateway.contract.messages import CommandState, Outcome
 from gateway.drivers.barrier.events import GateMoved, Order, Passed, Recognised, TurnedBack
 from gateway.drivers.barrier.lane import Answer, Lane
+from gateway.drivers.barrier.memory import VisitMemory
 from gateway.drivers.barrier.settings import LaneSettings
 from tests.unit.gateway.access.updates import LOT, update
 from tests.unit.gateway.drivers.barrier.test_lane_again import JPEG, NOW, A, B, Place, opened, order, place, seen
@@ -80,6 +81,7 @@ async def test_a_lane_remembers_sixteen_vehicles_and_forgets_the_oldest(place: P
         ids = [one.id for one in await place.told()]
         states = [(await lane.execute(order(number, ids[number]))).state for number in (0, 1)]
     assert states == [CommandState.FAILED, CommandState.DONE]
+    assert len(await VisitMemory(place.outbox, lambda: NOW).load("lane")) == 16, "no more lie on the disk either"
 
 
 async def test_whom_a_person_opens_for_passes_by_that_command(place: Place) -> None:
