@@ -261,6 +261,12 @@ async def test_days_billed_out_of_order_are_not_touched_without_other_data(at: P
     assert await at.late(JANUARY, 0) == Outcome()
     async with at.site.db.transaction(SYSTEM) as conn:
         assert await rerate_account(conn, at.site.flats[0].account_id, JANUARY) == Outcome()
+    # What is above the cap anyway costs nothing, and what is left of it is what the bill charged before: 10.00.
+    assert await at.late(TWENTIETH, 1_000_000) == Outcome()
+    assert await at.charged() == [Decimal("0.00"), Decimal("10.00"), Decimal("30.00")]
+    assert await at.late(TWENTIETH, -46_000_000) == Outcome(adjusted=1)
+    assert await at.late(TWENTIETH, 46_000_000) == Outcome(adjusted=1)
+    assert sum(await at.charged()) == Decimal("40.00")
 
 
 async def test_late_usage_of_one_part_moves_what_the_limits_do_to_the_next(at: Power) -> None:
