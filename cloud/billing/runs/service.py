@@ -14,6 +14,7 @@ from cloud.billing.runs import repository as run_repository
 from cloud.billing.runs.drafting import Drafter, Progress
 from cloud.billing.runs.issuing import issue_drafts
 from cloud.estate import service as estate
+from cloud.estate.records import Project
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.jobs import enqueue
@@ -80,10 +81,12 @@ async def check_run(
         run = await get_run(conn, run_id)
         if not run.goes_on or not await _resume(conn, run_id, "checking"):
             return
-        project = await estate.get_project(conn, run.project_id)
-        meters = await run_repository.uncharged_meters(conn, project.id, run.period, run.account_id)
     judged = False
     try:
+        # Not where the notes are held: whoever changes usage, persons or prices would wait for it.
+        async with db.transaction(asker) as conn:
+            project = await estate.get_project(conn, run.project_id)
+            meters = await run_repository.uncharged_meters(conn, project.id, run.period, run.account_id)
         await judge_months(db, asker, project, run.period, meters, now or datetime.now(UTC), progress)
         async with db.transaction(asker) as conn:
             await run_repository.forget_uncharged(conn, project.id)
@@ -108,16 +111,9 @@ async def execute_run(
             return await issue_run(db, asker, run_id, progress=progress, now=now)
         if not run.goes_on or not await _resume(conn, run_id, "billing"):
             return await get_run(conn, run_id)
-        await run_repository.clear_failures(conn, run_id)
-        project = await estate.get_project(conn, run.project_id)
-        by_tariff = await run_repository.uncharged_accounts(conn, project.id, run.period)
-        agreed = await agreed_repository.due_accounts(conn, project.id, run.period.end)
-        corrected = await adjustments_repository.accounts_with_open(conn, project.id)
-        accounts = sorted({*by_tariff, *agreed, *corrected})
-        if run.account_id is not None:
-            accounts = [one for one in accounts if one == run.account_id]
     state = "failed"
     try:
+        project, accounts = await _to_bill(db, asker, run)
         today = local_day(now or datetime.now(UTC), project.zone)
         await Drafter(db, asker, run, project, today).accounts(accounts, progress)
         state = "approved" if run.issue_at_once else "preview"
@@ -128,6 +124,21 @@ async def execute_run(
         return await issue_run(db, asker, run_id, now=now)
     async with db.transaction(asker) as conn:
         return await get_run(conn, run_id)
+
+
+async def _to_bill(db: Database, asker: Asker, run: BillRun) -> tuple[Project, list[int]]:
+    """The accounts that a run has something to bill of, by id; reasons of an earlier attempt are forgotten.
+
+    Not where the notes are held: whoever changes usage, persons or prices would wait for it.
+    """
+    async with db.transaction(asker) as conn:
+        await run_repository.clear_failures(conn, run.id)
+        project = await estate.get_project(conn, run.project_id)
+        by_tariff = await run_repository.uncharged_accounts(conn, project.id, run.period)
+        agreed = await agreed_repository.due_accounts(conn, project.id, run.period.end)
+        corrected = await adjustments_repository.accounts_with_open(conn, project.id)
+    accounts = sorted({*by_tariff, *agreed, *corrected})
+    return project, [one for one in accounts if run.account_id in (None, one)]
 
 
 async def approve_run(conn: Conn, run_id: int, approved_by: int | None = None) -> int:

@@ -320,6 +320,24 @@ async def test_a_run_may_not_be_checked_while_another_is_running(site: Site) -> 
         await billing.check_run(site.db, SYSTEM, run.id)
 
 
+@pytest.mark.parametrize(("step", "query"), [("check_run", "uncharged_meters"), ("execute_run", "uncharged_accounts")])
+async def test_nobody_waits_while_a_run_looks_up_what_it_bills(
+    site: Site, monkeypatch: pytest.MonkeyPatch, step: str, query: str
+) -> None:
+    """Readings that are derived, persons that are filed and prices that are published wait only for its beginning."""
+    context = await started(site)
+    run = await run_of(site, context)
+    look_up, free = getattr(run_repository, query), []
+
+    async def meanwhile(*of: Any) -> list[int]:
+        free.extend(await site.rows("SELECT pg_try_advisory_xact_lock_shared(gm.usage_note_lock()) AS free"))
+        return await look_up(*of)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(run_repository, query, meanwhile)
+    await getattr(billing, step)(site.db, SYSTEM, run.id)
+    assert free == [{"free": True}]
+
+
 @pytest.mark.parametrize("step", ["check_run", "execute_run"])
 async def test_a_run_that_is_cancelled_while_its_job_begins_again_stays_cancelled(
     site: Site, monkeypatch: pytest.MonkeyPatch, step: str
