@@ -21,7 +21,9 @@ from cloud.kit.periods import Period, day_start
 from cloud.metering.checks import jobs as validation_jobs
 from cloud.metering.checks import period_checks, settling
 from cloud.metering.checks import service as checks
+from cloud.metering.checks.load_checks import LOAD_NUMBERS
 from cloud.metering.derivation import update as derivation
+from cloud.metering.rollups.reading import REFRESH_ROLL_UPS
 from cloud.metering.thresholds.overrides import set_of_class
 from tests.integration.app import People
 from tests.integration.billing.site import Flat, Site, make_site
@@ -136,6 +138,20 @@ async def test_days_that_nobody_has_settled_are_judged_too(site: Site) -> None:
     context = await started(site)
     await jobs.run(context)
     assert "spike" in (await left_out(site, context))[flat.account_id]
+
+
+async def test_loads_that_came_late_are_no_usage_to_roll_up(site: Site) -> None:
+    """They are settled with the meters of the run, as every minute: nothing that is counted changed."""
+    await site.rows(
+        """INSERT INTO store.late_load (meter_id, channel, project_id, from_at, until_at)
+           VALUES (%s, %s, %s, %s, %s) RETURNING 1""",
+        site.flats[0].meters["electricity"], min(LOAD_NUMBERS), site.project.id,
+        *Period(JANUARY, FEBRUARY).instants(site.project.zone),
+    )  # fmt: skip
+    await site.rows("DELETE FROM job WHERE kind = %s RETURNING 1", REFRESH_ROLL_UPS)
+    await jobs.run(await started(site, JANUARY, FEBRUARY))
+    assert await site.rows("SELECT FROM store.late_load") == []
+    assert await site.rows("SELECT FROM job WHERE kind = %s", REFRESH_ROLL_UPS) == []
 
 
 async def test_what_the_judgement_goes_by_may_have_changed_since(site: Site) -> None:
