@@ -24,7 +24,8 @@ _MOVES: LiteralString = """
         WHERE (%(project_id)s::bigint IS NULL OR o.project_id = %(project_id)s) AND NOT upper_inf(o.valid)
     )
     SELECT m.id, m.project_id, m.kind, m.day, m.unit_id, b.name || ' ' || u.code AS unit_label, m.person_id,
-           p.name AS person_name, m.role, upper_inf(m.valid) AS stays, left_open.id AS open_account_id, left_open.number AS open_account
+           p.name AS person_name, m.role, upper_inf(m.valid) AS stays, left_open.id AS open_account_id,
+           left_open.number AS open_account
     FROM move m
     JOIN unit u ON u.id = m.unit_id
     JOIN building b ON b.id = u.building_id
