@@ -39,17 +39,24 @@ _KEPT: LiteralString = """
     SET state = 'kept', kept_at = %(now)s, moves = %(moves)s, others = %(others)s, failure = NULL
     WHERE id = %(id)s AND state = 'wanted'
 """
-# A refund that was on its way may turn out not to have reached the payer, days after.
+# A refund that was on its way may turn out not to have reached the payer, days after or in the same statement.
 _MOVES: LiteralString = """
     INSERT INTO provider_move (project_id, channel, day, kind, reference, provider_id, refund_reference, amount,
                                currency, at, failed)
-    SELECT i.project_id, %(channel)s, %(day)s, m.kind, m.reference, m.provider_id, m.refund_reference, m.amount,
+    SELECT DISTINCT ON (m.provider_id, m.refund_reference)
+           i.project_id, %(channel)s, %(day)s, m.kind, m.reference, m.provider_id, m.refund_reference, m.amount,
            m.currency, m.at, m.failed
     FROM jsonb_to_recordset(%(rows)s) AS m (kind text, reference text, provider_id text, refund_reference text,
                                             amount numeric, currency text, at timestamptz, failed boolean)
     LEFT JOIN payment_intent i ON i.reference = m.reference
+    ORDER BY m.provider_id, m.refund_reference, m.failed DESC
     ON CONFLICT (channel, provider_id, refund_reference) DO UPDATE SET failed = true, day = excluded.day
     WHERE excluded.failed AND NOT provider_move.failed
+"""
+# Days are kept one after the other: of two at the same time neither would find the other kept, and judge it.
+_ALONE: LiteralString = """
+    SELECT FROM provider_statement WHERE channel = %(channel)s AND day BETWEEN %(day)s::date - 1 AND %(day)s::date + 1
+    ORDER BY day FOR UPDATE
 """
 # Money that nobody told us of goes the way of what is told: it is booked, or kept aside for somebody.
 _TELL: LiteralString = """
@@ -157,6 +164,7 @@ async def keep(conn: Conn, wanted: Statement, moves: Sequence[Move], others: int
     """Keeps the lines of our orders, tells what nobody told us, notes differences; returns how many were not told."""
     of_day = {"channel": wanted.channel, "day": wanted.day}
     rows = Jsonb([asdict(one) | {"amount": str(one.amount), "at": one.at.isoformat()} for one in moves])
+    await conn.execute(_ALONE, of_day)
     await conn.execute(_MOVES, of_day | {"rows": rows})
     await conn.execute(_KEPT, {"id": wanted.id, "now": now, "moves": len(moves), "others": others})
     told = await (await conn.execute(_TELL, of_day)).fetchall()
