@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 from cloud.kit.db import Conn
 from cloud.kit.paging import Page, PageRequest, newest_first
 from cloud.payments.channels.base import ChannelName, Move
-from cloud.payments.reconciliation.records import Difference, DifferenceState, Statement
+from cloud.payments.reconciliation.records import Difference, DifferenceState, Statement, StatementState
 
 _STATEMENT: Final[LiteralString] = "id, channel, day, state, looks, failure, kept_at, moves, others"
 # From the first money that came that way; nothing was there to be compared before.
@@ -20,6 +20,7 @@ _WANT: LiteralString = """
     FROM (SELECT channel, greatest(min((paid_at AT TIME ZONE 'Asia/Shanghai')::date), %(oldest)s::date) AS day
           FROM payment_callback WHERE channel = ANY (%(channels)s) GROUP BY channel) f,
          generate_series(f.day, %(last)s::date, interval '1 day') AS d
+    ORDER BY d, f.channel
     ON CONFLICT DO NOTHING
 """
 # The lease: whoever takes it has so long before somebody else does.
@@ -138,7 +139,9 @@ _SETTLE: LiteralString = """
 """
 _STATEMENTS: LiteralString = """
     SELECT {columns} FROM provider_statement
-    WHERE (%(channel)s::text IS NULL OR channel = %(channel)s) AND id < %(before)s ORDER BY id DESC LIMIT %(limit)s
+    WHERE (%(channel)s::text IS NULL OR channel = %(channel)s) AND (%(state)s::text IS NULL OR state = %(state)s)
+      AND id < %(before)s
+    ORDER BY id DESC LIMIT %(limit)s
 """.replace("{columns}", _STATEMENT)
 _OPEN: LiteralString = "SELECT channel, count(*) AS n FROM provider_difference WHERE state = 'open' GROUP BY channel"
 
@@ -202,6 +205,9 @@ async def settle(conn: Conn, difference_id: int, note: str, by: int | None) -> b
     return (await conn.execute(_SETTLE, (note, by, difference_id))).rowcount > 0
 
 
-async def statements(conn: Conn, page: PageRequest, channel: ChannelName | None) -> Page[Statement]:
+async def statements(
+    conn: Conn, page: PageRequest, state: StatementState | None, channel: ChannelName | None
+) -> Page[Statement]:
     """Statements, newest first."""
-    return await newest_first(conn, _STATEMENTS, {"channel": channel}, page, lambda row: Statement(**row))
+    wanted = {"state": state, "channel": channel}
+    return await newest_first(conn, _STATEMENTS, wanted, page, lambda row: Statement(**row))
