@@ -24,7 +24,7 @@ _LAST_DAYS: Final = 14
 async def list_differences(
     request: Request, scope: Writing, state: OptionalText = "open", cursor: str | None = None
 ) -> Response:
-    """Where providers and our books disagree, and which days were compared last."""
+    """Where providers and our books disagree, and the statements day by day."""
     page = await shown(request, scope)
     found = await service.list_differences(
         scope.conn,
