@@ -1,6 +1,7 @@
 """The worker process: runs jobs, and while it leads also enqueues the scheduled ones."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -63,11 +64,18 @@ def all_enclosers() -> dict[str, Encloser]:
     return {kind: encloser for module in rooms("enclosures") for kind, encloser in module.ENCLOSERS.items()}
 
 
+def keep_what_is_loaded() -> None:
+    """Modules stay as long as the process: no full collection looks at them again, as each batch of rows asks for."""
+    gc.collect()
+    gc.freeze()
+
+
 async def serve(settings: CloudSettings) -> None:
     """Works, sends webhooks and notices, collects payments, takes statements, asks for pictures until SIGTERM, SIGINT.
 
     Raises KeysError, SettingsError; BadKeyFile and InvalidFile for providers of payments.
     """
+    keep_what_is_loaded()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -335,6 +335,11 @@ class BillRun:
     mail_bills: bool | None = None
     step: RunStep = "billing"
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether its job has drafts to make, or makes them again."""
+        return self.state in ("running", "failed")
+
 
 @dataclass(frozen=True, slots=True)
 class RunFailure:

@@ -25,6 +25,7 @@ from cloud.metering import jobs
 from cloud.metering import service as metering
 from cloud.metering.checks import jobs as validation_jobs
 from cloud.metering.records import NewMeter
+from cloud.worker import keep_what_is_loaded
 from tests.benchmarks.ingest import fresh_database
 from tests.benchmarks.measure import Bound, Measure
 
@@ -91,13 +92,19 @@ async def _set_up(dsn: str, meters: int) -> None:
 
 
 def _fill(dsn: str, start: datetime, first: int) -> None:
-    """A day of readings of all meters, in the order in which they come, and the windows that ingest would leave."""
+    """A day of readings of all meters, in the order in which they come, and the windows that ingest would leave.
+
+    No two intervals of a load are alike for long; one meter in a hundred stands at the same load all day, a finding.
+    """
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute(
             """INSERT INTO store.reading (meter_id, channel, taken_at, value, quality, project_id)
-               SELECT m.id, 1, %s + n * interval '15 minutes', (%s + n) * (100 + m.id %% 50), 0, m.project_id
-               FROM generate_series(0, %s) AS n CROSS JOIN meter m""",
-            (start, first, _SLOTS - 1),
+               SELECT m.id, 1, %(start)s + n * interval '15 minutes',
+                      (%(first)s + n) * (100 + m.id %% 50)
+                      + CASE WHEN m.id %% 100 > 0 THEN ((%(first)s + n) * (%(first)s + n) * 17 + m.id) %% 37 ELSE 0 END,
+                      0, m.project_id
+               FROM generate_series(0, %(last)s) AS n CROSS JOIN meter m""",
+            {"start": start, "first": first, "last": _SLOTS - 1},
         )
         conn.execute(
             """INSERT INTO store.dirty_window (meter_id, channel, project_id, from_at, until_at)
@@ -132,6 +139,7 @@ async def _job(dsn: str, ready: Barrier) -> None:
         async with db.transaction(SYSTEM) as conn:
             row = await (await conn.execute("INSERT INTO job (kind) VALUES ('bench') RETURNING id")).fetchone()
         assert row is not None
+        keep_what_is_loaded()
         await asyncio.to_thread(ready.wait)
         await jobs.derive_usage(JobContext(row["id"], None, {}, db))
         await validation_jobs.settle(JobContext(row["id"], None, {}, db))

@@ -9,7 +9,7 @@ from cloud.billing.agreements.rents import AreaStep
 from cloud.billing.charges.basis import Basis, basis
 from cloud.billing.charges.facts import Facts
 from cloud.billing.charges.filings import WindowParts, persons_on
-from cloud.billing.charges.limits import SoFar, Stretch, columns
+from cloud.billing.charges.limits import Cost, SoFar, Stretch, columns
 from cloud.billing.charges.metered import Metered, metered
 from cloud.billing.charges.pieces import Piece, Unbillable, pieces
 from cloud.billing.charges.supplies import rounds, supplies
@@ -209,8 +209,9 @@ class _Drafting:
             there = facts.concessions_for(piece)
             reduced = taken_off(there, piece.agreement.service, piece.period, lines, prepared.digits)
             if piece.limits is not None:
-                done = so_far[n].and_then(piece.limits, unlimited(rated, n), lacking(rated, n))
-                self._so_far[piece.limits.pieces] = done
+                now = Cost(unlimited(rated, n), lacking(rated, n))
+                cost = facts.costs.get((piece.agreement.id, piece.period), now)
+                self._so_far[piece.limits.pieces] = so_far[n].and_then(piece.limits, cost)
             yield RatedPiece(
                 piece=piece,
                 metered=one.metered,

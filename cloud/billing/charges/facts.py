@@ -10,6 +10,7 @@ from cloud.billing import repository
 from cloud.billing.agreements import area_repository
 from cloud.billing.agreements.rents import AreaStep
 from cloud.billing.charges.filings import Filing
+from cloud.billing.charges.limits import Cost, Stretch
 from cloud.billing.charges.period_registers import RegisterFacts, beside, channels, is_plain
 from cloud.billing.charges.pieces import Piece, Place, Unbillable
 from cloud.billing.concessions import applying as conceding
@@ -72,6 +73,8 @@ class Facts:
         """Likewise, where the neighbour was estimated and cites none."""
         self.billed: dict[Place, Mapping[str, Any]] = {}
         """By agreement and first day: inputs of charges by estimate that are rated again."""
+        self.costs: Mapping[Stretch, Cost] = {}
+        """What charges count for the limits that they share, where it is not what they are rated at."""
         self._lacking: dict[Place, Unbillable] = {}
         self._estimates: dict[Place, EstimatedUsage] = {}
         self._recent: dict[int, list[Recent]] = {}

@@ -51,6 +51,14 @@ class BillLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What a piece costs before its minimum, cap and taxes, and what it is charged to reach the minimum."""
+
+    unlimited: Decimal
+    lacking: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class SoFar:
     """What the pieces before one cost before taxes that share its minimum, and those that share its cap.
 
@@ -60,11 +68,11 @@ class SoFar:
     minimum: Decimal = _NONE
     cap: Decimal = _NONE
 
-    def and_then(self, limits: BillLimits, unlimited: Decimal, lacking: Decimal) -> "SoFar":
-        """With the next piece: what it costs without limits, and what was charged to reach the minimum."""
+    def and_then(self, limits: BillLimits, cost: Cost) -> "SoFar":
+        """With the next piece."""
         return SoFar(
-            self.minimum + (_NONE if limits.minimum is None else unlimited),
-            self.cap + (_NONE if limits.cap is None else unlimited + lacking),
+            self.minimum + (_NONE if limits.minimum is None else cost.unlimited),
+            self.cap + (_NONE if limits.cap is None else cost.unlimited + cost.lacking),
         )
 
 

@@ -28,11 +28,15 @@ def after_concessions(
     """The contained taxes of what remains of their bases: what concessions took off the components of each is off.
 
     Where a base is a part of what its components cost (a stretch of a rent with a rate of its own), it bears that part
-    of what was taken off; the parts add up.
+    of what was taken off; the parts add up. Where nothing of the charge remains nothing is tax, even if a cap had taken
+    off what is the base of a tax.
     """
     if not reductions:
         return tuple(contained)
     cost, taken = _by_component(lines), _taken(reductions)
+    remains = sum((amount + taken.get(component, _NONE) for component, amount in cost.items()), _NONE)
+    if not remains:
+        return tuple(replace(tax, base=remains, amount=remains) for tax in contained)
     reached: dict[tuple[str, ...], Decimal] = {}
     found = []
     for tax in contained:

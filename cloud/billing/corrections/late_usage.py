@@ -137,6 +137,7 @@ async def rerate_account(
 
     `cause` says what counts as it is known now (see `rerating.rerate`); the rest is as the bills were rated by. What
     its meters counted late comes first, as in the night: a charge before `since` may cite a reading that was put right.
+    Where `open_findings` says what comes of them, what came late no longer waits for somebody to decide on them.
     Raises NotFound; Conflict with the reason where it cannot be rated.
     """
     account = (await estate.accounts_by_id(conn, [account_id])).get(account_id)
@@ -150,6 +151,8 @@ async def rerate_account(
     rerated = await rerate(conn, project, states, cause=cause, open_findings=open_findings)
     for reason in rerated.failures.values():
         raise Conflict(reason.code, reason.detail)
+    if open_findings != "ask":
+        await adjustments_repository.forget_decided(conn, account_id, late, since)
     agreed = 0
     if cause != "usage":
         found = await adjustments_repository.agreed_states(conn, since, account_id=account_id)

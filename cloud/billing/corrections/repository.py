@@ -27,6 +27,15 @@ _LATE_METERS_OF: LiteralString = """
 _TAKE_LATE: LiteralString = """
     SELECT id, meter_id, from_at FROM late_usage WHERE meter_id = ANY (%s) ORDER BY id FOR UPDATE SKIP LOCKED
 """
+# What another account is charged for by the meter nobody has decided on.
+_DECIDED_LATE: LiteralString = """
+    DELETE FROM late_usage l USING project p
+    WHERE p.id = l.project_id AND l.meter_id = ANY (%(meters)s) AND l.code = 'open-exceptions'
+      AND (l.from_at AT TIME ZONE p.time_zone)::date >= %(since)s
+      AND NOT EXISTS (SELECT FROM charge c JOIN service_agreement a ON a.id = c.agreement_id
+                      WHERE c.meter_id = l.meter_id AND a.account_id <> %(account_id)s
+                        AND (upper(c.period)::timestamp AT TIME ZONE p.time_zone) > l.from_at)
+"""
 _KEEP_LATE: LiteralString = """
     UPDATE late_usage l SET code = new.code, detail = new.detail
     FROM jsonb_to_recordset(%s) AS new (id bigint, code text, detail text) WHERE l.id = new.id
@@ -251,6 +260,12 @@ async def take_late(conn: Conn, meter_ids: Sequence[int]) -> list[LateUsage]:
 async def forget_late(conn: Conn, ids: Sequence[int]) -> None:
     """These changes are seen to."""
     await conn.execute("DELETE FROM late_usage WHERE id = ANY (%s)", (list(ids),))
+
+
+async def forget_decided(conn: Conn, account_id: int, meter_ids: Sequence[int], since: date) -> None:
+    """Changes of days from `since` on that waited for open findings of this account alone are seen to."""
+    query = {"account_id": account_id, "meters": list(meter_ids), "since": since}
+    await conn.execute(_DECIDED_LATE, query)
 
 
 async def keep_late(conn: Conn, reasons: Mapping[int, tuple[str, str]]) -> None:

@@ -16,10 +16,10 @@ from typing import Any
 
 from cloud.billing.agreements import area_repository
 from cloud.billing.agreements.rents import AreaStep
-from cloud.billing.charges.drafts import RatedPiece, rate_rounds
+from cloud.billing.charges.drafts import Drafts, RatedPiece, rate_rounds
 from cloud.billing.charges.facts import Facts
 from cloud.billing.charges.filings import Filing, WindowParts
-from cloud.billing.charges.limits import Stretch
+from cloud.billing.charges.limits import Cost, Stretch
 from cloud.billing.charges.period_registers import register_readings
 from cloud.billing.charges.pieces import Piece, Place, Unbillable, by_area
 from cloud.billing.charges.rows import charge_inputs, charge_row, line_rows
@@ -31,6 +31,7 @@ from cloud.billing.corrections.revising import keep_revisions
 from cloud.billing.corrections.sharing import (
     Sharing,
     builds_on,
+    costs_kept,
     limited,
     one_after_another,
     sharing,
@@ -139,10 +140,21 @@ async def rerate(
         return Rerated(0, {})
     shared = sharing(issued)
     in_time = one_after_another(issued, shared)
-    facts = RevisedFacts(conn, project, open_findings, issued, cause)
-    drafts = await rate_rounds(conn, facts, await _rounds(conn, in_time, shared, cause))
-    rated = _whole(issued, [one for found in drafts.rated.values() for one in found])
-    rows = [row for mine in in_time for row in _revisions(mine, shared, rated, cause, project.currency)]
+    everything = await _rounds(conn, in_time, shared, cause)
+
+    async def rate(costs: Mapping[Stretch, Cost]) -> tuple[Drafts, dict[Place, RatedPiece], list[dict[str, object]]]:
+        facts = RevisedFacts(conn, project, open_findings, issued, cause)
+        facts.costs = costs
+        drafts = await rate_rounds(conn, facts, everything)
+        rated = _whole(issued, [one for found in drafts.rated.values() for one in found])
+        rows = [row for mine in in_time for row in _revisions(mine, shared, rated, cause, project.currency)]
+        return drafts, rated, rows
+
+    drafts, rated, rows = await rate({})
+    revised = {row["charge_id"] for row in rows if "differences" in row}
+    kept = costs_kept([one for one in issued if one.charge_id not in revised], shared, rated)
+    if kept:
+        drafts, _, rows = await rate(kept)
     await keep_revisions(conn, project, issued, rows)
     return Rerated(sum(row["amount"] != row["old_amount"] for row in rows), drafts.failures)
 

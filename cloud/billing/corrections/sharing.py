@@ -1,16 +1,22 @@
 """Charges that share the minimum or cap of their bill are rated again together: what one costs bears on the others."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from decimal import Decimal
+from typing import Final
 
-from cloud.billing.charges.limits import Stretch, shares_kept
-from cloud.billing.charges.pieces import Piece
+from cloud.billing.charges.drafts import RatedPiece
+from cloud.billing.charges.limits import Cost, Stretch, shares_kept
+from cloud.billing.charges.pieces import Piece, Place
 from cloud.billing.charges.supplies import with_limits
 from cloud.billing.corrections import repository as adjustments_repository
 from cloud.billing.corrections.adjustments import ChargeState
 from cloud.kit.db import Conn
 from cloud.kit.periods import Period
+
+_NO_COST: Final = frozenset({"minimum", "cap", "tax", "discount"})
+"""Lines of what comes after the cost of a charge."""
 
 Sharing = Mapping[Stretch, tuple[Stretch, ...]]
 """Which charges share a limit with a charge, itself included, in the order of time."""
@@ -65,6 +71,33 @@ def limited(cut: Sequence[tuple[ChargeState, Sequence[Piece]]], shared: Sharing)
 def builds_on(state: ChargeState, shared: Sharing, revised: Sequence[Stretch]) -> bool:
     """Whether a charge before it in its bill came to something else that shares a limit with it."""
     return any(one in revised for one in _with(state, shared))
+
+
+def costs_kept(
+    states: Sequence[ChargeState], shared: Sharing, rated: Mapping[Place, RatedPiece]
+) -> dict[Stretch, Cost]:
+    """What charges count for the limits that they share which keep their amount though they are rated otherwise today.
+
+    So it is with months that were billed out of order, by rounding: what is left of a cap is what the bill left of it.
+    """
+    found: dict[Stretch, Cost] = {}
+    for one in states:
+        mine = stretch_of(one)
+        now = rated.get((one.agreement.id, one.period.start))
+        if now is None or mine == _with(one, shared)[-1]:
+            continue
+        stands = _cost((line["kind"], Decimal(line["amount"])) for line in one.lines)
+        if stands != _cost((line.kind, line.amount) for line in now.lines):
+            found[mine] = stands
+    return found
+
+
+def _cost(lines: Iterable[tuple[str, Decimal]]) -> Cost:
+    """By kind and amount of the lines of a charge."""
+    found: dict[str, Decimal] = defaultdict(Decimal)
+    for kind, amount in lines:
+        found[kind if kind in _NO_COST else ""] += amount
+    return Cost(found[""], found["minimum"])
 
 
 def stretch_of(state: ChargeState) -> Stretch:

@@ -19,19 +19,20 @@ KINDS: Final[tuple[WaitingKind, ...]] = ("usage", "persons")
 # One row a meter or unit, however often something of it came late: it is rated again in one go.
 _WAITING: LiteralString = """
     WITH late AS (
-        SELECT 'usage' AS kind, l.meter_id AS subject_id, l.id, (l.from_at AT TIME ZONE p.time_zone)::date AS from_day,
-               l.created_at, l.code, l.detail
-        FROM late_usage l JOIN project p ON p.id = l.project_id WHERE l.project_id = %(project_id)s
+        SELECT l.project_id, 'usage' AS kind, l.meter_id AS subject_id, l.id,
+               (l.from_at AT TIME ZONE p.time_zone)::date AS from_day, l.created_at, l.code, l.detail
+        FROM late_usage l JOIN project p ON p.id = l.project_id
+        WHERE %(project_id)s::bigint IS NULL OR l.project_id = %(project_id)s
         UNION ALL
-        SELECT 'persons', unit_id, id, from_day, created_at, code, detail FROM late_filing
-        WHERE project_id = %(project_id)s
+        SELECT project_id, 'persons', unit_id, id, from_day, created_at, code, detail FROM late_filing
+        WHERE %(project_id)s::bigint IS NULL OR project_id = %(project_id)s
     ), waits AS (
-        SELECT kind, subject_id, min(from_day) AS from_day, min(created_at) AS since, count(*) AS times,
+        SELECT project_id, kind, subject_id, min(from_day) AS from_day, min(created_at) AS since, count(*) AS times,
                (array_agg(code ORDER BY id DESC) FILTER (WHERE code IS NOT NULL))[1] AS code,
                (array_agg(detail ORDER BY id DESC) FILTER (WHERE code IS NOT NULL))[1] AS detail
-        FROM late GROUP BY kind, subject_id
+        FROM late GROUP BY project_id, kind, subject_id
     )
-    SELECT w.kind, w.subject_id, w.from_day, w.since, w.times, w.code, coalesce(w.detail, '') AS detail,
+    SELECT w.project_id, w.kind, w.subject_id, w.from_day, w.since, w.times, w.code, coalesce(w.detail, '') AS detail,
            m.id AS meter_id, m.code AS meter, u.id AS unit_id, coalesce(b.name || ' ' || u.code, '') AS unit
     FROM waits w
     LEFT JOIN meter m ON w.kind = 'usage' AND m.id = w.subject_id
@@ -52,12 +53,12 @@ _TRYING: LiteralString = """
 
 @dataclass(frozen=True, slots=True)
 class WaitingFilter:
-    """What is wanted of a project; None: any. `new` was not tried yet, `refused` could not be rated again.
+    """What is wanted; None: any. `new` was not tried yet, `refused` could not be rated again.
 
     `search`: a part of the meter's code or of the unit.
     """
 
-    project_id: int
+    project_id: int | None = None
     kind: WaitingKind | None = None
     state: WaitingState | None = None
     search: str | None = None
@@ -70,6 +71,7 @@ class Waiting:
     `code` and `detail`: why it could not be rated again at the last attempt; None where none was made yet.
     """
 
+    project_id: int
     kind: WaitingKind
     subject_id: int
     from_day: date

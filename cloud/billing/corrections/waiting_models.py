@@ -6,13 +6,12 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.billing.corrections.waiting import WaitingFilter, WaitingKind, WaitingState
-from cloud.kit.inputs import Id, Input, PageQuery
+from cloud.kit.inputs import Id, Input, ListQuery
 
 
-class WaitingQuery(PageQuery):
-    """What is wanted of a project."""
+class WaitingQuery(ListQuery):
+    """What is wanted."""
 
-    project_id: Id
     kind: WaitingKind | None = None
     state: Annotated[WaitingState | None, Field(description="`new`: not tried yet.")] = None
     search: Annotated[
@@ -29,6 +28,7 @@ class WaitingOut(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
+    project_id: int
     kind: WaitingKind
     from_day: Annotated[date, Field(description="The first day that is otherwise.")]
     since: Annotated[datetime, Field(description="When that became known first.")]

@@ -63,6 +63,15 @@ _RUNS: LiteralString = (
     ORDER BY r.id DESC LIMIT %(limit)s
 """
 )
+# A day that no charge holds is charged by what is known now. Rows that a worker re-rates by are his.
+_FORGET_UNCHARGED: LiteralString = """
+    DELETE FROM late_usage WHERE id IN (
+        SELECT l.id FROM late_usage l JOIN project p ON p.id = l.project_id
+        WHERE l.project_id = %s
+          AND NOT EXISTS (SELECT FROM charge c WHERE c.meter_id = l.meter_id
+                          AND (upper(c.period)::timestamp AT TIME ZONE p.time_zone) > l.from_at)
+        FOR UPDATE OF l SKIP LOCKED)
+"""
 _FINISH: LiteralString = """
     UPDATE bill_run r SET state = %(state)s, finished_at = now(), accounts = b.billed + f.failed, billed = b.billed,
                           failed = f.failed, total = b.total, estimated = b.estimated
@@ -215,6 +224,11 @@ async def set_job(conn: Conn, run_id: int, job_id: int) -> None:
 async def hold_usage_notes(conn: Conn) -> None:
     """Waits for everybody who is changing usage; whoever changes it after this transaction sees its run running."""
     await conn.execute("SELECT pg_advisory_xact_lock(gm.usage_note_lock())")
+
+
+async def forget_uncharged(conn: Conn, project_id: int) -> None:
+    """Forgets usage that was noted and that no charge rests on. Only while no draft of the project is being made."""
+    await conn.execute(_FORGET_UNCHARGED, (project_id,))
 
 
 async def begin(conn: Conn, run_id: int, step: RunStep) -> None:

@@ -14,6 +14,7 @@ from cloud.billing.runs import repository as run_repository
 from cloud.billing.runs.drafting import Drafter, Progress
 from cloud.billing.runs.issuing import issue_drafts
 from cloud.estate import service as estate
+from cloud.estate.records import Project
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.jobs import enqueue
@@ -72,19 +73,23 @@ async def check_run(
 ) -> None:
     """Judges the months of a run for the meters that it has yet to bill, by what is known now; before its drafts.
 
-    The run is running from the first moment: usage that is not judged here came later, and is noted to be rated again.
+    The run is running from the first moment, so that whatever changes usage notes it to be rated again; notes of what
+    no charge rests on go in the end, for the drafts are made of it.
     It may be repeated at any point, and looks only at what is left. Raises as `execute_run`.
     """
     async with db.transaction(asker) as conn:
         run = await get_run(conn, run_id)
-        if run.state not in ("running", "failed"):
+        if not run.goes_on or not await _resume(conn, run_id, "checking"):
             return
-        await _resume(conn, run, "checking")
-        project = await estate.get_project(conn, run.project_id)
-        meters = await run_repository.uncharged_meters(conn, project.id, run.period, run.account_id)
     judged = False
     try:
+        # Not where the notes are held: whoever changes usage, persons or prices would wait for it.
+        async with db.transaction(asker) as conn:
+            project = await estate.get_project(conn, run.project_id)
+            meters = await run_repository.uncharged_meters(conn, project.id, run.period, run.account_id)
         await judge_months(db, asker, project, run.period, meters, now or datetime.now(UTC), progress)
+        async with db.transaction(asker) as conn:
+            await run_repository.forget_uncharged(conn, project.id)
         judged = True
     finally:
         if not judged:
@@ -104,19 +109,11 @@ async def execute_run(
         run = await get_run(conn, run_id)
         if run.state == "approved":
             return await issue_run(db, asker, run_id, progress=progress, now=now)
-        if run.state not in ("running", "failed"):
-            return run
-        await _resume(conn, run, "billing")
-        await run_repository.clear_failures(conn, run_id)
-        project = await estate.get_project(conn, run.project_id)
-        by_tariff = await run_repository.uncharged_accounts(conn, project.id, run.period)
-        agreed = await agreed_repository.due_accounts(conn, project.id, run.period.end)
-        corrected = await adjustments_repository.accounts_with_open(conn, project.id)
-        accounts = sorted({*by_tariff, *agreed, *corrected})
-        if run.account_id is not None:
-            accounts = [one for one in accounts if one == run.account_id]
+        if not run.goes_on or not await _resume(conn, run_id, "billing"):
+            return await get_run(conn, run_id)
     state = "failed"
     try:
+        project, accounts = await _to_bill(db, asker, run)
         today = local_day(now or datetime.now(UTC), project.zone)
         await Drafter(db, asker, run, project, today).accounts(accounts, progress)
         state = "approved" if run.issue_at_once else "preview"
@@ -127,6 +124,21 @@ async def execute_run(
         return await issue_run(db, asker, run_id, now=now)
     async with db.transaction(asker) as conn:
         return await get_run(conn, run_id)
+
+
+async def _to_bill(db: Database, asker: Asker, run: BillRun) -> tuple[Project, list[int]]:
+    """The accounts that a run has something to bill of, by id; reasons of an earlier attempt are forgotten.
+
+    Not where the notes are held: whoever changes usage, persons or prices would wait for it.
+    """
+    async with db.transaction(asker) as conn:
+        await run_repository.clear_failures(conn, run.id)
+        project = await estate.get_project(conn, run.project_id)
+        by_tariff = await run_repository.uncharged_accounts(conn, project.id, run.period)
+        agreed = await agreed_repository.due_accounts(conn, project.id, run.period.end)
+        corrected = await adjustments_repository.accounts_with_open(conn, project.id)
+    accounts = sorted({*by_tariff, *agreed, *corrected})
+    return project, [one for one in accounts if run.account_id in (None, one)]
 
 
 async def approve_run(conn: Conn, run_id: int, approved_by: int | None = None) -> int:
@@ -213,11 +225,17 @@ async def _locked(conn: Conn, run_id: int) -> BillRun:
     return await get_run(conn, run_id)
 
 
-async def _resume(conn: Conn, run: BillRun, step: RunStep) -> None:
-    """The run is running, for everybody who changes usage while drafts are made. Raises Conflict."""
+async def _resume(conn: Conn, run_id: int, step: RunStep) -> bool:
+    """The run is running, for everybody who changes usage while drafts are made.
+
+    False where somebody has cancelled it meanwhile. Raises Conflict.
+    """
     await run_repository.hold_usage_notes(conn)
+    if not (await _locked(conn, run_id)).goes_on:
+        return False
     try:
         async with conn.transaction():
-            await run_repository.begin(conn, run.id, step)
+            await run_repository.begin(conn, run_id, step)
     except UniqueViolation as error:
         raise Conflict("run-in-progress", "another bill run of this project is running") from error
+    return True

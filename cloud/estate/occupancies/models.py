@@ -7,13 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.estate.occupancies.moves import MoveFilter, Show
 from cloud.estate.records import OccupancyRole
-from cloud.kit.inputs import Day, Id, PageQuery
+from cloud.kit.inputs import Day, Id, ListQuery
 
 
-class MoveQuery(PageQuery):
-    """Which moves of a project are wanted; `show` as the page of moves has it."""
+class MoveQuery(ListQuery):
+    """Which moves are wanted; `show` as the page of moves has it."""
 
-    project_id: Id
     building_id: Id | None = None
     first: Annotated[Day | None, Field(alias="from")] = None
     last: Annotated[Day | None, Field(alias="to", description="The first day that is not wanted.")] = None
@@ -39,6 +38,7 @@ class MoveOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: int
+    project_id: int
     kind: Literal["in", "out"]
     day: date
     unit_id: int

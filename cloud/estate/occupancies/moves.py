@@ -16,14 +16,16 @@ SHOWN: tuple[Show, ...] = ("in", "out", "living", "account-open", "account-ended
 # A move out counts on its last day, as people say it. Accounts: of the same person for the same unit.
 _MOVES: LiteralString = """
     WITH move AS (
-        SELECT o.id, 'in' AS kind, lower(o.valid) AS day, o.unit_id, o.person_id, o.role, o.valid FROM occupancy o
-        WHERE o.project_id = %(project_id)s
+        SELECT o.id, o.project_id, 'in' AS kind, lower(o.valid) AS day, o.unit_id, o.person_id, o.role, o.valid
+        FROM occupancy o WHERE %(project_id)s::bigint IS NULL OR o.project_id = %(project_id)s
         UNION ALL
-        SELECT o.id, 'out', upper(o.valid) - 1, o.unit_id, o.person_id, o.role, o.valid FROM occupancy o
-        WHERE o.project_id = %(project_id)s AND NOT upper_inf(o.valid)
+        SELECT o.id, o.project_id, 'out', upper(o.valid) - 1, o.unit_id, o.person_id, o.role, o.valid
+        FROM occupancy o
+        WHERE (%(project_id)s::bigint IS NULL OR o.project_id = %(project_id)s) AND NOT upper_inf(o.valid)
     )
-    SELECT m.id, m.kind, m.day, m.unit_id, b.name || ' ' || u.code AS unit_label, m.person_id, p.name AS person_name,
-           m.role, upper_inf(m.valid) AS stays, left_open.id AS open_account_id, left_open.number AS open_account
+    SELECT m.id, m.project_id, m.kind, m.day, m.unit_id, b.name || ' ' || u.code AS unit_label, m.person_id,
+           p.name AS person_name, m.role, upper_inf(m.valid) AS stays, left_open.id AS open_account_id,
+           left_open.number AS open_account
     FROM move m
     JOIN unit u ON u.id = m.unit_id
     JOIN building b ON b.id = u.building_id
@@ -62,13 +64,13 @@ _HOMES: LiteralString = """
 
 @dataclass(frozen=True, slots=True)
 class MoveFilter:
-    """Which moves of a project are wanted; None: any. Days from `first` up to, not including, `end`.
+    """Which moves are wanted; None: any. Days from `first` up to, not including, `end`.
 
     `show`: only moves in or out; who lives there without an end (`living`); who moved out and whose account goes on
     (`account-open`); who lives there though his account has an end (`account-ended`).
     """
 
-    project_id: int
+    project_id: int | None = None
     building_id: int | None = None
     first: date | None = None
     end: date | None = None
@@ -83,6 +85,7 @@ class Move:
     """
 
     id: int
+    project_id: int
     kind: Literal["in", "out"]
     day: date
     unit_id: int

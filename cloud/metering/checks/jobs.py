@@ -7,7 +7,6 @@ from cloud.kit.db import Conn
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
 from cloud.kit.periods import local_day, month_of, previous_month
 from cloud.metering.checks import lives, period_checks, service, settling, standing
-from cloud.metering.checks.load_checks import LOAD_NUMBERS
 from cloud.metering.rollups import reading as rollups
 
 SETTLE = "metering.settle"
@@ -42,7 +41,7 @@ async def settle(context: JobContext) -> dict[str, object]:
                 break
             spans = await settling.take(conn, chunk)
             changed += await settling.settle(conn, spans, datetime.now(UTC))
-            await rollups.refresh(conn, [span for span in spans if span.channel not in LOAD_NUMBERS])
+            await rollups.refresh(conn, settling.of_usage(spans))
         after, meters = chunk[-1], meters + len({span.meter_id for span in spans})
     return {"meters": meters, "findings": changed + await _judge_lives(context)}
 

@@ -71,5 +71,5 @@ async def _bring_up(db: Database, asker: Asker, project: Project, meter_ids: Seq
             await settling.wait_for_meters(conn, some)
             spans = await settling.take(conn, some)
             changed += await settling.settle(conn, spans, now)
-            await rollups.refresh(conn, spans)
+            await rollups.refresh(conn, settling.of_usage(spans))
         after = some[-1]

@@ -71,6 +71,11 @@ async def take(conn: Conn, meter_ids: Sequence[int]) -> list[ChangedSpan]:
     return [ChangedSpan(**row) for row in rows]
 
 
+def of_usage(spans: Sequence[ChangedSpan]) -> list[ChangedSpan]:
+    """Those of usage, which roll-ups follow: a load is none."""
+    return [span for span in spans if span.channel not in LOAD_NUMBERS]
+
+
 async def settle(conn: Conn, spans: Sequence[ChangedSpan], now: datetime) -> int:
     """Judges the days that `spans` touch and that are over at `now`; returns how many findings changed."""
     changed = 0

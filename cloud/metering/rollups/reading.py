@@ -119,9 +119,14 @@ async def month_sums(conn: Conn, meters: Ints, channels: Ints, start: datetime, 
 
     For the system alone, which may see all meters. Where roll-ups lag behind, the rows themselves are added up.
     """
+    if not len(meters):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     lag_from = (await _row(conn, sql.STATE, {}))["lag_from"]
     statement = sql.MONTH_SUMS if lag_from is None or end <= lag_from else sql.MONTH_SUMS_OF_ROWS
-    query = {"meters": Int8Column(meters), "channels": Int2Column(channels), "start": start, "end": end}
+    query = {
+        "meters": Int8Column(meters), "channels": Int2Column(channels), "start": start, "end": end,
+        "first": int(meters.min()), "last": int(meters.max()),
+    }  # fmt: skip
     which, *sums = await columns_of(conn, statement, query, ("int8", "int8", "int8"))
     quantity, covered_s = np.zeros((2, len(meters)), np.int64)
     quantity[which], covered_s[which] = sums

@@ -145,10 +145,12 @@ BARS_OF_ROWS: LiteralString = """
 """
 
 # What rows inside a local month add up to, by meter. The worker's own tables: for the system alone.
+# `first` and `last` bound the meters: while there are few months a portion of meters would go through those of all.
 MONTH_SUMS: LiteralString = """
     SELECT w.nth - 1, sum(u.quantity)::bigint, sum(u.covered_s)::bigint
     FROM unnest(%(meters)s, %(channels)s) WITH ORDINALITY AS w (meter_id, channel, nth)
     JOIN store.usage_month u ON u.meter_id = w.meter_id AND u.channel = w.channel AND u.start = %(start)s
+     AND u.meter_id BETWEEN %(first)s AND %(last)s
     GROUP BY w.nth
 """
 MONTH_SUMS_OF_ROWS: LiteralString = """

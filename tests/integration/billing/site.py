@@ -18,7 +18,8 @@ from cloud.kit.periods import Period, day_start, next_month
 from cloud.kit.security import Keys, Sealer
 from cloud.kit.yaml_files import load_yaml
 from cloud.metering import service as metering
-from cloud.metering.records import MAIN_CHANNEL, Medium, NewMeter
+from cloud.metering.records import MAIN_CHANNEL, ChangedSpan, Medium, NewMeter
+from cloud.metering.rollups import reading as rollups
 from cloud.metering.thresholds.overrides import set_of_class
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
@@ -74,6 +75,9 @@ class Site:
                    VALUES (%s, %s, %s, %s, %s, %s)""",
                 [(meter_id, channel, start, length, quantity, self.project.id) for start, length, quantity in rows],
             )
+            # As settling notes it: continuous aggregates have not seen them.
+            end = day_start(day, zone)
+            await rollups.refresh(conn, [ChangedSpan(self.project.id, meter_id, channel, readings[0][0], end)])
 
     async def may_leap(self) -> "Site":
         """Usage leaps from month to month, to fill tiers, and nobody is said to live in the flats.

@@ -11,15 +11,19 @@ import pytest
 from cloud.billing import jobs
 from cloud.billing import service as billing
 from cloud.billing.runs import drafting
+from cloud.billing.runs import repository as run_repository
 from cloud.billing.service import BillRun
-from cloud.kit.db import SYSTEM, Database
+from cloud.billing.settlement.standing import standings
+from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.errors import Conflict
 from cloud.kit.jobs import JobContext
 from cloud.kit.periods import Period, day_start
 from cloud.metering.checks import jobs as validation_jobs
 from cloud.metering.checks import period_checks, settling
 from cloud.metering.checks import service as checks
+from cloud.metering.checks.load_checks import LOAD_NUMBERS
 from cloud.metering.derivation import update as derivation
+from cloud.metering.rollups.reading import REFRESH_ROLL_UPS
 from cloud.metering.thresholds.overrides import set_of_class
 from tests.integration.app import People
 from tests.integration.billing.site import Flat, Site, make_site
@@ -136,6 +140,20 @@ async def test_days_that_nobody_has_settled_are_judged_too(site: Site) -> None:
     assert "spike" in (await left_out(site, context))[flat.account_id]
 
 
+async def test_loads_that_came_late_are_no_usage_to_roll_up(site: Site) -> None:
+    """They are settled with the meters of the run, as every minute: nothing that is counted changed."""
+    await site.rows(
+        """INSERT INTO store.late_load (meter_id, channel, project_id, from_at, until_at)
+           VALUES (%s, %s, %s, %s, %s) RETURNING 1""",
+        site.flats[0].meters["electricity"], min(LOAD_NUMBERS), site.project.id,
+        *Period(JANUARY, FEBRUARY).instants(site.project.zone),
+    )  # fmt: skip
+    await site.rows("DELETE FROM job WHERE kind = %s RETURNING 1", REFRESH_ROLL_UPS)
+    await jobs.run(await started(site, JANUARY, FEBRUARY))
+    assert await site.rows("SELECT FROM store.late_load") == []
+    assert await site.rows("SELECT FROM job WHERE kind = %s", REFRESH_ROLL_UPS) == []
+
+
 async def test_what_the_judgement_goes_by_may_have_changed_since(site: Site) -> None:
     """The month before and the bounds are looked at as they are now, not as they were when the month was judged."""
     first, second, third = site.flats
@@ -250,6 +268,25 @@ async def test_usage_that_comes_during_the_judgement_is_noted_to_be_rated_again(
     assert meter_id in noted
 
 
+async def test_usage_that_the_drafts_are_made_of_is_not_rated_again(site: Site) -> None:
+    """The run derives the last readings of the month itself; what changes in a month that is billed stays noted."""
+    for flat in site.flats:
+        await come(site, flat, MARCH, AFTER_JANUARY + USUAL)
+    assert (await jobs.run(await started(site)))["billed"] == 3
+    assert await site.rows("SELECT FROM late_usage") == []
+    first = site.flats[0].meters["electricity"]
+    await site.rows(
+        """INSERT INTO store.changed_usage (meter_id, channel, project_id, from_at, until_at)
+           VALUES (%s, 1, %s, %s, %s) RETURNING 1""",
+        first, site.project.id, *Period(FEBRUARY, MARCH).instants(site.project.zone),
+    )  # fmt: skip
+    assert (await jobs.run(await started(site, JANUARY, FEBRUARY)))["billed"] == 3
+    assert [row["meter_id"] for row in await site.rows("SELECT meter_id FROM late_usage")] == [first]
+    async with site.db.transaction(SYSTEM) as conn:
+        standing = await standings(conn, [flat.account_id for flat in site.flats])
+    assert [standing[flat.account_id].to_be_rated for flat in site.flats] == [True, False, False]
+
+
 async def test_what_another_worker_derives_at_this_moment_is_waited_for(site: Site) -> None:
     """It has taken the reading out of the queue and written no usage yet."""
     late = site.flats[0]
@@ -297,6 +334,45 @@ async def test_a_run_may_not_be_checked_while_another_is_running(site: Site) -> 
     await started(site, JANUARY, FEBRUARY)
     with pytest.raises(Conflict):
         await billing.check_run(site.db, SYSTEM, run.id)
+
+
+@pytest.mark.parametrize(("step", "query"), [("check_run", "uncharged_meters"), ("execute_run", "uncharged_accounts")])
+async def test_nobody_waits_while_a_run_looks_up_what_it_bills(
+    site: Site, monkeypatch: pytest.MonkeyPatch, step: str, query: str
+) -> None:
+    """Readings that are derived, persons that are filed and prices that are published wait only for its beginning."""
+    context = await started(site)
+    run = await run_of(site, context)
+    look_up, free = getattr(run_repository, query), []
+
+    async def meanwhile(*of: Any) -> list[int]:
+        free.extend(await site.rows("SELECT pg_try_advisory_xact_lock_shared(gm.usage_note_lock()) AS free"))
+        return await look_up(*of)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(run_repository, query, meanwhile)
+    await getattr(billing, step)(site.db, SYSTEM, run.id)
+    assert free == [{"free": True}]
+
+
+@pytest.mark.parametrize("step", ["check_run", "execute_run"])
+async def test_a_run_that_is_cancelled_while_its_job_begins_again_stays_cancelled(
+    site: Site, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """It had failed, the worker tries it again, and waits for those who are changing usage."""
+    await site.run(JANUARY)
+    context = await started(site)
+    run = await run_of(site, context)
+    await site.rows("UPDATE bill_run SET state = 'failed' WHERE id = %s RETURNING 1", run.id)
+    hold = run_repository.hold_usage_notes
+
+    async def meanwhile(conn: Conn) -> None:
+        async with site.db.transaction(SYSTEM) as office:
+            await billing.cancel_run(office, run.id)
+        await hold(conn)
+
+    monkeypatch.setattr(run_repository, "hold_usage_notes", meanwhile)
+    await getattr(billing, step)(site.db, SYSTEM, run.id)
+    assert (await run_of(site, context)).state == "cancelled"
 
 
 async def test_people_see_how_far_the_checking_is_and_then_the_bills(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cloud.billing import service as billing
+from cloud.billing.charges import drafts
 from cloud.billing.corrections.late_usage import Outcome, rerate_account, rerate_late
 from cloud.billing.explanation import sentences
 from cloud.billing.explanation.models import ExplanationOut
@@ -261,6 +262,38 @@ async def test_days_billed_out_of_order_are_not_touched_without_other_data(at: P
     assert await at.late(JANUARY, 0) == Outcome()
     async with at.site.db.transaction(SYSTEM) as conn:
         assert await rerate_account(conn, at.site.flats[0].account_id, JANUARY) == Outcome()
+    # What is above the cap anyway costs nothing, and what is left of it is what the bill charged before: 10.00.
+    assert await at.late(TWENTIETH, 1_000_000) == Outcome()
+    assert await at.charged() == [Decimal("0.00"), Decimal("10.00"), Decimal("30.00")]
+    assert await at.late(TWENTIETH, -46_000_000) == Outcome(adjusted=1)
+    assert await at.late(TWENTIETH, 46_000_000) == Outcome(adjusted=1)
+    assert sum(await at.charged()) == Decimal("40.00")
+
+
+async def test_a_bill_from_before_limits_were_shared_keeps_its_two_minimums(
+    at: Power, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each agreement had the minimum to itself, and its inputs say nothing of the other: late data find it so."""
+    await at.count([1_000] * 31)
+    first = await at.publish((JANUARY, power(minimum="25")))
+    second = await at.publish((JANUARY, power(minimum="15")), code="other")
+    await at.agree(first, valid_until=TWENTIETH)
+    await at.agree(second, since=TWENTIETH)
+    with monkeypatch.context() as then:
+        then.setattr(drafts, "supplies", lambda by_agreement: [list(mine) for mine in by_agreement.values()])
+        assert amounts(await at.bill()) == ["25.00", "15.00"]
+    (inputs,) = await at.site.rows("SELECT inputs::text AS told FROM bill")
+    assert "bill_limits" not in inputs["told"]
+    account_id = at.site.flats[0].account_id
+    for cause in ("usage", "facts", "area", "concession", "persons"):
+        async with at.site.db.transaction(SYSTEM) as conn:
+            assert await rerate_account(conn, account_id, JANUARY, cause=cause) == Outcome()
+    assert await at.site.rows("SELECT FROM adjustment") == []
+    assert await at.late(JANUARY, 8_000) == Outcome(adjusted=1)
+    assert await at.charged() == [Decimal("27.00"), Decimal("15.00")]
+    assert await at.late(JANUARY, -8_000) == Outcome(adjusted=1)
+    assert await at.charged() == [Decimal("25.00"), Decimal("15.00")]
+    assert await at.site.proof() == []
 
 
 async def test_late_usage_of_one_part_moves_what_the_limits_do_to_the_next(at: Power) -> None:

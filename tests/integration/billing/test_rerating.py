@@ -13,7 +13,9 @@ from cloud.billing.concessions import service as conceded
 from cloud.billing.concessions.service import NewConcession
 from cloud.billing.corrections import repository as adjustments_repository
 from cloud.billing.corrections.late_usage import Outcome, rerate_account, rerate_late
+from cloud.billing.settlement.standing import standings
 from cloud.kit.db import SYSTEM, Database
+from cloud.kit.errors import Conflict
 from cloud.kit.jobs import JobContext
 from cloud.kit.periods import Period, day_start, next_month
 from tests.integration.billing.site import CHIEF, Flat, Site, make_site, noon
@@ -268,3 +270,32 @@ async def test_what_else_is_rated_again_begins_with_what_was_counted_late(site: 
     assert await charged_in_all(site, flat) == yearly(Decimal("2750.5")) - half
     assert await site.rows("SELECT FROM late_usage") == []
     assert await site.proof() == []
+
+
+async def test_what_was_decided_on_waits_no_longer(site: Site) -> None:
+    """Somebody has February rated in spite of an open finding; nobody has decided on the neighbour's."""
+    for flat in site.flats:
+        await count_otherwise(site, flat, FEBRUARY, 500)
+        await site.rows(
+            """INSERT INTO meter_exception (project_id, meter_id, channel, rule, from_at, until_at)
+               VALUES (%s, %s, 1, 'spike', %s, %s) RETURNING 1""",
+            site.project.id, flat.meters["electricity"], *Period(FEBRUARY, MARCH).instants(site.project.zone),
+        )  # fmt: skip
+    assert (await late(site)).waiting == 2
+    decided, neighbour = site.flats
+    async with site.db.transaction(SYSTEM) as conn:
+        with pytest.raises(Conflict, match="open finding"):
+            await rerate_account(conn, decided.account_id, JANUARY)
+    async with site.db.transaction(SYSTEM) as conn:
+        # Not of the days before those that somebody looked at.
+        await rerate_account(conn, decided.account_id, MARCH, open_findings="bill")
+    assert len(await site.rows("SELECT FROM late_usage")) == 2
+    async with site.db.transaction(SYSTEM) as conn:
+        await rerate_account(conn, decided.account_id, FEBRUARY, open_findings="bill")
+    assert await charged_in_all(site, decided) == yearly(Decimal("3051"))
+    assert (await late(site)).waiting == 1
+    assert await charged_in_all(site, decided) == yearly(Decimal("3051"))
+    async with site.db.transaction(SYSTEM) as conn:
+        standing = await standings(conn, [flat.account_id for flat in site.flats])
+    assert [standing[flat.account_id].to_be_rated for flat in site.flats] == [False, True]
+    assert await charged_in_all(site, neighbour) == yearly(Decimal("3050.5"))

@@ -185,3 +185,18 @@ async def test_no_price_begins_in_days_that_a_draft_is_being_made_of(
     assert refused == ["already-billed"]
     async with site.db.transaction(SYSTEM) as conn:
         await tariffs.publish(conn, project_id, "electricity", "electricity", "electricity", version.content, MARCH)
+
+
+async def test_a_run_whose_worker_died_for_good_holds_no_price(site: Site) -> None:
+    """It stays running until another is started, and makes no drafts any more."""
+    run_id, project_id = await _started(site, FEBRUARY), site.project.id
+    await site.rows(
+        """UPDATE job SET state = 'failed', error = 'the worker died', finished_at = now()
+           WHERE id = (SELECT job_id FROM bill_run WHERE id = %s AND state = 'running') RETURNING 1""",
+        run_id,
+    )
+    async with site.db.transaction(SYSTEM) as conn:
+        (version,) = (await tariffs.versions_of(conn, [site.tariffs["electricity"]])).popitem()[1]
+        since = date(2026, 2, 10)
+        await tariffs.publish(conn, project_id, "electricity", "electricity", "electricity", version.content, since)
+        assert (await billing.get_run(conn, run_id)).state == "running"

@@ -204,7 +204,8 @@ async def test_pages_from_preview_to_a_repaired_file(
     rows = list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"))))
     assert rows[0] == ["表号", "抄表时间", "读数", "单位", "通道", "Answer", "Details of the answer"]
     assert [(row[0], row[5]) for row in rows[1:]] == [
-        ("E1", "other-value"), ("E9", "unknown-meter"), ("E2", "negative"), ("'=1+1", "unknown-meter"),
+        ("E1", "other-value"), ("E9", "unknown-meter"), ("E2", "negative"),
+        ("'=1+1", "formula-without-value"),
     ]  # fmt: skip
     repaired = answer.content.replace(b"E9,", b"E3,").replace(b"-4", b"1999")
     path = await _send(app_client, "/reading-imports", file(repaired), kind="register")
@@ -212,7 +213,7 @@ async def test_pages_from_preview_to_a_repaired_file(
     rows = list(csv.reader(io.StringIO((await app_client.get(f"{path}/rows.csv")).content.decode("utf-8-sig"))))
     assert rows[0][-2:] == ["Answer", "Details of the answer"]
     assert len(rows[0]) == 7
-    assert [(row[0], row[5]) for row in rows[1:]] == [("E1", "other-value"), ("'=1+1", "unknown-meter")]
+    assert [(row[0], row[5]) for row in rows[1:]] == [("E1", "other-value"), ("'=1+1", "formula-without-value")]
     assert "page-link" not in await _page(app_client, "/reading-imports?state=done&kind=register")
 
 

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cloud.billing.charges.filings import Filing
-from cloud.billing.charges.limits import BillLimits, SoFar, Term, columns, limit_inputs, shared, shares_kept
+from cloud.billing.charges.limits import BillLimits, Cost, SoFar, Term, columns, limit_inputs, shared, shares_kept
 from cloud.billing.charges.pieces import Piece, pieces
 from cloud.billing.charges.supplies import rounds, supplies, with_limits
 from cloud.billing.records import Agreement, Uncharged
@@ -230,7 +230,7 @@ def charge(found: Sequence[Piece], used: Sequence[int], home: Home | None = None
         before += quantity
         exact += Decimal(int(rated.exact[0])).scaleb(-prepared.places)
         if piece.limits is not None:
-            so_far = so_far.and_then(piece.limits, unlimited(rated, 0), lacking(rated, 0))
+            so_far = so_far.and_then(piece.limits, Cost(unlimited(rated, 0), lacking(rated, 0)))
     return charged
 
 

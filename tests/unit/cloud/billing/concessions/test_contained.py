@@ -63,6 +63,13 @@ def test_a_stretch_without_a_tax_bears_its_part_too() -> None:
     assert after(lines, [contained("100.00", VAT13)], percent("10")) == [("90.00", "10.35")]
 
 
+def test_of_nothing_that_remains_nothing_is_tax() -> None:
+    """A cap takes off no component: power of 36 under a cap of 12 is its base, until nothing is paid for."""
+    lines = [line("power", "36.00"), line("cap", "-24.00", "cap"), line("levy", "2.00", "tax")]
+    assert after(lines, [contained("36.00", VAT13, "power")], percent("50", "power")) == [("29.00", "3.34")]
+    assert after(lines, [contained("36.00", VAT13, "power")], percent("100", "power", "cap")) == [("0.00", "0.00")]
+
+
 def test_a_tax_on_top_is_no_base_of_one_that_is_contained() -> None:
     lines = [line("rent", "100.00"), line("levy", "10.00", "tax")]
     taken = reductions([(one.component, one.amount) for one in lines], "rent", JANUARY, [percent("50", "rent")], 2)
