@@ -123,6 +123,7 @@ PAYMENT_FAILURES: Final[Mapping[str, str]] = {
     "alipay-unsigned": _("The provider's answer cannot be verified"),
     "alipay-unreadable": _("The provider's answer cannot be read"),
     "statement-not-made": _("The provider is making it"),
+    "statement-missing": _("The provider has none, although money came on that day"),
     "statement-unreadable": _("It is not whole, or not as the provider's document says"),
     "statement-too-slow": _("It comes too slowly"),
     "statement-not-kept": _("What it says cannot be stored"),

@@ -143,6 +143,11 @@ _STATEMENTS: LiteralString = """
       AND id < %(before)s
     ORDER BY id DESC LIMIT %(limit)s
 """.replace("{columns}", _STATEMENT)
+_MONEY_CAME: LiteralString = """
+    SELECT FROM payment_callback
+    WHERE channel = %(channel)s AND paid_at >= %(day)s::timestamp AT TIME ZONE 'Asia/Shanghai'
+      AND paid_at < (%(day)s + 1)::timestamp AT TIME ZONE 'Asia/Shanghai' LIMIT 1
+"""
 _OPEN: LiteralString = "SELECT channel, count(*) AS n FROM provider_difference WHERE state = 'open' GROUP BY channel"
 
 
@@ -175,6 +180,12 @@ async def keep(conn: Conn, wanted: Statement, moves: Sequence[Move], others: int
     await conn.execute(_MISSING, of_day)
     await conn.execute(_GONE, {"channel": wanted.channel})
     return sum(row["kept"] for row in told)
+
+
+async def money_came(conn: Conn, wanted: Statement) -> bool:
+    """Whether the provider told us of a payment on the day of a statement."""
+    of_day = {"channel": wanted.channel, "day": wanted.day}
+    return (await conn.execute(_MONEY_CAME, of_day)).rowcount > 0
 
 
 async def open_differences(conn: Conn) -> dict[ChannelName, int]:

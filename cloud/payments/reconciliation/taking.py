@@ -27,7 +27,9 @@ _SHANGHAI: Final = ZoneInfo("Asia/Shanghai")
 _READY: Final = timedelta(hours=10)
 """Into the day after: providers have made the statement by then."""
 _SURELY: Final = timedelta(hours=36)
-"""Into the day after: where there is no statement by then, nothing moved."""
+"""Into the day after: where there is no statement by then, nothing moved, unless we know better."""
+_AT_LAST: Final = timedelta(days=30)
+"""Into the day after: a provider that told us of money on that day has no statement of it, and will have none."""
 _OLDEST: Final = timedelta(days=60)
 """Providers hand out statements of three months."""
 _POLL_S: Final = 5
@@ -98,6 +100,8 @@ class Reconciler:
         if moves is None and now < over + _SURELY:
             await self._later(wanted, now, None)
             return
+        if moves is None and now < over + _AT_LAST and await self._money_came(wanted):
+            raise ProviderUnavailable("statement-missing", "the provider told us of money on that day")
         ours = [one for one in moves or () if _OURS.fullmatch(one.reference)]
         async with self._db.transaction(_ASKER) as conn:
             told = await repository.keep(conn, wanted, ours, len(moves or ()) - len(ours), now)
@@ -115,6 +119,10 @@ class Reconciler:
                 return await self._channels[wanted.channel].statement(wanted.day)
         except TimeoutError:
             raise ProviderUnavailable("statement-too-slow", f"not whole after {_LONGEST_S} seconds") from None
+
+    async def _money_came(self, wanted: Statement) -> bool:
+        async with self._db.transaction(_ASKER) as conn:
+            return await repository.money_came(conn, wanted)
 
     async def _later(self, wanted: Statement, now: datetime, failure: str | None) -> None:
         pause = min(_FIRST_PAUSE * 2 ** min(wanted.looks - 1, 8), _LONGEST_PAUSE)

@@ -365,3 +365,25 @@ async def test_the_worker_takes_statements_by_itself(
         working.cancel()
         with suppress(asyncio.CancelledError):
             await working
+
+
+@pytest.mark.parametrize("channel", ["wechat", "alipay"])
+async def test_a_provider_that_is_late_by_days_is_asked_until_it_has_the_statement(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, channel: str
+) -> None:
+    await _paid(desk, channel, amount="80.00")
+    with monkeypatch.context() as patched:
+        patched.setattr(f"simulators.payments.{channel}.{channel}_statement", lambda *_: None)
+        await _days_pass(desk)
+    (late,) = [one for one in await _statements(desk) if one["failure"]]
+    assert (late["state"], late["failure"].split(":")[0]) == ("wanted", "statement-missing")
+    assert await _differences(desk) == []
+    await _days_pass(desk, 1)
+    assert [one["moves"] for one in await _statements(desk) if one["moves"] or one["failure"]] == [1]
+
+
+async def test_a_statement_that_never_comes_leaves_its_payments_to_be_looked_at(desk: Desk) -> None:
+    trade = await _paid(desk, amount="80.00")
+    del desk.providers.wechat.trades[trade.reference]
+    await _days_pass(desk, 35)
+    assert [one["kind"] for one in await _differences(desk)] == ["payment-missing-there"]
