@@ -23,6 +23,7 @@ from cloud.parking.pictures.asking import PictureAsker
 from cloud.parking.pictures.links import Links
 from cloud.payments.channels.configuration import new_client, open_channels
 from cloud.payments.collecting import Collector
+from cloud.payments.reconciliation.taking import Reconciler
 from cloud.settings import CloudSettings
 from cloud.webhooks.delivering import Deliverer, DeliveryRules
 
@@ -70,7 +71,7 @@ def keep_what_is_loaded() -> None:
 
 
 async def serve(settings: CloudSettings) -> None:
-    """Works, sends webhooks and notices, collects payments, and asks for pictures until SIGTERM or SIGINT.
+    """Works, sends webhooks and notices, collects payments, takes statements, asks for pictures until SIGTERM, SIGINT.
 
     Raises KeysError, SettingsError; BadKeyFile and InvalidFile for providers of payments.
     """
@@ -90,6 +91,8 @@ async def serve(settings: CloudSettings) -> None:
         group.create_task(work(db, stop, concurrency=settings.worker_concurrency))
         group.create_task(Deliverer(db, sealer, DeliveryRules(private=settings.webhooks_private)).run(stop))
         group.create_task(Collector(db, channels, takers={"parking": parking.take_paid}).run(stop))
+        # Beside the collector: taking what is paid now waits for no statement.
+        group.create_task(Reconciler(db, channels).run(stop))
         group.create_task(PictureAsker(db, Links(keys, settings.public_url)).run(stop))
         group.create_task(Mailer(db, server, all_enclosers(), settings.public_url).run(stop))
 

@@ -19,7 +19,6 @@ from cloud.payments.channels.base import Channel, Paid, ProviderRefused, Provide
 from cloud.payments.channels.configuration import Channels
 from cloud.payments.giving_back import give_back
 from cloud.payments.intent_records import AsideReason, Intent, IntentPurpose, IntentState, KeptCallback
-from cloud.payments.reconciliation.taking import Reconciler
 from cloud.payments.service import record_payment
 
 _log = structlog.get_logger(__name__)
@@ -59,7 +58,6 @@ class Collector:
         self._takers = dict(takers or {})
         self._channels = channels
         self._now = clock
-        self._reconciler = Reconciler(db, channels, _ASKER, clock)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set; without channels there is nothing to do."""
@@ -76,7 +74,6 @@ class Collector:
 
     async def step(self) -> int:
         """Takes all that was told, looks at all intents whose time has come, and returns how many those were."""
-        await self._reconciler.step()
         await self._take_callbacks()
         await give_back(self._db, self._channels, _ASKER, self._now())
         async with self._db.transaction(_ASKER) as conn:

@@ -122,8 +122,13 @@ PAYMENT_FAILURES: Final[Mapping[str, str]] = {
     "alipay-unavailable": _("The provider does not answer"),
     "alipay-unsigned": _("The provider's answer cannot be verified"),
     "alipay-unreadable": _("The provider's answer cannot be read"),
+    "statement-not-made": _("The provider is making it"),
+    "statement-missing": _("The provider has none, although money came on that day"),
+    "statement-unreadable": _("It is not whole, or not as the provider's document says"),
+    "statement-too-slow": _("It comes too slowly"),
+    "statement-not-kept": _("What it says cannot be stored"),
 }
-"""Why nothing came of an attempt to pay; codes of the providers themselves are shown as they are."""
+"""Why nothing came of an attempt to pay or to read a statement; codes of providers are shown as they are."""
 
 DIFFERENCES: Final[Mapping[str, str]] = {
     "payment-missing-there": _("A payment that the provider does not know"),

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -12,6 +14,8 @@ from pymodbus.framer import FramerAscii, FramerRTU
 from cloud.kit.errors import InvalidInput
 from cloud.metering.imports.table import read_table
 from cloud.parking.spaces.table import read_spaces
+from cloud.payments.channels.base import ProviderUnavailable
+from cloud.payments.channels.statement_files import alipay_moves, wechat_moves
 from gateway.contract import codec
 from gateway.contract.errors import ContractError
 from gateway.drivers.barrier.dialect import decode_event, decode_order, decode_reply
@@ -27,6 +31,9 @@ from gateway.drivers.modbus.pdu import read_request
 from gateway.errors import ConfigError, ExceptionReply, MalformedReply
 from gateway.settings import load_site
 from gateway.templates.library import firmware_config, load_meter_file
+from simulators.payments.alipay import Trade as AlipayTrade
+from simulators.payments.statements import alipay_statement, wechat_statement
+from simulators.payments.wechat import Trade as WechatTrade
 from tests.unit.gateway.drivers.coap.vectors import CBOR_PACK, NOW_MS, PACKS
 from tests.unit.gateway.drivers.vectors import load
 
@@ -98,6 +105,22 @@ def _modbus(name: str, framing: Framing, answer: bytes) -> Target:
     """Whatever comes as the answer to a read of two registers of unit 1."""
     question = framing.prepare(1, read_request(3, 0, 2), Manners())()
     return Target(name, question.judge, (MalformedReply, ExceptionReply), lambda: iter((answer,)))
+
+
+_MORNING: Final = datetime(2026, 11, 25, 2, tzinfo=UTC)
+_NUMBER: Final = f"gm{'0' * 28}"
+
+
+def _statement_of_wechat() -> Iterator[bytes]:
+    trade = WechatTrade(_NUMBER, 1234, "CNY", "水费", _MORNING, "", "REFUND", "4200", _MORNING)
+    trade.refunds["R1"], trade.refunded_at["R1"] = 500, _MORNING
+    yield wechat_statement([trade], _MORNING.date(), "wx1", "1900000109") or b""
+
+
+def _statement_of_alipay() -> Iterator[bytes]:
+    trade = AlipayTrade(_NUMBER, Decimal("12.34"), "水费", _MORNING, "", True, "TRADE_SUCCESS", "2026", _MORNING)
+    trade.refunds["R1"], trade.refunded_at["R1"] = Decimal(5), _MORNING
+    yield alipay_statement([trade], _MORNING.date()) or b""
 
 
 def _frames(room: str) -> Callable[[], Iterator[bytes]]:
@@ -175,6 +198,8 @@ TARGETS: Final = {
             (InvalidInput,),
             _texts("number,place,class,state\nB1-001,B1,small,sold\n"),
         ),
+        Target("wechat-statement", wechat_moves, (ProviderUnavailable,), _statement_of_wechat),
+        Target("alipay-statement", alipay_moves, (ProviderUnavailable,), _statement_of_alipay),
         Target("configuration", codec.decode_configuration, (ContractError,), _vectors("configuration-")),
         Target("template-file", _as_file(load_meter_file), (ConfigError,), _files("meters/*.yaml")),
         Target("site-file", _as_file(load_site), (ConfigError,), _files("sites/*.yaml")),

@@ -4,6 +4,7 @@ After opendocs.alipay.com: common parameters and signing, verification of answer
 precreate, query, close, refund. On a phone the address in the code opens the app itself.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from cloud.payments.channels.base import (
     Seen,
     Trade,
 )
+from cloud.payments.channels.downloading import download
 from cloud.payments.channels.rsa_keys import sign, verified
 from cloud.payments.channels.statement_files import alipay_moves
 
@@ -125,13 +127,9 @@ class Alipay:
             if refused.code in _NO_STATEMENT:
                 return None
             raise
-        try:
-            answer = await self._client.get(str(found.get("bill_download_url")))
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ProviderUnavailable("alipay-unavailable", f"a file: {type(error).__name__}") from error
-        if not answer.is_success:
-            raise ProviderUnavailable("alipay-unavailable", f"a file: status {answer.status_code}")
-        return alipay_moves(answer.content)
+        archive = await download(self._client, "alipay", str(found.get("bill_download_url")))
+        # In a thread: whatever else the worker does goes on meanwhile.
+        return await asyncio.to_thread(alipay_moves, archive)
 
     def read_callback(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Callback:  # noqa: ARG002
         """Verifies an asynchronous notice: a form whose fields are signed, in the order of their names."""

@@ -6,10 +6,13 @@ lines of totals at the end. Alipay's trade bill (opendocs.alipay.com): a ZIP of 
 """
 
 import io
+import lzma
+import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -19,35 +22,45 @@ _SHANGHAI: Final = ZoneInfo("Asia/Shanghai")
 _MOMENT: Final = "%Y-%m-%d %H:%M:%S"
 _CURRENCY: Final = "CNY"
 _MARK: Final = "`"
-_LARGEST_FILE: Final = 200 * 1024 * 1024
+LARGEST_FILE: Final = 50 * 1024 * 1024
+"""Bytes; more than a hundred thousand trades of a day."""
+_LINE_END: Final = re.compile(r"\r\n|\n|\r")
+"""What else Unicode holds for the end of a line may stand in a subject."""
 _NOT_GIVEN: Final = frozenset({"FAIL", "CHANGE", "ABNORMAL", "CLOSED"})
 """States of a refund at WeChat Pay that did not reach the payer and will not by itself."""
+_DAMAGED: Final = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, NotImplementedError, RuntimeError
+)  # fmt: skip
+"""What opening an archive and reading from it may come to, all with bytes alone."""
 _END: Final = "业务明细列表结束"
 _SUBJECT: Final = "商品名称"
+_NUMBER: Final = re.compile(r"-?[0-9]{1,14}(\.[0-9]{1,8})?")
 
 Row = Mapping[str, str]
 
 
 def wechat_moves(content: bytes) -> tuple[Move, ...]:
     """Payments and refunds of a trade bill. Raises ProviderUnavailable where it is not whole or not readable."""
-    lines = _text(content, "utf-8-sig").splitlines()
+    lines = _lines(content, "utf-8-sig")
     if len(lines) < 3:
         raise _unreadable("expected a header, and totals at the end")
-    rows = list(_rows(lines[0].split(","), (_values(line) for line in lines[1:-2])))
+    moves, paid = [], Decimal(0)
+    for row in _rows(lines[0].split(","), (_values(line) for line in lines[1:-2])):
+        moves.append(_wechat_move(row))
+        # A refund may tell what was paid, too; the totals are those of the column.
+        paid += _decimal(row, "订单金额") if row.get("订单金额") else Decimal(0)
     (totals,) = _rows(lines[-2].split(","), [_values(lines[-1])])
-    moves = tuple(_wechat_move(row) for row in rows)
-    paid = sum((one.amount for one in moves if one.kind == "payment"), Decimal(0))
     trades, total = _decimal(totals, "总交易单数"), _decimal(totals, "订单总金额")
     if (trades, total) != (Decimal(len(moves)), paid):
         raise _unreadable(f"its totals are {trades} trades and {total}, its lines {len(moves)} and {paid}")
-    return moves
+    return tuple(moves)
 
 
 def alipay_moves(archive: bytes) -> tuple[Move, ...]:
     """Payments and refunds of a trade bill. Raises ProviderUnavailable where it is not whole or not readable."""
     for content in _files(archive):
-        lines = _text(content, "gb18030").splitlines()
-        table = [line for line in lines if line.strip() and not line.startswith("#")]
+        lines = _lines(content, "gb18030")
+        table = [line for line in lines if not line.startswith("#")]
         if table and table[0].startswith("支付宝交易号"):
             if not any(line.startswith("#") and _END in line for line in lines):
                 raise _unreadable("its list of trades has no end")
@@ -95,18 +108,20 @@ def _files(archive: bytes) -> Iterator[bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             for one in opened.infolist():
-                if one.file_size > _LARGEST_FILE:
+                if one.file_size > LARGEST_FILE:
                     raise _unreadable(f"a file of {one.file_size} bytes")
                 yield opened.read(one)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except _DAMAGED as error:
         raise _unreadable(f"not an archive that can be opened: {type(error).__name__}") from None
 
 
-def _text(content: bytes, encoding: str) -> str:
+def _lines(content: bytes, encoding: str) -> list[str]:
+    """All lines with something in them."""
     try:
-        return content.decode(encoding)
+        text = content.decode(encoding)
     except UnicodeDecodeError:
         raise _unreadable(f"expected {encoding}") from None
+    return [line for line in _LINE_END.split(text) if line.strip()]
 
 
 def _values(line: str) -> list[str]:
@@ -142,13 +157,9 @@ def _first(row: Row, ours: str, theirs: str) -> str:
 
 def _decimal(row: Row, name: str) -> Decimal:
     text = _cell(row, name)
-    try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        raise _unreadable(f"{name}: {text[:20]} is not a number") from None
-    if not amount.is_finite():
+    if not _NUMBER.fullmatch(text):
         raise _unreadable(f"{name}: {text[:20]} is not a number")
-    return amount
+    return Decimal(text)
 
 
 def _moment(row: Row, name: str) -> datetime:

@@ -4,6 +4,7 @@ After pay.weixin.qq.com/doc/v3: signing of requests, verification of answers and
 Native and H5 orders, query by out_trade_no, close, refund.
 """
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -34,6 +35,7 @@ from cloud.payments.channels.base import (
     Seen,
     Trade,
 )
+from cloud.payments.channels.downloading import download
 from cloud.payments.channels.rsa_keys import sign, verified
 from cloud.payments.channels.statement_files import wechat_moves
 
@@ -147,7 +149,8 @@ class WechatPay:
             "hash_value"
         ):
             raise ProviderUnavailable("statement-unreadable", "the file is not the one that was promised")
-        return wechat_moves(content)
+        # In a thread: whatever else the worker does goes on meanwhile.
+        return await asyncio.to_thread(wechat_moves, content)
 
     def read_callback(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Callback:
         """Verifies and decrypts what WeChat sent."""
@@ -181,27 +184,28 @@ class WechatPay:
 
     async def _download(self, address: str) -> bytes:
         """A file, at the address that a signed answer named; the file itself is not signed."""
-        answer = await self._send("GET", httpx.URL(address), "")
-        if not answer.is_success:
-            raise ProviderUnavailable("wechat-unavailable", f"a file: status {answer.status_code}")
-        return answer.content
+        try:
+            place = httpx.URL(address)
+        except httpx.InvalidURL:
+            raise ProviderUnavailable("wechat-unreadable", "a file without an address") from None
+        return await download(self._client, "wechat", place, self._headers("GET", place, ""))
 
     async def _send(self, method: str, address: httpx.URL, content: str) -> httpx.Response:
-        place = address.raw_path.decode("ascii")
+        body = content.encode() if content else None
         try:
             return await self._client.request(
-                method,
-                address,
-                content=content.encode() if content else None,
-                headers={
-                    "Authorization": self._authorization(method, place, content),
-                    "Accept": "application/json",
-                    "Content-Type": "application/json",
-                    "User-Agent": "gatemeter",
-                },
+                method, address, content=body, headers=self._headers(method, address, content)
             )
         except httpx.HTTPError as error:
             raise ProviderUnavailable("wechat-unavailable", f"{address.path}: {type(error).__name__}") from error
+
+    def _headers(self, method: str, address: httpx.URL, content: str) -> dict[str, str]:
+        return {
+            "Authorization": self._authorization(method, address.raw_path.decode("ascii"), content),
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+            "User-Agent": "gatemeter",
+        }
 
     def _authorization(self, method: str, place: str, content: str) -> str:
         merchant, moment, nonce = self._merchant, str(int(time.time())), secrets.token_hex(16)

@@ -24,7 +24,7 @@ Writer = Annotated[Scope, allow("payments.write")]
 @router.get("/provider-statements")
 async def list_statements(scope: Writer, query: Annotated[StatementQuery, Query()]) -> Listed[StatementOut]:
     """Days at the providers, newest first: compared with our books (`kept`), or still to be fetched (`wanted`)."""
-    page = await service.list_statements(scope.conn, query.page(), channel=query.channel)
+    page = await service.list_statements(scope.conn, query.page(), state=query.state, channel=query.channel)
     return Listed(items=[StatementOut.of(one) for one in page.items], next_cursor=page.next_cursor)
 
 

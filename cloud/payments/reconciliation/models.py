@@ -14,6 +14,7 @@ from cloud.payments.reconciliation.records import Difference, DifferenceKind, Di
 class StatementQuery(ListQuery):
     """Which statements are wanted."""
 
+    state: StatementState | None = None
     channel: ChannelName | None = None
 
 

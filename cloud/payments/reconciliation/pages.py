@@ -24,7 +24,7 @@ _LAST_DAYS: Final = 14
 async def list_differences(
     request: Request, scope: Writing, state: OptionalText = "open", cursor: str | None = None
 ) -> Response:
-    """Where providers and our books disagree, and which days were compared last."""
+    """Where providers and our books disagree, and the statements day by day."""
     page = await shown(request, scope)
     found = await service.list_differences(
         scope.conn,
@@ -32,11 +32,13 @@ async def list_differences(
         project_id=page.project.id,
         state=next((one for one in DIFFERENCE_STATES if one == state), None),
     )
-    compared = await service.list_statements(scope.conn, PageRequest(_LAST_DAYS))
+    # A day that was not compared is shown first, however long ago it was.
+    missing = await service.list_statements(scope.conn, PageRequest(_SHOWN), state="wanted")
+    compared = await service.list_statements(scope.conn, PageRequest(_LAST_DAYS), state="kept")
     return page.page(
         "payments/differences.html",
         found=found,
-        statements=compared.items,
+        statements=[*missing.items, *compared.items],
         states=DIFFERENCE_STATES,
         state=state or "",
         zone=page.project.zone,

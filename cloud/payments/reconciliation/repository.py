@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 from cloud.kit.db import Conn
 from cloud.kit.paging import Page, PageRequest, newest_first
 from cloud.payments.channels.base import ChannelName, Move
-from cloud.payments.reconciliation.records import Difference, DifferenceState, Statement
+from cloud.payments.reconciliation.records import Difference, DifferenceState, Statement, StatementState
 
 _STATEMENT: Final[LiteralString] = "id, channel, day, state, looks, failure, kept_at, moves, others"
 # From the first money that came that way; nothing was there to be compared before.
@@ -20,6 +20,7 @@ _WANT: LiteralString = """
     FROM (SELECT channel, greatest(min((paid_at AT TIME ZONE 'Asia/Shanghai')::date), %(oldest)s::date) AS day
           FROM payment_callback WHERE channel = ANY (%(channels)s) GROUP BY channel) f,
          generate_series(f.day, %(last)s::date, interval '1 day') AS d
+    ORDER BY d, f.channel
     ON CONFLICT DO NOTHING
 """
 # The lease: whoever takes it has so long before somebody else does.
@@ -39,17 +40,24 @@ _KEPT: LiteralString = """
     SET state = 'kept', kept_at = %(now)s, moves = %(moves)s, others = %(others)s, failure = NULL
     WHERE id = %(id)s AND state = 'wanted'
 """
-# A refund that was on its way may turn out not to have reached the payer, days after.
+# A refund that was on its way may turn out not to have reached the payer, days after or in the same statement.
 _MOVES: LiteralString = """
     INSERT INTO provider_move (project_id, channel, day, kind, reference, provider_id, refund_reference, amount,
                                currency, at, failed)
-    SELECT i.project_id, %(channel)s, %(day)s, m.kind, m.reference, m.provider_id, m.refund_reference, m.amount,
+    SELECT DISTINCT ON (m.provider_id, m.refund_reference)
+           i.project_id, %(channel)s, %(day)s, m.kind, m.reference, m.provider_id, m.refund_reference, m.amount,
            m.currency, m.at, m.failed
     FROM jsonb_to_recordset(%(rows)s) AS m (kind text, reference text, provider_id text, refund_reference text,
                                             amount numeric, currency text, at timestamptz, failed boolean)
     LEFT JOIN payment_intent i ON i.reference = m.reference
+    ORDER BY m.provider_id, m.refund_reference, m.failed DESC
     ON CONFLICT (channel, provider_id, refund_reference) DO UPDATE SET failed = true, day = excluded.day
     WHERE excluded.failed AND NOT provider_move.failed
+"""
+# Days are kept one after the other: of two at the same time neither would find the other kept, and judge it.
+_ALONE: LiteralString = """
+    SELECT FROM provider_statement WHERE channel = %(channel)s AND day BETWEEN %(day)s::date - 1 AND %(day)s::date + 1
+    ORDER BY day FOR UPDATE
 """
 # Money that nobody told us of goes the way of what is told: it is booked, or kept aside for somebody.
 _TELL: LiteralString = """
@@ -131,8 +139,15 @@ _SETTLE: LiteralString = """
 """
 _STATEMENTS: LiteralString = """
     SELECT {columns} FROM provider_statement
-    WHERE (%(channel)s::text IS NULL OR channel = %(channel)s) AND id < %(before)s ORDER BY id DESC LIMIT %(limit)s
+    WHERE (%(channel)s::text IS NULL OR channel = %(channel)s) AND (%(state)s::text IS NULL OR state = %(state)s)
+      AND id < %(before)s
+    ORDER BY id DESC LIMIT %(limit)s
 """.replace("{columns}", _STATEMENT)
+_MONEY_CAME: LiteralString = """
+    SELECT FROM payment_callback
+    WHERE channel = %(channel)s AND paid_at >= %(day)s::timestamp AT TIME ZONE 'Asia/Shanghai'
+      AND paid_at < (%(day)s + 1)::timestamp AT TIME ZONE 'Asia/Shanghai' LIMIT 1
+"""
 _OPEN: LiteralString = "SELECT channel, count(*) AS n FROM provider_difference WHERE state = 'open' GROUP BY channel"
 
 
@@ -157,6 +172,7 @@ async def keep(conn: Conn, wanted: Statement, moves: Sequence[Move], others: int
     """Keeps the lines of our orders, tells what nobody told us, notes differences; returns how many were not told."""
     of_day = {"channel": wanted.channel, "day": wanted.day}
     rows = Jsonb([asdict(one) | {"amount": str(one.amount), "at": one.at.isoformat()} for one in moves])
+    await conn.execute(_ALONE, of_day)
     await conn.execute(_MOVES, of_day | {"rows": rows})
     await conn.execute(_KEPT, {"id": wanted.id, "now": now, "moves": len(moves), "others": others})
     told = await (await conn.execute(_TELL, of_day)).fetchall()
@@ -164,6 +180,12 @@ async def keep(conn: Conn, wanted: Statement, moves: Sequence[Move], others: int
     await conn.execute(_MISSING, of_day)
     await conn.execute(_GONE, {"channel": wanted.channel})
     return sum(row["kept"] for row in told)
+
+
+async def money_came(conn: Conn, wanted: Statement) -> bool:
+    """Whether the provider told us of a payment on the day of a statement."""
+    of_day = {"channel": wanted.channel, "day": wanted.day}
+    return (await conn.execute(_MONEY_CAME, of_day)).rowcount > 0
 
 
 async def open_differences(conn: Conn) -> dict[ChannelName, int]:
@@ -194,6 +216,9 @@ async def settle(conn: Conn, difference_id: int, note: str, by: int | None) -> b
     return (await conn.execute(_SETTLE, (note, by, difference_id))).rowcount > 0
 
 
-async def statements(conn: Conn, page: PageRequest, channel: ChannelName | None) -> Page[Statement]:
+async def statements(
+    conn: Conn, page: PageRequest, state: StatementState | None, channel: ChannelName | None
+) -> Page[Statement]:
     """Statements, newest first."""
-    return await newest_first(conn, _STATEMENTS, {"channel": channel}, page, lambda row: Statement(**row))
+    wanted = {"state": state, "channel": channel}
+    return await newest_first(conn, _STATEMENTS, wanted, page, lambda row: Statement(**row))

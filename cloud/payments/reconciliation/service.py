@@ -6,12 +6,14 @@ from cloud.kit.errors import Conflict, NotFound
 from cloud.kit.paging import Page, PageRequest
 from cloud.payments.channels.base import ChannelName
 from cloud.payments.reconciliation import repository
-from cloud.payments.reconciliation.records import Difference, DifferenceState, Statement
+from cloud.payments.reconciliation.records import Difference, DifferenceState, Statement, StatementState
 
 
-async def list_statements(conn: Conn, page: PageRequest, *, channel: ChannelName | None = None) -> Page[Statement]:
+async def list_statements(
+    conn: Conn, page: PageRequest, *, state: StatementState | None = None, channel: ChannelName | None = None
+) -> Page[Statement]:
     """Days that were compared or are to be, newest first; of the whole installation."""
-    return await repository.statements(conn, page, channel)
+    return await repository.statements(conn, page, state, channel)
 
 
 async def list_differences(

@@ -57,14 +57,18 @@ class Providers:
         """Our clock: the real one, moved ahead."""
         return datetime.now(UTC) + self.ahead
 
-    @asynccontextmanager
-    async def channels(self) -> AsyncIterator[Channels]:
-        """The adapters, speaking to the peers without sockets."""
+    def client(self) -> httpx.AsyncClient:
+        """Speaks to the peers without sockets."""
         mounts = {
             "http://wechat.test": httpx.ASGITransport(self.wechat.app()),
             "http://alipay.test": httpx.ASGITransport(self.alipay.app()),
         }
-        async with httpx.AsyncClient(mounts=mounts) as client:
+        return httpx.AsyncClient(mounts=mounts)
+
+    @asynccontextmanager
+    async def channels(self) -> AsyncIterator[Channels]:
+        """The adapters."""
+        async with self.client() as client:
             yield open_channels(self.file, PUBLIC_URL, client)
 
 

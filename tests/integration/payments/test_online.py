@@ -14,6 +14,7 @@ import pytest
 from cloud.billing.service import Policy
 from cloud.kit.db import SYSTEM, Database
 from cloud.payments.collecting import Collector
+from cloud.payments.reconciliation.taking import Reconciler
 from cloud.settings import CloudSettings, load_settings
 from simulators.payments.wechat import WechatPeer
 from tests.integration.app import Auth, People, once
@@ -43,6 +44,7 @@ class Desk:
     owing: Owing
     client: httpx.AsyncClient
     collector: Collector
+    reconciler: Reconciler
     providers: Providers
     resident: Auth
     staff: Auth
@@ -100,7 +102,8 @@ async def desk(
     resident = await people.resident(owing.site.project.id, owing.site.flats[0].person_id)
     staff = await people.staff("cashier", owing.site.project.id)
     async with providers.channels() as channels:
-        yield Desk(owing, app_client, Collector(worker_db, channels, providers.now), providers, resident, staff)
+        workers = Collector(worker_db, channels, providers.now), Reconciler(worker_db, channels, providers.now)
+        yield Desk(owing, app_client, *workers, providers, resident, staff)
 
 
 async def test_a_bill_is_paid_by_wechat_once_however_often_we_are_told(desk: Desk) -> None:

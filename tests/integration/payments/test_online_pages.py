@@ -13,6 +13,7 @@ import pytest
 from cloud.billing.service import Policy
 from cloud.kit.db import SYSTEM, Database
 from cloud.payments.collecting import Collector
+from cloud.payments.reconciliation.taking import Reconciler
 from cloud.settings import CloudSettings, load_settings
 from tests.integration.app import People
 from tests.integration.browser import Browser, text_of
@@ -43,6 +44,7 @@ class Counter:
     resident: Browser
     staff: Browser
     collector: Collector
+    reconciler: Reconciler
     client: httpx.AsyncClient
 
 
@@ -62,7 +64,8 @@ async def counter(
     resident, staff = (Browser(app_client, auth) for auth in auths)
     await resident.see("/my/bills")
     async with providers.channels() as channels:
-        yield Counter(owing, resident, staff, Collector(worker_db, channels, providers.now), app_client)
+        workers = Collector(worker_db, channels, providers.now), Reconciler(worker_db, channels, providers.now)
+        yield Counter(owing, resident, staff, *workers, app_client)
 
 
 async def test_from_the_bill_to_its_receipt(counter: Counter, providers: Providers) -> None:
@@ -183,8 +186,8 @@ async def test_staff_see_where_providers_and_books_disagree(counter: Counter, pr
     await counter.collector.step()
     trade.total += 100
     providers.ahead = providers.wechat.made_ahead = timedelta(days=5)
-    for _ in range(8):
-        await counter.collector.step()
+    while await counter.reconciler.step():
+        pass
     page = text_of(await counter.staff.see("/provider-differences"))
     assert "The provider took another amount" in page
     assert "¥210.33 ¥211.33" in page
@@ -194,3 +197,16 @@ async def test_staff_see_where_providers_and_books_disagree(counter: Counter, pr
     assert "No differences" in text_of(await counter.staff.see("/provider-differences"))
     settled = text_of(await counter.staff.see("/provider-differences?state=settled"))
     assert "a discount of the provider's own" in settled
+
+
+async def test_a_day_that_was_never_compared_stays_on_the_page(counter: Counter) -> None:
+    await counter.owing.site.rows(
+        """INSERT INTO provider_statement (channel, day, look_at, state, kept_at, failure)
+           SELECT 'wechat', date '2026-03-01' + n, now(), CASE n WHEN 0 THEN 'wanted' ELSE 'kept' END,
+                  CASE WHEN n > 0 THEN now() END, CASE n WHEN 0 THEN 'statement-unreadable: cut short' END
+           FROM generate_series(0, 20) AS n RETURNING id"""
+    )
+    page = await counter.staff.see("/provider-differences")
+    days = re.findall(r'data-label="Day" class="nowrap">([^<]*)<', page)
+    assert (days[0], days[1], len(days)) == ("Mar 1, 2026", "Mar 21, 2026", 15)
+    assert "It is not whole" in text_of(page)

@@ -1,26 +1,38 @@
 """Providers' statements: what nobody told us is learned from them, and where they disagree with our books is shown."""
 
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM
+from cloud.kit.security import Keys
 from cloud.payments import refunds
+from cloud.payments.reconciliation import repository
+from cloud.settings import CloudSettings
+from cloud.worker import serve
 from simulators.payments.statements import wechat_statement
 from tests.integration.app import once
 from tests.integration.payments.test_online import Desk, desk, providers, settings
 
 __all__ = ["desk", "providers", "settings"]
 
+_WAITING = """
+    SELECT FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()
+"""
+
 
 async def _days_pass(desk: Desk, days: int = 5) -> None:
     """Mornings come, and the worker takes all statements that are there by then."""
     desk.providers.ahead += timedelta(days=days)
     desk.providers.wechat.made_ahead = desk.providers.alipay.made_ahead = desk.providers.ahead
-    for _ in range(2 * days + 2):
+    while await desk.reconciler.step():
         await desk.collector.step()
 
 
@@ -184,8 +196,8 @@ async def test_a_statement_that_cannot_be_read_is_asked_for_again_and_says_so(
 async def test_before_the_morning_there_is_no_statement_and_none_is_missed(desk: Desk) -> None:
     await _paid(desk, amount="80.00")
     desk.providers.ahead += timedelta(days=5)
-    for _ in range(9):
-        await desk.collector.step()
+    while await desk.reconciler.step():
+        pass
     assert {one["state"] for one in await _statements(desk)} == {"wanted"}
     await _days_pass(desk, 1)
     assert sum(one["moves"] for one in await _statements(desk)) == 1
@@ -210,3 +222,168 @@ async def test_somebody_says_what_a_difference_was_and_others_do_not_see_it(desk
     again = await desk.client.post(f"{path}/settlements", json=body, headers=desk.staff | once())
     assert (again.status_code, again.json()["code"]) == (409, "difference-over")
     assert await _differences(desk) == []
+
+
+async def test_what_is_paid_now_is_booked_while_a_statement_comes_drop_by_drop(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _paid(desk, amount="80.00")
+    later = desk.providers.wechat.pay((await desk.placed(amount="7.00"))["reference"])
+    asked, never, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: Any) -> None:
+        asked.set()
+        await never.wait()
+
+    monkeypatch.setattr("cloud.payments.channels.wechat.WechatPay.statement", slow)
+    desk.providers.ahead += timedelta(days=3)
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        group.create_task(desk.reconciler.run(stop))
+        await asked.wait()
+        await desk.providers.wechat.call_back(desk.client, later)
+        await desk.collector.step()
+        stop.set()
+    assert [one["amount"] for one in await desk.payments()] == [80, 7]
+
+
+async def test_a_statement_that_does_not_end_is_given_up_and_asked_for_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _paid(desk, amount="80.00")
+
+    async def slow(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cloud.payments.channels.wechat.WechatPay.statement", slow)
+        patched.setattr("cloud.payments.reconciliation.taking._LONGEST_S", 0.01)
+        await _days_pass(desk, 3)
+    assert {one["failure"].split(":")[0] for one in await _statements(desk)} == {"statement-too-slow"}
+    await _days_pass(desk, 1)
+    assert [one["moves"] for one in await _statements(desk) if one["moves"] or one["failure"]] == [1]
+
+
+@pytest.mark.parametrize(
+    ("damage", "code"),
+    [
+        pytest.param(lambda made: made.replace(b"`SUCCESS", b"`SUCC\0ESS"), "statement-unreadable", id="nul"),
+        pytest.param(lambda made: made + b"x" * 2000, "wechat-unreadable", id="too large"),
+    ],
+)
+async def test_what_the_database_cannot_hold_or_memory_not_take_ends_no_worker(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, damage: Any, code: str
+) -> None:
+    await _paid(desk, amount="80.00")
+    with monkeypatch.context() as patched:
+        patched.setattr("cloud.payments.channels.downloading.LARGEST_FILE", 2000)
+
+        def damaged(*rest: Any) -> bytes | None:
+            made = wechat_statement(*rest)
+            return made and damage(made)
+
+        patched.setattr("simulators.payments.wechat.wechat_statement", damaged)
+        await _days_pass(desk, 3)
+    (unread,) = [one for one in await _statements(desk) if one["failure"]]
+    assert unread["failure"].split(":")[0] == code
+    await _days_pass(desk, 1)
+    assert [one["moves"] for one in await _statements(desk) if one["moves"] or one["failure"]] == [1]
+
+
+@pytest.mark.parametrize("channel", ["wechat", "alipay"])
+async def test_an_address_that_is_none_is_asked_for_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, channel: str
+) -> None:
+    await _paid(desk, channel, amount="80.00")
+
+    async def badly(*_: Any, **__: Any) -> dict[str, str]:
+        return {"download_url": "http://a:port/", "bill_download_url": "http://a:port/"}
+
+    name = "wechat.WechatPay" if channel == "wechat" else "alipay.Alipay"
+    monkeypatch.setattr(f"cloud.payments.channels.{name}._ask", badly)
+    await _days_pass(desk, 3)
+    assert {one["state"] for one in await _statements(desk)} == {"wanted"}
+    assert {one["failure"].split(":")[0].split("-")[0] for one in await _statements(desk)} == {channel}
+
+
+async def test_the_same_line_twice_in_a_statement_counts_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    trade = await _paid(desk, amount="80.00")
+    number = await _given_back(desk, trade, "30.00")
+    # A refund that was on its way in the morning and failed in the evening of one day.
+    trade.failed.add(number)
+
+    def twice(trades: Any, *rest: Any) -> bytes | None:
+        under_way = replace(trade, failed=set(), paid_at=None)
+        return wechat_statement([*trades, under_way], *rest)
+
+    monkeypatch.setattr("simulators.payments.wechat.wechat_statement", twice)
+    await _days_pass(desk)
+    assert not any(one["failure"] for one in await _statements(desk))
+    assert [one["kind"] for one in await _differences(desk)] == ["refund-failed"]
+
+
+async def test_two_workers_who_keep_two_days_at_once_miss_no_payment(desk: Desk) -> None:
+    trade = await _paid(desk, amount="80.00")
+    del desk.providers.wechat.trades[trade.reference]
+    await _paid(desk, amount="7.00")
+    desk.providers.ahead += timedelta(days=3)
+    db, now = desk.owing.site.db, desk.providers.now()
+    paid_on = trade.paid_at.astimezone(ZoneInfo("Asia/Shanghai")).date()
+    async with db.transaction(SYSTEM) as conn:
+        await repository.want(conn, ["wechat"], paid_on, paid_on + timedelta(days=1), now)
+        days = [await repository.claim(conn, ["wechat"], now, timedelta(minutes=5)) for _ in range(2)]
+    first, second = days
+    assert first is not None
+    assert second is not None
+
+    async def keep_second() -> None:
+        async with db.transaction(SYSTEM) as conn:
+            await repository.keep(conn, second, [], 0, now)
+
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group, db.transaction(SYSTEM) as conn:
+        await repository.keep(conn, first, [], 0, now)
+        other = group.create_task(keep_second())
+        while not other.done() and not await desk.owing.site.rows(_WAITING):
+            await asyncio.sleep(0.01)
+    assert {one["kind"] for one in await _differences(desk)} == {"payment-missing-there"}
+
+
+async def test_the_worker_takes_statements_by_itself(
+    desk: Desk, settings: CloudSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trade = await _paid(desk, amount="80.00")
+    trade.paid_at -= timedelta(days=3)
+    await desk.owing.site.rows("UPDATE payment_callback SET paid_at = paid_at - interval '3 days' RETURNING id")
+    monkeypatch.setattr("cloud.worker.new_client", desk.providers.client)
+    Keys.generate().save(settings.keys_file)
+    working = asyncio.create_task(serve(settings))
+    try:
+        async with asyncio.timeout(60):
+            while not working.done() and not any(one["moves"] for one in await _statements(desk)):
+                await asyncio.sleep(0.05)
+            assert not working.done()
+    finally:
+        working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working
+
+
+@pytest.mark.parametrize("channel", ["wechat", "alipay"])
+async def test_a_provider_that_is_late_by_days_is_asked_until_it_has_the_statement(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, channel: str
+) -> None:
+    await _paid(desk, channel, amount="80.00")
+    with monkeypatch.context() as patched:
+        patched.setattr(f"simulators.payments.{channel}.{channel}_statement", lambda *_: None)
+        await _days_pass(desk)
+    (late,) = [one for one in await _statements(desk) if one["failure"]]
+    assert (late["state"], late["failure"].split(":")[0]) == ("wanted", "statement-missing")
+    assert await _differences(desk) == []
+    await _days_pass(desk, 1)
+    assert [one["moves"] for one in await _statements(desk) if one["moves"] or one["failure"]] == [1]
+
+
+async def test_a_statement_that_never_comes_leaves_its_payments_to_be_looked_at(desk: Desk) -> None:
+    trade = await _paid(desk, amount="80.00")
+    del desk.providers.wechat.trades[trade.reference]
+    await _days_pass(desk, 35)
+    assert [one["kind"] for one in await _differences(desk)] == ["payment-missing-there"]

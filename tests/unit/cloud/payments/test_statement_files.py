@@ -51,14 +51,16 @@ class _Alipay:
 
 _FEN = st.integers(1, 10**9)
 # What WeChat and Alipay let a merchant write as the subject: no line ends, none of their own marks.
-_SUBJECTS = st.text(st.sampled_from('物业费,"，0a. #'), max_size=12).map(lambda text: f"x{text}")
+# Ends of lines that are none in these files may be pasted along; GBK has one of them.
+_SUBJECTS = st.text(st.sampled_from('物业费,"，0a. #\x0b'), max_size=12).map(lambda text: f"x{text}")
 _TRADES = st.lists(st.tuples(_FEN, _SUBJECTS, st.lists(_FEN, max_size=2)), min_size=1, max_size=6)
+_PASTED = st.sampled_from(("", "\x85", "\u2028"))
 
 
-@given(_TRADES)
-def test_what_wechat_writes_is_read_to_the_cent(made: list[tuple[int, str, list[int]]]) -> None:
+@given(_TRADES, _PASTED)
+def test_what_wechat_writes_is_read_to_the_cent(made: list[tuple[int, str, list[int]]], pasted: str) -> None:
     trades = [
-        _Wechat(f"gm{n}", total, subject, {f"r{n}-{k}": part for k, part in enumerate(parts)})
+        _Wechat(f"gm{n}", total, subject + pasted, {f"r{n}-{k}": part for k, part in enumerate(parts)})
         for n, (total, subject, parts) in enumerate(made)
     ]
     for one in trades:
@@ -166,3 +168,18 @@ def test_a_refund_without_a_number_of_ours_has_the_providers() -> None:
     assert content is not None
     _, refund = wechat_moves(content)
     assert (refund.kind, refund.refund_reference, refund.amount) == ("refund", "500", Decimal("0.40"))
+
+
+def test_blank_lines_at_the_end_of_a_statement_are_no_lines() -> None:
+    assert len(wechat_moves(_wechat() + b"\r\n \r\n")) == 1
+    assert len(alipay_moves(_zipped(lambda text: text + "\r\n \r\n"))) == 1
+
+
+def test_a_refund_that_tells_what_was_paid_counts_in_the_totals_of_wechat() -> None:
+    lines = _wechat().decode("utf-8-sig").splitlines()
+    refund = lines[1].replace("`SUCCESS", "`REFUND").split(",")
+    columns = lines[0].split(",")
+    refund[columns.index("商户退款单号")], refund[columns.index("申请退款金额")] = "`R1", "`5.00"
+    totals = lines[3].replace("`1,", "`2,").replace("12.34", "24.68")
+    told = "\r\n".join([*lines[:2], ",".join(refund), lines[2], totals])
+    assert [one.amount for one in wechat_moves(told.encode())] == [Decimal("12.34"), Decimal("5.00")]
