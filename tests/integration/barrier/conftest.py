@@ -12,7 +12,7 @@ from gateway.access.intake import AccessIntake
 from gateway.drivers.barrier import BarrierLine, BarrierLineSettings
 from gateway.drivers.barrier.pictures import Pictures
 from gateway.outbox import Outbox
-from gateway.uplink import BrokerSettings, MqttEndpoint, Uplink
+from gateway.uplink import BrokerSettings, LinkState, MqttEndpoint, Uplink
 from simulators.barrier.lane import Lane
 from tests.integration.broker import Mosquitto, mosquitto, until
 from tests.integration.uplink.cloud import GATEWAY, PROJECT, Cloud, running_cloud
@@ -59,7 +59,8 @@ async def running_gateway(
     )
     tasks = [asyncio.ensure_future(line.run()), asyncio.ensure_future(uplink.run())]
     try:
-        await until(lambda: line.connected)
+        # What the cloud tells before the gateway listens is told to nobody.
+        await until(lambda: line.connected and uplink.state is LinkState.ONLINE)
         yield line
     finally:
         line.stop()
