@@ -28,7 +28,7 @@ EVERY_S: Final = 2.0
 """Between two vehicles of a lane."""
 _DRIVES_S: Final = 1.0
 """From the open barrier until the vehicle is through."""
-PAYS_EVERY: Final = 5
+_PAYS_EVERY: Final = 5
 """One of so many vehicles that leave by a gateway that is played has something to pay: it is of the class `PAYING`."""
 PAYING: Final = "large"
 _LOOKS_EVERY_S: Final = 0.01
@@ -72,9 +72,9 @@ class Played:
     """From the payment until the order is there."""
 
 
-def pays(number: int) -> bool:
-    """Whether the vehicle of this number at an exit of a gateway that is played has to pay."""
-    return number % PAYS_EVERY == PAYS_EVERY - 1
+def pays(plate: str) -> bool:
+    """Whether the vehicle has to pay when it leaves by a gateway that is played: never all lanes at once."""
+    return int(plate[-8:]) // 1_000 % _PAYS_EVERY == 0
 
 
 @dataclass(slots=True)
@@ -163,6 +163,7 @@ def gateways(plans: Sequence[Plan], till: Till, begin: Begin) -> Played:
         played = Played()
         async with Database(till.dsn, "gatemeter_web", max_size=8) as db:
             cashier = _Cashier(db, till.project_id, played)
+            looking = asyncio.create_task(cashier.look())
             running = [
                 asyncio.create_task(_gateway(plan, one, began, cashier)) for plan, one in zip(plans, ready, strict=True)
             ]
@@ -170,6 +171,9 @@ def gateways(plans: Sequence[Plan], till: Till, begin: Begin) -> Played:
                 await one.wait()
             began.set_result(await asyncio.to_thread(begin))
             await asyncio.gather(*running)
+            looking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await looking
         return played
 
     return asyncio.run(together())
@@ -182,14 +186,13 @@ class _Cashier:
     db: Database
     project_id: int
     played: Played
+    _waited_for: dict[str, asyncio.Future[int]] = field(default_factory=dict)
 
     async def settle(self, passage: Passage, paid: _Waits) -> None:
         began = time.perf_counter()
-        session_id = None
+        known = self._waited_for[passage.id] = asyncio.get_running_loop().create_future()
         async with asyncio.timeout(_PATIENCE_S):
-            while session_id is None:
-                await asyncio.sleep(_LOOKS_EVERY_S)
-                session_id = await self._session(passage.id)
+            session_id = await known
         async with self.db.transaction(self._asker) as conn:
             due = (await parking.quote(conn, session_id)).due
         self.played.amounts.append((time.perf_counter() - began) * 1000)
@@ -201,11 +204,16 @@ class _Cashier:
     def _asker(self) -> Asker:
         return Asker("staff", (self.project_id,))
 
-    async def _session(self, passage_id: str) -> int | None:
-        async with self.db.transaction(self._asker) as conn:
-            query = "SELECT session_id FROM passage WHERE id = %s"
-            row = await (await conn.execute(query, (passage_id,))).fetchone()
-        return None if row is None else row["session_id"]
+    async def look(self) -> None:
+        """Sees which stays the vehicles have that wait, for all of them at once: as a desk does, whoever sits there."""
+        query = "SELECT id::text, session_id FROM passage WHERE id = ANY (%s::uuid[]) AND session_id IS NOT NULL"
+        while True:
+            await asyncio.sleep(_LOOKS_EVERY_S)
+            if self._waited_for:
+                async with self.db.transaction(self._asker) as conn:
+                    found = await (await conn.execute(query, (list(self._waited_for),))).fetchall()
+                for row in found:
+                    self._waited_for.pop(row["id"]).set_result(row["session_id"])
 
 
 async def _gateway(plan: Plan, ready: asyncio.Event, began: "asyncio.Future[float]", cashier: _Cashier) -> None:
@@ -243,7 +251,7 @@ async def _gateway(plan: Plan, ready: asyncio.Event, began: "asyncio.Future[floa
                 task.add_done_callback(driving.discard)
 
         async def come(lane: str, is_exit: bool, number: int, plate: str) -> None:
-            something_due = is_exit and pays(number)
+            something_due = is_exit and pays(plate)
             passage = Passage(
                 str(uuid.uuid4()), lane, plate, _now_ms(), Outcome.ARRIVED, "exit" if is_exit else "entry",
                 PAYING if something_due else "small", decision="await-cloud" if is_exit else "temporary",

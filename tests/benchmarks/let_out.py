@@ -36,6 +36,7 @@ from tests.acceptance.system import GATEWAY, System, create_project, until
 from tests.benchmarks.exits import EVERY_S, PAYING, Plan, Played, Till, camera, gateways, pays, probe
 from tests.benchmarks.ingest import fresh_database
 from tests.benchmarks.measure import Bound
+from tests.integration.parking.past import fill
 
 _OTHERS: Final = int(os.environ.get("GATEMETER_BENCH_LET_OUT_OTHERS", "9"))
 _LANES: Final = 20
@@ -66,7 +67,7 @@ async def _measured(folder: Path, dsn: str) -> list[Bound]:
     migrate(dsn)
     names = [GATEWAY, *(f"gw-{number}" for number in range(2, _OTHERS + 2))]
     async with Database(dsn, "gatemeter_ingest", max_size=4) as db:
-        till = Till(dsn, await _set_up(db, names))
+        till = Till(dsn, await _set_up(db, dsn, names))
         os.environ["BARRIER_PASSWORD"] = "barrier-password"
         system = System(folder, dsn, _site(), names[1:])
         try:
@@ -122,7 +123,7 @@ def _plate(gateway: str, lane: str, number: int, leaves: bool) -> str:
     return f"京{'L' if leaves else 'E'}{(place * 1_000 + number) * 7_919_777 % 10**8:08}"
 
 
-async def _set_up(db: Database, names: list[str]) -> int:
+async def _set_up(db: Database, dsn: str, names: list[str]) -> int:
     """Gives the id of the project."""
     now = datetime.now(UTC)
     async with db.transaction(SYSTEM) as conn:
@@ -135,12 +136,13 @@ async def _set_up(db: Database, names: list[str]) -> int:
                 device = await devices.create_device(conn, project.id, own, lane, "barrier")
                 direction = "exit" if out else "entry"
                 await parking.create_lane(conn, lot.id, f"{name}-{lane}", lane, direction, device.id)  # type: ignore[arg-type]
+    await asyncio.to_thread(fill, dsn, now - timedelta(days=1))
     came = round((now - timedelta(minutes=20)).timestamp() * 1000)
     for name in names:
         plan = _plan(0, name)
         leaving = [
-            (plate, PAYING if name != GATEWAY and pays(number) else "small")
-            for _, out, plates in plan.lanes if out for number, plate in enumerate(plates)
+            (plate, PAYING if name != GATEWAY and pays(plate) else "small")
+            for _, out, plates in plan.lanes if out for plate in plates
         ]  # fmt: skip
         for start in range(0, len(leaving), _AT_ONCE):
             told = [

@@ -100,24 +100,30 @@ _ATTACH: LiteralString = """
     WHERE p.id = wanted.id
 """
 # Went through on an opening that was not its own: the lane did not open for it, nobody opened by hand since the vehicle
-# before, and that one passed just now.
+# before, and that one passed just now. Lane by lane: nothing tells the planner how short the times are, and it would
+# rather read all passages there are than those of a hundred lanes (OFFSET 0 keeps it from joining them).
 _TAILGATING: LiteralString = """
+    SELECT q.id, found.follows
+    FROM unnest(%(lanes)s::bigint[], %(since)s::timestamptz[], %(until)s::timestamptz[], %(within)s::interval[])
+         AS wanted (lane_id, since, until, within)
+    CROSS JOIN LATERAL (
+        SELECT * FROM passage p
+        WHERE p.lane_id = wanted.lane_id AND p.outcome = 'passed' AND p.outcome_at >= wanted.since
+          AND p.outcome_at <= wanted.until + wanted.within AND p.decision = ANY (%(unopened)s)
+        OFFSET 0) AS q
+    LEFT JOIN LATERAL (
+        SELECT b.id AS follows FROM passage b
+        WHERE b.lane_id = q.lane_id AND b.outcome = 'passed' AND b.direction = q.direction
+          AND b.outcome_at >= q.outcome_at - wanted.within AND (b.outcome_at, b.id) < (q.outcome_at, q.id)
+          AND (b.plate <> q.plate OR q.plate = '')
+          AND NOT EXISTS (SELECT FROM manual_opening m WHERE m.lane_id = q.lane_id
+                          AND m.opened_at > b.outcome_at AND m.opened_at <= q.outcome_at)
+        ORDER BY b.outcome_at DESC, b.id DESC LIMIT 1) AS found ON true
+    WHERE q.follows IS DISTINCT FROM found.follows
+"""
+_FOLLOW: LiteralString = """
     UPDATE passage p SET follows = found.follows
-    FROM (
-        SELECT q.id, (
-            SELECT b.id FROM passage b
-            WHERE b.lane_id = q.lane_id AND b.outcome = 'passed' AND b.direction = q.direction
-              AND b.outcome_at >= q.outcome_at - wanted.within AND (b.outcome_at, b.id) < (q.outcome_at, q.id)
-              AND (b.plate <> q.plate OR q.plate = '')
-              AND NOT EXISTS (SELECT FROM manual_opening m WHERE m.lane_id = q.lane_id
-                              AND m.opened_at > b.outcome_at AND m.opened_at <= q.outcome_at)
-            ORDER BY b.outcome_at DESC, b.id DESC LIMIT 1) AS follows
-        FROM unnest(%(lanes)s::bigint[], %(since)s::timestamptz[], %(until)s::timestamptz[], %(within)s::interval[])
-             AS wanted (lane_id, since, until, within)
-        JOIN passage q ON q.lane_id = wanted.lane_id AND q.outcome = 'passed' AND q.outcome_at >= wanted.since
-                      AND q.outcome_at <= wanted.until + wanted.within
-        WHERE q.decision = ANY (%(unopened)s)) AS found
-    WHERE p.id = found.id AND p.follows IS DISTINCT FROM found.follows
+    FROM unnest(%(ids)s::uuid[], %(follows)s::uuid[]) AS found (id, follows) WHERE p.id = found.id
 """
 NOT_OPENED = [
     "unrecognised",
@@ -237,7 +243,10 @@ async def mark_tailgating(
             "within": [within[lane_id] for lane_id in changed],
             "unopened": NOT_OPENED,
         }
-        await conn.execute(_TAILGATING, query)
+        found = await (await conn.execute(_TAILGATING, query)).fetchall()
+        if found:
+            columns = {"ids": [row["id"] for row in found], "follows": [row["follows"] for row in found]}
+            await conn.execute(_FOLLOW, columns)
 
 
 async def note_commands(conn: Conn, commands: Mapping[UUID, UUID]) -> None:
