@@ -1,7 +1,8 @@
 """Passages into stays, as ingest takes them: 200 lanes with a passage each 2 s without lag, and a morning rush.
 
-A lot with a year of stays behind it; its lanes belong to ten gateways. Each vehicle is told twice, standing and gone through; half of them leave by an exit
-lane an hour later. The rush is 10,000 passages in disorder and partly told twice, whose stays must be right.
+A lot with a year of stays behind it; its lanes belong to ten gateways. Each vehicle is told twice, standing and gone
+through; half of them leave by an exit lane seconds later. The rush is 10,000 passages in disorder and partly told
+twice, whose stays must be right.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A year of stays behind a lot, as one that is in use has: what is new is found among them, by plans for large tables."""
+"""A year of stays behind a lot, as one in use has: what is new is found among them, by plans for large tables."""
 
 from datetime import datetime
 from typing import Final

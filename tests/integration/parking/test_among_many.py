@@ -24,9 +24,9 @@ async def more_lanes(db: Database, site: Site) -> list[str]:
     """Names of entry lanes beside the two of the site."""
     names = [f"lane-{number}" for number in range(_LANES)]
     async with db.transaction(SYSTEM) as conn:
-        gateways = await devices.resolve_gateways(conn, [(site.project_id, GATEWAY)])
+        [gateway_id] = (await devices.resolve_gateways(conn, [(site.project_id, GATEWAY)])).values()
         for name in names:
-            device = await devices.create_device(conn, site.project_id, gateways[site.project_id, GATEWAY], name, "barrier")
+            device = await devices.create_device(conn, site.project_id, gateway_id, name, "barrier")
             await service.create_lane(conn, site.lot_id, name, name, "entry", device.id)
     return names
 
