@@ -1,7 +1,7 @@
 """Rules of gateways, devices, bindings and commands."""
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -79,6 +79,11 @@ async def get_device(conn: Conn, device_id: int) -> Device:
     if found is None:
         raise NotFound("no-device", f"there is no device {device_id}", field="device_id")
     return found
+
+
+async def devices_by_id(conn: Conn, device_ids: Collection[int]) -> dict[int, Device]:
+    """Those of these devices that there are."""
+    return await repository.devices_by_id(conn, device_ids)
 
 
 async def get_device_by_code(conn: Conn, project_id: int, gateway_code: str, code: str) -> Device | None:

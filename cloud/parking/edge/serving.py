@@ -9,7 +9,9 @@ from cloud.parking.edge import repository as store
 
 async def lots_of_gateways(conn: Conn, project_id: int) -> dict[int, set[int]]:
     """The lots of each gateway that has lanes in use, by ids."""
+    lanes = await store.lanes(conn, project_id)
+    barriers = await devices.devices_by_id(conn, {device_id for _, device_id in lanes})
     served: dict[int, set[int]] = defaultdict(set)
-    for lot_id, device_id in await store.lanes(conn, project_id):
-        served[(await devices.get_device(conn, device_id)).gateway_id].add(lot_id)
+    for lot_id, device_id in lanes:
+        served[barriers[device_id].gateway_id].add(lot_id)
     return served

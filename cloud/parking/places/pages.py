@@ -182,7 +182,7 @@ async def _lanes(conn: Conn, lot: Lot, *, offered: bool) -> dict[str, Any]:
     return {
         "lanes": [lane for lane in own if lane.retired_at is None],
         "retired": [lane for lane in own if lane.retired_at is not None],
-        "barriers": {lane.device_id: await devices.get_device(conn, lane.device_id) for lane in own},
+        "barriers": await devices.devices_by_id(conn, {lane.device_id for lane in own}),
         "free_barriers": [(one.id, f"{one.gateway_code} / {one.code}") for one in free],
     }
 
