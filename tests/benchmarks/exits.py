@@ -31,6 +31,8 @@ _DRIVES_S: Final = 1.0
 _PAYS_EVERY: Final = 5
 """One of so many vehicles that leave by a gateway that is played has something to pay: it is of the class `PAYING`."""
 PAYING: Final = "large"
+_WARM_UP_S: Final = 6.0
+"""Vehicles of the first seconds count for nothing: processes that have run for a day have their plans and caches."""
 _LOOKS_EVERY_S: Final = 0.01
 _PATIENCE_S: Final = 120.0
 _NO_DELAY: Final = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
@@ -79,14 +81,19 @@ def pays(plate: str) -> bool:
 
 @dataclass(slots=True)
 class _Waits:
-    """Milliseconds from a vehicle at an exit until it may go, of those that came after the warm-up."""
+    """Milliseconds from a vehicle at an exit until it may go, of those that came after the warm-up.
 
+    `counts_from`: Unix seconds; nobody comes before it is set.
+    """
+
+    counts_from: float = 0.0
     taken: list[float] = field(default_factory=list)
     lost: int = 0
     _since: dict[str, float] = field(default_factory=dict)
 
     def begin(self, name: str) -> None:
-        self._since[name] = time.perf_counter()
+        if time.time() >= self.counts_from:
+            self._since[name] = time.perf_counter()
 
     def end(self, name: str) -> None:
         since = self._since.pop(name, None)
@@ -132,6 +139,7 @@ async def _cameras(plan: Plan, begin: Begin) -> list[float]:
 
         answering = asyncio.create_task(answer())
         at = await asyncio.to_thread(begin)
+        waits.counts_from = at + _WARM_UP_S
         await asyncio.gather(*(_lane(plan, place, at, come) for place in range(len(plan.lanes))))
         await asyncio.sleep(EVERY_S)
         answering.cancel()
@@ -186,16 +194,17 @@ class _Cashier:
     db: Database
     project_id: int
     played: Played
+    """What each gateway saw, when it is over."""
     _waited_for: dict[str, asyncio.Future[int]] = field(default_factory=dict)
 
-    async def settle(self, passage: Passage, paid: _Waits) -> None:
-        began = time.perf_counter()
-        known = self._waited_for[passage.id] = asyncio.get_running_loop().create_future()
+    async def settle(self, passage: Passage, known: _Waits, paid: _Waits) -> None:
+        known.begin(passage.id)
+        stored = self._waited_for[passage.id] = asyncio.get_running_loop().create_future()
         async with asyncio.timeout(_PATIENCE_S):
-            session_id = await known
+            session_id = await stored
         async with self.db.transaction(self._asker) as conn:
             due = (await parking.quote(conn, session_id)).due
-        self.played.amounts.append((time.perf_counter() - began) * 1000)
+        known.end(passage.id)
         paid.begin(passage.id)
         async with self.db.transaction(self._asker) as conn:
             await parking.pay(conn, session_id, due, "cash", "user:bench")
@@ -217,7 +226,8 @@ class _Cashier:
 
 
 async def _gateway(plan: Plan, ready: asyncio.Event, began: "asyncio.Future[float]", cashier: _Cashier) -> None:
-    waits, paid, epoch, seqs = _Waits(), _Waits(), str(uuid.uuid4()), iter(range(1, 1_000_000))
+    waits, known, paid = _Waits(), _Waits(), _Waits()
+    epoch, seqs = str(uuid.uuid4()), iter(range(1, 1_000_000))
     standing: dict[str, Passage] = {}
     driving: set[asyncio.Task[None]] = set()
     async with _client(plan.port, f"{PROJECT}.{plan.gateway}", PASSWORDS["gateway"], plan.gateway) as client:
@@ -259,7 +269,7 @@ async def _gateway(plan: Plan, ready: asyncio.Event, began: "asyncio.Future[floa
             if something_due:
                 standing[passage.id] = passage
                 await tell(Up.PASSAGES, [passage])
-                await cashier.settle(passage, paid)
+                await cashier.settle(passage, known, paid)
             elif is_exit:
                 standing[passage.id] = passage
                 waits.begin(passage.id)
@@ -270,12 +280,14 @@ async def _gateway(plan: Plan, ready: asyncio.Event, began: "asyncio.Future[floa
         obeying = asyncio.create_task(obey())
         ready.set()
         at = await began
+        waits.counts_from = paid.counts_from = known.counts_from = at + _WARM_UP_S
         await asyncio.gather(*(_lane(plan, place, at, come) for place in range(len(plan.lanes))))
         await asyncio.sleep(EVERY_S)
         obeying.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await obeying
     cashier.played.let_out += waits.all(EVERY_S)
+    cashier.played.amounts += known.all(EVERY_S)
     cashier.played.paid += paid.all(EVERY_S)
 
 

@@ -42,7 +42,7 @@ _OTHERS: Final = int(os.environ.get("GATEMETER_BENCH_LET_OUT_OTHERS", "9"))
 _LANES: Final = 20
 """Of each gateway, half of them exits."""
 _SECONDS: Final = int(os.environ.get("GATEMETER_BENCH_LET_OUT_S", "40"))
-_WARM_UP_S: Final = 4.0
+_READY_S: Final = 4.0
 _AT_MOST_MS: Final = 150
 _AT_ONCE: Final = 200
 _RULE: Final = ParkingRule.model_validate({
@@ -169,7 +169,7 @@ def _apart(*works: tuple[Callable[..., Any], tuple[object, ...]]) -> list[Any]:
     here = [end for end, _ in ends]
     for end in here:
         end.recv()
-    began_at = time.time() + _WARM_UP_S
+    began_at = time.time() + _READY_S
     for end in here:
         end.send(began_at)
     return [end.recv() for end in here]
