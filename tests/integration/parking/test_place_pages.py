@@ -176,3 +176,14 @@ async def test_a_guard_looks_and_has_no_forms(
         assert f'method="post" action="{address}' not in text
     await guard.send("/parking-lots", 403, name="x", code="x", capacity="1")
     await guard.send(f"{lot}/open", 403, wanted="false")
+
+
+async def test_who_may_not_read_the_policy_of_a_lot_is_not_led_there(
+    app_client: httpx.AsyncClient, owner_db: Database, people: People, site: Site
+) -> None:
+    policy = f"/parking/lots/{site.lot_id}/policy"
+    viewer = await sitting(app_client, owner_db, people, site, "viewer")
+    assert policy not in await viewer.see(f"/parking-lots/{site.lot_id}")
+    guard = await sitting(app_client, owner_db, people, site, "guard")
+    assert policy in await guard.see(f"/parking-lots/{site.lot_id}")
+    await guard.see(policy)
