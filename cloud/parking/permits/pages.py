@@ -57,7 +57,6 @@ async def permits(
         problem, found = error, await service.list_permits(scope.conn, PageRequest(), replace(wanted, plate=None))
     return page.page(
         "parking/permits.html",
-        status=problem.status if problem else 200,
         permits=found,
         wanted=wanted,
         problem=problem,

@@ -69,6 +69,8 @@ async def test_a_search_for_part_of_a_plate_says_so_above_the_list(manager: Brow
     text = await manager.see("/visitor-passes?plate=粤")
     assert "Plate" in problem(text)
     assert "粤B22222" in text
+    # The lists of others are asked for by script, which shows no answer that is an error.
+    assert "plate" in problem(await manager.see("/parking/permits?plate=粤")).lower()
 
 
 async def test_what_is_wrong_is_said_beside_the_form_which_keeps_what_was_typed(manager: Browser, site: Site) -> None:
