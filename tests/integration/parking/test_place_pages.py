@@ -73,6 +73,15 @@ async def test_a_search_for_part_of_a_plate_says_so_above_the_list(manager: Brow
     assert "plate" in problem(await manager.see("/parking/permits?plate=粤")).lower()
 
 
+async def test_what_is_wrong_with_a_pass_is_said_beside_its_form(manager: Browser) -> None:
+    await manager.see("/visitor-passes")
+    typed = {"plate": "粤B22222", "since": "2026-05-01T10:00", "until": "2026-05-01T09:00", "note": "aunt"}
+    text = (await manager.send("/visitor-passes", 422, **typed)).text
+    assert "end after the beginning" in problem(text)
+    for value in typed.values():
+        assert f'value="{value}"' in text
+
+
 async def test_what_is_wrong_is_said_beside_the_form_which_keeps_what_was_typed(manager: Browser, site: Site) -> None:
     await manager.see("/parking-lots")
     twice = await manager.send("/parking-lots", 409, name="Again", code="main", capacity="5")
