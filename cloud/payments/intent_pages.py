@@ -51,7 +51,6 @@ async def what_to_pay(request: Request, scope: Paying) -> Response:
         owed=owed,
         payable=intents.payable,
         channels=sorted(channels_of(request)),
-        currency=page.project.currency,
     )
 
 

@@ -9,7 +9,6 @@ from cloud.estate.shown import OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.paging import page_request
 from cloud.payments import refunds
-from cloud.payments.receiving import METHODS
 from cloud.payments.refunds import STATES, RefundDecision
 
 router = APIRouter(include_in_schema=False)
@@ -36,9 +35,7 @@ async def list_refunds(
         state=next((one for one in STATES if one == state), None),
         subject=subject,
     )
-    return page.page(
-        "payments/refunds.html", found=found, states=STATES, state=state or "", subject=subject or "", methods=METHODS
-    )
+    return page.page("payments/refunds.html", found=found, states=STATES, state=state or "", subject=subject or "")
 
 
 @router.post("/payment-refunds/{refund_id}/decide")

@@ -194,7 +194,6 @@ async def mine(request: Request, scope: Reading, account_id: OptionalId = None) 
         accounts=prepaid,
         position=None if chosen is None else positions[chosen.id],
         cases=[] if chosen is None else (await service.open_cases_of(scope.conn, [chosen.id])).get(chosen.id, []),
-        policy=await service.get_policy(scope.conn, page.project.id),
     )
 
 
@@ -228,7 +227,6 @@ async def _account(
         protections=PROTECTIONS,
         may_write=may_write,
         problem=problem,
-        zone=zone,
     )
 
 

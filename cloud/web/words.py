@@ -8,8 +8,10 @@ from cloud.web import (
     column_words,
     desk_words,
     estate_words,
+    money_reason_words,
     money_words,
     parking_column_words,
+    parking_reason_words,
     parking_words,
     reason_words,
     state_words,
@@ -18,7 +20,11 @@ from cloud.web import (
 )
 
 _FAMILIES: Final[Mapping[str, Mapping[str, str]]] = {
-    "reason": reason_words.REASONS,
+    "reason": {
+        **reason_words.REASONS,
+        **money_reason_words.MONEY_REASONS,
+        **parking_reason_words.PARKING_REASONS,
+    },
     "command-state": state_words.COMMAND_STATES,
     "command": state_words.COMMANDS,
     "configuration-state": state_words.CONFIGURATION_STATES,

@@ -73,7 +73,7 @@ async def webhook(
     deliveries = await service.list_deliveries(scope.conn, page_request(_SHOWN, cursor), wanted)
     return page.page(
         "webhooks/show.html", webhook=found, deliveries=deliveries, wanted=wanted, states=_STATES,
-        kinds=(*KINDS, TEST_KIND), old_secret_h=service.OLD_SECRET_H,
+        kinds=(*KINDS, TEST_KIND),
     )  # fmt: skip
 
 

@@ -59,7 +59,6 @@ async def agreements(
         "billing/agreements.html",
         agreements=found,
         wanted={"account": account or "", "kind": kind, "in_force": in_force},
-        today=today,
         **await _named(scope.conn, page, found.items),
     )
 

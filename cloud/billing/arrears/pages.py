@@ -56,7 +56,6 @@ async def arrears(
         every=every,
         found=found,
         accounts=await estate.accounts_by_id(scope.conn, {one.account_id for one in found.items}),
-        may_decide=scope.caller.may("bills.approve", project_id),
     )
 
 

@@ -83,7 +83,6 @@ async def _page(
     return page.page(
         "billing/terms.html",
         status=problem.status if problem else 200,
-        policy=policy,
         versions=await service.policy_versions(scope.conn, page_request(_SHOWN, cursor), page.project.id),
         values={**_typed_as(policy), **asked, **values} if not values else {**asked, **values},
         fee=fee,

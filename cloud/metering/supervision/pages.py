@@ -113,7 +113,6 @@ async def all_leaks(request: Request, scope: _ReadsUsage) -> Response:
         litres={one.meter.meter_id: Decimal(one.meter.flow).scaleb(-3) for one in found},
         places=await _places(scope.conn, [one.meter.unit_id for one in found]),
         ranked_nights=leaks.RANKED_NIGHTS,
-        channel=MAIN_CHANNEL["water"].code,
     )
 
 

@@ -10,12 +10,13 @@ from starlette.responses import RedirectResponse, Response
 from cloud.estate.shown import OptionalDay, OptionalId, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.identity.logins import merchant_logins
+from cloud.kit import forms
 from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
 from cloud.kit.sent_forms import FormOnce
 from cloud.parking.coupons import redeeming, service
-from cloud.parking.coupons.records import NewBatch, SettlementKind
+from cloud.parking.coupons.records import NewBatch, Redeemed, SettlementKind
 from cloud.parking.fees.circumstances import COUPON_KINDS, CouponKind
 from cloud.parking.places.service import list_lots
 from cloud.payments.service import METHODS
@@ -42,11 +43,15 @@ async def redeem(
 ) -> Response:
     """Hands a coupon in for the vehicle that is inside."""
     page = await shown(request, scope)
-    try:
-        found = await redeeming.redeem(scope.conn, page.project.id, plate, code, scope.caller.actor)
-    except GatemeterError as error:
-        return await _start(request, scope, None, refused=error, typed={"plate": plate, "code": code})
-    return RedirectResponse(f"/parking/sessions/{found.session_id}?done=saved", 303)
+    redeemed: list[Redeemed] = []
+
+    async def hand_in() -> None:
+        redeemed.append(await redeeming.redeem(scope.conn, page.project.id, plate, code, scope.caller.actor))
+
+    problem = await forms.refused(scope.conn, hand_in)
+    if problem is not None:
+        return await _start(request, scope, None, refused=problem, typed={"plate": plate, "code": code})
+    return RedirectResponse(f"/parking/sessions/{redeemed[0].session_id}?done=saved", 303)
 
 
 @router.post("/parking/merchants")

@@ -78,7 +78,6 @@ async def session(request: Request, scope: Annotated[Scope, allow_page("parking.
         "parking/session.html",
         detail=detail,
         quote=await _quote(scope.conn, session_id),
-        now=datetime.now(UTC),
         ticket=ticket,
         place=ticket and await place_for(request, scope.conn, stay.project_id, ticket=ticket.code),
         **_may(scope, stay.project_id),

@@ -14,7 +14,7 @@ from cloud.parking.fees import service
 from cloud.parking.fees.beginnings import NAMES, beginning
 from cloud.parking.fees.differences import differences
 from cloud.parking.fees.editor import PUBLISH, Editor, Tab, editor_of_rule, editor_sent
-from cloud.parking.fees.form_problems import clerks_words, place_of, where
+from cloud.parking.fees.form_problems import place_of, where
 from cloud.parking.fees.form_words import CHOICES, CLASSES, DAYS
 from cloud.parking.fees.models import ParkingRule, Schedule, Unit
 from cloud.parking.fees.reading import rule_text
@@ -67,7 +67,7 @@ async def preview(
                 context["changes"] = [] if tried.base is None else differences(tried.base.rule, tried.rule)
     except InvalidInput as error:
         context["refused"] = error
-    return page.page("parking/fee_preview.html", **context, place=_place, clerks_words=clerks_words)
+    return page.page("parking/fee_preview.html", **context, place=_place)
 
 
 @router.post("/parking/lots/{lot_id}/fees")

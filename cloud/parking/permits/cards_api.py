@@ -11,17 +11,17 @@ from cloud.kit.errors import Conflict
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
 from cloud.parking.permits import cards, service
-from cloud.parking.permits.models import (
+from cloud.parking.permits.cards_models import (
     OfferOut,
     OfferQuery,
     PayIn,
-    PermitOut,
     ProductIn,
     ProductOut,
     ProductQuery,
     RenewalIn,
     SaleIn,
 )
+from cloud.parking.permits.models import PermitOut
 from cloud.parking.permits.records import Pay
 
 router = APIRouter()

@@ -16,7 +16,7 @@ from cloud.kit.forms import read, refused, typed
 from cloud.kit.paging import MAX_LIMIT, PageRequest
 from cloud.kit.periods import local_day
 from cloud.parking.permits import cards, standing
-from cloud.parking.permits.models import ProductIn
+from cloud.parking.permits.cards_models import ProductIn
 from cloud.parking.permits.pages import holding_typed, named, show
 from cloud.parking.permits.records import Offer, Pay, Permit, Product
 from cloud.parking.permits.written import numbers_in

@@ -57,7 +57,6 @@ async def permits(
         problem, found = error, await service.list_permits(scope.conn, PageRequest(), replace(wanted, plate=None))
     return page.page(
         "parking/permits.html",
-        status=problem.status if problem else 200,
         permits=found,
         wanted=wanted,
         problem=problem,
@@ -179,7 +178,7 @@ async def my_permits(request: Request, scope: Reader) -> Response:
     page = await shown(request, scope)
     wanted = PermitFilter(project_id=page.project.id)
     found = await service.list_permits(scope.conn, PageRequest(MAX_LIMIT), wanted)
-    return page.page("parking/my_permits.html", permits=found.items, now=datetime.now(UTC), **await named(page))
+    return page.page("parking/my_permits.html", permits=found.items, **await named(page))
 
 
 async def answer(page: Shown, permit_id: int, problem: GatemeterError | None) -> Response:

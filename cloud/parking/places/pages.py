@@ -166,6 +166,7 @@ async def _lot(
         values=values,
         problem=problem,
         may_write=may_write,
+        may_operate=scope.caller.may("parking.operate", found.project_id),
         **await _lanes(scope.conn, found, offered=may_write),
     )
 

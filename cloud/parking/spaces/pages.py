@@ -210,7 +210,6 @@ async def _space(
         units=await estate.units_by_id(scope.conn, {one.unit_id for one in holders if one.unit_id}),
         unit_choices=[(one.id, one.label) for one in offered],
         today=local_day(_now(), page.project.zone),
-        states=STATES,
         values=values or {},
         problem=problem,
         may_write=may_write,

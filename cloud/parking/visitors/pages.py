@@ -1,8 +1,8 @@
 """Pages of visitor passes and of vehicles that residents say are theirs, for staff and for residents."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final, Literal
-from zoneinfo import ZoneInfo
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
@@ -10,13 +10,14 @@ from starlette.responses import RedirectResponse, Response
 from cloud.estate import service as estate
 from cloud.estate.shown import OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
-from cloud.kit.errors import Conflict, InvalidInput
+from cloud.kit import forms
+from cloud.kit.errors import Conflict, GatemeterError, InvalidInput, NotFound
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.sent_forms import FormOnce
 from cloud.parking import service as parking
 from cloud.parking.visitors import service
 from cloud.parking.visitors.api import giver
-from cloud.parking.visitors.service import WantedPass
+from cloud.parking.visitors.models import PassIn
 
 router = APIRouter(include_in_schema=False)
 
@@ -25,6 +26,8 @@ Inviting = Annotated[Scope, allow_page("parking.invite")]
 Writing = Annotated[Scope, allow_page("parking.write")]
 
 _SHOWN: Final = 30
+_FIELD: Final = "%Y-%m-%dT%H:%M"
+"""How a browser's field of day and time writes it."""
 
 
 @router.get("/visitor-passes")
@@ -32,53 +35,28 @@ async def list_passes(
     request: Request, scope: Reading, plate: OptionalText = None, every: bool = False, cursor: str | None = None
 ) -> Response:
     """Visitor passes that can be used, or all; residents see those they gave."""
-    page = await shown(request, scope)
-    now = datetime.now(UTC)
-    zone = page.project.zone
-    holding_at, problem = None if every else now, None
-    try:
-        found = await service.list_passes(scope.conn, page_request(_SHOWN, cursor), page.project.id, plate, holding_at)
-    except InvalidInput as error:  # part of a plate is none
-        problem, found = error, await service.list_passes(scope.conn, PageRequest(), page.project.id, None, holding_at)
-    return page.page(
-        "parking/passes.html",
-        found=found,
-        problem=problem,
-        lots=(await parking.list_lots(scope.conn, PageRequest(MAX_LIMIT), page.project.id)).items,
-        policy=await parking.money_policy(scope.conn, page.project.id),
-        plate=plate or "",
-        every=every,
-        now=now,
-        since=now.astimezone(zone).strftime("%Y-%m-%dT%H:%M"),
-        until=(now + timedelta(hours=4)).astimezone(zone).strftime("%Y-%m-%dT%H:%M"),
-        may_invite=scope.caller.may("parking.invite", page.project.id),
-    )
+    return await _passes(request, scope, plate=plate, every=every, cursor=cursor)
 
 
 @router.post("/visitor-passes")
-async def give_pass(
-    request: Request,
-    scope: Inviting,
-    sent: FormOnce,
-    plate: Annotated[str, Form(max_length=64)],
-    since: Annotated[str, Form(max_length=20)],
-    until: Annotated[str, Form(max_length=20)],
-    free: Annotated[bool, Form()] = False,
-    lot_ids: Annotated[list[int] | None, Form()] = None,
-    note: Annotated[str, Form(max_length=200)] = "",
-) -> Response:
-    """Lets a plate in for a time of the project's clocks."""
+async def give_pass(request: Request, scope: Inviting, sent: FormOnce) -> Response:
+    """Lets a plate in for a time of the project's clocks; what is wrong is said beside the form."""
     page = await shown(request, scope)
-    zone = page.project.zone
-    begins, ends = _moment(since, zone, "since"), _moment(until, zone, "until")
-    wanted = WantedPass(plate, begins, ends, free, tuple(lot_ids or ()), note)
-    person_id = await giver(scope, page.project.id)
+    project = page.project
+    typed = await forms.typed(request)
+    lot_ids = (await request.form()).getlist("lot_ids")
 
     async def made() -> str:
-        await service.give_pass(scope.conn, page.project.id, wanted, person_id=person_id, by=scope.caller.user_id)
+        values = forms.with_times({"free": "false", **typed}, project.zone, "since", "until")
+        wanted = forms.read(PassIn, {**values, "project_id": project.id, "lot_ids": lot_ids}).wanted()
+        person_id = await giver(scope, project.id)
+        await service.give_pass(scope.conn, project.id, wanted, person_id=person_id, by=scope.caller.user_id)
         return "/visitor-passes?done=saved"
 
-    return await sent.lead(scope.conn, made)
+    try:
+        return await sent.lead(scope.conn, made)
+    except (InvalidInput, NotFound, Conflict) as error:
+        return await _passes(request, scope, values={**typed, "lot_ids": lot_ids}, problem=error)
 
 
 @router.post("/visitor-passes/{pass_id}/revoke")
@@ -86,6 +64,42 @@ async def revoke_pass(scope: Inviting, pass_id: int) -> Response:
     """Takes it back."""
     await service.revoke_pass(scope.conn, pass_id)
     return RedirectResponse("/visitor-passes?done=saved", 303)
+
+
+async def _passes(
+    request: Request,
+    scope: Scope,
+    *,
+    plate: str | None = None,
+    every: bool = False,
+    cursor: str | None = None,
+    values: Mapping[str, Any] | None = None,
+    problem: GatemeterError | None = None,
+) -> Response:
+    page = await shown(request, scope)
+    now = datetime.now(UTC)
+    holding_at = None if every else now
+    status = problem.status if problem else 200
+    try:
+        found = await service.list_passes(scope.conn, page_request(_SHOWN, cursor), page.project.id, plate, holding_at)
+    except InvalidInput as error:  # part of a plate is none
+        first = PageRequest(_SHOWN)
+        problem, found = error, await service.list_passes(scope.conn, first, page.project.id, None, holding_at)
+    local = now.astimezone(page.project.zone)
+    usual = {"free": "true", "since": local.strftime(_FIELD), "until": (local + timedelta(hours=4)).strftime(_FIELD)}
+    return page.page(
+        "parking/passes.html",
+        status=status,
+        found=found,
+        problem=problem,
+        lots=(await parking.list_lots(scope.conn, PageRequest(MAX_LIMIT), page.project.id)).items,
+        policy=await parking.money_policy(scope.conn, page.project.id),
+        plate=plate or "",
+        every=every,
+        now=now,
+        values=usual if values is None else values,
+        may_invite=scope.caller.may("parking.invite", page.project.id),
+    )
 
 
 @router.get("/my/vehicles")
@@ -152,14 +166,3 @@ async def decide_request(
     """Registers it, or says why not."""
     await service.decide_request(scope.conn, request_id, note, approve=decision == "approve", by=scope.caller.user_id)
     return RedirectResponse("/vehicle-requests?done=saved", 303)
-
-
-def _moment(text: str, zone: ZoneInfo, field: str) -> datetime:
-    """What a form's field of date and time says by the project's clocks. Raises InvalidInput."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidInput("bad-date", "expected a date and a time", field=field) from error
-    if not 1970 <= moment.year <= 9000:
-        raise InvalidInput("bad-date", "expected a date and a time", field=field)
-    return moment.replace(tzinfo=zone) if moment.tzinfo is None else moment

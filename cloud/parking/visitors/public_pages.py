@@ -130,7 +130,6 @@ async def payment(request: Request, code: str, reference: str) -> Response:
     return render(
         request,
         "parking/public_payment.html",
-        project=project,
         code_of_page=code,
         intent=found,
         code=as_png_uri(found.pay_at) if shows_code and found.pay_at else None,

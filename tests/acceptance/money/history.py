@@ -8,7 +8,7 @@ from cloud.billing.arrears.late_fees import LateFeeRule
 from cloud.billing.service import Policy, set_policy
 from cloud.kit.db import SYSTEM
 from tests.acceptance.money.office import Office
-from tests.integration.billing.test_rerating import count_otherwise, late
+from tests.integration.billing.late import count_otherwise, late
 from tests.integration.payments.owing import JANUARY, RULE
 
 FEBRUARY = date(2026, 2, 1)

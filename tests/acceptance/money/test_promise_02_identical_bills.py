@@ -20,8 +20,8 @@ from cloud.settings import CloudSettings
 from cloud.tariffs.rating.engine import ENGINE_VERSION
 from tests.acceptance.money.office import Document, Office
 from tests.integration.app import People, equipped
+from tests.integration.billing.late import count_otherwise, late
 from tests.integration.billing.site import Site, make_site, noon
-from tests.integration.billing.test_rerating import count_otherwise, late
 
 JANUARY, FEBRUARY, MARCH = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
 GIVEN_BY_THE_DATABASE = {"id", "bill_id", "run_id", "charge_id", "created_at", "bill", "adjustment", "charge"}

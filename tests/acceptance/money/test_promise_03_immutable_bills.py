@@ -14,8 +14,8 @@ from psycopg import sql
 from cloud.kit.db import SYSTEM, Asker, Conn, Database
 from tests.acceptance.money.history import everything_happens
 from tests.acceptance.money.office import Document, Office
+from tests.integration.billing.late import count_otherwise
 from tests.integration.billing.site import Flat, Site
-from tests.integration.billing.test_rerating import count_otherwise
 
 JANUARY, FEBRUARY, MARCH = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
 TABLES = (

@@ -11,8 +11,8 @@ import pytest
 
 from cloud.kit.db import SYSTEM, Conn
 from tests.acceptance.money.office import Office
+from tests.integration.billing.late import count_otherwise
 from tests.integration.billing.site import Site
-from tests.integration.billing.test_rerating import count_otherwise
 
 JANUARY, FEBRUARY = date(2026, 1, 1), date(2026, 2, 1)
 REFUSED = (psycopg.errors.UniqueViolation, psycopg.errors.ExclusionViolation)

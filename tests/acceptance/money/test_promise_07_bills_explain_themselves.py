@@ -23,8 +23,8 @@ from cloud.metering.thresholds.overrides import set_of_class
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
 from tests.acceptance.money.office import Document, Office
+from tests.integration.billing.late import count_otherwise
 from tests.integration.billing.site import TARIFFS, Flat, Site, make_site
-from tests.integration.billing.test_rerating import count_otherwise
 from tests.unit.cloud.billing.by_hand import add_up
 
 JANUARY, FEBRUARY = date(2026, 1, 1), date(2026, 2, 1)

@@ -1,7 +1,6 @@
 """Fixtures of the edge cases of parking: a lot, its gateway's reports, the office over HTTP, who takes the money."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -9,35 +8,19 @@ import pytest
 from cloud.kit.db import Database
 from cloud.parking import service as parking
 from cloud.payments.collecting import Collector
-from cloud.settings import CloudSettings, load_settings
 from tests.acceptance.parking.lot import ParkingLot
 from tests.acceptance.parking.till import Till
 from tests.integration.app import People, app, app_client, cheap_passwords, keys, owner_db, people
 from tests.integration.parking.site import Site, make_site, where_it_is_morning
-from tests.integration.payments.providers import PUBLIC_URL, Providers, make_providers
+from tests.integration.payments.providers import Providers, providers, settings
 
-__all__ = ["app", "app_client", "cheap_passwords", "keys", "owner_db", "people"]
+__all__ = ["app", "app_client", "cheap_passwords", "keys", "owner_db", "people", "providers", "settings"]
 
 
 @pytest.fixture
 async def site(worker_db: Database) -> Site:
     """A lot with an entry and an exit, priced by the mall's rule; money is taken today."""
     return await make_site(worker_db, zone=where_it_is_morning())
-
-
-@pytest.fixture
-def providers(tmp_path: Path) -> Providers:
-    """Both peers."""
-    return make_providers(tmp_path / "payments")
-
-
-@pytest.fixture
-def settings(owner_dsn: str, tmp_path: Path, providers: Providers) -> CloudSettings:
-    """Settings of an installation where one pays online."""
-    return load_settings(
-        database_dsn=owner_dsn, database_pool=4, keys_file=tmp_path / "keys.json", secure_cookies=False, web_port=0,
-        payments_file=providers.file, public_url=PUBLIC_URL,
-    )  # fmt: skip
 
 
 @pytest.fixture

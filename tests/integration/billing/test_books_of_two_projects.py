@@ -17,8 +17,8 @@ from cloud.billing.vouchers.making import Grouping
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import Period
 from cloud.payments import service as payments
+from tests.integration.billing.late import count_otherwise, late
 from tests.integration.billing.site import Site, make_site, noon
-from tests.integration.billing.test_rerating import count_otherwise, late
 
 JANUARY, FEBRUARY, MARCH, APRIL = (date(2026, month, 1) for month in range(1, 5))
 SPRING = Period(FEBRUARY, APRIL)

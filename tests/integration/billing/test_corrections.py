@@ -17,8 +17,8 @@ from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.periods import Period
 from cloud.payments import service as payments
 from tests.integration.app import People, once
+from tests.integration.billing.late import count_otherwise, late
 from tests.integration.billing.site import Flat, Site, make_site, noon
-from tests.integration.billing.test_rerating import count_otherwise, late
 
 JANUARY, FEBRUARY, MARCH, APRIL = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1), date(2026, 4, 1)
 ASKER, APPROVER = 1, 2

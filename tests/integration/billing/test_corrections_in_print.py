@@ -19,8 +19,8 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.payments import service as payments
 from cloud.payments.of_bill import payments_of_bill
 from tests.integration.app import People
-from tests.integration.billing.site import Flat, Site, make_site, noon
-from tests.integration.billing.test_rerating import count_otherwise, late
+from tests.integration.billing.late import corrected_january
+from tests.integration.billing.site import Flat, Site, noon
 from tests.unit.cloud.billing.by_hand import add_up, add_up_document
 
 JANUARY, FEBRUARY, MARCH = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
@@ -29,13 +29,7 @@ JANUARY, FEBRUARY, MARCH = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
 @pytest.fixture
 async def site(worker_db: Database) -> Site:
     """Two flats; January is billed, and 100 kWh more of the first one become known afterwards."""
-    made = await make_site(worker_db, services=("electricity", "property"))
-    for flat in made.flats:
-        await made.read(flat, "electricity", [300_500, 250_000])
-    await made.run(JANUARY)
-    await count_otherwise(made, made.flats[0], JANUARY, 100_000)
-    await late(made)
-    return made
+    return await corrected_january(worker_db)
 
 
 async def _document(site: Site, bill: BillRow, language: Language) -> BillDocument:

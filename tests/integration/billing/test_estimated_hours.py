@@ -10,9 +10,9 @@ from cloud.billing import service as billing
 from cloud.billing.explanation.models import ExplanationOut
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import day_start, month_of
+from tests.integration.billing.late import charged_in_all, late
 from tests.integration.billing.site import Site
 from tests.integration.billing.test_estimates import ESTIMATE, charges, run
-from tests.integration.billing.test_rerating import charged_in_all, late
 from tests.integration.billing.test_time_of_use import JANUARY, PRICES, metered_site, tariff_of
 from tests.unit.cloud.billing.by_hand import add_up
 

@@ -14,8 +14,8 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import InvalidInput
 from cloud.kit.paging import PageRequest
 from cloud.kit.periods import Period, day_start, next_month
+from tests.integration.billing.late import charged_in_all, late, yearly
 from tests.integration.billing.site import Flat, Site, make_site, noon
-from tests.integration.billing.test_rerating import charged_in_all, late, yearly
 from tests.integration.metering.test_derivation import derive
 
 JANUARY, FEBRUARY, MARCH, APRIL, MAY = (date(2026, n, 1) for n in range(1, 6))

@@ -13,8 +13,8 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.periods import Period
 from tests.integration.app import People, once
+from tests.integration.billing.late import count_otherwise, late
 from tests.integration.billing.site import Flat, Site, make_site, noon
-from tests.integration.billing.test_rerating import count_otherwise, late
 
 JANUARY, FEBRUARY, MARCH = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
 AT_ONCE = billing.RunOptions(issue_at_once=True)

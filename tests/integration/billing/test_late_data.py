@@ -19,8 +19,8 @@ from cloud.metering import service as metering
 from cloud.metering.records import NewMeter
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
+from tests.integration.billing.late import count_otherwise, late
 from tests.integration.billing.site import SINCE, TARIFFS, Flat, Site, make_site, noon
-from tests.integration.billing.test_rerating import count_otherwise, late
 from tests.unit.cloud.tariffs import reference
 
 MONTHS = [date(2026, n, 1) for n in range(1, 5)]

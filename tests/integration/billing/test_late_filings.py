@@ -12,32 +12,23 @@ from cloud.billing.runs.drafting import Drafter
 from cloud.billing.service import RunOptions
 from cloud.estate.occupancies import repository
 from cloud.estate.occupancies import service as occupancies
-from cloud.kit.db import SYSTEM, Database
+from cloud.kit.db import SYSTEM
 from cloud.kit.periods import Period, day_start
-from tests.integration.billing.site import Flat, Site, make_site, noon
-from tests.integration.billing.test_estimates import read
-from tests.integration.billing.test_rerating import (
+from tests.integration.billing.late import (
     APRIL,
     FEBRUARY,
     JANUARY,
     MARCH,
-    USAGE,
     charged_in_all,
     count_otherwise,
     revisions,
+    site,
     yearly,
 )
+from tests.integration.billing.site import Flat, Site, noon
+from tests.integration.billing.test_estimates import read
 
-
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
-    """Two flats that pay for electricity; three months are billed, the third reaches into the second tier."""
-    made = await make_site(worker_db, services=("electricity",))
-    for flat in made.flats:
-        await made.read(flat, "electricity", USAGE)
-    for month in (JANUARY, FEBRUARY, MARCH):
-        await made.run(month, noon(APRIL))
-    return made
+__all__ = ["site"]
 
 
 async def file(site: Site, flat: Flat, persons: int, from_day: date) -> int:

@@ -15,10 +15,10 @@ from cloud.billing.service import TaxStep
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.paging import PageRequest
+from tests.integration.billing.late import count_otherwise, late
 from tests.integration.billing.shop import Shop, make_shop
 from tests.integration.billing.site import Site, make_site, noon
 from tests.integration.billing.test_corrections_across_features import booked
-from tests.integration.billing.test_rerating import count_otherwise, late
 
 JANUARY, FEBRUARY, MARCH, APRIL, MAY = (date(2026, month, 1) for month in range(1, 6))
 MONTHS = (JANUARY, FEBRUARY, MARCH)

@@ -15,10 +15,10 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.periods import day_start
 from cloud.payments import service as payments
+from tests.integration.billing.late import late
 from tests.integration.billing.shop import Shop, make_shop
 from tests.integration.billing.site import noon
 from tests.integration.billing.test_estimates import read, run
-from tests.integration.billing.test_rerating import late
 from tests.integration.billing.test_true_up import ALWAYS
 
 MONTHS = [date(2026, n, 1) for n in range(1, 5)]

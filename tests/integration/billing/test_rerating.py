@@ -2,7 +2,6 @@
 
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
 
 import psycopg
 import pytest
@@ -12,74 +11,28 @@ from cloud.billing import service as billing
 from cloud.billing.concessions import service as conceded
 from cloud.billing.concessions.service import NewConcession
 from cloud.billing.corrections import repository as adjustments_repository
-from cloud.billing.corrections.late_usage import Outcome, rerate_account, rerate_late
+from cloud.billing.corrections.late_usage import Outcome, rerate_account
 from cloud.billing.settlement.standing import standings
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict
 from cloud.kit.jobs import JobContext
-from cloud.kit.periods import Period, day_start, next_month
-from tests.integration.billing.site import CHIEF, Flat, Site, make_site, noon
+from cloud.kit.periods import Period, day_start
+from tests.integration.billing.late import (
+    APRIL,
+    FEBRUARY,
+    JANUARY,
+    MARCH,
+    USAGE,
+    charged_in_all,
+    count_otherwise,
+    late,
+    revisions,
+    site,
+    yearly,
+)
+from tests.integration.billing.site import CHIEF, Site, make_site, noon
 
-JANUARY, FEBRUARY, MARCH, APRIL = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1), date(2026, 4, 1)
-USAGE = [300_500, 250_000, 2_500_000]
-
-
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
-    """Two flats that pay for electricity, with three months of readings, all billed."""
-    made = await make_site(worker_db, services=("electricity",))
-    for flat in made.flats:
-        await made.read(flat, "electricity", USAGE)
-    for month in (JANUARY, FEBRUARY, MARCH):
-        await made.run(month, noon(APRIL))
-    return made
-
-
-async def count_otherwise(site: Site, flat: Flat, month: date, wh: int) -> None:
-    """A reading late in the month was wrong: `wh` more were counted in it, and all later registers stand higher."""
-    meter, at, end = (
-        flat.meters["electricity"],
-        day_start(month, site.project.zone),
-        day_start(next_month(month), site.project.zone),
-    )
-    await site.rows(
-        """WITH readings AS (UPDATE store.reading SET value = value + %s WHERE meter_id = %s AND taken_at >= %s),
-                usage AS (UPDATE store.usage SET quantity = quantity + %s WHERE meter_id = %s AND start = %s)
-           INSERT INTO store.changed_usage (meter_id, channel, project_id, from_at, until_at)
-           VALUES (%s, 1, %s, %s, %s) RETURNING 1""",
-        wh, meter, end, wh, meter, at, meter, site.project.id, at, end,
-    )  # fmt: skip
-
-
-async def late(site: Site) -> Outcome:
-    return await rerate_late(site.db, SYSTEM, site.project.id)
-
-
-async def revisions(site: Site, flat: Flat) -> list[dict[str, Any]]:
-    return await site.rows(
-        """SELECT lower(c.period) AS month, a.revision, a.old_quantity, a.quantity, a.difference, a.differences
-           FROM adjustment a JOIN charge c ON c.id = a.charge_id WHERE a.account_id = %s AND a.difference <> 0
-           ORDER BY c.period, revision""",
-        flat.account_id,
-    )
-
-
-async def charged_in_all(site: Site, flat: Flat) -> Decimal:
-    """What the account was charged for, with all adjustments."""
-    (row,) = await site.rows(
-        """SELECT (SELECT sum(c.amount) FROM charge c JOIN bill b ON b.id = c.bill_id WHERE b.account_id = %s)
-                  + coalesce((SELECT sum(difference) FROM adjustment WHERE account_id = %s), 0) AS amount""",
-        flat.account_id, flat.account_id,
-    )  # fmt: skip
-    return Decimal(row["amount"])
-
-
-def yearly(kwh: Decimal) -> Decimal:
-    """What a year of the Beijing tariff costs, the obvious way."""
-    first, second = min(kwh, Decimal(2880)), max(min(kwh, Decimal(4800)) - 2880, Decimal(0))
-    third = max(kwh - 4800, Decimal(0))
-    exact = first * Decimal("0.4883") + second * Decimal("0.5383") + third * Decimal("0.7883")
-    return exact.quantize(Decimal("0.01"), "ROUND_HALF_UP")
+__all__ = ["site"]
 
 
 async def test_a_late_reading_re_rates_its_period_and_every_later_bill_of_the_tier_window(site: Site) -> None:

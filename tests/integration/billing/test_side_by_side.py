@@ -17,8 +17,8 @@ from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.errors import Conflict
 from cloud.kit.periods import Period, day_start, next_month
 from cloud.tariffs import service as tariffs
+from tests.integration.billing.late import charged_in_all, count_otherwise, late, yearly
 from tests.integration.billing.site import Site, make_site, noon
-from tests.integration.billing.test_rerating import charged_in_all, count_otherwise, late, yearly
 
 JANUARY, FEBRUARY, MARCH = (date(2026, n, 1) for n in range(1, 4))
 USAGE = [2_800_000, 250_000]

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from cloud.kit.db import Database
 from cloud.kit.periods import day_start
+from tests.integration.billing.late import late
 from tests.integration.billing.site import Site, make_site
 from tests.integration.billing.test_estimates import ESTIMATE, charges, read, run
 from tests.integration.billing.test_late_data import WINDOWS, content_of, flat_of, fresh, standing_of
-from tests.integration.billing.test_rerating import late
 
 MONTHS = [date(2026, n, 1) for n in range(1, 5)]
 # The limit of estimates in a row is not what this is about.

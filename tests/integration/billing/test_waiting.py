@@ -14,8 +14,8 @@ from cloud.kit.jobs import JobContext
 from cloud.kit.paging import PageRequest
 from cloud.kit.periods import Period
 from tests.integration.app import Auth, People, once
+from tests.integration.billing.late import FEBRUARY, JANUARY, MARCH, USAGE, count_otherwise
 from tests.integration.billing.site import Site, make_site, noon
-from tests.integration.billing.test_rerating import FEBRUARY, JANUARY, MARCH, USAGE, count_otherwise
 from tests.integration.browser import Browser, text_of
 
 

@@ -5,13 +5,16 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from html import unescape
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import httpx
 import psycopg
 import pytest
 
-from cloud.kit.db import SYSTEM, Database
+from cloud.kit.db import SYSTEM, Conn, Database
+from cloud.kit.errors import Conflict
+from cloud.parking.coupons import redeeming
 from tests.integration.app import Auth, People, once
 from tests.integration.browser import Browser
 from tests.integration.parking.site import NOON, Site, minutes, rows
@@ -164,6 +167,27 @@ async def test_a_merchant_his_coupons_and_his_month_on_pages(browser: Browser, i
     assert [row["amount"] for row in await rows(ingest_db, "SELECT amount::text FROM merchant_payment")] == ["3.00"]
     await browser.send(f"/parking/coupon-batches/{batch['id']}/withdraw")
     assert "withdrawn" in await browser.see(f"/parking/coupon-batches/{batch['id']}")
+
+
+async def test_a_coupon_that_is_refused_halfway_is_not_used_up(
+    browser: Browser, ingest_db: Database, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_order(conn: Conn, session_id: int, now: datetime) -> UUID | None:
+        raise Conflict("cannot", "the gateway takes no orders")
+
+    await browser.see("/parking/coupons")
+    await browser.send("/parking/merchants", name="Noodles", settlement="monthly")
+    (merchant,) = await rows(ingest_db, "SELECT id FROM parking_merchant")
+    today = datetime.now(ZoneInfo("Asia/Shanghai")).date()
+    first, last = ((today + timedelta(days=days)).isoformat() for days in (-1, 1))
+    new: dict[str, Any] = {"kind": "free", "price": "0", "count": "1", "valid_from": first, "last_day": last}
+    await browser.send(f"/parking/merchants/{merchant['id']}/batches", **new)
+    (coupon,) = await rows(ingest_db, "SELECT code FROM coupon")
+    await site.report(ingest_db, [site.passage("entry", PLATE, NOON)], NOON)
+    monkeypatch.setattr(redeeming, "let_out_if_settled", no_order)
+    refused = await browser.send("/parking/coupons", 409, plate=PLATE, code=coupon["code"])
+    assert f'value="{coupon["code"]}"' in refused.text
+    assert await rows(ingest_db, "SELECT FROM coupon_redemption") == []
 
 
 async def test_coupons_over_rest(

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -17,27 +16,13 @@ from cloud.payments.channels.base import ChannelName
 from cloud.payments.collecting import Collector
 from cloud.payments.intents import WantedPayment
 from cloud.payments.reconciliation.taking import Reconciler
-from cloud.settings import CloudSettings, load_settings
 from tests.integration.parking.site import Site, rows
-from tests.integration.payments.providers import PUBLIC_URL, Providers, make_providers
+from tests.integration.payments.providers import Providers, providers, settings
+
+__all__ = ["providers", "settings"]
 
 PLATE = "京A12345"
 _CHANNELS: Final[tuple[ChannelName, ...]] = ("wechat",)
-
-
-@pytest.fixture
-def providers(tmp_path: Path) -> Providers:
-    """Both peers."""
-    return make_providers(tmp_path / "payments")
-
-
-@pytest.fixture
-def settings(owner_dsn: str, tmp_path: Path, providers: Providers) -> CloudSettings:
-    """Settings of an installation where one pays online."""
-    return load_settings(
-        database_dsn=owner_dsn, database_pool=4, keys_file=tmp_path / "keys.json", secure_cookies=False, web_port=0,
-        payments_file=providers.file, public_url=PUBLIC_URL,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("over", [False, True], ids=["open order", "order that is over"])

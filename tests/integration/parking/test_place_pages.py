@@ -69,6 +69,17 @@ async def test_a_search_for_part_of_a_plate_says_so_above_the_list(manager: Brow
     text = await manager.see("/visitor-passes?plate=粤")
     assert "Plate" in problem(text)
     assert "粤B22222" in text
+    # The lists of others are asked for by script, which shows no answer that is an error.
+    assert "plate" in problem(await manager.see("/parking/permits?plate=粤")).lower()
+
+
+async def test_what_is_wrong_with_a_pass_is_said_beside_its_form(manager: Browser) -> None:
+    await manager.see("/visitor-passes")
+    typed = {"plate": "粤B22222", "since": "2026-05-01T10:00", "until": "2026-05-01T09:00", "note": "aunt"}
+    text = (await manager.send("/visitor-passes", 422, **typed)).text
+    assert "end after the beginning" in problem(text)
+    for value in typed.values():
+        assert f'value="{value}"' in text
 
 
 async def test_what_is_wrong_is_said_beside_the_form_which_keeps_what_was_typed(manager: Browser, site: Site) -> None:
@@ -176,3 +187,14 @@ async def test_a_guard_looks_and_has_no_forms(
         assert f'method="post" action="{address}' not in text
     await guard.send("/parking-lots", 403, name="x", code="x", capacity="1")
     await guard.send(f"{lot}/open", 403, wanted="false")
+
+
+async def test_who_may_not_read_the_policy_of_a_lot_is_not_led_there(
+    app_client: httpx.AsyncClient, owner_db: Database, people: People, site: Site
+) -> None:
+    policy = f"/parking/lots/{site.lot_id}/policy"
+    viewer = await sitting(app_client, owner_db, people, site, "viewer")
+    assert policy not in await viewer.see(f"/parking-lots/{site.lot_id}")
+    guard = await sitting(app_client, owner_db, people, site, "guard")
+    assert policy in await guard.see(f"/parking-lots/{site.lot_id}")
+    await guard.see(policy)

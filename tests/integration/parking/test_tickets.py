@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
@@ -9,7 +10,11 @@ import httpx
 import pytest
 
 from cloud.kit.db import SYSTEM, Database
+from cloud.kit.paging import PageRequest
 from cloud.parking import service as parking
+from cloud.parking.coupons import service as coupons
+from cloud.parking.coupons.records import NewBatch
+from cloud.parking.coupons.redeeming import redeem_for
 from cloud.parking.stays import tickets
 from cloud.parking.visitors import public_pages
 from tests.integration.app import People, once
@@ -119,3 +124,28 @@ async def test_the_desk_shows_and_prints_the_ticket(
         page = await browser.see(place)
         assert printed in text_of(page), place
         assert 'class="qr"' in page, place
+
+
+async def test_staff_read_of_a_ticket_wherever_they_read_of_a_plate(
+    app_client: httpx.AsyncClient, people: People, ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    passage_id = await _comes_in(ingest_db, site)
+    now, today = datetime.now(UTC), datetime.now(UTC).date()
+    async with worker_db.transaction(SYSTEM) as conn:
+        ticket = await tickets.issue_ticket(conn, UUID(passage_id), "user:guard")
+        merchant = await coupons.create_merchant(conn, site.project_id, "Noodles", "monthly")
+        new = NewBatch(
+            merchant.id, "hours", Decimal(1), Decimal(0), 1, today - timedelta(days=1), today + timedelta(days=2)
+        )
+        batch = await coupons.issue(conn, new, "user:manager")
+        (coupon,) = (await coupons.list_coupons(conn, PageRequest(1), batch.id)).items
+        await redeem_for(conn, site.project_id, f"#{ticket.code}", coupon.code, "public", now)
+    odd = "UPDATE passage SET incident = 'second-entry', incident_with = id WHERE id = %s RETURNING id"
+    await rows(worker_db, odd, (passage_id,))
+    browser = Browser(app_client, await people.staff("manager", site.project_id))
+    async with people.db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE access_token SET kind = 'session'")
+    for place in ("/parking/incidents", f"/parking/passages/{passage_id}", f"/parking/coupon-batches/{batch.id}"):
+        read = text_of(await browser.see(place))
+        assert f"Ticket {ticket.code[:4]}-{ticket.code[4:]}" in read, place
+        assert f"#{ticket.code}" not in read, place

@@ -3,7 +3,6 @@
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,29 +17,15 @@ from cloud.parking.visitors import public_pages, telling
 from cloud.parking.visitors.covering import covered
 from cloud.parking.visitors.looking_up import look_up
 from cloud.payments.collecting import Collector
-from cloud.settings import CloudSettings, load_settings
 from tests.integration.app import Auth, People, once
 from tests.integration.browser import Browser, text_of
 from tests.integration.parking.nested import set_policy
 from tests.integration.parking.site import Site, openings, rows
-from tests.integration.payments.providers import PUBLIC_URL, Providers, make_providers
+from tests.integration.payments.providers import Providers, providers, settings
+
+__all__ = ["providers", "settings"]
 
 PLATE = "京A12345"
-
-
-@pytest.fixture
-def providers(tmp_path: Path) -> Providers:
-    """Both peers."""
-    return make_providers(tmp_path / "payments")
-
-
-@pytest.fixture
-def settings(owner_dsn: str, tmp_path: Path, providers: Providers) -> CloudSettings:
-    """Settings of an installation where one pays online."""
-    return load_settings(
-        database_dsn=owner_dsn, database_pool=4, keys_file=tmp_path / "keys.json", secure_cookies=False, web_port=0,
-        payments_file=providers.file, public_url=PUBLIC_URL,
-    )  # fmt: skip
 
 
 @pytest.fixture

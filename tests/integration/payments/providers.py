@@ -1,4 +1,7 @@
-"""Providers of payments for tests: peers with keys of their own, the file that names them, and a clock to move."""
+"""Providers of payments for tests: peers with keys of their own, the file that names them, and a clock to move.
+
+The fixtures reach a test file that imports them and names them in `__all__`.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,10 +11,12 @@ from functools import cache
 from pathlib import Path
 
 import httpx
+import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from cloud.payments.channels.configuration import Channels, open_channels
+from cloud.settings import CloudSettings, load_settings
 from simulators.payments.alipay import AlipayPeer
 from simulators.payments.wechat import WechatPeer
 
@@ -113,3 +118,18 @@ alipay:
         ),
         AlipayPeer(app_id="2021000116662388", app_key=ours.public_key(), alipay_key=platform),
     )
+
+
+@pytest.fixture
+def providers(tmp_path: Path) -> Providers:
+    """Both peers."""
+    return make_providers(tmp_path / "payments")
+
+
+@pytest.fixture
+def settings(owner_dsn: str, tmp_path: Path, providers: Providers) -> CloudSettings:
+    """Settings of an installation where one pays online."""
+    return load_settings(
+        database_dsn=owner_dsn, database_pool=4, keys_file=tmp_path / "keys.json", secure_cookies=False, web_port=0,
+        payments_file=providers.file, public_url=PUBLIC_URL,
+    )  # fmt: skip

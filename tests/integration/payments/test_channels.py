@@ -4,7 +4,6 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import httpx
 import pytest
@@ -16,13 +15,9 @@ from cloud.payments.channels.base import Channel, ChannelName, Order, ProviderRe
 from cloud.payments.channels.configuration import Channels, open_channels
 from cloud.payments.channels.rsa_keys import BadKeyFile
 from cloud.payments.channels.wechat import WechatPay
-from tests.integration.payments.providers import API_V3_KEY, PUBLIC_URL, Providers, make_providers, private_pem
+from tests.integration.payments.providers import API_V3_KEY, PUBLIC_URL, Providers, private_pem, providers
 
-
-@pytest.fixture
-def providers(tmp_path: Path) -> Providers:
-    """Both peers."""
-    return make_providers(tmp_path / "payments")
+__all__ = ["providers"]
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from cloud.billing import service as billing
 from cloud.billing.corrections.late_usage import rerate_account
 from cloud.kit.db import SYSTEM, Database
 from tests.integration.app import People
-from tests.integration.billing.site import Site, make_site, noon
-from tests.integration.billing.test_rerating import count_otherwise, late
+from tests.integration.billing.late import corrected_january
+from tests.integration.billing.site import Site, noon
 from tests.integration.browser import Browser
 
 JANUARY, FEBRUARY, MARCH = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
@@ -22,13 +22,7 @@ JANUARY, FEBRUARY, MARCH = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
 @pytest.fixture
 async def site(worker_db: Database) -> Site:
     """Two flats; January is billed, then 100 kWh more of the first one become known."""
-    made = await make_site(worker_db, services=("electricity", "property"))
-    for flat in made.flats:
-        await made.read(flat, "electricity", [300_500, 250_000])
-    await made.run(JANUARY)
-    await count_otherwise(made, made.flats[0], JANUARY, 100_000)
-    await late(made)
-    return made
+    return await corrected_january(worker_db)
 
 
 async def _browsers(client: httpx.AsyncClient, people: People, site: Site) -> tuple[Browser, Browser, Browser]:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,26 +14,12 @@ from cloud.billing.service import Policy
 from cloud.kit.db import SYSTEM, Database
 from cloud.payments.collecting import Collector
 from cloud.payments.reconciliation.taking import Reconciler
-from cloud.settings import CloudSettings, load_settings
 from simulators.payments.wechat import WechatPeer
 from tests.integration.app import Auth, People, once
 from tests.integration.payments.owing import FEE, RULE, Owing, make_owing
-from tests.integration.payments.providers import API_V3_KEY, PUBLIC_URL, Providers, make_providers, rsa_key
+from tests.integration.payments.providers import API_V3_KEY, Providers, providers, rsa_key, settings
 
-
-@pytest.fixture
-def providers(tmp_path: Path) -> Providers:
-    """Both peers."""
-    return make_providers(tmp_path / "payments")
-
-
-@pytest.fixture
-def settings(owner_dsn: str, tmp_path: Path, providers: Providers) -> CloudSettings:
-    """Settings of an installation where one pays online."""
-    return load_settings(
-        database_dsn=owner_dsn, database_pool=4, keys_file=tmp_path / "keys.json", secure_cookies=False, web_port=0,
-        payments_file=providers.file, public_url=PUBLIC_URL,
-    )  # fmt: skip
+__all__ = ["providers", "settings"]
 
 
 @dataclass

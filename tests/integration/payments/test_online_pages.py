@@ -4,7 +4,6 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,26 +13,12 @@ from cloud.billing.service import Policy
 from cloud.kit.db import SYSTEM, Database
 from cloud.payments.collecting import Collector
 from cloud.payments.reconciliation.taking import Reconciler
-from cloud.settings import CloudSettings, load_settings
 from tests.integration.app import People
 from tests.integration.browser import Browser, text_of
 from tests.integration.payments.owing import FEE, Owing, make_owing
-from tests.integration.payments.providers import PUBLIC_URL, Providers, make_providers
+from tests.integration.payments.providers import Providers, providers, settings
 
-
-@pytest.fixture
-def providers(tmp_path: Path) -> Providers:
-    """Both peers."""
-    return make_providers(tmp_path / "payments")
-
-
-@pytest.fixture
-def settings(owner_dsn: str, tmp_path: Path, providers: Providers) -> CloudSettings:
-    """Settings of an installation where one pays online."""
-    return load_settings(
-        database_dsn=owner_dsn, database_pool=4, keys_file=tmp_path / "keys.json", secure_cookies=False, web_port=0,
-        payments_file=providers.file, public_url=PUBLIC_URL,
-    )  # fmt: skip
+__all__ = ["providers", "settings"]
 
 
 @dataclass

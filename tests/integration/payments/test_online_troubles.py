@@ -13,7 +13,8 @@ from cloud.payments.channels.wechat import WechatPay
 from cloud.payments.intents import WantedPayment, ask_to_pay
 from cloud.payments.service import record_payment
 from tests.integration.app import once
-from tests.integration.payments.test_online import Desk, desk, providers, settings
+from tests.integration.payments.providers import providers, settings
+from tests.integration.payments.test_online import Desk, desk
 
 __all__ = ["desk", "providers", "settings"]
 

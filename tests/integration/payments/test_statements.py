@@ -19,7 +19,8 @@ from cloud.settings import CloudSettings
 from cloud.worker import serve
 from simulators.payments.statements import wechat_statement
 from tests.integration.app import once
-from tests.integration.payments.test_online import Desk, desk, providers, settings
+from tests.integration.payments.providers import providers, settings
+from tests.integration.payments.test_online import Desk, desk
 
 __all__ = ["desk", "providers", "settings"]
 

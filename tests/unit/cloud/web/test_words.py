@@ -12,7 +12,7 @@ from cloud.devices.records import UnclaimedReason
 from cloud.ingest import writer
 from cloud.kit import errors, i18n, problems
 from cloud.kit.jobs import Handler
-from cloud.web import thing_words, words
+from cloud.web import money_reason_words, parking_reason_words, reason_words, thing_words, words
 from cloud.worker import all_handlers
 from gateway.contract.errors import Reason
 from gateway.contract.messages import Action, GapReason, Quality
@@ -70,6 +70,11 @@ def test_the_scan_finds_the_errors() -> None:
 )
 def test_every_code_has_words(family: str, codes: set[str]) -> None:
     assert codes - dict(words.choices(family)).keys() == set()
+
+
+def test_each_reason_stands_in_one_room() -> None:
+    rooms = reason_words.REASONS, money_reason_words.MONEY_REASONS, parking_reason_words.PARKING_REASONS
+    assert len(words.choices("reason")) == sum(len(room) for room in rooms)
 
 
 def test_every_job_has_a_name() -> None:
