@@ -1,6 +1,5 @@
 """Pages of what is odd about passages: incidents, one passage and its plate, times to repair, policies of lots."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -10,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from cloud.estate.shown import OptionalId, OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import NotFound
-from cloud.kit.forms import read, typed
+from cloud.kit.forms import local_instant, read, typed
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.parking.charging.public_address import place_for
 from cloud.parking.pictures import service as pictures
@@ -57,7 +56,6 @@ async def list_incidents(
         kinds=KINDS,
         lots=(await list_lots(scope.conn, PageRequest(MAX_LIMIT), page.project.id)).items,
         aside=(await set_aside.list_set_aside(scope.conn, PageRequest(1), page.project.id)).items,
-        may_write=scope.caller.may("parking.write", page.project.id),
     )
 
 
@@ -141,16 +139,16 @@ async def list_set_aside(request: Request, scope: Operator, cursor: str | None =
     """Passages that no lane could take, or whose time cannot be."""
     page = await shown(request, scope)
     found = await set_aside.list_set_aside(scope.conn, page_request(_SHOWN, cursor, key_length=2), page.project.id)
-    return page.page("parking/set_aside.html", found=found, told_at=set_aside.told_at, now=datetime.now(UTC))
+    return page.page("parking/set_aside.html", found=found, told_at=set_aside.told_at)
 
 
 @router.post("/parking/set-aside/{passage_id}/repair")
 async def repair_time(
-    request: Request, scope: Operator, passage_id: UUID, taken_at: Annotated[datetime, Form()], reason: Reason
+    request: Request, scope: Operator, passage_id: UUID, taken_at: Annotated[str, Form()], reason: Reason
 ) -> Response:
     """Says when a passage really was, on the clock of the project."""
     page = await shown(request, scope)
-    at = taken_at.replace(tzinfo=page.project.zone).astimezone(UTC)
+    at = local_instant(taken_at, page.project.zone, "taken_at")
     await set_aside.repair_time(scope.conn, passage_id, at, reason, scope.caller.actor)
     return RedirectResponse("/parking/set-aside?done=repaired", 303)
 

@@ -96,6 +96,9 @@ async def test_a_time_is_repaired(browser: Browser, ingest_db: Database, site: S
     shown = await browser.page("/parking/set-aside")
     assert shown.count("/repair") == 1
     local = (now - timedelta(hours=2) + timedelta(hours=8)).strftime("%Y-%m-%dT%H:%M")
+    for impossible in ("0001-01-01T00:00", "yesterday"):
+        answer = await browser.send(f"/parking/set-aside/{wrong.id}/repair", taken_at=impossible, reason="power cut")
+        assert answer.status_code == 422, answer.text
     answer = await browser.send(f"/parking/set-aside/{wrong.id}/repair", taken_at=local, reason="power cut")
     assert answer.status_code == 303, answer.text
     ((plate, state, entered_at, *_),) = await stays(ingest_db)
