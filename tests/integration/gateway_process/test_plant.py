@@ -69,7 +69,7 @@ async def running_plant(tmp_path: Path) -> AsyncIterator[Running]:
         yield Running(plant, fleet, raw, points)
     finally:
         plant.stop()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await asyncio.wait([task])
         await fleet.stop()
         outbox.close()
