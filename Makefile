@@ -7,8 +7,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# One more than there are cores: whole systems wait more than they work.
-TEST_WORKERS ?= $(shell n=$$(nproc); echo $$(( n > 4 ? 5 : n + 1 )))
+# Two more than there are cores: whole systems wait more than they work.
+TEST_WORKERS ?= $(shell n=$$(nproc); echo $$(( n > 3 ? 5 : n + 2 )))
 
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -26,8 +26,8 @@ demo: $(STAMP)  ## run the whole system on an embedded database and broker; Ctrl
 system:  ## install what the tests drive beside Python: a browser, a broker, fonts
 	@.ci/system-packages
 
-# In the order of the folders: whole systems and browsers first, so that what ends the run is short. Python keeps what
-# it compiled, whatever the environment says: the tests start hundreds of processes.
+# Whole systems and what computes side by side, in the order of the folders (tests/schedule.py): what ends the run is
+# short. Python keeps what it compiled, whatever the environment says: the tests start hundreds of processes.
 test: $(STAMP) system  ## everything that must hold
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 

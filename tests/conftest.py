@@ -18,6 +18,9 @@ from cloud.kit.db import Database
 from cloud.kit.embedded import EmbeddedPostgres
 from cloud.kit.migrate import migrate
 from tests.databases import administrator, close_database, copy_database, drop_database, leave
+from tests.schedule import pytest_xdist_make_scheduler
+
+__all__ = ["pytest_xdist_make_scheduler"]
 
 # No deadlines: how fast a machine is today says nothing about a property. `make fuzz` takes the long profile.
 settings.register_profile("short", deadline=None, max_examples=150)

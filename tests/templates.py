@@ -1,6 +1,7 @@
 """Templates that tests need by name."""
 
-from typing import TypeVar
+import re
+from typing import Final, TypeVar
 
 from gateway.templates.base import DeviceTemplate
 from gateway.templates.cjt188 import Cjt188Template
@@ -12,6 +13,8 @@ T = TypeVar("T", bound=DeviceTemplate)
 
 LIBRARY = Library()
 
+_PROTOCOL: Final = re.compile(r"^protocol: *(\w+)", re.MULTILINE)
+
 
 def _of(kind: type[T], template_id: str) -> T:
     template = LIBRARY.meter(template_id)
@@ -20,8 +23,16 @@ def _of(kind: type[T], template_id: str) -> T:
 
 
 def ids_of(protocol: str) -> list[str]:
-    """Ids of the templates of one protocol."""
-    return [template_id for template_id in LIBRARY.ids if LIBRARY.meter(template_id).protocol == protocol]
+    """Ids of the templates of one protocol.
+
+    By their text: every worker asks while it collects, and to load them all takes a second and a half.
+    """
+    return [template_id for template_id in LIBRARY.ids if _protocol_of(template_id) == protocol]
+
+
+def _protocol_of(template_id: str) -> str:
+    told = _PROTOCOL.search((LIBRARY.directory / f"{template_id}.yaml").read_text("utf-8"))
+    return told[1] if told else "modbus"
 
 
 def modbus(template_id: str) -> ModbusTemplate:

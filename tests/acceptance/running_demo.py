@@ -20,7 +20,7 @@ from simulators.demo.postgres import dsn_file
 from tests.ports import free_port
 
 _START_LIMIT_S = 240.0
-_STOP_LIMIT_S = 60.0
+_STOP_LIMIT_S = 180.0
 
 
 class RunningDemo:

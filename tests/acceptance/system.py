@@ -33,7 +33,7 @@ PASSWORDS: Final = {
 }
 PROJECT: Final = "acceptance"
 GATEWAY: Final = "gw-1"
-_STOP_LIMIT_S: Final = 45.0
+_STOP_LIMIT_S: Final = 60.0
 
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str, limit_s: float = 60.0) -> None:

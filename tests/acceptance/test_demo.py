@@ -62,7 +62,7 @@ def test_it_starts_stops_without_a_trace_and_goes_on(demo: RunningDemo) -> None:
     history = demo.rows("SELECT count(*) FROM store.reading WHERE taken_at < date_trunc('hour', now())")[0][0]
     assert history > 24 * 60 * 24, "two months of hours of 24 meters"
     live = "SELECT count(*) FROM store.reading WHERE taken_at > now() - interval '2 minutes'"
-    wait(lambda: demo.rows(live)[0][0] > 0, "live readings arrive", 90)
+    wait(lambda: demo.rows(live)[0][0] > 0, "live readings arrive", 180)
     before = facts(demo)
     demo.end(signal.SIGINT)
     epoch = epoch_of(demo)

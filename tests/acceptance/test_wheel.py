@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import cloud
+from tests.acceptance.installed import install
 from tests.acceptance.running_demo import RunningDemo
 
 REPOSITORY = Path(cloud.__file__).parents[1]
@@ -22,21 +23,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def installed(folder: Path, wheel: Path, extra: str) -> Path:
-    """Programs of an empty environment into which only the wheel with `extra` was installed."""
-    environment = folder / "environment"
-    # The pip of the tests installs into it: an environment needs no pip of its own, and only what runs is compiled.
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True, timeout=120)
-    into = ["--python", str(environment / "bin" / "python")]
-    pip = [sys.executable, "-m", "pip", *into, "--quiet", "--disable-pip-version-check", "install", "--no-compile"]
-    pins = ["--constraint", str(REPOSITORY / "requirements.lock")]
-    subprocess.run([*pip, *pins, f"gatemeter[{extra}] @ {wheel.as_uri()}"], check=True, timeout=400, cwd=folder)
-    return environment / "bin"
-
-
 @pytest.mark.slow
 def test_the_demo_runs_from_the_wheel(open_folder: Path, wheel: Path) -> None:
-    programs = installed(open_folder, wheel, "demo")
+    programs = install(open_folder / "environment", wheel, "demo")
     demo = RunningDemo(open_folder / "demo", [str(programs / "gatemeter")])
     try:
         demo.start()
@@ -51,7 +40,7 @@ def test_the_demo_runs_from_the_wheel(open_folder: Path, wheel: Path) -> None:
 
 @pytest.mark.slow
 def test_a_gateway_needs_no_part_of_the_cloud(tmp_path: Path, wheel: Path) -> None:
-    programs = installed(tmp_path, wheel, "gateway")
+    programs = install(tmp_path / "environment", wheel, "gateway")
 
     def gatemeter(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(programs / "gatemeter"), *arguments]

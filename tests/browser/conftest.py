@@ -180,14 +180,15 @@ class Visitor:
         self.page.goto(f"{self._url}/login")
         self.page.fill("#login", self._login)
         self.page.fill("#password", PASSWORD)
-        self.page.click("button.btn-primary")
+        self.follow("button.btn-primary")
         self.page.locator("main").wait_for()
 
     def switch_language(self, tag: str) -> None:
         """With the switch of the page that is open."""
-        self.page.evaluate(
-            "tag => document.querySelector(`form[action='/locale'] button[value='${tag}']`).click()", tag
-        )
+        with self.page.expect_navigation():
+            self.page.evaluate(
+                "tag => document.querySelector(`form[action='/locale'] button[value='${tag}']`).click()", tag
+            )
         self.page.locator(f"html[lang='{tag}']").wait_for(state="attached")
 
     def open(self, path: str) -> Page:

@@ -56,7 +56,8 @@ def test_a_guard_needs_no_mouse(browser: Browser, site: Site, width: int, height
         page.keyboard.press("o")
         page.locator("#panel form").wait_for()
         page.keyboard.press("2")
-        page.keyboard.press("Enter")
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
         page.locator(".alert-success").wait_for()
         assert site.value("SELECT code FROM manual_opening ORDER BY id DESC LIMIT 1") == "barrier-fault"
         assert _focused(page).startswith("lane-")
@@ -113,13 +114,14 @@ def test_a_shift_from_its_beginning_to_the_handover(browser: Browser, site: Site
         visitor.speak("en")
         page = visitor.open("/parking/shifts")
         page.fill("#desk", f"South gate {width}")
-        page.keyboard.press("Enter")
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
         page.locator(".alert-success").wait_for()
         visitor.follow("a:has-text('Shift since')")
         visitor.picture(f"staff-shift-open-en-{width}")
         assert (visitor.overflow(), visitor.crushed()) == (0, [])
         page.fill("[name=counted-cash]", "0.00")
-        page.click("button:has-text('Hand over')")
+        visitor.follow("button:has-text('Hand over')")
         page.locator(".alert-success").wait_for()
         visitor.picture(f"staff-shift-en-{width}")
         assert (visitor.overflow(), visitor.crushed()) == (0, [])

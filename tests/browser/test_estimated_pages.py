@@ -39,7 +39,7 @@ def test_a_run_by_estimate_from_the_form_to_the_list(browser: Browser, site: Sit
         visitor.picture(f"estimates-form-{width}")
         assert visitor.overflow() == 0
         page.select_option("#missing_readings", "estimate")
-        page.get_by_role("button", name="Start the run").click()
+        visitor.follow(page.get_by_role("button", name="Start the run"))
         page.wait_for_url("**/bill-runs/*")
         run_id = int(str(site.value("SELECT max(id) FROM bill_run")))
         _work(site, run_id)
@@ -56,7 +56,8 @@ def test_a_run_by_estimate_from_the_form_to_the_list(browser: Browser, site: Sit
             assert "stimated" in shown, name
             assert visitor.overflow() == 0, name
             assert visitor.crushed() == [], name
-        visitor.open(f"/bill-runs/{run_id}").get_by_role("button", name="Approve and issue").click()
+        visitor.open(f"/bill-runs/{run_id}")
+        visitor.follow(page.get_by_role("button", name="Approve and issue"))
         page.wait_for_url("**done=run-approved")
         _work(site, run_id)
         visitor.open("/estimated-services")

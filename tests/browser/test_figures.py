@@ -93,7 +93,7 @@ def test_payment_at_the_exit_opens_the_barrier(browser: Browser, site: Site) -> 
     with visiting(browser, site, STAFF) as visitor:
         page = visitor.open("/parking")
         assert "¥15.00" in page.locator("#waiting").inner_text()
-        page.locator("#waiting form[action$='/pay'] button").click()
+        visitor.follow("#waiting form[action$='/pay'] button")
         page.locator(".alert-success").wait_for()
         assert "开闸" in page.locator(".alert-success").inner_text()
         opened = site.value("SELECT count(*) FROM command WHERE action = 'open-barrier' AND reason = 'paid'")

@@ -58,7 +58,7 @@ def test_staff_see_what_arrived_and_send_the_rest_again(browser: Browser, site: 
         visitor.speak("en")
         page = visitor.open(f"/notices/{given_up}")
         page.fill("#email", "li.na@example.com")
-        page.click(f"form[action='/notices/{given_up}/repetitions'] button")
+        visitor.follow(f"form[action='/notices/{given_up}/repetitions'] button")
         page.locator(".alert-success").wait_for()
         assert site.value("SELECT state FROM notice WHERE id = %s", given_up) == "queued"
         _looks_well(visitor, f"staff-notices-again-en-{width}")
@@ -78,7 +78,7 @@ def test_a_resident_reads_and_chooses(browser: Browser, site: Site, width: int, 
         page = visitor.open("/my/notices")
         page.uncheck("input[value='prepaid.low']")
         page.select_option("#language", "en")
-        page.click("form[action='/my/notices'] button")
+        visitor.follow("form[action='/my/notices'] button")
         page.locator(".alert-success").wait_for()
         assert not page.is_checked("input[value='prepaid.low']")
         assert page.is_checked("input[value='bill']")

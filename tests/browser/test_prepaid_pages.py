@@ -69,7 +69,7 @@ def test_staff_look_after_prepaid_accounts(browser: Browser, site: Site, prepaid
             _looks_well(visitor, f"staff-prepaid-{name}-en-{width}")
         page = visitor.open("/prepaid/settings")
         page.fill("input[name='seasons']", "11-15/03-15")
-        page.click("form[action='/prepaid/settings'] button >> nth=0")
+        visitor.follow("form[action='/prepaid/settings'] button")
         page.locator(".alert-success").wait_for()
         assert page.input_value("input[name='seasons']") == "11-15/03-15"
 

@@ -16,11 +16,13 @@ def _looks_well(visitor: Visitor, name: str) -> None:
 
 
 def _reloads(page: Page, act: str, *said: str) -> None:
-    """Changes a field, and waits until the page has followed."""
+    """Changes a field or clicks, and waits until the page has followed."""
     with page.expect_response(lambda answer: "/usage?" in answer.url and answer.status == 200):
         if act == "fill":
             page.fill(*said)
             page.locator(said[0]).dispatch_event("change")
+        elif act == "click":
+            page.click(*said)
         else:
             page.select_option(*said)
     page.wait_for_function("() => !document.querySelector('.htmx-request, .htmx-swapping, .htmx-settling')")
@@ -50,7 +52,7 @@ def test_staff_look_from_the_project_down_to_a_meter(browser: Browser, site: Sit
         _reloads(page, "select", "#kind", "day")
         assert page.locator("#step option").all_inner_texts() == ["Hours"]
         _looks_well(visitor, f"staff-usage-meter-day-en-{width}")
-        page.click("[aria-label=Earlier]")
+        _reloads(page, "click", "[aria-label=Earlier]")
         page.locator("#compared [data-change=before]").wait_for()
         _reloads(page, "fill", "#code", "no such number")
         page.locator(".alert-warning").wait_for()

@@ -130,7 +130,7 @@ async def test_a_lost_answer_is_uncertain_and_never_tried_again(
     mosquitto: Mosquitto, cloud: Cloud, lanes: Lanes, outbox: Outbox
 ) -> None:
     lanes[1].faults.swallow_replies = 1
-    async with running_gateway(outbox, mosquitto, cloud) as line:
+    async with running_gateway(outbox, mosquitto, cloud, answer_s=0.5) as line:
         standing = await lanes[1].arrive("京A12345")
         await until(lambda: len(cloud.passages) == 1)
         command = cloud.command("lane-out", arguments={"passage": cloud.passages[0].id})
@@ -232,7 +232,7 @@ async def test_an_answering_cloud_is_not_silent_however_long_the_driver_pays(
     mosquitto: Mosquitto, cloud: Cloud, lanes: Lanes, outbox: Outbox
 ) -> None:
     lane = {"device": "lane-out", "sn": "OUT-1", "direction": "exit", "cloud_silent": "open"}
-    async with running_gateway(outbox, mosquitto, cloud, lanes=[lane], cloud_silent_s=0.1) as line:
+    async with running_gateway(outbox, mosquitto, cloud, lanes=[lane], cloud_silent_s=2.0) as line:
         await lanes[1].arrive("京A12345")
         await until(lambda: len(cloud.passages) == 1)
         lane_out = line._ports[0].lane

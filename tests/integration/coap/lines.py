@@ -157,7 +157,7 @@ class Datagrams:
         """One datagram."""
         await asyncio.get_running_loop().sock_sendall(self._socket, data)
 
-    async def receive(self, seconds: float = 10.0) -> bytes | None:
+    async def receive(self, seconds: float = 60.0) -> bytes | None:
         """The next datagram; None when none comes in time."""
         try:
             async with asyncio.timeout(seconds):

@@ -96,6 +96,6 @@ async def running_gateway(file: Path, cloud: Cloud) -> AsyncIterator[Running]:
         yield Running(gateway, cloud)
     finally:
         stop.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await asyncio.wait([task])
     await task

@@ -155,7 +155,7 @@ async def test_an_error_while_telling_does_not_end_the_downlink(wire: Wire, monk
     downlink = Downlink(wire.db, wire.keys, hand_over)
     running = asyncio.create_task(downlink.run())
     for _ in range(2):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await tried.wait()
         tried.clear()
         downlink.wake()

@@ -48,7 +48,7 @@ async def test_what_a_gateway_reports_is_stored_before_the_last_command_is_out(
         del topic
         command = codec.decode_command(payload)
         result = CommandResult(command.id, CommandState.DONE, now_ms())
-        async with asyncio.timeout(30), ingest_db.transaction(SYSTEM) as conn:
+        async with asyncio.timeout(60), ingest_db.transaction(SYSTEM) as conn:
             await service.apply_result(conn, site.project_id, site.gateway_id, [result])
         reported.append(command.id)
         return True
@@ -136,7 +136,7 @@ async def test_who_changes_what_lanes_know_and_what_gateways_tell_do_not_wait_fo
         step = codec.decode_access(payload)
         sent.append((step.base, step.number, len(step.entries)))
         if len(sent) == 1:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 await tell(worker_db, site, "京B22222")
                 async with ingest_db.transaction(SYSTEM) as conn:
                     await service.apply_health(conn, site.gateway_id, Health(now_ms(), "1", 1, 0, 0, 0, 0))
@@ -158,7 +158,7 @@ async def test_two_downlinks_tell_a_gateway_one_step_after_the_other(
         step = codec.decode_access(payload)
         sent.append((step.base, step.number))
         await tell(worker_db, site, "京B22222")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert len(sent) > 1 or await Downlink(ingest_db, keys, publish).publish_due() == 0
         return True
 
@@ -178,7 +178,7 @@ async def test_a_step_that_went_out_while_its_gateway_told_that_it_holds_more_is
         step = codec.decode_access(payload)
         sent.append((step.base, step.number))
         if len(sent) == 1:
-            async with asyncio.timeout(30), ingest_db.transaction(SYSTEM) as conn:
+            async with asyncio.timeout(60), ingest_db.transaction(SYSTEM) as conn:
                 await service.apply_health(conn, site.gateway_id, Health(now_ms(), "1", 1, 0, 0, 0, 0, access=40))
         return True
 
@@ -198,7 +198,7 @@ async def test_what_a_gateway_reports_of_a_configuration_is_stored_before_the_ne
         del topic
         number = codec.decode_configuration(payload).number
         report = ConfigurationReport(number, ConfigurationState.RECEIVED, now_ms())
-        async with asyncio.timeout(30), ingest_db.transaction(SYSTEM) as conn:
+        async with asyncio.timeout(60), ingest_db.transaction(SYSTEM) as conn:
             assert await configuring.apply_configurations(conn, site.gateway_id, [report]) == 1
         return True
 
@@ -222,7 +222,7 @@ async def test_a_command_does_not_wait_until_somebody_was_told_everything(
 
     running = asyncio.create_task(Downlink(ingest_db, keys, publish).run())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await telling.wait()
             await order(worker_db, site, site.devices[0])
             await commanded.wait()

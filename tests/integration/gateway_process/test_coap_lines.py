@@ -55,5 +55,5 @@ async def test_pushed_and_observed_values_reach_the_outbox(tmp_path: Path) -> No
         assert "volume_total" in {point.channel for point in points if point.device == "w-1"}
     finally:
         stop.set()
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(60):
             await asyncio.gather(running, meters)

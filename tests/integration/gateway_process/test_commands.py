@@ -40,7 +40,7 @@ async def running(tmp_path: Path) -> AsyncIterator[tuple[Gateway, Fleet]]:
     await until(lambda: all(worker.stats.connects for worker in gateway.plant.lines))
     yield gateway, fleet
     stop.set()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await task
     await fleet.stop()
 

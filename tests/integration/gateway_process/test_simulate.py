@@ -26,7 +26,7 @@ async def test_serves_the_lines_of_a_site_and_logs_what_it_served(tmp_path: Path
     file, log = site_file(tmp_path), tmp_path / "log" / "served.jsonl"
     process = await start("--site", str(file), "--seed", "5", "--served-log", str(log), "--advance")
     host, port = load_site(file).lines[0].endpoint[1].split(":")
-    line = tcp_line(host, int(port), 5)
+    line = tcp_line(host, int(port), 30)
     try:
         async with asyncio.timeout(60):
             while not line.connected:
@@ -71,6 +71,7 @@ lines:
   - name: bus
     protocol: bus
     serial: {{path: {port}, baud_rate: 115200}}
+    timeout_s: 30
     devices: [{{id: e-1, template: gatemeter-demo-electricity, unit_id: 1}}]
 """)
     process = await start("--site", str(site), "--pty", "--turnaround-ms", "1")

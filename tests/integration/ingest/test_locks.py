@@ -40,7 +40,7 @@ def accepted(answers: Answers) -> list[int]:
 async def waits_for_a_lock(db: Database) -> None:
     query = """SELECT 1 FROM pg_locks JOIN pg_database d ON d.oid = database
                WHERE NOT granted AND datname = current_database()"""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             async with db.transaction(SYSTEM) as conn:
                 if (await (await conn.execute(query)).fetchone()) is not None:
@@ -108,7 +108,7 @@ async def test_two_workers_hear_of_two_meters_crosswise_by_readings_and_by_repor
         reached += 1
         if reached == 2:
             both.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await both.wait()
         return stored
 

@@ -257,7 +257,7 @@ async def test_nobody_sees_other_projects_and_a_user_has_a_limit(served: Served,
     other = await people.project()
     stranger = await people.staff("viewer", other.id)
     served.rules(LiveRules(of_user=1))
-    async with httpx.AsyncClient(base_url=served.url) as client:
+    async with httpx.AsyncClient(base_url=served.url, timeout=60) as client:
         for place in ({"project_id": site.project_id}, {"meter_id": site.meters[0]}):
             answer = await client.get("/api/v1/live/readings", params=place, headers=stranger)
             assert answer.status_code == 404
@@ -291,6 +291,6 @@ async def test_a_resident_sees_what_was_read_while_he_lived_there(
         ]
         await Writer(ingest_db).store([message(1, points)])
         assert await client.values(1) == [(site.meters[0], "3.000")]
-    async with httpx.AsyncClient(base_url=served.url) as asking:
+    async with httpx.AsyncClient(base_url=served.url, timeout=60) as asking:
         answer = await asking.get("/api/v1/live/readings", params={"meter_id": site.meters[1]}, headers=auth)
         assert answer.status_code == 404

@@ -105,8 +105,8 @@ async def test_does_not_talk_to_a_server_that_it_cannot_trust(authority: Authori
     ],
 )
 async def test_tells_what_went_wrong_and_goes_on(recipient: str, trouble: str, said: str) -> None:
-    peer = Peer(slow_s=0.6)
-    async with serving(peer), Session(_to(peer, timeout_s=0.3)) as session:
+    peer = Peer(slow_s=3.0)
+    async with serving(peer), Session(_to(peer, timeout_s=1.5)) as session:
         with pytest.raises(NotSent) as caught:
             await session.send(_message(), recipient)
         await session.send(_message(), "li@example.com")

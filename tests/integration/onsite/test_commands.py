@@ -73,7 +73,7 @@ async def test_an_interrupted_scan_ends_with_what_it_found(tmp_path: Path) -> No
             *("--timeout", "1", "--json"),
             stdout=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not fleet.lines["tcp"].requests:
                 await asyncio.sleep(0.01)
             process.send_signal(signal.SIGINT)

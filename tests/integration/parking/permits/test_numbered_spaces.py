@@ -1,7 +1,7 @@
 """Numbered spaces of permits: one permit a space at a time; what was written becomes spaces where it is clear."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,7 @@ async def test_spaces_of_others_and_out_of_service_are_neither_offered_nor_given
     now = datetime.now(UTC)
     today = now.date()
     async with worker_db.transaction(SYSTEM) as conn:
-        since = today.replace(year=today.year - 1)
+        since = today - timedelta(days=365)
         await spaces.add_holder(conn, own, NewHolder("owner", None, home.unit_id, since, None), "test", now)
         await conn.execute("INSERT INTO person (project_id, name) VALUES (%s, 'B')", (site.project_id,))
         other = NewHolder("owner", home.person_id + 1, None, since, None)

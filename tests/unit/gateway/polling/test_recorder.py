@@ -43,7 +43,7 @@ async def test_full_batches_go_at_once_and_the_rest_at_the_end() -> None:
     recorder = Recorder(box, max_points=10, linger_s=60)
     running = asyncio.create_task(recorder.run())
     await recorder.record(points(25))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(box.batches) < 2:
             await asyncio.sleep(0)
     assert [len(batch) for batch in box.batches] == [10, 10]
@@ -58,7 +58,7 @@ async def test_few_points_wait_no_longer_than_the_linger() -> None:
     recorder = Recorder(box, max_points=10, linger_s=0.01)
     running = asyncio.create_task(recorder.run())
     await recorder.record(points(3))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not box.batches:
             await asyncio.sleep(0.001)
     assert len(box.batches[0]) == 3
@@ -76,7 +76,7 @@ async def test_a_slow_disk_holds_the_lines_back() -> None:
         await asyncio.sleep(0)
     assert not blocked.done()
     box.open.set()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await blocked
     recorder.close()
     await running
@@ -88,7 +88,7 @@ async def test_closing_with_nothing_to_store_ends_at_once() -> None:
     running = asyncio.create_task(recorder.run())
     await asyncio.sleep(0)
     recorder.close()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await running
 
 
@@ -106,7 +106,7 @@ async def test_a_failed_outbox_ends_the_recorder_and_frees_the_lines() -> None:
     for _ in range(50):
         await asyncio.sleep(0)
     box.open.set()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         with pytest.raises(OSError, match="gone"):
             await running
         await blocked
@@ -130,7 +130,7 @@ async def test_a_full_stream_does_not_hold_the_other_back_beyond_the_linger() ->
     recorder = Recorder(box, max_points=10, linger_s=0.05)
     running = asyncio.create_task(recorder.run())
     await recorder.record([Point("m", "volume_total", NOW, 1)])
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while Shed.BILLING not in box.sheds:
             await recorder.record(points(10))
             await asyncio.sleep(0.001)
@@ -161,7 +161,7 @@ async def test_a_durable_record_returns_after_the_disk_has_it_and_does_not_linge
         await asyncio.sleep(0)
     assert not any(task.done() for task in waiting)
     box.open.set()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await asyncio.gather(*waiting)
         await recorder.record_durably(points(1, start=300))
         await recorder.record_durably([])

@@ -114,7 +114,7 @@ async def test_who_waits_for_the_cloud_when_the_gateway_starts_anew_does_not_wai
         await lane.handle(seen("a", A))
     assert place.ordered == []
     async with opened(place.lane("exit", cloud_silent="open")) as lane:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not place.ordered:
                 await asyncio.sleep(0.01)
         await lane.handle(Passed(taken_at=NOW, id="a"))
@@ -189,7 +189,7 @@ async def test_who_pays_after_the_lane_heard_no_answer_is_let_out(place: Place) 
     place.answer = Answer.LOST
     async with opened(place.lane("exit", cloud_silent="open")) as lane:
         await lane.handle(seen("a", A))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not (told := await place.told()) or told[-1].decision != "uncertain":
                 await asyncio.sleep(0.01)
         place.answer = Answer.DONE
@@ -208,7 +208,7 @@ async def test_the_clouds_order_in_the_moment_in_which_the_lane_opens_by_itself_
         return Answer.DONE
 
     lane._give = give
-    async with opened(lane), asyncio.timeout(30):
+    async with opened(lane), asyncio.timeout(60):
         await lane.handle(seen("a", A))
         passage = (await place.told())[0].id
         await asked.wait()

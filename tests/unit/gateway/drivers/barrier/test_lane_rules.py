@@ -24,7 +24,7 @@ C = "京C33333"
 
 async def watched(lane: Lane) -> None:
     """The cloud's silence was noticed, and what follows is done."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while lane._watches:
             await asyncio.sleep(0.01)
 
@@ -148,7 +148,7 @@ async def test_nobody_waits_for_a_disk(place: Place) -> None:
     keep, give = lane._memory.keep, lane._give
 
     async def slowly(visit: Any) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await given.wait()
         await keep(visit)
 
@@ -173,7 +173,7 @@ async def test_a_vehicle_is_remembered_before_its_barrier_has_answered(place: Pl
     lane._give = never
     async with opened(lane):
         opening = asyncio.create_task(lane.handle(seen("a", A)))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await lane._memory.load("lane"):
                 await asyncio.sleep(0.01)
         opening.cancel()
