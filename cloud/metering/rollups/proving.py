@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from cloud.estate import service as estate
+from cloud.estate.records import Project
 from cloud.kit.db import Asker, Database
 from cloud.kit.errors import GatemeterError
 from cloud.kit.jobs import Handler, JobContext, Scheduled
@@ -41,7 +42,7 @@ async def prove_counts(context: JobContext) -> dict[str, object]:
     return {"projects": len(projects)}
 
 
-async def _prove_project(db: Database, asker: Asker, project: estate.Project) -> int:
+async def _prove_project(db: Database, asker: Asker, project: Project) -> int:
     """How many counts were wrong. A month per transaction; how far it came is kept."""
     until_on = local_day(datetime.now(UTC), project.zone)
     named = {"project_id": project.id, "zone": project.zone.key}
