@@ -10,7 +10,7 @@ from cloud.metering.imports.run import run_import
 from cloud.metering.imports.service import IMPORT_READINGS
 from cloud.metering.live import jobs as live_jobs
 from cloud.metering.readings.claiming import claim_project
-from cloud.metering.rollups import maintenance
+from cloud.metering.rollups import maintenance, proving
 from cloud.metering.service import DERIVE_USAGE
 from cloud.metering.thresholds import changes as threshold_changes
 
@@ -71,6 +71,7 @@ HANDLERS: dict[str, Handler] = {
     **threshold_changes.HANDLERS,
     **validation_jobs.HANDLERS,
     **maintenance.HANDLERS,
+    **proving.HANDLERS,
     **live_jobs.HANDLERS,
 }
 
@@ -79,5 +80,6 @@ SCHEDULE: tuple[Scheduled, ...] = (
     Scheduled(CLAIM_ALL, "*/10 * * * *"),
     *validation_jobs.SCHEDULE,
     *maintenance.SCHEDULE,
+    *proving.SCHEDULE,
     *live_jobs.SCHEDULE,
 )

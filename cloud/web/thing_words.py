@@ -128,6 +128,7 @@ JOBS: Final[Mapping[str, str]] = {
     "metering.derive-usage": _("Deriving usage"),
     "metering.import-readings": _("Importing readings"),
     "metering.maintain": _("Upkeep of the readings"),
+    "metering.prove-counts": _("Proof of the roll-ups of usage"),
     "metering.settle": _("Judging changed usage"),
     "metering.tell-stored": _("Telling webhooks of new readings"),
     "metering.validate-days": _("Asking for the judgement of yesterday"),

@@ -178,6 +178,7 @@ def _fill(dsn: str, project: int, meter: int) -> None:
             conn.execute(_FILL_AUTUMN, {"meter": meter, "start": _YEAR + timedelta(days=days)})
         for day in range(31):
             conn.execute(_FILL_DAY, {"meter": meter, "start": _MONTH + timedelta(days=day)})
+        conn.execute("SELECT gm.mend_counts(%s, '2024-12-01', '2026-03-01')", (project,))
         conn.execute("ANALYZE")
 
 

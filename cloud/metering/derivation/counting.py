@@ -1,8 +1,6 @@
-"""Counting the rows that a derivation adds, instead of the triggers that count what everybody else adds."""
+"""Counting the rows that a derivation adds; no trigger does. What it changes and removes is counted by triggers."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Final, LiteralString
+from typing import LiteralString
 
 import numpy as np
 
@@ -11,12 +9,13 @@ from cloud.kit.db import Conn
 from cloud.metering.derivation.reads import Registers
 from cloud.metering.derivation.usage import Ints, Rows, shaped
 from cloud.metering.records import MEDIA
-from cloud.metering.rollups.counting import Sums, by_day, by_hour, by_month, over_registers
+from cloud.metering.rollups.counting import Sums, by_day, by_hour, by_month, over_registers, within_hours
 
-_COUNTS_ITSELF: Final[LiteralString] = "SET LOCAL gm.counts_itself = 'on'"
-_COUNTS_NO_MORE: Final[LiteralString] = "SET LOCAL gm.counts_itself = 'off'"
 _ADD_HOURS: LiteralString = """
     SELECT gm.add_hours(%(projects)s, %(media)s, %(channels)s, %(starts)s, %(sums)s, %(top_sums)s)
+"""
+_ADD_ROWS: LiteralString = """
+    SELECT gm.add_rows(%(meters)s, %(channels)s, %(starts)s, %(projects)s, %(lengths)s, %(quantities)s, %(methods)s)
 """
 _ADD_DAYS: LiteralString = """
     SELECT gm.add_days(%(step)s, %(meters)s, %(channels)s, %(days)s, %(projects)s, %(quantities)s, %(counts)s,
@@ -24,19 +23,19 @@ _ADD_DAYS: LiteralString = """
 """
 
 
-@asynccontextmanager
-async def counted_by_the_writer(conn: Conn) -> AsyncIterator[None]:
-    """Rows that are added meanwhile are not counted by triggers: whoever adds them calls `count`, in this transaction.
-
-    After an error there is nothing left to set: the transaction is over.
-    """
-    await conn.execute(_COUNTS_ITSELF)
-    yield
-    await conn.execute(_COUNTS_NO_MORE)
-
-
 async def count(conn: Conn, registers: Registers, rows: Rows, which: Ints) -> None:
-    """Adds some of the rows, by register and start, to the sums of hours, days and months. A local hour holds each."""
+    """Adds some of the rows, by register and start, to the sums of hours, days and months.
+
+    Those that a local hour holds whole are added up here; the others are few, and the database says what they reach.
+    """
+    whole = within_hours(
+        registers.zone[rows.series[which]], rows.start_ms[which], rows.length_ms[which], registers.zones
+    )
+    await _add_whole(conn, registers, rows, which[whole])
+    await _add_wide(conn, registers, rows, which[~whole])
+
+
+async def _add_whole(conn: Conn, registers: Registers, rows: Rows, which: Ints) -> None:
     if not len(which):
         return
     series, seconds = rows.series[which], rows.length_ms[which] // 1000
@@ -50,6 +49,21 @@ async def count(conn: Conn, registers: Registers, rows: Rows, which: Ints) -> No
     days = by_day(hours, registers.zones)
     await _add_days(conn, registers, "day", days)
     await _add_days(conn, registers, "month", by_month(days))
+
+
+async def _add_wide(conn: Conn, registers: Registers, rows: Rows, which: Ints) -> None:
+    if not len(which):
+        return
+    series = rows.series[which]
+    query = {
+        **registers.keys(series),
+        "starts": TimeColumn(rows.start_ms[which]),
+        "projects": Int8Column(registers.project[series]),
+        "lengths": Int8Column(rows.length_ms[which] // 1000),
+        "quantities": Int8Column(rows.quantity[which]),
+        "methods": Int2Column(rows.method[which]),
+    }
+    await conn.execute(_ADD_ROWS, query)
 
 
 async def _add_hours(conn: Conn, registers: Registers, hours: Sums) -> None:

@@ -10,13 +10,12 @@ from cloud.kit.copying import columns_of, copy_to
 from cloud.kit.db import Conn
 from cloud.metering.derivation import sql
 from cloud.metering.derivation.bounds import BEGINNING, END
-from cloud.metering.derivation.counting import count, counted_by_the_writer
+from cloud.metering.derivation.counting import count
 from cloud.metering.derivation.gaps import HISTORY_MS
 from cloud.metering.derivation.judging import KEY_SHIFT
 from cloud.metering.derivation.lookup import find, in_order
 from cloud.metering.derivation.reads import Registers, overall
 from cloud.metering.derivation.usage import Ints, Mask, Rows, measured
-from cloud.metering.rollups.counting import within_hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +108,11 @@ async def _add(conn: Conn, registers: Registers, new: Rows, fresh: Ints, low: In
         before = (nth << KEY_SHIFT) + from_wire_time(start)
         at, came_back = find(before, _keys(new)[fresh])
         versions = np.where(came_back, version[at], 0)
-    # Rows that an hour holds whole are counted here; the others are few, and what they reach is for the trigger to see.
-    whole = within_hours(registers.zone[new.series[fresh]], new.start_ms[fresh], new.length_ms[fresh], registers.zones)
-    await _copy(conn, registers, new, fresh[~whole], versions[~whole])
-    async with counted_by_the_writer(conn):
-        await _copy(conn, registers, new, fresh[whole], versions[whole])
-    await count(conn, registers, new, fresh[whole])
+    await _copy(conn, registers, new, fresh, versions)
+    await count(conn, registers, new, fresh)
 
 
 async def _copy(conn: Conn, registers: Registers, new: Rows, which: Ints, versions: Ints) -> None:
-    if not len(which):
-        return
     series = new.series[which]
     kinds = ("int8", "int2", "timestamptz", "int4", "int8", "int2", "int2", "int8", "int4")
     columns = (

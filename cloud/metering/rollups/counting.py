@@ -1,7 +1,6 @@
 """Sums by local hour, day and month of rows that are about to be stored; pure numpy int64, no clock.
 
-The triggers of `store.usage` count the same from the rows of a statement; who has the rows in memory counts them for a
-fraction of it.
+The database counts the same from rows (`gm.count_hours`); who has the rows in memory counts them for a fraction of it.
 """
 
 from collections.abc import Sequence

@@ -173,3 +173,15 @@ FORGET_STALE: LiteralString = "DELETE FROM store.stale_roll_up WHERE id <= %(id)
 REFRESH: LiteralString = """
     CALL refresh_continuous_aggregate(%s::regclass, %s::timestamptz, %s::timestamptz, force => %s)
 """
+
+# From where on the counts of a project are to be proved. A meter used nothing before it was installed.
+PROVED_FROM: LiteralString = """
+    SELECT coalesce((SELECT until_on FROM store.counts_proved WHERE project_id = %(project_id)s),
+                    (SELECT (greatest(min(lower(valid)), '2000-01-01') AT TIME ZONE %(zone)s)::date FROM meter_register
+                     WHERE project_id = %(project_id)s)) AS from_on
+"""
+MEND: LiteralString = "SELECT gm.mend_counts(%(project_id)s, %(from)s, %(until)s) AS wrong"
+NOTE_PROVED: LiteralString = """
+    INSERT INTO store.counts_proved (project_id, until_on) VALUES (%(project_id)s, %(until)s)
+    ON CONFLICT (project_id) DO UPDATE SET until_on = excluded.until_on
+"""

@@ -12,6 +12,7 @@ from cloud.kit.periods import Period
 from cloud.kit.security import Keys, Sealer
 from cloud.metering import service as metering
 from cloud.metering.records import MAIN_CHANNEL, Medium, NewMeter
+from tests.integration.metering.counted import COUNT
 
 MARCH = Period(date(2026, 3, 1), date(2026, 4, 1))
 TODAY = date(2026, 4, 2)
@@ -70,7 +71,7 @@ async def use(
     conn: Conn, house: House, meter_id: int, start: datetime, quantities: Sequence[int], method: int = 0,
     length_s: int = 3600,
 ) -> None:  # fmt: skip
-    """Rows of usage, one after the other."""
+    """Rows of usage, one after the other, counted."""
     await conn.execute(
         """INSERT INTO store.usage (meter_id, channel, start, length_s, quantity, method, project_id)
            SELECT %s, %s, %s + (nth - 1) * %s * interval '1 second', %s, quantity, %s, %s
@@ -78,6 +79,7 @@ async def use(
         (meter_id, MAIN_CHANNEL[house.medium].number, start, length_s, length_s, method, house.project.id,
          list(quantities)),
     )  # fmt: skip
+    await conn.execute(COUNT)
 
 
 async def use_month(conn: Conn, house: House, meter_id: int, hourly: int, period: Period = MARCH) -> None:

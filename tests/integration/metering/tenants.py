@@ -8,6 +8,7 @@ from cloud.kit.security import Keys, Sealer
 from cloud.metering import service
 from cloud.metering.records import NewMeter
 from tests.integration.app import People
+from tests.integration.metering.counted import COUNT
 
 MONDAY = datetime(2026, 1, 4, 16, tzinfo=UTC)
 """2026-01-05T00:00 in Shanghai."""
@@ -82,6 +83,7 @@ async def use_hourly(
             (meter_id, int(length.total_seconds()), quantity, MONDAY + timedelta(hours=1), project_id, MONDAY,
              MONDAY + timedelta(hours=48, seconds=-1), length),
         )  # fmt: skip
+        await conn.execute(COUNT)
         await conn.execute(
             """INSERT INTO store.changed_usage (meter_id, channel, project_id, from_at, until_at)
                VALUES (%s, 1, %s, %s, %s)""",

@@ -1,11 +1,15 @@
 """What the derivation counts of the rows that it adds is what counting the rows themselves comes to."""
 
 import random
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from cloud.kit.db import SYSTEM, Database
+from cloud.kit.jobs import JobContext
+from cloud.metering.rollups.proving import UsageWasMiscounted, prove_counts
+from tests.integration.metering.counted import COUNT
 from tests.integration.metering.site import Site, make_site
 from tests.integration.metering.test_derivation import Rows, derive, table
 
@@ -26,11 +30,12 @@ async def test_counted_by_the_derivation_as_by_the_database(worker_db: Database,
     site = await make_site(worker_db, meters=5, zone=zone)
     await unlike_each_other(worker_db, site)
     start = CHANGES_OF_CLOCKS[zone] - timedelta(days=2)
-    readings = {n: chance.sample(range(96 * 5), 300) for n in site.meters}
-    await read(worker_db, {meter: slots[:150] for meter, slots in readings.items()}, start)
+    readings = {n: [*chance.sample(range(96 * 5), 300), 96 * 120] for n in site.meters}
+    await read(worker_db, {meter: slots[-150:] for meter, slots in readings.items()}, start)
     await derive(worker_db)
     assert len(await table(worker_db, "SELECT 1 FROM store.usage")) > 200
-    assert await table(worker_db, "SELECT 1 FROM store.usage WHERE length_s > 3600") != []
+    assert await table(worker_db, "SELECT 1 FROM store.usage WHERE length_s > 3600 AND length_s < 90000") != []
+    assert await table(worker_db, "SELECT 1 FROM store.crossing_usage") != []
     await counted_again(worker_db, owner_db)
     # Rows that are there change and go, others come between them.
     await read(worker_db, readings, start)
@@ -59,22 +64,27 @@ async def read(db: Database, slots: dict[int, list[int]], start: datetime) -> No
             )
         await conn.execute(
             """INSERT INTO store.dirty_window (meter_id, channel, project_id, from_at, until_at)
-               SELECT id, 1, project_id, %s, %s + interval '10 days' FROM meter""",
+               SELECT id, 1, project_id, %s, %s + interval '150 days' FROM meter""",
             (start, start),
         )
 
 
 async def counted_again(db: Database, owner: Database) -> None:
-    """Nothing changes when the database counts everything from the rows."""
+    """Nothing changes when the database counts everything from the rows, and the proof finds nothing to mend."""
     before = await sums(db)
     assert before[0]
+    assert {row["mend_counts"] for row in await table(db, COUNT)} == {0}
     async with owner.transaction(SYSTEM) as conn:
         await conn.execute("CALL gm.count_again()")
+        await conn.execute("CALL gm.find_crossing_usage()")
     assert await sums(db) == before
 
 
 async def sums(db: Database) -> list[Rows]:
-    """Totals of hours, and days and months; of plain PostgreSQL only, elsewhere they are aggregates of the engine."""
+    """Totals of hours, days, months, and rows that cross hours.
+
+    Days and months of plain PostgreSQL only: elsewhere they are aggregates of the engine.
+    """
     totals = await table(
         db,
         """SELECT * FROM (
@@ -90,4 +100,45 @@ async def sums(db: Database) -> list[Rows]:
         await table(db, f"SELECT * FROM store.usage_{step} WHERE rows <> 0 ORDER BY meter_id, channel, start")
         for step in ("day", "month")
     ]
-    return [totals, *steps]
+    return [totals, *steps, await table(db, "SELECT * FROM store.crossing_usage ORDER BY meter_id, channel, start")]
+
+
+async def test_what_is_not_counted_is_found_and_mended(worker_db: Database, owner_db: Database) -> None:
+    """Whoever forgets to count, in whatever rows; and counts of rows that there are not."""
+    site = await make_site(worker_db, meters=5, zone="Asia/Kathmandu")
+    await unlike_each_other(worker_db, site)
+    start = CHANGES_OF_CLOCKS["Asia/Kathmandu"]
+    await read(worker_db, {meter: [*range(300), 96 * 120] for meter in site.meters}, start)
+    await derive(worker_db)
+    async with worker_db.transaction(SYSTEM) as conn:
+        await conn.execute(
+            """INSERT INTO store.usage (meter_id, channel, start, length_s, quantity, method, project_id)
+               SELECT m.id, 1, %s - n * interval '13 hours', n * 2000, n * 7, n %% 5, m.project_id
+               FROM meter m CROSS JOIN generate_series(1, 400) AS n""",
+            (start,),
+        )
+    with pytest.raises(UsageWasMiscounted, match=r"demo: \d+"):
+        await prove_counts(JobContext(1, None, {}, worker_db))
+    assert await prove_counts(JobContext(1, None, {}, worker_db)) == {"projects": 1}
+    assert len(await table(worker_db, "SELECT 1 FROM store.crossing_usage")) > len(site.meters) * 300
+    await counted_again(worker_db, owner_db)
+    async with owner_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE store.usage_total SET covered_s = covered_s + 1 WHERE reach = 1")
+        await conn.execute("UPDATE store.usage_total_change SET top = top - 1 WHERE start > %s", (start,))
+        await conn.execute("DELETE FROM store.crossing_usage WHERE quantity % 2 = 0")
+        await conn.execute("UPDATE store.crossing_usage SET quantity = quantity + 1 WHERE quantity % 3 = 0")
+    await table(owner_db, COUNT)
+    await counted_again(worker_db, owner_db)
+
+
+async def test_days_that_were_proved_are_not_proved_again_but_for_the_last(worker_db: Database) -> None:
+    site = await make_site(worker_db, meters=1)
+    context = JobContext(1, None, {}, worker_db)
+    await prove_counts(context)
+    insert = """INSERT INTO store.usage (meter_id, start, length_s, quantity, channel, project_id)
+                VALUES (%s, %s, 900, 1, 1, %s)"""
+    for age, expected in ((timedelta(days=2), pytest.raises(UsageWasMiscounted)), (timedelta(days=30), nullcontext())):
+        async with worker_db.transaction(SYSTEM) as conn:
+            await conn.execute(insert, (site.meters[0], datetime.now(UTC) - age, site.project_id))
+        with expected:
+            await prove_counts(context)

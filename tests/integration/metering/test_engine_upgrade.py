@@ -15,6 +15,7 @@ from cloud.kit.migrate import migrate
 from cloud.metering.records import ChangedSpan
 from cloud.metering.rollups import maintenance
 from cloud.metering.rollups import reading as rollups
+from tests.integration.metering.counted import COUNT
 from tests.integration.metering.site import make_site
 
 _HIDE = """
@@ -80,6 +81,7 @@ async def test_a_plain_database_is_upgraded_without_losing_a_row(plain_dsn: str)
                 """INSERT INTO store.usage (meter_id, channel, start, length_s, quantity, method, project_id)
                    VALUES (%s, 1, '2026-03-01 00:00+00', 9000000, 5, 2, %s)""", (site.meters[0], site.project_id)
             )  # fmt: skip
+            await conn.execute(COUNT)
         before = await everything(db)
     said: list[str] = []
     assert sum(month.rows for month in plan(plain_dsn)) == upgrade(plain_dsn, said.append) == 3 * (2001 + 2000) + 1
@@ -97,6 +99,7 @@ async def test_a_plain_database_is_upgraded_without_losing_a_row(plain_dsn: str)
             await conn.execute(
                 "INSERT INTO store.usage (meter_id, channel, start, length_s, quantity, project_id) "
                 "VALUES (%s, 1, %s, 900, 7, %s)", late)  # fmt: skip
+            await conn.execute(COUNT)
             await rollups.refresh(conn, [ChangedSpan(late[2], late[0], 1, late[1], late[1])])
         await maintenance.refresh_roll_ups(JobContext(1, None, {}, db))
         more = await everything(db)

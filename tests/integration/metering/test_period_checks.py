@@ -15,6 +15,7 @@ from cloud.metering.checks import service as checks
 from cloud.metering.rollups import sql as rollup_sql
 from cloud.metering.rollups.reading import month_sums
 from cloud.metering.thresholds.overrides import set_of_meter
+from tests.integration.metering.counted import COUNT
 from tests.integration.metering.site import Site, make_site
 
 MARCH = datetime(2026, 2, 28, 16, tzinfo=UTC)
@@ -30,6 +31,7 @@ async def put(db: Database, site: Site, meter: int, start: datetime, days: int, 
                SELECT %s, 1, %s + n * interval '1 day', 86400, %s, %s FROM generate_series(0, %s) n""",
             (site.meters[meter], start, a_day, site.project_id, days - 1),
         )
+        await conn.execute(COUNT)
         await conn.execute(
             """INSERT INTO store.changed_usage (meter_id, channel, project_id, from_at, until_at)
                VALUES (%s, 1, %s, %s, %s)""",

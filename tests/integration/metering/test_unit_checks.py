@@ -11,6 +11,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.jobs import JobContext
 from cloud.kit.paging import PageRequest
 from cloud.metering.checks import jobs, lives, settling, standing
+from tests.integration.metering.counted import COUNT
 from tests.integration.metering.site import Site, make_site
 from tests.integration.metering.test_standing import unit
 
@@ -54,6 +55,7 @@ async def put(db: Database, site: Site, days: dict[int, int], method: int = 0) -
                DO UPDATE SET quantity = excluded.quantity, method = excluded.method""",
             query | values,
         )
+        await conn.execute(COUNT)
         await conn.execute(
             """INSERT INTO store.changed_usage (meter_id, channel, project_id, from_at, until_at)
                SELECT %(meter)s, 1, %(project)s, %(first)s + day * interval '24 hours',
