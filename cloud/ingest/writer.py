@@ -215,10 +215,9 @@ class Writer:
     ) -> None:
         """Results, passages, health, configurations and gaps, gateway by gateway.
 
-        Passages before health: like all others who change what lanes know, this locks plates first, then what gateways
-        were told. When gateways were heard of is written for all of them at once, and before each one's own report:
-        two workers with reports of two gateways would wait for each other. When devices were heard of, too, be it by
-        their readings (`seen_ms`) or by reports.
+        When gateways were heard of is written for all of them at once, and before each one's own report: two workers
+        with reports of two gateways would wait for each other. When devices were heard of, too, be it by their readings
+        (`seen_ms`) or by reports.
         """
         by_gateway = sorted(known, key=lambda pair: (pair[1], pair[0].seq))
         results: dict[tuple[int, int], list[CommandResult]] = defaultdict(list)
