@@ -125,6 +125,7 @@ NOT_OPENED = [
     "blacklist",
     "no-temporary",
     "lot-full",
+    "lot-closed",
     "already-inside",
     "permit-expired",
 ]

@@ -29,6 +29,8 @@ from gateway.outbox import OutboxError
 _VISITS_KEPT: Final = 16
 """Vehicles that stay known at one lane at most; who was never seen leaving is forgotten, oldest first."""
 
+_STANDS_MS: Final = 1_800_000
+"""Who was seen longer ago is not whom a person opens for; the cloud says the same (`manual_opening`)."""
 _FINISHED_KEPT: Final = 256
 _CLOCKS_APART_MS: Final = 60_000
 UNCERTAIN: Final = "uncertain"
@@ -122,6 +124,8 @@ class Lane:
         self._owed: deque[Passage] = deque(maxlen=_FINISHED_KEPT)
         """Ends of passages for which there was no room on the disk."""
         self._recognitions = Recognitions(round(line.duplicate_s * 1000))
+        self._seen_last = ("", 0)
+        """Passage of the vehicle that was recognised last, and when (Unix milliseconds)."""
         self._told_clock: tuple[int, int] | None = None
         """What the device's clock showed (Unix milliseconds), and the monotonic nanoseconds when it was heard."""
         self._watches: set[asyncio.Task[None]] = set()
@@ -138,6 +142,7 @@ class Lane:
             passage = visit.passage
             self._visits[passage.id] = visit
             self._recognitions.note(Seen(visit.event_id, passage.taken_at, passage.plate, passage.taken_at, passage.id))
+            self._seen_last = (passage.id, passage.taken_at)
             await self._memory.send(visit, UNCERTAIN if passage.decision in OPENING else passage.decision)
             if passage.decision == "await-cloud":
                 self._begin_watch(visit, passage.vehicle_class)
@@ -187,7 +192,7 @@ class Lane:
             return CommandOutcome(CommandState.FAILED, f"a barrier cannot {command.action}")
         wanted = command.arguments.get("passage")
         if wanted is None:
-            return OUTCOMES[await self._open_by(command, self._newest(opened=False))]
+            return OUTCOMES[await self._open_by_hand(command)]
         visit = self._visits.get(wanted)
         if visit is None:
             return CommandOutcome(CommandState.FAILED, f"passage {wanted} is not at this lane")
@@ -199,14 +204,32 @@ class Lane:
                 visit.outcome = OUTCOMES[answer]
             return OUTCOMES[answer]
 
-    async def _open_by(self, command: Command, visit: Visit | None) -> Answer:
+    async def _open_by(self, command: Command, visit: Visit) -> Answer:
         answer = await self._order("open", command.id, command.expires_at)
-        if visit is not None and answer in (Answer.DONE, Answer.LOST):
+        await self._note_opened(visit, answer)
+        return answer
+
+    async def _open_by_hand(self, command: Command) -> Answer:
+        """For who stands there as it is given; nobody waits until the lane has opened by itself, or has not."""
+        visit = self._before_barrier()
+        answer = await self._order("open", command.id, command.expires_at)
+        if visit is not None:
+            async with visit.turn:
+                if visit.outcome is None or visit.outcome.state is not CommandState.DONE:
+                    await self._note_opened(visit, answer)
+        return answer
+
+    async def _note_opened(self, visit: Visit, answer: Answer) -> None:
+        if answer in (Answer.DONE, Answer.LOST):
             visit.opened = True
             visit.passage = msgspec.structs.replace(visit.passage, decision="command")
-        if visit is not None and answer is Answer.DONE:
+        if answer is Answer.DONE:
             await self._through_without_sensor(visit)
-        return answer
+
+    def _before_barrier(self) -> Visit | None:
+        """The vehicle that was seen last, unless it is through or that is long ago."""
+        passage, at = self._seen_last
+        return self._visits.get(passage) if self._clock() - at <= _STANDS_MS else None
 
     async def _gate_moved(self, event: GateMoved) -> None:
         """The boom tells what an answer that was lost did not: where nobody sees vehicles, this one is through."""
@@ -226,6 +249,8 @@ class Lane:
         self.counters.bad_plates += not plate
         visit = self._standing(plate) or self._new_visit(event, plate, when)
         self._recognitions.note(Seen(event.id, event.taken_at, plate, when.at, visit.passage.id))
+        if not when.offline:
+            self._seen_last = (visit.passage.id, when.at)
         if when.offline:
             await self._memory.keep_and_send(visit)
         else:
