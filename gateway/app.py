@@ -25,6 +25,7 @@ from gateway.polling.recorder import Recorder
 from gateway.settings import SiteSettings
 from gateway.tasks import end, first_error
 from gateway.templates.library import Library
+from gateway.uplink.cloud_clock import CloudClock
 from gateway.uplink.uplink import Uplink
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,9 @@ class Gateway:
         self.outbox = Outbox.open(site.state_directory / OUTBOX_FILE, site.outbox_max_bytes, self._clock.now_ms)
         self.recorder = Recorder(self.outbox, site.recorder.max_points, site.recorder.linger_s)
         self.book = _book(site.state_directory / ACCESS_FILE, self._clock.reached_ms())
+        self._cloud_clock = CloudClock(
+            site.project, site.gateway, site.cloud_keys, self._clock.wall_ms, self._clock.wall_is_sure
+        )
         self._access = AccessIntake(site.project, site.gateway, self.book, site.cloud_keys)
         self._pictures = self._kept_pictures()
         local, store = Running(site, library), ConfigurationStore(site.state_directory)
@@ -72,6 +76,7 @@ class Gateway:
             self._clock.now_ms,
             site.health_period_s,
             self._heard,
+            self._cloud_clock.ask,
         )
         self._uplink = Uplink(
             site.broker,
@@ -81,9 +86,10 @@ class Gateway:
             self.plant.execute,
             on_configuration=self.configurator.handle,
             on_access=self._access.handle,
+            on_time=self._cloud_clock.hear,
             cloud_keys=site.cloud_keys,
-            clock=self._clock.wall_ms,
-            clock_is_sure=self._clock.wall_is_sure,
+            clock=self._cloud_clock.now_ms,
+            clock_is_sure=self._cloud_clock.is_sure,
             reached=self._clock.reached_ms,
         )
         self.watch = Watch(self._observed(), self.outbox.stats)
@@ -125,15 +131,17 @@ class Gateway:
         await self.configurator.reload(site, library)
         self._uplink.trust(site.cloud_keys)
         self._access.trust(site.cloud_keys)
+        self._cloud_clock.trust(site.cloud_keys)
 
     def _built(self, running: Running) -> Plant:
         site, library = running.site, running.library
-        return Plant(site, library, self._clock, self.recorder, self.outbox, self.book, self._pictures)
+        time = self._cloud_clock.now_ms
+        return Plant(site, library, self._clock, self.recorder, self.outbox, self.book, self._pictures, time)
 
     def _heard(self) -> Heard:
         commands = self._uplink.command_counters
         refused = self._access.refused + self.configurator.refused + commands.malformed + commands.not_understood
-        return Heard(self.book.number, self.book.not_understood, refused)
+        return Heard(self.book.number, self.book.not_understood, refused, self._cloud_clock.ahead_ms)
 
     def _kept_pictures(self) -> Pictures | None:
         if not self._site.pictures_max_bytes:
@@ -154,6 +162,7 @@ class Gateway:
             self._uplink,
             lambda: self.recorder.recorded,
             self._site.outbox_max_bytes,
+            lambda: self._cloud_clock.ahead_ms,
         )
 
     async def _wind_down(

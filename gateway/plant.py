@@ -1,7 +1,7 @@
 """What runs on the lines and barriers of a site, and how it becomes that of another site while it runs."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -124,9 +124,14 @@ class Plant:
         outbox: Outbox,
         book: AccessBook | None = None,
         pictures: Pictures | None = None,
+        barrier_ms: Callable[[], int] | None = None,
     ) -> None:
-        """Builds every part; nothing is opened yet. `book` and `pictures` are of all barriers. Raises ConfigError."""
+        """Builds every part; nothing is opened yet. `book` and `pictures` are of all barriers. Raises ConfigError.
+
+        `barrier_ms` is the time at barriers, Unix milliseconds: the wall clock when there is none.
+        """
         self._clock, self._records, self._outbox = clock, records, outbox
+        self._barrier_ms = barrier_ms or clock.wall_ms
         self._book, self._pictures = book, pictures
         self._site, self._library = site, library
         self._units = [self._built(name, recipe, site, library) for name, recipe in recipes(site, library).items()]
@@ -294,7 +299,7 @@ class Plant:
                 self._outbox,
                 book=self._book,
                 pictures=self._pictures,
-                clock=self._clock.wall_ms,
+                clock=self._barrier_ms,
                 reached=self._clock.reached_ms,
             )
             return _Unit(name, recipe, part)

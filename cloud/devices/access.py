@@ -82,6 +82,8 @@ _SENT: LiteralString = """
 # A gateway that lacks what was sent some time ago has not got it: it is sent again from what it holds, after 10, 20,
 # 40 … seconds, at least once an hour. One that holds more than was ever made here remembers what a restored backup does
 # not: it is told everything, with a number above.
+# Not while somebody tells it something: ingest, which has locked plates and for which vehicles wait, waits for nobody
+# here, and the next report tells the same.
 _HELD: LiteralString = """
     UPDATE gateway_access SET
         held = %(held)s,
@@ -93,7 +95,8 @@ _HELD: LiteralString = """
         times = CASE WHEN %(held)s >= sent THEN 0
                      WHEN sent_at < now() - least(interval '10 seconds' * 2 ^ least(times, 10), interval '1 hour')
                      THEN times + 1 ELSE times END
-    WHERE gateway_id = %(gateway_id)s
+    WHERE gateway_id = (
+        SELECT gateway_id FROM gateway_access WHERE gateway_id = %(gateway_id)s FOR NO KEY UPDATE SKIP LOCKED)
 """
 
 
@@ -188,7 +191,7 @@ async def mark_sent(conn: Conn, due: Due) -> None:
 
 
 async def note_held(conn: Conn, gateway_id: int, held: int) -> None:
-    """What a gateway tells to hold; it is told again what it lacks."""
+    """What a gateway tells to hold; it is told again what it lacks. Left to its next report while it is being told."""
     await conn.execute(_HELD, {"gateway_id": gateway_id, "held": held})
 
 

@@ -27,7 +27,7 @@ from gateway.contract import WIRE_VERSION, codec, topics
 from gateway.contract.access import AccessUpdate, in_parts
 from gateway.contract.configuration import Configuration as WireConfiguration
 from gateway.contract.errors import ContractError
-from gateway.contract.messages import Action
+from gateway.contract.messages import Action, CloudTime
 from gateway.contract.messages import Command as WireCommand
 from gateway.contract.signing import signed
 from gateway.contract.topics import Down
@@ -224,6 +224,18 @@ class Downlink:
             key_id=self._key_id,
         )
         return codec.encode_command(signed(bare, self._signature))
+
+    def signed_time(self, project_code: str, gateway_code: str, challenge: str, at: int) -> bytes:
+        """The wire payload of an answer to a gateway that asked what time it is."""
+        bare = CloudTime(
+            version=WIRE_VERSION,
+            project=project_code,
+            gateway=gateway_code,
+            challenge=challenge,
+            at=at,
+            key_id=self._key_id,
+        )
+        return codec.encode_time(signed(bare, self._signature))
 
     def _signature(self, covered: bytes) -> str:
         return base64.b64encode(self._signer.sign(covered)).decode()

@@ -63,6 +63,10 @@ class GatewayOut(_Out):
     messages_refused: int | None = Field(
         None, description="Messages, since it started, that were broken, unproven or in words that it does not know."
     )
+    clock_ahead_s: int | None = Field(
+        None,
+        description="Seconds that its clock is ahead of the cloud's for certain, negative: behind; as it told last.",
+    )
 
 
 class DeviceIn(Input):

@@ -49,6 +49,12 @@ class Gateway:
         """Messages, since it started, that were broken, unproven or in words that it does not know."""
         return None if self.health is None else self.health.refused
 
+    @property
+    def clock_ahead_s(self) -> int | None:
+        """Seconds that its clock is ahead of ours for certain, negative when it is behind; None: not known."""
+        ahead_ms = None if self.health is None else self.health.clock_ahead
+        return None if ahead_ms is None else int(ahead_ms / 1000)
+
 
 @dataclass(frozen=True, slots=True)
 class Device:

@@ -271,6 +271,11 @@ async def apply_signs_of_life(conn: Conn, seen_ms: Mapping[int, int], reports: S
         await access.note_held(conn, gateway_id, health.access)
 
 
+async def now_ms(conn: Conn) -> int:
+    """The time by which commands are issued and expire, in milliseconds since 1970."""
+    return await states.now_ms(conn)
+
+
 async def keep_gaps(conn: Conn, project_id: int, gateway_id: int, found: Sequence[Gap]) -> None:
     """Keeps what a gateway gave up; told again, it changes nothing."""
     await gaps.keep(conn, project_id, gateway_id, found)

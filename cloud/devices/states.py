@@ -40,6 +40,13 @@ _HEALTH: LiteralString = """
 """
 
 
+async def now_ms(conn: Conn) -> int:
+    """The time by which commands are issued and expire, in milliseconds since 1970."""
+    row = await (await conn.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS ms")).fetchone()
+    assert row is not None
+    return int(row["ms"])
+
+
 async def gateways_seen(conn: Conn, gateway_ids: list[int]) -> None:
     """Now."""
     await conn.execute(_GATEWAYS_SEEN, (gateway_ids,))

@@ -20,7 +20,7 @@ from cloud.devices.downlink import Downlink
 from cloud.ingest import metrics
 from cloud.ingest.messages import Incoming, Refused, Sender, now_ms, read
 from cloud.ingest.settings import Broker, IngestSettings
-from cloud.ingest.writer import Answers, Writer
+from cloud.ingest.writer import Answers, Asked, Writer
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.security import Keys
 from cloud.kit.tasks import end
@@ -141,7 +141,7 @@ class Worker:
             metrics.GROUP_SECONDS.observe(time.monotonic() - started)
             created = [message.created_ms for message in group if isinstance(message, Incoming)]
             self._lag_s, self._committed_at = max((now_ms() - ms for ms in created), default=0) / 1000, time.monotonic()
-            await self._acknowledge(answers)
+            await asyncio.gather(self._acknowledge(answers), self._tell_time(answers))
             self._in_hand, self._oldest_ms = 0, None
             for _ in group:
                 self._queue.task_done()
@@ -197,6 +197,15 @@ class Worker:
         ack = Ack(WIRE_VERSION, sender.epoch, tuple(accepted), tuple(rejected))
         topic = topics.down(sender.project, sender.gateway, Down.ACK)
         await self._publish(topic, codec.encode_ack(ack))
+
+    async def _tell_time(self, answers: Answers) -> None:
+        """A gateway whose clock is wrong would take no order; without keys nobody would believe us."""
+        if self._downlink is not None:
+            await asyncio.gather(*(self._send_time(self._downlink, asked) for asked in answers.asked))
+
+    async def _send_time(self, downlink: Downlink, asked: Asked) -> None:
+        payload = downlink.signed_time(asked.project, asked.gateway, asked.challenge, asked.at)
+        await self._publish(topics.down(asked.project, asked.gateway, Down.TIME), payload)
 
     async def _publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
         """Hands a message to the broker, if there is one now. What is lost here is asked for again by the gateway."""

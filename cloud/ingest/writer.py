@@ -42,12 +42,23 @@ _LOOK_FIRST_GROUPS = 8
 Keep = Callable[[Conn, Sequence[Letter]], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A gateway asked with `challenge` what time it is, and it was `at` (milliseconds since 1970) when it was heard."""
+
+    project: str
+    gateway: str
+    challenge: str
+    at: int
+
+
 @dataclass(slots=True)
 class Answers:
-    """What may be acknowledged after a COMMIT, by sender."""
+    """What may be acknowledged after a COMMIT, by sender; and who is to be told the time."""
 
     accepted: dict[Sender, list[int]] = field(default_factory=lambda: defaultdict(list))
     rejected: dict[Sender, list[Rejection]] = field(default_factory=lambda: defaultdict(list))
+    asked: list[Asked] = field(default_factory=list)
 
     def add(self, other: "Answers") -> None:
         """Joins the answers of another transaction."""
@@ -55,6 +66,7 @@ class Answers:
             self.accepted[sender] += seqs
         for sender, rejections in other.rejected.items():
             self.rejected[sender] += rejections
+        self.asked += other.asked
 
     def refuse(self, message: Refused) -> None:
         """A refusal is told to its sender when he can be told."""
@@ -148,10 +160,13 @@ class Writer:
             letters = [_letter(message, projects) for message in refused]
             letters += [_stranger_letter(message, projects) for message in strangers]
             await self._keep(conn, letters)
+            asked = await _asked(conn, [message for message, _ in known])
         self._note_repetition(points)
         for name in ("stored", "repeated", "revised", "unclaimed", "unusable"):
             metrics.POINTS.labels(name).inc(getattr(points, name))
-        return _answers([message for message, _ in known], refused, strangers)
+        answers = _answers([message for message, _ in known], refused, strangers)
+        answers.asked = asked
+        return answers
 
     async def _project_ids(self, conn: Conn, group: Sequence[Incoming | Refused]) -> dict[str, int]:
         """Ids by code. A code never changes its meaning, so only an unknown one is looked up again."""
@@ -200,10 +215,9 @@ class Writer:
     ) -> None:
         """Results, passages, health, configurations and gaps, gateway by gateway.
 
-        Passages before health: like all others who change what lanes know, this locks plates first, then what gateways
-        were told. When gateways were heard of is written for all of them at once, and before each one's own report:
-        two workers with reports of two gateways would wait for each other. When devices were heard of, too, be it by
-        their readings (`seen_ms`) or by reports.
+        When gateways were heard of is written for all of them at once, and before each one's own report: two workers
+        with reports of two gateways would wait for each other. When devices were heard of, too, be it by their readings
+        (`seen_ms`) or by reports.
         """
         by_gateway = sorted(known, key=lambda pair: (pair[1], pair[0].seq))
         results: dict[tuple[int, int], list[CommandResult]] = defaultdict(list)
@@ -233,6 +247,17 @@ class Writer:
                 told[project_id].append(parking.Told(message.address.gateway, message.content.items, received_at))
         for project_id, of_project in sorted(told.items()):
             await parking.apply_told(conn, project_id, of_project)
+
+
+async def _asked(conn: Conn, known: Sequence[Incoming]) -> list[Asked]:
+    """By the clock that commands are issued by, whatever that of this machine says."""
+    asking = [
+        (message.address, message.content.challenge)
+        for message in known
+        if isinstance(message.content, Health) and message.content.challenge
+    ]
+    at = await devices.now_ms(conn) if asking else 0
+    return [Asked(address.project, address.gateway, challenge, at) for address, challenge in asking]
 
 
 def _answers(accepted: Sequence[Incoming], refused: Sequence[Refused], strangers: Sequence[Incoming]) -> Answers:

@@ -123,11 +123,27 @@ class AccessIndex:
                 raise AssertionError("nothing is kept of what is gone")
 
     def entered(self, stay: StayEntry) -> bool:
-        """A vehicle came in by a lane here. False when it is known already, or was seen leaving since."""
-        if stay.key in self._stays or self._left_since(stay) or not self._enter(stay):
+        """A vehicle came in by a lane here, or is named that did so without a plate. False when nothing of it is new,
+        or when it was seen leaving since.
+        """
+        known = self._stays.get(stay.key)
+        if known is not None:
+            if known.plate or not stay.plate:
+                return False
+            return self._name(known, stay.plate)
+        if self._left_since(stay) or not self._enter(stay):
             return False
         self._own.add(stay.key)
         self.latest = max(self.latest, stay.entered_at)
+        return True
+
+    def _name(self, stay: StayEntry, plate: str) -> bool:
+        named = as_named(stay, plate)
+        is_own = stay.key in self._own
+        if self._left_since(named) or not self._enter(named):
+            return False
+        if is_own:
+            self._own.add(stay.key)
         return True
 
     def left(self, lot: str, plate: str, at: int) -> StayEntry | None:
@@ -275,6 +291,11 @@ def as_mended(stay: StayEntry, at: int) -> StayEntry:
     because nobody here knows when it began.
     """
     return msgspec.structs.replace(stay, entered_at=at, paid_until=1)
+
+
+def as_named(stay: StayEntry, plate: str) -> StayEntry:
+    """A stay that began without a plate, once that is read."""
+    return msgspec.structs.replace(stay, plate=plate)
 
 
 def _applies(entry: ListEntry, lot: str, at: int) -> bool:

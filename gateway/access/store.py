@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from gateway.access.index import AHEAD_MS, AccessIndex, as_mended
+from gateway.access.index import AHEAD_MS, AccessIndex, as_mended, as_named
 from gateway.contract.access import (
     AccessEntry,
     AccessUpdate,
@@ -242,11 +242,15 @@ def _found(db: sqlite3.Connection, kind: str, key: str) -> Entry | None:
 
 
 def write_entered(db: sqlite3.Connection, stay: StayEntry) -> None:
-    """A stay that a lane here opened, unless it is over already."""
+    """A stay that a lane here opened, or named, unless it is over already."""
     with transaction(db):
         unless = "WHERE NOT EXISTS (SELECT 1 FROM ended WHERE key = ?1)"
         row = (stay.key, bytes(as_sent(stay)))
         db.execute(f"INSERT OR IGNORE INTO entry SELECT 'stay', ?1, 1, ?2 {unless}", row)  # constant
+        before = _found(db, "stay", stay.key)
+        if isinstance(before, StayEntry) and stay.plate and not before.plate:
+            body = bytes(as_sent(as_named(before, stay.plate)))
+            db.execute("UPDATE entry SET body = ? WHERE kind = 'stay' AND key = ?", (body, stay.key))
 
 
 def write_left(db: sqlite3.Connection, lot: str, plate: str, at: int, key: str | None) -> None:

@@ -22,6 +22,7 @@ from gateway.contract.configuration import (
 from gateway.contract.errors import ContractError
 from gateway.contract.messages import (
     Ack,
+    CloudTime,
     Command,
     CommandHead,
     CommandResult,
@@ -60,6 +61,7 @@ _passages: msgspec.json.Decoder[tuple[Passage, ...]] = msgspec.json.Decoder(Pass
 _results: msgspec.json.Decoder[tuple[CommandResult, ...]] = msgspec.json.Decoder(Results)
 _configuration = msgspec.json.Decoder(Configuration)
 _configuration_head = msgspec.json.Decoder(ConfigurationHead)
+_time = msgspec.json.Decoder(CloudTime)
 _access = msgspec.json.Decoder(AccessUpdate)
 _configurations: msgspec.json.Decoder[tuple[ConfigurationReport, ...]] = msgspec.json.Decoder(ConfigurationReports)
 _healths: msgspec.json.Decoder[tuple[Health, ...]] = msgspec.json.Decoder(Healths)
@@ -109,6 +111,11 @@ def encode_configuration(configuration: Configuration) -> bytes:
 def encode_access(update: AccessUpdate) -> bytes:
     """Wire payload of a message about vehicles. Raises ContractError (`too-large`): it has to go in more parts."""
     return _pack(_encoder.encode(update))
+
+
+def encode_time(answer: CloudTime) -> bytes:
+    """Wire payload of the cloud's answer to a challenge."""
+    return _pack(_encoder.encode(answer))
 
 
 def decode_envelope(payload: bytes) -> Envelope:
@@ -199,6 +206,11 @@ def read_access(opened: SignedText) -> AccessUpdate:
     return _decode(_access, _versioned(opened))
 
 
+def read_time(opened: SignedText) -> CloudTime:
+    """A `down/time` message; its signature is not checked here. Raises ContractError."""
+    return _decode(_time, _versioned(opened))
+
+
 def decode_command(payload: bytes) -> Command:
     """Unpacks a `down/command` message; its signature is not checked here. Raises ContractError."""
     return read_command(open_signed(Down.COMMAND, payload))
@@ -212,6 +224,11 @@ def decode_configuration(payload: bytes) -> Configuration:
 def decode_access(payload: bytes) -> AccessUpdate:
     """Unpacks a `down/access` message; its signature is not checked here. Raises ContractError."""
     return read_access(open_signed(Down.ACCESS, payload))
+
+
+def decode_time(payload: bytes) -> CloudTime:
+    """Unpacks a `down/time` message; its signature is not checked here. Raises ContractError."""
+    return read_time(open_signed(Down.TIME, payload))
 
 
 def _pack(text: bytes) -> bytes:

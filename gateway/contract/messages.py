@@ -153,6 +153,10 @@ class Health(Wire, frozen=True):
     """Entries of what is known of vehicles that this software cannot read: it keeps them and goes by none of them."""
     refused: Count = 0
     """Messages of the cloud that were broken, unproven or in words this software does not know, since it started."""
+    clock_ahead: Value | None = None
+    """Milliseconds that the gateway's wall clock is ahead of the cloud's for certain; None when it is not known."""
+    challenge: Annotated[str, Meta(max_length=64)] = ""
+    """Answered by the cloud with its time (`CloudTime`); empty when nothing is asked."""
 
 
 class GapReason(StrEnum):
@@ -234,6 +238,19 @@ class Action(StrEnum):
     LIST_PLATE = "list-plate"
     """Puts a plate on the list by which a camera opens on its own while it cannot reach the gateway."""
     UNLIST_PLATE = "unlist-plate"
+
+
+class CloudTime(Wire, frozen=True):
+    """The time of the cloud when it heard the `challenge` of a health report, signed."""
+
+    version: int
+    project: Code
+    gateway: Code
+    challenge: Annotated[str, Meta(min_length=1, max_length=64)]
+    at: TimeMs
+    key_id: Code
+    signature: Signature = ""
+    """Ed25519 over what `signing` says, in base64."""
 
 
 class CommandHead(Wire, frozen=True):

@@ -12,14 +12,19 @@ import msgspec
 
 from gateway.contract.access import AccessUpdate
 from gateway.contract.configuration import Configuration
-from gateway.contract.messages import Command
+from gateway.contract.messages import CloudTime, Command
 from gateway.contract.topics import Down
 
 Sign = Callable[[bytes], str]
 """The signature of some bytes, in base64."""
-M = TypeVar("M", Command, Configuration, AccessUpdate)
+M = TypeVar("M", Command, Configuration, AccessUpdate, CloudTime)
 
-_KINDS: Final = {Command: Down.COMMAND, Configuration: Down.CONFIG, AccessUpdate: Down.ACCESS}
+_KINDS: Final = {
+    Command: Down.COMMAND,
+    Configuration: Down.CONFIG,
+    AccessUpdate: Down.ACCESS,
+    CloudTime: Down.TIME,
+}
 _PLACE: Final = {kind: message.__struct_fields__.index("signature") for message, kind in _KINDS.items()}
 """Where the signature stands: new fields come behind it."""
 _encoder: Final = msgspec.json.Encoder()
@@ -42,7 +47,7 @@ class SignedText(NamedTuple):
         return b"gatemeter-%s-v1\n[%s]" % (self.kind.encode(), b",".join(elements))
 
 
-def covered(message: Command | Configuration | AccessUpdate) -> bytes:
+def covered(message: Command | Configuration | AccessUpdate | CloudTime) -> bytes:
     """The bytes that the signature of a message has to cover when it is sent."""
     bare = msgspec.structs.replace(message, signature="")
     return b"gatemeter-%s-v1\n%s" % (_KINDS[type(message)].encode(), _encoder.encode(bare))

@@ -29,6 +29,7 @@ class Down(StrEnum):
     COMMAND = "command"
     CONFIG = "config"
     ACCESS = "access"
+    TIME = "time"
 
 
 class UpAddress(NamedTuple):

@@ -75,6 +75,10 @@ class GatewayCollector(Collector):
         yield InfoMetricFamily("gatemeter_gateway", "Who this is", names)
         yield GaugeMetricFamily("gatemeter_gateway_start_time_seconds", "Unix time of the start", observed.started)
         yield CounterMetricFamily("gatemeter_gateway_recorded_points", "Points made durable", observed.recorded())
+        ahead_ms = observed.clock_ahead_ms()
+        if ahead_ms is not None:
+            text = "How far the clock here is ahead of the cloud's"
+            yield GaugeMetricFamily("gatemeter_gateway_clock_ahead_seconds", text, ahead_ms / 1000)
 
     def _line_gauges(self, lines: Sequence[LineStats]) -> Iterator[Metric]:
         connected = GaugeMetricFamily("gatemeter_line_connected", "Whether the line can be used now", labels=_LINE)

@@ -37,6 +37,8 @@ class Observed:
     recorded: Callable[[], int]
     """Points made durable since the start."""
     queue_limit_bytes: int
+    clock_ahead_ms: Callable[[], int | None]
+    """How far the clock here is ahead of the cloud's; None when it is not known."""
     started: float = field(default_factory=time)
     """Unix time of the start."""
 

@@ -23,6 +23,8 @@ class Heard:
     """Entries of it that this software cannot read."""
     refused: int = 0
     """Messages that were broken, unproven or in unknown words, since the gateway started."""
+    clock_ahead: int | None = None
+    """Milliseconds that the clock here is ahead of the cloud's; None when it is not known."""
 
 
 class HealthReporter:
@@ -35,11 +37,12 @@ class HealthReporter:
         now_ms: Callable[[], int],
         period_s: float,
         heard: Callable[[], Heard] = Heard,
+        asks: Callable[[], str] = str,
     ) -> None:
-        """`heard` gives what became of what the cloud said."""
+        """`heard` gives what became of what the cloud said; `asks` what it is to answer with its time."""
         self._devices, self._outbox = devices, outbox
         self._now_ms, self._period_s = now_ms, period_s
-        self._heard = heard
+        self._heard, self._asks = heard, asks
         self._started = monotonic()
         self._stopping = asyncio.Event()
 
@@ -74,4 +77,6 @@ class HealthReporter:
             access=heard.access,
             not_understood=heard.not_understood,
             refused=heard.refused,
+            clock_ahead=heard.clock_ahead,
+            challenge=self._asks(),
         )

@@ -23,6 +23,7 @@ def status(observed: Observed, queue: Queue, vitals: Vitals) -> dict[str, Any]:
         "software": __version__,
         "at": round(now * 1000),
         "uptime_s": round(now - observed.started),
+        "clock_ahead_ms": observed.clock_ahead_ms(),
         "problems": vitals.problems(),
         "uplink": {"state": observed.uplink.state.value, **asdict(observed.uplink.counters)},
         "commands": asdict(observed.uplink.command_counters),

@@ -60,7 +60,7 @@ class Session:
         counters: LinkCounters,
         on_order: Callable[[Down, bytes], None],
     ) -> None:
-        """`on_order` takes commands, configurations and what is said of vehicles."""
+        """`on_order` takes commands, configurations, what is said of vehicles and of the time."""
         self.answered = False
         """Whether the cloud acknowledged anything in this session."""
         self._client = client
@@ -147,7 +147,7 @@ class Session:
             kind = message.topic.value.rsplit("/", 1)[-1]
             if kind == Down.ACK:
                 await self._settle(message.payload)
-            elif kind in (Down.COMMAND, Down.CONFIG, Down.ACCESS):
+            elif kind in (Down.COMMAND, Down.CONFIG, Down.ACCESS, Down.TIME):
                 self._on_order(Down(kind), message.payload)
 
     async def _settle(self, payload: bytes) -> None:

@@ -47,7 +47,7 @@ PayloadHandler = Callable[[bytes], Coroutine[Any, Any, None]]
 
 class Uplink:
     """Carries the outbox to the cloud, the cloud's commands to `on_command`, its configurations to
-    `on_configuration`, what it says of vehicles to `on_access`.
+    `on_configuration`, what it says of vehicles to `on_access`, its time to `on_time`.
 
     `cloud_keys` maps key ids to raw Ed25519 public keys in base64; without keys no command is executed.
     `clock` gives Unix milliseconds and judges the expiry of commands, `clock_is_sure` whether it can be trusted;
@@ -64,6 +64,7 @@ class Uplink:
         *,
         on_configuration: PayloadHandler | None = None,
         on_access: PayloadHandler | None = None,
+        on_time: Callable[[bytes], None] | None = None,
         cloud_keys: Mapping[str, str] | None = None,
         clock: Callable[[], int] = wall_clock_ms,
         clock_is_sure: Callable[[], bool] = lambda: True,
@@ -87,6 +88,7 @@ class Uplink:
         self._commands: set[asyncio.Task[None]] = set()
         self._on_configuration = on_configuration
         self._on_access = on_access
+        self._on_time = on_time
         self._accesses: set[asyncio.Task[None]] = set()
         self._configuring: asyncio.Task[None] | None = None
 
@@ -178,6 +180,10 @@ class Uplink:
             return
         if kind is Down.ACCESS:
             self._learn(tasks, payload)
+            return
+        if kind is Down.TIME:
+            if self._on_time is not None:
+                self._on_time(payload)
             return
         if len(self._commands) >= _COMMANDS_AT_ONCE:
             self._desk.counters.refused += 1

@@ -1,8 +1,10 @@
 """The guard's desk in a real browser, by the keyboard alone: choose a lane, correct, open, take cash; and live."""
 
+from collections.abc import Callable
+
 import psycopg
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Route
 
 from tests.browser.conftest import Site, visiting
 from tests.browser.estate import STAFF, WAITING_PLATE
@@ -128,3 +130,26 @@ def test_a_shift_from_its_beginning_to_the_handover(browser: Browser, site: Site
         visitor.open("/parking/shifts")
         visitor.picture(f"staff-shifts-en-{width}")
         assert (visitor.overflow(), visitor.crushed()) == (0, [])
+
+
+def _held_in(held: list[Route]) -> Callable[[Route], None]:
+    """Answers nothing; Playwright takes no method of a list."""
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    return hold
+
+
+def test_a_refresh_that_nothing_answers_is_a_lost_connection(browser: Browser, site: Site) -> None:
+    """A network that dies without a word ends no request: the guard would look at old lanes for minutes."""
+    with visiting(browser, site, STAFF, 1280, 800) as visitor:
+        page = visitor.open("/parking/desk")
+        page.locator("[data-desk-state].bg-green-lt").wait_for()
+        held: list[Route] = []
+        for address in ("**/parking/desk", "**/live/parking-lanes**"):
+            page.route(address, _held_in(held))
+        page.evaluate("htmx.trigger('#board', 'lanes-changed')")
+        page.locator("[data-desk-state].bg-red-lt").wait_for(timeout=60_000)
+        assert held
+        visitor.complaints.clear()

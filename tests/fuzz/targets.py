@@ -161,6 +161,7 @@ TARGETS: Final = {
             _texts('{"type":"recognised","id":"1","plate":"京A12345","taken_at":1700000000000,"score":900}'),
         ),
         Target("access", codec.decode_access, (ContractError,), _vectors("access")),
+        Target("time", codec.decode_time, (ContractError,), _vectors("time")),
         Target(
             "vzenith",
             lambda data: VzenithDialect("device", "1", VzenithSettings()).decode(

@@ -10,13 +10,16 @@ from uuid import UUID
 from cloud.kit.db import Conn
 from cloud.parking.records import Lane
 
-# The vehicle is the last one that came to the lane, when that was not long ago. The shift cannot end before this does.
+# The vehicle is the last one that came to the lane, when that was not long ago and it stands there still: the lane
+# takes it for the same one. The shift cannot end before this does.
 _INSERT_OPENING: LiteralString = """
     INSERT INTO manual_opening (project_id, lane_id, command_id, shift_id, passage_id, code, reason, opened_by)
     SELECT %(project_id)s, %(lane_id)s, %(command_id)s, s.id,
-           (SELECT p.id FROM passage p
-            WHERE p.lane_id = %(lane_id)s AND p.taken_at >= now() - interval '30 minutes'
-            ORDER BY p.taken_at DESC, p.id LIMIT 1),
+           (SELECT last.id FROM (
+                SELECT p.id, p.outcome FROM passage p
+                WHERE p.lane_id = %(lane_id)s AND p.taken_at >= now() - interval '30 minutes'
+                ORDER BY p.taken_at DESC, p.id LIMIT 1) AS last
+            WHERE last.outcome IN ('arrived', 'refused')),
            %(code)s, %(reason)s, %(actor)s
     FROM (SELECT 1) AS always
     LEFT JOIN LATERAL (

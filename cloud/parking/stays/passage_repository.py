@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import LiteralString
+from typing import Final, LiteralString
 from uuid import UUID
 
 from cloud.kit.db import Conn
@@ -32,7 +32,8 @@ _UNREAD_AT_LANE: LiteralString = """
     WHERE lane_id = %(lane_id)s AND taken_at >= %(since)s AND outcome = 'arrived' AND plate = ''
     ORDER BY taken_at DESC, id LIMIT 1
 """
-# The vehicle that stood before the barrier when it was opened, else the first that went through shortly after.
+# The vehicle that stood before the barrier when it was opened, else the first that went through shortly after for which
+# nothing else had opened.
 _OPENINGS: LiteralString = """
     SELECT o.id, o.lane_id, a.name AS lane_name, o.command_id, o.opened_by, o.reason, o.opened_at,
            coalesce(stood.id, went.id) AS passage_id, coalesce(stood.plate, went.plate) AS plate,
@@ -47,6 +48,7 @@ _OPENINGS: LiteralString = """
         SELECT p.id, p.plate, p.image FROM passage p
         WHERE p.lane_id = o.lane_id AND p.outcome = 'passed' AND p.outcome_at >= o.opened_at
           AND p.outcome_at <= o.opened_at + interval '2 minutes'
+          AND p.open_command_id IS NULL AND p.decision <> ALL (%(by_itself)s)
         ORDER BY p.outcome_at, p.id LIMIT 1) AS went ON true
     WHERE (%(project_id)s::bigint IS NULL OR o.project_id = %(project_id)s)
       AND (%(since)s::timestamptz IS NULL OR o.opened_at >= %(since)s)
@@ -54,6 +56,8 @@ _OPENINGS: LiteralString = """
       AND (%(lane_id)s::bigint IS NULL OR o.lane_id = %(lane_id)s) AND o.id < %(before)s
     ORDER BY o.id DESC LIMIT %(limit)s
 """
+_OPENED_BY_ITSELF: Final = ["whitelist", "permit", "permit-grace", "reservation", "temporary", "paid", "free"]
+"""Decisions by which the lane itself opened."""
 _OPENING_COUNTS: LiteralString = """
     SELECT opened_by, lane_id, count(*) AS openings FROM manual_opening
     WHERE project_id = %(project_id)s AND opened_at >= %(since)s AND opened_at < %(until)s
@@ -227,7 +231,7 @@ async def openings(
 ) -> Sequence[Opening]:
     """Openings by hand of a time, the newest first, with ids below `before`."""
     query = {"project_id": project_id, "since": since, "until": until, "lane_id": lane_id, "before": before,
-             "limit": limit}  # fmt: skip
+             "limit": limit, "by_itself": _OPENED_BY_ITSELF}  # fmt: skip
     return [Opening(**row) for row in await (await conn.execute(_OPENINGS, query)).fetchall()]
 
 

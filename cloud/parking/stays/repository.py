@@ -131,6 +131,7 @@ NOT_OPENED = [
     "blacklist",
     "no-temporary",
     "lot-full",
+    "lot-closed",
     "already-inside",
     "permit-expired",
 ]

@@ -180,11 +180,13 @@ function desk(root) {
     source = null;
   }
 
-  // A dead network ends no stream: that nothing answers is noticed by the refreshing.
-  document.body.addEventListener("htmx:sendError", () => {
-    lost();
-    anew();
-  });
+  // A dead network ends no stream, and perhaps not even a request: that nothing answers is noticed by the refreshing.
+  for (const name of ["htmx:sendError", "htmx:timeout"]) {
+    document.body.addEventListener(name, () => {
+      lost();
+      anew();
+    });
+  }
 
   root.querySelector("[data-desk-help]").hidden = false;
   root.querySelector("[data-desk-help]").addEventListener("click", () => help.showModal());

@@ -14,29 +14,29 @@ import structlog
 
 from gateway.access.book import AccessBook
 from gateway.access.decision import AccessPolicy, AccessRequest, Decision, Verdict, decide, undecided
-from gateway.contract.limits import MAX_PLATE_CHARS, MAX_TIME_MS
+from gateway.contract.limits import MAX_TIME_MS
 from gateway.contract.messages import Action, Command, CommandState, Outcome, Passage
 from gateway.drivers.barrier.credible import Believed, believed_plate, believed_time
 from gateway.drivers.barrier.events import Event, GateMoved, KeepAlive, Order, Passed, Recognised, TurnedBack
 from gateway.drivers.barrier.memory import Visit, VisitMemory
+from gateway.drivers.barrier.passages import arrived, named, unrecognised
 from gateway.drivers.barrier.pictures import Pictures
 from gateway.drivers.barrier.recognitions import Recognitions, Seen
 from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
 from gateway.drivers.base import CommandOutcome
 from gateway.outbox import OutboxError
 
-_PASSAGE_NAMESPACE: Final = uuid.UUID("6f1b6bd2-5d7e-5c0f-9a8e-2f5b1d6c7a34")
 _VISITS_KEPT: Final = 16
 """Vehicles that stay known at one lane at most; who was never seen leaving is forgotten, oldest first."""
 
+_STANDS_MS: Final = 1_800_000
+"""Who was seen longer ago is not whom a person opens for; the cloud says the same (`manual_opening`)."""
 _FINISHED_KEPT: Final = 256
 _CLOCKS_APART_MS: Final = 60_000
 UNCERTAIN: Final = "uncertain"
 """Told of a vehicle for which an order to open went out whose outcome nobody knows: nothing else opens for it."""
 OPENING: Final = frozenset({"whitelist", "permit", "permit-grace", "reservation", "temporary", "paid", "free"})
 """Decisions by which a lane opens, whatever its policy."""
-_CLOCK_NOT_BELIEVED: Final = "device-clock"
-"""Told afterwards with a time that cannot be: it happened at some time before `taken_at`."""
 
 _log = structlog.get_logger(__name__)
 
@@ -119,9 +119,13 @@ class Lane:
         self._visits: dict[str, Visit] = {}
         self._finished: deque[str] = deque(maxlen=_FINISHED_KEPT)
         """Recognitions whose end is told, newest last: a device may tell it again."""
+        self._ended_unread: dict[str, Passage] = {}
+        """Passages that are over and had no plate, the newest last, by id."""
         self._owed: deque[Passage] = deque(maxlen=_FINISHED_KEPT)
         """Ends of passages for which there was no room on the disk."""
         self._recognitions = Recognitions(round(line.duplicate_s * 1000))
+        self._seen_last = ("", 0)
+        """Passage of the vehicle that was recognised last, and when (Unix milliseconds)."""
         self._told_clock: tuple[int, int] | None = None
         """What the device's clock showed (Unix milliseconds), and the monotonic nanoseconds when it was heard."""
         self._watches: set[asyncio.Task[None]] = set()
@@ -138,6 +142,7 @@ class Lane:
             passage = visit.passage
             self._visits[passage.id] = visit
             self._recognitions.note(Seen(visit.event_id, passage.taken_at, passage.plate, passage.taken_at, passage.id))
+            self._seen_last = (passage.id, passage.taken_at)
             await self._memory.send(visit, UNCERTAIN if passage.decision in OPENING else passage.decision)
             if passage.decision == "await-cloud":
                 self._begin_watch(visit, passage.vehicle_class)
@@ -187,7 +192,7 @@ class Lane:
             return CommandOutcome(CommandState.FAILED, f"a barrier cannot {command.action}")
         wanted = command.arguments.get("passage")
         if wanted is None:
-            return OUTCOMES[await self._open_by(command, self._newest(opened=False))]
+            return OUTCOMES[await self._open_by_hand(command)]
         visit = self._visits.get(wanted)
         if visit is None:
             return CommandOutcome(CommandState.FAILED, f"passage {wanted} is not at this lane")
@@ -199,14 +204,32 @@ class Lane:
                 visit.outcome = OUTCOMES[answer]
             return OUTCOMES[answer]
 
-    async def _open_by(self, command: Command, visit: Visit | None) -> Answer:
+    async def _open_by(self, command: Command, visit: Visit) -> Answer:
         answer = await self._order("open", command.id, command.expires_at)
-        if visit is not None and answer in (Answer.DONE, Answer.LOST):
+        await self._note_opened(visit, answer)
+        return answer
+
+    async def _open_by_hand(self, command: Command) -> Answer:
+        """For who stands there as it is given; nobody waits until the lane has opened by itself, or has not."""
+        visit = self._before_barrier()
+        answer = await self._order("open", command.id, command.expires_at)
+        if visit is not None:
+            async with visit.turn:
+                if visit.outcome is None or visit.outcome.state is not CommandState.DONE:
+                    await self._note_opened(visit, answer)
+        return answer
+
+    async def _note_opened(self, visit: Visit, answer: Answer) -> None:
+        if answer in (Answer.DONE, Answer.LOST):
             visit.opened = True
             visit.passage = msgspec.structs.replace(visit.passage, decision="command")
-        if visit is not None and answer is Answer.DONE:
+        if answer is Answer.DONE:
             await self._through_without_sensor(visit)
-        return answer
+
+    def _before_barrier(self) -> Visit | None:
+        """The vehicle that was seen last, unless it is through or that is long ago."""
+        passage, at = self._seen_last
+        return self._visits.get(passage) if self._clock() - at <= _STANDS_MS else None
 
     async def _gate_moved(self, event: GateMoved) -> None:
         """The boom tells what an answer that was lost did not: where nobody sees vehicles, this one is through."""
@@ -217,7 +240,7 @@ class Lane:
 
     async def _recognised(self, event: Recognised) -> None:
         plate, when = believed_plate(event.plate), self._believed(event.taken_at, event.offline)
-        known = self._recognitions.same(event.id, event.taken_at, plate, when.at, self._visits)
+        known = self._recognitions.same(event.id, event.taken_at, plate, when.at, self._visits, self._ended_unread)
         if known is not None:
             self.counters.duplicates += 1
             await self._told_again(known, event, plate, when)
@@ -226,6 +249,8 @@ class Lane:
         self.counters.bad_plates += not plate
         visit = self._standing(plate) or self._new_visit(event, plate, when)
         self._recognitions.note(Seen(event.id, event.taken_at, plate, when.at, visit.passage.id))
+        if not when.offline:
+            self._seen_last = (visit.passage.id, when.at)
         if when.offline:
             await self._memory.keep_and_send(visit)
         else:
@@ -263,13 +288,27 @@ class Lane:
 
     async def _told_again(self, known: Seen, event: Recognised, plate: str, when: Believed) -> None:
         """The same vehicle: now with its picture, or with the plate that was not read at first."""
-        visit = self._visits.get(known.passage)
-        if visit is not None and plate and not (visit.passage.plate or when.offline):
-            visit.passage = msgspec.structs.replace(visit.passage, plate=plate, plate_read=_as_read(event, plate))
+        visit, ended = self._visits.get(known.passage), self._ended_unread.pop(known.passage, None)
+        if ended is not None and plate:
             self._recognitions.read_at_last(known, plate)
-            # For whom it opened already, the passing tells the plate: without one a stay could not be found again.
-            await (self._memory.keep(visit) if visit.opened else self._judge(visit, event.vehicle_class))
+            await self._tell_end(named(ended, event, plate))
+        elif ended is not None:
+            self._ended_unread[known.passage] = ended
+        elif visit is not None and plate and not visit.passage.plate:
+            await self._read_at_last(visit, known, event, plate, when)
         await self._keep_picture(known.passage, event.picture)
+
+    async def _read_at_last(self, visit: Visit, known: Seen, event: Recognised, plate: str, when: Believed) -> None:
+        """Of who stands there. What is told afterwards opens nothing, and names only what was told so before."""
+        if when.offline and not visit.passage.offline:
+            return
+        visit.passage = named(visit.passage, event, plate)
+        self._recognitions.read_at_last(known, plate)
+        if visit.opened or when.offline:
+            # The passing tells the plate: without one a stay could not be found again.
+            await self._memory.keep(visit)
+        else:
+            await self._judge(visit, event.vehicle_class)
 
     async def _keep_picture(self, passage: str, picture: bytes) -> None:
         if picture and self._pictures is not None:
@@ -290,26 +329,10 @@ class Lane:
         return next((v for v in reversed(self._visits.values()) if v.opened is opened), None)
 
     def _new_visit(self, event: Recognised, plate: str, when: Believed) -> Visit:
-        # The same recognition told twice is the same passage, also over a restart.
-        passage_id = uuid.uuid5(_PASSAGE_NAMESPACE, f"{self.settings.sn}/{event.id}/{event.taken_at}")
-        passage = Passage(
-            id=str(passage_id),
-            device=self.settings.device,
-            plate=plate,
-            taken_at=when.at,
-            outcome=Outcome.ARRIVED,
-            direction=self.settings.direction,
-            vehicle_class=event.vehicle_class,
-            score=event.score,
-            plate_read=_as_read(event, plate),
-            offline=when.offline,
-            image=event.image or (str(passage_id) if self._has_picture(event) else ""),
-            decision=_CLOCK_NOT_BELIEVED if when.offline and not when.is_good else "",
-        )
-        visit = Visit(passage, event.id)
+        visit = Visit(arrived(self.settings, event, plate, when, pictured=self._has_picture(event)), event.id)
         if event.id in self._finished:  # told again, or the device counts from the beginning
             self._finished.remove(event.id)
-        self._visits[passage.id] = visit
+        self._visits[visit.passage.id] = visit
         return visit
 
     async def _forget_oldest(self) -> None:
@@ -383,7 +406,8 @@ class Lane:
         self.counters.passed += 1
         visit = self._meant(event.id) if event.id else self._newest(opened=True) or self._newest(opened=False)
         if visit is None:
-            await self._write(self._unrecognised(event))
+            when = self._believed(event.taken_at, event.offline)
+            await self._write(unrecognised(self.settings, event, when))
             return
         await self._finish(visit, Outcome.PASSED, self._believed(event.taken_at, event.offline))
 
@@ -402,6 +426,17 @@ class Lane:
         passage = msgspec.structs.replace(
             visit.passage, outcome=outcome, outcome_at=when.at, offline=visit.passage.offline or when.offline
         )
+        if not passage.plate:
+            self._note_unread(passage)
+        await self._tell_end(passage)
+
+    def _note_unread(self, passage: Passage) -> None:
+        """A picture that comes behind may show the plate after all."""
+        self._ended_unread[passage.id] = passage
+        while len(self._ended_unread) > _VISITS_KEPT:
+            self._ended_unread.pop(next(iter(self._ended_unread)))
+
+    async def _tell_end(self, passage: Passage) -> None:
         try:
             self._book.passed(self._line.lot, passage)
         finally:  # whatever is wrong with what is known here, the cloud is told
@@ -415,23 +450,3 @@ class Lane:
     async def _write_owed(self) -> None:
         while self._owed and await self._memory.finish(self._owed[0]):
             self._owed.popleft()
-
-    def _unrecognised(self, event: Passed) -> Passage:
-        """Somebody went through whom no camera saw: tailgating, or a barrier opened by hand."""
-        passage_id = uuid.uuid5(_PASSAGE_NAMESPACE, f"{self.settings.sn}/passed/{event.id}/{event.taken_at}")
-        when = self._believed(event.taken_at, event.offline)
-        return Passage(
-            id=str(passage_id),
-            device=self.settings.device,
-            plate="",
-            taken_at=when.at,
-            outcome=Outcome.PASSED,
-            direction=self.settings.direction,
-            offline=when.offline,
-            decision="unrecognised",
-        )
-
-
-def _as_read(event: Recognised, plate: str) -> str:
-    """As the camera read it, when it differs; of one that is over-long, the beginning."""
-    return event.plate[:MAX_PLATE_CHARS] if event.plate != plate else ""

@@ -9,6 +9,8 @@ _KEPT: Final = 64
 """A picture comes behind a few other vehicles at most, and a device that was cut off tells some of them again."""
 _SAME_MS: Final = 60_000
 """Devices begin to count anew: a name that was used longer ago is another vehicle's."""
+_BEHIND_MS: Final = 10_000
+"""A picture comes behind by seconds; no device begins to count anew so soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +40,29 @@ class Recognitions:
         """The plate of a recognition that had none."""
         self._seen = deque((replace(one, plate=plate) if one is known else one for one in self._seen), _KEPT)
 
-    def same(self, event_id: str, told_at: int, plate: str, at: int, standing: Collection[str]) -> Seen | None:
+    def same(
+        self,
+        event_id: str,
+        told_at: int,
+        plate: str,
+        at: int,
+        standing: Collection[str],
+        ended_unread: Collection[str] = (),
+    ) -> Seen | None:
         """The one that this tells again; None when it is another vehicle. `standing`: passages that are not over.
 
         A recognition is named by its id and time together. A device that tells another time with the picture means the
-        same vehicle when its plate is the same, or was not read the one time and it stands there still.
+        same vehicle when its plate is the same, or was not read the one time and it stands there still, or was there
+        seconds ago (`ended_unread`: passages that are over, without a plate).
         """
         for seen in reversed(self._seen):
             if seen.event_id != event_id:
                 continue
+            apart = abs(at - seen.at)
             one_unread = seen.passage in standing and not (plate and seen.plate)
-            close = abs(at - seen.at) <= _SAME_MS
-            if seen.told_at == told_at or (close and (one_unread or (plate and plate == seen.plate))):
+            read_behind = seen.passage in ended_unread and apart <= _BEHIND_MS
+            same_plate = bool(plate) and plate == seen.plate
+            if seen.told_at == told_at or (apart <= _SAME_MS and (one_unread or read_behind or same_plate)):
                 return seen
         last = self._seen[-1] if self._seen else None
         if last is not None and plate and last.plate == plate and abs(at - last.at) <= self._duplicate_ms:

@@ -81,6 +81,29 @@ async def test_the_imaged_result_gives_the_plate_that_the_quick_one_lacked(
     assert (cloud.passages[-1].plate, cloud.passages[-1].decision) == (PLATE, "temporary")
 
 
+async def test_a_vehicle_that_is_let_through_at_once_is_named_by_the_imaged_result(
+    mosquitto: Mosquitto, cloud: Cloud, outbox: Outbox
+) -> None:
+    """Without a sensor the passage is over when the barrier answers, before the picture is there."""
+    book = AccessBook()
+    (settings,) = lane_settings(passed_input=None)
+    freely = [{**settings, "passage_sensor": False, "without_plate": "open"}]
+    gateway = running_gateway(outbox, mosquitto, cloud, book=book, lanes=freely)
+    async with gateway, camera(mosquitto) as (lane, speech):
+        standing = await lane.arrive("")
+        async with asyncio.timeout(60):
+            await standing.left.wait()
+        await until(lambda: [p.outcome for p in cloud.passages] == [Outcome.PASSED])
+        lane.standing = standing  # its picture was taken before it drove on
+        await lane.recognise(PLATE)
+        await until(lambda: len(cloud.passages) == 2)
+    first, second = cloud.passages
+    assert (first.id, first.plate, second.plate) == (second.id, "", PLATE)
+    assert (second.outcome, second.decision) == (Outcome.PASSED, "no-plate")
+    assert speech.told.count("gate_direct_open") == 1
+    assert book.state(PLATE, "small", "lot-1", second.taken_at).stay is not None
+
+
 async def test_old_firmware_is_opened_by_its_output_and_asked_in_new_words_only_once(
     mosquitto: Mosquitto, cloud: Cloud, outbox: Outbox
 ) -> None:

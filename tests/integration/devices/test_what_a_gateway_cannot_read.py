@@ -47,6 +47,23 @@ async def test_staff_see_which_gateway_is_older_than_what_it_is_told(
     assert "1 message refused" in shown
 
 
+@pytest.mark.parametrize(
+    ("ahead_ms", "seconds", "words"),
+    [(540_500, 540, "clock 9 minutes ahead"), (-60_000, -60, "clock 1 minute behind"), (59_000, 59, ""), (0, 0, "")],
+)
+async def test_staff_see_which_gateway_has_a_wrong_clock(
+    app_client: httpx.AsyncClient, people: People, ingest_db: Database, site: Site, ahead_ms: int, seconds: int,
+    words: str,
+) -> None:  # fmt: skip
+    auth = await people.staff("viewer", site.project_id)
+    await reports(ingest_db, site, clock_ahead=ahead_ms)
+    (found,) = (await app_client.get("/api/v1/gateways", headers=auth)).json()["items"]
+    assert found["clock_ahead_s"] == seconds
+    shown = await sees_devices(app_client, people, site)
+    assert words in shown
+    assert bool(words) == ("Barriers go by the time of this system meanwhile" in shown)
+
+
 async def test_a_gateway_that_reads_everything_is_not_spoken_of(
     app_client: httpx.AsyncClient, people: People, ingest_db: Database, site: Site
 ) -> None:

@@ -130,3 +130,56 @@ async def test_two_workers_hear_of_two_meters_crosswise_by_readings_and_by_repor
 
 def heard_of(device: str, at: int) -> DeviceHealth:
     return DeviceHealth(device, at, 1, 0, 0, 0, 0)
+
+
+async def told_gateway(db: Database) -> tuple[parking.Site, int]:
+    """A site whose gateway was told something already."""
+    site = await parking.make_site(db)
+    async with db.transaction(SYSTEM) as conn:
+        (gateway_id,) = (await devices.resolve_gateways(conn, [(site.project_id, parking.GATEWAY)])).values()
+        await access.tell(conn, site.project_id, [gateway_id], [ListEntry("other", "京B22222", Listing.BLACK)])
+    return site, gateway_id
+
+
+async def held(db: Database, gateway_id: int) -> int:
+    async with db.transaction(SYSTEM) as conn:
+        found = await conn.execute("SELECT held FROM gateway_access WHERE gateway_id = %s", (gateway_id,))
+        row = await found.fetchone()
+    assert row is not None
+    return int(row["held"])
+
+
+def arrival(seq: int) -> Incoming | Refused:
+    passage = Passage(f"00000000-0000-4000-8000-{seq:012}", "entry", PLATE, now_ms(), Outcome.PASSED, "entry")
+    return told("p", parking.GATEWAY, Up.PASSAGES, seq, passage)
+
+
+async def test_vehicles_do_not_wait_while_their_gateway_is_told_everything(
+    ingest_db: Database, worker_db: Database
+) -> None:
+    """Whoever compares all permits, lists or debts of a site keeps what its gateways were told for as long."""
+    site, gateway_id = await told_gateway(worker_db)
+    report = told("p", parking.GATEWAY, Up.HEALTH, 1, Health(now_ms(), "1", 1, 0, 0, 0, 0, access=1))
+    async with worker_db.transaction(SYSTEM) as conn:
+        await access.lock(conn, site.project_id, [gateway_id])
+        async with asyncio.timeout(30):
+            assert accepted(await Writer(ingest_db).store([report, arrival(2)])) == [1, 2]
+    assert await held(worker_db, gateway_id) == 0, "left to the next report"
+    await Writer(ingest_db).store([report])
+    assert await held(worker_db, gateway_id) == 1
+
+
+async def test_somebody_who_changes_a_second_thing_after_he_told_gateways_of_the_first(
+    ingest_db: Database, worker_db: Database
+) -> None:
+    """He holds the gateway and wants a plate, ingest holds the plate: neither of them is broken off."""
+    site, gateway_id = await told_gateway(worker_db)
+    group = [arrival(1), health("p", parking.GATEWAY, 2)]
+    async with worker_db.transaction(SYSTEM) as conn:
+        await lock_plates(conn, site.project_id, [PLATE])
+        storing = asyncio.create_task(Writer(ingest_db).store(group))
+        await waits_for_a_lock(ingest_db)
+    async with worker_db.transaction(SYSTEM) as conn:
+        await access.tell(conn, site.project_id, [gateway_id], [ListEntry("k", PLATE, Listing.BLACK)])
+        await lock_plates(conn, site.project_id, [PLATE])
+    assert accepted(await storing) == [1, 2]

@@ -3,10 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import msgspec
 import pytest
 
 from cloud.kit.db import SYSTEM, Database
 from cloud.parking import service
+from gateway.contract.messages import Passage
 from tests.integration.app import Auth, People, once
 from tests.integration.parking.site import Site, openings, rows
 
@@ -135,6 +137,44 @@ async def test_openings_by_hand(app_client: httpx.AsyncClient, ingest_db: Databa
     opened = await app_client.post(url, json={"reason": "fire brigade"}, headers={**guard, **once()})
     assert opened.status_code == 201
     assert [opening["reason"] for opening in await openings(ingest_db)] == ["fire brigade"]
+
+
+async def test_an_opening_by_hand_is_of_who_stands_there_and_of_nobody_who_went_by_his_own_right(
+    app_client: httpx.AsyncClient, ingest_db: Database, site: Site, guard: Auth
+) -> None:
+    """Months later somebody asks whom the guard let out: it was not the permit before, nor the one after."""
+    now = datetime.now(UTC)
+
+    def told(plate: str, at: datetime, outcome: str = "passed", decision: str = "permit") -> Passage:
+        passage = site.passage("exit", plate, at, outcome)
+        return msgspec.structs.replace(passage, decision=decision, outcome_at=passage.taken_at + 2_000)
+
+    async def open_by_hand() -> tuple[object, object]:
+        url = f"/api/v1/parking-lanes/{site.exit.id}/openings"
+        opened = await app_client.post(url, json={"reason": "ambulance"}, headers={**guard, **once()})
+        assert opened.status_code == 201
+        (kept,) = await rows(ingest_db, "SELECT passage_id FROM manual_opening ORDER BY id DESC LIMIT 1")
+        listed = (await app_client.get("/api/v1/parking-manual-openings", headers=guard)).json()["items"]
+        return kept["passage_id"], listed[0]["passage_id"]
+
+    async def listed() -> object:
+        found = (await app_client.get("/api/v1/parking-manual-openings", headers=guard)).json()["items"]
+        return found[0]["passage_id"]
+
+    before = told("京A11111", now - timedelta(minutes=5))
+    await site.report(ingest_db, [before], now)
+    assert await open_by_hand() == (None, None), "it went through five minutes ago"
+    own = told("京B22222", now + timedelta(seconds=20))
+    await site.report(ingest_db, [own], now + timedelta(seconds=25))
+    assert await listed() is None, "its permit opened for it"
+    by_us = told("京C33333", now + timedelta(seconds=30), decision="command")
+    await site.report(ingest_db, [by_us], now + timedelta(seconds=40))
+    let_out = "UPDATE passage SET open_command_id = gen_random_uuid() WHERE id = %s RETURNING id"
+    await rows(ingest_db, let_out, (by_us.id,))
+    assert await listed() is None, "it had paid"
+    unseen = told("", now + timedelta(seconds=40), decision="unrecognised")
+    await site.report(ingest_db, [unseen], now + timedelta(seconds=50))
+    assert await listed() == unseen.id
 
 
 async def test_vehicles_with_a_bad_plate_are_refused(app_client: httpx.AsyncClient, people: People, site: Site) -> None:

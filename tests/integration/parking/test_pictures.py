@@ -152,7 +152,7 @@ async def test_incidents_and_openings_by_hand_have_pictures(
 ) -> None:
     now = datetime.now(UTC)
     entered = msgspec.structs.replace(site.passage("entry", "粤B00001", now - minutes(3)), image="here")
-    again = msgspec.structs.replace(site.passage("entry", "京A12345", now - minutes(2)), image="here")
+    again = msgspec.structs.replace(site.passage("entry", "京A12345", now - minutes(2), "arrived"), image="here")
     await site.report(ingest_db, [entered, again], now)
     asker = PictureAsker(worker_db, links)
     assert await asker.step(now) == 0

@@ -78,6 +78,29 @@ async def test_of_two_who_want_the_last_place_one_gets_it(web_db: Database, work
     assert len(found.items) == 25
 
 
+async def test_of_twenty_who_want_the_last_place_at_once_one_gets_it(
+    app_client: httpx.AsyncClient, people: People, worker_db: Database, site: Site
+) -> None:
+    """Through the interface, each with a key of its own, one of them sent twice."""
+    await rule(worker_db, site, 1)
+    auth = await people.staff("manager", site.project_id)
+    since = soon()
+
+    async def ask(nth: int, sent: dict[str, str]) -> httpx.Response:
+        body = {"lot_id": site.lot_id, "plate": f"京A{nth:05}", "vehicle_class": "small",
+                "since": since.isoformat(), "until": (since + HOUR).isoformat()}  # fmt: skip
+        return await app_client.post("/api/v1/parking-reservations", json=body, headers={**auth, **sent})
+
+    sent = [once() for _ in range(20)]
+    answers = await asyncio.gather(*(ask(nth, one) for nth, one in enumerate(sent)), ask(7, sent[7]))
+    made = {one.json()["plate"] for one in answers if one.status_code == 201}
+    assert len(made) == 1, [one.text for one in answers]
+    assert {one.json()["code"] for one in answers if one.status_code != 201} <= {"fully-reserved", "request-running"}
+    async with worker_db.transaction(site.staff) as conn:
+        found = await service.list_reservations(conn, PageRequest(100), ReservationFilter(lot_id=site.lot_id))
+    assert {one.plate for one in found.items} == made
+
+
 async def test_the_database_itself_refuses_a_second_vehicle_on_a_place(
     owner_dsn: str, worker_db: Database, site: Site
 ) -> None:

@@ -75,9 +75,10 @@ async def test_totals_of_a_shift_are_what_happened_between_its_beginning_and_its
         await conn.execute("UPDATE parking_shift SET began_at = %s WHERE id = %s", (began, shift.id))
     seen = []
     for nth in range(40):
-        at = now - minutes(random.randrange(2, 400))
+        at = now - minutes(random.randrange(20, 400))
         seen.append(site.passage(random.choice(("entry", "exit")), f"京A{nth:05}", at,
                                  random.choice(("passed", "passed", "turned-back", "refused", "arrived"))))  # fmt: skip
+    seen.append(site.passage("exit", "京B00000", now - minutes(19), "arrived"))
     await site.report(ingest_db, seen, now)
     inside = [one for one in seen if began <= datetime.fromtimestamp(one.taken_at / 1000, UTC) < ends]
     passed = Counter(one.direction for one in inside if one.outcome == "passed")

@@ -44,6 +44,21 @@ async def test_a_vehicle_enters_and_leaves(ingest_db: Database, site: Site) -> N
     assert (str(stay[4]), stay[5]) == ("8.00", later)
 
 
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_plate_that_is_told_when_the_vehicle_is_through_is_that_of_its_stay(
+    ingest_db: Database, site: Site, together: bool
+) -> None:
+    """The picture came behind the opening: the stay has a fee like any other, in whatever order it is told."""
+    later = NOON + timedelta(hours=5)
+    unread = site.passage("entry", "", NOON)
+    told = [site.passage("entry", PLATES[0], NOON, known=unread), unread]
+    for batch in [told] if together else [[one] for one in reversed(told)]:
+        await site.report(ingest_db, batch, NOON)
+    await site.report(ingest_db, [site.passage("exit", PLATES[0], later)], later)
+    (stay,) = await stays(ingest_db)
+    assert (*stay[:4], str(stay[4])) == (PLATES[0], "closed", NOON, later, "8.00")
+
+
 @pytest.mark.parametrize("seeds", [range(5), range(5, 10)])
 async def test_any_order_batching_and_repetition_gives_the_same_stays(
     ingest_db: Database, worker_db: Database, site: Site, seeds: range

@@ -31,8 +31,14 @@ _DECODERS: dict[str, Callable[[bytes], object]] = {
     "command": codec.decode_command,
     "configuration": codec.decode_configuration,
     "access": codec.decode_access,
+    "time": codec.decode_time,
 }
-_KINDS: dict[str, Down] = {"command": Down.COMMAND, "configuration": Down.CONFIG, "access": Down.ACCESS}
+_KINDS: dict[str, Down] = {
+    "command": Down.COMMAND,
+    "configuration": Down.CONFIG,
+    "access": Down.ACCESS,
+    "time": Down.TIME,
+}
 
 
 def load(name: str) -> Any:

@@ -41,4 +41,14 @@ def observed(found: list[LineStats] | None = None) -> Observed:
     """All of it."""
     shown = lines() if found is None else found
     barrier = DeviceHealth("lane-in", 9_000, 3, 0, 0, 1, 40)
-    return Observed("demo", "gw-1", lambda: shown, lambda: [barrier], Link(), lambda: 1_234, 1_000_000, started=1_000.0)
+    return Observed(
+        "demo",
+        "gw-1",
+        lambda: shown,
+        lambda: [barrier],
+        Link(),
+        lambda: 1_234,
+        1_000_000,
+        lambda: 540_500,
+        started=1_000.0,
+    )

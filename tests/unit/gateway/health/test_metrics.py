@@ -92,6 +92,7 @@ def test_a_scrape_shows_lines_devices_queue_link_and_commands() -> None:
         'gatemeter_commands_total{outcome="refused"} 1.0',
         'gatemeter_intake_unknown_total{line="push"} 5.0',
         "gatemeter_gateway_recorded_points_total 1234.0",
+        "gatemeter_gateway_clock_ahead_seconds 540.5",
     ):
         assert line in text.splitlines()
 
