@@ -106,6 +106,7 @@ from cloud.billing.records import (
     RunFailure,
     TierGauge,
 )
+from cloud.billing.runs import failure_repository
 from cloud.billing.runs import repository as run_repository
 from cloud.billing.runs.final_bills import Ending, Leaving, look_ahead, start_final_bill
 from cloud.billing.runs.service import (
@@ -350,7 +351,7 @@ async def list_runs(conn: Conn, page: PageRequest, project_id: int | None = None
 
 async def run_failures(conn: Conn, run_id: int) -> list[RunFailure]:
     """Accounts a run could not bill, and why."""
-    return await run_repository.failures(conn, run_id)
+    return await failure_repository.failures(conn, run_id)
 
 
 async def month_totals(conn: Conn, project_id: int, period: Period, *, now: datetime | None = None) -> BillingTotals:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal, LiteralString
 
-import psycopg
-
 from cloud.billing.agreements.rerating import rerate_agreed
 from cloud.billing.corrections import repository as adjustments_repository
 from cloud.billing.corrections.adjustments import Cause, ChargeState
@@ -22,6 +20,7 @@ from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.errors import Conflict, NotFound
 from cloud.kit.jobs import enqueue
 from cloud.kit.periods import local_day
+from cloud.kit.portions import by_halves
 
 RE_RATE_JOB = "billing.re-rate"
 CHUNK = 200
@@ -81,18 +80,19 @@ async def rerate_late(db: Database, asker: Asker, project_id: int, progress: Pro
 
 
 async def _meters(db: Database, asker: Asker, project: Project, meters: Sequence[int]) -> Outcome:
-    """One transaction for all; when the database refuses one meter, halves, until it is alone."""
-    try:
+    """One transaction for all; a meter that cannot be worked on waits alone, with the reason."""
+
+    async def rated(some: Sequence[int]) -> Outcome:
         async with db.transaction(asker) as conn:
-            return await _take(conn, project, meters)
-    except (psycopg.IntegrityError, psycopg.DataError) as error:
-        if len(meters) == 1:
-            async with db.transaction(asker) as conn:
-                late = await adjustments_repository.take_late(conn, meters)
-                await adjustments_repository.keep_late(conn, {one.id: refusal(error) for one in late})
-            return Outcome(waiting=1)
-        middle = len(meters) // 2
-        return await _meters(db, asker, project, meters[:middle]) + await _meters(db, asker, project, meters[middle:])
+            return await _take(conn, project, some)
+
+    async def refused(meter: int, error: Exception) -> Outcome:
+        async with db.transaction(asker) as conn:
+            late = await adjustments_repository.take_late(conn, [meter])
+            await adjustments_repository.keep_late(conn, {one.id: refusal(error) for one in late})
+        return Outcome(waiting=1)
+
+    return sum(await by_halves(meters, rated, refused), Outcome())
 
 
 async def _take(conn: Conn, project: Project, meters: Sequence[int]) -> Outcome:
