@@ -51,7 +51,7 @@ async def _take(conn: Conn, project: Project, unit_id: int) -> Outcome:
     states = await adjustments_repository.states_of_unit(conn, unit_id, min(day for _, day in late))
     rerated = await rerate(conn, project, states, cause="persons")
     reasons = [(failure.code, failure.detail) for failure in rerated.failures.values()]
-    reasons += [DRAFT for one in states if not one.issued]
+    reasons += [(DRAFT.code, DRAFT.detail) for one in states if not one.issued]
     if reasons:
         await conn.execute(_KEEP, (*reasons[0], ids))
         return Outcome(rerated.adjusted, 1)
