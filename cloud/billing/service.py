@@ -54,6 +54,7 @@ from cloud.billing.arrears.plans import (
 from cloud.billing.arrears.rules import Dispute, Plan, Waiver, must_be_another, must_wait, stated, takes_another
 from cloud.billing.arrears.waivers import approve_waiver, ask_waiver, get_waiver, list_waivers, reject_waiver
 from cloud.billing.corrections import repository as adjustments_repository
+from cloud.billing.corrections.asked_before import rerate_asked_before
 from cloud.billing.corrections.crediting import Given, GivenPart, preview_note
 from cloud.billing.corrections.crediting import given as _given
 from cloud.billing.corrections.history import (
@@ -268,6 +269,7 @@ __all__ = [
     "reject_waiver",
     "rents_of",
     "rerate_account",
+    "rerate_asked_before",
     "rerate_filed",
     "rerate_late",
     "run_failures",

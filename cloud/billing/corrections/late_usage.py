@@ -56,7 +56,7 @@ class ReRating:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`adjusted` charges came to another amount; changes of `waiting` meters could not be seen to yet."""
+    """`adjusted` charges came to another amount; `waiting` meters, units or accounts could not be seen to yet."""
 
     adjusted: int = 0
     waiting: int = 0
