@@ -81,7 +81,7 @@ async def prove_ledger(context: JobContext) -> dict[str, object]:
 async def re_rate(context: JobContext) -> dict[str, object]:
     """Re-rates what changed late, of the payload's project or of all; or its account: then the job fails if it cannot.
 
-    Whatever waits keeps its reason and is tried again the next night.
+    Whatever waits keeps its reason and is tried again the next night, and so is the job of an account that has failed.
     """
     account_id = context.payload.get("account_id")
     if account_id is not None:
@@ -103,6 +103,7 @@ async def re_rate(context: JobContext) -> dict[str, object]:
             continue
         found += await service.rerate_late(context.db, context.asker, project.id, context.progress)
         found += await service.rerate_filed(context.db, context.asker, project.id)
+        found += await service.rerate_asked_before(context.db, context.asker, project.id)
         async with context.db.transaction(context.asker) as conn:
             # Of drafts that were thrown away since.
             await book_tax_alone(conn, project)

@@ -54,6 +54,7 @@ from cloud.billing.arrears.plans import (
 from cloud.billing.arrears.rules import Dispute, Plan, Waiver, must_be_another, must_wait, stated, takes_another
 from cloud.billing.arrears.waivers import approve_waiver, ask_waiver, get_waiver, list_waivers, reject_waiver
 from cloud.billing.corrections import repository as adjustments_repository
+from cloud.billing.corrections.asked_before import rerate_asked_before
 from cloud.billing.corrections.crediting import Given, GivenPart, preview_note
 from cloud.billing.corrections.crediting import given as _given
 from cloud.billing.corrections.history import (
@@ -106,6 +107,7 @@ from cloud.billing.records import (
     RunFailure,
     TierGauge,
 )
+from cloud.billing.runs import failure_repository
 from cloud.billing.runs import repository as run_repository
 from cloud.billing.runs.final_bills import Ending, Leaving, look_ahead, start_final_bill
 from cloud.billing.runs.service import (
@@ -267,6 +269,7 @@ __all__ = [
     "reject_waiver",
     "rents_of",
     "rerate_account",
+    "rerate_asked_before",
     "rerate_filed",
     "rerate_late",
     "run_failures",
@@ -350,7 +353,7 @@ async def list_runs(conn: Conn, page: PageRequest, project_id: int | None = None
 
 async def run_failures(conn: Conn, run_id: int) -> list[RunFailure]:
     """Accounts a run could not bill, and why."""
-    return await run_repository.failures(conn, run_id)
+    return await failure_repository.failures(conn, run_id)
 
 
 async def month_totals(conn: Conn, project_id: int, period: Period, *, now: datetime | None = None) -> BillingTotals:

@@ -8,6 +8,9 @@ from psycopg_pool import PoolTimeout
 
 from cloud.kit.errors import Conflict, GatemeterError, InvalidInput, NotFound, Unavailable
 
+_MOST_CHARS = 300
+"""Of a reason that is kept."""
+
 
 def meaning_of(error: psycopg.Error) -> GatemeterError | None:
     """The error that a caller can do something about, or None for a fault of ours.
@@ -76,6 +79,29 @@ def _unstorable(error: psycopg.DataError) -> InvalidInput | None:
     return InvalidInput("not-text", "a text holds characters that cannot be kept, such as NUL")
 
 
-def refusal(error: psycopg.Error) -> tuple[str, str]:
-    """Code and words under which work on many keeps the one that the database refused."""
-    return "refused", (error.diag.message_primary or str(error))[:300]
+def passes(error: Exception) -> bool:
+    """Whether it is of the moment or the machine, not of what was worked on: the same may go well a little later.
+
+    A limit of the server that one row exceeds is not.
+    """
+    if isinstance(error, errors.ProgramLimitExceeded):
+        return False
+    of_the_moment = (
+        psycopg.OperationalError,
+        psycopg.InterfaceError,
+        errors.ReadOnlySqlTransaction,
+        errors.IdleInTransactionSessionTimeout,
+        OSError,
+        Unavailable,
+    )
+    return isinstance(error, of_the_moment)
+
+
+def refusal(error: Exception) -> tuple[str, str]:
+    """Code and words under which work on many keeps the one that the database refused, or that broke our code."""
+    if isinstance(error, psycopg.Error):
+        return "refused", (error.diag.message_primary or str(error))[:_MOST_CHARS]
+    if isinstance(error, GatemeterError):
+        return error.code, error.detail[:_MOST_CHARS]
+    first_line = (str(error).splitlines() or [""])[0]
+    return "fault", f"{type(error).__name__}: {first_line}"[:_MOST_CHARS]

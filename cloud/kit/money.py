@@ -55,3 +55,12 @@ def share_out(total: int, weights: Sequence[int]) -> list[int]:
     for i in by_remainder[: total - sum(shares)]:
         shares[i] += 1
     return shares
+
+
+def part_of(base: Decimal, share: Decimal, of: Decimal, digits: int) -> Decimal:
+    """base × share ÷ of, halves away from zero; `of` is above 0."""
+    share_top, share_bottom = share.as_integer_ratio()
+    top, bottom = of.as_integer_ratio()
+    minor, divisor = to_minor(base, digits) * share_top * bottom, share_bottom * top
+    sign = -1 if minor < 0 else 1
+    return from_minor(sign * ((2 * minor * sign + divisor) // (2 * divisor)), digits)

@@ -5,6 +5,7 @@ from cloud.devices.service import CLAIM_READINGS
 from cloud.estate import service as estate
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
 from cloud.metering.checks import jobs as validation_jobs
+from cloud.metering.derivation import apart
 from cloud.metering.derivation import update as derivation
 from cloud.metering.imports.run import run_import
 from cloud.metering.imports.service import IMPORT_READINGS
@@ -18,8 +19,11 @@ CLAIM_ALL = "metering.claim-all"
 
 
 async def derive_usage(context: JobContext) -> dict[str, object]:
-    """Derives usage of all meters whose readings changed, some meters per transaction."""
-    done = derivation.Changes()
+    """Derives usage of all meters whose readings changed, some meters per transaction.
+
+    Of a meter that cannot be derived it goes on waiting, and the log says why; the others are.
+    """
+    done = apart.Derivation()
     async with context.db.transaction(context.asker) as conn:
         total = await derivation.count_dirty(conn)
         zones = {project.id: project.zone for project in await estate.projects(conn)}
@@ -27,16 +31,19 @@ async def derive_usage(context: JobContext) -> dict[str, object]:
     while True:
         async with context.db.transaction(context.asker) as conn:
             chunk = await derivation.dirty_meters(conn, after)
-            if not chunk:
-                break
-            changes = await derivation.bring_up(conn, await derivation.lock_meters(conn, chunk), zones)
+        if not chunk:
+            break
+        part = await apart.bring_up(context.db, context.asker, chunk, zones, wait=False)
+        async with context.db.transaction(context.asker) as conn:
             await validation_jobs.ask_to_settle(conn)
-        done += changes
-        if changes.again:
+        done += part
+        if part.changes.again:
             continue
         after, seen = chunk[-1], seen + len(chunk)
         await context.progress(min(seen, total), total)
-    return {name: getattr(done, name) for name in ("meters", "readings", "added", "changed", "removed", "refused")}
+    counted = ("meters", "readings", "added", "changed", "removed", "refused")
+    failed = {"failed": len(done.failed)} if done.failed else {}
+    return {name: getattr(done.changes, name) for name in counted} | failed
 
 
 async def claim_readings(context: JobContext) -> dict[str, object]:

@@ -59,6 +59,8 @@ MONEY_REASONS: Final[Mapping[str, str]] = {
     "left-out": _("Left out by hand"),
     "not-over": _("The period is not over: nothing is estimated ahead"),
     "open-exceptions": _("Findings about the readings are open"),
+    "not-judged": _("What a meter counted cannot be worked on"),
+    "fault": _("Something about it cannot be worked on: a fault of this system, and its log says more"),
     # Not refused any more: runs from before are still listed with it.
     "limit-of-cut-bill": _("Prices change within the period, and the tariff has a minimum or cap of a whole bill"),
     "missing-area": _("The unit has no billed area"),

@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from itertools import pairwise
 
-from cloud.billing.concessions.contained import part_of
+from cloud.kit.money import part_of
 from cloud.kit.periods import Period
 from cloud.tariffs.rating.explain import ContainedTax, Line, shortest
 

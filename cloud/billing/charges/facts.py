@@ -9,6 +9,7 @@ from typing import Any
 from cloud.billing import repository
 from cloud.billing.agreements import area_repository
 from cloud.billing.agreements.rents import AreaStep
+from cloud.billing.charges.doubts import Doubts
 from cloud.billing.charges.filings import Filing
 from cloud.billing.charges.limits import Cost, Stretch
 from cloud.billing.charges.period_registers import RegisterFacts, beside, channels, is_plain
@@ -33,7 +34,6 @@ from cloud.kit.calendars import DayType
 from cloud.kit.db import Conn
 from cloud.kit.periods import Period, day_start
 from cloud.metering import service as metering
-from cloud.metering.exceptions.service import open_exceptions
 from cloud.metering.periods.advances import Counter
 from cloud.metering.periods.estimates import Asked, EstimatedUsage, estimated_usages
 from cloud.metering.periods.loads import Loads, loads
@@ -57,7 +57,7 @@ class Facts:
         self._areas: dict[int, tuple[AreaStep, ...] | None] = {}
         self._concessions = Concessions()
         self._history: dict[int, list[Charged]] = defaultdict(list)
-        self._doubtful: dict[int, list[MeterException]] = defaultdict(list)
+        self._doubts = Doubts(project)
         self._runs: dict[tuple[int, Period], list[Run]] = {}
         self._stretches: dict[tuple[int, Period, int], Stretches] = {}
         self._loads: dict[tuple[Period, int], Loads] = {}
@@ -134,8 +134,7 @@ class Facts:
         instants = span.instants(self.project.zone)
         self.counters = await metering.counters(self._conn, meter_ids, *instants)
         if self.policy.open_exceptions != "bill":
-            for found in await open_exceptions(self._conn, self.project.id, meter_ids, *instants):
-                self._doubtful[found.meter_id].append(found)
+            await self._doubts.load(self._conn, metered, *instants)
         for cited in await repository.cited(self._conn, meter_ids, span):
             self.cite(cited)
 
@@ -273,10 +272,7 @@ class Facts:
         those about what is billed count.
         """
         meter = self.meters[piece.agreement.meter_id or 0]
-        if not self._doubtful[meter.id]:
-            return []
-        start, end = piece.period.instants(self.project.zone)
-        found = [doubt for doubt in self._doubtful[meter.id] if doubt.from_at <= end and doubt.until_at >= start]
+        found = self._doubts.of(piece)
         was_estimated = piece.place in self.billed
         if was_estimated or self.policy.missing_readings == "estimate":
             found = [doubt for doubt in found if doubt.rule not in ABSENCES]

@@ -1,25 +1,15 @@
 """What of a charge is tax once concessions are taken off, on top of prices or contained in them: pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from cloud.billing.concessions.reductions import Reduction
 from cloud.billing.records import Charge
-from cloud.kit.money import from_minor, minor_digits, round_half_up, to_minor
-from cloud.tariffs.rating.explain import ContainedTax, Line
+from cloud.kit.money import minor_digits, part_of, round_half_up
+from cloud.tariffs.rating.explain import ContainedTax, Line, costs, under_cap
 
 _NONE = Decimal(0)
-
-
-def part_of(base: Decimal, share: Decimal, of: Decimal, digits: int) -> Decimal:
-    """base × share ÷ of, halves away from zero; `of` is above 0."""
-    share_top, share_bottom = share.as_integer_ratio()
-    top, bottom = of.as_integer_ratio()
-    minor, divisor = to_minor(base, digits) * share_top * bottom, share_bottom * top
-    sign = -1 if minor < 0 else 1
-    return from_minor(sign * ((2 * minor * sign + divisor) // (2 * divisor)), digits)
 
 
 def after_concessions(
@@ -27,27 +17,28 @@ def after_concessions(
 ) -> tuple[ContainedTax, ...]:
     """The contained taxes of what remains of their bases: what concessions took off the components of each is off.
 
-    Where a base is a part of what its components cost (a stretch of a rent with a rate of its own), it bears that part
-    of what was taken off; the parts add up. Where nothing of the charge remains nothing is tax, even if a cap had taken
-    off what is the base of a tax.
+    Of what is left of the components each bears its share of a cap, so that bases add up to what is paid. Where a base
+    is a part of what its components cost (a stretch of a rent with a rate of its own), it bears that part of what was
+    taken off; the parts add up.
     """
     if not reductions:
         return tuple(contained)
     cost, taken = _by_component(lines), _taken(reductions)
-    remains = sum((amount + taken.get(component, _NONE) for component, amount in cost.items()), _NONE)
-    if not remains:
-        return tuple(replace(tax, base=remains, amount=remains) for tax in contained)
+    cap = sum((line.amount for line in lines if line.kind == "cap"), _NONE)
+    paid = under_cap({one: amount + taken.get(one, _NONE) for one, amount in costs(lines).items()}, cap, digits)
     reached: dict[tuple[str, ...], Decimal] = {}
     found = []
     for tax in contained:
         of = tax.of or tuple(cost)
+        if cap and tax.of:
+            found.append(tax.on(sum((paid.get(one, _NONE) for one in of), _NONE), digits))
+            continue
         whole, off = sum((cost.get(one, _NONE) for one in of), _NONE), sum((taken.get(one, _NONE) for one in of), _NONE)
         if tax.base != whole:
             start = reached.get(tax.of, _NONE)
             reached[tax.of] = end = start + tax.base
             off = _NONE if whole <= 0 else part_of(off, end, whole, digits) - part_of(off, start, whole, digits)
-        base = tax.base + off
-        found.append(replace(tax, base=base, amount=part_of(base, tax.share, 1 + tax.share, digits)))
+        found.append(tax.on(tax.base + off, digits))
     return tuple(found)
 
 

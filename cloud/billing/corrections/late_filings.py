@@ -1,9 +1,8 @@
 """Persons filed for days that were charged already: taken from the queue and re-rated, unit by unit."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import LiteralString
-
-import psycopg
 
 from cloud.billing.corrections import repository as adjustments_repository
 from cloud.billing.corrections.late_usage import DRAFT, Outcome
@@ -13,6 +12,7 @@ from cloud.estate import service as estate
 from cloud.estate.records import Project
 from cloud.kit.constraints import refusal
 from cloud.kit.db import Asker, Conn, Database
+from cloud.kit.portions import by_halves
 
 _UNITS: LiteralString = "SELECT DISTINCT unit_id FROM late_filing WHERE project_id = %s ORDER BY unit_id"
 # Rows that another worker has taken are his.
@@ -26,22 +26,20 @@ async def rerate_filed(db: Database, asker: Asker, project_id: int) -> Outcome:
     async with db.transaction(asker) as conn:
         project = await estate.get_project(conn, project_id)
         units = [row["unit_id"] for row in await (await conn.execute(_UNITS, (project_id,))).fetchall()]
+
+    async def rated(one: Sequence[int]) -> Outcome:
+        async with db.transaction(asker) as conn:
+            return await _take(conn, project, one[0])
+
+    async def refused(unit_id: int, error: Exception) -> Outcome:
+        async with db.transaction(asker) as conn:
+            await conn.execute(_KEEP, (*refusal(error), [one for one, _ in await _locked(conn, unit_id)]))
+        return Outcome(waiting=1)
+
     done = Outcome()
     for unit_id in units:
-        done += await _unit(db, asker, project, unit_id)
+        done += sum(await by_halves([unit_id], rated, refused), Outcome())
     return done
-
-
-async def _unit(db: Database, asker: Asker, project: Project, unit_id: int) -> Outcome:
-    """One transaction; where the database refuses it, the reason is kept and the other units go on."""
-    try:
-        async with db.transaction(asker) as conn:
-            return await _take(conn, project, unit_id)
-    except (psycopg.IntegrityError, psycopg.DataError) as error:
-        async with db.transaction(asker) as conn:
-            ids = [one for one, _ in await _locked(conn, unit_id)]
-            await conn.execute(_KEEP, (*refusal(error), ids))
-        return Outcome(waiting=1)
 
 
 async def _take(conn: Conn, project: Project, unit_id: int) -> Outcome:
@@ -53,7 +51,7 @@ async def _take(conn: Conn, project: Project, unit_id: int) -> Outcome:
     states = await adjustments_repository.states_of_unit(conn, unit_id, min(day for _, day in late))
     rerated = await rerate(conn, project, states, cause="persons")
     reasons = [(failure.code, failure.detail) for failure in rerated.failures.values()]
-    reasons += [DRAFT for one in states if not one.issued]
+    reasons += [(DRAFT.code, DRAFT.detail) for one in states if not one.issued]
     if reasons:
         await conn.execute(_KEEP, (*reasons[0], ids))
         return Outcome(rerated.adjusted, 1)

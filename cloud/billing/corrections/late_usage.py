@@ -1,17 +1,17 @@
 """Usage that changed after it was charged: taken from the queue and re-rated, in chunks that commit by themselves."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal, LiteralString
 
-import psycopg
-
 from cloud.billing.agreements.rerating import rerate_agreed
+from cloud.billing.charges.pieces import Unbillable
+from cloud.billing.corrections import late_repository
 from cloud.billing.corrections import repository as adjustments_repository
 from cloud.billing.corrections.adjustments import Cause, ChargeState
-from cloud.billing.corrections.repository import LateUsage
+from cloud.billing.corrections.late_repository import LateUsage, WhyLate
 from cloud.billing.corrections.rerating import rerate
 from cloud.billing.estimates.estimating import OpenExceptions
 from cloud.billing.runs.drafting import Progress, lock_charges
@@ -22,11 +22,12 @@ from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.errors import Conflict, NotFound
 from cloud.kit.jobs import enqueue
 from cloud.kit.periods import local_day
+from cloud.kit.portions import by_halves
 
 RE_RATE_JOB = "billing.re-rate"
 CHUNK = 200
 
-DRAFT = ("draft-waits", "a draft charges this agreement: re-rated once it is issued or cancelled")
+DRAFT = Unbillable("draft-waits", "a draft charges this agreement: re-rated once it is issued or cancelled")
 
 
 _RE_RATING: LiteralString = """
@@ -55,7 +56,7 @@ class ReRating:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`adjusted` charges came to another amount; changes of `waiting` meters could not be seen to yet."""
+    """`adjusted` charges came to another amount; `waiting` meters, units or accounts could not be seen to yet."""
 
     adjusted: int = 0
     waiting: int = 0
@@ -71,7 +72,7 @@ async def rerate_late(db: Database, asker: Asker, project_id: int, progress: Pro
         project = await estate.get_project(conn, project_id)
     while True:
         async with db.transaction(asker) as conn:
-            meters = await adjustments_repository.late_meters(conn, project_id, after, CHUNK)
+            meters = await late_repository.late_meters(conn, project_id, after, CHUNK)
         if not meters:
             return done
         done += await _meters(db, asker, project, meters)
@@ -81,47 +82,48 @@ async def rerate_late(db: Database, asker: Asker, project_id: int, progress: Pro
 
 
 async def _meters(db: Database, asker: Asker, project: Project, meters: Sequence[int]) -> Outcome:
-    """One transaction for all; when the database refuses one meter, halves, until it is alone."""
-    try:
+    """One transaction for all; a meter that cannot be worked on waits alone, with the reason."""
+
+    async def rated(some: Sequence[int]) -> Outcome:
         async with db.transaction(asker) as conn:
-            return await _take(conn, project, meters)
-    except (psycopg.IntegrityError, psycopg.DataError) as error:
-        if len(meters) == 1:
-            async with db.transaction(asker) as conn:
-                late = await adjustments_repository.take_late(conn, meters)
-                await adjustments_repository.keep_late(conn, {one.id: refusal(error) for one in late})
-            return Outcome(waiting=1)
-        middle = len(meters) // 2
-        return await _meters(db, asker, project, meters[:middle]) + await _meters(db, asker, project, meters[middle:])
+            return await _take(conn, project, some)
+
+    async def refused(meter: int, error: Exception) -> Outcome:
+        async with db.transaction(asker) as conn:
+            late = await late_repository.take_late(conn, [meter])
+            await late_repository.keep_late(conn, {one.id: WhyLate(*refusal(error)) for one in late})
+        return Outcome(waiting=1)
+
+    return sum(await by_halves(meters, rated, refused), Outcome())
 
 
 async def _take(conn: Conn, project: Project, meters: Sequence[int]) -> Outcome:
     await lock_charges(conn, project.id)
     late: dict[int, list[LateUsage]] = defaultdict(list)
-    for one in await adjustments_repository.take_late(conn, meters):
+    for one in await late_repository.take_late(conn, meters):
         late[one.meter_id].append(one)
     since = {meter: min(local_day(one.from_at, project.zone) for one in found) for meter, found in late.items()}
     states = await adjustments_repository.states_of_meters(conn, since)
     rerated = await rerate(conn, project, states)
-    reasons = {account: (failure.code, failure.detail) for account, failure in rerated.failures.items()}
-    waiting = _waiting(states, reasons)
+    waiting = _waiting(states, rerated.failures)
     kept = {one.id: waiting[meter] for meter, found in late.items() if meter in waiting for one in found}
-    await adjustments_repository.keep_late(conn, kept)
+    await late_repository.keep_late(conn, kept)
     done = [one.id for meter, found in late.items() if meter not in waiting for one in found]
-    await adjustments_repository.forget_late(conn, done)
+    await late_repository.forget_late(conn, done)
     return Outcome(rerated.adjusted, len({meter for meter in late if meter in waiting}))
 
 
-def _waiting(states: Sequence[ChargeState], reasons: dict[int, tuple[str, str]]) -> dict[int, tuple[str, str]]:
-    """Meters that must be looked at again, with the reason."""
-    found: dict[int, tuple[str, str]] = {}
+def _waiting(states: Sequence[ChargeState], failures: Mapping[int, Unbillable]) -> dict[int, WhyLate]:
+    """Meters that must be looked at again, with the reason and whom it is about."""
+    found: dict[int, WhyLate] = {}
     for one in states:
-        if one.meter_id is None:
+        reason = failures.get(one.account_id, None if one.issued else DRAFT)
+        if one.meter_id is None or reason is None:
             continue
-        if one.account_id in reasons:
-            found[one.meter_id] = reasons[one.account_id]
-        elif not one.issued:
-            found.setdefault(one.meter_id, DRAFT)
+        before = found.get(one.meter_id, WhyLate(reason.code, reason.detail))
+        # A draft is over soon: what else speaks against it is told first.
+        told = before if reason is DRAFT else replace(before, code=reason.code, detail=reason.detail)
+        found[one.meter_id] = replace(told, accounts=told.accounts | {one.account_id})
     return found
 
 
@@ -145,14 +147,14 @@ async def rerate_account(
         raise NotFound("no-such-account", f"there is no account {account_id}", field="account_id")
     project = await estate.get_project(conn, account.project_id)
     await lock_charges(conn, project.id)
-    late = await adjustments_repository.late_meters_of(conn, account_id)
+    late = await late_repository.late_meters_of(conn, account_id)
     first = await _take(conn, project, late) if late else Outcome()
     states = await adjustments_repository.states_of_account(conn, account_id, since)
     rerated = await rerate(conn, project, states, cause=cause, open_findings=open_findings)
     for reason in rerated.failures.values():
         raise Conflict(reason.code, reason.detail)
     if open_findings != "ask":
-        await adjustments_repository.forget_decided(conn, account_id, late, since)
+        await late_repository.forget_decided(conn, account_id, late, since)
     agreed = 0
     if cause != "usage":
         found = await adjustments_repository.agreed_states(conn, since, account_id=account_id)

@@ -14,32 +14,6 @@ from cloud.billing.records import Agreement
 from cloud.kit.db import Conn
 from cloud.kit.periods import Period
 
-_LATE_METERS: LiteralString = """
-    SELECT DISTINCT meter_id FROM late_usage WHERE project_id = %(project_id)s AND meter_id > %(after)s
-    ORDER BY meter_id LIMIT %(limit)s
-"""
-_LATE_METERS_OF: LiteralString = """
-    SELECT DISTINCT meter_id FROM late_usage
-    WHERE meter_id IN (SELECT c.meter_id FROM charge c JOIN service_agreement a ON a.id = c.agreement_id
-                       WHERE a.account_id = %s) ORDER BY meter_id
-"""
-# Rows that another worker has taken are his.
-_TAKE_LATE: LiteralString = """
-    SELECT id, meter_id, from_at FROM late_usage WHERE meter_id = ANY (%s) ORDER BY id FOR UPDATE SKIP LOCKED
-"""
-# What another account is charged for by the meter nobody has decided on.
-_DECIDED_LATE: LiteralString = """
-    DELETE FROM late_usage l USING project p
-    WHERE p.id = l.project_id AND l.meter_id = ANY (%(meters)s) AND l.code = 'open-exceptions'
-      AND (l.from_at AT TIME ZONE p.time_zone)::date >= %(since)s
-      AND NOT EXISTS (SELECT FROM charge c JOIN service_agreement a ON a.id = c.agreement_id
-                      WHERE c.meter_id = l.meter_id AND a.account_id <> %(account_id)s
-                        AND (upper(c.period)::timestamp AT TIME ZONE p.time_zone) > l.from_at)
-"""
-_KEEP_LATE: LiteralString = """
-    UPDATE late_usage l SET code = new.code, detail = new.detail
-    FROM jsonb_to_recordset(%s) AS new (id bigint, code text, detail text) WHERE l.id = new.id
-"""
 _STATE: LiteralString = """
     SELECT c.id AS charge_id, b.account_id, c.bill_id, b.number AS bill_number, c.agreement_id, c.service,
            v.tariff_id, a.meter_id AS agreed_meter_id, a.unit_id, lower(a.valid) AS valid_from,
@@ -191,15 +165,6 @@ class AdjustmentFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class LateUsage:
-    """Usage of a meter changed from an instant on."""
-
-    id: int
-    meter_id: int
-    from_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Adjustment:
     """One revision of a charge. `bill_id` is the bill or note that it is on, None while it is open.
 
@@ -238,40 +203,6 @@ class Adjustment:
         if self.bill_id is None:
             return "open"
         return "drafted" if self.bill_state == "draft" else "billed"
-
-
-async def late_meters(conn: Conn, project_id: int, after: int, limit: int) -> list[int]:
-    """Meters of charges whose usage changed, by id."""
-    query = {"project_id": project_id, "after": after, "limit": limit}
-    return [row["meter_id"] for row in await (await conn.execute(_LATE_METERS, query)).fetchall()]
-
-
-async def late_meters_of(conn: Conn, account_id: int) -> list[int]:
-    """Those by which an account was charged."""
-    return [row["meter_id"] for row in await (await conn.execute(_LATE_METERS_OF, (account_id,))).fetchall()]
-
-
-async def take_late(conn: Conn, meter_ids: Sequence[int]) -> list[LateUsage]:
-    """What changed of these meters, locked."""
-    rows = await (await conn.execute(_TAKE_LATE, (list(meter_ids),))).fetchall()
-    return [LateUsage(**row) for row in rows]
-
-
-async def forget_late(conn: Conn, ids: Sequence[int]) -> None:
-    """These changes are seen to."""
-    await conn.execute("DELETE FROM late_usage WHERE id = ANY (%s)", (list(ids),))
-
-
-async def forget_decided(conn: Conn, account_id: int, meter_ids: Sequence[int], since: date) -> None:
-    """Changes of days from `since` on that waited for open findings of this account alone are seen to."""
-    query = {"account_id": account_id, "meters": list(meter_ids), "since": since}
-    await conn.execute(_DECIDED_LATE, query)
-
-
-async def keep_late(conn: Conn, reasons: Mapping[int, tuple[str, str]]) -> None:
-    """These changes wait, with the reason."""
-    rows = [{"id": one, "code": code, "detail": detail} for one, (code, detail) in reasons.items()]
-    await conn.execute(_KEEP_LATE, (Jsonb(rows),))
 
 
 async def states_of_meters(conn: Conn, since: Mapping[int, date]) -> list[ChargeState]:

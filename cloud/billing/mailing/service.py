@@ -10,11 +10,13 @@ from cloud.billing.runs import repository as run_repository
 from cloud.billing.runs.drafting import Progress
 from cloud.estate import service as estate
 from cloud.estate.records import Account, Project
+from cloud.kit.constraints import refusal
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.errors import Conflict
 from cloud.kit.i18n import gettext as _
 from cloud.kit.i18n import show_date, show_money, show_period
 from cloud.kit.jobs import enqueue
+from cloud.kit.portions import by_halves
 from cloud.notices import service as notices
 from cloud.notices.records import BILL, Notice, NoticeFilter, Saying, Text
 
@@ -60,19 +62,31 @@ async def _enqueue(conn: Conn, run: BillRun, by: int | None) -> int:
 
 
 async def mail_run(db: Database, asker: Asker, run: BillRun, progress: Progress | None = None) -> int:
-    """Writes a notice for every bill of an issued run, those that have one left out; how many are new."""
+    """Writes a notice for every bill of an issued run, those that have one left out; how many are new.
+
+    Raises Conflict, once all others are told of, for bills that cannot be: they are tried again.
+    """
     async with db.transaction(asker) as conn:
         project = await estate.get_project(conn, run.project_id)
         bill_ids = await run_repository.issued_bills(conn, run.id)
+    untold: dict[int, str] = {}
+
+    async def told(some: Sequence[int]) -> int:
+        async with db.transaction(asker) as conn:
+            return len(await _say(conn, project, await repository.bills_by_id(conn, some), batch_of(run.id)))
+
+    async def fails(bill_id: int, error: Exception) -> int:
+        untold[bill_id] = refusal(error)[1]
+        return 0
+
     new = 0
     for start in range(0, len(bill_ids), _AT_ONCE):
         some = bill_ids[start : start + _AT_ONCE]
-        async with db.transaction(asker) as conn:
-            bills = await repository.bills_by_id(conn, some)
-            said = await _say(conn, project, bills, batch_of(run.id))
-        new += len(said)
+        new += sum(await by_halves(some, told, fails))
         if progress is not None:
             await progress(start + len(some), len(bill_ids))
+    for bill_id, why in untold.items():
+        raise Conflict("bills-not-told", f"{len(untold)} bills of run {run.id} could not be told of: {bill_id}: {why}")
     return new
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date
 
-import psycopg
-
 from cloud.billing import repository
 from cloud.billing.agreements.due import draft_agreed
 from cloud.billing.charges.drafts import draft
@@ -21,12 +19,14 @@ from cloud.billing.corrections.lines import (
 from cloud.billing.corrections.repository import Adjustment
 from cloud.billing.estimates.estimating import EstimatePolicy
 from cloud.billing.records import BillRun
+from cloud.billing.runs import failure_repository
 from cloud.billing.runs import repository as run_repository
 from cloud.billing.terms.service import policy_on
 from cloud.estate.records import Project
 from cloud.kit import locks
 from cloud.kit.constraints import refusal
 from cloud.kit.db import Asker, Conn, Database
+from cloud.kit.portions import by_halves
 from cloud.tariffs.rating.engine import ENGINE_VERSION
 
 CHUNK = 500
@@ -65,19 +65,16 @@ class Drafter:
                 await progress(min(start + CHUNK, len(account_ids)), len(account_ids))
 
     async def _chunk(self, account_ids: Sequence[int]) -> None:
-        """One transaction for all; when the database refuses one account, halves, until it is alone."""
-        try:
-            async with self._db.transaction(self._asker) as conn:
-                await self._draft(conn, account_ids)
-        except (psycopg.IntegrityError, psycopg.DataError) as error:
-            if len(account_ids) == 1:
-                reason = Unbillable(*refusal(error))
-                async with self._db.transaction(self._asker) as conn:
-                    await self._note_failures(conn, {account_ids[0]: reason})
-                return
-            middle = len(account_ids) // 2
-            await self._chunk(account_ids[:middle])
-            await self._chunk(account_ids[middle:])
+        """One transaction for all; an account that cannot be worked on fails alone, with the reason."""
+        await by_halves(account_ids, self._drafted, self._refused)
+
+    async def _drafted(self, account_ids: Sequence[int]) -> None:
+        async with self._db.transaction(self._asker) as conn:
+            await self._draft(conn, account_ids)
+
+    async def _refused(self, account_id: int, error: Exception) -> None:
+        async with self._db.transaction(self._asker) as conn:
+            await self._note_failures(conn, {account_id: Unbillable(*refusal(error))})
 
     async def _draft(self, conn: Conn, account_ids: Sequence[int]) -> None:
         await lock_charges(conn, self._project.id)
@@ -119,7 +116,7 @@ class Drafter:
             for account_id, reason in sorted(failures.items())
         ]
         if rows:
-            await run_repository.insert_failures(conn, rows)
+            await failure_repository.insert_failures(conn, rows)
 
     async def _write(self, conn: Conn, charged: Mapping[int, Sequence[Drafted]], corrections: Corrections) -> None:
         """Draft bills with their charges and lines, and the lines that correct earlier bills."""

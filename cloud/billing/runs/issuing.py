@@ -5,20 +5,24 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-import psycopg
+import structlog
 
 from cloud.billing.corrections.crediting import allocate
 from cloud.billing.ledger import journals as ledger
 from cloud.billing.ledger.journals import Journal, Posting
 from cloud.billing.records import BillKind, BillRun
+from cloud.billing.runs import failure_repository
 from cloud.billing.runs import repository as run_repository
 from cloud.billing.runs.drafting import Progress
 from cloud.billing.runs.repository import Draft
 from cloud.billing.settlement.held import deduct, lock_held, lock_to_settle, that_pay
 from cloud.billing.terms.service import policy_on
 from cloud.estate.records import Project
+from cloud.kit.constraints import passes, refusal
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.periods import local_day
+
+_log = structlog.get_logger(__name__)
 
 CHUNK = 1000
 SERIES: Final[dict[BillKind, str]] = {"bill": "", "credit_note": "C", "debit_note": "D"}
@@ -30,7 +34,7 @@ async def issue_drafts(
 ) -> None:
     """Issues every draft of the run, in chunks that commit by themselves: it may be broken off and gone on with.
 
-    A draft that the database refuses is taken back, with its reason; the others are issued.
+    A draft that cannot be issued is taken back, with its reason; the others are issued.
     """
     today = local_day(now or datetime.now(UTC), project.zone)
     done = 0
@@ -50,8 +54,8 @@ async def _next(db: Database, asker: Asker, run: BillRun, project: Project, toda
             elif drafts:
                 await _issue(conn, project, drafts, today)
             return len(drafts)
-    except (psycopg.IntegrityError, psycopg.DataError):
-        if limit == 1:
+    except Exception as error:
+        if limit == 1 or passes(error):
             raise
         return await _next(db, asker, run, project, today, limit // 2)
 
@@ -66,11 +70,14 @@ async def _issue_or_take_back(conn: Conn, run: BillRun, project: Project, one: D
             await _issue(conn, project, [one], today)
             # What is checked at the end of a transaction is checked here, while the reason can still be kept.
             await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    except (psycopg.IntegrityError, psycopg.DataError) as error:
-        reason = str(error.diag.message_primary or error)
+    except Exception as error:
+        if passes(error):
+            raise
+        _log.warning("billing.draft_taken_back", run=run.id, account=one.account_id, exc_info=error)
+        code, detail = refusal(error)
         await run_repository.delete_draft(conn, run.id, one.account_id)
         failure = {"project_id": run.project_id, "run_id": run.id, "account_id": one.account_id}
-        await run_repository.insert_failures(conn, [failure | {"code": "refused", "detail": reason[:300]}])
+        await failure_repository.insert_failures(conn, [failure | {"code": code, "detail": detail}])
 
 
 async def _issue(conn: Conn, project: Project, drafts: Sequence[Draft], today: date) -> None:

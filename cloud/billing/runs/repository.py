@@ -1,5 +1,6 @@
 """SQL of bill runs: the run itself, and drafts, charges and lines written for many accounts at once."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -9,7 +10,7 @@ from typing import Any, LiteralString
 from psycopg.types.json import Jsonb
 
 from cloud.billing.corrections.standings import TAXES_OF_LINE
-from cloud.billing.records import BillKind, BillRun, RunFailure, RunStep
+from cloud.billing.records import BillKind, BillRun, RunStep
 from cloud.kit.db import Conn
 from cloud.kit.periods import Period
 
@@ -32,11 +33,11 @@ _UNCHARGED: LiteralString = """
 """
 _UNCHARGED_ACCOUNTS: LiteralString = "SELECT DISTINCT a.account_id" + _UNCHARGED + "ORDER BY a.account_id"
 _UNCHARGED_METERS: LiteralString = (
-    "SELECT DISTINCT a.meter_id"
+    "SELECT DISTINCT a.meter_id, a.account_id"
     + _UNCHARGED
     + """
       AND a.meter_id IS NOT NULL AND (%(account_id)s::bigint IS NULL OR a.account_id = %(account_id)s)
-    ORDER BY a.meter_id
+    ORDER BY a.meter_id, a.account_id
 """
 )
 # A worker that died for good leaves its run behind: it must not block the project for ever.
@@ -81,12 +82,6 @@ _FINISH: LiteralString = """
           FROM bill WHERE run_id = %(id)s) AS b,
          (SELECT count(*) AS failed FROM bill_run_failure WHERE run_id = %(id)s) AS f
     WHERE r.id = %(id)s
-"""
-_INSERT_FAILURES: LiteralString = """
-    INSERT INTO bill_run_failure (project_id, run_id, account_id, code, detail)
-    SELECT project_id, run_id, account_id, code, detail
-    FROM jsonb_to_recordset(%s) AS new (project_id bigint, run_id bigint, account_id bigint, code text, detail text)
-    ON CONFLICT (run_id, account_id) DO UPDATE SET code = excluded.code, detail = excluded.detail
 """
 _INSERT_BILLS: LiteralString = """
     INSERT INTO bill (project_id, account_id, run_id, period, currency, total, engine_version, inputs, kind)
@@ -247,10 +242,16 @@ async def uncharged_accounts(conn: Conn, project_id: int, period: Period) -> lis
     return [row["account_id"] for row in await (await conn.execute(_UNCHARGED_ACCOUNTS, values)).fetchall()]
 
 
-async def uncharged_meters(conn: Conn, project_id: int, period: Period, account_id: int | None) -> list[int]:
-    """Meters of which something in the period is charged by no bill yet, by id; of one account, where it is named."""
+async def uncharged_meters(conn: Conn, project_id: int, period: Period, account_id: int | None) -> dict[int, list[int]]:
+    """Meters of which something in the period is charged by no bill yet, by id, with the accounts it is due from.
+
+    Of one account, where it is named.
+    """
     values = {"project_id": project_id, "start": period.start, "end": period.end, "account_id": account_id}
-    return [row["meter_id"] for row in await (await conn.execute(_UNCHARGED_METERS, values)).fetchall()]
+    found: dict[int, list[int]] = defaultdict(list)
+    for row in await (await conn.execute(_UNCHARGED_METERS, values)).fetchall():
+        found[row["meter_id"]].append(row["account_id"])
+    return dict(found)
 
 
 async def approve(conn: Conn, run_id: int, by: int | None, job_id: int) -> None:
@@ -315,22 +316,6 @@ async def runs(conn: Conn, project_id: int | None, *, before: int | None, limit:
     """Runs, newest first."""
     values = {"project_id": project_id, "before": before, "limit": limit}
     return [_run(row) for row in await (await conn.execute(_RUNS, values)).fetchall()]
-
-
-async def failures(conn: Conn, run_id: int) -> list[RunFailure]:
-    """Accounts the run could not bill."""
-    query = "SELECT account_id, code, detail FROM bill_run_failure WHERE run_id = %s ORDER BY account_id"
-    return [RunFailure(**row) for row in await (await conn.execute(query, (run_id,))).fetchall()]
-
-
-async def insert_failures(conn: Conn, rows: Sequence[Mapping[str, object]]) -> None:
-    """Notes why accounts were not billed; a repetition replaces the reason."""
-    await conn.execute(_INSERT_FAILURES, (Jsonb(list(rows)),))
-
-
-async def clear_failures(conn: Conn, run_id: int) -> None:
-    """Forgets the reasons of an earlier attempt of the same run."""
-    await conn.execute("DELETE FROM bill_run_failure WHERE run_id = %s", (run_id,))
 
 
 async def insert_bills(conn: Conn, rows: Sequence[Mapping[str, object]]) -> dict[int, int]:

@@ -1,5 +1,7 @@
 """Bill runs: started, looked at, approved, issued or cancelled. A run may be repeated and charges nothing twice."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -10,6 +12,7 @@ from cloud.billing.corrections import repository as adjustments_repository
 from cloud.billing.estimates.estimating import MissingReadings, OpenExceptions
 from cloud.billing.mailing.service import mail_on_issue
 from cloud.billing.records import BillRun, RunStep
+from cloud.billing.runs import failure_repository
 from cloud.billing.runs import repository as run_repository
 from cloud.billing.runs.drafting import Drafter, Progress
 from cloud.billing.runs.issuing import issue_drafts
@@ -19,6 +22,7 @@ from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.jobs import enqueue
 from cloud.kit.periods import Period, local_day
+from cloud.metering import service as metering
 from cloud.metering.checks.service import judge_months
 
 RUN_JOB = "billing.run"
@@ -74,7 +78,8 @@ async def check_run(
     """Judges the months of a run for the meters that it has yet to bill, by what is known now; before its drafts.
 
     The run is running from the first moment, so that whatever changes usage notes it to be rated again; notes of what
-    no charge rests on go in the end, for the drafts are made of it.
+    no charge rests on go in the end, for the drafts are made of it. Accounts of meters that cannot be judged are not
+    billed by this run, with the reason; the others are.
     It may be repeated at any point, and looks only at what is left. Raises as `execute_run`.
     """
     async with db.transaction(asker) as conn:
@@ -87,14 +92,30 @@ async def check_run(
         async with db.transaction(asker) as conn:
             project = await estate.get_project(conn, run.project_id)
             meters = await run_repository.uncharged_meters(conn, project.id, run.period, run.account_id)
-        await judge_months(db, asker, project, run.period, meters, now or datetime.now(UTC), progress)
+        found = await judge_months(db, asker, project, run.period, meters, now or datetime.now(UTC), progress)
         async with db.transaction(asker) as conn:
+            await _keep_unjudged(conn, run, meters, found.failed)
             await run_repository.forget_uncharged(conn, project.id)
         judged = True
     finally:
         if not judged:
             async with db.transaction(asker) as conn:
                 await run_repository.finish(conn, run_id, "failed")
+
+
+async def _keep_unjudged(
+    conn: Conn, run: BillRun, payers: Mapping[int, Sequence[int]], failed: Mapping[int, str]
+) -> None:
+    """Lists the accounts of meters that cannot be judged now, and no others any more. `payers`: accounts by meter."""
+    await failure_repository.clear_unjudged(conn, run.id)
+    meters = await metering.meters_by_id(conn, sorted(failed))
+    reasons: dict[int, list[str]] = defaultdict(list)
+    for meter_id, why in sorted(failed.items()):
+        for account_id in payers[meter_id]:
+            reasons[account_id].append(f"meter {meters[meter_id].code}: what it counted cannot be worked on: {why}")
+    here = {"project_id": run.project_id, "run_id": run.id, "code": failure_repository.NOT_JUDGED}
+    rows = [here | {"account_id": one, "detail": "; ".join(whys)} for one, whys in sorted(reasons.items())]
+    await failure_repository.insert_failures(conn, rows)
 
 
 async def execute_run(
@@ -129,15 +150,17 @@ async def execute_run(
 async def _to_bill(db: Database, asker: Asker, run: BillRun) -> tuple[Project, list[int]]:
     """The accounts that a run has something to bill of, by id; reasons of an earlier attempt are forgotten.
 
+    Those with a meter that could not be judged are none of them, until it can be.
     Not where the notes are held: whoever changes usage, persons or prices would wait for it.
     """
     async with db.transaction(asker) as conn:
-        await run_repository.clear_failures(conn, run.id)
+        await failure_repository.clear_failures(conn, run.id)
+        unjudged = {one.account_id for one in await failure_repository.failures(conn, run.id)}
         project = await estate.get_project(conn, run.project_id)
         by_tariff = await run_repository.uncharged_accounts(conn, project.id, run.period)
         agreed = await agreed_repository.due_accounts(conn, project.id, run.period.end)
         corrected = await adjustments_repository.accounts_with_open(conn, project.id)
-    accounts = sorted({*by_tariff, *agreed, *corrected})
+    accounts = sorted({*by_tariff, *agreed, *corrected} - unjudged)
     return project, [one for one in accounts if run.account_id in (None, one)]
 
 
@@ -208,7 +231,7 @@ async def leave_out(conn: Conn, run_id: int, account_id: int, reason: str) -> No
     if not await run_repository.delete_draft(conn, run_id, account_id):
         raise NotFound("no-such-draft", f"run {run_id} has no draft for account {account_id}", field="account_id")
     failure = {"project_id": run.project_id, "run_id": run_id, "account_id": account_id}
-    await run_repository.insert_failures(conn, [failure | {"code": "left-out", "detail": reason.strip()}])
+    await failure_repository.insert_failures(conn, [failure | {"code": "left-out", "detail": reason.strip()}])
     await run_repository.finish(conn, run_id, "preview")
 
 

@@ -24,6 +24,7 @@ _HELD: LiteralString = """
     WHERE account_id = ANY (%s) AND ledger_account = 'liability:prepaid' GROUP BY account_id
 """
 # Usage or persons became known otherwise for days that they were charged, and the night has not rated them again yet.
+# Once it tried, the change waits for those alone whose charges it could not.
 _TO_BE_RATED: LiteralString = """
     SELECT DISTINCT a.account_id
     FROM service_agreement a
@@ -32,7 +33,8 @@ _TO_BE_RATED: LiteralString = """
     JOIN charge c ON c.agreement_id = a.id
     WHERE a.account_id = ANY (%s)
       AND (EXISTS (SELECT FROM late_usage u WHERE u.project_id = a.project_id AND u.meter_id = c.meter_id
-                   AND u.from_at < upper(c.period)::timestamp AT TIME ZONE j.time_zone)
+                   AND u.from_at < upper(c.period)::timestamp AT TIME ZONE j.time_zone
+                   AND (u.account_ids IS NULL OR a.account_id = ANY (u.account_ids)))
            OR EXISTS (SELECT FROM late_filing f WHERE f.project_id = a.project_id
                       AND f.unit_id = coalesce(a.unit_id, p.unit_id) AND f.from_day < upper(c.period)))
 """

@@ -6,8 +6,7 @@ from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
 from cloud.kit.periods import local_day, month_of, previous_month
-from cloud.metering.checks import lives, period_checks, service, settling, standing
-from cloud.metering.rollups import reading as rollups
+from cloud.metering.checks import apart, lives, period_checks, service, settling, standing
 
 SETTLE = "metering.settle"
 """Job kind: roll-ups and rules follow usage that changed."""
@@ -32,18 +31,23 @@ async def ask_to_settle(conn: Conn) -> None:
 
 
 async def settle(context: JobContext) -> dict[str, object]:
-    """Settles what usage changed, and what is seen otherwise since somebody moved, some meters per transaction."""
-    after, meters, changed = 0, 0, 0
+    """Settles what usage changed, and what is seen otherwise since somebody moved, some meters per transaction.
+
+    Of a meter that cannot be settled it goes on waiting, and the log says why; the others are.
+    """
+    after, done = 0, apart.Judgement()
     while True:
         async with context.db.transaction(context.asker) as conn:
             chunk = await settling.changed_meters(conn, after, _METERS_AT_ONCE)
-            if not chunk:
-                break
-            spans = await settling.take(conn, chunk)
-            changed += await settling.settle(conn, spans, datetime.now(UTC))
-            await rollups.refresh(conn, settling.of_usage(spans))
-        after, meters = chunk[-1], meters + len({span.meter_id for span in spans})
-    return {"meters": meters, "findings": changed + await _judge_lives(context)}
+        if not chunk:
+            break
+        done += await apart.settle(context.db, context.asker, chunk, datetime.now(UTC), wait=False)
+        after = chunk[-1]
+    return {"meters": done.meters, "findings": done.changed + await _judge_lives(context), **_failed(done)}
+
+
+def _failed(done: apart.Judgement) -> dict[str, object]:
+    return {"failed": len(done.failed)} if done.failed else {}
 
 
 async def _judge_lives(context: JobContext) -> int:
@@ -95,8 +99,8 @@ async def validate_period(context: JobContext) -> dict[str, object]:
         named = context.payload.get("month")
         month = month_of(date.fromisoformat(str(named))) if named else previous_month(local_day(now, project.zone))
         meters = await period_checks.meters_in(conn, project.id, month)
-    changed = await service.judge_months(context.db, context.asker, project, month, meters, now, context.progress)
-    return {"meters": len(meters), "findings": changed}
+    done = await service.judge_months(context.db, context.asker, project, month, meters, now, context.progress)
+    return {"meters": len(meters), "findings": done.changed, **_failed(done)}
 
 
 HANDLERS: dict[str, Handler] = {

@@ -23,11 +23,15 @@ _WANTED: LiteralString = """
       AND (%(end)s::timestamptz IS NULL OR from_at < %(end)s) AND id < %(before)s
     ORDER BY id DESC LIMIT %(limit)s
 """
+# A look-up for each meter, as in `findings_sql`.
 _OPEN: LiteralString = """
-    WHERE project_id = %(project_id)s AND meter_id = ANY (%(meters)s) AND state = 'open'
-      AND until_at >= %(start)s AND from_at < %(end)s
-    ORDER BY meter_id, id
-"""
+    SELECT x.* FROM unnest(%(meters)s::bigint[]) AS w (meter_id)
+    CROSS JOIN LATERAL ({finding}
+        WHERE meter_exception.meter_id = w.meter_id AND state = 'open' AND until_at >= %(start)s AND from_at < %(end)s
+        OFFSET 0) AS x
+    WHERE x.project_id = %(project_id)s
+    ORDER BY x.meter_id, x.id
+""".replace("{finding}", _FINDING)
 _BY_ID: LiteralString = " WHERE id = ANY (%(ids)s) ORDER BY id"
 _SET_STATE: LiteralString = """
     UPDATE meter_exception SET state = %(state)s, actor = %(actor)s, reason = %(reason)s,
@@ -82,5 +86,5 @@ async def open_of(
 ) -> list[MeterException]:
     """Open findings of meters that touch [start, end), by meter."""
     query = {"project_id": project_id, "meters": list(meter_ids), "start": start, "end": end}
-    rows = await (await conn.execute(_FINDING + _OPEN, query)).fetchall()
+    rows = await (await conn.execute(_OPEN, query)).fetchall()
     return [MeterException(**row) for row in rows]

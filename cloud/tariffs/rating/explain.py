@@ -1,14 +1,16 @@
 """What a rated account reads: its lines in units that a person can multiply, and their sum."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal
 
-from cloud.kit.money import from_minor
+from cloud.kit.money import from_minor, part_of, share_out, to_minor
 from cloud.tariffs.model.hours import ALL
 from cloud.tariffs.rating.engine import Rated
 from cloud.tariffs.rating.plan import SHARE_PLACES, DirectKind, Plan, RelativeKind, ShareSlot, Slot
+
+_NONE = Decimal(0)
 
 LineKind = Literal[
     "usage", "fixed", "area", "demand", "capacity", "rounding", "power_factor", "surcharge", "minimum", "cap", "tax"
@@ -51,7 +53,8 @@ class Line:
 class ContainedTax:
     """A tax that the total contains: `amount` of `base` at `share` (0.13 for 13 %).
 
-    The base is what the components `of` cost; none named: all but taxes.
+    The base is what is paid of the components `of`, of what a cap takes off each its share; none named: of all but
+    taxes.
     """
 
     component: str
@@ -59,6 +62,10 @@ class ContainedTax:
     share: Decimal
     amount: Decimal
     of: tuple[str, ...] = ()
+
+    def on(self, base: Decimal, digits: int) -> "ContainedTax":
+        """The same tax of another base: base × share ÷ (1 + share), halves away from zero."""
+        return replace(self, base=base, amount=part_of(base, self.share, 1 + self.share, digits))
 
 
 def explain(rated: Rated, account: int) -> tuple[Line, ...]:
@@ -87,9 +94,9 @@ def lacking(rated: Rated, account: int) -> Decimal:
 
 
 def contained_taxes(rated: Rated, account: int) -> tuple[ContainedTax, ...]:
-    """The taxes that prices include, which are no lines of their own."""
+    """The taxes that prices include, which are no lines of their own. Components bear what a cap takes off."""
     digits = rated.plan.digits
-    return tuple(
+    found = tuple(
         ContainedTax(
             slot.component,
             from_minor(int(rated.bases[account][number]), digits),
@@ -100,6 +107,35 @@ def contained_taxes(rated: Rated, account: int) -> tuple[ContainedTax, ...]:
         for number, slot in enumerate(rated.plan.shares)
         if slot.inclusive
     )
+    cap = int(rated.cap[account])
+    if not cap or not any(tax.of for tax in found):
+        return found
+    left = under_cap(costs(explain(rated, account)), from_minor(cap, digits), digits)
+    return tuple(
+        tax.on(sum((left.get(one, _NONE) for one in tax.of), _NONE), digits) if tax.of else tax for tax in found
+    )
+
+
+def costs(lines: Iterable[Line]) -> dict[str, Decimal]:
+    """What the components cost that are no taxes, before a cap."""
+    found: dict[str, Decimal] = {}
+    for line in lines:
+        if line.kind not in ("tax", "cap"):
+            found[line.component] = found.get(line.component, _NONE) + line.amount
+    return found
+
+
+def under_cap(cost: Mapping[str, Decimal], cap: Decimal, digits: int) -> dict[str, Decimal]:
+    """What is paid of each component where a cap adds `cap` to all of them together: usually it takes something off.
+
+    Each bears its share, by what it costs (largest remainder); none falls below zero by it.
+    """
+    minor = {one: to_minor(amount, digits) for one, amount in cost.items()}
+    weights = [max(amount, 0) for amount in minor.values()]
+    if not any(weights):
+        return dict(cost)
+    borne = share_out(min(-to_minor(cap, digits), sum(weights)), weights)
+    return {one: from_minor(amount - part, digits) for (one, amount), part in zip(minor.items(), borne, strict=True)}
 
 
 class _Account:

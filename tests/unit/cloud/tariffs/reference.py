@@ -1,7 +1,10 @@
 """The same tariff rated the obvious way: one account, one loop, Decimal. What the engine must equal."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal, localcontext
+from fractions import Fraction
 
 from cloud.kit.money import minor_digits, round_half_up
 from cloud.tariffs.model.components import (
@@ -292,13 +295,45 @@ def _shares(content: TariffContent, account: Account, result: Result) -> None:
         most = account.cap or Shared(round_half_up(_limit(content.cap, account), digits), NOTHING, last=True)
         result.total = min(most.before + result.lifted, most.amount) - min(most.before, most.amount)
     untaxed = result.total
+    paid = _paid_under_cap(result, minor_digits(content.currency)) if result.total != result.lifted else None
     for part in content.components:
         if part.kind == "tax":
-            _share(content, account, result, part, untaxed)
+            _share(content, account, result, part, untaxed, paid)
+
+
+def _paid_under_cap(result: Result, digits: int) -> dict[str, Decimal]:
+    """What is paid of each component: as its lines are printed, less its share of what the cap takes off them all.
+
+    To the cent below, then a cent each to the largest remainders of what is taken off.
+    """
+    printed: dict[str, Decimal] = {}
+    for component, *_, amount in result.lines:
+        printed[component] = printed.get(component, NOTHING) + round_half_up(amount, digits)
+    shares = sum((amount for _, _, amount in result.shares), NOTHING)
+    printed["rounding"] = result.alone - shares - sum(printed.values(), NOTHING)
+    for component, _, amount in result.shares:
+        printed[component] = printed.get(component, NOTHING) + amount
+    printed["minimum"] = result.lifted - result.alone
+    there = {component: Fraction(amount) for component, amount in printed.items() if amount > 0}
+    whole, cent = sum(there.values(), Fraction(0)), Fraction(1, 10**digits)
+    if not whole:
+        return printed
+    off = min(Fraction(result.lifted - result.total), whole)
+    exact = {component: off * cost / whole / cent for component, cost in there.items()}
+    taken = {component: math.floor(part) for component, part in exact.items()}
+    left = int(off / cent) - sum(taken.values())
+    for component in sorted(exact, key=lambda one: taken[one] - exact[one])[:left]:
+        taken[component] += 1
+    return {one: amount - Decimal(taken.get(one, 0)).scaleb(-digits) for one, amount in printed.items()}
 
 
 def _share(
-    content: TariffContent, account: Account, result: Result, part: RelativeComponent, everything: Decimal
+    content: TariffContent,
+    account: Account,
+    result: Result,
+    part: RelativeComponent,
+    everything: Decimal,
+    paid: Mapping[str, Decimal] | None = None,
 ) -> None:
     base = sum((_component(content, result, code) for code in part.of), NOTHING) if part.of else everything
     if isinstance(part, PowerFactorComponent):
@@ -306,6 +341,8 @@ def _share(
     else:
         percent = part.percent
     inclusive = part.kind == "tax" and part.inclusive
+    if inclusive and part.of and paid is not None:
+        base = sum((paid.get(code, NOTHING) for code in part.of), NOTHING)
     amount = round_half_up(base * percent / (100 + percent if inclusive else 100), minor_digits(content.currency))
     if inclusive:
         result.contained += amount

@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.billing.concessions.contained import after_concessions, contained_kept, part_of, taxes_within
+from cloud.billing.concessions.contained import after_concessions, contained_kept, taxes_within
 from cloud.billing.concessions.reductions import Concession, reductions
 from cloud.billing.records import BillLine, Charge
-from cloud.kit.money import round_half_up
+from cloud.kit.money import part_of, round_half_up
 from cloud.kit.periods import Period, month_of
-from cloud.tariffs.rating.explain import ContainedTax, Line
+from cloud.tariffs.rating.explain import ContainedTax, Line, costs, under_cap
 
 JANUARY = month_of(date(2026, 1, 1))
 VAT13, VAT9 = Decimal("0.13"), Decimal("0.09")
@@ -63,11 +63,54 @@ def test_a_stretch_without_a_tax_bears_its_part_too() -> None:
     assert after(lines, [contained("100.00", VAT13)], percent("10")) == [("90.00", "10.35")]
 
 
-def test_of_nothing_that_remains_nothing_is_tax() -> None:
-    """A cap takes off no component: power of 36 under a cap of 12 is its base, until nothing is paid for."""
+def test_a_cap_is_borne_by_what_it_limits() -> None:
+    """Power of 36 under a cap of 12 and a levy of 2 on top; 7 or all of the 12 for power are taken off."""
     lines = [line("power", "36.00"), line("cap", "-24.00", "cap"), line("levy", "2.00", "tax")]
-    assert after(lines, [contained("36.00", VAT13, "power")], percent("50", "power")) == [("29.00", "3.34")]
-    assert after(lines, [contained("36.00", VAT13, "power")], percent("100", "power", "cap")) == [("0.00", "0.00")]
+    capped = [contained("12.00", VAT13, "power")]
+    assert after(lines, capped, percent("50", "power")) == [("5.00", "0.58")]
+    assert after(lines, capped, percent("100", "power", "cap")) == [("0.00", "0.00")]
+    assert after(lines, capped, percent("100", "power")) == [("0.00", "0.00")], "14 off, of which 2 are of the levy"
+
+
+def test_components_bear_their_shares_of_a_cap_and_bases_add_up_to_what_is_paid() -> None:
+    """100 and 50 under a cap of 120: 30 off are 20 and 10; with 20 % off power, 18.46 and 11.54 of 80 and 50."""
+    lines = [line("power", "100.00"), line("heat", "50.00"), line("cap", "-30.00", "cap")]
+    capped = [contained("80.00", VAT13, "power"), contained("40.00", VAT9, "heat")]
+    assert [(str(one.base), str(one.amount)) for one in capped] == [("80.00", "9.20"), ("40.00", "3.30")]
+    assert after(lines, capped, percent("20", "power")) == [("61.54", "7.08"), ("38.46", "3.18")]
+    assert after(lines, capped, percent("100", "power")) == [("0.00", "0.00"), ("20.00", "1.65")]
+
+
+def test_a_cap_may_leave_room_again_for_what_it_took_off_earlier_pieces() -> None:
+    """A piece below zero makes room under the cap of the bill; where nothing costs anything nobody bears it."""
+    cost = {"power": Decimal("30.00"), "heat": Decimal("10.00"), "credit": Decimal("-50.00")}
+    assert under_cap(cost, Decimal("4.00"), 2) == {
+        "power": Decimal("33.00"), "heat": Decimal("11.00"), "credit": Decimal("-50.00")
+    }  # fmt: skip
+    nothing = {"power": Decimal("0.00")}
+    assert under_cap(nothing, Decimal("4.00"), 2) == nothing
+
+
+CENTS = st.integers(0, 10**6)
+
+
+@given(st.lists(CENTS, min_size=1, max_size=4), st.integers(0, 10**6), st.sampled_from(["", "7.5", "50", "100"]),
+       st.booleans())  # fmt: skip
+def test_bases_under_a_cap_add_up_to_what_is_paid(parts: list[int], cap: int, off: str, first_only: bool) -> None:
+    lines = [line(f"part{n}", Decimal(part).scaleb(-2)) for n, part in enumerate(parts)]
+    above = max(0, sum(parts) - cap)
+    taxes = [contained(one.amount, VAT13, one.component) for one in lines]
+    if above:
+        lines.append(line("cap", -Decimal(above).scaleb(-2), "cap"))
+        paid = under_cap(costs(lines), lines[-1].amount, 2)
+        taxes = [tax.on(paid[tax.of[0]], 2) for tax in taxes]
+    conceded = [percent(off, *(["part0"] if first_only else []))] if off else []
+    taken = reductions([(one.component, one.amount) for one in lines], "rent", JANUARY, conceded, 2)
+    found = after_concessions(taxes, lines, taken, 2)
+    assert sum((tax.base for tax in found), Decimal(0)) == sum(
+        [one.amount for one in lines] + [one.amount for one in taken], Decimal(0)
+    )
+    assert all(tax.base >= 0 for tax in found)
 
 
 def test_a_tax_on_top_is_no_base_of_one_that_is_contained() -> None:

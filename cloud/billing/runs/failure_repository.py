@@ -1,0 +1,40 @@
+"""SQL of the accounts that a run could not bill, and why."""
+
+from collections.abc import Mapping, Sequence
+from typing import LiteralString
+
+from psycopg.types.json import Jsonb
+
+from cloud.billing.records import RunFailure
+from cloud.kit.db import Conn
+
+NOT_JUDGED = "not-judged"
+"""Code of accounts with a meter that could not be judged: no draft of them is tried until it can be."""
+
+_INSERT_FAILURES: LiteralString = """
+    INSERT INTO bill_run_failure (project_id, run_id, account_id, code, detail)
+    SELECT project_id, run_id, account_id, code, detail
+    FROM jsonb_to_recordset(%s) AS new (project_id bigint, run_id bigint, account_id bigint, code text, detail text)
+    ON CONFLICT (run_id, account_id) DO UPDATE SET code = excluded.code, detail = excluded.detail
+"""
+
+
+async def failures(conn: Conn, run_id: int) -> list[RunFailure]:
+    """Accounts the run could not bill."""
+    query = "SELECT account_id, code, detail FROM bill_run_failure WHERE run_id = %s ORDER BY account_id"
+    return [RunFailure(**row) for row in await (await conn.execute(query, (run_id,))).fetchall()]
+
+
+async def insert_failures(conn: Conn, rows: Sequence[Mapping[str, object]]) -> None:
+    """Notes why accounts were not billed; a repetition replaces the reason."""
+    await conn.execute(_INSERT_FAILURES, (Jsonb(list(rows)),))
+
+
+async def clear_failures(conn: Conn, run_id: int) -> None:
+    """Forgets why an earlier attempt of the same run made no drafts."""
+    await conn.execute("DELETE FROM bill_run_failure WHERE run_id = %s AND code <> %s", (run_id, NOT_JUDGED))
+
+
+async def clear_unjudged(conn: Conn, run_id: int) -> None:
+    """Forgets the accounts with meters that an earlier attempt of the same run could not judge."""
+    await conn.execute("DELETE FROM bill_run_failure WHERE run_id = %s AND code = %s", (run_id, NOT_JUDGED))

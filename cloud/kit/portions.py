@@ -1,0 +1,37 @@
+"""Work on many things at once of which one may be spoilt: halved until that one is alone, and fails alone."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import structlog
+
+from cloud.kit.constraints import passes
+
+Result = TypeVar("Result")
+
+_log = structlog.get_logger(__name__)
+
+
+async def by_halves(
+    ids: Sequence[int],
+    work: Callable[[Sequence[int]], Awaitable[Result]],
+    alone: Callable[[int, Exception], Awaitable[Result]],
+) -> list[Result]:
+    """What `work` comes to for all of `ids` at once, or for parts of them where it raises, in their order.
+
+    `work` leaves nothing behind when it raises: it is a transaction of its own. `alone` is what comes of the one that
+    cannot be worked on, whatever is wrong with it. What has nothing to do with any of them (the database is gone, a
+    deadlock) is raised as it is: the whole is to be repeated at another moment.
+    """
+    if not ids:
+        return []
+    try:
+        return [await work(ids)]
+    except Exception as error:
+        if passes(error):
+            raise
+        if len(ids) == 1:
+            _log.warning("portions.one_fails", one=ids[0], work=work.__qualname__, exc_info=error)
+            return [await alone(ids[0], error)]
+    middle = len(ids) // 2
+    return [*await by_halves(ids[:middle], work, alone), *await by_halves(ids[middle:], work, alone)]

@@ -1,0 +1,73 @@
+"""What is open about some meters is found meter by meter: nothing is read of the others, however much is open there."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, LiteralString
+
+import numpy as np
+import psycopg
+import pytest
+
+from cloud.kit.columns import Int8Column, TimeColumn
+from cloud.kit.db import SYSTEM, Database
+from cloud.kit.periods import in_ms
+from cloud.metering.checks import findings_sql
+from cloud.metering.exceptions import repository
+from tests.integration.billing.site import Site, make_site
+
+METERS, DAYS = 400, 30
+_MANY: LiteralString = """
+    INSERT INTO meter_exception (project_id, meter_id, channel, rule, from_at, until_at)
+    SELECT m.project_id, m.id, 1, 'spike', '2026-01-01'::timestamptz + n * interval '1 day',
+           '2026-01-02'::timestamptz + n * interval '1 day'
+    FROM meter m CROSS JOIN generate_series(0, %s) n RETURNING 1
+"""
+
+
+@pytest.fixture
+async def site(worker_db: Database) -> Site:
+    """A finding of each of 30 days is open for each of 400 meters."""
+    made = await make_site(worker_db, flats=METERS // 2, services=("electricity",))
+    assert len(await made.rows(_MANY, DAYS - 1)) == METERS * DAYS
+    return made
+
+
+def nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield plan
+    for one in plan.get("Plans", ()):
+        yield from nodes(one)
+
+
+async def looked_at(site: Site, query: LiteralString, values: Mapping[str, object]) -> int:
+    """So many findings are read for it."""
+    async with site.db.transaction(SYSTEM) as conn:
+        row = await (await conn.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + query, values)).fetchone()
+    assert row is not None
+    return sum(
+        round((one["Actual Rows"] + one.get("Rows Removed by Filter", 0)) * one["Actual Loops"])
+        for one in nodes(row["QUERY PLAN"][0]["Plan"])
+        if one.get("Relation Name") == "meter_exception"
+    )
+
+
+@pytest.mark.parametrize("statistics", [False, True])
+@pytest.mark.parametrize("count", [1, 10, 200])
+async def test_findings_of_other_meters_are_not_read(site: Site, owner_dsn: str, statistics: bool, count: int) -> None:
+    if statistics:
+        with psycopg.connect(owner_dsn, autocommit=True) as owner:
+            owner.execute("ANALYZE meter_exception")
+    meters = [flat.meters["electricity"] for flat in site.flats][:count]
+    start, end = datetime(2026, 1, 10, tzinfo=UTC), datetime(2026, 1, 12, tzinfo=UTC)
+    asked = {
+        "project_id": site.project.id,
+        "meters": Int8Column(np.array(meters, np.int64)),
+        "from": TimeColumn(np.full(count, in_ms(start))),
+        "until": TimeColumn(np.full(count, in_ms(end))),
+        "rules": ["spike"],
+    }
+    assert await looked_at(site, findings_sql.OPEN, asked) == 2 * count
+    of_bills = {"project_id": site.project.id, "meters": meters, "start": start, "end": end}
+    assert await looked_at(site, repository._OPEN, of_bills) <= DAYS * count
+    async with site.db.transaction(SYSTEM) as conn:
+        found = await repository.open_of(conn, site.project.id, meters, start, end)
+    assert [one.meter_id for one in found] == sorted(meters * 3)
