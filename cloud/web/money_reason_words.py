@@ -88,6 +88,7 @@ MONEY_REASONS: Final[Mapping[str, str]] = {
     "no-such-archive": _("There is no such file of bills"),
     "no-such-account": _("There is no such account"),
     "no-such-bill": _("There is no such bill"),
+    "bills-not-told": _("Some bills could not be told of by mail; all others were"),
     "mail-off": _("Mail is not set up on this installation"),
     # Corrections of bills.
     "bad-cause": _("Goodwill takes something off, it puts nothing on"),

@@ -34,6 +34,7 @@ from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
 from tests.benchmarks.ingest import fresh_database
 from tests.benchmarks.measure import Bound, Measure
+from tests.integration.metering.counted import COUNT
 
 _CURVE: Final = tuple(int(n) for n in os.environ.get("GATEMETER_BENCH_ACCOUNTS", "1000,10000,100000").split(","))
 _WANTED: Final = {1_000: 5.0, 100_000: 180.0}
@@ -165,3 +166,4 @@ def _fill(dsn: str) -> None:
                FROM generate_series(0, %s) AS n CROSS JOIN meter m""",
             ((_MARCH - _JANUARY).days - 1,),
         )
+        conn.execute(COUNT)

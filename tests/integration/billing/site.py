@@ -23,6 +23,7 @@ from cloud.metering.rollups import reading as rollups
 from cloud.metering.thresholds.overrides import set_of_class
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
+from tests.integration.metering.counted import COUNT
 
 TARIFFS = Path(__file__).parents[3] / "firmware-config/tariffs"
 SINCE = date(2026, 1, 1)
@@ -75,6 +76,7 @@ class Site:
                    VALUES (%s, %s, %s, %s, %s, %s)""",
                 [(meter_id, channel, start, length, quantity, self.project.id) for start, length, quantity in rows],
             )
+            await cursor.execute(COUNT)
             # As settling notes it: continuous aggregates have not seen them.
             end = day_start(day, zone)
             await rollups.refresh(conn, [ChangedSpan(self.project.id, meter_id, channel, readings[0][0], end)])

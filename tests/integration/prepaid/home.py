@@ -23,6 +23,7 @@ from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
 from gateway.contract.messages import CommandResult, CommandState, DeviceHealth, Health
 from tests.integration.billing.site import TARIFFS, Flat, Site, make_site
+from tests.integration.metering.counted import COUNT
 
 DAYS = 40
 """So many days before the day of the cut the agreement begins."""
@@ -186,3 +187,4 @@ async def read_every_day(home: Home, since: date, days: int) -> None:
                VALUES (%s, %s, %s, 86400, %s, %s)""",
             [(meter_id, channel, at, PER_DAY, project_id) for at in starts[:-1]],
         )
+        await cursor.execute(COUNT)
