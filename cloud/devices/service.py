@@ -185,7 +185,7 @@ def _order(
         raise InvalidInput("bad-validity", "expected 1 second to 1 day", field="valid_for_s")
     if device.project_id != project_id:
         raise NotFound("no-device", f"there is no device {device.id} in project {project_id}", field="device_id")
-    can = actions_told(gateway).get(device.code)
+    can: Collection[Action] = actions_told(gateway).get(device.code, ())
     if wish.action not in can and (can or wish.action in OPTIONAL):
         raise Conflict("cannot", f"the gateway says that {device.code} cannot {wish.action}")
     return orders.Order(
