@@ -20,7 +20,8 @@ router = APIRouter(include_in_schema=False)
 
 _VALID_FOR: Final = timedelta(seconds=60)
 _SHOWN: Final = 25
-OFFERED: Final = tuple(action for action in Action if action not in (Action.OPEN_BARRIER, Action.CLOSE_BARRIER))
+_OF_LANES: Final = (Action.OPEN_BARRIER, Action.CLOSE_BARRIER, Action.SHOW_DUE)
+OFFERED: Final = tuple(action for action in Action if action not in _OF_LANES)
 """Barriers are opened at the desk of the car park, where their vehicles are seen."""
 
 

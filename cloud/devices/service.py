@@ -27,7 +27,7 @@ from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.jobs import enqueue
 from cloud.kit.paging import Page, PageRequest
 from gateway.contract.messages import Action, CommandResult, Gap, Health
-from gateway.contract.orders import arguments_flaw
+from gateway.contract.orders import OPTIONAL, arguments_flaw
 from gateway.contract.topics import valid_code
 
 CLAIM_READINGS = "metering.claim-readings"
@@ -185,8 +185,8 @@ def _order(
         raise InvalidInput("bad-validity", "expected 1 second to 1 day", field="valid_for_s")
     if device.project_id != project_id:
         raise NotFound("no-device", f"there is no device {device.id} in project {project_id}", field="device_id")
-    can = actions_told(gateway).get(device.code)
-    if can and wish.action not in can:
+    can: Collection[Action] = actions_told(gateway).get(device.code, ())
+    if wish.action not in can and (can or wish.action in OPTIONAL):
         raise Conflict("cannot", f"the gateway says that {device.code} cannot {wish.action}")
     return orders.Order(
         order_id or uuid.uuid4(), project_id, device.id, wish.action.value, dict(wish.arguments), wish.reason,
@@ -203,6 +203,19 @@ def actions_told(gateway: Gateway) -> dict[str, frozenset[Action]]:
         device.device: frozenset(known[action] for action in device.actions if action in known)
         for device in gateway.health.devices
     }
+
+
+async def that_can(conn: Conn, device_ids: Collection[int], action: Action) -> frozenset[int]:
+    """Those of these devices of which their gateways say that they can do it."""
+    known = await repository.devices_by_id(conn, device_ids)
+    gateways = await repository.gateways_by_id(conn, {device.gateway_id for device in known.values()})
+    told = {
+        (gateway.id, code)
+        for gateway in gateways.values()
+        for code, can in actions_told(gateway).items()
+        if action in can
+    }
+    return frozenset(device.id for device in known.values() if (device.gateway_id, device.code) in told)
 
 
 async def get_command(conn: Conn, command_id: uuid.UUID) -> Command:

@@ -1,6 +1,6 @@
 """What the parking feature hands out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -179,6 +179,10 @@ class Waiting:
     command_id: UUID | None
     decision: str = ""
     """The rule by which the lane decided at the edge."""
+    offline: bool = False
+    """Told afterwards: who it is of stands there no more."""
+    shown: Mapping[str, str] | None = None
+    """Arguments of the order that tells its driver what is due; None when none does, or none reached a gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +259,11 @@ class Quote:
     def total(self) -> Decimal:
         """What is due for this stay and the earlier ones."""
         return self.due + sum((debt.due for debt in self.debts), Decimal(0))
+
+    @property
+    def before_leaving(self) -> Decimal:
+        """What is to be paid before the vehicle is let out."""
+        return self.total if self.collected else self.due
 
     @property
     def covered_by(self) -> tuple[Cover, ...]:

@@ -15,6 +15,7 @@ from cloud.kit.paging import Page, PageRequest, cut, newest_first
 from cloud.reports import repository, work
 from cloud.reports.records import Exceptional
 from cloud.reports.work import Job, JobFilter
+from gateway.contract.orders import OPTIONAL
 
 Kind = Literal["usage", "letters", "unclaimed", "gaps", "commands", "jobs"]
 
@@ -51,10 +52,12 @@ _USAGE: LiteralString = """
 _COUNT_USAGE: LiteralString = (
     "SELECT count(*) AS count FROM meter_exception WHERE project_id = %(project_id)s AND state = 'open'"
 )
+# A display that shows nothing is no work for anybody.
 _COMMANDS: LiteralString = """
     SELECT c.id, c.action, c.issued_at, c.state, c.detail, d.code AS device_code
     FROM command c JOIN device d ON d.id = c.device_id
     WHERE c.project_id = %(project_id)s AND c.state IN ('failed', 'expired', 'uncertain')
+      AND c.action <> ALL (%(optional)s)
       AND (%(at)s::timestamptz IS NULL OR (c.issued_at, c.id) < (%(at)s, %(id)s))
     ORDER BY c.issued_at DESC, c.id DESC LIMIT %(limit)s
 """
@@ -122,6 +125,7 @@ def _finding(row: dict[str, Any]) -> Exceptional:
 
 async def _commands(conn: Conn, page: PageRequest, project_id: int) -> Page[Exceptional]:
     query: dict[str, Any] = {"project_id": project_id, "limit": page.limit + 1, "at": None, "id": None}
+    query["optional"] = [action.value for action in OPTIONAL]
     if page.after is not None:
         try:
             query |= {"at": _instant(page.after[0]), "id": UUID(str(page.after[1]))}

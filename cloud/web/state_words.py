@@ -59,6 +59,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "send-picture": _("Send the picture of a vehicle"),
     "list-plate": _("Put a plate on the camera's list"),
     "unlist-plate": _("Take a plate off the camera's list"),
+    "show-due": _("Show the driver what is due"),
 }
 
 INBOX_STATES: Final[Mapping[str, str]] = {

@@ -238,6 +238,8 @@ class Action(StrEnum):
     LIST_PLATE = "list-plate"
     """Puts a plate on the list by which a camera opens on its own while it cannot reach the gateway."""
     UNLIST_PLATE = "unlist-plate"
+    SHOW_DUE = "show-due"
+    """Tells the display of a lane what the vehicle that stands there has to pay."""
 
 
 class CloudTime(Wire, frozen=True):

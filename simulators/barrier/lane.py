@@ -9,13 +9,16 @@ from typing import Final
 
 import aiomqtt
 import msgspec
+import structlog
 
-from gateway.drivers.barrier.events import Event, KeepAlive, Order, Passed, Recognised, TurnedBack
+from gateway.drivers.barrier.events import Due, Event, KeepAlive, Order, Passed, Recognised, TurnedBack
 from gateway.tasks import end
 from gateway.uplink.settings import MqttEndpoint
 from simulators.barrier.speech import GenericSpeech, Heard, Message, Speech
 
 _CODE_EXPIRED: Final = 2
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -59,6 +62,8 @@ class Lane:
     ) -> None:
         self.faults = Faults()
         self.orders: list[Order] = []
+        self.shown: list[Due] = []
+        """All that the display was told, the newest last."""
         self.standing: Standing | None = None
         self._broker = broker
         self._speech = GenericSpeech(prefix, sn) if speech is None else speech
@@ -106,6 +111,13 @@ class Lane:
                 offline=offline,
             )
         )
+
+    @property
+    def display(self) -> Due | None:
+        """What the driver reads now: what is due of the vehicle that stands here."""
+        newest = self.shown[-1] if self.shown else None
+        standing = self.standing is not None and newest is not None and newest.id == self.standing.event_id
+        return newest if newest is not None and standing and self._now_ms() < newest.until else None
 
     async def drive_through(self, *, offline: bool = False) -> None:
         """The standing vehicle passes the loop."""
@@ -207,6 +219,9 @@ class Lane:
         heard = self._speech.hear(topic, payload)
         if heard is None:
             return
+        if heard.due is not None:
+            self.shown.append(heard.due)
+            _log.info("display", sn=self._sn, **msgspec.structs.asdict(heard.due))
         order = heard.order if heard.known else None
         code = 0
         if order is not None:

@@ -7,8 +7,9 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from gateway.drivers.barrier.dialect import decode_order, encode, topics_of
+from gateway.drivers.barrier.dialect import decode_due, decode_order, encode, topics_of
 from gateway.drivers.barrier.events import (
+    Due,
     Event,
     GateMoved,
     KeepAlive,
@@ -35,12 +36,16 @@ class Message(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """An order as a device takes it; `order` is None for a command that is none to the barrier."""
+    """An order as a device takes it; `order` is None for a command that is none to the barrier.
+
+    `due` is what its display shows from now on.
+    """
 
     order: Order | None
     id: str
     known: bool = True
     """False for a word that this firmware does not know."""
+    due: Due | None = None
 
 
 class Speech(Protocol):
@@ -71,8 +76,8 @@ class GenericSpeech:
 
     @property
     def hears(self) -> tuple[str, ...]:
-        """One topic."""
-        return (self._topics.command,)
+        """Orders, and what is to be shown."""
+        return (self._topics.command, self._topics.show)
 
     def tell(self, event: Event) -> list[Message]:
         """One message for each event."""
@@ -80,16 +85,19 @@ class GenericSpeech:
 
     def hear(self, topic: str, payload: bytes) -> Heard | None:
         """An order, as it stands."""
-        del topic
         try:
+            if topic == self._topics.show:
+                due = decode_due(payload)
+                return Heard(None, due.id, due=due)
             order = decode_order(payload)
         except MalformedMessage:
             return None
         return Heard(order, order.id)
 
-    def answer(self, topic: str, heard: Heard, code: int) -> Message:
-        """Always answers."""
-        del topic
+    def answer(self, topic: str, heard: Heard, code: int) -> Message | None:
+        """Answers to every order; a display says nothing."""
+        if topic == self._topics.show:
+            return None
         return Message(self._topics.reply, encode(Reply(id=heard.id, code=code)))
 
     def own(self, payload: bytes) -> Message:

@@ -18,8 +18,10 @@ _WAITING: LiteralString = """
            (SELECT q.open_command_id FROM passage q
             WHERE q.session_id = p.session_id AND q.lane_id = p.lane_id AND q.outcome = 'arrived'
               AND q.open_command_id IS NOT NULL
-            ORDER BY q.taken_at DESC, q.id LIMIT 1) AS command_id
+            ORDER BY q.taken_at DESC, q.id LIMIT 1) AS command_id,
+           p.offline, c.arguments AS shown
     FROM passage p LEFT JOIN parking_lane l ON l.id = p.lane_id
+    LEFT JOIN command c ON c.id = p.due_command_id AND c.state <> 'expired'
     WHERE p.session_id = ANY (%(sessions)s::bigint[]) AND p.direction = 'exit' AND p.outcome = 'arrived'
       AND p.taken_at >= %(since)s
       AND NOT EXISTS (SELECT FROM passage n WHERE n.lane_id = p.lane_id AND n.taken_at > p.taken_at)

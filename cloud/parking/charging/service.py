@@ -20,6 +20,7 @@ from cloud.kit.periods import local_day
 from cloud.parking.charging import repository
 from cloud.parking.charging.following import money_follows
 from cloud.parking.charging.quoting import facts_of, quoted
+from cloud.parking.charging.showing import Owing, tell_drivers
 from cloud.parking.charging.taking import Money, Part, take
 from cloud.parking.records import Paid, Quote, Session, Waiting
 from cloud.parking.stays import reading_repository
@@ -77,7 +78,8 @@ async def pay(
     reference: str = "",
     at: datetime | None = None,
 ) -> Paid:
-    """Takes what is due for the stay, or for it and the plate's earlier ones; a vehicle that waits is let out.
+    """Takes what is due for the stay, or for it and the plate's earlier ones; a vehicle that waits is let out, or its
+    driver told what is still due.
 
     Raises what `quote` raises, InvalidInput for an amount of 0 or less, Conflict when nothing is due or another
     amount is (`params["due"]`).
@@ -100,8 +102,12 @@ async def pay(
     payment_id = await take(conn, session.project_id, money, parts, "paid-twice", session.plate)
     await money_follows(conn, session.project_id, {session.plate})
     command_id = None
-    if waiting is not None and (await _quote(conn, session, now, waiting)).settled:
-        command_id = next(iter(await _let_out(conn, [_Leaving(session, waiting, "paid")], actor)), None)
+    if waiting is not None:
+        rest = await _quote(conn, session, now, waiting)
+        if rest.settled:
+            command_id = next(iter(await _let_out(conn, [_Leaving(session, waiting, "paid")], actor)), None)
+        else:
+            await tell_drivers(conn, [Owing(session, waiting, rest)], SYSTEM_ACTOR)
     return Paid(payment_id, session_id, amount, price.currency, price.until, command_id)
 
 
@@ -132,7 +138,7 @@ async def let_out_arrived(conn: Conn, session_ids: Sequence[int], now: datetime)
 
 
 async def _let_out_settled(conn: Conn, session_ids: Sequence[int], now: datetime) -> list[UUID]:
-    """The commands to open for those that wait at an exit and owe nothing."""
+    """The commands to open for those that wait at an exit and owe nothing; the others are told what is due."""
     sessions = {one.id: one for one in await reading_repository.sessions_by_id(conn, session_ids)}
     open_ids = [id_ for id_, one in sessions.items() if one.state == "open"]
     standing = await repository.waiting(conn, open_ids, now - WAITS_AT_MOST)
@@ -143,15 +149,21 @@ async def _let_out_settled(conn: Conn, session_ids: Sequence[int], now: datetime
             priced[sessions[id_].project_id].append(sessions[id_])
     facts = {project_id: await facts_of(conn, project_id, some) for project_id, some in priced.items()}
     leaving: list[_Leaving] = []
+    owing: list[Owing] = []
     for id_, waiting in standing.items():
         session = sessions[id_]
         if waiting.decision in CERTAIN_AT_THE_EDGE:
             leaving.append(_Leaving(session, waiting, f"decided at the lane: {waiting.decision}"))
             continue
         with suppress(Conflict):  # nobody can price it
-            if quoted(facts[session.project_id], session, now, waiting.taken_at).settled:
+            price = quoted(facts[session.project_id], session, now, waiting.taken_at)
+            if price.settled:
                 leaving.append(_Leaving(session, waiting, "nothing due"))
-    return await _let_out(conn, leaving, SYSTEM_ACTOR)
+            else:
+                owing.append(Owing(session, waiting, price))
+    opened = await _let_out(conn, leaving, SYSTEM_ACTOR)
+    await tell_drivers(conn, owing, SYSTEM_ACTOR)
+    return opened
 
 
 async def let_out_waiting(conn: Conn, project_id: int, now: datetime) -> int:

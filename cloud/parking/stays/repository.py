@@ -257,6 +257,13 @@ async def note_commands(conn: Conn, commands: Mapping[UUID, UUID]) -> None:
     await conn.execute(query, (list(commands), list(commands.values())))
 
 
+async def note_shown(conn: Conn, commands: Mapping[UUID, UUID]) -> None:
+    """Remembers by which commands drivers are told what is due, by passage."""
+    query = """UPDATE passage p SET due_command_id = n.command_id
+               FROM unnest(%s::uuid[], %s::uuid[]) AS n (passage_id, command_id) WHERE p.id = n.passage_id"""
+    await conn.execute(query, (list(commands), list(commands.values())))
+
+
 def _lock_key(project_id: int, plate: str) -> int:
     digest = blake2b(f"parking {project_id} {plate}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)

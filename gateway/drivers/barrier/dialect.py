@@ -16,6 +16,8 @@ off, tells it with the `id` and the `taken_at` of the first time, and it is the 
 The gateway publishes `{"type": "open" | "close", "id", "expires_at"}` under `<prefix>/<sn>/command`; the device
 carries it out once, not after `expires_at`, and answers `{"id", "code", "detail"}` under `<prefix>/<sn>/reply`,
 code 0 meaning done. Unknown fields are ignored.
+Under `<prefix>/<sn>/show` it publishes `{"id", "plate", "ticket", "amount", "currency", "minutes", "since", "text",
+"until"}` for whoever shows the driver what he has to pay; nobody answers, and what is not known is left out.
 
 A recognition that breaks these rules is still a vehicle before a barrier: what can be used of it is used.
 """
@@ -28,6 +30,7 @@ import msgspec
 from gateway.contract.messages import Code
 from gateway.drivers.barrier.events import (
     CannotSay,
+    Due,
     Event,
     Heard,
     Listing,
@@ -50,6 +53,7 @@ class Topics(NamedTuple):
     event: str
     command: str
     reply: str
+    show: str
 
 
 class _Any(msgspec.Struct, frozen=True):
@@ -67,11 +71,12 @@ _event: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _any = msgspec.json.Decoder(_Any)
 _reply = msgspec.json.Decoder(Reply)
 _order = msgspec.json.Decoder(Order)
+_due = msgspec.json.Decoder(Due)
 
 
 def topics_of(prefix: str, sn: str) -> Topics:
-    """The three topics of the device with serial number `sn`."""
-    return Topics(f"{prefix}/{sn}/event", f"{prefix}/{sn}/command", f"{prefix}/{sn}/reply")
+    """The topics of the device with serial number `sn`."""
+    return Topics(f"{prefix}/{sn}/event", f"{prefix}/{sn}/command", f"{prefix}/{sn}/reply", f"{prefix}/{sn}/show")
 
 
 class GenericDialect:
@@ -81,6 +86,7 @@ class GenericDialect:
     queues_orders = True
     """An order carries its expiry: one that waits in a broker opens nothing later."""
     sends_pictures_later = False
+    shows_due = True
 
     def __init__(self, prefix: str, sn: str) -> None:
         self._topics = topics_of(prefix, sn)
@@ -94,8 +100,10 @@ class GenericDialect:
         """One message of the device. Raises MalformedMessage."""
         return decode_event(payload) if topic == self._topics.event else decode_reply(payload)
 
-    def encode(self, order: Order | Listing) -> Telegram:
+    def encode(self, order: Order | Listing | Due) -> Telegram:
         """How to tell the device. Raises CannotSay for a list: such a device has none."""
+        if isinstance(order, Due):
+            return Telegram(self._topics.show, encode(order), 1)
         if isinstance(order, Listing):
             raise CannotSay("this device keeps no list of plates")
         return Telegram(self._topics.command, encode(order), 1)
@@ -152,7 +160,12 @@ def decode_order(payload: bytes) -> Order:
     return _decode(_order, payload)
 
 
-def encode(message: Event | Reply | Order) -> bytes:
+def decode_due(payload: bytes) -> Due:
+    """The display's side, for simulators. Raises MalformedMessage."""
+    return _decode(_due, payload)
+
+
+def encode(message: Event | Reply | Order | Due) -> bytes:
     """JSON of a message, either way."""
     return msgspec.json.encode(message)
 

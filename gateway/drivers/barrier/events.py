@@ -91,6 +91,25 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """Empty to take the plate off the list."""
 
 
+class Due(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the driver of the vehicle that stands at the lane is shown: `amount` of `currency` is to be paid."""
+
+    id: str
+    """The recognition's own."""
+    amount: str
+    currency: str
+    until: int
+    """Not to be shown after it, Unix milliseconds."""
+    plate: str = ""
+    ticket: str = ""
+    """Of a vehicle without a plate."""
+    minutes: int | None = None
+    """How long it was there; None when nobody saw it come in."""
+    since: str = ""
+    """Local time, as a clock on the wall shows it."""
+    text: str = ""
+
+
 class Telegram(NamedTuple):
     """One MQTT message to a device."""
 
@@ -119,13 +138,17 @@ class Dialect(Protocol):
         """Whether a picture comes with a second telling of the same recognition."""
 
     @property
+    def shows_due(self) -> bool:
+        """Whether there is a word for what is to be paid."""
+
+    @property
     def listens(self) -> tuple[str, ...]:
         """Every topic on which the device says something."""
 
     def decode(self, topic: str, payload: bytes) -> Heard | None:
         """One message of the device; None for what is of no interest. Raises MalformedMessage."""
 
-    def encode(self, order: Order | Listing) -> Telegram:
+    def encode(self, order: Order | Listing | Due) -> Telegram:
         """How to tell the device. Raises CannotSay."""
 
     def another_way(self, reply: Reply) -> bool:

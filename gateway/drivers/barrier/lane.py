@@ -180,6 +180,11 @@ class Lane:
         off = self._clock() - told - (monotonic_ns() - heard) // 1_000_000
         return off if abs(off) <= MAX_TIME_MS else 0
 
+    def waiting(self, passage: str) -> str | None:
+        """The recognition of the vehicle of a passage, while it stands here and nothing was opened for it."""
+        visit = self._visits.get(passage)
+        return None if visit is None or visit.opened or visit.passage.offline else visit.event_id
+
     async def execute(self, command: Command) -> CommandOutcome:
         """Opens or closes for the cloud; an opening for a passage only while that vehicle stands here, and once.
 

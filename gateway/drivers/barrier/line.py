@@ -33,6 +33,7 @@ from gateway.drivers.barrier.memory import VisitMemory
 from gateway.drivers.barrier.pictures import Pictures
 from gateway.drivers.barrier.sending import NotTaken, put_picture
 from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
+from gateway.drivers.barrier.showing import due_of, shows_due
 from gateway.drivers.barrier.vzenith import VzenithDialect
 from gateway.drivers.base import CommandOutcome
 from gateway.outbox import Outbox, OutboxError
@@ -65,6 +66,8 @@ class _Port:
     """Monotonic, of the last message; None when nothing was ever heard."""
     lost: bool = False
     clock_set_at: float | None = None
+    shown: int = 0
+    """When the cloud gave the order whose amount is shown, Unix milliseconds."""
     answers: int = 0
     malformed: int = 0
     failed: int = 0
@@ -151,6 +154,8 @@ class BarrierLine:
             return CommandOutcome(CommandState.FAILED, f"no lane {command.device} on this line")
         if command.action is Action.SEND_PICTURE:
             return await self._send_picture(command.arguments["passage"], command.arguments["link"])
+        if command.action is Action.SHOW_DUE:
+            return self._show(port, command)
         if command.action in (Action.LIST_PLATE, Action.UNLIST_PLATE):
             listing = Listing(id=command.id, expires_at=command.expires_at, **command.arguments)
             return OUTCOMES[_answer_of(port, await self._ask(port, listing))]
@@ -176,7 +181,31 @@ class BarrierLine:
         """What a lane can be told."""
         pictures = (Action.SEND_PICTURE,) if self._pictures is not None else ()
         lists = (Action.LIST_PLATE, Action.UNLIST_PLATE) if isinstance(port.dialect, VzenithDialect) else ()
-        return (Action.OPEN_BARRIER, Action.CLOSE_BARRIER, *pictures, *lists)
+        shows = (Action.SHOW_DUE,) if shows_due(port.dialect, port.lane.settings) else ()
+        return (Action.OPEN_BARRIER, Action.CLOSE_BARRIER, *pictures, *lists, *shows)
+
+    def _show(self, port: _Port, command: Command) -> CommandOutcome:
+        """Tells the lane's display, which answers nothing; nothing waits for it either.
+
+        Only while that vehicle stands there: the next driver is not shown who was before him, nor an amount of before.
+        """
+        passage = command.arguments["passage"]
+        event_id = port.lane.waiting(passage)
+        if not shows_due(port.dialect, port.lane.settings):
+            return CommandOutcome(CommandState.FAILED, "not supported: this lane shows nothing")
+        if event_id is None:
+            return CommandOutcome(CommandState.FAILED, f"passage {passage} does not wait at this lane")
+        if command.issued_at < port.shown:
+            return CommandOutcome(CommandState.FAILED, "something newer is shown")
+        if self._client is None:
+            return OUTCOMES[Answer.OFFLINE]
+        telegram = port.dialect.encode(due_of(command, event_id, self._clock() - port.lane.clock_off))
+        try:
+            self._client.post(telegram.topic, telegram.payload)
+        except aiomqtt.MqttError:
+            return OUTCOMES[Answer.OFFLINE]
+        port.shown = command.issued_at
+        return CommandOutcome(CommandState.DONE)
 
     async def _send_picture(self, passage: str, link: str) -> CommandOutcome:
         picture = None if self._pictures is None else await self._pictures.read(passage)

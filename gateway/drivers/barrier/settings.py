@@ -47,6 +47,8 @@ class LaneSettings(BaseModel):
     passage_sensor: bool = True
     """Whether the device tells when a vehicle went through. Without, a vehicle is through when the barrier said that it
     opened."""
+    shows_due: bool = True
+    """At an exit, in a dialect that can: whether the lane's display is told plate and amount of who has to pay."""
     cloud_silent: Literal["open", "operator"] = "operator"
     """At an exit, when the cloud takes no note of the vehicle: let it out, or wait for a person."""
     temporary_allowed: bool = True

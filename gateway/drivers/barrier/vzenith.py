@@ -23,6 +23,7 @@ from msgspec import Meta
 
 from gateway.drivers.barrier.events import (
     CannotSay,
+    Due,
     GateMoved,
     Heard,
     KeepAlive,
@@ -101,6 +102,8 @@ class VzenithDialect:
     max_bytes = _MAX_BYTES
     queues_orders = False
     sends_pictures_later = True
+    shows_due = False
+    """Its cameras pass bytes to a board on their serial port (`serial_data`); what bytes, each maker says otherwise."""
 
     def __init__(self, prefix: str, sn: str, settings: VzenithSettings) -> None:
         self._root = f"{prefix}/{sn}/message"
@@ -138,8 +141,10 @@ class VzenithDialect:
             case _:
                 return GateMoved(taken_at=at, is_open=_GATE_STATES.get(_inside(body, GateStatus).gate_status))
 
-    def encode(self, order: Order | Listing) -> Telegram:
-        """Raises CannotSay when no output closes the barrier."""
+    def encode(self, order: Order | Listing | Due) -> Telegram:
+        """Raises CannotSay when no output closes the barrier, and for what is due."""
+        if isinstance(order, Due):
+            raise CannotSay("this device shows nothing")
         if isinstance(order, Listing):
             return self._telegram("white_list_operator", order.id, _record(order))
         if order.type == "open" and self._direct:

@@ -10,7 +10,13 @@ from gateway.contract.orders import CUTS_SUPPLY, HARMLESS, arguments_flaw
 
 @pytest.mark.parametrize("action", Action)
 def test_every_action_goes_without_arguments_and_knows_no_strange_one(action: Action) -> None:
-    first = {Action.SEND_PICTURE: "link", Action.LIST_PLATE: "plate", Action.UNLIST_PLATE: "plate"}.get(action)
+    needs = {
+        Action.SEND_PICTURE: "link",
+        Action.LIST_PLATE: "plate",
+        Action.UNLIST_PLATE: "plate",
+        Action.SHOW_DUE: "amount",
+    }
+    first = needs.get(action)
     assert arguments_flaw(action, {}) == (f"{action} needs the argument {first}" if first else None)
     assert arguments_flaw(action, {"strange": "1"}) == f"{action} knows no argument strange"
 
@@ -53,6 +59,20 @@ def test_a_list_takes_a_plate_and_local_times() -> None:
     ):
         assert arguments_flaw(Action.LIST_PLATE, good | wrong) is not None
     assert arguments_flaw(Action.UNLIST_PLATE, {"plate": "京A12345"}) is None
+
+
+def test_what_is_due_is_an_exact_amount_of_a_currency_for_a_passage() -> None:
+    good = {"passage": str(uuid4()), "amount": "8.00", "currency": "CNY"}
+    more = {"plate": "京A12345", "minutes": "300", "since": "2026-11-26 18:00:00", "text": "请缴费 ¥8.00"}
+    for right in (good, good | more, good | {"ticket": "A3C4D6E7"}, good | {"amount": "500", "currency": "JPY"}):
+        assert arguments_flaw(Action.SHOW_DUE, right) is None
+    for wrong in (
+        {"amount": "8,00"}, {"amount": "-8.00"}, {"amount": "8.00 "}, {"amount": "1e3"}, {"currency": "yuan"},
+        {"minutes": "5.5"}, {"plate": "京A 1"}, {"ticket": "a-b"}, {"text": "two\nlines"}, {"text": "x" * 201},
+    ):  # fmt: skip
+        assert arguments_flaw(Action.SHOW_DUE, good | wrong) is not None
+    for name in good:
+        assert arguments_flaw(Action.SHOW_DUE, {key: good[key] for key in good if key != name}) is not None
 
 
 def test_what_cuts_a_supply_is_not_harmless() -> None:

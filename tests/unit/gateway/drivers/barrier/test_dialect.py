@@ -10,8 +10,8 @@ import yaml
 from pydantic import ValidationError
 
 from gateway.drivers.barrier import BarrierLineSettings
-from gateway.drivers.barrier.dialect import decode_event, decode_order, decode_reply, encode, topics_of
-from gateway.drivers.barrier.events import MalformedMessage, Order, Recognised
+from gateway.drivers.barrier.dialect import decode_due, decode_event, decode_order, decode_reply, encode, topics_of
+from gateway.drivers.barrier.events import Due, MalformedMessage, Order, Recognised
 from simulators.barrier.plates import random_vehicle
 
 _CONFIG = Path(__file__).parents[5] / "firmware-config"
@@ -21,11 +21,15 @@ _TEMPLATE = yaml.safe_load((_CONFIG / "barriers" / "generic-json.yaml").read_tex
 @pytest.mark.parametrize("example", _TEMPLATE["examples"], ids=lambda example: example["json"][:40])
 def test_every_example_of_the_template_is_understood(example: dict[str, str]) -> None:
     topics = topics_of("barriers", "GM-IN-1")
-    decode: Any = {topics.event: decode_event, topics.command: decode_order, topics.reply: decode_reply}[
-        example["topic"]
-    ]
+    decode: Any = {
+        topics.event: decode_event, topics.command: decode_order, topics.reply: decode_reply, topics.show: decode_due,
+    }[example["topic"]]  # fmt: skip
     message = decode(example["json"].encode())
     assert decode(encode(message)) == message
+
+
+def test_the_template_names_every_field_that_a_display_is_told() -> None:
+    assert tuple(_TEMPLATE["show"]["fields"]) == Due.__struct_encode_fields__
 
 
 def test_the_template_names_every_event_and_field() -> None:
