@@ -56,7 +56,7 @@ async def waive(session_id: Id, body: WaiverIn, scope: Waiver, once: Once) -> De
         if body.amount is not None and body.amount.currency != session.currency:
             raise Conflict("other-currency", f"this stay is charged in {session.currency}", field="amount.currency")
         amount = None if body.amount is None else body.amount.amount
-        return DebtOut.of(await debts.waive(scope.conn, session_id, amount, body.reason, scope.caller.actor))
+        return DebtOut.of(await service.waive(scope.conn, session_id, amount, body.reason, scope.caller.actor))
 
     return await once.answer(scope.conn, DebtOut, make)
 

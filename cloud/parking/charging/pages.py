@@ -77,7 +77,7 @@ async def waive(
     """Nobody has to pay it any more, with the reason."""
 
     async def made() -> str:
-        await debts.waive(scope.conn, session_id, amount, reason, scope.caller.actor)
+        await service.waive(scope.conn, session_id, amount, reason, scope.caller.actor)
         return "/parking/debts?done=saved"
 
     return await sent.lead(scope.conn, made)

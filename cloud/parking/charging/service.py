@@ -17,12 +17,12 @@ from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.periods import local_day
-from cloud.parking.charging import repository
+from cloud.parking.charging import debts, repository
 from cloud.parking.charging.following import money_follows
 from cloud.parking.charging.quoting import facts_of, quoted
 from cloud.parking.charging.showing import Owing, tell_drivers
 from cloud.parking.charging.taking import Money, Part, take
-from cloud.parking.records import Paid, Quote, Session, Waiting
+from cloud.parking.records import Debt, Paid, Quote, Session, Waiting
 from cloud.parking.stays import reading_repository
 from cloud.parking.stays import repository as stays_repository
 from cloud.parking.stays.service import find_session, locked_session
@@ -102,13 +102,33 @@ async def pay(
     payment_id = await take(conn, session.project_id, money, parts, "paid-twice", session.plate)
     await money_follows(conn, session.project_id, {session.plate})
     command_id = None
-    if waiting is not None:
+    if waiting is None:
+        await let_out_plate(conn, session.project_id, session.plate, now)
+    else:
         rest = await _quote(conn, session, now, waiting)
         if rest.settled:
             command_id = next(iter(await _let_out(conn, [_Leaving(session, waiting, "paid")], actor)), None)
         else:
             await tell_drivers(conn, [Owing(session, waiting, rest)], SYSTEM_ACTOR)
     return Paid(payment_id, session_id, amount, price.currency, price.until, command_id)
+
+
+async def waive(
+    conn: Conn, session_id: int, amount: Decimal | None, reason: str, actor: str, at: datetime | None = None
+) -> Debt:
+    """Nobody has to pay `amount` (None: all) of what is owed for a stay: see `debts.waive`.
+
+    The plate's vehicle may wait at an exit for this debt: it is let out, or told what is still due.
+    """
+    debt = await debts.waive(conn, session_id, amount, reason, actor)
+    await let_out_plate(conn, debt.project_id, debt.plate, at or datetime.now(UTC))
+    return debt
+
+
+async def let_out_plate(conn: Conn, project_id: int, plate: str, now: datetime) -> None:
+    """Lets the vehicle of a plate out if it owes nothing, wherever it waits. The caller has locked the plate."""
+    for session_id in await repository.open_stays(conn, project_id, plate):
+        await let_out_alone(conn, session_id, now)
 
 
 async def let_out_if_settled(conn: Conn, session_id: int, now: datetime) -> UUID | None:

@@ -13,7 +13,7 @@ from cloud.parking import service as parking
 from cloud.parking.charging import debts
 from cloud.parking.charging.policy import MoneyPolicy, tax_in
 from tests.integration.app import Auth, People, once
-from tests.integration.parking.site import Site, rows
+from tests.integration.parking.site import Site, openings, rows
 
 PLATE = "京A12345"
 
@@ -37,6 +37,27 @@ async def _proof(db: Database, site: Site) -> list[str]:
 async def _booked(db: Database) -> dict[str, Decimal]:
     found = await rows(db, "SELECT ledger_account, sum(amount) AS amount FROM posting GROUP BY 1")
     return {row["ledger_account"]: row["amount"] for row in found}
+
+
+@pytest.mark.parametrize("how", ["paid", "waived"])
+async def test_who_waits_for_an_old_debt_is_let_out_when_it_is_settled(
+    ingest_db: Database, worker_db: Database, site: Site, owed: int, how: str
+) -> None:
+    now = datetime.now(UTC)
+    back = [site.passage("entry", PLATE, now - timedelta(minutes=5)), site.passage("exit", PLATE, now, "arrived")]
+    await site.report(ingest_db, back, now)
+    assert await openings(ingest_db) == []
+    if how == "waived":
+        async with worker_db.transaction(SYSTEM) as conn:
+            await parking.waive(conn, owed, Decimal("3.00"), "barrier was broken", "user:1", at=now)
+        assert await openings(ingest_db) == []
+    async with worker_db.transaction(SYSTEM) as conn:
+        if how == "paid":
+            await parking.pay(conn, owed, Decimal("8.00"), "cash", "user:1", at=now)
+        else:
+            await parking.waive(conn, owed, None, "the rest, too", "user:1", at=now)
+    (opening,) = await openings(ingest_db)
+    assert opening["arguments"] == {"passage": back[1].id}
 
 
 async def test_debts_are_listed_added_up_and_waived_by_who_may(
