@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import Enum
-from time import monotonic_ns
 from typing import Final
 
 import msgspec
@@ -24,6 +23,7 @@ from gateway.drivers.barrier.pictures import Pictures
 from gateway.drivers.barrier.recognitions import Recognitions, Seen
 from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
 from gateway.drivers.base import CommandOutcome
+from gateway.elapsed import elapsed_ns
 from gateway.outbox import OutboxError
 
 _VISITS_KEPT: Final = 16
@@ -127,7 +127,7 @@ class Lane:
         self._seen_last = ("", 0)
         """Passage of the vehicle that was recognised last, and when (Unix milliseconds)."""
         self._told_clock: tuple[int, int] | None = None
-        """What the device's clock showed (Unix milliseconds), and the monotonic nanoseconds when it was heard."""
+        """What the device's clock showed (Unix milliseconds), and `elapsed_ns` when it was heard."""
         self._watches: set[asyncio.Task[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -177,7 +177,7 @@ class Lane:
 
     def hear_clock(self, told: int) -> None:
         """The device says what its clock shows now. An event that waits its turn would seem to be from a slow clock."""
-        self._told_clock = told, monotonic_ns()
+        self._told_clock = told, elapsed_ns()
 
     @property
     def clock_off(self) -> int:
@@ -185,7 +185,7 @@ class Lane:
         if self._told_clock is None:
             return 0
         told, heard = self._told_clock
-        off = self._clock() - told - (monotonic_ns() - heard) // 1_000_000
+        off = self._clock() - told - (elapsed_ns() - heard) // 1_000_000
         return off if abs(off) <= MAX_TIME_MS else 0
 
     async def execute(self, command: Command) -> CommandOutcome:
