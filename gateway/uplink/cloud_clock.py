@@ -35,6 +35,7 @@ class _Proof:
     at: int
     asked: int
     answered: int
+    key_id: str
 
     def bounds(self, passed: int) -> tuple[int, int]:
         """The earliest and the latest that the cloud's clock may show now."""
@@ -66,8 +67,10 @@ class CloudClock:
         self._proof: _Proof | None = None
 
     def trust(self, cloud_keys: Mapping[str, str]) -> None:
-        """Believes what is signed by these keys from now on, and no others."""
-        self._keys = public_keys(cloud_keys)
+        """Believes what is signed by these keys from now on, and no others, nor what they said before."""
+        before, self._keys = self._keys, public_keys(cloud_keys)
+        if self._proof is not None and self._keys.get(self._proof.key_id) != before.get(self._proof.key_id):
+            self._proof = None
 
     def ask(self) -> str:
         """A new challenge."""
@@ -92,7 +95,7 @@ class CloudClock:
             _log.warning("time refused: not signed by the cloud")
             return
         del self._asked[answer.challenge]
-        self._take(_Proof(answer.at, asked, self._passed_ms()))
+        self._take(_Proof(answer.at, asked, self._passed_ms(), answer.key_id))
 
     def now_ms(self) -> int:
         """The time by which orders expire and lanes stamp what happens."""

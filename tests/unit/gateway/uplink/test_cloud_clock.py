@@ -112,6 +112,16 @@ def test_what_is_not_the_clouds_answer_to_us_is_nothing(fields: dict[str, Any]) 
     assert world.clock.ahead_ms is not None, "none of it kept the true answer from being heard"
 
 
+def test_what_a_key_proved_that_is_trusted_no_more_is_proven_no_more() -> None:
+    """Whoever has it, and the broker, would keep the time that he said for as long as he lets no answer through."""
+    world = World()
+    world.measure()
+    world.clock.trust(public_key(KEY))
+    assert world.clock.ahead_ms is not None
+    world.clock.trust(public_key(OTHER))
+    assert world.clock.ahead_ms is None
+
+
 def test_an_answer_that_is_told_again_changes_nothing() -> None:
     """Otherwise whoever owns the broker turns time back, and an order that he held back is young again."""
     world = World()
