@@ -8,7 +8,6 @@ it has: whoever owns the broker can hold an answer back, and makes it less exact
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from time import monotonic_ns
 from typing import Final
 
 import structlog
@@ -16,6 +15,7 @@ import structlog
 from gateway.contract import codec
 from gateway.contract.errors import ContractError
 from gateway.contract.topics import Down
+from gateway.elapsed import elapsed_ns
 from gateway.uplink.signatures import public_keys, signature_flaw
 
 _ASKED_KEPT: Final = 16
@@ -30,16 +30,17 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Proof:
-    """The cloud's time `at` was at some moment between two of the monotonic clock (milliseconds)."""
+    """The cloud's time `at` was at some moment between two of `elapsed_ns` (milliseconds)."""
 
     at: int
     asked: int
     answered: int
+    key_id: str
 
-    def bounds(self, monotonic: int) -> tuple[int, int]:
+    def bounds(self, passed: int) -> tuple[int, int]:
         """The earliest and the latest that the cloud's clock may show now."""
-        drift = (monotonic - self.asked) // _DRIFT
-        return self.at + monotonic - self.answered - drift, self.at + monotonic - self.asked + drift
+        drift = (passed - self.asked) // _DRIFT
+        return self.at + passed - self.answered - drift, self.at + passed - self.asked + drift
 
 
 class CloudClock:
@@ -55,24 +56,26 @@ class CloudClock:
         cloud_keys: Mapping[str, str],
         wall_ms: Callable[[], int],
         wall_is_sure: Callable[[], bool],
-        monotonic_ns: Callable[[], int] = monotonic_ns,
+        passed_ns: Callable[[], int] = elapsed_ns,
     ) -> None:
         """`wall_is_sure` tells whether the wall clock can be trusted when nothing is proven."""
         self._address = (project, gateway)
         self._keys = public_keys(cloud_keys)
-        self._wall_ms, self._wall_is_sure, self._monotonic_ns = wall_ms, wall_is_sure, monotonic_ns
+        self._wall_ms, self._wall_is_sure, self._passed_ns = wall_ms, wall_is_sure, passed_ns
         self._asked: dict[str, int] = {}
-        """By challenge, oldest first, when it was made by the monotonic clock, in milliseconds."""
+        """By challenge, oldest first, when it was made by `elapsed_ns`, in milliseconds."""
         self._proof: _Proof | None = None
 
     def trust(self, cloud_keys: Mapping[str, str]) -> None:
-        """Believes what is signed by these keys from now on, and no others."""
-        self._keys = public_keys(cloud_keys)
+        """Believes what is signed by these keys from now on, and no others, nor what they said before."""
+        before, self._keys = self._keys, public_keys(cloud_keys)
+        if self._proof is not None and self._keys.get(self._proof.key_id) != before.get(self._proof.key_id):
+            self._proof = None
 
     def ask(self) -> str:
         """A new challenge."""
         challenge = secrets.token_hex(16)
-        self._asked[challenge] = self._monotonic()
+        self._asked[challenge] = self._passed_ms()
         while len(self._asked) > _ASKED_KEPT:
             self._asked.pop(next(iter(self._asked)))
         return challenge
@@ -92,14 +95,14 @@ class CloudClock:
             _log.warning("time refused: not signed by the cloud")
             return
         del self._asked[answer.challenge]
-        self._take(_Proof(answer.at, asked, self._monotonic()))
+        self._take(_Proof(answer.at, asked, self._passed_ms(), answer.key_id))
 
     def now_ms(self) -> int:
         """The time by which orders expire and lanes stamp what happens."""
         wall = self._wall_ms()
         if self._proof is None:
             return wall
-        earliest, latest = self._proof.bounds(self._monotonic())
+        earliest, latest = self._proof.bounds(self._passed_ms())
         return min(max(wall, earliest), latest)
 
     def is_sure(self) -> bool:
@@ -115,10 +118,10 @@ class CloudClock:
         """The newest, because the cloud's clock may have been mended, unless it leaves much more open."""
         width = proof.answered - proof.asked
         if width > _WIDE_MS and self._proof is not None:
-            earliest, latest = self._proof.bounds(self._monotonic())
+            earliest, latest = self._proof.bounds(self._passed_ms())
             if width > latest - earliest:
                 return
         self._proof = proof
 
-    def _monotonic(self) -> int:
-        return self._monotonic_ns() // 1_000_000
+    def _passed_ms(self) -> int:
+        return self._passed_ns() // 1_000_000

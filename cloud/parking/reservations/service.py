@@ -101,8 +101,10 @@ async def cancel(
     Raises NotFound, and Conflict when the vehicle came or its time is over (`not-awaited`).
     """
     at = now or datetime.now(UTC)
-    project_id = (await get_reservation(conn, reservation_id)).project_id
+    known = await get_reservation(conn, reservation_id)
+    project_id = known.project_id
     await repository.lock_project(conn, project_id)
+    await lock_plates(conn, project_id, [known.plate])  # it may be coming in at this moment
     found = await repository.reservation(conn, reservation_id, locked=True)
     assert found is not None, "reservations are never deleted"
     if found.state == "cancelled":

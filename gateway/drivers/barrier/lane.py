@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import Enum
-from time import monotonic_ns
 from typing import Final
 
 import msgspec
@@ -18,12 +17,13 @@ from gateway.contract.limits import MAX_TIME_MS
 from gateway.contract.messages import Action, Command, CommandState, Outcome, Passage
 from gateway.drivers.barrier.credible import Believed, believed_plate, believed_time
 from gateway.drivers.barrier.events import Event, GateMoved, KeepAlive, Order, Passed, Recognised, TurnedBack
-from gateway.drivers.barrier.memory import Visit, VisitMemory
+from gateway.drivers.barrier.memory import UNREAD_KEPT, Visit, VisitMemory
 from gateway.drivers.barrier.passages import arrived, named, unrecognised
 from gateway.drivers.barrier.pictures import Pictures
 from gateway.drivers.barrier.recognitions import Recognitions, Seen
 from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
 from gateway.drivers.base import CommandOutcome
+from gateway.elapsed import elapsed_ns
 from gateway.outbox import OutboxError
 
 _VISITS_KEPT: Final = 16
@@ -121,13 +121,13 @@ class Lane:
         """Recognitions whose end is told, newest last: a device may tell it again."""
         self._ended_unread: dict[str, Passage] = {}
         """Passages that are over and had no plate, the newest last, by id."""
-        self._owed: deque[Passage] = deque(maxlen=_FINISHED_KEPT)
+        self._owed: deque[Visit] = deque(maxlen=_FINISHED_KEPT)
         """Ends of passages for which there was no room on the disk."""
         self._recognitions = Recognitions(round(line.duplicate_s * 1000))
         self._seen_last = ("", 0)
         """Passage of the vehicle that was recognised last, and when (Unix milliseconds)."""
         self._told_clock: tuple[int, int] | None = None
-        """What the device's clock showed (Unix milliseconds), and the monotonic nanoseconds when it was heard."""
+        """What the device's clock showed (Unix milliseconds), and `elapsed_ns` when it was heard."""
         self._watches: set[asyncio.Task[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -138,14 +138,22 @@ class Lane:
         and nothing opens for it by itself.
         """
         self._tasks = tasks
-        for visit in await self._memory.load(self.settings.device):
+        standing = await self._memory.load(self.settings.device)
+        for ended in await self._memory.load_unread(self.settings.device):
+            self._note_known(ended)
+            self._note_unread(ended.passage)
+        for visit in standing:
             passage = visit.passage
             self._visits[passage.id] = visit
-            self._recognitions.note(Seen(visit.event_id, passage.taken_at, passage.plate, passage.taken_at, passage.id))
+            self._note_known(visit)
             self._seen_last = (passage.id, passage.taken_at)
             await self._memory.send(visit, UNCERTAIN if passage.decision in OPENING else passage.decision)
             if passage.decision == "await-cloud":
                 self._begin_watch(visit, passage.vehicle_class)
+
+    def _note_known(self, visit: Visit) -> None:
+        passage = visit.passage
+        self._recognitions.note(Seen(visit.event_id, passage.taken_at, passage.plate, passage.taken_at, passage.id))
 
     def close(self) -> None:
         """Ends the watches over silent clouds."""
@@ -169,7 +177,7 @@ class Lane:
 
     def hear_clock(self, told: int) -> None:
         """The device says what its clock shows now. An event that waits its turn would seem to be from a slow clock."""
-        self._told_clock = told, monotonic_ns()
+        self._told_clock = told, elapsed_ns()
 
     @property
     def clock_off(self) -> int:
@@ -177,7 +185,7 @@ class Lane:
         if self._told_clock is None:
             return 0
         told, heard = self._told_clock
-        off = self._clock() - told - (monotonic_ns() - heard) // 1_000_000
+        off = self._clock() - told - (elapsed_ns() - heard) // 1_000_000
         return off if abs(off) <= MAX_TIME_MS else 0
 
     def waiting(self, passage: str) -> str | None:
@@ -228,6 +236,8 @@ class Lane:
         if answer in (Answer.DONE, Answer.LOST):
             visit.opened = True
             visit.passage = msgspec.structs.replace(visit.passage, decision="command")
+            if visit.passage.id in self._visits:  # after a restart nobody asks the cloud once more
+                await self._memory.keep(visit)
         if answer is Answer.DONE:
             await self._through_without_sensor(visit)
 
@@ -295,8 +305,8 @@ class Lane:
         """The same vehicle: now with its picture, or with the plate that was not read at first."""
         visit, ended = self._visits.get(known.passage), self._ended_unread.pop(known.passage, None)
         if ended is not None and plate:
-            self._recognitions.read_at_last(known, plate)
-            await self._tell_end(named(ended, event, plate))
+            self._recognitions.read_at_last(known, plate, event.taken_at)
+            await self._tell_end(Visit(named(ended, event, plate), known.event_id))
         elif ended is not None:
             self._ended_unread[known.passage] = ended
         elif visit is not None and plate and not visit.passage.plate:
@@ -308,7 +318,7 @@ class Lane:
         if when.offline and not visit.passage.offline:
             return
         visit.passage = named(visit.passage, event, plate)
-        self._recognitions.read_at_last(known, plate)
+        self._recognitions.read_at_last(known, plate, event.taken_at)
         if visit.opened or when.offline:
             # The passing tells the plate: without one a stay could not be found again.
             await self._memory.keep(visit)
@@ -395,8 +405,8 @@ class Lane:
             _log.exception("going on without the cloud failed", lane=self.settings.device, plate=visit.passage.plate)
 
     async def _go_on_alone(self, visit: Visit, vehicle_class: str) -> None:
-        if visit.opened or visit.passage.id not in self._visits or await self._memory.taken_note_of(visit):
-            return
+        if await self._memory.taken_note_of(visit) or visit.opened or visit.passage.id not in self._visits:
+            return  # a person may have opened while it was looked up
         request = AccessRequest(visit.passage.plate, vehicle_class, self.settings.direction, self._clock())
         decision = self._decide(request, cloud_silent=True)
         visit.passage = msgspec.structs.replace(visit.passage, decision=decision.rule)
@@ -408,11 +418,17 @@ class Lane:
         if event.id in self._finished:
             self.counters.duplicates += 1
             return
+        visit = self._meant(event.id) if event.id else self._newest(opened=True)
+        if visit is None and not self.settings.passage_sensor:
+            # The barrier's word ended the passage of whom this is about; who stands there is the next one.
+            self.counters.duplicates += 1
+            return
         self.counters.passed += 1
-        visit = self._meant(event.id) if event.id else self._newest(opened=True) or self._newest(opened=False)
+        if visit is None and not event.id:
+            visit = self._newest(opened=False)
         if visit is None:
             when = self._believed(event.taken_at, event.offline)
-            await self._write(unrecognised(self.settings, event, when))
+            await self._write(Visit(unrecognised(self.settings, event, when), ""))
             return
         await self._finish(visit, Outcome.PASSED, self._believed(event.taken_at, event.offline))
 
@@ -431,26 +447,27 @@ class Lane:
         passage = msgspec.structs.replace(
             visit.passage, outcome=outcome, outcome_at=when.at, offline=visit.passage.offline or when.offline
         )
+        visit.passage = passage
         if not passage.plate:
             self._note_unread(passage)
-        await self._tell_end(passage)
+        await self._tell_end(visit)
 
     def _note_unread(self, passage: Passage) -> None:
         """A picture that comes behind may show the plate after all."""
         self._ended_unread[passage.id] = passage
-        while len(self._ended_unread) > _VISITS_KEPT:
+        while len(self._ended_unread) > UNREAD_KEPT:
             self._ended_unread.pop(next(iter(self._ended_unread)))
 
-    async def _tell_end(self, passage: Passage) -> None:
+    async def _tell_end(self, ended: Visit) -> None:
         try:
-            self._book.passed(self._line.lot, passage)
+            self._book.passed(self._line.lot, ended.passage)
         finally:  # whatever is wrong with what is known here, the cloud is told
-            await self._write(passage)
+            await self._write(ended)
 
-    async def _write(self, passage: Passage) -> None:
+    async def _write(self, ended: Visit) -> None:
         """Makes the end of a passage durable. When the disk takes nothing, tries again with each sign of the device."""
-        if not await self._memory.finish(passage):
-            self._owed.append(passage)
+        if not await self._memory.finish(ended):
+            self._owed.append(ended)
 
     async def _write_owed(self) -> None:
         while self._owed and await self._memory.finish(self._owed[0]):

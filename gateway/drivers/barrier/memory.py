@@ -24,6 +24,17 @@ CREATE TABLE IF NOT EXISTS visit (
   passage  BLOB NOT NULL
 ) STRICT
 """
+_UNREAD: Final = """
+CREATE TABLE IF NOT EXISTS unread (
+  id       TEXT PRIMARY KEY,
+  device   TEXT NOT NULL,
+  event_id TEXT NOT NULL,
+  passage  BLOB NOT NULL
+) STRICT
+"""
+"""Passages that are over and had no plate: older software must not take them for vehicles that stand there."""
+UNREAD_KEPT: Final = 16
+"""Of each lane; a picture does not come behind more vehicles."""
 
 _FORGOTTEN_AFTER_MS: Final = 86_400_000
 
@@ -59,10 +70,20 @@ class VisitMemory:
 
         def read(db: sqlite3.Connection) -> list[Visit]:
             db.execute(_SCHEMA)
+            db.execute(_UNREAD)
             # Written by a clock that was far ahead and is mended: forgotten from now on as the others are.
             db.execute("UPDATE visit SET taken_at = ? WHERE taken_at > ?", (reached, reached + _FORGOTTEN_AFTER_MS))
             db.execute("DELETE FROM visit WHERE taken_at < ?", (reached - _FORGOTTEN_AFTER_MS,))
             rows = db.execute("SELECT passage, event_id FROM visit WHERE device = ? ORDER BY rowid", (device,))
+            return [Visit(codec.decode_passages(body)[0], event_id) for body, event_id in rows]
+
+        return await self._outbox.run(read)
+
+    async def load_unread(self, device: str) -> list[Visit]:
+        """Passages of a lane that ended without a plate, oldest first; comes after `load`."""
+
+        def read(db: sqlite3.Connection) -> list[Visit]:
+            rows = db.execute("SELECT passage, event_id FROM unread WHERE device = ? ORDER BY rowid", (device,))
             return [Visit(codec.decode_passages(body)[0], event_id) for body, event_id in rows]
 
         return await self._outbox.run(read)
@@ -83,13 +104,12 @@ class VisitMemory:
         told = msgspec.structs.replace(visit.passage, decision=decision)
         visit.seq = await self._outbox.put(Up.PASSAGES, codec.encode_body([told]))
 
-    async def finish(self, passage: Passage) -> bool:
-        """Sends the final passage and forgets the visit; False when the disk takes nothing, and nothing was done."""
-        seq = await self._outbox.put(
-            Up.PASSAGES,
-            codec.encode_body([passage]),
-            also=lambda db: db.execute("DELETE FROM visit WHERE id = ?", (passage.id,)),
-        )
+    async def finish(self, ended: Visit) -> bool:
+        """Sends the final passage and forgets the visit; False when the disk takes nothing, and nothing was done.
+
+        One that has no plate is remembered, for a plate that is read behind it.
+        """
+        seq = await self._outbox.put(Up.PASSAGES, codec.encode_body([ended.passage]), also=_finish(ended))
         return seq != 0
 
     async def forget(self, visit: Visit) -> None:
@@ -108,3 +128,22 @@ def _write(visit: Visit) -> Callable[[sqlite3.Connection], object]:
     passage = visit.passage
     row = (passage.id, passage.device, visit.event_id, passage.taken_at, codec.encode_body([passage]))
     return lambda db: db.execute("INSERT OR REPLACE INTO visit VALUES (?, ?, ?, ?, ?)", row)
+
+
+def _finish(ended: Visit) -> Callable[[sqlite3.Connection], object]:
+    passage = ended.passage
+
+    def write(db: sqlite3.Connection) -> None:
+        db.execute("DELETE FROM visit WHERE id = ?", (passage.id,))
+        db.execute("DELETE FROM unread WHERE id = ?", (passage.id,))
+        if passage.plate or not ended.event_id:
+            return
+        row = (passage.id, passage.device, ended.event_id, codec.encode_body([passage]))
+        db.execute("INSERT INTO unread VALUES (?, ?, ?, ?)", row)
+        db.execute(
+            "DELETE FROM unread WHERE device = ? AND rowid NOT IN "
+            "(SELECT rowid FROM unread WHERE device = ? ORDER BY rowid DESC LIMIT ?)",
+            (passage.device, passage.device, UNREAD_KEPT),
+        )
+
+    return write

@@ -36,9 +36,11 @@ class Recognitions:
         """A recognition that is told from now on."""
         self._seen.append(seen)
 
-    def read_at_last(self, known: Seen, plate: str) -> None:
-        """The plate of a recognition that had none."""
-        self._seen = deque((replace(one, plate=plate) if one is known else one for one in self._seen), _KEPT)
+    def read_at_last(self, known: Seen, plate: str, told_at: int) -> None:
+        """The plate of a recognition that had none, and the time that was told with it: it may come once more."""
+        read = replace(known, plate=plate)
+        both = [read] if told_at == known.told_at else [read, replace(read, told_at=told_at)]
+        self._seen = deque((one for seen in self._seen for one in (both if seen is known else [seen])), _KEPT)
 
     def same(
         self,
@@ -53,14 +55,15 @@ class Recognitions:
 
         A recognition is named by its id and time together. A device that tells another time with the picture means the
         same vehicle when its plate is the same, or was not read the one time and it stands there still, or was there
-        seconds ago (`ended_unread`: passages that are over, without a plate).
+        seconds ago (`ended_unread`: passages that are over, without a plate). Of a device that names nothing, what
+        comes seconds later is the next vehicle, which must not be held.
         """
         for seen in reversed(self._seen):
             if seen.event_id != event_id:
                 continue
             apart = abs(at - seen.at)
             one_unread = seen.passage in standing and not (plate and seen.plate)
-            read_behind = seen.passage in ended_unread and apart <= _BEHIND_MS
+            read_behind = bool(event_id) and seen.passage in ended_unread and apart <= _BEHIND_MS
             same_plate = bool(plate) and plate == seen.plate
             if seen.told_at == told_at or (apart <= _SAME_MS and (one_unread or read_behind or same_plate)):
                 return seen

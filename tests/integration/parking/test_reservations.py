@@ -343,3 +343,19 @@ async def test_late_passages_and_the_job_never_wait_for_each_other(worker_db: Da
         await parking.apply_passages(conn, site.project_id, GATEWAY, [first], now)
     await job
     assert {one["state"] for one in await rows(worker_db, "SELECT state FROM parking_reservation")} == {"arrived"}
+
+
+async def test_a_vehicle_that_comes_while_its_reservation_is_cancelled_is_let_in_all_the_same(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    """Whichever is first counts; what a gateway reports is never refused for it."""
+    now = datetime.now(UTC)
+    await rule(worker_db, site, 1)
+    made = await book(worker_db, site, PLATE, now, now + HOUR, now)
+    async with worker_db.transaction(site.staff) as conn:
+        await service.cancel(conn, made.id, "user:staff")
+        coming = asyncio.create_task(site.report(ingest_db, [site.passage("entry", PLATE, now)], now))
+        await until_waiting(ingest_db)
+    await coming
+    assert (await the_one(worker_db, site, made.id)).state == "cancelled"
+    assert len(await rows(worker_db, "SELECT id FROM parking_session WHERE state = 'open'")) == 1

@@ -1,5 +1,6 @@
 """The time by the cloud: a wrong clock keeps no barrier closed, and nobody makes it believe a time that was not."""
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +64,24 @@ def test_a_clock_that_is_wrong_is_held_to_what_the_cloud_says(ahead: int) -> Non
     assert abs(world.clock.now_ms() - world.now) <= 20 + HOUR // 5_000
 
 
+@pytest.mark.parametrize("monotonic_in_an_hour_ms", [0, HOUR * 13 // 12, HOUR * 11 // 12])
+def test_neither_sleep_nor_a_clock_that_is_mended_gently_makes_an_order_young(
+    monkeypatch: pytest.MonkeyPatch, monotonic_in_an_hour_ms: int
+) -> None:
+    """Suspended for an hour, or with a monotonic clock that runs a twelfth wrong: the wall clock is right again."""
+    shown = dict.fromkeys((time.CLOCK_MONOTONIC, time.CLOCK_MONOTONIC_RAW, time.CLOCK_BOOTTIME), DAY)
+    monkeypatch.setattr(time, "monotonic_ns", lambda: shown[time.CLOCK_MONOTONIC] * 1_000_000)
+    monkeypatch.setattr(time, "clock_gettime_ns", lambda which: shown[which] * 1_000_000)
+    world = World()
+    world.clock = CloudClock("demo", "gw-1", public_key(KEY), lambda: world.now, lambda: True)
+    world.measure(0, 0)
+    world.now += HOUR
+    shown[time.CLOCK_MONOTONIC] += monotonic_in_an_hour_ms
+    shown[time.CLOCK_BOOTTIME] += monotonic_in_an_hour_ms or HOUR
+    shown[time.CLOCK_MONOTONIC_RAW] += HOUR if monotonic_in_an_hour_ms else 0
+    assert (world.clock.now_ms(), world.clock.ahead_ms) == (world.now, 0)
+
+
 def test_a_clock_that_is_right_is_left_alone() -> None:
     world = World()
     world.measure()
@@ -91,6 +110,16 @@ def test_what_is_not_the_clouds_answer_to_us_is_nothing(fields: dict[str, Any]) 
     assert world.clock.ahead_ms is None
     world.clock.hear(world.answer(challenge))
     assert world.clock.ahead_ms is not None, "none of it kept the true answer from being heard"
+
+
+def test_what_a_key_proved_that_is_trusted_no_more_is_proven_no_more() -> None:
+    """Whoever has it, and the broker, would keep the time that he said for as long as he lets no answer through."""
+    world = World()
+    world.measure()
+    world.clock.trust(public_key(KEY))
+    assert world.clock.ahead_ms is not None
+    world.clock.trust(public_key(OTHER))
+    assert world.clock.ahead_ms is None
 
 
 def test_an_answer_that_is_told_again_changes_nothing() -> None:

@@ -22,9 +22,9 @@ class Memory:
         self.room = True
         self.kept: list[Passage] = []
 
-    async def finish(self, passage: Passage) -> bool:
+    async def finish(self, ended: Visit) -> bool:
         if self.room:
-            self.kept.append(passage)
+            self.kept.append(ended.passage)
         return self.room
 
 

@@ -35,10 +35,11 @@ class Place:
     ordered: list[Order] = field(default_factory=list)
 
     reached: Callable[[], int] = lambda: NOW
+    silent_s: float = 0.01
 
     def lane(self, direction: str = "entry", **settings: object) -> Lane:
         line = BarrierLineSettings.model_validate({
-            "name": "garage", "lot": "lot-1", "broker": {"host": "b"}, "cloud_silent_s": 0.01,
+            "name": "garage", "lot": "lot-1", "broker": {"host": "b"}, "cloud_silent_s": self.silent_s,
             "lanes": [{"device": "lane", "sn": "S", "direction": direction, **settings}],
         })  # fmt: skip
 

@@ -190,6 +190,7 @@ async def test_without_a_sensor_a_boom_that_goes_down_lets_nobody_through(place:
 
 
 async def test_who_passes_unnamed_is_the_one_for_whom_it_opened_then_whoever_stands_there(place: Place) -> None:
+    place.silent_s = 60
     async with opened(place.lane("exit")) as lane:
         for number, plate in enumerate((A, B)):
             await lane.handle(seen(plate, plate, NOW + number))
