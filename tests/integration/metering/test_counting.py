@@ -1,5 +1,6 @@
 """What the derivation counts of the rows that it adds is what counting the rows themselves comes to."""
 
+import itertools
 import random
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ CHANGES_OF_CLOCKS = {
     "Australia/Lord_Howe": datetime(2026, 4, 4, tzinfo=UTC),
     "Asia/Beirut": datetime(2026, 3, 28, tzinfo=UTC),
     "America/Havana": datetime(2025, 11, 2, tzinfo=UTC),
+    "Atlantic/Azores": datetime(2025, 10, 26, tzinfo=UTC),
 }
 
 
@@ -40,6 +42,21 @@ async def test_counted_by_the_derivation_as_by_the_database(worker_db: Database,
     # Rows that are there change and go, others come between them.
     await read(worker_db, readings, start)
     await derive(worker_db)
+    await counted_again(worker_db, owner_db)
+
+
+@pytest.mark.parametrize("zone", CHANGES_OF_CLOCKS)
+async def test_a_proof_of_any_days_leaves_what_is_right(worker_db: Database, owner_db: Database, zone: str) -> None:
+    """Also where the first or the last of them begins twice, or never."""
+    site = await make_site(worker_db, meters=5, zone=zone)
+    await unlike_each_other(worker_db, site)
+    around = CHANGES_OF_CLOCKS[zone].date()
+    await read(worker_db, {meter: [*range(96 * 6)] for meter in site.meters}, CHANGES_OF_CLOCKS[zone] - timedelta(days=3))
+    await derive(worker_db)
+    days = [around + timedelta(days=n) for n in range(-4, 5)]
+    for first, end in itertools.combinations(days, 2):
+        statement = f"SELECT gm.mend_counts(id, '{first}', '{end}') FROM project"
+        assert await table(worker_db, statement) == [{"mend_counts": 0}], (first, end)
     await counted_again(worker_db, owner_db)
 
 
