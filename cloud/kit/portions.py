@@ -1,15 +1,17 @@
 """Work on many things at once of which one may be spoilt: halved until that one is alone, and fails alone."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
+from psycopg.errors import DeadlockDetected
 
 from cloud.kit.constraints import passes
 
 Result = TypeVar("Result")
 
 _log = structlog.get_logger(__name__)
+_ATTEMPTS: Final = 3
 
 
 async def by_halves(
@@ -20,13 +22,13 @@ async def by_halves(
     """What `work` comes to for all of `ids` at once, or for parts of them where it raises, in their order.
 
     `work` leaves nothing behind when it raises: it is a transaction of its own. `alone` is what comes of the one that
-    cannot be worked on, whatever is wrong with it. What has nothing to do with any of them (the database is gone, a
-    deadlock) is raised as it is: the whole is to be repeated at another moment.
+    cannot be worked on, whatever is wrong with it. What has nothing to do with any of them (the database is gone) is
+    raised as it is: the whole is to be repeated at another moment. So is a deadlock, unless it is gone at the next try.
     """
     if not ids:
         return []
     try:
-        return [await work(ids)]
+        return [await _past_deadlocks(ids, work)]
     except Exception as error:
         if passes(error):
             raise
@@ -35,3 +37,16 @@ async def by_halves(
             return [await alone(ids[0], error)]
     middle = len(ids) // 2
     return [*await by_halves(ids[:middle], work, alone), *await by_halves(ids[middle:], work, alone)]
+
+
+async def _past_deadlocks(ids: Sequence[int], work: Callable[[Sequence[int]], Awaitable[Result]]) -> Result:
+    """Whom the database chose to end a deadlock may begin anew at once: whoever held him up goes on meanwhile.
+
+    TimescaleDB compresses chunks when it likes, and locks them in an order of its own.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return await work(ids)
+        except DeadlockDetected as error:
+            _log.warning("portions.deadlock", work=work.__qualname__, error=str(error).strip())
+    return await work(ids)
