@@ -28,7 +28,7 @@ async def by_halves(
     if not ids:
         return []
     try:
-        return [await _past_deadlocks(ids, work)]
+        return [await past_deadlocks(lambda: work(ids))]
     except Exception as error:
         if passes(error):
             raise
@@ -39,14 +39,15 @@ async def by_halves(
     return [*await by_halves(ids[:middle], work, alone), *await by_halves(ids[middle:], work, alone)]
 
 
-async def _past_deadlocks(ids: Sequence[int], work: Callable[[Sequence[int]], Awaitable[Result]]) -> Result:
-    """Whom the database chose to end a deadlock may begin anew at once: whoever held him up goes on meanwhile.
+async def past_deadlocks(work: Callable[[], Awaitable[Result]]) -> Result:
+    """Does `work`, a transaction of its own, and begins it anew at once when the database ended it to end a deadlock.
 
-    TimescaleDB compresses chunks when it likes, and locks them in an order of its own.
+    Whoever held it up goes on meanwhile. TimescaleDB compresses chunks when it likes, and locks them in an order of its
+    own. Raises DeadlockDetected when that does not help.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
-            return await work(ids)
+            return await work()
         except DeadlockDetected as error:
-            _log.warning("portions.deadlock", work=work.__qualname__, error=str(error).strip())
-    return await work(ids)
+            _log.warning("portions.deadlock", error=str(error).strip())
+    return await work()

@@ -7,8 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.jobs import JobContext
+from cloud.metering import service as metering
+from cloud.metering.records import NewMeter
 from cloud.metering.rollups.proving import UsageWasMiscounted, prove_counts
 from tests.integration.metering.counted import COUNT
 from tests.integration.metering.site import Site, make_site
@@ -51,7 +54,9 @@ async def test_a_proof_of_any_days_leaves_what_is_right(worker_db: Database, own
     site = await make_site(worker_db, meters=5, zone=zone)
     await unlike_each_other(worker_db, site)
     around = CHANGES_OF_CLOCKS[zone].date()
-    await read(worker_db, {meter: [*range(96 * 6)] for meter in site.meters}, CHANGES_OF_CLOCKS[zone] - timedelta(days=3))
+    await read(
+        worker_db, {meter: [*range(96 * 6)] for meter in site.meters}, CHANGES_OF_CLOCKS[zone] - timedelta(days=3)
+    )
     await derive(worker_db)
     days = [around + timedelta(days=n) for n in range(-4, 5)]
     for first, end in itertools.combinations(days, 2):
@@ -159,3 +164,16 @@ async def test_days_that_were_proved_are_not_proved_again_but_for_the_last(worke
             await conn.execute(insert, (site.meters[0], datetime.now(UTC) - age, site.project_id))
         with expected:
             await prove_counts(context)
+
+
+@pytest.mark.parametrize("installed", [None, timedelta(days=60)])
+async def test_a_project_that_used_nothing_yet_is_proved(worker_db: Database, installed: timedelta | None) -> None:
+    """It has no meter, or one that will be installed."""
+    async with worker_db.transaction(SYSTEM) as conn:
+        project = await estate.create_project(conn, "empty", "Empty", "America/Havana", "CUP")
+        if installed is not None:
+            on = (datetime.now(UTC) + installed).date()
+            await metering.create_meters(conn, project.id, [NewMeter("E1", "electricity", None, 10**9, 60_000, on)])
+    for _ in range(2):
+        assert await prove_counts(JobContext(1, None, {}, worker_db)) == {"projects": 1}
+    assert len(await table(worker_db, "SELECT 1 FROM store.counts_proved WHERE until_on > now()::date - 2")) == 1
