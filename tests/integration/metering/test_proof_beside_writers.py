@@ -78,7 +78,7 @@ async def test_rows_that_are_not_committed_are_none_of_the_proof(
 ) -> None:
     site, start = await a_site(worker_db, zone)
     for slots in ([*range(0, 400, 3), 96 * 120], [*range(0, 400, 2), 96 * 120, 96 * 130]):
-        await read(worker_db, {meter: slots for meter in site.meters}, start)
+        await read(worker_db, dict.fromkeys(site.meters, slots), start)
         async with deriving(worker_db, site):
             assert await prove(owner_db) == 0
         assert await prove(owner_db) == 0
