@@ -12,6 +12,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.jobs import JobContext
 from cloud.metering import service as metering
 from cloud.metering.records import NewMeter
+from cloud.metering.rollups import maintenance
 from cloud.metering.rollups.proving import UsageWasMiscounted, prove_counts
 from tests.integration.metering.counted import COUNT
 from tests.integration.metering.site import Site, make_site
@@ -177,3 +178,26 @@ async def test_a_project_that_used_nothing_yet_is_proved(worker_db: Database, in
     for _ in range(2):
         assert await prove_counts(JobContext(1, None, {}, worker_db)) == {"projects": 1}
     assert len(await table(worker_db, "SELECT 1 FROM store.counts_proved WHERE until_on > now()::date - 2")) == 1
+
+
+async def test_counts_of_what_is_archived_or_dropped_stay(worker_db: Database, owner_db: Database) -> None:
+    """Also where the horizon lies within a local month."""
+    site = await make_site(worker_db, meters=1, zone="America/Havana")
+    begin = datetime.now(UTC) - timedelta(days=700)
+    async with owner_db.transaction(SYSTEM) as conn:
+        await conn.execute(
+            """INSERT INTO store.usage (meter_id, channel, start, length_s, quantity, method, project_id)
+               SELECT %s, 1, %s + n * interval '5 hours', 900 + n %% 3 * 86400, n, 0, %s
+               FROM generate_series(1, 3300) n""",
+            (site.meters[0], begin, site.project_id),
+        )
+        await conn.execute("SELECT gm.ensure_partitions(%s, %s)", (begin.date(), datetime.now(UTC).date()))
+    await table(owner_db, COUNT)
+    before = await sums(worker_db)
+    async with owner_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE store.retention SET usage_months = 12, drop_chunks = true")
+    await maintenance.maintain(JobContext(1, None, {}, worker_db))
+    [left] = await table(worker_db, "SELECT count(*) AS rows FROM store.usage")
+    assert 1000 < left["rows"] < 2500
+    assert await table(owner_db, COUNT) == [{"mend_counts": 0}]
+    assert await sums(worker_db) == before
