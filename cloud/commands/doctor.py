@@ -144,6 +144,7 @@ def waiting(conn: psycopg.Connection[Any]) -> Iterator[Finding]:
     yield _heard(found)
     yield _aged("usage to derive", found.dirty_windows, found.dirty_age_s, "is a worker running?")
     yield _aged("usage to judge", found.unsettled, found.unsettled_age_s, "is a worker running?")
+    yield _set_aside(conn)
     yield _aged("due jobs", found.jobs_due, found.job_age_s, "is a worker running?")
     yield _none_of("failed jobs", found.jobs_failed, "failed for good in the last 24 hours, see the exceptions page")
     yield _aged("notices to send", found.notices_due, found.notice_age_s, "is a worker running, does mail go out?")
@@ -159,6 +160,17 @@ def waiting(conn: psycopg.Connection[Any]) -> Iterator[Finding]:
         found.unclaimed,
         f"wait, the oldest for {_long(found.unclaimed_age_s)}: set up their devices, or discard them",
     )
+
+
+def _set_aside(conn: psycopg.Connection[Any]) -> Finding:
+    """Meters whose derivation or judgement raises: no other meter waits for them, but their own bills do."""
+    row = conn.execute("SELECT meters, age_s, example FROM gm.meters_set_aside()").fetchone()
+    assert row is not None
+    meters, age_s, example = row
+    if not meters:
+        return Finding("meters set aside", "fine", "none")
+    detail = f"{meters} cannot be worked on, the first for {_long(age_s)}, {example}; the worker's log says where"
+    return Finding("meters set aside", "late", detail)
 
 
 def _heard(found: Backlog) -> Finding:

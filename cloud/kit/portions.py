@@ -1,15 +1,17 @@
 """Work on many things at once of which one may be spoilt: halved until that one is alone, and fails alone."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
+from psycopg.errors import DeadlockDetected
 
 from cloud.kit.constraints import passes
 
 Result = TypeVar("Result")
 
 _log = structlog.get_logger(__name__)
+_ATTEMPTS: Final = 3
 
 
 async def by_halves(
@@ -20,13 +22,13 @@ async def by_halves(
     """What `work` comes to for all of `ids` at once, or for parts of them where it raises, in their order.
 
     `work` leaves nothing behind when it raises: it is a transaction of its own. `alone` is what comes of the one that
-    cannot be worked on, whatever is wrong with it. What has nothing to do with any of them (the database is gone, a
-    deadlock) is raised as it is: the whole is to be repeated at another moment.
+    cannot be worked on, whatever is wrong with it. What has nothing to do with any of them (the database is gone) is
+    raised as it is: the whole is to be repeated at another moment. So is a deadlock, unless it is gone at the next try.
     """
     if not ids:
         return []
     try:
-        return [await work(ids)]
+        return [await past_deadlocks(lambda: work(ids))]
     except Exception as error:
         if passes(error):
             raise
@@ -35,3 +37,17 @@ async def by_halves(
             return [await alone(ids[0], error)]
     middle = len(ids) // 2
     return [*await by_halves(ids[:middle], work, alone), *await by_halves(ids[middle:], work, alone)]
+
+
+async def past_deadlocks(work: Callable[[], Awaitable[Result]]) -> Result:
+    """Does `work`, a transaction of its own, and begins it anew at once when the database ended it to end a deadlock.
+
+    Whoever held it up goes on meanwhile. TimescaleDB compresses chunks when it likes, and locks them in an order of its
+    own. Raises DeadlockDetected when that does not help.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return await work()
+        except DeadlockDetected as error:
+            _log.warning("portions.deadlock", error=str(error).strip())
+    return await work()

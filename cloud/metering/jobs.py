@@ -21,12 +21,12 @@ CLAIM_ALL = "metering.claim-all"
 async def derive_usage(context: JobContext) -> dict[str, object]:
     """Derives usage of all meters whose readings changed, some meters per transaction.
 
-    Of a meter that cannot be derived it goes on waiting, and the log says why; the others are.
+    A meter that cannot be derived is set aside and tried again later, alone; the log says why.
     """
-    done = apart.Derivation()
     async with context.db.transaction(context.asker) as conn:
         total = await derivation.count_dirty(conn)
         zones = {project.id: project.zone for project in await estate.projects(conn)}
+    done = await apart.bring_up_set_aside(context.db, context.asker, zones)
     after, seen = 0, 0
     while True:
         async with context.db.transaction(context.asker) as conn:

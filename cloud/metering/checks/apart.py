@@ -7,6 +7,7 @@ from datetime import datetime
 from cloud.kit.constraints import refusal
 from cloud.kit.db import Asker, Database
 from cloud.kit.portions import by_halves
+from cloud.metering import set_aside_repository as set_aside
 from cloud.metering.checks import settling
 from cloud.metering.rollups import reading as rollups
 
@@ -41,6 +42,22 @@ async def settle(db: Database, asker: Asker, meter_ids: Sequence[int], now: date
             spans = await settling.take(conn, some)
             changed = await settling.settle(conn, spans, now)
             await rollups.refresh(conn, settling.of_usage(spans))
+            await set_aside.forget(conn, "settle", some)
             return Judgement(len({span.meter_id for span in spans}), changed)
 
-    return sum(await by_halves(meter_ids, settled, fails), Judgement())
+    async def waits(meter_id: int, error: Exception) -> Judgement:
+        async with db.transaction(asker) as conn:
+            await set_aside.note(conn, "settle", meter_id, refusal(error)[1])
+        return await fails(meter_id, error)
+
+    return sum(await by_halves(meter_ids, settled, waits), Judgement())
+
+
+async def settle_set_aside(db: Database, asker: Asker, now: datetime) -> Judgement:
+    """Tries meters again, each alone, that could not be settled and are due, some of them."""
+    async with db.transaction(asker) as conn:
+        due = await set_aside.due(conn, "settle")
+    done = Judgement()
+    for meter_id in due:
+        done += await settle(db, asker, [meter_id], now, wait=False)
+    return done

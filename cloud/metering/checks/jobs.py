@@ -33,9 +33,9 @@ async def ask_to_settle(conn: Conn) -> None:
 async def settle(context: JobContext) -> dict[str, object]:
     """Settles what usage changed, and what is seen otherwise since somebody moved, some meters per transaction.
 
-    Of a meter that cannot be settled it goes on waiting, and the log says why; the others are.
+    A meter that cannot be settled is set aside and tried again later, alone; the log says why.
     """
-    after, done = 0, apart.Judgement()
+    after, done = 0, await apart.settle_set_aside(context.db, context.asker, datetime.now(UTC))
     while True:
         async with context.db.transaction(context.asker) as conn:
             chunk = await settling.changed_meters(conn, after, _METERS_AT_ONCE)

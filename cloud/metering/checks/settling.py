@@ -54,7 +54,7 @@ class DaySpan:
 
 
 async def changed_meters(conn: Conn, after: int, limit: int, among: Sequence[int] | None = None) -> list[int]:
-    """Meters with changed usage, by id; only those `among` the given ones."""
+    """Meters with changed usage, by id; only those `among` the given ones, else all but those that are set aside."""
     query = {"after": after, "limit": limit, "among": None if among is None else list(among)}
     return [row["meter_id"] for row in await (await conn.execute(sql.CHANGED_METERS, query)).fetchall()]
 

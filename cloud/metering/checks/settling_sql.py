@@ -5,7 +5,9 @@ from typing import LiteralString
 CHANGED_METERS: LiteralString = """
     SELECT DISTINCT meter_id
     FROM (SELECT meter_id FROM store.changed_usage UNION ALL SELECT meter_id FROM store.late_load) AS changed
-    WHERE meter_id > %(after)s AND (%(among)s::bigint[] IS NULL OR meter_id = ANY (%(among)s))
+    WHERE meter_id > %(after)s AND CASE
+                WHEN %(among)s::bigint[] IS NOT NULL THEN meter_id = ANY (%(among)s)
+                ELSE meter_id NOT IN (SELECT meter_id FROM store.set_aside WHERE work = 'settle') END
     ORDER BY meter_id LIMIT %(limit)s
 """
 TAKE: LiteralString = """

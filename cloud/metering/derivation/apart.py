@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from cloud.kit.constraints import refusal
 from cloud.kit.db import Asker, Database
 from cloud.kit.portions import by_halves
+from cloud.metering import set_aside_repository as set_aside
 from cloud.metering.derivation import update
 from cloud.metering.derivation.update import Changes
 
@@ -35,9 +36,24 @@ async def bring_up(
             if wait:
                 await update.wait_for_meters(conn, some)
             held = some if wait else await update.lock_meters(conn, some)
-            return Derivation(await update.bring_up(conn, held, zones))
+            done = Derivation(await update.bring_up(conn, held, zones))
+            await set_aside.forget(conn, "derive", held)
+            return done
 
     async def fails(meter_id: int, error: Exception) -> Derivation:
-        return Derivation(failed={meter_id: refusal(error)[1]})
+        reason = refusal(error)[1]
+        async with db.transaction(asker) as conn:
+            await set_aside.note(conn, "derive", meter_id, reason)
+        return Derivation(failed={meter_id: reason})
 
     return sum(await by_halves(meter_ids, derived, fails), Derivation())
+
+
+async def bring_up_set_aside(db: Database, asker: Asker, zones: Mapping[int, ZoneInfo]) -> Derivation:
+    """Tries meters again, each alone, that could not be derived and are due, some of them."""
+    async with db.transaction(asker) as conn:
+        due = await set_aside.due(conn, "derive")
+    done = Derivation()
+    for meter_id in due:
+        done += await bring_up(db, asker, [meter_id], zones, wait=False)
+    return done

@@ -15,7 +15,9 @@ DIRTY_METERS: LiteralString = """
             SELECT meter_id, count(DISTINCT channel) * (extract(epoch FROM max(least(until_at, now())) - min(from_at))
                                                         / 86400 + 1) AS days
             FROM store.dirty_window
-            WHERE meter_id > %(after)s AND (%(among)s::bigint[] IS NULL OR meter_id = ANY (%(among)s))
+            WHERE meter_id > %(after)s AND CASE
+                WHEN %(among)s::bigint[] IS NOT NULL THEN meter_id = ANY (%(among)s)
+                ELSE meter_id NOT IN (SELECT meter_id FROM store.set_aside WHERE work = 'derive') END
             GROUP BY meter_id ORDER BY meter_id LIMIT %(limit)s) AS d
     ) AS waiting WHERE before < %(days)s ORDER BY meter_id
 """

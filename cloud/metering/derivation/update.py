@@ -64,7 +64,10 @@ async def count_dirty(conn: Conn) -> int:
 
 
 async def dirty_meters(conn: Conn, after: int, among: Sequence[int] | None = None) -> list[int]:
-    """The next meters with changed readings, by id, as many as fit into memory; only those `among` the given ones."""
+    """The next meters with changed readings, by id, as many as fit into memory.
+
+    Only those `among` the given ones; else all but those that are set aside.
+    """
     query = {
         "after": after,
         "limit": _METERS_AT_ONCE,

@@ -4,7 +4,9 @@ Whoever writes rows counts them. A count that was forgotten would show in no ans
 since, and some before them, are compared with their rows. A project that never was is compared from its beginning.
 """
 
+from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Final
 
 import structlog
@@ -14,7 +16,8 @@ from cloud.estate.records import Project
 from cloud.kit.db import Asker, Database
 from cloud.kit.errors import GatemeterError
 from cloud.kit.jobs import Handler, JobContext, Scheduled
-from cloud.kit.periods import local_day
+from cloud.kit.periods import Period, local_day
+from cloud.kit.portions import past_deadlocks
 from cloud.metering.rollups import sql
 
 PROVE = "metering.prove-counts"
@@ -43,25 +46,40 @@ async def prove_counts(context: JobContext) -> dict[str, object]:
 
 
 async def _prove_project(db: Database, asker: Asker, project: Project) -> int:
-    """How many counts were wrong. A month per transaction; how far it came is kept."""
+    """How many counts were wrong. How far it came is kept."""
     until_on = local_day(datetime.now(UTC), project.zone)
     named = {"project_id": project.id, "zone": project.zone.key}
     async with db.transaction(asker) as conn:
         row = await (await conn.execute(sql.PROVED_FROM, named)).fetchone()
-    from_on: date = ((row and row["from_on"]) or until_on) - _AGAIN
+    from_on: date = min((row and row["from_on"]) or until_on, until_on) - _AGAIN
     wrong = 0
-    while from_on < until_on:
-        end = min(from_on + _AT_ONCE, until_on)
-        query = {"project_id": project.id, "from": from_on, "until": end}
+    async for days, found in prove_days(db, asker, project, Period(from_on, until_on)):
         async with db.transaction(asker) as conn:
-            row = await (await conn.execute(sql.MEND, query)).fetchone()
-            await conn.execute(sql.NOTE_PROVED, query)
-        found = int(row["wrong"]) if row is not None else 0
+            await conn.execute(sql.NOTE_PROVED, {"project_id": project.id, "until": days.end})
         if found:
-            _log.error("metering.usage_was_miscounted", project=project.code, counts=found, since=str(from_on))
+            _log.error("metering.usage_was_miscounted", project=project.code, counts=found, since=str(days.start))
         wrong += found
-        from_on = end
     return wrong
+
+
+async def prove_days(db: Database, asker: Asker, project: Project, asked: Period) -> AsyncIterator[tuple[Period, int]]:
+    """Compares the counts of these local days with the rows and mends them, a month per transaction.
+
+    Yields the days of each, and how many counts were wrong. What is archived or dropped is left as it is.
+    """
+    start = asked.start
+    while start < asked.end:
+        days = Period(start, min(start + _AT_ONCE, asked.end))
+        wrong = await past_deadlocks(partial(_mend, db, asker, project, days))
+        yield days, wrong
+        start = days.end
+
+
+async def _mend(db: Database, asker: Asker, project: Project, days: Period) -> int:
+    query = {"project_id": project.id, "from": days.start, "until": days.end}
+    async with db.transaction(asker) as conn:
+        row = await (await conn.execute(sql.MEND, query)).fetchone()
+    return 0 if row is None else int(row["wrong"])
 
 
 HANDLERS: dict[str, Handler] = {PROVE: prove_counts}

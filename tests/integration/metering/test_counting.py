@@ -1,13 +1,18 @@
 """What the derivation counts of the rows that it adds is what counting the rows themselves comes to."""
 
+import itertools
 import random
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.jobs import JobContext
+from cloud.metering import service as metering
+from cloud.metering.records import NewMeter
+from cloud.metering.rollups import maintenance
 from cloud.metering.rollups.proving import UsageWasMiscounted, prove_counts
 from tests.integration.metering.counted import COUNT
 from tests.integration.metering.site import Site, make_site
@@ -21,6 +26,7 @@ CHANGES_OF_CLOCKS = {
     "Australia/Lord_Howe": datetime(2026, 4, 4, tzinfo=UTC),
     "Asia/Beirut": datetime(2026, 3, 28, tzinfo=UTC),
     "America/Havana": datetime(2025, 11, 2, tzinfo=UTC),
+    "Atlantic/Azores": datetime(2025, 10, 26, tzinfo=UTC),
 }
 
 
@@ -40,6 +46,23 @@ async def test_counted_by_the_derivation_as_by_the_database(worker_db: Database,
     # Rows that are there change and go, others come between them.
     await read(worker_db, readings, start)
     await derive(worker_db)
+    await counted_again(worker_db, owner_db)
+
+
+@pytest.mark.parametrize("zone", CHANGES_OF_CLOCKS)
+async def test_a_proof_of_any_days_leaves_what_is_right(worker_db: Database, owner_db: Database, zone: str) -> None:
+    """Also where the first or the last of them begins twice, or never."""
+    site = await make_site(worker_db, meters=5, zone=zone)
+    await unlike_each_other(worker_db, site)
+    around = CHANGES_OF_CLOCKS[zone].date()
+    await read(
+        worker_db, {meter: [*range(96 * 6)] for meter in site.meters}, CHANGES_OF_CLOCKS[zone] - timedelta(days=3)
+    )
+    await derive(worker_db)
+    days = [around + timedelta(days=n) for n in range(-4, 5)]
+    for first, end in itertools.combinations(days, 2):
+        statement = f"SELECT gm.mend_counts(id, '{first}', '{end}') FROM project"
+        assert await table(worker_db, statement) == [{"mend_counts": 0}], (first, end)
     await counted_again(worker_db, owner_db)
 
 
@@ -142,3 +165,39 @@ async def test_days_that_were_proved_are_not_proved_again_but_for_the_last(worke
             await conn.execute(insert, (site.meters[0], datetime.now(UTC) - age, site.project_id))
         with expected:
             await prove_counts(context)
+
+
+@pytest.mark.parametrize("installed", [None, timedelta(days=60)])
+async def test_a_project_that_used_nothing_yet_is_proved(worker_db: Database, installed: timedelta | None) -> None:
+    """It has no meter, or one that will be installed."""
+    async with worker_db.transaction(SYSTEM) as conn:
+        project = await estate.create_project(conn, "empty", "Empty", "America/Havana", "CUP")
+        if installed is not None:
+            on = (datetime.now(UTC) + installed).date()
+            await metering.create_meters(conn, project.id, [NewMeter("E1", "electricity", None, 10**9, 60_000, on)])
+    for _ in range(2):
+        assert await prove_counts(JobContext(1, None, {}, worker_db)) == {"projects": 1}
+    assert len(await table(worker_db, "SELECT 1 FROM store.counts_proved WHERE until_on > now()::date - 2")) == 1
+
+
+async def test_counts_of_what_is_archived_or_dropped_stay(worker_db: Database, owner_db: Database) -> None:
+    """Also where the horizon lies within a local month."""
+    site = await make_site(worker_db, meters=1, zone="America/Havana")
+    begin = datetime.now(UTC) - timedelta(days=700)
+    async with owner_db.transaction(SYSTEM) as conn:
+        await conn.execute(
+            """INSERT INTO store.usage (meter_id, channel, start, length_s, quantity, method, project_id)
+               SELECT %s, 1, %s + n * interval '5 hours', 900 + n %% 3 * 86400, n, 0, %s
+               FROM generate_series(1, 3300) n""",
+            (site.meters[0], begin, site.project_id),
+        )
+        await conn.execute("SELECT gm.ensure_partitions(%s, %s)", (begin.date(), datetime.now(UTC).date()))
+    await table(owner_db, COUNT)
+    before = await sums(worker_db)
+    async with owner_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE store.retention SET usage_months = 12, drop_chunks = true")
+    await maintenance.maintain(JobContext(1, None, {}, worker_db))
+    [left] = await table(worker_db, "SELECT count(*) AS rows FROM store.usage")
+    assert 1000 < left["rows"] < 2500
+    assert await table(owner_db, COUNT) == [{"mend_counts": 0}]
+    assert await sums(worker_db) == before

@@ -49,10 +49,25 @@ async def test_nothing_is_no_work() -> None:
 
 
 async def test_what_passes_is_raised() -> None:
+    work = _Work({2}, psycopg.errors.AdminShutdown())
+    with pytest.raises(psycopg.errors.AdminShutdown):
+        await by_halves(range(4), work.all, work.alone)
+    assert work.asked == [[0, 1, 2, 3]]
+
+
+async def test_a_deadlock_is_tried_again_and_raised_when_it_stays() -> None:
     work = _Work({2}, psycopg.errors.DeadlockDetected())
     with pytest.raises(psycopg.errors.DeadlockDetected):
         await by_halves(range(4), work.all, work.alone)
-    assert work.asked == [[0, 1, 2, 3]]
+    assert work.asked == [[0, 1, 2, 3]] * 3
+    assert work.failed == {}
+
+    async def once(ids: Sequence[int]) -> list[int]:
+        work.bad = set() if work.asked else {2}
+        return await work.all(ids)
+
+    work.asked.clear()
+    assert await by_halves(range(4), once, work.alone) == [[0, 1, 2, 3]]
 
 
 @pytest.mark.parametrize(
