@@ -32,20 +32,21 @@ _LOCK: LiteralString = """
     SELECT gateway_id FROM gateway_access WHERE gateway_id = ANY(%s::bigint[]) AND project_id = %s
     ORDER BY gateway_id FOR UPDATE
 """
-# What is told already is no change; of what was never told nobody needs to hear that it is gone, except of a stay:
-# the gateway may have opened it by itself.
+# What is told already is no change, and its row is left alone: every minute all is compared, and a conflict would lock
+# each row. Nobody else writes them, as the gateways are locked. Of what was never told nobody needs to hear that it is
+# gone, except of a stay: the gateway may have opened it by itself.
 _CHANGE: LiteralString = """
-    INSERT INTO gateway_access_entry AS e (gateway_id, project_id, kind, key, number, entry)
+    INSERT INTO gateway_access_entry (gateway_id, project_id, kind, key, number, entry)
     SELECT a.gateway_id, a.project_id, n.kind, n.key, a.number + 1, n.entry
     FROM gateway_access a
-    CROSS JOIN unnest(%(kinds)s::text[], %(keys)s::text[], %(entries)s::jsonb[]) AS n (kind, key, entry)
+    CROSS JOIN (SELECT e ->> 0 AS kind, e ->> 1 AS key, nullif(e -> 2, 'null') AS entry
+                FROM jsonb_array_elements(%(entries)s) AS e) AS n
+    LEFT JOIN gateway_access_entry o ON o.gateway_id = a.gateway_id AND o.kind = n.kind AND o.key = n.key
     WHERE a.gateway_id = ANY(%(gateways)s::bigint[])
-      AND (n.entry IS NOT NULL OR n.kind = 'stay' OR EXISTS (
-          SELECT 1 FROM gateway_access_entry o
-          WHERE o.gateway_id = a.gateway_id AND o.kind = n.kind AND o.key = n.key))
+      AND CASE WHEN o.key IS NULL THEN n.entry IS NOT NULL OR n.kind = 'stay'
+               ELSE o.entry IS DISTINCT FROM n.entry END
     ON CONFLICT (gateway_id, kind, key)
     DO UPDATE SET number = excluded.number, entry = excluded.entry, changed_at = now()
-    WHERE e.entry IS DISTINCT FROM excluded.entry
     RETURNING gateway_id
 """
 _STEP: LiteralString = "UPDATE gateway_access SET number = number + 1 WHERE gateway_id = ANY(%s::bigint[])"
@@ -138,13 +139,8 @@ async def tell(conn: Conn, project_id: int, gateway_ids: Iterable[int], entries:
         return 0
     last = {entry_name(entry): None if isinstance(entry, GoneEntry) else entry for entry in entries}
     locked = await lock(conn, project_id, gateways)
-    values = {
-        "kinds": [kind for kind, _ in last],
-        "keys": [key for _, key in last],
-        "entries": [None if entry is None else Jsonb(_as_told(entry)) for entry in last.values()],
-        "gateways": locked,
-    }
-    rows = await (await conn.execute(_CHANGE, values)).fetchall()
+    told = [(*name, None if entry is None else _as_told(entry)) for name, entry in last.items()]
+    rows = await (await conn.execute(_CHANGE, {"entries": Jsonb(told), "gateways": locked})).fetchall()
     changed = sorted({row["gateway_id"] for row in rows})
     if changed:
         await conn.execute(_STEP, (changed,))

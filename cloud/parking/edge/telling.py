@@ -45,14 +45,23 @@ async def tell_gateways(conn: Conn, project_id: int, now: datetime) -> int:
     for lot_id, passage_id in await store.ended(conn, project_id, lot_ids, now - _ENDED_WITHIN):
         gone[lot_id].append(GoneEntry("stay", str(passage_id)))
     told = 0
-    for gateway_id in sorted(served):
-        wanted = [entry for lot_id in sorted(served[gateway_id]) for entry in entries[lot_id]]
-        ended = [entry for lot_id in sorted(served[gateway_id]) for entry in gone[lot_id]]
-        known = await access.known(conn, gateway_id, _KINDS)
+    await access.lock(conn, project_id, served)
+    for lots, gateway_ids in _alike(served).items():
+        wanted = [entry for lot_id in lots for entry in entries[lot_id]]
+        ended = [entry for lot_id in lots for entry in gone[lot_id]]
+        known = [await access.known(conn, gateway_id, _KINDS) for gateway_id in gateway_ids]
         # What is inside counts more than what ended: a stay that goes on was told last.
         changes = [*ended, *_no_more(known, wanted), *wanted]
-        told += await access.tell(conn, project_id, [gateway_id], changes)
+        told += await access.tell(conn, project_id, gateway_ids, changes)
     return told
+
+
+def _alike(served: Mapping[int, set[int]]) -> dict[tuple[int, ...], list[int]]:
+    """Gateways by the lots that they have lanes of: those of the same lots are told the same."""
+    alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for gateway_id, lots in sorted(served.items()):
+        alike[tuple(sorted(lots))].append(gateway_id)
+    return alike
 
 
 def free_minutes(versions: Iterable[RuleVersion], vehicle_class: str) -> int:
@@ -158,7 +167,8 @@ def _paid_until(
     return in_ms(result.leave_by)
 
 
-def _no_more(known: Mapping[tuple[str, str], bool], wanted: Sequence[AccessEntry]) -> list[AccessEntry]:
-    """What the gateway was told and what is not any more."""
+def _no_more(known: Iterable[Mapping[tuple[str, str], bool]], wanted: Sequence[AccessEntry]) -> list[AccessEntry]:
+    """What one of the gateways was told and what is not any more."""
     there = {(str(entry.__struct_config__.tag), entry.key) for entry in wanted}
-    return [GoneEntry(*name) for name, holds in known.items() if holds and name not in there]
+    held = {name for one in known for name, holds in one.items() if holds}
+    return [GoneEntry(*name) for name in sorted(held - there)]

@@ -4,6 +4,7 @@ import asyncio
 import base64
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import LiteralString
 
 import pytest
 
@@ -249,3 +250,17 @@ async def test_gateways_of_other_projects_are_told_nothing(wire: Wire, ingest_db
         other = wire.site.project_id + 1_000
         assert await access.tell(conn, other, [wire.site.gateway_id], [BLACK]) == 0
     assert await wire.publish() == 0
+
+
+async def test_what_is_told_again_and_is_no_change_leaves_its_row_alone(worker_db: Database, site: Site) -> None:
+    """All that holds is compared every minute: with a lock on each row, each would be written, too."""
+    entries: list[AccessEntry] = [permit("1", "京A1"), GoneEntry("stay", STAY), BLACK]
+    where: LiteralString = "SELECT key, xmin::text, xmax::text FROM gateway_access_entry ORDER BY key"
+    states = []
+    for _ in range(2):
+        async with worker_db.transaction(SYSTEM) as conn:
+            await access.tell(conn, site.project_id, [site.gateway_id], entries)
+        async with worker_db.transaction(SYSTEM) as conn:
+            states.append(await (await conn.execute(where)).fetchall())
+    assert [row["key"] for row in states[0]] == [STAY, "1", "b"]
+    assert states[0] == states[1]
