@@ -2,10 +2,8 @@
 
 import asyncio
 import uuid
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from enum import Enum
 from typing import Final
 
 import msgspec
@@ -14,10 +12,12 @@ import structlog
 from gateway.access.book import AccessBook
 from gateway.access.decision import AccessPolicy, AccessRequest, Decision, Verdict, decide, undecided
 from gateway.contract.limits import MAX_TIME_MS
-from gateway.contract.messages import Action, Command, CommandState, Outcome, Passage
+from gateway.contract.messages import Action, Command, CommandState, Outcome
+from gateway.drivers.barrier.answers import OUTCOMES, Answer
 from gateway.drivers.barrier.credible import Believed, believed_plate, believed_time
+from gateway.drivers.barrier.ends import Ends
 from gateway.drivers.barrier.events import Event, GateMoved, KeepAlive, Order, Passed, Recognised, TurnedBack
-from gateway.drivers.barrier.memory import UNREAD_KEPT, Visit, VisitMemory
+from gateway.drivers.barrier.memory import Visit, VisitMemory
 from gateway.drivers.barrier.passages import arrived, named, unrecognised
 from gateway.drivers.barrier.pictures import Pictures
 from gateway.drivers.barrier.recognitions import Recognitions, Seen
@@ -31,7 +31,6 @@ _VISITS_KEPT: Final = 16
 
 _STANDS_MS: Final = 1_800_000
 """Who was seen longer ago is not whom a person opens for; the cloud says the same (`manual_opening`)."""
-_FINISHED_KEPT: Final = 256
 _CLOCKS_APART_MS: Final = 60_000
 UNCERTAIN: Final = "uncertain"
 """Told of a vehicle for which an order to open went out whose outcome nobody knows: nothing else opens for it."""
@@ -39,28 +38,6 @@ OPENING: Final = frozenset({"whitelist", "permit", "permit-grace", "reservation"
 """Decisions by which a lane opens, whatever its policy."""
 
 _log = structlog.get_logger(__name__)
-
-
-class Answer(Enum):
-    """What became of an order to a barrier."""
-
-    DONE = "done"
-    REFUSED = "refused"
-    LOST = "lost"
-    """Sent, but not answered in time: it may have opened."""
-    OFFLINE = "offline"
-    """Not sent: no connection to the barrier's broker, or the barrier is not heard of."""
-    EXPIRED = "expired"
-    """Not sent: too late."""
-
-
-OUTCOMES: Final = {
-    Answer.DONE: CommandOutcome(CommandState.DONE),
-    Answer.REFUSED: CommandOutcome(CommandState.FAILED, "the barrier refused"),
-    Answer.LOST: CommandOutcome(CommandState.UNCERTAIN, "the barrier did not answer in time"),
-    Answer.OFFLINE: CommandOutcome(CommandState.FAILED, "no connection to the barrier"),
-    Answer.EXPIRED: CommandOutcome(CommandState.EXPIRED),
-}
 
 
 @dataclass(slots=True)
@@ -117,12 +94,7 @@ class Lane:
             settings.on_failure,
         )
         self._visits: dict[str, Visit] = {}
-        self._finished: deque[str] = deque(maxlen=_FINISHED_KEPT)
-        """Recognitions whose end is told, newest last: a device may tell it again."""
-        self._ended_unread: dict[str, Passage] = {}
-        """Passages that are over and had no plate, the newest last, by id."""
-        self._owed: deque[Visit] = deque(maxlen=_FINISHED_KEPT)
-        """Ends of passages for which there was no room on the disk."""
+        self._ends = Ends(line.lot, memory, book)
         self._recognitions = Recognitions(round(line.duplicate_s * 1000))
         self._seen_last = ("", 0)
         """Passage of the vehicle that was recognised last, and when (Unix milliseconds)."""
@@ -141,7 +113,7 @@ class Lane:
         standing = await self._memory.load(self.settings.device)
         for ended in await self._memory.load_unread(self.settings.device):
             self._note_known(ended)
-            self._note_unread(ended.passage)
+            self._ends.note_unread(ended.passage)
         for visit in standing:
             passage = visit.passage
             self._visits[passage.id] = visit
@@ -162,7 +134,7 @@ class Lane:
 
     async def handle(self, event: Event) -> None:
         """One event of the device."""
-        await self._write_owed()
+        await self._ends.write_owed()
         match event:
             case Recognised():
                 await self._recognised(event)
@@ -255,7 +227,7 @@ class Lane:
 
     async def _recognised(self, event: Recognised) -> None:
         plate, when = believed_plate(event.plate), self._believed(event.taken_at, event.offline)
-        known = self._recognitions.same(event.id, event.taken_at, plate, when.at, self._visits, self._ended_unread)
+        known = self._recognitions.same(event.id, event.taken_at, plate, when.at, self._visits, self._ends.unread)
         if known is not None:
             self.counters.duplicates += 1
             await self._told_again(known, event, plate, when)
@@ -303,12 +275,10 @@ class Lane:
 
     async def _told_again(self, known: Seen, event: Recognised, plate: str, when: Believed) -> None:
         """The same vehicle: now with its picture, or with the plate that was not read at first."""
-        visit, ended = self._visits.get(known.passage), self._ended_unread.pop(known.passage, None)
+        visit, ended = self._visits.get(known.passage), self._ends.unread.get(known.passage)
         if ended is not None and plate:
             self._recognitions.read_at_last(known, plate, event.taken_at)
-            await self._tell_end(Visit(named(ended, event, plate), known.event_id))
-        elif ended is not None:
-            self._ended_unread[known.passage] = ended
+            await self._ends.name(named(ended, event, plate), known.event_id)
         elif visit is not None and plate and not visit.passage.plate:
             await self._read_at_last(visit, known, event, plate, when)
         await self._keep_picture(known.passage, event.picture)
@@ -345,8 +315,7 @@ class Lane:
 
     def _new_visit(self, event: Recognised, plate: str, when: Believed) -> Visit:
         visit = Visit(arrived(self.settings, event, plate, when, pictured=self._has_picture(event)), event.id)
-        if event.id in self._finished:  # told again, or the device counts from the beginning
-            self._finished.remove(event.id)
+        self._ends.begins_anew(event.id)
         self._visits[visit.passage.id] = visit
         return visit
 
@@ -415,7 +384,7 @@ class Lane:
             await self._let_through(visit)
 
     async def _passed(self, event: Passed) -> None:
-        if event.id in self._finished:
+        if self._ends.is_told(event.id):
             self.counters.duplicates += 1
             return
         visit = self._meant(event.id) if event.id else self._newest(opened=True)
@@ -428,7 +397,7 @@ class Lane:
             visit = self._newest(opened=False)
         if visit is None:
             when = self._believed(event.taken_at, event.offline)
-            await self._write(Visit(unrecognised(self.settings, event, when), ""))
+            await self._ends.write(Visit(unrecognised(self.settings, event, when), ""))
             return
         await self._finish(visit, Outcome.PASSED, self._believed(event.taken_at, event.offline))
 
@@ -443,32 +412,7 @@ class Lane:
 
     async def _finish(self, visit: Visit, outcome: Outcome, when: Believed) -> None:
         self._visits.pop(visit.passage.id)
-        self._finished.append(visit.event_id)
-        passage = msgspec.structs.replace(
+        visit.passage = msgspec.structs.replace(
             visit.passage, outcome=outcome, outcome_at=when.at, offline=visit.passage.offline or when.offline
         )
-        visit.passage = passage
-        if not passage.plate:
-            self._note_unread(passage)
-        await self._tell_end(visit)
-
-    def _note_unread(self, passage: Passage) -> None:
-        """A picture that comes behind may show the plate after all."""
-        self._ended_unread[passage.id] = passage
-        while len(self._ended_unread) > UNREAD_KEPT:
-            self._ended_unread.pop(next(iter(self._ended_unread)))
-
-    async def _tell_end(self, ended: Visit) -> None:
-        try:
-            self._book.passed(self._line.lot, ended.passage)
-        finally:  # whatever is wrong with what is known here, the cloud is told
-            await self._write(ended)
-
-    async def _write(self, ended: Visit) -> None:
-        """Makes the end of a passage durable. When the disk takes nothing, tries again with each sign of the device."""
-        if not await self._memory.finish(ended):
-            self._owed.append(ended)
-
-    async def _write_owed(self) -> None:
-        while self._owed and await self._memory.finish(self._owed[0]):
-            self._owed.popleft()
+        await self._ends.end(visit)

@@ -16,6 +16,7 @@ import structlog
 
 from gateway.access.book import AccessBook
 from gateway.contract.messages import Action, Command, CommandState, DeviceHealth
+from gateway.drivers.barrier.answers import OUTCOMES, Answer
 from gateway.drivers.barrier.dialect import GenericDialect
 from gateway.drivers.barrier.events import (
     CannotSay,
@@ -28,7 +29,7 @@ from gateway.drivers.barrier.events import (
     Recognised,
     Reply,
 )
-from gateway.drivers.barrier.lane import OUTCOMES, Answer, Lane
+from gateway.drivers.barrier.lane import Lane
 from gateway.drivers.barrier.memory import VisitMemory
 from gateway.drivers.barrier.pictures import Pictures
 from gateway.drivers.barrier.sending import NotTaken, put_picture

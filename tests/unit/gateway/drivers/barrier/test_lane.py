@@ -6,8 +6,9 @@ import pytest
 
 from gateway.access.book import AccessBook
 from gateway.contract.messages import Outcome, Passage
+from gateway.drivers.barrier.answers import Answer
 from gateway.drivers.barrier.events import KeepAlive, Order, Passed
-from gateway.drivers.barrier.lane import Answer, Lane
+from gateway.drivers.barrier.lane import Lane
 from gateway.drivers.barrier.memory import Visit
 from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
 

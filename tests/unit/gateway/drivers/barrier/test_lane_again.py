@@ -12,8 +12,9 @@ from gateway.access.book import AccessBook
 from gateway.contract import codec
 from gateway.contract.messages import Action, Command, CommandState, Passage
 from gateway.contract.topics import Up
+from gateway.drivers.barrier.answers import Answer
 from gateway.drivers.barrier.events import Order, Passed, Recognised
-from gateway.drivers.barrier.lane import Answer, Lane
+from gateway.drivers.barrier.lane import Lane
 from gateway.drivers.barrier.memory import VisitMemory
 from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
 from gateway.outbox import Outbox

@@ -3,8 +3,8 @@
 import pytest
 
 from gateway.contract.messages import Outcome
+from gateway.drivers.barrier.answers import Answer
 from gateway.drivers.barrier.events import Passed
-from gateway.drivers.barrier.lane import Answer
 from gateway.drivers.barrier.memory import Visit
 from tests.unit.gateway.access.updates import LOT
 from tests.unit.gateway.drivers.barrier.test_lane_again import JPEG, NOW, A, B, Place, opened, order, place, seen

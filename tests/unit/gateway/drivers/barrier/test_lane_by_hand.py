@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from gateway.contract.messages import Outcome
+from gateway.drivers.barrier.answers import Answer
 from gateway.drivers.barrier.events import Order, Passed
-from gateway.drivers.barrier.lane import Answer
 from gateway.drivers.barrier.settings import LaneSettings
 from tests.unit.gateway.drivers.barrier.test_lane_again import NOW, A, B, Place, opened, order, place, seen
 

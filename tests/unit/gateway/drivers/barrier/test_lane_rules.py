@@ -9,8 +9,9 @@ import pytest
 from gateway.access.book import AccessBook
 from gateway.contract.access import PermitEntry
 from gateway.contract.messages import CommandState, Outcome
+from gateway.drivers.barrier.answers import Answer
 from gateway.drivers.barrier.events import GateMoved, Order, Passed, Recognised, TurnedBack
-from gateway.drivers.barrier.lane import Answer, Lane
+from gateway.drivers.barrier.lane import Lane
 from gateway.drivers.barrier.memory import VisitMemory
 from gateway.drivers.barrier.settings import LaneSettings
 from tests.unit.gateway.access.updates import LOT, update

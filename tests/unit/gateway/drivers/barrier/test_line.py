@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gateway.drivers.barrier import BarrierLine, BarrierLineSettings
+from gateway.drivers.barrier.answers import Answer
 from gateway.drivers.barrier.events import Event, KeepAlive, Order, Recognised
-from gateway.drivers.barrier.lane import Answer
 from gateway.outbox import Outbox, OutboxError
 
 NOW = 1_764_000_000_000
