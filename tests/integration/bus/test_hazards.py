@@ -28,6 +28,8 @@ COUNTS = (7, 8, 12, 24)
 TIMEOUT_S = 0.04
 LATE_S = 0.6
 """Much longer than anything is late here, so that a busy machine proves nothing wrong."""
+_READ = 80
+"""So many answers at least are compared with what was served."""
 
 
 class Counted(Faults):
@@ -91,7 +93,9 @@ async def test_no_wrong_value_is_accepted(kind: str) -> None:
 
     async def read_all_the_time(modbus: ModbusLine, unit: int) -> None:
         generator = random.Random(f"{kind}/{unit}")
-        for _ in range(32):
+        asked = 0
+        while asked < 32 or outcomes["read"] <= _READ:  # a busy machine answers less of them in time
+            asked += 1
             function, address, count = generator.choice((3, 4)), 100 * generator.randrange(8), generator.choice(COUNTS)
             asked_at = monotonic()
             try:
@@ -109,5 +113,5 @@ async def test_no_wrong_value_is_accepted(kind: str) -> None:
         await asyncio.gather(*(read_all_the_time(modbus, unit) for unit in UNITS))
     drawn = set(wire.seen).union(*(meter.faults.seen for meter in meters.values()))  # type: ignore[attr-defined]
     assert drawn >= of_the_device | (frozenset() if kind == "mbap" else ON_THE_WIRE)
-    assert outcomes["read"] > 80
+    assert outcomes["read"] > _READ
     assert outcomes["MalformedReply"] > 10

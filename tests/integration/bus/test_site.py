@@ -24,7 +24,7 @@ def site_with(**line: object) -> SiteSettings:
         "project": "p", "gateway": "g", "state_directory": Path("state"), "broker": {"host": "localhost"},
         "periods": {"billing_s": 0.05, "instant_s": 0.05},
         "lines": [{
-            "name": "bus", "protocol": "bus", "silence_ms": 2, "timeout_s": 1.0, **line,
+            "name": "bus", "protocol": "bus", "silence_ms": 2, "timeout_s": 30.0, **line,
             "devices": [
                 {"id": "e-1", "template": ELECTRICITY, "unit_id": 1},
                 {"id": "w-1", "template": WATER, "unit_id": 2},
