@@ -1,4 +1,5 @@
--- Permits that become those of another class, and plates of permits that look like others.
+-- Permits that become those of another class, numbers that are matched without standing in anybody's way, and plates of
+-- permits that look like others.
 
 -- The class that a permit was for until a moment. What it is for since the last of them, or always, is in the permit.
 CREATE TABLE permit_class (
@@ -54,3 +55,60 @@ $$
 $$;
 REVOKE EXECUTE ON FUNCTION gm.permit_plates_like(bigint, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION gm.permit_plates_like(bigint, text[]) TO gatemeter_web, gatemeter_worker, gatemeter_ingest;
+
+-- As in 0056, but whoever gives a space beside waits, or is waited for, before anything is written: first all permits,
+-- then all spaces that may be meant, each in order, as who gives one space of one permit locks them.
+CREATE OR REPLACE FUNCTION gm.match_permit_spaces(of_project bigint) RETURNS bigint
+LANGUAGE plpgsql SET search_path = public, pg_temp AS
+$$
+DECLARE
+    one record;
+    part text;
+    word text;
+    ids bigint[];
+    rest text[];
+    matched bigint := 0;
+    of_this bigint;
+BEGIN
+    PERFORM FROM permit WHERE project_id = of_project AND btrim(space) <> '' ORDER BY id FOR UPDATE;
+    PERFORM FROM parking_space s
+    WHERE s.project_id = of_project
+      AND EXISTS (SELECT FROM permit p JOIN permit_lot l ON l.permit_id = p.id
+                  WHERE p.project_id = of_project AND l.lot_id = s.lot_id
+                    AND position(lower(s.number) IN lower(p.space)) > 0)
+    ORDER BY s.id FOR NO KEY UPDATE;
+    FOR one IN SELECT id, project_id, space FROM permit
+               WHERE project_id = of_project AND btrim(space) <> '' ORDER BY ended_at IS NOT NULL, id LOOP
+        rest := '{}';
+        of_this := 0;
+        FOREACH part IN ARRAY regexp_split_to_array(one.space, '[,;/+&，、；\n]') LOOP
+            FOREACH word IN ARRAY
+                CASE WHEN EXISTS (SELECT FROM parking_space s JOIN permit_lot l ON l.lot_id = s.lot_id
+                                  WHERE l.permit_id = one.id AND lower(s.number) = lower(btrim(part)))
+                THEN ARRAY[btrim(part)] ELSE regexp_split_to_array(btrim(part), '\s+') END
+            LOOP
+                CONTINUE WHEN word = '';
+                SELECT array_agg(s.id) INTO ids FROM parking_space s JOIN permit_lot l ON l.lot_id = s.lot_id
+                WHERE l.permit_id = one.id AND lower(s.number) = lower(word);
+                IF cardinality(ids) = 1 THEN
+                    BEGIN
+                        INSERT INTO permit_space (project_id, permit_id, space_id, valid)
+                        VALUES (one.project_id, one.id, ids[1], gm.permit_time(one.id, now()))
+                        ON CONFLICT (permit_id, space_id) DO NOTHING;
+                        of_this := of_this + 1;
+                        CONTINUE;
+                    EXCEPTION WHEN exclusion_violation THEN
+                        NULL;  -- another permit has it: people decide
+                    END;
+                END IF;
+                rest := rest || word;
+            END LOOP;
+        END LOOP;
+        IF of_this > 0 THEN
+            UPDATE permit SET space = array_to_string(rest, ', ') WHERE id = one.id;
+            matched := matched + of_this;
+        END IF;
+    END LOOP;
+    RETURN matched;
+END
+$$;

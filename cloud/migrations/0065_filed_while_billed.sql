@@ -26,8 +26,7 @@ BEGIN
 END
 $$;
 
--- Likewise no price begins in days that drafts are being made of: they have read the prices, and keep them. A run whose
--- worker died for good stays `running` until another is started: nobody makes drafts of it. Charges that it made do count.
+-- Likewise no price begins in days that drafts are being made of: they have read the prices, and keep them.
 CREATE OR REPLACE FUNCTION gm.tariff_charged_until(wanted bigint) RETURNS date LANGUAGE plpgsql VOLATILE AS
 $$
 BEGIN
@@ -39,8 +38,6 @@ BEGIN
          WHERE agreement.tariff_id = wanted AND bill.state <> 'void'),
         (SELECT max(upper(run.period)) - 1 FROM bill_run run
          JOIN tariff ON tariff.project_id = run.project_id
-         WHERE tariff.id = wanted AND run.state = 'running'
-           AND NOT EXISTS (SELECT FROM job WHERE job.id = run.job_id
-                           AND job.state IN ('done', 'failed', 'cancelled'))));
+         WHERE tariff.id = wanted AND run.state = 'running'));
 END
 $$;

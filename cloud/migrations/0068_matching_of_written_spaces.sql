@@ -1,10 +1,9 @@
 -- Numbers of spaces that permits have in writing are matched in a time that grows with what is written, not with every
 -- permit times every space: an office with some thousands of both waited for minutes, and its page gave up before.
 
--- As in 0056, but whoever gives a space beside waits, or is waited for, before anything is written: first all permits,
--- then all spaces that may be meant, each in order, as who gives one space of one permit locks them. These spaces are
--- found by all that is written, each part as a whole and word by word; and as the owner: under row-level security no
--- number is looked up by its index, because lower() is not leakproof. Whose project it is, is looked at once instead.
+-- As in 0063, but the spaces that may be meant are found by all that is written, each part as a whole and word by word;
+-- and as the owner: under row-level security no number is looked up by its index, because lower() is not leakproof. Whose
+-- project it is, is looked at once instead.
 CREATE OR REPLACE FUNCTION gm.match_permit_spaces(of_project bigint) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS
 $$

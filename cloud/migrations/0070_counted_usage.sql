@@ -177,6 +177,15 @@ BEGIN
 END
 $$;
 
+-- Where clocks go back over midnight a day begins twice. PostgreSQL takes its second beginning for midnight: proved up to
+-- there, or from there, the hour between both would be taken from one side and not from the other.
+CREATE FUNCTION gm.day_begins(day date, zone text) RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$
+    SELECT ((day::timestamp - interval '1 microsecond') AT TIME ZONE zone AT TIME ZONE 'UTC' + interval '1 microsecond')
+           AT TIME ZONE 'UTC'
+$$;
+COMMENT ON FUNCTION gm.day_begins(date, text) IS 'The first instant of a local day: where the day before ends.';
+
 CREATE FUNCTION gm.mend_counts(of_project bigint, from_on date, until_on date) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS
 $$
@@ -195,13 +204,13 @@ BEGIN
     IF from_on >= until_on THEN
         RETURN 0;
     END IF;
-    low := from_on::timestamp AT TIME ZONE zone;
-    high := until_on::timestamp AT TIME ZONE zone;
+    low := gm.day_begins(from_on, zone);
+    high := gm.day_begins(until_on, zone);
     wrong := gm.mend_crossing(of_project, zone, low, high) + gm.mend_totals(of_project, zone, low, high);
     IF NOT gm.has_timescale() THEN
         wrong := wrong + gm.mend_days(of_project, zone, low, high)
-                 + gm.mend_months(of_project, zone, date_trunc('month', from_on)::timestamp AT TIME ZONE zone,
-                                  (date_trunc('month', until_on - 1) + interval '1 month')::timestamp AT TIME ZONE zone);
+                 + gm.mend_months(of_project, zone, gm.day_begins(date_trunc('month', from_on)::date, zone),
+                                  gm.day_begins((date_trunc('month', until_on - 1) + interval '1 month')::date, zone));
     END IF;
     RETURN wrong;
 END
