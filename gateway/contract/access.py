@@ -33,6 +33,9 @@ a field that is not named here may be ignored."""
 KNOWN_NEEDS: Final[frozenset[str]] = frozenset()
 """Conditions that this software keeps."""
 
+OPENED_BY_LANE: Final = frozenset({"whitelist", "permit", "permit-grace", "reservation", "temporary", "paid", "free"})
+"""Decisions by which a lane opens by itself, whatever its policy."""
+
 
 class Listing(StrEnum):
     """What a list says of a plate."""

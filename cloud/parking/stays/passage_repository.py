@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, LiteralString
+from typing import LiteralString
 from uuid import UUID
 
 from cloud.kit.db import Conn
 from cloud.parking.stays.repository import Changed
+from gateway.contract.access import OPENED_BY_LANE
 
 _PASSAGE: LiteralString = """
     SELECT p.id, p.project_id, p.lane_id, a.name AS lane_name, a.lot_id, p.session_id, p.plate, p.plate_told,
@@ -56,8 +57,6 @@ _OPENINGS: LiteralString = """
       AND (%(lane_id)s::bigint IS NULL OR o.lane_id = %(lane_id)s) AND o.id < %(before)s
     ORDER BY o.id DESC LIMIT %(limit)s
 """
-_OPENED_BY_ITSELF: Final = ["whitelist", "permit", "permit-grace", "reservation", "temporary", "paid", "free"]
-"""Decisions by which the lane itself opened."""
 _OPENING_COUNTS: LiteralString = """
     SELECT opened_by, lane_id, count(*) AS openings FROM manual_opening
     WHERE project_id = %(project_id)s AND opened_at >= %(since)s AND opened_at < %(until)s
@@ -231,7 +230,7 @@ async def openings(
 ) -> Sequence[Opening]:
     """Openings by hand of a time, the newest first, with ids below `before`."""
     query = {"project_id": project_id, "since": since, "until": until, "lane_id": lane_id, "before": before,
-             "limit": limit, "by_itself": _OPENED_BY_ITSELF}  # fmt: skip
+             "limit": limit, "by_itself": sorted(OPENED_BY_LANE)}  # fmt: skip
     return [Opening(**row) for row in await (await conn.execute(_OPENINGS, query)).fetchall()]
 
 

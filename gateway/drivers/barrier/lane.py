@@ -11,6 +11,7 @@ import structlog
 
 from gateway.access.book import AccessBook
 from gateway.access.decision import AccessPolicy, AccessRequest, Decision, Verdict, decide, undecided
+from gateway.contract.access import OPENED_BY_LANE
 from gateway.contract.limits import MAX_TIME_MS
 from gateway.contract.messages import Action, Command, CommandState, Outcome
 from gateway.drivers.barrier.answers import OUTCOMES, Answer
@@ -34,8 +35,6 @@ _STANDS_MS: Final = 1_800_000
 _CLOCKS_APART_MS: Final = 60_000
 UNCERTAIN: Final = "uncertain"
 """Told of a vehicle for which an order to open went out whose outcome nobody knows: nothing else opens for it."""
-OPENING: Final = frozenset({"whitelist", "permit", "permit-grace", "reservation", "temporary", "paid", "free"})
-"""Decisions by which a lane opens, whatever its policy."""
 
 _log = structlog.get_logger(__name__)
 
@@ -119,7 +118,7 @@ class Lane:
             self._visits[passage.id] = visit
             self._note_known(visit)
             self._seen_last = (passage.id, passage.taken_at)
-            await self._memory.send(visit, UNCERTAIN if passage.decision in OPENING else passage.decision)
+            await self._memory.send(visit, UNCERTAIN if passage.decision in OPENED_BY_LANE else passage.decision)
             if passage.decision == "await-cloud":
                 self._begin_watch(visit, passage.vehicle_class)
 
