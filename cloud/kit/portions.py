@@ -39,6 +39,20 @@ async def by_halves(
     return [*await by_halves(ids[:middle], work, alone), *await by_halves(ids[middle:], work, alone)]
 
 
+async def one_by_one(
+    ids: Sequence[int],
+    work: Callable[[int], Awaitable[Result]],
+    alone: Callable[[int, Exception], Awaitable[Result]],
+) -> list[Result]:
+    """What `work` comes to for each of `ids`, each its own transaction; one that raises fails as in `by_halves`."""
+
+    async def of_one(one: Sequence[int]) -> Result:
+        return await work(one[0])
+
+    of_one.__qualname__ = work.__qualname__
+    return [result for one in ids for result in await by_halves([one], of_one, alone)]
+
+
 async def past_deadlocks(work: Callable[[], Awaitable[Result]]) -> Result:
     """Does `work`, a transaction of its own, and begins it anew at once when the database ended it to end a deadlock.
 

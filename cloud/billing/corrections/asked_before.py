@@ -1,6 +1,5 @@
 """Re-ratings of accounts that were asked for and could not be done: tried again each night, until they can."""
 
-from collections.abc import Sequence
 from datetime import date
 from typing import Any, LiteralString
 
@@ -9,7 +8,7 @@ from psycopg.types.json import Jsonb
 from cloud.billing.corrections.late_usage import RE_RATE_JOB, Outcome, rerate_account
 from cloud.kit.constraints import refusal
 from cloud.kit.db import Asker, Database
-from cloud.kit.portions import by_halves
+from cloud.kit.portions import one_by_one
 
 # What was asked for again since, of the same days or more, is seen to by the later job.
 _FAILED: LiteralString = """
@@ -40,9 +39,9 @@ async def rerate_asked_before(db: Database, asker: Asker, project_id: int) -> Ou
     A job that is done now says so. It may be broken off and repeated at any point.
     """
 
-    async def rated(one: Sequence[int]) -> Outcome:
+    async def rated(job_id: int) -> Outcome:
         async with db.transaction(asker) as conn:
-            row = await (await conn.execute(_PAYLOAD, (one[0],))).fetchone()
+            row = await (await conn.execute(_PAYLOAD, (job_id,))).fetchone()
             if row is None:
                 return Outcome()
             asked: dict[str, Any] = row["payload"]
@@ -50,7 +49,7 @@ async def rerate_asked_before(db: Database, asker: Asker, project_id: int) -> Ou
             done = await rerate_account(
                 conn, int(asked["account_id"]), since, cause=asked["cause"], open_findings=asked["open_findings"]
             )
-            await conn.execute(_DONE, {"id": one[0], "result": Jsonb({"adjusted": done.adjusted})})
+            await conn.execute(_DONE, {"id": job_id, "result": Jsonb({"adjusted": done.adjusted})})
             return Outcome(done.adjusted)
 
     async def still_fails(job_id: int, error: Exception) -> Outcome:
@@ -61,7 +60,4 @@ async def rerate_asked_before(db: Database, asker: Asker, project_id: int) -> Ou
     async with db.transaction(asker) as conn:
         query = {"kind": RE_RATE_JOB, "project_id": project_id}
         jobs = [row["id"] for row in await (await conn.execute(_FAILED, query)).fetchall()]
-    found = Outcome()
-    for job_id in jobs:
-        found += sum(await by_halves([job_id], rated, still_fails), Outcome())
-    return found
+    return sum(await one_by_one(jobs, rated, still_fails), Outcome())

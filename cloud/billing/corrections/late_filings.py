@@ -1,6 +1,5 @@
 """Persons filed for days that were charged already: taken from the queue and re-rated, unit by unit."""
 
-from collections.abc import Sequence
 from datetime import date
 from typing import LiteralString
 
@@ -12,7 +11,7 @@ from cloud.estate import service as estate
 from cloud.estate.records import Project
 from cloud.kit.constraints import refusal
 from cloud.kit.db import Asker, Conn, Database
-from cloud.kit.portions import by_halves
+from cloud.kit.portions import one_by_one
 
 _UNITS: LiteralString = "SELECT DISTINCT unit_id FROM late_filing WHERE project_id = %s ORDER BY unit_id"
 # Rows that another worker has taken are his.
@@ -27,19 +26,16 @@ async def rerate_filed(db: Database, asker: Asker, project_id: int) -> Outcome:
         project = await estate.get_project(conn, project_id)
         units = [row["unit_id"] for row in await (await conn.execute(_UNITS, (project_id,))).fetchall()]
 
-    async def rated(one: Sequence[int]) -> Outcome:
+    async def rated(unit_id: int) -> Outcome:
         async with db.transaction(asker) as conn:
-            return await _take(conn, project, one[0])
+            return await _take(conn, project, unit_id)
 
     async def refused(unit_id: int, error: Exception) -> Outcome:
         async with db.transaction(asker) as conn:
             await conn.execute(_KEEP, (*refusal(error), [one for one, _ in await _locked(conn, unit_id)]))
         return Outcome(waiting=1)
 
-    done = Outcome()
-    for unit_id in units:
-        done += sum(await by_halves([unit_id], rated, refused), Outcome())
-    return done
+    return sum(await one_by_one(units, rated, refused), Outcome())
 
 
 async def _take(conn: Conn, project: Project, unit_id: int) -> Outcome:

@@ -7,7 +7,7 @@ import pytest
 
 from cloud.kit.constraints import passes, refusal
 from cloud.kit.errors import Conflict, Unavailable
-from cloud.kit.portions import by_halves
+from cloud.kit.portions import by_halves, one_by_one
 
 
 class _Work:
@@ -34,6 +34,16 @@ async def test_all_but_the_bad_ones_are_worked_on_once(bad: set[int]) -> None:
     done = await by_halves(range(10), work.all, work.alone)
     assert [one for part in done for one in part] == sorted(set(range(10)) - bad)
     assert set(work.failed) == bad
+
+
+async def test_one_by_one_each_is_alone_and_the_others_go_on() -> None:
+    work = _Work({2}, KeyError("x"))
+
+    async def one(number: int) -> list[int]:
+        return await work.all([number])
+
+    assert await one_by_one(range(4), one, work.alone) == [[0], [1], [], [3]]
+    assert (work.asked, set(work.failed)) == ([[0], [1], [2], [3]], {2})
 
 
 async def test_a_bad_one_of_a_thousand_costs_some_attempts() -> None:
