@@ -1,9 +1,16 @@
-"""What a command sets for its process must not outlive a test."""
+"""What a command sets for its process must not outlive a test.
+
+Both ends of a line are in the test's process: what is late is late by what was waited for, not by the wall.
+"""
 
 from collections.abc import Iterator
 
 import pytest
 import structlog
+
+from tests.waited_time import pytest_asyncio_loop_factories
+
+__all__ = ["pytest_asyncio_loop_factories"]
 
 
 @pytest.fixture(autouse=True)

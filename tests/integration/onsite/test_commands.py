@@ -28,7 +28,7 @@ async def command(*arguments: str) -> tuple[int | None, str, str]:
 
 
 async def test_a_probe_by_site_and_by_address(tmp_path: Path) -> None:
-    file, _ = site_of(tmp_path, [line := tcp_line()])
+    file, _ = site_of(tmp_path, [line := tcp_line(timeout_s=20)])
     where = f"127.0.0.1:{line['port']}"
     async with simulated(site_of(tmp_path, [line])[1]):
         by_site = await command("probe", "--site", str(file), "b", "--json")
@@ -51,7 +51,7 @@ async def test_a_probe_by_site_and_by_address(tmp_path: Path) -> None:
 async def test_a_scan_as_document_and_as_snippet(tmp_path: Path) -> None:
     _, site = site_of(tmp_path, [line := tcp_line()])
     where = f"127.0.0.1:{line['port']}"
-    narrow = ("--units", "5,9", "--timeout", "0.1", "--template", "abb-b23", "--template", "gatemeter-demo-water")
+    narrow = ("--units", "5,9", "--timeout", "10", "--template", "abb-b23", "--template", "gatemeter-demo-water")
     async with simulated(site):
         document = await command("scan", "--tcp", where, *narrow, "--json")
         snippet = await command("scan", "--tcp", where, *narrow, "--write-site")
