@@ -14,11 +14,17 @@ _LOCK_ALL: LiteralString = """
     FROM (SELECT id FROM unnest(%(ids)s::bigint[]) AS id ORDER BY id OFFSET 0) AS ordered
 """
 _LOCK: LiteralString = "SELECT pg_advisory_xact_lock(%(space)s + %(id)s::bigint)"
+_SHARE: LiteralString = "SELECT pg_advisory_xact_lock_shared(%(space)s + %(id)s::bigint)"
 
 
 async def lock(conn: Conn, space: int, number: int) -> None:
     """Waits until nobody else holds this number in this space; ours until the transaction ends."""
     await conn.execute(_LOCK, {"space": space, "id": number})
+
+
+async def share(conn: Conn, space: int, number: int) -> None:
+    """Waits until nobody holds this number alone; until the transaction ends, nobody does. Others may share it."""
+    await conn.execute(_SHARE, {"space": space, "id": number})
 
 
 async def lock_all(conn: Conn, space: int, ids: Sequence[int]) -> None:

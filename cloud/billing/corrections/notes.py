@@ -255,7 +255,7 @@ async def approve_note(conn: Conn, bill_id: int, *, by: int | None, now: datetim
     less is left of a charge by now than it would give back.
     """
     await lock_charges(conn, (await _found(conn, bill_id)).project_id)
-    draft = await run_repository.lock_draft(conn, bill_id)
+    draft = next(iter(await run_repository.lock_drafts(conn, [bill_id])), None)
     note = await _found(conn, bill_id)
     if draft is None:
         return note

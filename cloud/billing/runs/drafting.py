@@ -1,5 +1,6 @@
 """Drafts of a bill run: accounts charged in chunks that commit or fail by themselves."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date
 
@@ -26,23 +27,36 @@ from cloud.estate.records import Project
 from cloud.kit import locks
 from cloud.kit.constraints import refusal
 from cloud.kit.db import Asker, Conn, Database
-from cloud.kit.portions import by_halves
+from cloud.kit.portions import by_halves, side_by_side
 from cloud.tariffs.rating.engine import ENGINE_VERSION
 
 CHUNK = 500
+AT_ONCE = 2
+"""Chunks: one is computed here while the database writes another."""
 
 _LOCK_SPACE = 5_402_100_000_000_000_000
+_ACCOUNT_SPACE = 5_402_110_000_000_000_000
 
 Progress = Callable[[int, int], Awaitable[None]]
 
 
 async def lock_charges(conn: Conn, project_id: int) -> None:
-    """One at a time makes or revises charges of a project, until its transaction ends.
+    """One at a time revises charges of a project, until its transaction ends, and nobody makes any.
 
     A draft builds on the charges before it, and a re-rating on the charges there are: side by side, neither would see
     what the other makes. Taken before anything is read or locked, so that nobody waits for a lock while holding it.
     """
     await locks.lock(conn, _LOCK_SPACE, project_id)
+
+
+async def _lock_to_draft(conn: Conn, project_id: int, account_ids: Sequence[int]) -> None:
+    """Nobody revises charges of a project until this transaction ends, or makes any of these accounts.
+
+    Nothing of an account rests on the charges of another one: others may be drafted beside it. A worker that takes up a
+    run whose first one was only slow waits for it.
+    """
+    await locks.share(conn, _LOCK_SPACE, project_id)
+    await locks.lock_all(conn, _ACCOUNT_SPACE, account_ids)
 
 
 class Drafter:
@@ -57,12 +71,20 @@ class Drafter:
 
     async def accounts(self, account_ids: Sequence[int], progress: Progress | None) -> None:
         """Drafts or failures for all of these accounts, chunk by chunk."""
-        if progress is not None:
-            await progress(0, len(account_ids))
-        for start in range(0, len(account_ids), CHUNK):
-            await self._chunk(account_ids[start : start + CHUNK])
-            if progress is not None:
-                await progress(min(start + CHUNK, len(account_ids)), len(account_ids))
+        if progress is None:
+            progress = _tell_nobody
+        telling, done = asyncio.Lock(), 0
+        await progress(0, len(account_ids))
+
+        async def chunk(start: int) -> None:
+            nonlocal done
+            accounts = account_ids[start : start + CHUNK]
+            await self._chunk(accounts)
+            async with telling:
+                done += len(accounts)
+                await progress(done, len(account_ids))
+
+        await side_by_side(range(0, len(account_ids), CHUNK), chunk, AT_ONCE)
 
     async def _chunk(self, account_ids: Sequence[int]) -> None:
         """One transaction for all; an account that cannot be worked on fails alone, with the reason."""
@@ -77,7 +99,7 @@ class Drafter:
             await self._note_failures(conn, {account_id: Unbillable(*refusal(error))})
 
     async def _draft(self, conn: Conn, account_ids: Sequence[int]) -> None:
-        await lock_charges(conn, self._project.id)
+        await _lock_to_draft(conn, self._project.id, account_ids)
         uncharged = await repository.uncharged(conn, self._project.id, self._run.period, account_ids)
         drafts = await draft(conn, self._project, uncharged, await self._policy(conn))
         agreed = await draft_agreed(conn, self._project, self._run.period, account_ids)
@@ -157,6 +179,10 @@ class Drafter:
         await run_repository.insert_lines(conn, lines)
         taken = {one.id: bills[account_id] for account_id, mine in corrections.items() for one in mine}
         await adjustments_repository.mark_billed(conn, taken, project.id)
+
+
+async def _tell_nobody(_done: int, _total: int) -> None:
+    """Nobody waits for this run."""
 
 
 def _bill_inputs(charges: Sequence[Drafted], corrections: Sequence[Adjustment]) -> dict[str, object]:

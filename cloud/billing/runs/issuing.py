@@ -5,8 +5,6 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-import structlog
-
 from cloud.billing.corrections.crediting import allocate
 from cloud.billing.ledger import journals as ledger
 from cloud.billing.ledger.journals import Journal, Posting
@@ -18,11 +16,10 @@ from cloud.billing.runs.repository import Draft
 from cloud.billing.settlement.held import deduct, lock_held, lock_to_settle, that_pay
 from cloud.billing.terms.service import policy_on
 from cloud.estate.records import Project
-from cloud.kit.constraints import passes, refusal
+from cloud.kit.constraints import refusal
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.periods import local_day
-
-_log = structlog.get_logger(__name__)
+from cloud.kit.portions import by_halves
 
 CHUNK = 1000
 SERIES: Final[dict[BillKind, str]] = {"bill": "", "credit_note": "C", "debit_note": "D"}
@@ -37,46 +34,34 @@ async def issue_drafts(
     A draft that cannot be issued is taken back, with its reason; the others are issued.
     """
     today = local_day(now or datetime.now(UTC), project.zone)
-    done = 0
-    while issued := await _next(db, asker, run, project, today, CHUNK):
-        done += issued
-        if progress is not None:
-            await progress(done, max(run.billed, done))
+    async with db.transaction(asker) as conn:
+        drafts = await run_repository.drafts_of_run(conn, run.id)
+    before = max(run.billed - len(drafts), 0)
 
-
-async def _next(db: Database, asker: Asker, run: BillRun, project: Project, today: date, limit: int) -> int:
-    """Issues the next drafts, at most `limit`, and returns how many were seen to; fewer where one is refused."""
-    try:
+    async def issued(bill_ids: Sequence[int]) -> None:
         async with db.transaction(asker) as conn:
-            drafts = await run_repository.lock_drafts(conn, run.id, limit)
-            if len(drafts) == 1:
-                await _issue_or_take_back(conn, run, project, drafts[0], today)
-            elif drafts:
-                await _issue(conn, project, drafts, today)
-            return len(drafts)
-    except Exception as error:
-        if limit == 1 or passes(error):
-            raise
-        return await _next(db, asker, run, project, today, limit // 2)
+            if mine := await run_repository.lock_drafts(conn, bill_ids):
+                await _issue(conn, project, mine, today)
+
+    async def taken_back(bill_id: int, error: Exception) -> None:
+        async with db.transaction(asker) as conn:
+            await _take_back(conn, run, bill_id, error)
+
+    for start in range(0, len(drafts), CHUNK):
+        await by_halves(drafts[start : start + CHUNK], issued, taken_back)
+        if progress is not None:
+            await progress(before + min(start + CHUNK, len(drafts)), before + len(drafts))
 
 
-async def _issue_or_take_back(conn: Conn, run: BillRun, project: Project, one: Draft, today: date) -> None:
+async def _take_back(conn: Conn, run: BillRun, bill_id: int, error: Exception) -> None:
     """A draft that cannot be issued is taken back: its account is listed with the reason, and another run may bill it.
 
-    It stays locked in between: whoever works on the same run must not find it, nor lose another one in its place.
+    Where another worker has issued it, or taken it back, nothing is left to do.
     """
-    try:
-        async with conn.transaction():
-            await _issue(conn, project, [one], today)
-            # What is checked at the end of a transaction is checked here, while the reason can still be kept.
-            await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    except Exception as error:
-        if passes(error):
-            raise
-        _log.warning("billing.draft_taken_back", run=run.id, account=one.account_id, exc_info=error)
+    for draft in await run_repository.lock_drafts(conn, [bill_id]):
         code, detail = refusal(error)
-        await run_repository.delete_draft(conn, run.id, one.account_id)
-        failure = {"project_id": run.project_id, "run_id": run.id, "account_id": one.account_id}
+        await run_repository.delete_draft(conn, run.id, draft.account_id)
+        failure = {"project_id": run.project_id, "run_id": run.id, "account_id": draft.account_id}
         await failure_repository.insert_failures(conn, [failure | {"code": code, "detail": detail}])
 
 

@@ -133,16 +133,15 @@ _APPROVE: LiteralString = """
     UPDATE bill_run SET state = 'approved', approved_by = %(by)s, approved_at = now(), issue_job_id = %(job_id)s
     WHERE id = %(id)s
 """
+_DRAFTS_OF_RUN: LiteralString = """
+    SELECT b.id FROM bill b JOIN account a ON a.id = b.account_id
+    WHERE b.run_id = %s AND b.state = 'draft' ORDER BY a.number, b.id
+"""
 # One worker at a time: a second one waits here and then finds these drafts issued.
 _LOCK_DRAFTS: LiteralString = """
     SELECT b.id AS bill_id, b.account_id, b.total, b.kind, (b.inputs -> 'note' ->> 'bill')::bigint AS of_bill
     FROM bill b JOIN account a ON a.id = b.account_id
-    WHERE b.run_id = %(run_id)s AND b.state = 'draft'
-    ORDER BY a.number, b.id LIMIT %(limit)s FOR UPDATE OF b
-"""
-_LOCK_DRAFT: LiteralString = """
-    SELECT id AS bill_id, account_id, total, kind, (inputs -> 'note' ->> 'bill')::bigint AS of_bill
-    FROM bill WHERE id = %s AND state = 'draft' FOR UPDATE
+    WHERE b.id = ANY (%s) AND b.state = 'draft' ORDER BY a.number, b.id FOR UPDATE OF b
 """
 _AMOUNTS: LiteralString = """
     SELECT bill_id, service, sum(amount) AS amount FROM bill_line WHERE bill_id = ANY (%s)
@@ -264,16 +263,14 @@ async def lock(conn: Conn, run_id: int) -> None:
     await conn.execute("SELECT FROM bill_run WHERE id = %s FOR UPDATE", (run_id,))
 
 
-async def lock_drafts(conn: Conn, run_id: int, limit: int) -> list[Draft]:
-    """The next drafts of a run by account number, locked."""
-    rows = await (await conn.execute(_LOCK_DRAFTS, {"run_id": run_id, "limit": limit})).fetchall()
-    return await _drafts(conn, rows)
+async def drafts_of_run(conn: Conn, run_id: int) -> list[int]:
+    """The drafts of a run, by account number."""
+    return [row["id"] for row in await (await conn.execute(_DRAFTS_OF_RUN, (run_id,))).fetchall()]
 
 
-async def lock_draft(conn: Conn, bill_id: int) -> Draft | None:
-    """One draft, locked; None where it is none."""
-    rows = await (await conn.execute(_LOCK_DRAFT, (bill_id,))).fetchall()
-    return next(iter(await _drafts(conn, rows)), None)
+async def lock_drafts(conn: Conn, bill_ids: Sequence[int]) -> list[Draft]:
+    """Those of these bills that are drafts, by account number, locked."""
+    return await _drafts(conn, await (await conn.execute(_LOCK_DRAFTS, (list(bill_ids),))).fetchall())
 
 
 async def _drafts(conn: Conn, rows: Sequence[dict[str, Any]]) -> list[Draft]:

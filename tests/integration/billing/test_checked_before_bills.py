@@ -196,6 +196,7 @@ async def test_a_run_that_broke_off_judges_what_is_left_of_it(site: Site, monkey
     for flat in site.flats:
         await come(site, flat, MARCH, AFTER_JANUARY + USUAL)
     monkeypatch.setattr(drafting, "CHUNK", 1)
+    monkeypatch.setattr(drafting, "AT_ONCE", 1)
     asked = watched(monkeypatch)
     context = await started(site)
     run = await run_of(site, context)

@@ -1,5 +1,6 @@
 """Work by halves: the spoilt one is alone in the end, and what passes is not held against anybody."""
 
+import asyncio
 from collections.abc import Sequence
 
 import psycopg
@@ -7,7 +8,7 @@ import pytest
 
 from cloud.kit.constraints import passes, refusal
 from cloud.kit.errors import Conflict, Unavailable
-from cloud.kit.portions import by_halves, one_by_one
+from cloud.kit.portions import by_halves, one_by_one, side_by_side
 
 
 class _Work:
@@ -109,3 +110,36 @@ def test_a_reason_is_one_line_of_bounded_length() -> None:
     assert refusal(Conflict("code", "detail")) == ("code", "detail")
     assert len(refusal(ValueError("x" * 1000))[1]) == 300
     assert refusal(psycopg.errors.CheckViolation("refused by a rule")) == ("refused", "refused by a rule")
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+async def test_so_many_are_worked_on_at_once_begun_in_order(at_once: int) -> None:
+    begun: list[int] = []
+    under_way = most = 0
+
+    async def work(one: int) -> None:
+        nonlocal under_way, most
+        begun.append(one)
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+
+    await side_by_side(range(7), work, at_once)
+    assert (begun, most, under_way) == (list(range(7)), at_once, 0)
+
+
+async def test_the_first_that_raises_ends_the_others_and_is_raised() -> None:
+    ended: list[int] = []
+
+    async def work(one: int) -> None:
+        if one == 1:
+            raise KeyError(one)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(one)
+
+    with pytest.raises(KeyError):
+        await side_by_side(range(5), work, 2)
+    assert ended == [0]
