@@ -17,7 +17,6 @@ _HBA = "local all all scram-sha-256\n"
 
 _SETTINGS = {
     # A small server on a small machine; durability stays on.
-    "shared_buffers": "256MB",
     "work_mem": "16MB",
     "maintenance_work_mem": "128MB",
     "max_wal_size": "2GB",
@@ -29,6 +28,7 @@ _SETTINGS = {
 
 # Who does not want what a crash leaves needs no pages in the log either.
 _NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "wal_compression": "off"}
+_LEAST_BUFFERS_MB, _MOST_BUFFERS_MB = 256, 1024
 
 
 class EmbeddedPostgres:
@@ -90,7 +90,7 @@ class EmbeddedPostgres:
         hba = self._folder / "data" / "pg_hba.conf"
         if hba.read_text() == _HBA:
             return
-        wanted = dict(_SETTINGS) if durable else {**_SETTINGS, **_NOT_DURABLE}
+        wanted = _SETTINGS | {"shared_buffers": f"{_buffers_mb(durable)}MB"} | ({} if durable else _NOT_DURABLE)
         with psycopg.connect(self._server.get_uri(), autocommit=True) as conn:
             # Hashing often slows down who guesses; nobody guesses 192 random bits, and each connection would wait.
             conn.execute("SET scram_iterations = 1")
@@ -110,3 +110,9 @@ class EmbeddedPostgres:
 
         create_command_function("pg_ctl")(["-w", "restart"], pgdata=self._server.pgdata, user=self._server.system_user)
         self._server.ensure_postgres_running()
+
+
+def _buffers_mb(durable: bool) -> int:
+    """A quarter of the machine's memory, as is usual, within bounds; little for a server that is not here to stay."""
+    memory_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+    return min(max(memory_mb // 4, _LEAST_BUFFERS_MB), _MOST_BUFFERS_MB) if durable else _LEAST_BUFFERS_MB
