@@ -1,6 +1,6 @@
 """SQL of commands: queued by the cloud, published by the downlink, moved on by what the gateway reports."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import LiteralString
@@ -74,14 +74,19 @@ _WITHDRAW: LiteralString = """
 # A state moves forward only. `expired` said by the cloud is a guess of silence: what the gateway reports is stronger.
 _MOVE: LiteralString = """
     UPDATE command c SET state = r.state, detail = r.detail, updated_at = now()
-    FROM unnest(%(ids)s::uuid[], %(states)s::text[], %(ranks)s::int[], %(details)s::text[])
-         AS r (id, state, rank, detail)
-    WHERE c.id = r.id AND c.project_id = %(project_id)s
-      AND c.device_id IN (SELECT id FROM device WHERE gateway_id = %(gateway_id)s)
+    FROM unnest(%(ids)s::uuid[], %(states)s::text[], %(ranks)s::int[], %(details)s::text[], %(projects)s::bigint[],
+                %(gateways)s::bigint[])
+         AS r (id, state, rank, detail, project_id, gateway_id)
+    WHERE c.id = r.id AND c.project_id = r.project_id
+      AND EXISTS (SELECT FROM device d WHERE d.id = c.device_id AND d.gateway_id = r.gateway_id)
       AND array_position(ARRAY['queued', 'delivered', 'executing', 'expired', 'uncertain', 'failed', 'done'], c.state)
           < r.rank
 """
 _RANKS = {"queued": 1, "delivered": 2, "executing": 3, "expired": 4, "uncertain": 5, "failed": 6, "done": 7}
+
+
+Results = Mapping[tuple[int, int], Sequence[CommandResult]]
+"""What gateways report, by project and gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,20 +149,22 @@ async def withdraw(conn: Conn, command_id: UUID, why: str) -> bool:
     return (await conn.execute(_WITHDRAW, (why, command_id))).rowcount == 1
 
 
-async def move(conn: Conn, project_id: int, gateway_id: int, results: Sequence[CommandResult]) -> int:
-    """Applies what the gateway reports, forward only; returns how many commands moved."""
-    furthest: dict[str, CommandResult] = {}
-    for result in results:
-        known = furthest.get(result.command_id)
-        if known is None or _RANKS[result.state] > _RANKS[known.state]:
-            furthest[result.command_id] = result
-    ordered = [furthest[key] for key in sorted(furthest)]
+async def move(conn: Conn, told: Results) -> int:
+    """Applies what gateways report of their own commands, forward only; returns how many commands moved."""
+    furthest: dict[tuple[str, int, int], CommandResult] = {}
+    for (project_id, gateway_id), results in told.items():
+        for result in results:
+            key = result.command_id, project_id, gateway_id
+            known = furthest.get(key)
+            if known is None or _RANKS[result.state] > _RANKS[known.state]:
+                furthest[key] = result
+    ordered = sorted(furthest.items())
     query = {
-        "ids": [UUID(result.command_id) for result in ordered],
-        "states": [result.state.value for result in ordered],
-        "ranks": [_RANKS[result.state] for result in ordered],
-        "details": [result.detail for result in ordered],
-        "project_id": project_id,
-        "gateway_id": gateway_id,
+        "ids": [UUID(key[0]) for key, _ in ordered],
+        "states": [result.state.value for _, result in ordered],
+        "ranks": [_RANKS[result.state] for _, result in ordered],
+        "details": [result.detail for _, result in ordered],
+        "projects": [key[1] for key, _ in ordered],
+        "gateways": [key[2] for key, _ in ordered],
     }
     return (await conn.execute(_MOVE, query)).rowcount

@@ -26,7 +26,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.jobs import enqueue
 from cloud.kit.paging import Page, PageRequest
-from gateway.contract.messages import Action, CommandResult, Gap, Health
+from gateway.contract.messages import Action, Gap, Health
 from gateway.contract.orders import OPTIONAL, arguments_flaw
 from gateway.contract.topics import valid_code
 
@@ -264,9 +264,9 @@ async def list_gaps(
 # What ingest calls
 
 
-async def apply_result(conn: Conn, project_id: int, gateway_id: int, results: Sequence[CommandResult]) -> int:
-    """Moves commands of this gateway's devices forward as reported; returns how many moved."""
-    return await orders.move(conn, project_id, gateway_id, results)
+async def apply_results(conn: Conn, told: orders.Results) -> int:
+    """Moves commands of these gateways' devices forward as reported, together; returns how many moved."""
+    return await orders.move(conn, told)
 
 
 async def apply_health(conn: Conn, gateway_id: int, health: Health) -> None:

@@ -224,8 +224,8 @@ class Writer:
         for message, place in by_gateway:
             if isinstance(message.content, Results):
                 results[place] += message.content.items
-        for (project_id, gateway_id), items in results.items():
-            await devices.apply_result(conn, project_id, gateway_id, items)
+        if results:
+            await devices.apply_results(conn, results)
         await self._passages(conn, by_gateway)
         if known:
             await devices.note_gateways_seen(conn, {place[1] for _, place in known})

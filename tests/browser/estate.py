@@ -194,12 +194,8 @@ async def _run_of_gateway(conn: Conn, project: Project, gateway_id: int, pairs: 
     order = await devices.queue_command(
         conn, project.id, device.id, Action.CLOSE_VALVE, {}, "user:manager", "漏水", timedelta(minutes=1)
     )
-    await devices.apply_result(
-        conn,
-        project.id,
-        gateway_id,
-        [CommandResult(str(order), CommandState.FAILED, now_ms, "the valve does not move")],
-    )
+    failed = CommandResult(str(order), CommandState.FAILED, now_ms, "the valve does not move")
+    await devices.apply_results(conn, {(project.id, gateway_id): [failed]})
     for site in ("periods:\n  billing_s: 900\n  instant_s: 60\n", "periods:\n  billing_s: 300\n  instant_s: 60\n"):
         made = await configuring.configure(conn, gateway_id, site, {}, "user:manager", "夜间少抄表")
         state = ConfigurationState.CONFIRMED if made.number == 1 else ConfigurationState.ROLLED_BACK

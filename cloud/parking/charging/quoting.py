@@ -63,6 +63,16 @@ async def facts_of(conn: Conn, project_id: int, sessions: Sequence[Session]) -> 
     return Facts(prices, waived, debts, (await money_policy(conn, project_id)).debts == "collect")
 
 
+async def after_payment(conn: Conn, facts: Facts, project_id: int, sessions: Sequence[Session]) -> Facts:
+    """The facts of the same stays after money came, in the same transaction: it changes what is paid and what is owed.
+
+    The rest took most of the time that a vehicle with an open window waited for its barrier.
+    """
+    paid = await reading_repository.payments(conn, [session.id for session in sessions])
+    debts = await owing(conn, project_id, sorted({session.plate for session in sessions} - {""}))
+    return replace(facts, prices=replace(facts.prices, paid=paid), debts=debts)
+
+
 def quoted(facts: Facts, session: Session, now: datetime, waits_since: datetime | None) -> Quote:
     """The quote for a stay. A vehicle that waits at an exit pays until it came there. Raises Conflict: nobody knows."""
     fixed = fixed_fee(session)

@@ -19,7 +19,7 @@ from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.periods import local_day
 from cloud.parking.charging import debts, repository
 from cloud.parking.charging.following import money_follows
-from cloud.parking.charging.quoting import facts_of, quoted
+from cloud.parking.charging.quoting import Facts, after_payment, facts_of, quoted
 from cloud.parking.charging.showing import Owing, tell_drivers
 from cloud.parking.charging.taking import Money, Part, take
 from cloud.parking.records import Debt, Paid, Quote, Session, Waiting
@@ -64,7 +64,8 @@ async def quote(conn: Conn, session_id: int, at: datetime | None = None) -> Quot
     """
     session = await find_session(conn, session_id)
     now = at or datetime.now(UTC)
-    return await _quote(conn, session, now, await _waiting(conn, session, now))
+    waiting = await _waiting(conn, session, now)
+    return _quoted(await facts_of(conn, session.project_id, [session]), session, now, waiting)
 
 
 async def pay(
@@ -89,7 +90,8 @@ async def pay(
     now = at or datetime.now(UTC)
     session = await locked_session(conn, session_id)
     waiting = await _waiting(conn, session, now)
-    price = await _quote(conn, session, now, waiting)
+    facts = await facts_of(conn, session.project_id, [session])
+    price = _quoted(facts, session, now, waiting)
     if price.total == 0:
         raise Conflict("nothing-due", "nothing is due for this stay", due=price.total)
     if amount not in (price.total, price.due):
@@ -105,7 +107,8 @@ async def pay(
     if waiting is None:
         await let_out_plate(conn, session.project_id, session.plate, now)
     else:
-        rest = await _quote(conn, session, now, waiting)
+        facts = await after_payment(conn, facts, session.project_id, [session])
+        rest = _quoted(facts, session, now, waiting)
         if rest.settled:
             command_id = next(iter(await _let_out(conn, [_Leaving(session, waiting, "paid")], actor)), None)
         else:
@@ -214,8 +217,7 @@ async def let_out_alone(conn: Conn, session_id: int, now: datetime) -> bool:
         return False
 
 
-async def _quote(conn: Conn, session: Session, now: datetime, waiting: Waiting | None) -> Quote:
-    facts = await facts_of(conn, session.project_id, [session])
+def _quoted(facts: Facts, session: Session, now: datetime, waiting: Waiting | None) -> Quote:
     return quoted(facts, session, now, None if waiting is None else waiting.taken_at)
 
 

@@ -49,7 +49,7 @@ async def test_what_a_gateway_reports_is_stored_before_the_last_command_is_out(
         command = codec.decode_command(payload)
         result = CommandResult(command.id, CommandState.DONE, now_ms())
         async with asyncio.timeout(60), ingest_db.transaction(SYSTEM) as conn:
-            await service.apply_result(conn, site.project_id, site.gateway_id, [result])
+            await service.apply_results(conn, {(site.project_id, site.gateway_id): [result]})
         reported.append(command.id)
         return True
 
@@ -108,7 +108,7 @@ async def test_an_order_goes_forward_only_and_by_the_word_of_its_own_gateway(
     async def told(gateway: int, *states: CommandState) -> str:
         results = [CommandResult(ordered, one, now_ms()) for one in states]
         async with ingest_db.transaction(SYSTEM) as conn:
-            await service.apply_result(conn, site.project_id, gateway, results)
+            await service.apply_results(conn, {(site.project_id, gateway): results})
         return await state(ingest_db, ordered)
 
     assert await told(other, CommandState.DONE) == "queued"
@@ -117,6 +117,20 @@ async def test_an_order_goes_forward_only_and_by_the_word_of_its_own_gateway(
     assert await told(site.gateway_id, CommandState.EXECUTING) == "uncertain"
     assert await told(site.gateway_id, CommandState.DONE, CommandState.FAILED) == "done"
     assert await told(site.gateway_id, CommandState.EXPIRED) == "done"
+
+
+async def test_what_two_gateways_say_of_one_order_in_one_transaction_is_the_word_of_its_own(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    ordered = await order(worker_db, site, site.devices[0])
+    async with worker_db.transaction(SYSTEM) as conn:
+        other = (await service.create_gateway(conn, site.project_id, "gw-2", "Gateway 2")).id
+    done = CommandResult(ordered, CommandState.DONE, now_ms())
+    begun = CommandResult(ordered, CommandState.EXECUTING, now_ms())
+    async with ingest_db.transaction(SYSTEM) as conn:
+        told = {(site.project_id, other): [done], (site.project_id, site.gateway_id): [begun]}
+        assert await service.apply_results(conn, told) == 1
+    assert await state(ingest_db, ordered) == "executing"
 
 
 async def tell(db: Database, site: Site, *plates: str) -> None:

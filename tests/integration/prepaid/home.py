@@ -135,7 +135,7 @@ class Home:
         assert command_id is not None
         async with self.db.transaction(SYSTEM) as conn:
             result = CommandResult(str(command_id), CommandState(state), in_ms(datetime.now(UTC)), "")
-            await devices.apply_result(conn, self.site.project.id, self.gateway_id, [result])
+            await devices.apply_results(conn, {(self.site.project.id, self.gateway_id): [result]})
 
     async def brought_to_order(self) -> SupplyCase:
         """The case from its opening to the order to switch off, by the rules."""
