@@ -88,7 +88,7 @@ def test_a_meter_that_cannot_be_worked_on_is_tried_again(
     meter = site.estate.meters[0]
     site.value(
         """INSERT INTO store.set_aside (work, meter_id, attempts, next_at, reason)
-           SELECT 'derive', %s, 6, now() + interval '32 minutes', 'ZeroDivisionError: ' || repeat('an absurd history ', 9)
+           SELECT 'derive', %s, 6, now() + interval '32 minutes', 'Fault: ' || repeat('an absurd history ', 9)
            ON CONFLICT (work, meter_id) DO UPDATE SET next_at = excluded.next_at RETURNING 1""",
         meter.id,
     )
