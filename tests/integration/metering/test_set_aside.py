@@ -15,7 +15,7 @@ from cloud.commands.doctor import waiting
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.jobs import JobContext
 from cloud.metering.checks import jobs as validation_jobs
-from cloud.metering.checks import settling
+from cloud.metering.checks import settling, standing
 from cloud.metering.commands import usage_app
 from cloud.metering.derivation import update as derivation
 from tests.integration.app import People, once
@@ -114,6 +114,42 @@ async def test_it_costs_the_others_nothing_every_minute(
     assert await table(worker_db, "SELECT FROM store.set_aside") == []
     assert await table(worker_db, f"SELECT FROM store.{'dirty_window' if work == 'derive' else 'changed_usage'}") == []
     assert len(await table(worker_db, "SELECT count(*) FROM store.usage GROUP BY meter_id, channel")) == METERS
+
+
+async def test_a_life_that_cannot_be_judged_keeps_no_other_waiting(
+    site: Site, worker_db: Database, owner_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who moved is judged again of all others, and of that meter once it can be."""
+    async with worker_db.transaction(SYSTEM) as conn:
+        await conn.execute(
+            """INSERT INTO store.changed_life (project_id, meter_id, days)
+               SELECT project_id, id, daterange('2026-01-01', '2026-01-05') FROM meter"""
+        )
+    spoilt = Spoilt(monkeypatch, settling, "judge_days", lambda _, __, spans, ___: of_spans(None, spans))
+    spoilt.meter = site.meters[3]
+    assert (await settle(worker_db))["failed"] == 1
+    assert await table(worker_db, "SELECT meter_id FROM store.changed_life") == [{"meter_id": spoilt.meter}]
+    spoilt.asked.clear()
+    assert "failed" not in await settle(worker_db)
+    assert spoilt.asked == []
+    await due_now(owner_db)
+    assert (await settle(worker_db))["failed"] == 1
+    assert spoilt.asked == [{spoilt.meter}]
+    assert await table(worker_db, "SELECT work, attempts FROM store.set_aside") == [{"work": "settle", "attempts": 2}]
+    spoilt.meter = 0
+    await due_now(owner_db)
+    assert "failed" not in await settle(worker_db)
+    assert await table(worker_db, "SELECT FROM store.changed_life") == []
+    assert await table(worker_db, "SELECT FROM store.set_aside") == []
+
+
+async def test_yesterday_is_judged_of_all_but_the_one_that_cannot_be(
+    site: Site, worker_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoilt = Spoilt(monkeypatch, standing, "judge", lambda _, __, ids, ___: set(ids))
+    spoilt.meter = site.meters[3]
+    done = await validation_jobs.validate_standing(JobContext(1, site.project_id, {}, worker_db))
+    assert (done["meters"], done["failed"]) == (METERS - 1, 1)
 
 
 async def test_the_doctor_names_it(
