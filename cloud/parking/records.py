@@ -182,7 +182,7 @@ class Waiting:
     offline: bool = False
     """Told afterwards: who it is of stands there no more."""
     shown: Mapping[str, str] | None = None
-    """Arguments of the order that tells its driver what is due; None when none does, or none reached a gateway."""
+    """Arguments of the order that tells its driver what is due; None when none does, or when it is to be told again."""
 
 
 @dataclass(frozen=True, slots=True)
