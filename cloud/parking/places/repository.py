@@ -1,6 +1,6 @@
 """SQL of lots and lanes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import LiteralString
 
@@ -124,8 +124,13 @@ async def retire_lane(conn: Conn, lane_id: int) -> None:
 
 async def lane(conn: Conn, lane_id: int) -> Lane | None:
     """One lane."""
-    row = await (await conn.execute(_LANE + " WHERE id = %s", (lane_id,))).fetchone()
-    return None if row is None else Lane(**row)
+    return (await lanes_by_id(conn, [lane_id])).get(lane_id)
+
+
+async def lanes_by_id(conn: Conn, lane_ids: Collection[int]) -> dict[int, Lane]:
+    """Those of these lanes that there are."""
+    rows = await (await conn.execute(_LANE + " WHERE id = ANY (%s::bigint[])", (sorted(lane_ids),))).fetchall()
+    return {row["id"]: Lane(**row) for row in rows}
 
 
 async def lanes(

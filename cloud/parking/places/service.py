@@ -1,7 +1,7 @@
 """Lots made and changed, lots and lanes looked up, and how many vehicles are inside."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -75,6 +75,11 @@ async def get_lane(conn: Conn, lane_id: int) -> Lane:
     if found is None:
         raise NotFound("no-lane", f"there is no lane {lane_id}", field="lane_id")
     return found
+
+
+async def lanes_by_id(conn: Conn, lane_ids: Collection[int]) -> dict[int, Lane]:
+    """Those of these lanes that there are, in use or not."""
+    return await repository.lanes_by_id(conn, lane_ids)
 
 
 async def list_lanes(
