@@ -41,10 +41,12 @@ class LotClass:
 
 @dataclass(frozen=True, slots=True)
 class LotOccupancy:
-    """How many vehicles are inside, counted from the sessions."""
+    """How full a lot is, counted from the sessions: `standing` are those inside that are in no lot inside it."""
 
     lot: Lot
     inside: int
+    standing: int
+    free: int
     capacity: int
 
 

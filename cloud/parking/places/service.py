@@ -1,4 +1,4 @@
-"""Lots made and changed, lots and lanes looked up, and how many vehicles are inside."""
+"""Lots made and changed, lots and lanes looked up."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -9,12 +9,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import Page, PageRequest
 from cloud.parking.places import repository
-from cloud.parking.records import (
-    Lane,
-    Lot,
-    LotClass,
-    LotOccupancy,
-)
+from cloud.parking.records import Lane, Lot, LotClass
 
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """As gateways name lots."""
@@ -89,9 +84,9 @@ async def list_lanes(
     return await repository.lanes(conn, page, project_id, lot_id, retired=retired)
 
 
-async def cars_inside(conn: Conn, project_id: int) -> list[LotOccupancy]:
-    """Each lot with the number of vehicles inside: its open sessions, counted."""
-    return await repository.occupancy(conn, project_id)
+async def lots_of(conn: Conn, project_id: int) -> list[Lot]:
+    """All lots of a project, by their codes."""
+    return await repository.lots_of(conn, project_id)
 
 
 async def _must_be_here(conn: Conn, project_id: int, parent_id: int) -> None:
