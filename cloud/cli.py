@@ -41,7 +41,7 @@ PARTS = (
     Part("estate", "cloud.estate.calendar_commands:app", "cloud", "Calendars of projects."),
     Part("gateways", "cloud.devices.commands:app", "cloud", "What gateways are to run."),
     Part("readings", "cloud.metering.commands:app", "cloud", "Readings: import and export files of them."),
-    Part("usage", "cloud.metering.commands:usage_app", "cloud", "Usage: export files of it, prove its roll-ups."),
+    Part("usage", "cloud.metering.commands:usage_app", "cloud", "Usage: export it, prove it, see what holds it up."),
     Part("users", "cloud.identity.commands:app", "cloud", "Users."),
     Part("tariffs", "cloud.tariffs.commands:app", "cloud", "Tariff files: check them, rate usage by them."),
     Part("billing", "cloud.billing.commands:app", "cloud", "Billing: vouchers for accounting software."),

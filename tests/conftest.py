@@ -18,6 +18,7 @@ from cloud.kit.db import Database
 from cloud.kit.embedded import EmbeddedPostgres
 from cloud.kit.migrate import migrate
 from tests.databases import administrator, close_database, copy_database, drop_database, leave
+from tests.plain_logs import log_plainly
 from tests.schedule import pytest_xdist_make_scheduler
 
 __all__ = ["pytest_xdist_make_scheduler"]
@@ -26,6 +27,8 @@ __all__ = ["pytest_xdist_make_scheduler"]
 settings.register_profile("short", deadline=None, max_examples=150)
 settings.register_profile("long", deadline=None, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
+
+log_plainly()
 
 
 def pytest_collection_finish() -> None:

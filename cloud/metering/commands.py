@@ -12,12 +12,13 @@ import typer
 from cloud.commands.console import OwnerDsn, fail, finish
 from cloud.metering.exports.commands import export_readings, export_usage, project_named
 from cloud.metering.rollups.commands import prove_usage
+from cloud.metering.supervision.commands import list_set_aside
 
 if TYPE_CHECKING:
     from cloud.metering.imports.records import ImportRow
 
 app = typer.Typer(help="Readings: import and export files of them.", no_args_is_help=True)
-usage_app = typer.Typer(help="Usage: export files of it, prove its roll-ups.", no_args_is_help=True)
+usage_app = typer.Typer(help="Usage: export it, prove it, see what holds it up.", no_args_is_help=True)
 
 SOME_REFUSED = 1
 _OUTCOMES: Final = ("stored", "repeated", "other-value", "needs-confirmation", "refused")
@@ -50,6 +51,7 @@ def usage() -> None:
 app.command("export")(export_readings)
 usage_app.command("export")(export_usage)
 usage_app.command("prove")(prove_usage)
+usage_app.command("set-aside")(list_set_aside)
 
 
 @app.command("import")

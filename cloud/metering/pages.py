@@ -38,7 +38,7 @@ from cloud.metering.imports import pages as import_pages
 from cloud.metering.manual import pages as manual_pages
 from cloud.metering.manual import submission_pages
 from cloud.metering.records import Meter, Step, UsageBar
-from cloud.metering.supervision import leaks
+from cloud.metering.supervision import leaks, set_aside
 from cloud.metering.supervision import pages as supervision_pages
 from cloud.metering.thresholds import pages as threshold_pages
 from cloud.metering.unusable import pages as unusable_pages
@@ -118,6 +118,9 @@ async def meter(
         may_write=scope.caller.may("meters.write", found.project_id),
         place=units[found.unit_id].label if found.unit_id in units else found.place,
         readings=readings,
+        aside=(await set_aside.of_meters(scope.conn, [meter_id])).get(meter_id),
+        may_mend=scope.caller.may("readings.write", found.project_id),
+        zone=zone,
         **view.context(f"/meters/{meter_id}?"),
     )
 

@@ -41,10 +41,12 @@ class LotClass:
 
 @dataclass(frozen=True, slots=True)
 class LotOccupancy:
-    """How many vehicles are inside, counted from the sessions."""
+    """How full a lot is, counted from the sessions: `standing` are those inside that are in no lot inside it."""
 
     lot: Lot
     inside: int
+    standing: int
+    free: int
     capacity: int
 
 
@@ -182,7 +184,7 @@ class Waiting:
     offline: bool = False
     """Told afterwards: who it is of stands there no more."""
     shown: Mapping[str, str] | None = None
-    """Arguments of the order that tells its driver what is due; None when none does, or none reached a gateway."""
+    """Arguments of the order that tells its driver what is due; None when none does, or when it is to be told again."""
 
 
 @dataclass(frozen=True, slots=True)

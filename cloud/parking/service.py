@@ -4,11 +4,11 @@ from cloud.parking.charging.debts import owing
 from cloud.parking.charging.online import ask_to_pay, take_paid
 from cloud.parking.charging.policy import MoneyPolicy, money_policy, set_money_policy
 from cloud.parking.charging.service import let_out_waiting, pay, quote, waive
+from cloud.parking.counts.counting import cars_inside
 from cloud.parking.desk.openings import open_lane
 from cloud.parking.fees.service import publish_rule, rules_of_lot
 from cloud.parking.places.lanes import create_lane, retire_lane
 from cloud.parking.places.service import (
-    cars_inside,
     create_lot,
     get_lane,
     get_lot,

@@ -51,11 +51,12 @@ class MonthMoney:
 
 @dataclass(frozen=True, slots=True)
 class LotState:
-    """How full a parking lot is."""
+    """How full a parking lot is: vehicles that stand in it, and not in a lot inside."""
 
     lot_id: int
     name: str
-    inside: int
+    standing: int
+    free: int
     capacity: int
 
 

@@ -142,6 +142,6 @@ async def _months(conn: Conn, project: Project, now: datetime) -> list[MonthMone
 
 async def _lots(conn: Conn, project_id: int) -> list[LotState]:
     return [
-        LotState(one.lot.id, one.lot.name, one.inside, one.capacity)
+        LotState(one.lot.id, one.lot.name, one.standing, one.free, one.capacity)
         for one in await parking.cars_inside(conn, project_id)
     ]

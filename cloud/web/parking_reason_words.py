@@ -53,6 +53,10 @@ PARKING_REASONS: Final[Mapping[str, str]] = {
     # Permits and monthly cards.
     "already-suspended": _("The permit is suspended already"),
     "class-there": _("It is for this class already"),
+    "lanes-there": _("It is for these lanes already"),
+    "not-an-entry": _("%(lane)s is no entry in use"),
+    "lot-without-lane": _("Expected at least one lane of each car park: %(lot)s has none of these"),
+    "lanes-out-of-use": _("The lanes of this card are out of use: sell another one"),
     "class-of-card": _("A card is for the class of its product: end it and sell another one"),
     "card-is-sold": _("A monthly card is sold, not made: choose a card"),
     "no-account": _("An account is needed that pays the bill"),
@@ -71,6 +75,7 @@ PARKING_REASONS: Final[Mapping[str, str]] = {
     "space-there": _("It is a space of this permit already"),
     "renewed-already": _("The card was renewed already: look at it again"),
     "too-many-months": _("So many months cannot be paid at once"),
+    "too-many-lanes": _("A permit names at most 50 lanes"),
     "too-many-plates": _("A permit has 1 to 50 plates"),
     # Reservations.
     "fully-reserved": _("All places are reserved for some of this time"),

@@ -60,6 +60,7 @@ TABLES: Final[Mapping[str, str]] = {
     "permit_month": _("Month of a parking card"),
     "permit_period": _("Validity of a parking permit"),
     "permit_class": _("Class of a parking permit"),
+    "permit_lane": _("Lane of a parking permit"),
     "permit_plate": _("Plate of a parking permit"),
     "permit_product": _("Kind of parking card"),
     "permit_refund": _("Refund of a parking card"),

@@ -47,6 +47,8 @@ class Permit(msgspec.Struct, frozen=True, gc=False):
     """It has more plates than spaces: that a space is left now does not say that one was left all the time."""
     vehicle_class: str = ""
     """It holds for vehicles of this class alone; empty: for any."""
+    lanes: tuple[str, ...] | None = None
+    """It holds for who comes in by one of these entries alone; None: by any."""
 
     def valid_at(self, at: int) -> bool:
         """Whether it covers the moment `at` (Unix milliseconds)."""
@@ -79,6 +81,8 @@ class AccessRequest:
     vehicle_class: str
     direction: Direction
     at: int
+    lane: str = ""
+    """The device of the lane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +183,14 @@ def _of_class(permits: Sequence[Permit], vehicle_class: str) -> list[Permit]:
     return [permit for permit in permits if permit.vehicle_class in ("", vehicle_class)]
 
 
+def _by_lane(permits: Sequence[Permit], lane: str) -> list[Permit]:
+    """Those that hold for who comes in by this lane."""
+    return [permit for permit in permits if permit.lanes is None or lane in permit.lanes]
+
+
 def _by_permit(request: AccessRequest, state: AccessState, policy: AccessPolicy) -> Decision | None:
     """None when the vehicle is to be treated like one without a permit."""
-    permits = _of_class(state.permits, request.vehicle_class)
+    permits = _by_lane(_of_class(state.permits, request.vehicle_class), request.lane)
     usable = [permit for permit in permits if permit.space_free]
     if any(permit.valid_at(request.at) for permit in usable):
         return Decision(Verdict.OPEN, "permit")
@@ -221,6 +230,14 @@ def _exit(request: AccessRequest, state: AccessState, policy: AccessPolicy) -> D
     return Decision(Verdict.OPERATOR, "cloud-silent")
 
 
+def _covers_whoever_came(permit: Permit) -> bool:
+    """Also who is not known to have come in by it.
+
+    Who came in beyond the spaces owes for that, also when a space was freed since; so does who came by another lane.
+    """
+    return permit.space_free and not permit.shared and permit.lanes is None
+
+
 def _certain_exit(request: AccessRequest, state: AccessState) -> str | None:
     """The rule by which nothing is due, when that is certain."""
     if state.whitelisted:
@@ -235,8 +252,7 @@ def _certain_exit(request: AccessRequest, state: AccessState) -> str | None:
         return "permit" if any(permit.valid_at(at) and permit.space_free for permit in permits) else None
     if stay.entered_at > at:  # a clock was set back: no length of this stay is certain
         return None
-    # A vehicle that came in beyond the spaces owes for that, also when a space was freed since.
-    usable = [permit for permit in permits if stay.covered or (permit.space_free and not permit.shared)]
+    usable = [permit for permit in permits if stay.covered or _covers_whoever_came(permit)]
     if covered(usable, stay.entered_at, at):
         return "permit" if any(permit.valid_at(at) for permit in usable) else "permit-grace"
     if stay.paid_until:  # what was paid once has no second free allowance

@@ -11,6 +11,7 @@ import msgspec
 
 from gateway.access.decision import AccessState, Permit, Stay
 from gateway.contract.access import (
+    NEEDS_LANES,
     AccessEntry,
     GoneEntry,
     ListEntry,
@@ -40,6 +41,7 @@ class _Held(msgspec.Struct, frozen=True, gc=False):
     spaces: int
     sharing: tuple[str, ...]
     vehicle_class: str
+    lanes: tuple[str, ...] | None
 
 
 class AccessIndex:
@@ -69,8 +71,8 @@ class AccessIndex:
         """Stays that lanes here opened and of which the cloud has said nothing yet."""
         self.latest = 0
         """The latest time that lanes here told; 0 when they told none."""
-        self._lots_of_permits: dict[tuple[str, ...], tuple[str, ...]] = {}
-        """Permits name the same few lots: each combination is kept once."""
+        self._named_together: dict[tuple[str, ...], tuple[str, ...]] = {}
+        """Permits name the same few lots and lanes: each combination is kept once."""
         for entry in entries:
             self.put(entry)
 
@@ -220,9 +222,11 @@ class AccessIndex:
                     del counts[name]
 
     def _held(self, entry: PermitEntry) -> _Held:
-        lots = self._lots_of_permits.setdefault(entry.lots, entry.lots)
+        lots = self._named_together.setdefault(entry.lots, entry.lots)
         sharing = entry.plates if entry.spaces and len(entry.plates) > entry.spaces else ()
-        return _Held(entry.valid_from, entry.valid_to, entry.grace_ms, lots, entry.spaces, sharing, entry.vehicle_class)
+        lanes = self._named_together.setdefault(entry.lanes, entry.lanes) if NEEDS_LANES in entry.needs else None
+        times = entry.valid_from, entry.valid_to, entry.grace_ms
+        return _Held(*times, lots, entry.spaces, sharing, entry.vehicle_class, lanes)
 
     def _certain(self, stay: StayEntry) -> Stay:
         free_ms = self._free_ms(stay)
@@ -239,8 +243,8 @@ class AccessIndex:
         return 0 if own is None else own.free_ms
 
     def _permit(self, held: _Held, plate: str, lot: str) -> Permit:
-        free = self._space_free(held, plate, lot)
-        return Permit(held.valid_from, held.valid_to, held.grace_ms, free, bool(held.sharing), held.vehicle_class)
+        free, times = self._space_free(held, plate, lot), (held.valid_from, held.valid_to, held.grace_ms)
+        return Permit(*times, free, bool(held.sharing), held.vehicle_class, held.lanes)
 
     def _space_free(self, held: _Held, plate: str, lot: str) -> bool:
         lots = held.lots or (lot,)  # its spaces lie in all of its lots together

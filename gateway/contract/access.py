@@ -30,7 +30,9 @@ Needs = Annotated[tuple[Code, ...], Meta(max_length=limits.MAX_NEEDS)]
 """Conditions that whoever goes by the entry has to know. What takes something away from what the entry gives is one;
 a field that is not named here may be ignored."""
 
-KNOWN_NEEDS: Final[frozenset[str]] = frozenset()
+NEEDS_LANES: Final = "lanes"
+"""Of a permit: it holds only for who comes in by one of its `lanes`."""
+KNOWN_NEEDS: Final[frozenset[str]] = frozenset({NEEDS_LANES})
 """Conditions that this software keeps."""
 
 OPENED_BY_LANE: Final = frozenset({"whitelist", "permit", "permit-grace", "reservation", "temporary", "paid", "free"})
@@ -77,6 +79,8 @@ class PermitEntry(Wire, frozen=True, tag="permit"):
     vehicle_class: CodeOrAll = ""
     """Vehicles of this class alone; empty for any."""
     needs: Needs = ()
+    lanes: Annotated[tuple[Code, ...], Meta(max_length=limits.MAX_LANES_OF_PERMIT)] = ()
+    """With `lanes` in `needs`: devices of this gateway's entries by one of which a vehicle has to come in, or none."""
 
 
 class ReservationEntry(Wire, frozen=True, tag="reservation"):

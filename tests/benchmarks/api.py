@@ -33,6 +33,7 @@ from cloud.metering.rollups import maintenance
 from cloud.metering.rollups import reading as rollups
 from tests.benchmarks.ingest import fresh_database
 from tests.benchmarks.measure import Bound, Measure
+from tests.integration.metering.counted import COUNT
 from tests.web_process import web_process
 
 _METERS: Final = int(os.environ.get("GATEMETER_BENCH_API_METERS", "10000"))
@@ -178,7 +179,7 @@ def _fill(dsn: str, project: int, meter: int) -> None:
             conn.execute(_FILL_AUTUMN, {"meter": meter, "start": _YEAR + timedelta(days=days)})
         for day in range(31):
             conn.execute(_FILL_DAY, {"meter": meter, "start": _MONTH + timedelta(days=day)})
-        conn.execute("SELECT gm.mend_counts(%s, '2024-12-01', '2026-03-01')", (project,))
+        conn.execute(COUNT)
         conn.execute("ANALYZE")
 
 

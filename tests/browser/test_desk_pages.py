@@ -153,3 +153,45 @@ def test_a_refresh_that_nothing_answers_is_a_lost_connection(browser: Browser, s
         page.locator("[data-desk-state].bg-red-lt").wait_for(timeout=60_000)
         assert held
         visitor.complaints.clear()
+
+
+def test_a_late_answer_puts_no_form_of_another_lane_beside_the_lanes(browser: Browser, site: Site) -> None:
+    """Who asked for one lane and then for another, or left, would open the barrier of the first."""
+    with visiting(browser, site, STAFF, 1280, 800) as visitor:
+        visitor.speak("en")
+        page = visitor.open("/parking/desk")
+        page.locator("[data-desk-state].bg-green-lt").wait_for()
+        held: list[Route] = []
+        _chosen_out(page)
+        first = str(page.locator(".desk-chosen [data-key=o]").get_attribute("href"))
+        page.route(f"**{first}", _held_in(held))
+        with page.expect_request(f"**{first}"):
+            page.keyboard.press("o")
+        page.keyboard.press("c")
+        page.locator("#amount").wait_for()
+        with page.expect_response(f"**{first}"):
+            held[0].continue_()
+        assert page.locator("#amount").is_visible()
+        page.keyboard.press("Escape")
+        with page.expect_request(f"**{first}"):
+            page.keyboard.press("o")
+        page.keyboard.press("Escape")
+        with page.expect_response(f"**{first}"):
+            held[1].continue_()
+        assert page.locator("#panel form").count() == 0
+        assert _focused(page).startswith("lane-")
+
+
+def test_a_form_that_nothing_answers_is_a_lost_connection_and_the_lanes_stay(browser: Browser, site: Site) -> None:
+    with visiting(browser, site, STAFF, 1280, 800) as visitor:
+        page = visitor.open("/parking/desk")
+        page.locator("[data-desk-state].bg-green-lt").wait_for()
+        held: list[Route] = []
+        _chosen_out(page)
+        address = str(page.locator(".desk-chosen [data-key=o]").get_attribute("href"))
+        for one in (f"**{address}", "**/live/parking-lanes**"):
+            page.route(one, _held_in(held))
+        page.keyboard.press("o")
+        page.locator("[data-desk-state].bg-red-lt").wait_for(timeout=60_000)
+        assert page.locator(".desk-chosen").count() == 1
+        visitor.complaints.clear()

@@ -78,3 +78,26 @@ def test_a_meter_is_exchanged_sealed_and_given_back(browser: Browser, site: Site
         _looks_well(visitor, f"staff-meter-removal-en-{width}")
         visitor.open("/meters?due=soon")
         _looks_well(visitor, f"staff-meters-due-en-{width}")
+
+
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)], ids=["desktop", "phone"])
+def test_a_meter_that_cannot_be_worked_on_is_tried_again(
+    browser: Browser, site: Site, language: str, width: int, height: int
+) -> None:
+    meter = site.estate.meters[0]
+    site.value(
+        """INSERT INTO store.set_aside (work, meter_id, attempts, next_at, reason)
+           SELECT 'derive', %s, 6, now() + interval '32 minutes', 'Fault: ' || repeat('an absurd history ', 9)
+           ON CONFLICT (work, meter_id) DO UPDATE SET next_at = excluded.next_at RETURNING 1""",
+        meter.id,
+    )
+    with visiting(browser, site, STAFF, width, height) as visitor:
+        visitor.speak(language)
+        page = visitor.open("/meter-health?only=set-aside")
+        assert "an absurd history" in page.locator("main").inner_text()
+        _looks_well(visitor, f"staff-set-aside-{language}-{width}")
+        visitor.follow(f"form[action='/meters/{meter.id}/attempts'] button")
+        page.locator(".alert-success").wait_for()
+        _looks_well(visitor, f"staff-meter-set-aside-{language}-{width}")
+    assert site.value("DELETE FROM store.set_aside RETURNING next_at <= now()") is True

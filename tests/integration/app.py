@@ -66,7 +66,8 @@ def equipped(settings: CloudSettings, keys: Keys, *, twin: bool = False) -> Fast
     return made
 
 
-def _nobody_answers(request: httpx.Request) -> httpx.Response:
+def nobody_answers(request: httpx.Request) -> httpx.Response:
+    """For a client that must not leave the process."""
     raise httpx.ConnectError("tests ask no provider of payments", request=request)
 
 
@@ -74,7 +75,7 @@ def _nobody_answers(request: httpx.Request) -> httpx.Response:
 async def app(settings: CloudSettings, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FastAPI]:
     """The started application. Routes that a test adds are gone after it."""
     monkeypatch.setattr(
-        "cloud.app.new_client", lambda: httpx.AsyncClient(transport=httpx.MockTransport(_nobody_answers))
+        "cloud.app.new_client", lambda: httpx.AsyncClient(transport=httpx.MockTransport(nobody_answers))
     )
     made = equipped(settings, keys)
     routes = list(made.router.routes)

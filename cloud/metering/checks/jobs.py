@@ -1,12 +1,16 @@
 """Work of validation: settling changed usage every minute, what stands each morning, whole periods at bill time."""
 
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 from cloud.estate import service as estate
 from cloud.kit.db import Conn
 from cloud.kit.jobs import Handler, JobContext, Scheduled, enqueue
 from cloud.kit.periods import local_day, month_of, previous_month
+from cloud.kit.portions import by_halves
 from cloud.metering.checks import apart, lives, period_checks, service, settling, standing
+from cloud.metering.checks.apart import Judgement
 
 SETTLE = "metering.settle"
 """Job kind: roll-ups and rules follow usage that changed."""
@@ -35,30 +39,40 @@ async def settle(context: JobContext) -> dict[str, object]:
 
     A meter that cannot be settled is set aside and tried again later, alone; the log says why.
     """
-    after, done = 0, await apart.settle_set_aside(context.db, context.asker, datetime.now(UTC))
+    now = datetime.now(UTC)
+    done = await apart.settle_set_aside(context.db, context.asker, now)
+    done += await _in_chunks(
+        context,
+        lambda conn, after: settling.changed_meters(conn, after, _METERS_AT_ONCE),
+        lambda some: apart.settle(context.db, context.asker, some, now, wait=False),
+    )
+    done += await _in_chunks(
+        context,
+        lambda conn, after: lives.changed_meters(conn, after, _LIVES_AT_ONCE),
+        lambda some: apart.judge_lives(context.db, context.asker, some, now),
+    )
+    return _told(done)
+
+
+async def _in_chunks(
+    context: JobContext,
+    chunk_after: Callable[[Conn, int], Awaitable[list[int]]],
+    work: Callable[[Sequence[int]], Awaitable[Judgement]],
+) -> Judgement:
+    """What `work` comes to for chunks of meters, each being what `chunk_after` finds after the one before."""
+    done, after = Judgement(), 0
     while True:
         async with context.db.transaction(context.asker) as conn:
-            chunk = await settling.changed_meters(conn, after, _METERS_AT_ONCE)
+            chunk = await chunk_after(conn, after)
         if not chunk:
-            break
-        done += await apart.settle(context.db, context.asker, chunk, datetime.now(UTC), wait=False)
+            return done
+        done += await work(chunk)
         after = chunk[-1]
-    return {"meters": done.meters, "findings": done.changed + await _judge_lives(context), **_failed(done)}
 
 
-def _failed(done: apart.Judgement) -> dict[str, object]:
-    return {"failed": len(done.failed)} if done.failed else {}
-
-
-async def _judge_lives(context: JobContext) -> int:
-    after, changed = 0, 0
-    while True:
-        async with context.db.transaction(context.asker) as conn:
-            chunk = await lives.changed_meters(conn, after, _LIVES_AT_ONCE)
-            if not chunk:
-                return changed
-            changed += await lives.judge(conn, chunk, datetime.now(UTC))
-        after = chunk[-1]
+def _told(done: Judgement) -> dict[str, object]:
+    failed = {"failed": len(done.failed)} if done.failed else {}
+    return {"meters": done.meters, "findings": done.changed, **failed}
 
 
 async def validate_days(context: JobContext) -> dict[str, object]:
@@ -76,18 +90,24 @@ async def validate_days(context: JobContext) -> dict[str, object]:
 
 
 async def validate_standing(context: JobContext) -> dict[str, object]:
-    """Judges yesterday, and what stands since earlier, in the job's project."""
+    """Judges yesterday, and what stands since earlier, in the job's project; who cannot be judged fails alone."""
     assert context.project_id is not None
-    after, meters, changed = 0, 0, 0
     now = datetime.now(UTC)
-    while True:
+    async with context.db.transaction(context.asker) as conn:
+        project = await estate.get_project(conn, context.project_id)
+
+    async def judged(some: Sequence[int]) -> Judgement:
         async with context.db.transaction(context.asker) as conn:
-            project = await estate.get_project(conn, context.project_id)
-            chunk = await standing.meters_of(conn, project, after, _METERS_AT_ONCE, now)
-            if not chunk:
-                return {"meters": meters, "findings": changed}
-            changed += await standing.judge(conn, project, chunk, now)
-        after, meters = chunk[-1], meters + len(chunk)
+            return Judgement(len(some), await standing.judge(conn, project, some, now))
+
+    async def work(chunk: Sequence[int]) -> Judgement:
+        return sum(await by_halves(chunk, judged, apart.fails), Judgement())
+
+    return _told(
+        await _in_chunks(
+            context, lambda conn, after: standing.meters_of(conn, project, after, _METERS_AT_ONCE, now), work
+        )
+    )
 
 
 async def validate_period(context: JobContext) -> dict[str, object]:
@@ -100,7 +120,7 @@ async def validate_period(context: JobContext) -> dict[str, object]:
         month = month_of(date.fromisoformat(str(named))) if named else previous_month(local_day(now, project.zone))
         meters = await period_checks.meters_in(conn, project.id, month)
     done = await service.judge_months(context.db, context.asker, project, month, meters, now, context.progress)
-    return {"meters": len(meters), "findings": done.changed, **_failed(done)}
+    return _told(replace(done, meters=len(meters)))
 
 
 HANDLERS: dict[str, Handler] = {

@@ -17,7 +17,9 @@ _LONGEST: Final = timedelta(days=400)
 """Days longer ago stay as they were judged."""
 
 _CHANGED: LiteralString = """
-    SELECT DISTINCT meter_id FROM store.changed_life WHERE meter_id > %(after)s ORDER BY meter_id LIMIT %(limit)s
+    SELECT DISTINCT meter_id FROM store.changed_life
+    WHERE meter_id > %(after)s AND meter_id NOT IN (SELECT meter_id FROM store.set_aside WHERE work = 'settle')
+    ORDER BY meter_id LIMIT %(limit)s
 """
 # Ranges without an end have none in min and max either.
 _TAKE: LiteralString = """
@@ -29,7 +31,7 @@ _TAKE: LiteralString = """
 
 
 async def changed_meters(conn: Conn, after: int, limit: int) -> list[int]:
-    """Meters with such days, by id."""
+    """Meters with such days, by id, but for those that are set aside."""
     rows = await (await conn.execute(_CHANGED, {"after": after, "limit": limit})).fetchall()
     return [row["meter_id"] for row in rows]
 

@@ -4,7 +4,7 @@ Whoever writes rows counts them. A count that was forgotten would show in no ans
 since, and some before them, are compared with their rows. A project that never was is compared from its beginning.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import Final
@@ -18,6 +18,7 @@ from cloud.kit.errors import GatemeterError
 from cloud.kit.jobs import Handler, JobContext, Scheduled
 from cloud.kit.periods import Period, local_day
 from cloud.kit.portions import past_deadlocks
+from cloud.metering.derivation.update import wait_for_meters
 from cloud.metering.rollups import sql
 
 PROVE = "metering.prove-counts"
@@ -26,6 +27,8 @@ _log = structlog.get_logger(__name__)
 _AGAIN: Final = timedelta(days=3)
 """Late readings change the days before."""
 _AT_ONCE: Final = timedelta(days=31)
+_METERS_AT_ONCE: Final = 100
+"""Mended while they are held: a moment's work."""
 
 
 class UsageWasMiscounted(GatemeterError):
@@ -70,13 +73,35 @@ async def prove_days(db: Database, asker: Asker, project: Project, asked: Period
     start = asked.start
     while start < asked.end:
         days = Period(start, min(start + _AT_ONCE, asked.end))
-        wrong = await past_deadlocks(partial(_mend, db, asker, project, days))
-        yield days, wrong
+        yield days, await mend(db, asker, project, days)
         start = days.end
 
 
-async def _mend(db: Database, asker: Asker, project: Project, days: Period) -> int:
-    query = {"project_id": project.id, "from": days.start, "until": days.end}
+async def mend(db: Database, asker: Asker, project: Project, days: Period) -> int:
+    """The same of all these days at once: how many counts were wrong.
+
+    First the rows over an edge, which months are counted from. They are mended some meters per transaction, each held
+    as its derivation holds it: no other meter waits, and these only for so long.
+    """
+    query: dict[str, object] = {"project_id": project.id, "from": days.start, "until": days.end}
+    async with db.transaction(asker) as conn:
+        row = await (await conn.execute(sql.MISCOUNTED_CROSSING, query)).fetchone()
+    meters: list[int] = [] if row is None else row["meters"]
+    wrong = 0
+    for first in range(0, len(meters), _METERS_AT_ONCE):
+        some = meters[first : first + _METERS_AT_ONCE]
+        wrong += await past_deadlocks(partial(_mend_crossing, db, asker, some, query))
+    return wrong + await past_deadlocks(partial(_mend_counts, db, asker, query))
+
+
+async def _mend_crossing(db: Database, asker: Asker, meters: Sequence[int], query: Mapping[str, object]) -> int:
+    async with db.transaction(asker) as conn:
+        await wait_for_meters(conn, meters)
+        row = await (await conn.execute(sql.MEND_CROSSING, {**query, "meters": list(meters)})).fetchone()
+    return 0 if row is None else int(row["wrong"])
+
+
+async def _mend_counts(db: Database, asker: Asker, query: Mapping[str, object]) -> int:
     async with db.transaction(asker) as conn:
         row = await (await conn.execute(sql.MEND, query)).fetchone()
     return 0 if row is None else int(row["wrong"])

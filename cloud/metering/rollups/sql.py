@@ -180,6 +180,8 @@ PROVED_FROM: LiteralString = """
                     (SELECT (greatest(min(lower(valid)), '2000-01-01') AT TIME ZONE %(zone)s)::date FROM meter_register
                      WHERE project_id = %(project_id)s)) AS from_on
 """
+MISCOUNTED_CROSSING: LiteralString = "SELECT gm.miscounted_crossing(%(project_id)s, %(from)s, %(until)s) AS meters"
+MEND_CROSSING: LiteralString = "SELECT gm.mend_crossing(%(project_id)s, %(from)s, %(until)s, %(meters)s) AS wrong"
 MEND: LiteralString = "SELECT gm.mend_counts(%(project_id)s, %(from)s, %(until)s) AS wrong"
 NOTE_PROVED: LiteralString = """
     INSERT INTO store.counts_proved (project_id, until_on) VALUES (%(project_id)s, %(until)s)

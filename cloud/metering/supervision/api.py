@@ -10,11 +10,12 @@ from cloud.estate.records import Project
 from cloud.identity.guards import Scope, allow
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
+from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
 from cloud.kit.periods import local_day
 from cloud.metering import service
 from cloud.metering.records import MAIN_CHANNEL
-from cloud.metering.supervision import leaks, losses, meter_health
+from cloud.metering.supervision import leaks, losses, meter_health, set_aside
 from cloud.metering.supervision.models import (
     HealthOut,
     HealthPage,
@@ -26,6 +27,7 @@ from cloud.metering.supervision.models import (
     NightOut,
     NightsOut,
     ProjectQuery,
+    SetAsideMeterOut,
     SuspectOut,
 )
 
@@ -33,6 +35,7 @@ router = APIRouter()
 
 ReadingUsage = Annotated[Scope, allow("usage.read")]
 ReadingMeters = Annotated[Scope, allow("meters.read")]
+Mending = Annotated[Scope, allow("readings.write")]
 
 
 @router.get("/losses")
@@ -91,9 +94,22 @@ async def list_health(scope: ReadingMeters, query: Annotated[HealthQuery, Query(
     now = datetime.now(UTC)
     page = await meter_health.health(scope.conn, query.page(), wanted, now)
     totals = await meter_health.totals(scope.conn, wanted, now)
+    aside = await set_aside.of_meters(scope.conn, [row.id for row in page.items if row.set_aside])
     return HealthPage(
-        items=[HealthOut.of(row) for row in page.items], next_cursor=page.next_cursor, totals=HealthTotalsOut.of(totals)
+        items=[HealthOut.of(row, aside.get(row.id, [])) for row in page.items],
+        next_cursor=page.next_cursor,
+        totals=HealthTotalsOut.of(totals),
     )
+
+
+@router.post("/meters/{meter_id}/attempts", status_code=201)
+async def try_again(scope: Mending, meter_id: Id, once: Once) -> SetAsideMeterOut:
+    """Has a meter that is set aside tried again within a minute; how that went its health tells."""
+
+    async def make() -> SetAsideMeterOut:
+        return SetAsideMeterOut.of(meter_id, await set_aside.try_now(scope.conn, meter_id))
+
+    return await once.answer(scope.conn, SetAsideMeterOut, make)
 
 
 async def _projects(conn: Conn, project_id: int | None) -> list[Project]:

@@ -1,4 +1,4 @@
-"""Health of meters: which are silent, have gaps or estimates, ran backward, or are due for verification."""
+"""Health of meters: which are silent, have gaps or estimates, ran backward, are due for verification or set aside."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ SILENT_INTERVALS: Final = 3
 DUE_AHEAD: Final = timedelta(days=30)
 """Verifications that fall due so soon are shown, so that somebody can plan them."""
 
-Trouble = Literal["silent", "gaps", "estimates", "rollback", "due"]
+Trouble = Literal["silent", "gaps", "estimates", "rollback", "due", "set-aside"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ async def totals(conn: Conn, wanted: HealthFilter, now: datetime) -> HealthTotal
 
 
 async def health(conn: Conn, page: PageRequest, wanted: HealthFilter, now: datetime) -> Page[MeterHealth]:
-    """Meters in service by id."""
+    """Meters by id: those in service, and those removed that are set aside."""
     query = {**_query(wanted, now), "only": wanted.only, "after": after_id(page), "limit": page.limit + 1}
     return cut(await repository.page(conn, query), page, lambda row: (row.id,))
 

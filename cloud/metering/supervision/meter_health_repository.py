@@ -21,7 +21,8 @@ _JUDGED: LiteralString = """
             WHERE d.id IS NULL AND r.meter_id = m.id AND r.taken_at > %(now)s::timestamptz - interval '90 days'
             ORDER BY r.taken_at DESC LIMIT 1) AS manual ON true
         WHERE m.project_id = ANY (%(projects)s::bigint[])
-          AND (m.removed_on IS NULL OR m.removed_on >= (%(now)s::timestamptz AT TIME ZONE p.time_zone)::date)),
+          AND (m.removed_on IS NULL OR m.removed_on >= (%(now)s::timestamptz AT TIME ZONE p.time_zone)::date
+               OR m.id IN (SELECT meter_id FROM meter_set_aside))),
     judged AS MATERIALIZED (
         SELECT m.id, m.code, m.medium, m.unit_id, m.place, m.interval_s, m.verification_due, h.seen_at,
                h.channel,
@@ -34,14 +35,16 @@ _JUDGED: LiteralString = """
                EXISTS (SELECT FROM meter_exception e WHERE e.meter_id = m.id AND e.from_at >= %(since)s
                        AND e.rule = 'gap') AS gaps,
                EXISTS (SELECT FROM meter_exception e WHERE e.meter_id = m.id AND e.from_at >= %(since)s
-                       AND e.rule = 'backward') AS rollback
+                       AND e.rule = 'backward') AS rollback,
+               m.id IN (SELECT meter_id FROM meter_set_aside) AS set_aside
         FROM heard h JOIN meter m ON m.id = h.id
         WHERE %(medium)s::text IS NULL OR m.medium = %(medium)s)
 """
 _TOTALS: LiteralString = """
     SELECT count(*) AS meters, count(*) FILTER (WHERE silent) AS silent, count(*) FILTER (WHERE gaps) AS gaps,
            count(*) FILTER (WHERE estimates) AS estimates, count(*) FILTER (WHERE rollback) AS rollback,
-           count(*) FILTER (WHERE due) AS due
+           count(*) FILTER (WHERE due) AS due,
+           count(*) FILTER (WHERE set_aside) AS set_aside
     FROM judged
 """
 _PAGE: LiteralString = """
@@ -49,7 +52,7 @@ _PAGE: LiteralString = """
         SELECT * FROM judged
         WHERE id > %(after)s AND (%(only)s::text IS NULL OR CASE %(only)s
               WHEN 'silent' THEN silent WHEN 'gaps' THEN gaps WHEN 'estimates' THEN estimates
-              WHEN 'rollback' THEN rollback WHEN 'due' THEN due END)
+              WHEN 'rollback' THEN rollback WHEN 'due' THEN due WHEN 'set-aside' THEN set_aside END)
         ORDER BY id LIMIT %(limit)s)
     SELECT p.*, found.gap_count, found.open_count, odd.rollovers, odd.estimated_s, refused.refused_count,
            battery.battery_mv
@@ -85,6 +88,7 @@ class HealthTotals:
     estimates: int
     rollback: int
     due: int
+    set_aside: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ class MeterHealth:
     estimates: bool
     gaps: bool
     rollback: bool
+    set_aside: bool
     gap_count: int
     open_count: int
     rollovers: int

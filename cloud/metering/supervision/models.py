@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.kit.errors import InvalidInput
 from cloud.kit.inputs import Day, Id, Input, Listed
@@ -12,6 +12,7 @@ from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import Period, previous_month
 from cloud.metering.models import QuantityOut
 from cloud.metering.records import MAIN_CHANNEL, Medium
+from cloud.metering.set_aside_repository import SetAside, Work
 from cloud.metering.supervision.leaks import Suspect
 from cloud.metering.supervision.losses import Finding, Loss
 from cloud.metering.supervision.meter_health import HealthFilter, Trouble, estimated_share
@@ -156,6 +157,30 @@ class HealthQuery(ProjectQuery):
         return HealthFilter(tuple(project_ids), self.medium, self.only)
 
 
+class SetAsideOut(BaseModel):
+    """Why a meter cannot be worked on: it is tried again after 1, 2, 4 … minutes, at most an hour."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    work: Annotated[Work, Field(description="`derive`: no usage comes of its readings. `settle`: no rule judges it.")]
+    since: datetime
+    attempts: int
+    next_at: datetime
+    reason: Annotated[str, Field(examples=["ZeroDivisionError: division by zero"])]
+
+
+class SetAsideMeterOut(BaseModel):
+    """What cannot be done with a meter, if anything."""
+
+    meter_id: int
+    set_aside: list[SetAsideOut]
+
+    @classmethod
+    def of(cls, meter_id: int, found: Sequence[SetAside]) -> Self:
+        """From the records."""
+        return cls(meter_id=meter_id, set_aside=[SetAsideOut.model_validate(one) for one in found])
+
+
 class HealthOut(BaseModel):
     """A meter as its readings of the last 30 days show it."""
 
@@ -175,10 +200,11 @@ class HealthOut(BaseModel):
     battery: QuantityOut | None
     verification_due: date | None
     due: bool
+    set_aside: Annotated[list[SetAsideOut], Field(description="What cannot be done with it, and is tried again.")]
 
     @classmethod
-    def of(cls, row: MeterHealth) -> Self:
-        """From the record."""
+    def of(cls, row: MeterHealth, aside: Sequence[SetAside]) -> Self:
+        """From the record, and what is set aside of it."""
         volts = None if row.battery_mv is None else QuantityOut(quantity=thousandths(row.battery_mv), unit="V")
         return cls(
             meter_id=row.id, code=row.code, medium=row.medium, unit_id=row.unit_id, last_seen=row.seen_at,
@@ -186,6 +212,7 @@ class HealthOut(BaseModel):
             estimated_percent=hundredths(*estimated_share(row)) or "0.00", rollovers=row.rollovers,
             refused_readings=row.refused_count, ran_backward=row.rollback, open_exceptions=row.open_count,
             battery=volts, verification_due=row.verification_due, due=row.due,
+            set_aside=[SetAsideOut.model_validate(one) for one in aside],
         )  # fmt: skip
 
 
@@ -198,6 +225,7 @@ class HealthTotalsOut(BaseModel):
     estimates: int
     rollback: int
     due: int
+    set_aside: int
 
     @classmethod
     def of(cls, totals: HealthTotals) -> Self:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from cloud.estate import service as estate
 from cloud.estate.shown import OptionalText, shown
@@ -21,7 +21,7 @@ from cloud.metering import service
 from cloud.metering.consumption.months_shown import latest_month, month_shown
 from cloud.metering.exports.csv_answer import csv_answer
 from cloud.metering.records import MAIN_CHANNEL, Medium
-from cloud.metering.supervision import leaks, losses, meter_health
+from cloud.metering.supervision import leaks, losses, meter_health, set_aside
 from cloud.metering.supervision.losses import Loss
 from cloud.metering.supervision.meter_health import HealthFilter, estimated_share
 from cloud.metering.supervision.meter_health_repository import MeterHealth
@@ -33,7 +33,7 @@ _RANKED = 50
 _EXPORTED = PageRequest(100_000)
 
 _Medium = Literal["", "electricity", "water", "heat"]
-_Trouble = Literal["", "silent", "gaps", "estimates", "rollback", "due"]
+_Trouble = Literal["", "silent", "gaps", "estimates", "rollback", "due", "set-aside"]
 _ReadsUsage = Annotated[Scope, allow_page("usage.read")]
 _ReadsMeters = Annotated[Scope, allow_page("meters.read")]
 
@@ -161,7 +161,16 @@ async def health(
         volts={row.id: thousandths(row.battery_mv) for row in found.items if row.battery_mv is not None},
         places=await _places(scope.conn, [row.unit_id for row in found.items]),
         wanted=wanted,
+        aside=await set_aside.of_meters(scope.conn, [row.id for row in found.items if row.set_aside]),
+        may_mend=scope.caller.may("readings.write", page.project.id),
     )
+
+
+@router.post("/meters/{meter_id}/attempts")
+async def try_again(scope: Annotated[Scope, allow_page("readings.write")], meter_id: int) -> Response:
+    """Has a meter that is set aside tried again; one that was mended meanwhile needs it no more."""
+    asked = await set_aside.try_now(scope.conn, meter_id)
+    return RedirectResponse(f"/meters/{meter_id}{'?done=attempt-asked' if asked else ''}", 303)
 
 
 @router.get("/meter-health/export.csv")
@@ -173,9 +182,11 @@ async def health_csv(request: Request, scope: _ReadsMeters, medium: _Medium = ""
     places = await _places(scope.conn, [row.unit_id for row in found.items])
     header = (
         "meter", "medium", "place", "last_seen", "silent", "gaps", "estimated_percent", "rollovers",
-        "refused_readings", "open_exceptions", "battery_v", "verification_due",
+        "refused_readings", "open_exceptions", "battery_v", "verification_due", "set_aside",
     )  # fmt: skip
-    return csv_answer("meter-health.csv", header, [_health_row(row, places) for row in found.items])
+    aside = await set_aside.of_meters(scope.conn, [row.id for row in found.items if row.set_aside])
+    rows = [(*_health_row(row, places), "; ".join(one.reason for one in aside.get(row.id, []))) for row in found.items]
+    return csv_answer("meter-health.csv", header, rows)
 
 
 def _health_row(row: MeterHealth, places: dict[int, str]) -> Sequence[Any]:

@@ -13,6 +13,8 @@ from cloud.parking.records import (
 
 # Waiting: recognised at an exit, and nothing was seen at that lane since. Residents do not see the lane. The command
 # is the last one that was given to let this vehicle out there, for this passage or an earlier recognition.
+# What was to be shown counts as shown, unless no gateway took it. Where one could not show it, that is told again after
+# as long as the vehicle had stood there when it was told, so that pauses double. A display shows it for ten minutes.
 _WAITING: LiteralString = """
     SELECT DISTINCT ON (p.session_id) p.session_id, p.id AS passage_id, l.device_id, p.taken_at, p.decision,
            (SELECT q.open_command_id FROM passage q
@@ -21,7 +23,12 @@ _WAITING: LiteralString = """
             ORDER BY q.taken_at DESC, q.id LIMIT 1) AS command_id,
            p.offline, c.arguments AS shown
     FROM passage p LEFT JOIN parking_lane l ON l.id = p.lane_id
-    LEFT JOIN command c ON c.id = p.due_command_id AND c.state <> 'expired'
+    LEFT JOIN command c ON c.id = p.due_command_id AND CASE c.state
+        WHEN 'expired' THEN false
+        WHEN 'done' THEN now() - c.issued_at < interval '9 minutes'
+        WHEN 'failed' THEN now() - c.issued_at < greatest(c.issued_at - p.taken_at, interval '30 seconds')
+        WHEN 'uncertain' THEN now() - c.issued_at < greatest(c.issued_at - p.taken_at, interval '30 seconds')
+        ELSE true END
     WHERE p.session_id = ANY (%(sessions)s::bigint[]) AND p.direction = 'exit' AND p.outcome = 'arrived'
       AND p.taken_at >= %(since)s
       AND NOT EXISTS (SELECT FROM passage n WHERE n.lane_id = p.lane_id AND n.taken_at > p.taken_at)

@@ -7,12 +7,12 @@ the outer one says how many of its stays are elsewhere.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import LiteralString
 
 from cloud.kit.db import Conn
-from cloud.parking.places.service import classes_of
-from cloud.parking.records import LotClass
+from cloud.parking.places.service import classes_of, lots_of
+from cloud.parking.records import Lot, LotClass, LotOccupancy
 from gateway.contract.access import LotEntry
 from gateway.contract.room import ALL_CLASSES, room_for
 
@@ -117,6 +117,16 @@ async def counts(conn: Conn, project_ids: Sequence[int], at: datetime) -> list[L
         )
         for row in lots
     ]  # fmt: skip
+
+
+async def cars_inside(conn: Conn, project_id: int) -> list[LotOccupancy]:
+    """How full each lot of a project is now, by code; for staff."""
+    counted = {one.lot_id: one for one in await counts(conn, [project_id], datetime.now(UTC))}
+    return [_occupancy(lot, counted[lot.id]) for lot in await lots_of(conn, project_id) if lot.id in counted]
+
+
+def _occupancy(lot: Lot, counted: LotCounts) -> LotOccupancy:
+    return LotOccupancy(lot, counted.inside, counted.standing, counted.free, counted.capacity)
 
 
 async def left_beside(conn: Conn, project_id: int, at: datetime) -> dict[int, dict[str, int]]:

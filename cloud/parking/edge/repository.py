@@ -1,6 +1,6 @@
 """SQL of what lanes need to know: which gateway has lanes of which lots, who is inside, who left lately."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
@@ -13,6 +13,10 @@ from cloud.parking.records import LotClass
 _LANES: LiteralString = (
     "SELECT DISTINCT lot_id, device_id FROM parking_lane WHERE project_id = %s AND retired_at IS NULL"
 )
+_BARRIERS: LiteralString = """
+    SELECT id, device_id FROM parking_lane
+    WHERE project_id = %s AND id = ANY (%s::bigint[]) AND retired_at IS NULL
+"""
 _LOTS: LiteralString = "SELECT id, code, capacity, open FROM parking_lot WHERE id = ANY (%s::bigint[]) ORDER BY id"
 # A stay is named by the passage by which the vehicle came in: the gateway that saw it knows it by that name already.
 _INSIDE: LiteralString = """
@@ -60,6 +64,12 @@ async def lanes(conn: Conn, project_id: int) -> list[tuple[int, int]]:
     """(lot, device) of every lane of a project."""
     rows = await (await conn.execute(_LANES, (project_id,))).fetchall()
     return [(row["lot_id"], row["device_id"]) for row in rows]
+
+
+async def barriers(conn: Conn, project_id: int, lane_ids: Collection[int]) -> dict[int, int]:
+    """The devices of those of these lanes that are in use."""
+    rows = await (await conn.execute(_BARRIERS, (project_id, sorted(lane_ids)))).fetchall()
+    return {row["id"]: row["device_id"] for row in rows}
 
 
 async def lots(conn: Conn, lot_ids: Sequence[int]) -> list[LotPlace]:

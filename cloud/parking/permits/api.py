@@ -8,11 +8,12 @@ from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
-from cloud.parking.permits import cards_api, classes, endings, service
+from cloud.parking.permits import cards_api, classes, endings, lanes, service
 from cloud.parking.permits.models import (
     ClassIn,
     EndedOut,
     EndingIn,
+    LanesIn,
     PermitChangeIn,
     PermitDetailOut,
     PermitIn,
@@ -70,6 +71,16 @@ async def change_class(permit_id: Id, body: ClassIn, scope: Writer, once: Once) 
 
     async def make() -> PermitOut:
         return PermitOut.of(await classes.change_class(scope.conn, permit_id, body.vehicle_class or ""))
+
+    return await once.answer(scope.conn, PermitOut, make)
+
+
+@router.post("/parking-permits/{permit_id}/lane-changes", status_code=201)
+async def change_lanes(permit_id: Id, body: LanesIn, scope: Writer, once: Once) -> PermitOut:
+    """Who comes in from now on has to come by one of these lanes; stays that have begun are what they are."""
+
+    async def make() -> PermitOut:
+        return PermitOut.of(await lanes.change_lanes(scope.conn, permit_id, body.lane_ids))
 
     return await once.answer(scope.conn, PermitOut, make)
 

@@ -16,7 +16,8 @@ from cloud.parking.permits.records import NewProduct, Product, SoldMonth
 _PRODUCT: LiteralString = """
     SELECT p.id, p.project_id, p.name, p.price, p.months_from, p.most_months, p.vehicle_class, p.spaces, p.when_freed,
            p.grace_days, p.remind_days, p.withdrawn_at,
-           (SELECT array_agg(lot_id ORDER BY lot_id) FROM permit_product_lot l WHERE l.product_id = p.id) AS lot_ids
+           (SELECT array_agg(lot_id ORDER BY lot_id) FROM permit_product_lot l WHERE l.product_id = p.id) AS lot_ids,
+           ARRAY(SELECT lane_id FROM permit_product_lane l WHERE l.product_id = p.id ORDER BY lane_id) AS lane_ids
     FROM permit_product p
 """
 _PRODUCTS: LiteralString = (
@@ -67,6 +68,9 @@ async def insert_product(conn: Conn, project_id: int, new: NewProduct) -> int:
             query = """INSERT INTO permit_product_lot (project_id, product_id, lot_id)
                        SELECT %s, %s, unnest(%s::bigint[])"""
             await conn.execute(query, (project_id, row["id"], sorted(set(new.lot_ids))))
+            query = """INSERT INTO permit_product_lane (project_id, product_id, lane_id)
+                       SELECT %s, %s, unnest(%s::bigint[])"""
+            await conn.execute(query, (project_id, row["id"], sorted(set(new.lane_ids))))
     except psycopg.IntegrityError as error:
         meaning = meaning_of(error)
         if meaning is None:

@@ -24,7 +24,15 @@ from cloud.parking.permits.records import (
     Permit,
     Product,
 )
-from cloud.parking.permits.service import check_lots, get_permit, locked_permit, make_permit, settle_change
+from cloud.parking.permits.service import (
+    check_lanes,
+    check_lots,
+    get_permit,
+    locked_permit,
+    make_permit,
+    settle_change,
+)
+from cloud.parking.places import service as places
 from cloud.parking.plates import valid_plate
 from cloud.payments import service as payments
 
@@ -43,6 +51,7 @@ async def create_product(conn: Conn, project_id: int, new: NewProduct) -> Produc
     if not new.name.strip():
         raise InvalidInput("name-missing", "expected a name", field="name")
     await check_lots(conn, project_id, new.lot_ids)
+    await check_lanes(conn, new.lot_ids, new.lane_ids)
     return await get_product(conn, await card_repository.insert_product(conn, project_id, new))
 
 
@@ -95,8 +104,8 @@ async def sell(
     """Sells a card from the beginning of a local day (default: today) on.
 
     Raises like `sale_offer` and `service.create_permit`; Conflict (`amount-changed`, `params["due"]`) when it costs
-    another amount; InvalidInput (`no-account`) for a bill without an account. Sold twice for the same plates it is
-    refused: they have a permit already.
+    another amount, and when all lanes of the card are out of use (`lanes-out-of-use`); InvalidInput (`no-account`) for
+    a bill without an account. Sold twice for the same plates it is refused: they have a permit already.
     """
     now = at or datetime.now(UTC)
     product = await get_product(conn, product_id)
@@ -117,6 +126,7 @@ async def sell(
         holding,
         since,
         vehicle_class=product.vehicle_class,
+        lane_ids=await _lanes_in_use(conn, product),
         by=by,
     )
     await _add_months(conn, project, product, permit_id, holding.account_id, sold, pay, by, now)
@@ -233,6 +243,16 @@ async def _charge(conn: Conn, project: Project, product: Product, account_id: in
         conn, project.id, account_id, SERVICE, told, month.amount, month.days.start
     )
     return agreement.id
+
+
+async def _lanes_in_use(conn: Conn, product: Product) -> list[int]:
+    lanes = await places.lanes_by_id(conn, product.lane_ids)
+    used = [lane_id for lane_id in product.lane_ids if lanes[lane_id].retired_at is None]
+    if product.lane_ids and not used:  # none would mean all of them
+        raise Conflict(
+            "lanes-out-of-use", "the lanes of this card are out of use: sell another one", field="product_id"
+        )
+    return used
 
 
 async def _product_of(conn: Conn, permit: Permit) -> Product:

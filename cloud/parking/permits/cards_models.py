@@ -9,7 +9,7 @@ from cloud.kit.amounts import MoneyOut
 from cloud.kit.inputs import Day, Id, Input, Instant, ListQuery
 from cloud.parking.charging.models import MoneyIn
 from cloud.parking.fees.models import Amount
-from cloud.parking.permits.models import Freed, GraceDays, HoldingIn, LotIds, OfClass, Spaces
+from cloud.parking.permits.models import Freed, GraceDays, HoldingIn, LaneIds, LotIds, OfClass, Spaces
 from cloud.parking.permits.months import MonthsFrom
 from cloud.parking.permits.records import NewProduct, Offer, Pay, Product
 from cloud.parking.permits.terms import WhenFreed
@@ -24,6 +24,7 @@ class ProductIn(Input):
     name: Annotated[str, Field(min_length=1, max_length=100, examples=["Resident's card"])]
     price: Annotated[Amount, Field(description="For a month.", examples=["300.00"])]
     lot_ids: LotIds
+    lane_ids: LaneIds = ()
     months_from: Annotated[
         MonthsFrom,
         Field(description="Months from the day of sale, or the rest of the month by days, then calendar ones."),
@@ -104,6 +105,7 @@ class ProductOut(BaseModel):
     name: str
     price: MoneyOut
     lot_ids: list[int]
+    lane_ids: list[int]
     months_from: MonthsFrom
     most_months: int
     vehicle_class: str | None

@@ -43,15 +43,16 @@ async def create_product(request: Request, scope: Writer) -> Response:
     """A card that is sold from now on."""
     page = await shown(request, scope)
     values = await typed(request)
-    lot_ids = (await request.form()).getlist("lot_ids")
+    form = await request.form()
+    chosen = {name: form.getlist(name) for name in ("lot_ids", "lane_ids")}
 
     async def make() -> None:
-        new = read(ProductIn, {**values, "project_id": page.project.id, "lot_ids": lot_ids}).new()
+        new = read(ProductIn, {**values, **chosen, "project_id": page.project.id}).new()
         await cards.create_product(scope.conn, page.project.id, new)
 
     problem = await refused(scope.conn, make)
     if problem is not None:
-        return await _products(page, {**values, "lot_ids": lot_ids}, problem)
+        return await _products(page, {**values, **chosen}, problem)
     return RedirectResponse("/parking/cards?done=saved", 303)
 
 

@@ -24,6 +24,8 @@ class Stay:
     end: datetime | None = None
     vehicle_class: str = ""
     """What it was taken for when it came in."""
+    lane_id: int | None = None
+    """By which it came in, where that is known and matters."""
 
     @property
     def span(self) -> Span:
@@ -67,7 +69,7 @@ def _of_permit(terms: Terms, by_plate: dict[str, list[Stay]]) -> list[tuple[Stay
         plate: [
             (stay, intersect(intersect([stay.span], times), terms.times_of(stay.vehicle_class)))
             for stay in by_plate.get(plate, ())
-            if stay.lot_id in terms.lots
+            if stay.lot_id in terms.lots and terms.admits(stay.lane_id, stay.start)
         ]
         for plate, times in spans.items()
     }

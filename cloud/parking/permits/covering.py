@@ -46,7 +46,8 @@ async def holding(
 ) -> dict[tuple[str, str, int, datetime], int]:
     """(plate, class, lot, instant) → the permit that holds then, grace included, as far as there is one.
 
-    Of vehicles that nobody saw come in: on which space they stood is not known, and not asked.
+    Of vehicles that nobody saw come in: on which space they stood, and by which lane they came, is not known, and not
+    asked.
     """
     plates = sorted({plate for plate, *_ in moments} - {""})
     found: dict[tuple[str, str, int, datetime], int] = {}
@@ -81,13 +82,15 @@ async def _stays(
 ) -> list[Stay]:
     """Stays that the answer depends on: who came before, as long as somebody was there without a break."""
     sharing = {one.plate for terms in permits if shares(terms) for one in terms.plates}
+    with_lanes = any(terms.lanes for terms in permits)
     if not sharing:
-        return await repository.stays(conn, project_id, plates, since, until)
+        return await repository.stays(conn, project_id, plates, since, until, with_lanes=with_lanes)
     # Before the first period nobody has a claim.
     first = min(period.start for terms in permits for period in terms.periods)
     reached = max(since, first)
     while True:
-        found = await repository.stays(conn, project_id, sorted(sharing | set(plates)), min(since, reached), until)
+        wanted, begin = sorted(sharing | set(plates)), min(since, reached)
+        found = await repository.stays(conn, project_id, wanted, begin, until, with_lanes=with_lanes)
         earliest = max(min((stay.start for stay in found if stay.plate in sharing), default=reached), first)
         if earliest >= reached:
             return found

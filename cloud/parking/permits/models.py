@@ -36,6 +36,14 @@ Freed = Annotated[
     Field(description="A vehicle beyond the spaces pays: for its whole stay, or (`from-then`) until a space is free."),
 ]
 GraceDays = Annotated[int, Field(ge=0, le=60)]
+LaneIds = Annotated[
+    tuple[Id, ...],
+    Field(
+        max_length=50,
+        description="Entries by one of which vehicles have to come in, at least one of each lot; none: by any.",
+        examples=[[]],
+    ),
+]
 OfClass = Annotated[
     VehicleClass | None, Field(description="Only vehicles of this class; null: of any.", examples=["small"])
 ]
@@ -49,6 +57,7 @@ class PermitQuery(ListQuery):
     state: PermitState | None = None
     plate: PlateText | None = None
     lot_id: Id | None = None
+    lane_id: Annotated[Id | None, Field(description="Those that name this lane.")] = None
     person_id: Id | None = None
     unit_id: Id | None = None
     account_id: Id | None = None
@@ -98,6 +107,7 @@ class PermitIn(HoldingIn):
     when_freed: Freed = "never"
     grace_days: GraceDays = 0
     vehicle_class: OfClass = None
+    lane_ids: LaneIds = ()
 
     @model_validator(mode="after")
     def _one_way(self) -> "PermitIn":
@@ -112,7 +122,8 @@ class PermitIn(HoldingIn):
         begins = self.valid_from or day_start(self.from_day or date.min, zone)
         until = day_start(self.until_day, zone) if self.until_day is not None else self.valid_until
         terms = (self.spaces, self.when_freed, self.grace_days)
-        return NewPermit(self.kind, self.lot_ids, begins, until, self.holding(), *terms, self.vehicle_class or "")
+        only = (self.vehicle_class or "", self.lane_ids)
+        return NewPermit(self.kind, self.lot_ids, begins, until, self.holding(), *terms, *only)
 
 
 class PermitChangeIn(_Held):
@@ -129,6 +140,12 @@ class ClassIn(Input):
     """The class that a permit is for from now on."""
 
     vehicle_class: OfClass
+
+
+class LanesIn(Input):
+    """The lanes that a permit names from now on, all of them."""
+
+    lane_ids: LaneIds
 
 
 class PlateIn(Input):
@@ -170,6 +187,7 @@ class PermitOut(BaseModel):
     state: PermitState
     product_id: int | None
     lot_ids: list[int]
+    lane_ids: list[int]
     plates: list[str]
     valid_from: datetime
     valid_until: datetime | None
@@ -203,6 +221,14 @@ class PlatePeriodOut(BaseModel):
     valid_until: datetime | None
 
 
+class LanePeriodOut(BaseModel):
+    """An entry by which vehicles have to come in, from when to when; null: ever since, without end."""
+
+    lane_id: int
+    valid_from: datetime | None
+    valid_until: datetime | None
+
+
 class ClassUntilOut(BaseModel):
     """The class that it was for until a moment; null: any."""
 
@@ -231,9 +257,10 @@ class MonthOut(BaseModel):
 
 
 class PermitDetailOut(PermitOut):
-    """A permit with all its plates, periods, months and numbered spaces, and the classes that it was for before."""
+    """A permit with all its plates, lanes, periods, months and numbered spaces, and the classes it was for before."""
 
     all_plates: list[PlatePeriodOut]
+    all_lanes: list[LanePeriodOut]
     classes_before: list[ClassUntilOut]
     periods: list[PeriodOut]
     months: list[MonthOut]
@@ -250,6 +277,10 @@ class PermitDetailOut(PermitOut):
             **dict(PermitOut.of(detail.permit)),
             all_plates=[
                 PlatePeriodOut(plate=p.plate, valid_from=p.valid_from, valid_until=p.valid_until) for p in detail.plates
+            ],
+            all_lanes=[
+                LanePeriodOut(lane_id=one.lane_id, valid_from=one.valid_from, valid_until=one.valid_until)
+                for one in detail.lanes
             ],
             classes_before=[
                 ClassUntilOut(until=one.until, vehicle_class=one.vehicle_class or None) for one in detail.classes_before

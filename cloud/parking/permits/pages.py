@@ -17,8 +17,8 @@ from cloud.kit.errors import GatemeterError, InvalidInput
 from cloud.kit.forms import read, refused, typed
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
-from cloud.parking.permits import cards, classes, endings, service, standing
-from cloud.parking.permits.models import ClassIn, PermitIn
+from cloud.parking.permits import cards, classes, endings, lanes, service, standing
+from cloud.parking.permits.models import ClassIn, LanesIn, PermitIn
 from cloud.parking.permits.records import KINDS, STATES, Holding, Offer, Permit, PermitFilter, PermitKind, PermitState
 from cloud.parking.permits.written import numbers_in
 from cloud.parking.places import service as places
@@ -30,7 +30,7 @@ router = APIRouter(include_in_schema=False)
 Reader = Annotated[Scope, allow_page("parking.read")]
 Writer = Annotated[Scope, allow_page("parking.write")]
 
-_READ_BY_HAND = ("account", "plates", "lot_ids", "numbers")
+_READ_BY_HAND = ("account", "plates", "numbers")
 
 
 @router.get("/parking/permits")
@@ -41,6 +41,7 @@ async def permits(
     kind: Literal["", PermitKind] = "",
     state: Literal["", PermitState] = "",
     lot_id: OptionalId = None,
+    lane_id: OptionalId = None,
     written: bool = False,
     matched: int | None = None,
     cursor: str | None = None,
@@ -49,7 +50,8 @@ async def permits(
     if scope.caller.kind == "resident":
         return RedirectResponse("/my/permits", 303)
     page = await shown(request, scope)
-    wanted = PermitFilter(page.project.id, kind or None, state or None, plate, lot_id, written=written or None)
+    only = (kind or None, state or None, plate, lot_id, lane_id)
+    wanted = PermitFilter(page.project.id, *only, written=written or None)
     problem: GatemeterError | None = None
     try:
         found = await service.list_permits(scope.conn, page_request(None, cursor), wanted)
@@ -80,14 +82,15 @@ async def create_permit(request: Request, scope: Writer) -> Response:
     """Makes the permit that was typed; what is wrong is said above the form."""
     page = await shown(request, scope)
     values = await typed(request)
-    lot_ids = (await request.form()).getlist("lot_ids")
+    form = await request.form()
+    chosen = {name: form.getlist(name) for name in ("lot_ids", "lane_ids")}
     made: list[Permit] = []
 
     async def make() -> None:
         holding = await holding_typed(page, values)
         told = {name: value for name, value in values.items() if name not in _READ_BY_HAND}
         held = {"person_id": holding.person_id, "unit_id": holding.unit_id, "account_id": holding.account_id}
-        whole = {**told, **held, "project_id": page.project.id, "plates": holding.plates, "lot_ids": lot_ids}
+        whole = {**told, **held, **chosen, "project_id": page.project.id, "plates": holding.plates}
         body = read(PermitIn, whole)
         space_ids = await spaces.by_numbers(scope.conn, body.lot_ids, numbers_in(values.get("numbers", "")))
         new = body.new(page.project.zone)
@@ -96,7 +99,7 @@ async def create_permit(request: Request, scope: Writer) -> Response:
 
     problem = await refused(scope.conn, make)
     if problem is not None:
-        return await _form(page, {**values, "lot_ids": lot_ids}, problem)
+        return await _form(page, {**values, **chosen}, problem)
     return RedirectResponse(f"/parking/permits/{made[0].id}?done=saved", 303)
 
 
@@ -172,6 +175,18 @@ async def change_class(request: Request, scope: Writer, permit_id: int) -> Respo
     return await answer(page, permit_id, await refused(scope.conn, make))
 
 
+@router.post("/parking/permits/{permit_id}/lanes")
+async def change_lanes(request: Request, scope: Writer, permit_id: int) -> Response:
+    """Who comes in from now on has to come by one of the lanes that are ticked."""
+    page = await shown(request, scope)
+    chosen = (await request.form()).getlist("lane_ids")
+
+    async def make() -> None:
+        await lanes.change_lanes(scope.conn, permit_id, read(LanesIn, {"lane_ids": chosen}).lane_ids)
+
+    return await answer(page, permit_id, await refused(scope.conn, make))
+
+
 @router.get("/my/permits")
 async def my_permits(request: Request, scope: Reader) -> Response:
     """The resident's own permits; row-level security leaves no others."""
@@ -215,11 +230,13 @@ async def show(page: Shown, permit_id: int, months: int = 1, problem: GatemeterE
 
 
 async def named(page: Shown) -> dict[str, Any]:
-    """What pages say beside permits: lots and cards by id."""
+    """What pages say beside permits: lots, lanes and cards by id."""
+    gates = await places.list_lanes(page.conn, PageRequest(MAX_LIMIT), page.project.id, retired=True)
     lots = await places.list_lots(page.conn, PageRequest(MAX_LIMIT), page.project.id)
     products = await cards.list_products(page.conn, PageRequest(MAX_LIMIT), page.project.id, withdrawn=True)
     return {
         "lots": {lot.id: lot.name for lot in lots.items},
+        "lanes": {lane.id: lane for lane in gates.items if lane.direction == "entry"},
         "products": {product.id: product for product in products.items},
     }
 

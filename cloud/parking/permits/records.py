@@ -56,6 +56,8 @@ class Permit:
     state: PermitState
     suspended_reason: str | None
     lot_ids: list[int]
+    lane_ids: list[int]
+    """Entries by one of which vehicles have to come in now; empty: by any of its lots."""
     plates: list[str]
     space_numbers: list[str]
 
@@ -66,6 +68,15 @@ class PlatePeriod:
 
     plate: str
     valid_from: datetime
+    valid_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LanePeriod:
+    """An entry by which vehicles of a permit have to come in, from when to when; None: ever since, without end."""
+
+    lane_id: int
+    valid_from: datetime | None
     valid_until: datetime | None
 
 
@@ -105,6 +116,7 @@ class PermitDetail:
 
     permit: Permit
     plates: list[PlatePeriod]
+    lanes: list[LanePeriod]
     classes_before: list[ClassUntil]
     periods: list[Period]
     months: list[SoldMonth]
@@ -123,6 +135,7 @@ class PermitFilter:
     state: PermitState | None = None
     plate: str | None = None
     lot_id: int | None = None
+    lane_id: int | None = None
     person_id: int | None = None
     unit_id: int | None = None
     account_id: int | None = None
@@ -147,7 +160,8 @@ class Holding:
 class NewPermit:
     """A permit that costs nothing. `lot_ids`: exactly those for which it holds; `spaces` 0: one for each plate.
 
-    `vehicle_class`: vehicles of any other are temporary; empty: none is.
+    `vehicle_class`: vehicles of any other are temporary; empty: none is. `lane_ids`: who comes in by another entry is,
+    too; empty: nobody.
     """
 
     kind: PermitKind
@@ -159,6 +173,7 @@ class NewPermit:
     when_freed: WhenFreed = "never"
     grace_days: int = 0
     vehicle_class: str = ""
+    lane_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +193,7 @@ class Product:
     remind_days: int
     withdrawn_at: datetime | None
     lot_ids: list[int]
+    lane_ids: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +210,7 @@ class NewProduct:
     when_freed: WhenFreed = "never"
     grace_days: int = 0
     remind_days: int = 7
+    lane_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

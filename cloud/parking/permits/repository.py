@@ -1,20 +1,21 @@
 """SQL of permits: what they are, their plates, periods and suspensions, and what follows from them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg.types.multirange import TimestamptzMultirange
+from psycopg.types.range import TimestamptzRange
 
 from cloud.kit.constraints import meaning_of
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict
 from cloud.kit.paging import MAX_ID, Page, PageRequest, newest_first
 from cloud.parking.permits.coverage import Stay
-from cloud.parking.permits.records import Period, Permit, PermitFilter, PlatePeriod
-from cloud.parking.permits.terms import FOREVER, ClassUntil, PlateTime, Span, Terms
+from cloud.parking.permits.records import LanePeriod, Period, Permit, PermitFilter, PlatePeriod
+from cloud.parking.permits.terms import EVER, FOREVER, ClassUntil, LaneTime, PlateTime, Span, Terms
 
 # `at` is now. The plates are those of now, or of the first day of a permit that has not begun.
 _PERMITS: LiteralString = """
@@ -27,6 +28,8 @@ _PERMITS: LiteralString = """
                     ELSE 'active' END AS state,
                s.reason AS suspended_reason,
                (SELECT array_agg(lot_id ORDER BY lot_id) FROM permit_lot l WHERE l.permit_id = p.id) AS lot_ids,
+               ARRAY(SELECT lane_id FROM permit_lane l
+                     WHERE l.permit_id = p.id AND l.valid @> %(at)s::timestamptz ORDER BY lane_id) AS lane_ids,
                ARRAY(SELECT plate FROM permit_plate t
                      WHERE t.permit_id = p.id AND t.valid @> greatest(%(at)s, d.valid_from) ORDER BY plate) AS plates,
                ARRAY(SELECT n.number FROM permit_space m JOIN parking_space n ON n.id = m.space_id
@@ -45,6 +48,7 @@ _PERMITS: LiteralString = """
     WHERE (%(project_id)s::bigint IS NULL OR project_id = %(project_id)s)
       AND (%(kind)s::text IS NULL OR kind = %(kind)s) AND (%(state)s::text IS NULL OR state = %(state)s)
       AND (%(lot_id)s::bigint IS NULL OR %(lot_id)s = ANY (lot_ids))
+      AND (%(lane_id)s::bigint IS NULL OR %(lane_id)s = ANY (lane_ids))
       AND (%(person_id)s::bigint IS NULL OR person_id = %(person_id)s)
       AND (%(unit_id)s::bigint IS NULL OR unit_id = %(unit_id)s)
       AND (%(account_id)s::bigint IS NULL OR account_id = %(account_id)s)
@@ -58,6 +62,11 @@ _INSERT: LiteralString = """
     VALUES (%(project_id)s, %(kind)s, %(product_id)s, %(spaces)s, %(when_freed)s, %(grace_days)s, %(vehicle_class)s,
             %(space)s, %(person_id)s, %(unit_id)s, %(account_id)s, %(note)s, %(by)s)
     RETURNING id
+"""
+_INSERT_LANES: LiteralString = """
+    INSERT INTO permit_lane (project_id, permit_id, lane_id, valid)
+    SELECT p.project_id, p.id, unnest(%(lanes)s::bigint[]), tstzrange(%(since)s, NULL)
+    FROM permit p WHERE p.id = %(permit_id)s
 """
 # What each plate may stand under, without suspensions: a permit that is suspended keeps its place.
 _COVER: LiteralString = """
@@ -90,7 +99,7 @@ _TERMS: LiteralString = """
     SELECT * FROM gm.permit_terms(%(project_id)s, %(plates)s::text[], %(permits)s::bigint[]) ORDER BY permit_id, plate
 """
 _STAYS: LiteralString = """
-    SELECT * FROM gm.stays_of_plates(%(project_id)s, %(plates)s::text[], %(since)s, %(until)s)
+    SELECT * FROM gm.stays_of_plates(%(project_id)s, %(plates)s::text[], %(since)s, %(until)s, %(with_lanes)s)
 """
 
 
@@ -108,6 +117,32 @@ async def insert_permit(conn: Conn, values: Mapping[str, object], lot_ids: Seque
             raise
         raise meaning from error
     return int(row["id"])
+
+
+async def insert_lanes(conn: Conn, permit_id: int, lane_ids: Collection[int], since: datetime | None) -> None:
+    """Lanes by which vehicles of a permit have to come in from then on (None: ever since)."""
+    await conn.execute(_INSERT_LANES, {"permit_id": permit_id, "lanes": sorted(lane_ids), "since": since})
+
+
+async def end_lanes(conn: Conn, permit_id: int, at: datetime) -> None:
+    """None of its lanes count any more from then on."""
+    await conn.execute("DELETE FROM permit_lane WHERE permit_id = %s AND lower(valid) >= %s", (permit_id, at))
+    query = """UPDATE permit_lane SET valid = valid * tstzrange(NULL, %s)
+               WHERE permit_id = %s AND valid @> %s::timestamptz"""
+    await conn.execute(query, (at, permit_id, at))
+
+
+async def lanes(conn: Conn, permit_id: int) -> list[LanePeriod]:
+    """All lanes that a permit ever named, in order of time."""
+    query = """SELECT lane_id, lower(valid) AS valid_from, upper(valid) AS valid_until FROM permit_lane
+               WHERE permit_id = %s ORDER BY valid, lane_id"""
+    return [LanePeriod(**row) for row in await (await conn.execute(query, (permit_id,))).fetchall()]
+
+
+async def of_lane(conn: Conn, lane_id: int) -> list[int]:
+    """Permits that name a lane, or did."""
+    rows = await conn.execute("SELECT DISTINCT permit_id FROM permit_lane WHERE lane_id = %s ORDER BY 1", (lane_id,))
+    return [row["permit_id"] async for row in rows]
 
 
 async def insert_period(conn: Conn, values: Mapping[str, object]) -> int:
@@ -275,11 +310,16 @@ async def change_class(conn: Conn, permit_id: int, vehicle_class: str, at: datet
     await conn.execute("UPDATE permit SET vehicle_class = %s WHERE id = %s", (vehicle_class, permit_id))
 
 
-async def stays(conn: Conn, project_id: int, plates: Sequence[str], since: datetime, until: datetime) -> list[Stay]:
-    """Stays of vehicles whose entry was seen and that touch a time."""
-    query = {"project_id": project_id, "plates": list(plates), "since": since, "until": until}
+async def stays(
+    conn: Conn, project_id: int, plates: Sequence[str], since: datetime, until: datetime, *, with_lanes: bool
+) -> list[Stay]:
+    """Stays of vehicles whose entry was seen and that touch a time; by which lane they came, only when asked."""
+    query = {"project_id": project_id, "plates": list(plates), "since": since, "until": until, "with_lanes": with_lanes}
     rows = await (await conn.execute(_STAYS, query)).fetchall()
-    return [Stay(row["plate"], row["lot_id"], row["entered_at"], row["left_at"], row["vehicle_class"]) for row in rows]
+    return [
+        Stay(row["plate"], row["lot_id"], row["entered_at"], row["left_at"], row["vehicle_class"], row["lane_id"])
+        for row in rows
+    ]
 
 
 def _terms(rows: Sequence[Mapping[str, Any]]) -> Terms:
@@ -296,7 +336,12 @@ def _terms(rows: Sequence[Mapping[str, Any]]) -> Terms:
         plates=tuple(PlateTime(row["plate"], _spans(row["plate_valid"])) for row in rows),
         vehicle_class=first["vehicle_class"],
         classes_before=tuple(map(ClassUntil, first["classes_until"], first["classes"])),
+        lanes=tuple(map(_lane_time, first["lanes"], first["lanes_valid"])),
     )
+
+
+def _lane_time(lane_id: int, valid: TimestamptzRange) -> LaneTime:
+    return LaneTime(lane_id, Span(valid.lower or EVER, valid.upper or FOREVER))
 
 
 def _spans(times: TimestamptzMultirange | None) -> tuple[Span, ...]:

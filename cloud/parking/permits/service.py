@@ -1,6 +1,6 @@
 """Permits: made, changed, suspended; every change is told to the gateways in its transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -27,7 +27,7 @@ from cloud.parking.places import service as places
 from cloud.parking.places.repository import lock_lanes
 from cloud.parking.plates import valid_plate
 from cloud.parking.spaces import service as spaces
-from gateway.contract.limits import MAX_LOTS, MAX_PLATES_OF_PERMIT
+from gateway.contract.limits import MAX_LANES_OF_PERMIT, MAX_LOTS, MAX_PLATES_OF_PERMIT
 
 __all__ = [
     "Covered",
@@ -56,7 +56,7 @@ async def create_permit(
     Raises InvalidInput for a monthly card (those are sold), a bad plate, an empty time, no or another project's lots;
     NotFound for an unknown person, unit or account, or a space that is in none of the lots; Conflict when a plate has
     another permit at one of the lots in this time (`plate-has-permit`), or a space cannot be given
-    (`standing.give_space`).
+    (`standing.give_space`); what `check_lanes` raises.
     """
     if new.kind == "monthly-card":
         raise InvalidInput("card-is-sold", "a monthly card is sold as a product", field="kind")
@@ -73,6 +73,7 @@ async def create_permit(
         new.holding,
         new.valid_from,
         vehicle_class=new.vehicle_class,
+        lane_ids=new.lane_ids,
         by=by,
     )
     values = {
@@ -97,6 +98,7 @@ async def make_permit(
     since: datetime,
     *,
     vehicle_class: str,
+    lane_ids: Sequence[int],
     by: int | None,
 ) -> int:
     """A permit with its lots and plates, without a time yet; `terms`: spaces, rule when one is freed, days of grace.
@@ -105,6 +107,7 @@ async def make_permit(
     """
     plates = _plates(holding.plates)
     await check_lots(conn, project_id, lot_ids)
+    await check_lanes(conn, lot_ids, lane_ids)
     if holding.person_id is None and holding.unit_id is None and not holding.note.strip():
         raise InvalidInput("no-holder", "expected a person, a unit, or a note that says whose it is", field="person_id")
     spaces, when_freed, grace_days = terms
@@ -121,6 +124,7 @@ async def make_permit(
     }
     permit_id = await repository.insert_permit(conn, values, lot_ids)
     await repository.insert_plates(conn, (project_id, permit_id), plates, since)
+    await repository.insert_lanes(conn, permit_id, set(lane_ids), None)
     permit = Standing(project_id, permit_id, lot_ids, holding.person_id, holding.unit_id)
     await place(conn, permit, holding.space_ids, datetime.now(UTC))
     return permit_id
@@ -163,6 +167,7 @@ async def get_detail(conn: Conn, permit_id: int, at: datetime | None = None) -> 
     return PermitDetail(
         permit=await get_permit(conn, permit_id, at),
         plates=await repository.plates(conn, permit_id),
+        lanes=await repository.lanes(conn, permit_id),
         classes_before=await repository.classes_before(conn, permit_id),
         periods=await repository.periods(conn, permit_id),
         months=await card_repository.months(conn, permit_id),
@@ -286,3 +291,27 @@ async def check_lots(conn: Conn, project_id: int, lot_ids: Sequence[int]) -> Non
             here = False
         if not here:
             raise NotFound("no-lot", f"there is no lot {lot_id}", field="lot_ids")
+
+
+async def check_lanes(
+    conn: Conn, lot_ids: Sequence[int], lane_ids: Collection[int], *, known: Collection[int] = ()
+) -> None:
+    """Whether vehicles can be asked to come in by one of these lanes; none: they come in by any.
+
+    Raises NotFound for a lane of another lot; InvalidInput for an exit, for one that is out of use and not `known`, for
+    too many, and when a lot has none of them: the permit would never hold there.
+    """
+    lanes = await places.lanes_by_id(conn, lane_ids)
+    for lane_id in sorted(set(lane_ids)):
+        lane = lanes.get(lane_id)
+        if lane is None or lane.lot_id not in lot_ids:
+            raise NotFound("no-lane", f"these lots have no lane {lane_id}", field="lane_ids")
+        if lane.direction != "entry" or (lane.retired_at is not None and lane_id not in known):
+            raise InvalidInput("not-an-entry", f"lane {lane.code} is no entry in use", field="lane_ids", lane=lane.code)
+    if len(lanes) > MAX_LANES_OF_PERMIT:
+        raise InvalidInput("too-many-lanes", f"expected at most {MAX_LANES_OF_PERMIT} lanes", field="lane_ids")
+    without = set(lot_ids) - {lane.lot_id for lane in lanes.values()}
+    if lanes and without:
+        lot = await places.get_lot(conn, min(without))
+        detail = f"lot {lot.code} has none of these lanes: expected at least one of each lot"
+        raise InvalidInput("lot-without-lane", detail, field="lane_ids", lot=lot.code)

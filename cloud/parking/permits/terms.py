@@ -9,7 +9,8 @@ from typing import Final, Literal
 WhenFreed = Literal["never", "from-then"]
 FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 """The end of what has none."""
-_EVER: Final = datetime.min.replace(tzinfo=UTC)
+EVER: Final = datetime.min.replace(tzinfo=UTC)
+"""The beginning of what has none."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,6 +38,14 @@ class ClassUntil:
 
 
 @dataclass(frozen=True, slots=True)
+class LaneTime:
+    """An entry by which vehicles of a permit have to come in, and when that is so."""
+
+    lane_id: int
+    times: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """A permit as it was agreed.
 
@@ -57,6 +66,16 @@ class Terms:
     """Vehicles of this class alone; empty: of any. That is so since the last of `classes_before`."""
     classes_before: tuple[ClassUntil, ...] = ()
     """In order of time."""
+    lanes: tuple[LaneTime, ...] = ()
+
+    def lanes_at(self, at: datetime) -> frozenset[int]:
+        """Entries by one of which a vehicle has to come in at a moment; none: by any."""
+        return frozenset(one.lane_id for one in self.lanes if _in(at, one.times))
+
+    def admits(self, lane_id: int | None, at: datetime) -> bool:
+        """Whether it holds for who came in by this lane then; where nobody knows which it was (None), it does."""
+        lanes = self.lanes_at(at)
+        return not lanes or lane_id is None or lane_id in lanes
 
     def class_at(self, at: datetime) -> str:
         """The class that it is for at a moment; empty: any."""
@@ -64,7 +83,7 @@ class Terms:
 
     def times_of(self, vehicle_class: str) -> list[Span]:
         """When it is for vehicles of this class, in order and without touching."""
-        since, found = _EVER, []
+        since, found = EVER, []
         for one in (*self.classes_before, ClassUntil(FOREVER, self.vehicle_class)):
             if one.vehicle_class in ("", vehicle_class):
                 found.append(Span(since, one.until))
@@ -160,7 +179,7 @@ def _without(spans: Sequence[Span], others: Sequence[Span]) -> list[Span]:
     """`spans` without what lies in `others`."""
     if not others:
         return list(spans)
-    gaps, since = [], _EVER
+    gaps, since = [], EVER
     for one in joined(others):
         gaps.append(Span(since, one.start))
         since = one.end

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed, ListQuery
+from cloud.parking.counts.counting import cars_inside
 from cloud.parking.places import lanes, service
 from cloud.parking.places.models import LaneIn, LaneOut, LanePatch, LaneQuery, LotIn, LotOut, LotPatch
 from cloud.parking.records import Lot, LotOccupancy
@@ -95,6 +96,6 @@ async def _shown(scope: Scope, lots: Sequence[Lot]) -> list[LotOut]:
     counted: dict[int, LotOccupancy] = {}
     if scope.caller.kind == "staff":
         for project in sorted({lot.project_id for lot in lots}):
-            counted |= {found.lot.id: found for found in await service.cars_inside(scope.conn, project)}
+            counted |= {found.lot.id: found for found in await cars_inside(scope.conn, project)}
     classes = await service.classes_of(scope.conn, [lot.id for lot in lots])
     return [LotOut.of(lot, counted.get(lot.id), classes[lot.id]) for lot in lots]

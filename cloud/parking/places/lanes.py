@@ -6,6 +6,7 @@ from cloud.devices import service as devices
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.parking.lists import telling as lists
+from cloud.parking.permits import telling as permits
 from cloud.parking.places import repository
 from cloud.parking.places.service import get_lane, get_lot, named
 from cloud.parking.records import Lane
@@ -50,5 +51,6 @@ async def retire_lane(conn: Conn, lane_id: int) -> Lane:
     lane = await get_lane(conn, lane_id)
     await repository.lock_lanes(conn, lane.project_id, exclusive=True)
     await repository.retire_lane(conn, lane_id)
+    await permits.tell_lane(conn, lane.project_id, lane_id, datetime.now(UTC))
     await lists.tell_lists(conn, lane.project_id, datetime.now(UTC))
     return await get_lane(conn, lane_id)

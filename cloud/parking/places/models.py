@@ -98,7 +98,7 @@ class LotClassOut(BaseModel):
 
 
 class LotOut(BaseModel):
-    """A parking lot. `inside` and `free` are counted from the sessions; residents see neither."""
+    """A parking lot. `inside` and `free` are counted as `/parking-counts` does; residents see neither."""
 
     id: int
     project_id: int
@@ -114,7 +114,6 @@ class LotOut(BaseModel):
     @classmethod
     def of(cls, lot: Lot, counted: LotOccupancy | None, classes: Sequence[LotClass] = ()) -> "LotOut":
         """From our records."""
-        inside = counted.inside if counted else None
         return cls(
             id=lot.id,
             project_id=lot.project_id,
@@ -126,8 +125,8 @@ class LotOut(BaseModel):
             classes=[
                 LotClassOut(vehicle_class=one.vehicle_class, kept=one.kept, at_most=one.at_most) for one in classes
             ],
-            inside=inside,
-            free=None if inside is None else max(0, lot.capacity - inside),
+            inside=counted.inside if counted else None,
+            free=counted.free if counted else None,
         )
 
 

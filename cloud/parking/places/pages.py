@@ -132,16 +132,16 @@ async def _answer(
 async def _lots(request: Request, scope: Scope, values: Mapping[str, str], problem: GatemeterError | None) -> Response:
     page = await shown(request, scope)
     project_id = page.project.id
-    counted = await service.cars_inside(scope.conn, project_id)
+    known = await service.lots_of(scope.conn, project_id)
     lanes = (await service.list_lanes(scope.conn, _ALL, project_id)).items
     room = {one.lot_id: one for one in await counts(scope.conn, [project_id], datetime.now(UTC))}
     return page.page(
         "parking/lots.html",
         status=problem.status if problem else 200,
-        lots=_nested({one.lot.id: one.lot for one in counted}),
+        lots=_nested({lot.id: lot for lot in known}),
         room=room,
-        lanes={one.lot.id: sum(lane.lot_id == one.lot.id for lane in lanes) for one in counted},
-        lot_choices=[(one.lot.id, one.lot.name) for one in counted],
+        lanes={lot.id: sum(lane.lot_id == lot.id for lane in lanes) for lot in known},
+        lot_choices=[(lot.id, lot.name) for lot in known],
         values=values,
         problem=problem,
         may_write=scope.caller.may("parking.write", project_id),

@@ -1,6 +1,6 @@
 """SQL of lots and lanes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import LiteralString
 
@@ -10,7 +10,6 @@ from cloud.parking.records import (
     Lane,
     Lot,
     LotClass,
-    LotOccupancy,
 )
 
 # Advisory locks of projects ("gm", 5): passages are taken under a shared one, a new lane is made under an exclusive
@@ -18,11 +17,6 @@ from cloud.parking.records import (
 _LOCK_SPACE = 0x67_6D_05 << 40
 _LOT: LiteralString = "SELECT id, project_id, code, name, parent_id, capacity, open FROM parking_lot"
 _LANE: LiteralString = "SELECT id, project_id, lot_id, code, name, direction, device_id, retired_at FROM parking_lane"
-_OCCUPANCY: LiteralString = """
-    SELECT l.id, l.project_id, l.code, l.name, l.parent_id, l.capacity, l.open,
-           (SELECT count(*) FROM parking_session s WHERE s.lot_id = l.id AND s.state = 'open') AS inside
-    FROM parking_lot l WHERE l.project_id = %(project_id)s ORDER BY l.code
-"""
 _LIST_LANES: LiteralString = (
     _LANE
     + """
@@ -124,8 +118,13 @@ async def retire_lane(conn: Conn, lane_id: int) -> None:
 
 async def lane(conn: Conn, lane_id: int) -> Lane | None:
     """One lane."""
-    row = await (await conn.execute(_LANE + " WHERE id = %s", (lane_id,))).fetchone()
-    return None if row is None else Lane(**row)
+    return (await lanes_by_id(conn, [lane_id])).get(lane_id)
+
+
+async def lanes_by_id(conn: Conn, lane_ids: Collection[int]) -> dict[int, Lane]:
+    """Those of these lanes that there are."""
+    rows = await (await conn.execute(_LANE + " WHERE id = ANY (%s::bigint[])", (sorted(lane_ids),))).fetchall()
+    return {row["id"]: Lane(**row) for row in rows}
 
 
 async def lanes(
@@ -176,8 +175,7 @@ async def lock_lanes(conn: Conn, project_id: int, *, exclusive: bool) -> None:
         await conn.execute("SELECT pg_advisory_xact_lock_shared(%s)", (_LOCK_SPACE + project_id,))
 
 
-async def occupancy(conn: Conn, project_id: int) -> list[LotOccupancy]:
-    """Open sessions of each lot, by the lots' codes."""
-    rows = await (await conn.execute(_OCCUPANCY, {"project_id": project_id})).fetchall()
-    counted = [(row.pop("inside"), Lot(**row)) for row in rows]
-    return [LotOccupancy(lot, inside, lot.capacity) for inside, lot in counted]
+async def lots_of(conn: Conn, project_id: int) -> list[Lot]:
+    """All lots of a project, by their codes."""
+    rows = await (await conn.execute(_LOT + " WHERE project_id = %s ORDER BY code", (project_id,))).fetchall()
+    return [Lot(**row) for row in rows]

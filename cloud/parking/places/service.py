@@ -1,7 +1,7 @@
-"""Lots made and changed, lots and lanes looked up, and how many vehicles are inside."""
+"""Lots made and changed, lots and lanes looked up."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -9,12 +9,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.paging import Page, PageRequest
 from cloud.parking.places import repository
-from cloud.parking.records import (
-    Lane,
-    Lot,
-    LotClass,
-    LotOccupancy,
-)
+from cloud.parking.records import Lane, Lot, LotClass
 
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """As gateways name lots."""
@@ -77,6 +72,11 @@ async def get_lane(conn: Conn, lane_id: int) -> Lane:
     return found
 
 
+async def lanes_by_id(conn: Conn, lane_ids: Collection[int]) -> dict[int, Lane]:
+    """Those of these lanes that there are, in use or not."""
+    return await repository.lanes_by_id(conn, lane_ids)
+
+
 async def list_lanes(
     conn: Conn, page: PageRequest, project_id: int | None = None, lot_id: int | None = None, *, retired: bool = False
 ) -> Page[Lane]:
@@ -84,9 +84,9 @@ async def list_lanes(
     return await repository.lanes(conn, page, project_id, lot_id, retired=retired)
 
 
-async def cars_inside(conn: Conn, project_id: int) -> list[LotOccupancy]:
-    """Each lot with the number of vehicles inside: its open sessions, counted."""
-    return await repository.occupancy(conn, project_id)
+async def lots_of(conn: Conn, project_id: int) -> list[Lot]:
+    """All lots of a project, by their codes."""
+    return await repository.lots_of(conn, project_id)
 
 
 async def _must_be_here(conn: Conn, project_id: int, parent_id: int) -> None:

@@ -13,6 +13,7 @@ function desk(root) {
   let source = null;
   let lostSince = null;
   let again = null;
+  let asked = 0;
 
   const board = () => root.querySelector("#board");
   const lanes = () => [...root.querySelectorAll("[data-lane]")];
@@ -37,6 +38,7 @@ function desk(root) {
   }
 
   function leave() {
+    asked += 1;
     if (!panel.firstElementChild) return false;
     panel.replaceChildren();
     history.replaceState(null, "", "/parking/desk");
@@ -44,15 +46,22 @@ function desk(root) {
     return true;
   }
 
-  // The form of a lane, beside the lanes; whatever goes wrong, the link itself still works.
+  // The form of a lane, beside the lanes, and only what was asked for last: a late answer must not put the form of another
+  // lane there. Whatever else goes wrong, the link itself still works; where nothing answers, it would take the lanes away.
   async function show(link) {
+    const mine = ++asked;
     try {
-      const answer = await fetch(link.href, { headers: { Accept: "text/html" } });
+      const answer = await fetch(link.href, { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(10000) });
       if (!answer.ok || answer.redirected) throw new Error(`${answer.status}`);
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (mine !== asked) return;
       panel.replaceChildren(...page.querySelector("#panel").childNodes);
-    } catch {
-      window.location.assign(link.href);
+    } catch (error) {
+      if (mine !== asked) return;
+      if (error.name === "TimeoutError") {
+        lost();
+        anew();
+      } else window.location.assign(link.href);
       return;
     }
     panel.querySelector("[autofocus]")?.focus();

@@ -247,8 +247,7 @@ class Lane:
     async def _judge(self, visit: Visit, vehicle_class: str) -> None:
         """Decides, and does what follows."""
         plate = visit.passage.plate
-        request = AccessRequest(plate, vehicle_class, self.settings.direction, self._clock())
-        decision = self._decide(request)
+        decision = self._decide(self._asked(plate, vehicle_class))
         visit.passage = msgspec.structs.replace(visit.passage, decision=decision.rule)
         if decision.verdict is Verdict.OPEN:
             await self._let_through(visit)
@@ -263,6 +262,9 @@ class Lane:
         watch = self._tasks.create_task(self._watch_cloud(visit, vehicle_class))
         self._watches.add(watch)
         watch.add_done_callback(self._watches.discard)
+
+    def _asked(self, plate: str, vehicle_class: str) -> AccessRequest:
+        return AccessRequest(plate, vehicle_class, self.settings.direction, self._clock(), self.settings.device)
 
     def _decide(self, request: AccessRequest, *, cloud_silent: bool = False) -> Decision:
         try:
@@ -375,7 +377,7 @@ class Lane:
     async def _go_on_alone(self, visit: Visit, vehicle_class: str) -> None:
         if await self._memory.taken_note_of(visit) or visit.opened or visit.passage.id not in self._visits:
             return  # a person may have opened while it was looked up
-        request = AccessRequest(visit.passage.plate, vehicle_class, self.settings.direction, self._clock())
+        request = self._asked(visit.passage.plate, vehicle_class)
         decision = self._decide(request, cloud_silent=True)
         visit.passage = msgspec.structs.replace(visit.passage, decision=decision.rule)
         _log.warning("cloud is silent", lane=self.settings.device, plate=request.plate, verdict=decision.verdict.value)

@@ -1,6 +1,6 @@
 """The gateway of a lot: what the cloud told it of vehicles, and what its lanes do by that alone."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cloud.devices import access
@@ -33,8 +33,10 @@ class Gate:
                 assert await self.book.take(step), "every step is one forward"
                 await access.note_held(conn, due.gateway_id, due.number)
 
-    def decides(self, plate: str, at: datetime, vehicle_class: str = "small") -> str:
-        """The rule by which the entry lane opens or stays closed for a vehicle now."""
-        known = self.book.state(plate, vehicle_class, "main", in_ms(at))
-        wanted = AccessRequest(plate, vehicle_class, "entry", in_ms(at))
+    def decides(
+        self, plate: str, at: datetime, vehicle_class: str = "small", lane: str = "entry", *, silent: bool = False
+    ) -> str:
+        """The rule by which a lane opens or stays closed for a vehicle now; `silent`: the cloud does not answer."""
+        known = replace(self.book.state(plate, vehicle_class, "main", in_ms(at)), cloud_silent=silent)
+        wanted = AccessRequest(plate, vehicle_class, "exit" if lane == "exit" else "entry", in_ms(at), lane)
         return decide(wanted, known, AccessPolicy()).rule

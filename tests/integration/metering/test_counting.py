@@ -61,8 +61,9 @@ async def test_a_proof_of_any_days_leaves_what_is_right(worker_db: Database, own
     await derive(worker_db)
     days = [around + timedelta(days=n) for n in range(-4, 5)]
     for first, end in itertools.combinations(days, 2):
-        statement = f"SELECT gm.mend_counts(id, '{first}', '{end}') FROM project"
-        assert await table(worker_db, statement) == [{"mend_counts": 0}], (first, end)
+        days_of = f"id, '{first}', '{end}'"
+        statement = f"SELECT gm.mend_counts({days_of}), gm.miscounted_crossing({days_of}) AS meters FROM project"
+        assert await table(worker_db, statement) == [{"mend_counts": 0, "meters": []}], (first, end)
     await counted_again(worker_db, owner_db)
 
 

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,11 +13,11 @@ import pytest
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Conn, Database
 from cloud.kit.jobs import JobContext
+from cloud.kit.periods import Period
 from cloud.kit.portions import past_deadlocks
 from cloud.metering.derivation import update as derivation
 from cloud.metering.rollups import proving
 from cloud.metering.rollups.proving import UsageWasMiscounted
-from tests.integration.metering.counted import COUNT
 from tests.integration.metering.site import Site, make_site
 from tests.integration.metering.test_counting import CHANGES_OF_CLOCKS, counted_again, read, unlike_each_other
 from tests.integration.metering.test_derivation import derive, table
@@ -56,7 +56,10 @@ async def forget_to_count(db: Database, start: datetime, first: int, last: int) 
 
 async def prove(db: Database) -> int:
     """How many counts were wrong of all days."""
-    return sum(row["mend_counts"] for row in await table(db, COUNT))
+    async with db.transaction(SYSTEM) as conn:
+        projects = await estate.projects(conn)
+    days = Period(date(2000, 1, 1), date(2100, 1, 1))
+    return sum([await proving.mend(db, SYSTEM, project, days) for project in projects])
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -178,5 +181,38 @@ async def test_proofs_among_random_derivations(worker_db: Database, owner_db: Da
         over.set()
         await proofs
     await prove(owner_db)
+    assert await prove(owner_db) == 0
+    await counted_again(worker_db, owner_db)
+
+
+async def test_a_proof_that_mends_holds_up_no_other_meter(worker_db: Database, owner_db: Database) -> None:
+    """It waits for the writer of the meter that it mends; everybody else goes on."""
+    site, start = await a_site(worker_db, "Asia/Shanghai")
+    first, others = site.meters[0], site.meters[1:]
+    await read(worker_db, {meter: [*range(0, 400, 9), 96 * 120] for meter in site.meters}, start)
+    await derive(worker_db)
+    async with owner_db.transaction(SYSTEM) as conn:
+        # Of another channel: the derivation leaves it as it is.
+        await conn.execute(
+            """INSERT INTO store.usage (meter_id, channel, start, length_s, quantity, method, project_id)
+               SELECT id, 2, %s, 86400, 5, 0, project_id FROM meter WHERE id = %s""",
+            (start + timedelta(hours=5), first),
+        )
+    await read(worker_db, {meter: [*range(0, 400, 5), 96 * 100] for meter in site.meters}, start)
+    zones = await zones_of(worker_db)
+
+    async def waits() -> bool:
+        return proof.done() or await table(owner_db, _WAITS) != []
+
+    async with owner_db.transaction(SYSTEM) as conn:
+        await derivation.bring_up(conn, await derivation.lock_meters(conn, [first]), zones)
+        proof = asyncio.create_task(prove(worker_db))
+        await until(waits)
+        assert not proof.done()
+        async with asyncio.timeout(_PATIENCE_S), owner_db.transaction(SYSTEM) as other:
+            assert await derivation.lock_meters(other, others) == others
+            assert (await derivation.bring_up(other, others, zones)).added > 0
+        assert not proof.done()
+    assert await proof > 0
     assert await prove(owner_db) == 0
     await counted_again(worker_db, owner_db)

@@ -6,8 +6,8 @@ Both ends of a line are in the test's process: what is late is late by what was 
 from collections.abc import Iterator
 
 import pytest
-import structlog
 
+from tests.plain_logs import log_plainly
 from tests.waited_time import pytest_asyncio_loop_factories
 
 __all__ = ["pytest_asyncio_loop_factories"]
@@ -16,4 +16,4 @@ __all__ = ["pytest_asyncio_loop_factories"]
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
     yield
-    structlog.reset_defaults()
+    log_plainly()

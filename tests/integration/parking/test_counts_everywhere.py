@@ -15,6 +15,7 @@ from cloud.parking.records import LotClass
 from cloud.parking.reservations import service as reservations
 from cloud.parking.reservations.records import ReservationRule, Wanted
 from tests.integration.app import People
+from tests.integration.browser import Browser, text_of
 from tests.integration.parking.nested import add_inner_lot
 from tests.integration.parking.site import Site, minutes, rows
 
@@ -76,6 +77,32 @@ async def test_api_stream_and_displays_say_what_the_stays_say(
     assert {one.code: (one.inside, one.free, one.free_for()) for one in streamed.items} == {
         code: (one["inside"], one["free"], one["free_other"]) for code, one in items.items()
     }
+
+
+async def test_pages_and_lots_say_the_same_where_lots_are_nested_and_places_are_held(
+    app_client: httpx.AsyncClient, people: People, ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    """Capacity less whoever has a stay said that a lot is full whose vehicles stand in the one inside it."""
+    now = datetime.now(UTC)
+    await _full_of_kinds(ingest_db, worker_db, site, now)
+    second = replace(site.passage("inner-in", "京A00002", now - minutes(10)), direction="entry")
+    await site.report(ingest_db, [second], now)
+    manager = await people.staff("manager", site.project_id)
+    url = f"/api/v1/parking-counts?project_id={site.project_id}"
+    counted = {one["lot_id"]: one for one in (await app_client.get(url, headers=manager)).json()["items"]}
+    lots = (await app_client.get("/api/v1/parking-lots", headers=manager)).json()["items"]
+    assert {lot["id"]: (lot["inside"], lot["free"]) for lot in lots} == {
+        lot_id: (one["inside"], one["free"]) for lot_id, one in counted.items()
+    }
+    async with worker_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE access_token SET kind = 'session'")
+    browser = Browser(app_client, manager)
+    main = counted[site.lot_id]
+    assert (main["inside"], main["standing"], main["free"]) == (4, 2, 6)
+    for page in ("/parking", "/", f"/parking-lots/{site.lot_id}"):
+        said = text_of(await browser.see(page))
+        assert "2 / 9" in said, page
+        assert "6 free" in said, page
 
 
 async def test_one_lot_is_told_of_alone_and_never_of_another_project(

@@ -143,6 +143,93 @@ async def test_what_no_gateway_took_in_time_is_told_again(ingest_db: Database, w
         assert len(await shown(ingest_db)) == told
 
 
+async def stood_for(db: Database, total: timedelta, told: timedelta) -> None:
+    """The vehicle came to the exit `total` ago, and its driver was told what is due `told` ago."""
+    async with db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE passage SET taken_at = now() - %s WHERE outcome = 'arrived'", [total])
+        last = "(SELECT due_command_id FROM passage WHERE outcome = 'arrived')"
+        await conn.execute(f"UPDATE command SET issued_at = now() - %s WHERE id IN {last}", [told])
+
+
+@pytest.mark.parametrize("state", ["failed", "uncertain"])
+async def test_what_a_lane_could_not_show_is_told_again_with_growing_pauses(
+    ingest_db: Database, worker_db: Database, site: Site, state: str
+) -> None:
+    """Its gateway had lost the barriers' broker, or stopped in the midst of it."""
+    await shows(worker_db, site, "exit")
+    await enter(ingest_db, site, at=datetime.now(UTC) - timedelta(hours=4))
+    await arrive(ingest_db, site, at=datetime.now(UTC))
+    told: list[int] = []
+    for minute in range(1, 30):
+        await rows(ingest_db, "UPDATE command SET state = %s WHERE state = 'queued' RETURNING id", [state])
+        last = told[-1] if told else 0
+        await stood_for(worker_db, minutes(minute), minutes(minute - last))
+        before = len(await shown(ingest_db))
+        await jobs.let_out(JobContext(1, None, {}, worker_db))
+        if len(await shown(ingest_db)) > before:
+            told.append(minute)
+    assert told == [1, 2, 4, 8, 16]
+    assert await openings(ingest_db) == []
+
+
+async def test_who_stands_there_longer_than_a_display_shows_it_is_told_again(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    await shows(worker_db, site, "exit")
+    await enter(ingest_db, site, at=datetime.now(UTC) - timedelta(hours=4))
+    await arrive(ingest_db, site, at=datetime.now(UTC))
+    await rows(ingest_db, "UPDATE command SET state = 'done' RETURNING id")
+    for minute, told in ((8, 1), (9, 2)):
+        await stood_for(worker_db, minutes(minute), minutes(minute))
+        await jobs.let_out(JobContext(1, None, {}, worker_db))
+        assert len(await shown(ingest_db)) == told
+
+
+@pytest.mark.parametrize("end", ["turned-back", "passed", "another", "long ago"])
+async def test_what_failed_is_not_told_again_once_nobody_stands_there(
+    ingest_db: Database, worker_db: Database, site: Site, end: str
+) -> None:
+    await shows(worker_db, site, "exit")
+    came = datetime.now(UTC) - minutes(10)
+    await enter(ingest_db, site, at=came - timedelta(hours=4))
+    passage = site.passage("exit", PLATE, came, "arrived")
+    await site.report(ingest_db, [passage], came)
+    await rows(ingest_db, "UPDATE command SET state = 'failed' RETURNING id")
+    await stood_for(worker_db, minutes(31 if end == "long ago" else 10), minutes(9))
+    if end == "another":
+        await arrive(ingest_db, site, "京B77777", datetime.now(UTC))
+    elif end != "long ago":
+        await site.report(ingest_db, [site.passage("exit", PLATE, came, end, passage)], datetime.now(UTC))
+    await jobs.let_out(JobContext(1, None, {}, worker_db))
+    assert [one["plate"] for one in await shown(ingest_db) if one["plate"] == PLATE] == [PLATE]
+
+
+async def test_what_failed_is_told_again_with_what_is_due_by_now_and_not_once_it_is_paid(
+    ingest_db: Database, worker_db: Database, site: Site
+) -> None:
+    await shows(worker_db, site, "exit")
+    left = datetime.now(UTC) - timedelta(days=2)
+    await enter(ingest_db, site, at=left - timedelta(hours=5))
+    await site.report(ingest_db, [site.passage("exit", PLATE, left)], left)
+    session_id = await enter(ingest_db, site, at=datetime.now(UTC) - timedelta(hours=4))
+    await arrive(ingest_db, site, at=datetime.now(UTC))
+    (first,) = await amounts(ingest_db)
+    await rows(ingest_db, "UPDATE command SET state = 'failed' RETURNING id")
+    await stood_for(worker_db, minutes(2), minutes(2))
+    async with worker_db.transaction(SYSTEM) as conn:
+        price = await service.quote(conn, session_id)
+    await pay(worker_db, session_id, str(price.due), datetime.now(UTC))
+    await jobs.let_out(JobContext(1, None, {}, worker_db))
+    assert await amounts(ingest_db) == [first, "8.00"]
+    await rows(ingest_db, "UPDATE command SET state = 'failed' RETURNING id")
+    await stood_for(worker_db, minutes(4), minutes(2))
+    (debt,) = await rows(ingest_db, "SELECT id FROM parking_session WHERE unpaid > 0 AND state = 'closed'")
+    await pay(worker_db, debt["id"], "8.00", datetime.now(UTC))
+    await jobs.let_out(JobContext(1, None, {}, worker_db))
+    assert await amounts(ingest_db) == [first, "8.00"]
+    assert len(await openings(ingest_db)) == 1
+
+
 async def test_a_corrected_plate_shows_its_own_amount(ingest_db: Database, worker_db: Database, site: Site) -> None:
     await shows(worker_db, site, "exit")
     await enter(ingest_db, site, "京B77777", NOON - timedelta(hours=20))

@@ -1,8 +1,10 @@
 """Pages of incidents: what is odd is seen, a plate is corrected and put back, a time repaired, a policy changed."""
 
+import html
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import msgspec
@@ -57,6 +59,42 @@ async def test_an_incident_is_seen_and_resolved(browser: Browser, ingest_db: Dat
     assert answer.status_code == 303
     assert f"/parking/passages/{left.id}" not in await browser.page("/parking/incidents")
     assert "came in through the open barrier" in await browser.page("/parking/incidents?state=resolved")
+
+
+async def test_many_incidents_are_paged_and_found_by_kind_state_and_every_plate_that_they_have(
+    browser: Browser, ingest_db: Database, site: Site
+) -> None:
+    """What a driver says, and what stands on the screen, may be the plate as it was read."""
+    now = datetime.now(UTC)
+    unseen = [site.passage("exit", f"粤D{nth:05}", now - timedelta(hours=9, minutes=nth)) for nth in range(60)]
+    entered = site.passage("entry", "京A12345", now - timedelta(hours=8))
+    misread = site.passage("exit", "京A1234S", now - timedelta(hours=2))
+    await site.report(ingest_db, [*unseen, entered, misread], now)
+
+    async def listed(**query: Any) -> list[str]:
+        """Passages page by page, as somebody follows the links."""
+        path, found = f"/parking/incidents?{urlencode(query)}", list[str]()
+        for _ in range(9):
+            page = await browser.page(path)
+            found += re.findall(r'class="btn btn-sm" href="/parking/passages/([0-9a-f-]{36})"', page)
+            follows = re.search(r'rel="next" href="([^"]+)"', page)
+            if follows is None:
+                return found
+            path = html.unescape(follows[1])
+        raise AssertionError("pages without an end")
+
+    everything = [misread.id, *(one.id for one in unseen)]
+    assert await listed() == everything
+    assert await listed(kind="exit-without-entry") == everything[1:]
+    assert await listed(kind="misread", lot_id=site.lot_id) == [misread.id]
+    for plate in ("京A12345", "京A1234S", "京a·1234s"):
+        assert await listed(plate=plate) == [misread.id], plate
+    assert await listed(plate="粤D00007", kind="") == [unseen[7].id]
+    assert await listed(lot_id=999) == []
+    await browser.send(f"/parking/passages/{unseen[3].id}/incidents/exit-without-entry", state="seen", note="ask")
+    assert await listed(state="seen") == [unseen[3].id]
+    assert unseen[3].id not in await listed(state="open")
+    assert await listed(state="") == everything
 
 
 async def test_a_plate_is_corrected_and_put_back(browser: Browser, ingest_db: Database, site: Site) -> None:

@@ -7,6 +7,7 @@ import pytest
 import structlog
 
 from cloud.logs import configure_logging, without_secrets
+from tests.plain_logs import log_plainly
 
 
 def test_values_with_secret_names_and_passwords_in_texts_are_blackened() -> None:
@@ -37,7 +38,7 @@ def test_tracebacks_show_no_local_values(form: str, capfd: pytest.CaptureFixture
         text = capfd.readouterr().err
     finally:
         logging.getLogger().handlers[:] = before
-        structlog.reset_defaults()
+        log_plainly()
     assert "ZeroDivisionError" in text
     assert 'hidden = "geheim"' in text or "geheim" not in text
     assert "***" in text

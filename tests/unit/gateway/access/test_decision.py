@@ -25,12 +25,14 @@ ENDED = (Permit(NOW - 10, NOW - 1),)
 GRACE = (Permit(NOW - 10, NOW - 1, grace_ms=5),)
 OTHER_CLASS = (Permit(NOW - 10, NOW + 1, vehicle_class="large"),)
 SHARED = (Permit(NOW - 10, NOW + 1, shared=True),)
+BY_ANOTHER_LANE = (Permit(NOW - 10, NOW + 1, lanes=("goods", "yard")),)
+BY_THIS_LANE = (Permit(NOW - 10, NOW + 1, lanes=("goods", "main")),)
 TAKEN = (Permit(NOW - 10, NOW + 1, space_free=False),)
 OPEN, REFUSE, OPERATOR, CLOUD = Verdict.OPEN, Verdict.REFUSE, Verdict.OPERATOR, Verdict.AWAIT_CLOUD
 
 
 def judge(direction: Direction, state: AccessState, policy: AccessPolicy | None = None, plate: str = PLATE) -> Decision:
-    return decide(AccessRequest(plate, "small", direction, NOW), state, policy or AccessPolicy())
+    return decide(AccessRequest(plate, "small", direction, NOW, "main"), state, policy or AccessPolicy())
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,10 @@ def judge(direction: Direction, state: AccessState, policy: AccessPolicy | None 
         (AccessState(permits=TAKEN), AccessPolicy(temporary_allowed=False), REFUSE, "no-temporary"),
         (AccessState(permits=OTHER_CLASS), AccessPolicy(), OPEN, "temporary"),
         (AccessState(permits=OTHER_CLASS, full=True), AccessPolicy(), REFUSE, "lot-full"),
+        (AccessState(permits=BY_THIS_LANE), AccessPolicy(temporary_allowed=False), OPEN, "permit"),
+        (AccessState(permits=BY_ANOTHER_LANE), AccessPolicy(), OPEN, "temporary"),
+        (AccessState(permits=BY_ANOTHER_LANE, full=True), AccessPolicy(), REFUSE, "lot-full"),
+        (AccessState(permits=BY_ANOTHER_LANE), AccessPolicy(temporary_allowed=False), REFUSE, "no-temporary"),
         (AccessState(permits=ENDED), AccessPolicy(), OPEN, "temporary"),
         (AccessState(permits=ENDED), AccessPolicy(permit_expired="operator"), OPERATOR, "permit-expired"),
         (AccessState(permits=ENDED, reserved=True), AccessPolicy(permit_expired="operator"), OPEN, "reservation"),
@@ -97,6 +103,10 @@ def test_entry(state: AccessState, policy: AccessPolicy, verdict: Verdict, rule:
         (AccessState(permits=SHARED, stay=Stay(NOW - 5)), CLOUD, "await-cloud"),
         (AccessState(permits=SHARED, stay=Stay(NOW - 5, covered=True)), OPEN, "permit"),
         (AccessState(permits=SHARED), OPEN, "permit"),
+        (AccessState(permits=BY_ANOTHER_LANE, stay=Stay(NOW - 5)), CLOUD, "await-cloud"),
+        (AccessState(permits=BY_THIS_LANE, stay=Stay(NOW - 5)), CLOUD, "await-cloud"),
+        (AccessState(permits=BY_ANOTHER_LANE, stay=Stay(NOW - 5, covered=True)), OPEN, "permit"),
+        (AccessState(permits=BY_ANOTHER_LANE), OPEN, "permit"),
         (AccessState(stay=Stay(NOW - 5, free_ms=5)), OPEN, "free"),
         (AccessState(stay=Stay(NOW - 5, free_ms=4)), CLOUD, "await-cloud"),
         (AccessState(stay=Stay(NOW - 5)), CLOUD, "await-cloud"),
@@ -147,8 +157,9 @@ def test_plates_are_compared_without_separators(written: str, normal: str) -> No
 short = st.integers(0, 12)
 permits_ = st.lists(
     st.builds(
-        lambda a, n, g, s, m, c: Permit(a, a + n, g, s, m, c),
+        lambda a, n, g, s, m, c, lanes: Permit(a, a + n, g, s, m, c, lanes),
         *(short, short, short, st.booleans(), st.booleans(), st.sampled_from(["", "small", "large"])),
+        st.sampled_from([None, (), ("main",), ("goods",), ("goods", "main")]),
     ),
     max_size=4,
 )
@@ -186,10 +197,13 @@ def by_the_table(plate: str, direction: str, at: int, s: AccessState, p: AccessP
     leaving = s.stay if direction == "exit" else None
     seen = (leaving.vehicle_class if leaving else "") or "small"
     mine = [permit for permit in s.permits if permit.vehicle_class in ("", seen)]
+    if direction == "entry":
+        mine = [permit for permit in mine if permit.lanes is None or "main" in permit.lanes]
     usable = [
         permit
         for permit in mine
         if (permit.space_free if leaving is None else leaving.covered or (permit.space_free and not permit.shared))
+        and (leaving is None or leaving.covered or permit.lanes is None)
     ]
     valid = any(permit.valid_from <= at < permit.valid_to for permit in usable)
     honoured = any(permit.valid_from <= at < permit.valid_to + permit.grace_ms for permit in usable)
@@ -242,7 +256,7 @@ def by_the_table(plate: str, direction: str, at: int, s: AccessState, p: AccessP
 def test_the_first_rule_of_the_table_that_holds_decides(
     plate: str, direction: Direction, at: int, state: AccessState, policy: AccessPolicy
 ) -> None:
-    found = decide(AccessRequest(plate, "small", direction, at), state, policy)
+    found = decide(AccessRequest(plate, "small", direction, at, "main"), state, policy)
     assert found.rule == by_the_table(plate, direction, at, state, policy)
     refused = dict.fromkeys(("blacklist", "lot-closed", "no-temporary", "lot-full"), REFUSE)
     fixed = {**refused, "await-cloud": CLOUD}

@@ -188,3 +188,13 @@ def test_counts_are_those_of_the_stays_whatever_comes_in_whatever_order(
         named = [each.plate for each in stays if each.plate]
         assert len(named) == len(set(named))
         assert set(index._inside) == {(LOT, plate) for plate in named}
+
+
+def test_a_permit_for_certain_lanes_names_them_and_one_that_needs_none_holds_at_all() -> None:
+    by_lane = msgspec.structs.replace(permit("p", A), needs=("lanes",), lanes=("goods",))
+    at_none = msgspec.structs.replace(permit("q", B), needs=("lanes",))
+    index = AccessIndex([by_lane, at_none, msgspec.structs.replace(permit("r", C), lanes=("goods",))])
+    told = [index.state(plate, "small", LOT, NOW).permits[0].lanes for plate in (A, B, C)]
+    assert told == [("goods",), (), None]
+    index.drop(by_lane)
+    assert index.state(A, "small", LOT, NOW).permits == ()

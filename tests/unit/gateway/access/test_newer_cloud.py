@@ -24,7 +24,9 @@ from tests.unit.gateway.access.updates import DAY, LOT, MINUTE, NOW, permit, sta
 A, B, C = "京A11111", "京B22222", "京C33333"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 SIGN = signer(KEY)
-WEEKDAYS = ["permit", "p", [A], NOW - DAY, NOW + DAY, 0, 0, [], "", ["weekdays"], [1, 2, 3, 4, 5]]
+WHOLE = msgspec.json.decode(as_sent(permit("p", A)))
+"""With all fields that there are."""
+WEEKDAYS = ["permit", "p", [A], NOW - DAY, NOW + DAY, 0, 0, [], "", ["weekdays"], [], [1, 2, 3, 4, 5]]
 MEMBERS = AccessPolicy(temporary_allowed=False)
 
 
@@ -48,7 +50,7 @@ def judged(book: AccessBook, plate: str, direction: Direction = "entry", policy:
 
 
 async def test_a_field_more_in_the_message_and_in_an_entry_is_passed_over(book: AccessBook) -> None:
-    entry = ["permit", "p", [A], NOW - DAY, NOW + DAY, 0, 0, [], "", [], "a remark"]
+    entry = [*WHOLE, "a remark"]
     intake = await tell(book, entry, more=["a field", {"of": "the whole"}])
     assert (book.number, intake.refused, book.not_understood) == (1, 0, 0)
     assert judged(book, A) == Decision(Verdict.OPEN, "permit")
@@ -157,7 +159,7 @@ async def test_whatever_is_said_besides_nobody_else_can_say_it(
     more: list[object], tail: list[object], place: int, bit: int
 ) -> None:
     """Any field more is taken from the cloud, and no bit of such a message can be turned on its way."""
-    entry = ["permit", "p", [A], NOW - DAY, NOW + DAY, 0, 0, [], "", [], *tail]
+    entry = [*WHOLE, *tail]
     payload = other_words(update(1), SIGN, changed={"entries": [entry]}, more=more)
     book = AccessBook(None, NOW)
     intake = AccessIntake("demo", "gw-1", book, public_key(KEY))

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import strategies as st
 
 from cloud.parking.permits.coverage import Stay
-from cloud.parking.permits.terms import FOREVER, ClassUntil, PlateTime, Span, Terms
+from cloud.parking.permits.terms import EVER, FOREVER, ClassUntil, LaneTime, PlateTime, Span, Terms
 
 HOURS = 30
 PLATES = ("A", "B", "C")
 OUTER, INNER, ELSEWHERE = 1, 2, 3
 CLASSES = ("small", "large")
+LANES = (1, 2)
 
 
 def hour(count: int) -> datetime:
@@ -48,6 +49,12 @@ def classes() -> st.SearchStrategy[tuple[ClassUntil, ...]]:
     return untils.flatmap(lambda hours: st.tuples(*(st.builds(ClassUntil, st.just(hour(one)), named) for one in hours)))
 
 
+def lanes() -> st.SearchStrategy[tuple[LaneTime, ...]]:
+    """Entries that a permit names, some of them for a time."""
+    times = spans | st.just(Span(EVER, FOREVER))
+    return st.lists(st.builds(LaneTime, st.sampled_from(LANES), times), max_size=2).map(tuple)
+
+
 @st.composite
 def terms(draw: st.DrawFn) -> Terms:
     """A permit of up to three plates."""
@@ -63,6 +70,7 @@ def terms(draw: st.DrawFn) -> Terms:
         plates=tuple(PlateTime(plate, draw(several(2, 1))) for plate in PLATES[: draw(st.integers(1, 3))]),
         vehicle_class=draw(st.sampled_from(("", *CLASSES))),
         classes_before=draw(classes()),
+        lanes=draw(lanes()),
     )
 
 
@@ -74,7 +82,8 @@ def stays(draw: st.DrawFn) -> list[Stay]:
         for lot in (OUTER, INNER, ELSEWHERE):
             times = draw(several(3))
             ends = [one.end for one in times[:-1]] + [draw(st.sampled_from((None, one.end))) for one in times[-1:]]
-            rests = [(end, draw(st.sampled_from(CLASSES))) for end in ends]
+            came_by = st.sampled_from((*LANES, None))
+            rests = [(end, draw(st.sampled_from(CLASSES)), draw(came_by)) for end in ends]
             found.extend(Stay(plate, lot, one.start, *rest) for one, rest in zip(times, rests, strict=True))
     return found
 
@@ -91,10 +100,12 @@ def allowed(permit: Terms, plate: str, at: datetime) -> bool:
 
 
 def meant(permit: Terms, stay: Stay, at: datetime) -> bool:
-    """Whether the permit is for this lot and, at the moment, for this class."""
+    """Whether the permit is for this lot, for the lane by which it came, and, at the moment, for this class."""
     later = [one for one in permit.classes_before if one.until > at]
     wanted = min(later, key=lambda one: one.until).vehicle_class if later else permit.vehicle_class
-    return stay.lot_id in permit.lots and wanted in ("", stay.vehicle_class)
+    named = [one.lane_id for one in permit.lanes if one.times.start <= stay.start < one.times.end]
+    by_lane = not named or stay.lane_id in (None, *named)
+    return by_lane and stay.lot_id in permit.lots and wanted in ("", stay.vehicle_class)
 
 
 def by_the_hour(permit: Terms, stays: Sequence[Stay]) -> dict[tuple[str, int], bool]:

@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 
 from cloud.kit.periods import in_ms
 from cloud.parking.permits.coverage import Stay, covered_by
-from cloud.parking.permits.telling import entries_of
+from cloud.parking.permits.telling import Entries, entries_of
 from cloud.parking.permits.terms import ClassUntil, PlateTime, Terms
 from gateway.access.decision import AccessPolicy, AccessRequest, decide
 from gateway.access.index import AccessIndex
 from tests.unit.cloud.parking.permits import facts
-from tests.unit.cloud.parking.permits.facts import CLASSES, ELSEWHERE, HOURS, INNER, OUTER, PLATES, hour, span
+from tests.unit.cloud.parking.permits.facts import CLASSES, ELSEWHERE, HOURS, INNER, LANES, OUTER, PLATES, hour, span
 
 CODES = {OUTER: "outer", INNER: "inner", ELSEWHERE: "elsewhere"}
+DEVICES = {1: "yard", 2: "goods"}
 ONE = Terms(
     permit_id=1,
     lots=frozenset({OUTER}),
@@ -34,19 +35,22 @@ ONE = Terms(
     st.sampled_from(PLATES),
     st.sampled_from(sorted(CODES)),
     st.sampled_from(CLASSES),
+    st.sampled_from(LANES),
     st.integers(0, HOURS + 9),
 )
 def test_who_comes_is_covered_from_then_on_or_is_a_temporary_vehicle(
-    terms: Terms, plate: str, lot_id: int, vehicle_class: str, came: int
+    terms: Terms, plate: str, lot_id: int, vehicle_class: str, lane_id: int, came: int
 ) -> None:
     """Alone in the lot, so that spaces are left for it: who takes the last one is another test's question."""
-    stay = Stay(plate, lot_id, hour(came), None, vehicle_class)
+    stay = Stay(plate, lot_id, hour(came), None, vehicle_class, lane_id)
     covered = [span for _, _, spans in covered_by([terms], [stay]) for span in spans]
     lots = tuple(sorted(CODES[one] for one in terms.lots))
-    index = AccessIndex(entries_of(terms, lots, hour(0)))
+    told = Entries(entries_of(terms, lots, hour(0)), terms.lanes_at(hour(came)))  # lanes: as they are when it comes
+    index = AccessIndex(told.at(DEVICES))
     at = in_ms(hour(came))
     known = index.state(plate, vehicle_class, CODES[lot_id], at)
-    decision = decide(AccessRequest(plate, vehicle_class, "entry", at), known, AccessPolicy())
+    asked = AccessRequest(plate, vehicle_class, "entry", at, DEVICES[lane_id])
+    decision = decide(asked, known, AccessPolicy())
     by_permit = decision.rule in ("permit", "permit-grace")
     assert by_permit is any(one.start <= hour(came) < one.end for one in covered)
 
