@@ -18,6 +18,11 @@ _INSERT_FAILURES: LiteralString = """
     ON CONFLICT (run_id, account_id) DO UPDATE SET code = excluded.code, detail = excluded.detail
 """
 
+_CLEAR_DRAFTED: LiteralString = """
+    DELETE FROM bill_run_failure f USING bill b
+    WHERE f.run_id = %s AND b.run_id = f.run_id AND b.account_id = f.account_id AND b.state = 'draft'
+"""
+
 
 async def failures(conn: Conn, run_id: int) -> list[RunFailure]:
     """Accounts the run could not bill."""
@@ -38,3 +43,8 @@ async def clear_failures(conn: Conn, run_id: int) -> None:
 async def clear_unjudged(conn: Conn, run_id: int) -> None:
     """Forgets the accounts with meters that an earlier attempt of the same run could not judge."""
     await conn.execute("DELETE FROM bill_run_failure WHERE run_id = %s AND code = %s", (run_id, NOT_JUDGED))
+
+
+async def clear_drafted(conn: Conn, run_id: int) -> None:
+    """Forgets why accounts that have a draft of the run all the same could not be billed: issuing is tried again."""
+    await conn.execute(_CLEAR_DRAFTED, (run_id,))

@@ -1,6 +1,6 @@
 """Issues the drafts of an approved run: numbers without holes, dates, journals, and what prepaid balances pay."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -18,9 +18,11 @@ from cloud.billing.runs.repository import Draft
 from cloud.billing.settlement.held import deduct, lock_held, lock_to_settle, that_pay
 from cloud.billing.terms.service import policy_on
 from cloud.estate.records import Project
-from cloud.kit.constraints import passes, refusal
+from cloud.kit.constraints import passes, refusal, too_much_at_once
 from cloud.kit.db import Asker, Conn, Database
+from cloud.kit.errors import Conflict
 from cloud.kit.periods import local_day
+from cloud.kit.portions import past_deadlocks
 
 _log = structlog.get_logger(__name__)
 
@@ -34,50 +36,87 @@ async def issue_drafts(
 ) -> None:
     """Issues every draft of the run, in chunks that commit by themselves: it may be broken off and gone on with.
 
-    A draft that cannot be issued is taken back, with its reason; the others are issued.
+    A draft that cannot be issued is taken back, with its reason; the others are issued. Raises Conflict, once they are,
+    for drafts that cannot even be taken back: they stay, their accounts are listed, and they are tried again.
     """
-    today = local_day(now or datetime.now(UTC), project.zone)
+    issuer = _Issuer(db, asker, run, project, local_day(now or datetime.now(UTC), project.zone))
+    async with db.transaction(asker) as conn:
+        await failure_repository.clear_drafted(conn, run.id)
     done = 0
-    while issued := await _next(db, asker, run, project, today, CHUNK):
+    while issued := await issuer.next(CHUNK):
         done += issued
         if progress is not None:
             await progress(done, max(run.billed, done))
+    if issuer.stuck:
+        raise Conflict(
+            "drafts-stuck", f"{len(issuer.stuck)} drafts of run {run.id} could neither be issued nor taken back"
+        )
 
 
-async def _next(db: Database, asker: Asker, run: BillRun, project: Project, today: date, limit: int) -> int:
-    """Issues the next drafts, at most `limit`, and returns how many were seen to; fewer where one is refused."""
-    try:
-        async with db.transaction(asker) as conn:
-            drafts = await run_repository.lock_drafts(conn, run.id, limit)
+class _Issuer:
+    """Issues the drafts of one run; those of the accounts `stuck` are left aside."""
+
+    def __init__(self, db: Database, asker: Asker, run: BillRun, project: Project, today: date) -> None:
+        self._db = db
+        self._asker = asker
+        self._run = run
+        self._project = project
+        self._today = today
+        self.stuck: list[int] = []
+
+    async def next(self, limit: int) -> int:
+        """Issues the next drafts, at most `limit`, and returns how many were seen to; fewer where one is refused."""
+        try:
+            return await past_deadlocks(lambda: self._at_once(limit))
+        except Exception as error:
+            if limit == 1 or (passes(error) and not too_much_at_once(error)):
+                raise
+            return await self.next(limit // 2)
+
+    async def _at_once(self, limit: int) -> int:
+        stuck = False
+        async with self._db.transaction(self._asker) as conn:
+            drafts = await run_repository.lock_drafts(conn, self._run.id, limit, but=self.stuck)
             if len(drafts) == 1:
-                await _issue_or_take_back(conn, run, project, drafts[0], today)
+                stuck = await self._issue_or_take_back(conn, drafts[0])
             elif drafts:
-                await _issue(conn, project, drafts, today)
-            return len(drafts)
-    except Exception as error:
-        if limit == 1 or passes(error):
-            raise
-        return await _next(db, asker, run, project, today, limit // 2)
+                await _issue(conn, self._project, drafts, self._today)
+        if stuck:
+            self.stuck.append(drafts[0].account_id)
+        return len(drafts)
+
+    async def _issue_or_take_back(self, conn: Conn, one: Draft) -> bool:
+        """A draft that cannot be issued is taken back: its account is listed, and another run may bill it.
+
+        True where that cannot be done either. It stays locked in between: whoever works on the same run must not find
+        it, nor lose another one in its place.
+        """
+        run = self._run
+        failed = await _failing(conn, lambda: _issue(conn, self._project, [one], self._today))
+        if failed is None:
+            return False
+        _log.warning("billing.draft_taken_back", run=run.id, account=one.account_id, exc_info=failed)
+        stuck = await _failing(conn, lambda: run_repository.delete_draft(conn, run.id, one.account_id))
+        if stuck is not None:
+            _log.error("billing.draft_stuck", run=run.id, account=one.account_id, exc_info=stuck)
+        code, detail = refusal(failed)
+        failure = {"project_id": run.project_id, "run_id": run.id, "account_id": one.account_id}
+        await failure_repository.insert_failures(conn, [failure | {"code": code, "detail": detail}])
+        return stuck is not None
 
 
-async def _issue_or_take_back(conn: Conn, run: BillRun, project: Project, one: Draft, today: date) -> None:
-    """A draft that cannot be issued is taken back: its account is listed with the reason, and another run may bill it.
-
-    It stays locked in between: whoever works on the same run must not find it, nor lose another one in its place.
-    """
+async def _failing(conn: Conn, work: Callable[[], Awaitable[object]]) -> Exception | None:
+    """What is wrong with the one that `work` is about; nothing is left of the work then. Raises what passes."""
     try:
         async with conn.transaction():
-            await _issue(conn, project, [one], today)
+            await work()
             # What is checked at the end of a transaction is checked here, while the reason can still be kept.
             await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
     except Exception as error:
         if passes(error):
             raise
-        _log.warning("billing.draft_taken_back", run=run.id, account=one.account_id, exc_info=error)
-        code, detail = refusal(error)
-        await run_repository.delete_draft(conn, run.id, one.account_id)
-        failure = {"project_id": run.project_id, "run_id": run.id, "account_id": one.account_id}
-        await failure_repository.insert_failures(conn, [failure | {"code": code, "detail": detail}])
+        return error
+    return None
 
 
 async def _issue(conn: Conn, project: Project, drafts: Sequence[Draft], today: date) -> None:

@@ -137,7 +137,7 @@ _APPROVE: LiteralString = """
 _LOCK_DRAFTS: LiteralString = """
     SELECT b.id AS bill_id, b.account_id, b.total, b.kind, (b.inputs -> 'note' ->> 'bill')::bigint AS of_bill
     FROM bill b JOIN account a ON a.id = b.account_id
-    WHERE b.run_id = %(run_id)s AND b.state = 'draft'
+    WHERE b.run_id = %(run_id)s AND b.state = 'draft' AND NOT b.account_id = ANY (%(but)s)
     ORDER BY a.number, b.id LIMIT %(limit)s FOR UPDATE OF b
 """
 _LOCK_DRAFT: LiteralString = """
@@ -264,9 +264,10 @@ async def lock(conn: Conn, run_id: int) -> None:
     await conn.execute("SELECT FROM bill_run WHERE id = %s FOR UPDATE", (run_id,))
 
 
-async def lock_drafts(conn: Conn, run_id: int, limit: int) -> list[Draft]:
-    """The next drafts of a run by account number, locked."""
-    rows = await (await conn.execute(_LOCK_DRAFTS, {"run_id": run_id, "limit": limit})).fetchall()
+async def lock_drafts(conn: Conn, run_id: int, limit: int, but: Sequence[int] = ()) -> list[Draft]:
+    """The next drafts of a run by account number, locked; not those of the accounts `but`."""
+    values = {"run_id": run_id, "limit": limit, "but": list(but)}
+    rows = await (await conn.execute(_LOCK_DRAFTS, values)).fetchall()
     return await _drafts(conn, rows)
 
 
