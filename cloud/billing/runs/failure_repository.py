@@ -11,6 +11,9 @@ from cloud.kit.db import Conn
 NOT_JUDGED = "not-judged"
 """Code of accounts with a meter that could not be judged: no draft of them is tried until it can be."""
 
+LEFT_OUT = "left-out"
+"""Code of accounts that somebody left out of the run: another one may bill them."""
+
 _INSERT_FAILURES: LiteralString = """
     INSERT INTO bill_run_failure (project_id, run_id, account_id, code, detail)
     SELECT project_id, run_id, account_id, code, detail
@@ -37,7 +40,8 @@ async def insert_failures(conn: Conn, rows: Sequence[Mapping[str, object]]) -> N
 
 async def clear_failures(conn: Conn, run_id: int) -> None:
     """Forgets why an earlier attempt of the same run made no drafts."""
-    await conn.execute("DELETE FROM bill_run_failure WHERE run_id = %s AND code <> %s", (run_id, NOT_JUDGED))
+    query = "DELETE FROM bill_run_failure WHERE run_id = %s AND code <> ALL (%s)"
+    await conn.execute(query, (run_id, [NOT_JUDGED, LEFT_OUT]))
 
 
 async def clear_unjudged(conn: Conn, run_id: int) -> None:
