@@ -126,6 +126,26 @@ async def approve_run(run_id: Id, response: Response, scope: Approver, once: Onc
     return started
 
 
+@router.post("/bill-runs/{run_id}/repetitions", status_code=202)
+async def repeat_run(run_id: Id, response: Response, scope: Runner, once: Once) -> RunStartedOut:
+    """Goes on with a run for the accounts that it has not billed, by the job that `Location` leads to.
+
+    A failed run, a preview or an approved run goes on itself: its drafts stay, and who was left out by hand stays out.
+    After one that is issued another run over its period begins, by the same options; `run_id` says which.
+    """
+
+    async def make() -> RunStartedOut:
+        job_id = await service.repeat_run(scope.conn, run_id, scope.caller.user_id)
+        run = await service.run_of_job(scope.conn, job_id)
+        return RunStartedOut(
+            run_id=run.id, job_id=job_id, run=f"/api/v1/bill-runs/{run.id}", job=f"/api/v1/jobs/{job_id}"
+        )
+
+    started = await once.answer(scope.conn, RunStartedOut, make)
+    response.headers["Location"] = started.job
+    return started
+
+
 @router.post("/bill-runs/{run_id}/cancellations", status_code=201)
 async def cancel_run(run_id: Id, scope: Runner, once: Once) -> RunOut:
     """Throws the drafts of a run away; what they charged can be charged again."""

@@ -343,6 +343,9 @@ class RunOut(BaseModel):
             "job counts meters; or `billing`, drafts are made and it counts accounts."
         ),
     ]
+    broke_off: Annotated[
+        str | None, Field(description="Why the last attempt of its job broke off: `POST …/repetitions` goes on.")
+    ]
 
     @classmethod
     def of(cls, run: BillRun) -> "RunOut":
@@ -371,6 +374,7 @@ class RunOut(BaseModel):
             mail_bills=run.mail_bills,
             account_id=run.account_id,
             step=run.step,
+            broke_off=run.broke_off,
         )
 
 

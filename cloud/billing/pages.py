@@ -203,6 +203,17 @@ async def approve_run(scope: Annotated[Scope, allow_page("bills.approve")], run_
     return RedirectResponse(f"/bill-runs/{run_id}?done=run-approved", 303)
 
 
+@router.post("/bill-runs/{run_id}/repeat")
+async def repeat_run(scope: Annotated[Scope, allow_page("bills.run")], run_id: int, sent: FormOnce) -> Response:
+    """Goes on with a run, or begins another one, for those whom it has not billed."""
+
+    async def repeat() -> str:
+        job_id = await service.repeat_run(scope.conn, run_id, scope.caller.user_id)
+        return f"/bill-runs/{(await service.run_of_job(scope.conn, job_id)).id}?done=run-started"
+
+    return await sent.lead(scope.conn, repeat)
+
+
 @router.post("/bill-runs/{run_id}/cancel")
 async def cancel_run(scope: Annotated[Scope, allow_page("bills.run")], run_id: int) -> Response:
     """Throws the drafts of a preview away."""

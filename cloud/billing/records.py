@@ -306,6 +306,7 @@ class BillRun:
     With an `account_id` it is the final bill of this account alone. `estimated` of the billed accounts are billed by
     estimate, as `missing_readings`, `open_exceptions` and `estimate_limit` (None: that of the terms) allow.
     `mail_bills`: whether its bills are sent by e-mail when they are issued; None: as the project has set it.
+    `broke_off`: why the last attempt of its job broke off; it is tried again unless the job `gave_up`.
     """
 
     id: int
@@ -334,6 +335,8 @@ class BillRun:
     account_id: int | None = None
     mail_bills: bool | None = None
     step: RunStep = "billing"
+    gave_up: bool = False
+    broke_off: str | None = None
 
     @property
     def goes_on(self) -> bool:

@@ -120,6 +120,7 @@ from cloud.billing.runs.service import (
     get_run,
     issue_run,
     leave_out,
+    repeat_run,
     start_run,
 )
 from cloud.billing.settlement.held import (
@@ -268,6 +269,7 @@ __all__ = [
     "reject_plan",
     "reject_waiver",
     "rents_of",
+    "repeat_run",
     "rerate_account",
     "rerate_asked_before",
     "rerate_filed",
@@ -338,7 +340,7 @@ async def explain(conn: Conn, bill: Bill) -> tuple[Explained, ...]:
 
 
 async def run_of_job(conn: Conn, job_id: int) -> BillRun:
-    """The run that a job of `start_run` does. Raises NotFound."""
+    """The run that a job does, or issues. Raises NotFound."""
     found = await run_repository.run_of_job(conn, job_id)
     if found is None:
         raise NotFound("no-such-run", f"job {job_id} does no bill run")

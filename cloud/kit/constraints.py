@@ -11,6 +11,22 @@ from cloud.kit.errors import Conflict, GatemeterError, InvalidInput, NotFound, U
 _MOST_CHARS = 300
 """Of a reason that is kept."""
 
+_OF_ROWS = frozenset({"20", "21", "22", "23", "27", "2F", "44", "54", "P0"})
+"""Classes of SQLSTATE that the values of rows bring about, the statement being understood and allowed: CASE,
+cardinality, data, integrity, triggers that change the same row, functions, views, limits that one row exceeds, PL/pgSQL
+(what our triggers refuse)."""
+# Without an SQLSTATE it is the client that speaks: a lost connection, a pool without one, an answer it cannot read.
+# A module that cannot be imported is a half-upgraded installation.
+_OF_THE_SYSTEM = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.InternalError,
+    OSError,
+    MemoryError,
+    ImportError,
+    Unavailable,
+)
+
 
 def meaning_of(error: psycopg.Error) -> GatemeterError | None:
     """The error that a caller can do something about, or None for a fault of ours.
@@ -79,22 +95,24 @@ def _unstorable(error: psycopg.DataError) -> InvalidInput | None:
     return InvalidInput("not-text", "a text holds characters that cannot be kept, such as NUL")
 
 
-def passes(error: Exception) -> bool:
-    """Whether it is of the moment or the machine, not of what was worked on: the same may go well a little later.
+def passes(error: BaseException) -> bool:
+    """Whether it is of the moment, the machine or the installation, not of what was worked on.
 
-    A limit of the server that one row exceeds is not.
+    Then the whole is to be repeated once that is mended: nobody was worked on, and nobody is at fault. Of what
+    PostgreSQL refuses the class of the SQLSTATE decides (`_OF_ROWS`): what a class outside of it says (a column that is
+    not there yet, a right, a cached plan, time, memory, a disk, a shutdown), and whatever an extension says in a class
+    of its own, it would say of any row. Errors of our own code are of the one that it was at.
     """
-    if isinstance(error, errors.ProgramLimitExceeded):
-        return False
-    of_the_moment = (
-        psycopg.OperationalError,
-        psycopg.InterfaceError,
-        errors.ReadOnlySqlTransaction,
-        errors.IdleInTransactionSessionTimeout,
-        OSError,
-        Unavailable,
-    )
-    return isinstance(error, of_the_moment)
+    if isinstance(error, BaseExceptionGroup):
+        return any(passes(one) for one in error.exceptions)
+    if isinstance(error, psycopg.Error) and error.sqlstate is not None:
+        return error.sqlstate[:2] not in _OF_ROWS
+    return isinstance(error, _OF_THE_SYSTEM)
+
+
+def too_much_at_once(error: BaseException) -> bool:
+    """Whether less at once may go well: memory, locks, temporary files, rows that TimescaleDB decompresses."""
+    return isinstance(error, MemoryError | errors.OutOfMemory | errors.ConfigurationLimitExceeded)
 
 
 def refusal(error: Exception) -> tuple[str, str]:

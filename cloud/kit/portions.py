@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 import structlog
 from psycopg.errors import DeadlockDetected
 
-from cloud.kit.constraints import passes
+from cloud.kit.constraints import passes, too_much_at_once
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,15 +24,16 @@ async def by_halves(
     """What `work` comes to for all of `ids` at once, or for parts of them where it raises, in their order.
 
     `work` leaves nothing behind when it raises: it is a transaction of its own. `alone` is what comes of the one that
-    cannot be worked on, whatever is wrong with it. What has nothing to do with any of them (the database is gone) is
-    raised as it is: the whole is to be repeated at another moment. So is a deadlock, unless it is gone at the next try.
+    cannot be worked on, whatever is wrong with it. What has nothing to do with any of them (`passes`: the database is
+    gone, or half upgraded) is raised as it is: the whole is to be repeated once that is mended. So is a deadlock,
+    unless it is gone at the next try, and what is too much at once, unless parts of it go.
     """
     if not ids:
         return []
     try:
         return [await past_deadlocks(lambda: work(ids))]
     except Exception as error:
-        if passes(error):
+        if passes(error) and (len(ids) == 1 or not too_much_at_once(error)):
             raise
         if len(ids) == 1:
             _log.warning("portions.one_fails", one=ids[0], work=work.__qualname__, exc_info=error)

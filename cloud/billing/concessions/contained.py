@@ -7,7 +7,7 @@ from typing import Any
 from cloud.billing.concessions.reductions import Reduction
 from cloud.billing.records import Charge
 from cloud.kit.money import minor_digits, part_of, round_half_up
-from cloud.tariffs.rating.explain import ContainedTax, Line, costs, under_cap
+from cloud.tariffs.rating.explain import ContainedTax, Line, costs, paid
 
 _NONE = Decimal(0)
 
@@ -17,21 +17,23 @@ def after_concessions(
 ) -> tuple[ContainedTax, ...]:
     """The contained taxes of what remains of their bases: what concessions took off the components of each is off.
 
-    Of what is left of the components each bears its share of a cap, so that bases add up to what is paid. Where a base
-    is a part of what its components cost (a stretch of a rent with a rate of its own), it bears that part of what was
-    taken off; the parts add up.
+    Of what is left of the components each bears its share of a minimum and a cap, so that bases add up to what is paid.
+    Where a base is a part of what its components cost (a stretch of a rent with a rate of its own), it bears that part
+    of what was taken off; the parts add up.
     """
     if not reductions:
         return tuple(contained)
     cost, taken = _by_component(lines), _taken(reductions)
     cap = sum((line.amount for line in lines if line.kind == "cap"), _NONE)
-    paid = under_cap({one: amount + taken.get(one, _NONE) for one, amount in costs(lines).items()}, cap, digits)
+    limited = any(line.kind in ("minimum", "cap") for line in lines)
+    left = {one: amount + taken.get(one, _NONE) for one, amount in costs(lines).items()}
+    paid_of = paid(left, cap, contained, digits) if limited else {}
     reached: dict[tuple[str, ...], Decimal] = {}
     found = []
     for tax in contained:
         of = tax.of or tuple(cost)
-        if cap and tax.of:
-            found.append(tax.on(sum((paid.get(one, _NONE) for one in of), _NONE), digits))
+        if limited and tax.of:
+            found.append(tax.on(sum((paid_of.get(one, _NONE) for one in of), _NONE), digits))
             continue
         whole, off = sum((cost.get(one, _NONE) for one in of), _NONE), sum((taken.get(one, _NONE) for one in of), _NONE)
         if tax.base != whole:

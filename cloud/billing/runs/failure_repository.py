@@ -11,11 +11,19 @@ from cloud.kit.db import Conn
 NOT_JUDGED = "not-judged"
 """Code of accounts with a meter that could not be judged: no draft of them is tried until it can be."""
 
+LEFT_OUT = "left-out"
+"""Code of accounts that somebody left out of the run: another one may bill them."""
+
 _INSERT_FAILURES: LiteralString = """
     INSERT INTO bill_run_failure (project_id, run_id, account_id, code, detail)
     SELECT project_id, run_id, account_id, code, detail
     FROM jsonb_to_recordset(%s) AS new (project_id bigint, run_id bigint, account_id bigint, code text, detail text)
     ON CONFLICT (run_id, account_id) DO UPDATE SET code = excluded.code, detail = excluded.detail
+"""
+
+_CLEAR_DRAFTED: LiteralString = """
+    DELETE FROM bill_run_failure f USING bill b
+    WHERE f.run_id = %s AND b.run_id = f.run_id AND b.account_id = f.account_id AND b.state = 'draft'
 """
 
 
@@ -32,9 +40,15 @@ async def insert_failures(conn: Conn, rows: Sequence[Mapping[str, object]]) -> N
 
 async def clear_failures(conn: Conn, run_id: int) -> None:
     """Forgets why an earlier attempt of the same run made no drafts."""
-    await conn.execute("DELETE FROM bill_run_failure WHERE run_id = %s AND code <> %s", (run_id, NOT_JUDGED))
+    query = "DELETE FROM bill_run_failure WHERE run_id = %s AND code <> ALL (%s)"
+    await conn.execute(query, (run_id, [NOT_JUDGED, LEFT_OUT]))
 
 
 async def clear_unjudged(conn: Conn, run_id: int) -> None:
     """Forgets the accounts with meters that an earlier attempt of the same run could not judge."""
     await conn.execute("DELETE FROM bill_run_failure WHERE run_id = %s AND code = %s", (run_id, NOT_JUDGED))
+
+
+async def clear_drafted(conn: Conn, run_id: int) -> None:
+    """Forgets why accounts that have a draft of the run all the same could not be billed: issuing is tried again."""
+    await conn.execute(_CLEAR_DRAFTED, (run_id,))

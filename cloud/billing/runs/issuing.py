@@ -5,6 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+import structlog
+
 from cloud.billing.corrections.crediting import allocate
 from cloud.billing.ledger import journals as ledger
 from cloud.billing.ledger.journals import Journal, Posting
@@ -16,10 +18,13 @@ from cloud.billing.runs.repository import Draft
 from cloud.billing.settlement.held import deduct, lock_held, lock_to_settle, that_pay
 from cloud.billing.terms.service import policy_on
 from cloud.estate.records import Project
-from cloud.kit.constraints import refusal
+from cloud.kit.constraints import passes, refusal
 from cloud.kit.db import Asker, Conn, Database
+from cloud.kit.errors import Conflict
 from cloud.kit.periods import local_day
 from cloud.kit.portions import by_halves
+
+_log = structlog.get_logger(__name__)
 
 CHUNK = 1000
 SERIES: Final[dict[BillKind, str]] = {"bill": "", "credit_note": "C", "debit_note": "D"}
@@ -31,12 +36,15 @@ async def issue_drafts(
 ) -> None:
     """Issues every draft of the run, in chunks that commit by themselves: it may be broken off and gone on with.
 
-    A draft that cannot be issued is taken back, with its reason; the others are issued.
+    A draft that cannot be issued is taken back, with its reason; the others are issued. Raises Conflict, once they are,
+    for drafts that cannot even be taken back: they stay, their accounts are listed, and they are tried again.
     """
     today = local_day(now or datetime.now(UTC), project.zone)
     async with db.transaction(asker) as conn:
+        await failure_repository.clear_drafted(conn, run.id)
         drafts = await run_repository.drafts_of_run(conn, run.id)
     before = max(run.billed - len(drafts), 0)
+    stuck: list[int] = []
 
     async def issued(bill_ids: Sequence[int]) -> None:
         async with db.transaction(asker) as conn:
@@ -45,24 +53,38 @@ async def issue_drafts(
 
     async def taken_back(bill_id: int, error: Exception) -> None:
         async with db.transaction(asker) as conn:
-            await _take_back(conn, run, bill_id, error)
+            stuck.extend(await _take_back(conn, run, bill_id, error))
 
     for start in range(0, len(drafts), CHUNK):
         await by_halves(drafts[start : start + CHUNK], issued, taken_back)
         if progress is not None:
             await progress(before + min(start + CHUNK, len(drafts)), before + len(drafts))
+    if stuck:
+        raise Conflict("drafts-stuck", f"{len(stuck)} drafts of run {run.id} could neither be issued nor taken back")
 
 
-async def _take_back(conn: Conn, run: BillRun, bill_id: int, error: Exception) -> None:
+async def _take_back(conn: Conn, run: BillRun, bill_id: int, error: Exception) -> list[int]:
     """A draft that cannot be issued is taken back: its account is listed with the reason, and another run may bill it.
 
-    Where another worker has issued it, or taken it back, nothing is left to do.
+    Where another worker has issued it, or taken it back, nothing is left to do. Returns drafts that stay, since they
+    cannot be taken back either. Raises what passes.
     """
+    stuck = []
     for draft in await run_repository.lock_drafts(conn, [bill_id]):
+        try:
+            async with conn.transaction():
+                await run_repository.delete_draft(conn, run.id, draft.account_id)
+                # What is checked at the end of a transaction is checked here, while the reason can still be kept.
+                await conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        except Exception as fault:
+            if passes(fault):
+                raise
+            _log.error("billing.draft_stuck", run=run.id, account=draft.account_id, exc_info=fault)
+            stuck.append(bill_id)
         code, detail = refusal(error)
-        await run_repository.delete_draft(conn, run.id, draft.account_id)
         failure = {"project_id": run.project_id, "run_id": run.id, "account_id": draft.account_id}
         await failure_repository.insert_failures(conn, [failure | {"code": code, "detail": detail}])
+    return stuck
 
 
 async def _issue(conn: Conn, project: Project, drafts: Sequence[Draft], today: date) -> None:

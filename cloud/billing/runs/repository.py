@@ -46,13 +46,14 @@ _RELEASE_ABANDONED: LiteralString = """
     FROM job j
     WHERE r.project_id = %s AND r.state = 'running' AND j.id = r.job_id AND j.state IN ('done', 'failed', 'cancelled')
 """
-# `done` of `of` accounts: how far the job is that makes the drafts or issues them.
+# `done` of `of` accounts: how far the job is that makes the drafts or issues them; why its last attempt broke off.
 _RUN: LiteralString = """
     SELECT r.id, r.project_id, lower(r.period) AS start, upper(r.period) AS end, r.state, r.accounts, r.billed,
            r.failed, r.total, p.currency, r.job_id, r.created_at, r.finished_at, r.issue_at_once, r.open_exceptions,
            r.missing_readings, r.estimate_limit, r.estimate_reason, r.estimated,
            r.approved_by, r.approved_at, r.issue_job_id, r.account_id, r.mail_bills, r.step,
-           coalesce(j.progress, 0) AS done, coalesce(j.total, 0) AS of
+           coalesce(j.progress, 0) AS done, coalesce(j.total, 0) AS of,
+           coalesce(j.state IN ('failed', 'cancelled'), false) AS gave_up, j.error AS broke_off
     FROM bill_run r JOIN project p ON p.id = r.project_id
     LEFT JOIN job j ON j.id = coalesce(r.issue_job_id, r.job_id)
 """
@@ -130,8 +131,7 @@ _ISSUE: LiteralString = """
 """
 _ISSUED_BILLS: LiteralString = "SELECT id FROM bill WHERE run_id = %s AND state <> 'draft' ORDER BY number, id"
 _APPROVE: LiteralString = """
-    UPDATE bill_run SET state = 'approved', approved_by = %(by)s, approved_at = now(), issue_job_id = %(job_id)s
-    WHERE id = %(id)s
+    UPDATE bill_run SET state = 'approved', approved_by = %(by)s, approved_at = now() WHERE id = %(id)s
 """
 _DRAFTS_OF_RUN: LiteralString = """
     SELECT b.id FROM bill b JOIN account a ON a.id = b.account_id
@@ -253,9 +253,14 @@ async def uncharged_meters(conn: Conn, project_id: int, period: Period, account_
     return dict(found)
 
 
-async def approve(conn: Conn, run_id: int, by: int | None, job_id: int) -> None:
-    """Marks a run as approved; the job issues it."""
-    await conn.execute(_APPROVE, {"id": run_id, "by": by, "job_id": job_id})
+async def approve(conn: Conn, run_id: int, by: int | None) -> None:
+    """Marks a run as approved."""
+    await conn.execute(_APPROVE, {"id": run_id, "by": by})
+
+
+async def set_issue_job(conn: Conn, run_id: int, job_id: int) -> None:
+    """Which job issues the run."""
+    await conn.execute("UPDATE bill_run SET issue_job_id = %s WHERE id = %s", (job_id, run_id))
 
 
 async def lock(conn: Conn, run_id: int) -> None:
@@ -304,8 +309,9 @@ async def run(conn: Conn, run_id: int) -> BillRun | None:
 
 
 async def run_of_job(conn: Conn, job_id: int) -> BillRun | None:
-    """The run that a job does."""
-    row = await (await conn.execute(_RUN + "WHERE r.job_id = %s", (job_id,))).fetchone()
+    """The run that a job does, or issues."""
+    query = _RUN + "WHERE %s IN (r.job_id, r.issue_job_id)"
+    row = await (await conn.execute(query, (job_id,))).fetchone()
     return None if row is None else _run(row)
 
 

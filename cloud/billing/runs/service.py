@@ -65,9 +65,7 @@ async def start_run(
             run_id = await run_repository.insert_run(conn, project_id, period, created_by, asdict(options))
     except UniqueViolation as error:
         raise Conflict("run-in-progress", "another bill run of this project is running") from error
-    job_id = await enqueue(
-        conn, RUN_JOB, {"run_id": run_id}, project_id=project_id, dedupe_key=f"run-{run_id}", created_by=created_by
-    )
+    job_id = await _ask(conn, RUN_JOB, await get_run(conn, run_id), created_by)
     await run_repository.set_job(conn, run_id, job_id)
     return job_id
 
@@ -150,40 +148,74 @@ async def execute_run(
 async def _to_bill(db: Database, asker: Asker, run: BillRun) -> tuple[Project, list[int]]:
     """The accounts that a run has something to bill of, by id; reasons of an earlier attempt are forgotten.
 
-    Those with a meter that could not be judged are none of them, until it can be.
+    Those with a meter that could not be judged are none of them, until it can be, nor those that were left out by hand.
     Not where the notes are held: whoever changes usage, persons or prices would wait for it.
     """
     async with db.transaction(asker) as conn:
         await failure_repository.clear_failures(conn, run.id)
-        unjudged = {one.account_id for one in await failure_repository.failures(conn, run.id)}
+        left_out = {one.account_id for one in await failure_repository.failures(conn, run.id)}
         project = await estate.get_project(conn, run.project_id)
         by_tariff = await run_repository.uncharged_accounts(conn, project.id, run.period)
         agreed = await agreed_repository.due_accounts(conn, project.id, run.period.end)
         corrected = await adjustments_repository.accounts_with_open(conn, project.id)
-    accounts = sorted({*by_tariff, *agreed, *corrected} - unjudged)
+    accounts = sorted({*by_tariff, *agreed, *corrected} - left_out)
     return project, [one for one in accounts if run.account_id in (None, one)]
 
 
 async def approve_run(conn: Conn, run_id: int, approved_by: int | None = None) -> int:
     """Approves what the preview shows and returns the id of the job that issues it.
 
-    Asked again, it names the same job. Raises NotFound; Conflict unless the run is in preview or approved.
+    Asked again, it names the same job, or another one where that has failed. Raises NotFound; Conflict unless the run
+    is in preview or approved.
     """
     run = await _locked(conn, run_id)
-    if run.state == "approved" and run.issue_job_id is not None:
-        return run.issue_job_id
-    if run.state != "preview":
+    if run.state not in ("preview", "approved"):
         raise Conflict("run-not-in-preview", f"run {run_id} is {run.state}: only a preview can be approved")
-    job_id = await enqueue(
-        conn,
-        ISSUE_JOB,
-        {"run_id": run_id},
-        project_id=run.project_id,
-        dedupe_key=f"run-{run_id}",
-        created_by=approved_by,
-    )
-    await run_repository.approve(conn, run_id, approved_by, job_id)
+    job_id = await _ask(conn, ISSUE_JOB, run, approved_by)
+    if run.state == "preview":
+        await run_repository.approve(conn, run_id, approved_by)
+    await run_repository.set_issue_job(conn, run_id, job_id)
     return job_id
+
+
+async def repeat_run(conn: Conn, run_id: int, by: int | None = None) -> int:
+    """Goes on with a run for those whom it has not billed, and returns the id of the job that does it.
+
+    Drafts that are there stay, and who was left out by hand stays out. Of an approved run what is left is issued; an
+    issued run is over: another one over its period begins, by the same options. Raises NotFound; Conflict for a run
+    that was cancelled or is running, or while another run of the project is.
+    """
+    run = await _locked(conn, run_id)
+    if run.state == "approved":
+        return await approve_run(conn, run_id, by)
+    if run.state == "issued":
+        return await start_run(conn, run.project_id, run.period, by, _options_of(run))
+    if run.state not in ("preview", "failed"):
+        raise Conflict("run-not-over", f"run {run_id} is {run.state}: only one that is over can be gone on with")
+    await run_repository.release_abandoned(conn, run.project_id)
+    await _begin(conn, run_id, "checking")
+    job_id = await _ask(conn, RUN_JOB, run, by)
+    await run_repository.set_job(conn, run_id, job_id)
+    return job_id
+
+
+async def _ask(conn: Conn, kind: str, run: BillRun, by: int | None) -> int:
+    """The job of this kind that works on the run: one at a time."""
+    return await enqueue(
+        conn, kind, {"run_id": run.id}, project_id=run.project_id, dedupe_key=f"run-{run.id}", created_by=by
+    )
+
+
+def _options_of(run: BillRun) -> RunOptions:
+    """As the run was started; what it makes is looked at before it is issued."""
+    return RunOptions(
+        open_exceptions=run.open_exceptions,
+        missing_readings=run.missing_readings,
+        estimate_limit=run.estimate_limit,
+        estimate_reason=run.estimate_reason,
+        account_id=run.account_id,
+        mail_bills=run.mail_bills,
+    )
 
 
 async def issue_run(
@@ -230,8 +262,9 @@ async def leave_out(conn: Conn, run_id: int, account_id: int, reason: str) -> No
         raise Conflict("run-not-in-preview", f"run {run_id} is {run.state}: only a preview can be changed")
     if not await run_repository.delete_draft(conn, run_id, account_id):
         raise NotFound("no-such-draft", f"run {run_id} has no draft for account {account_id}", field="account_id")
-    failure = {"project_id": run.project_id, "run_id": run_id, "account_id": account_id}
-    await failure_repository.insert_failures(conn, [failure | {"code": "left-out", "detail": reason.strip()}])
+    account = {"project_id": run.project_id, "run_id": run_id, "account_id": account_id}
+    why = {"code": failure_repository.LEFT_OUT, "detail": reason.strip()}
+    await failure_repository.insert_failures(conn, [{**account, **why}])
     await run_repository.finish(conn, run_id, "preview")
 
 
@@ -256,9 +289,13 @@ async def _resume(conn: Conn, run_id: int, step: RunStep) -> bool:
     await run_repository.hold_usage_notes(conn)
     if not (await _locked(conn, run_id)).goes_on:
         return False
+    await _begin(conn, run_id, step)
+    return True
+
+
+async def _begin(conn: Conn, run_id: int, step: RunStep) -> None:
     try:
         async with conn.transaction():
             await run_repository.begin(conn, run_id, step)
     except UniqueViolation as error:
         raise Conflict("run-in-progress", "another bill run of this project is running") from error
-    return True

@@ -10,7 +10,7 @@ from cloud.tariffs.rating.columns import Columns, Ints, Usages
 from cloud.tariffs.rating.month_shares import MONTH
 from cloud.tariffs.rating.plan import SHARE_PLACES, Plan, ShareSlot, Slot
 
-ENGINE_VERSION = "rating-4"
+ENGINE_VERSION = "rating-5"
 """Changes when the same inputs could give another amount; every bill names it."""
 
 _WHOLE = 10**SHARE_PLACES

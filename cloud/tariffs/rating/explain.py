@@ -11,6 +11,8 @@ from cloud.tariffs.rating.engine import Rated
 from cloud.tariffs.rating.plan import SHARE_PLACES, DirectKind, Plan, RelativeKind, ShareSlot, Slot
 
 _NONE = Decimal(0)
+_MINIMUM, _ROUNDING = "minimum", "rounding"
+"""Components of lines that belong to no component of the tariff."""
 
 LineKind = Literal[
     "usage", "fixed", "area", "demand", "capacity", "rounding", "power_factor", "surcharge", "minimum", "cap", "tax"
@@ -53,8 +55,8 @@ class Line:
 class ContainedTax:
     """A tax that the total contains: `amount` of `base` at `share` (0.13 for 13 %).
 
-    The base is what is paid of the components `of`, of what a cap takes off each its share; none named: of all but
-    taxes.
+    The base is what is paid of the components `of`, each with its share of what a minimum adds and a cap takes off;
+    none named: of all but taxes.
     """
 
     component: str
@@ -94,7 +96,7 @@ def lacking(rated: Rated, account: int) -> Decimal:
 
 
 def contained_taxes(rated: Rated, account: int) -> tuple[ContainedTax, ...]:
-    """The taxes that prices include, which are no lines of their own. Components bear what a cap takes off."""
+    """The taxes that prices include, which are no lines of their own. Components bear what minimum and cap do."""
     digits = rated.plan.digits
     found = tuple(
         ContainedTax(
@@ -108,21 +110,39 @@ def contained_taxes(rated: Rated, account: int) -> tuple[ContainedTax, ...]:
         if slot.inclusive
     )
     cap = int(rated.cap[account])
-    if not cap or not any(tax.of for tax in found):
+    if not (cap or rated.minimum[account]) or not any(tax.of for tax in found):
         return found
-    left = under_cap(costs(explain(rated, account)), from_minor(cap, digits), digits)
+    left = paid(costs(explain(rated, account)), from_minor(cap, digits), found, digits)
     return tuple(
         tax.on(sum((left.get(one, _NONE) for one in tax.of), _NONE), digits) if tax.of else tax for tax in found
     )
 
 
 def costs(lines: Iterable[Line]) -> dict[str, Decimal]:
-    """What the components cost that are no taxes, before a cap."""
+    """What the components cost that are no taxes, before a cap; what a minimum adds stands for itself."""
     found: dict[str, Decimal] = {}
     for line in lines:
         if line.kind not in ("tax", "cap"):
             found[line.component] = found.get(line.component, _NONE) + line.amount
     return found
+
+
+def paid(
+    cost: Mapping[str, Decimal], cap: Decimal, contained: Iterable[ContainedTax], digits: int
+) -> dict[str, Decimal]:
+    """What is paid of each component: what it costs, with its share of what a minimum adds and a cap takes off.
+
+    What a minimum adds is paid for the same supply: each component bears it by what it costs (largest remainder). Where
+    none costs anything, the first that a tax of `contained` names does.
+    """
+    added = cost.get(_MINIMUM, _NONE)
+    left = {one: amount for one, amount in cost.items() if one != _MINIMUM}
+    weights = {one: max(to_minor(amount, digits), 0) for one, amount in left.items() if one != _ROUNDING}
+    if not any(weights.values()):
+        weights = dict.fromkeys([one for tax in contained for one in tax.of][:1], 1)
+    for one, part in zip(weights, share_out(to_minor(added, digits), list(weights.values())), strict=True):
+        left[one] = left.get(one, _NONE) + from_minor(part, digits)
+    return under_cap(left, cap, digits)
 
 
 def under_cap(cost: Mapping[str, Decimal], cap: Decimal, digits: int) -> dict[str, Decimal]:

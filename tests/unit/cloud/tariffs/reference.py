@@ -295,36 +295,51 @@ def _shares(content: TariffContent, account: Account, result: Result) -> None:
         most = account.cap or Shared(round_half_up(_limit(content.cap, account), digits), NOTHING, last=True)
         result.total = min(most.before + result.lifted, most.amount) - min(most.before, most.amount)
     untaxed = result.total
-    paid = _paid_under_cap(result, minor_digits(content.currency)) if result.total != result.lifted else None
+    paid = None
+    if not result.alone == result.lifted == result.total:
+        paid = _paid_of_components(content, result, digits)
     for part in content.components:
         if part.kind == "tax":
             _share(content, account, result, part, untaxed, paid)
 
 
-def _paid_under_cap(result: Result, digits: int) -> dict[str, Decimal]:
-    """What is paid of each component: as its lines are printed, less its share of what the cap takes off them all.
-
-    To the cent below, then a cent each to the largest remainders of what is taken off.
+def _paid_of_components(content: TariffContent, result: Result, digits: int) -> dict[str, Decimal]:
+    """What is paid of each component: as its lines are printed, its share of what the minimum adds to them all, and
+    less its share of what the cap takes off.
     """
     printed: dict[str, Decimal] = {}
     for component, *_, amount in result.lines:
         printed[component] = printed.get(component, NOTHING) + round_half_up(amount, digits)
     shares = sum((amount for _, _, amount in result.shares), NOTHING)
-    printed["rounding"] = result.alone - shares - sum(printed.values(), NOTHING)
+    rounding = result.alone - shares - sum(printed.values(), NOTHING)
+    named = [code for part in content.components if part.kind == "tax" and part.inclusive for code in part.of]
+    if rounding:
+        printed["rounding"] = rounding
     for component, _, amount in result.shares:
         printed[component] = printed.get(component, NOTHING) + amount
-    printed["minimum"] = result.lifted - result.alone
-    there = {component: Fraction(amount) for component, amount in printed.items() if amount > 0}
-    whole, cent = sum(there.values(), Fraction(0)), Fraction(1, 10**digits)
-    if not whole:
-        return printed
-    off = min(Fraction(result.lifted - result.total), whole)
-    exact = {component: off * cost / whole / cent for component, cost in there.items()}
-    taken = {component: math.floor(part) for component, part in exact.items()}
-    left = int(off / cent) - sum(taken.values())
-    for component in sorted(exact, key=lambda one: taken[one] - exact[one])[:left]:
-        taken[component] += 1
-    return {one: amount - Decimal(taken.get(one, 0)).scaleb(-digits) for one, amount in printed.items()}
+    added = result.lifted - result.alone
+    if added:
+        there = [component for component, amount in printed.items() if amount > 0 and component != "rounding"]
+        if there:
+            for component, part in _by_remainder(added, {one: printed[one] for one in there}, digits).items():
+                printed[component] += part
+        elif named:
+            printed[named[0]] = printed.get(named[0], NOTHING) + added
+    positive = {component: amount for component, amount in printed.items() if amount > 0}
+    off = min(result.lifted - result.total, sum(positive.values(), NOTHING))
+    taken = _by_remainder(off, positive, digits) if positive else {}
+    return {one: amount - taken.get(one, NOTHING) for one, amount in printed.items()}
+
+
+def _by_remainder(amount: Decimal, weights: Mapping[str, Decimal], digits: int) -> dict[str, Decimal]:
+    """To the cent below, then a cent each to the largest remainders."""
+    whole, cent = sum(map(Fraction, weights.values()), Fraction(0)), Fraction(1, 10**digits)
+    exact = {component: Fraction(amount) * Fraction(cost) / whole / cent for component, cost in weights.items()}
+    given = {component: math.floor(part) for component, part in exact.items()}
+    left = int(Fraction(amount) / cent) - sum(given.values())
+    for component in sorted(exact, key=lambda one: given[one] - exact[one])[:left]:
+        given[component] += 1
+    return {component: Decimal(part).scaleb(-digits) for component, part in given.items()}
 
 
 def _share(

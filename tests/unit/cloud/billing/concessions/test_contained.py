@@ -13,7 +13,7 @@ from cloud.billing.concessions.reductions import Concession, reductions
 from cloud.billing.records import BillLine, Charge
 from cloud.kit.money import part_of, round_half_up
 from cloud.kit.periods import Period, month_of
-from cloud.tariffs.rating.explain import ContainedTax, Line, costs, under_cap
+from cloud.tariffs.rating.explain import ContainedTax, Line, costs, paid, under_cap
 
 JANUARY = month_of(date(2026, 1, 1))
 VAT13, VAT9 = Decimal("0.13"), Decimal("0.09")
@@ -81,6 +81,16 @@ def test_components_bear_their_shares_of_a_cap_and_bases_add_up_to_what_is_paid(
     assert after(lines, capped, percent("100", "power")) == [("0.00", "0.00"), ("20.00", "1.65")]
 
 
+def test_components_bear_their_shares_of_a_minimum_of_what_concessions_left() -> None:
+    """10 and 5 with 15 more to a minimum of 30 are 20 and 10; with 50 % off power, 12.50 of 5 and 12.50 of 5."""
+    lines = [line("power", "10.00"), line("heat", "5.00"), line("minimum", "15.00", "minimum")]
+    lifted = [contained("20.00", VAT13, "power"), contained("10.00", VAT9, "heat")]
+    assert after(lines, lifted, percent("50", "power")) == [("12.50", "1.44"), ("12.50", "1.03")]
+    assert after(lines, lifted, percent("50")) == [("10.00", "1.15"), ("5.00", "0.41")]
+    assert after(lines, lifted, percent("100", "power", "heat")) == [("15.00", "1.73"), ("0.00", "0.00")]
+    assert after(lines, lifted, percent("100")) == [("0.00", "0.00"), ("0.00", "0.00")]
+
+
 def test_a_cap_may_leave_room_again_for_what_it_took_off_earlier_pieces() -> None:
     """A piece below zero makes room under the cap of the bill; where nothing costs anything nobody bears it."""
     cost = {"power": Decimal("30.00"), "heat": Decimal("10.00"), "credit": Decimal("-50.00")}
@@ -94,16 +104,22 @@ def test_a_cap_may_leave_room_again_for_what_it_took_off_earlier_pieces() -> Non
 CENTS = st.integers(0, 10**6)
 
 
-@given(st.lists(CENTS, min_size=1, max_size=4), st.integers(0, 10**6), st.sampled_from(["", "7.5", "50", "100"]),
-       st.booleans())  # fmt: skip
-def test_bases_under_a_cap_add_up_to_what_is_paid(parts: list[int], cap: int, off: str, first_only: bool) -> None:
+@given(st.lists(CENTS, min_size=1, max_size=4), st.integers(0, 10**6), st.integers(0, 10**6),
+       st.sampled_from(["", "7.5", "50", "100"]), st.booleans())  # fmt: skip
+def test_bases_under_limits_add_up_to_what_is_paid(
+    parts: list[int], minimum: int, cap: int, off: str, first_only: bool
+) -> None:
     lines = [line(f"part{n}", Decimal(part).scaleb(-2)) for n, part in enumerate(parts)]
-    above = max(0, sum(parts) - cap)
     taxes = [contained(one.amount, VAT13, one.component) for one in lines]
+    lacking = max(0, minimum - sum(parts))
+    above = max(0, sum(parts) + lacking - cap)
+    if lacking:
+        lines.append(line("minimum", Decimal(lacking).scaleb(-2), "minimum"))
     if above:
         lines.append(line("cap", -Decimal(above).scaleb(-2), "cap"))
-        paid = under_cap(costs(lines), lines[-1].amount, 2)
-        taxes = [tax.on(paid[tax.of[0]], 2) for tax in taxes]
+    if lacking or above:
+        left = paid(costs(lines), -Decimal(above).scaleb(-2), taxes, 2)
+        taxes = [tax.on(left[tax.of[0]], 2) for tax in taxes]
     conceded = [percent(off, *(["part0"] if first_only else []))] if off else []
     taken = reductions([(one.component, one.amount) for one in lines], "rent", JANUARY, conceded, 2)
     found = after_concessions(taxes, lines, taken, 2)

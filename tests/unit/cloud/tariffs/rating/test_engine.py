@@ -334,3 +334,43 @@ def test_refuses_what_does_not_fit_the_tariff() -> None:
 
 def test_nobody_is_rated_too() -> None:
     assert rate_batch(plan(_tariff()), Usages(quantity=[[]]), 0).totals.tolist() == []
+
+
+def _two_rates(**limits: object) -> TariffContent:
+    """Power with 13 % and a standing charge with 9 % inside."""
+    vat = {"kind": "tax", "inclusive": True}
+    return TariffContent.model_validate(
+        {
+            "currency": "CNY",
+            "service": "test",
+            "unit": "kWh",
+            "components": [
+                {"kind": "energy", "code": "power", "prices": {"all": ["1"]}},
+                {"kind": "fixed", "code": "heat", "per": "month", "price": "5"},
+                vat | {"code": "vat13", "percent": "13", "of": ["power"]},
+                vat | {"code": "vat9", "percent": "9", "of": ["heat"]},
+            ],
+        }
+        | limits
+    )
+
+
+@pytest.mark.parametrize(
+    ("used", "months", "expected"),
+    [
+        ("10", "1", [("20.00", "2.30"), ("10.00", "0.83")]),
+        ("0", "1", [("0.00", "0.00"), ("30.00", "2.48")]),
+        ("0", "0", [("30.00", "3.45"), ("0.00", "0.00")]),
+        ("40", "0", [("40.00", "4.60"), ("0.00", "0.00")]),
+    ],
+)
+def test_what_a_minimum_adds_bears_the_taxes_of_what_it_is_paid_for(
+    used: str, months: str, expected: list[tuple[str, str]]
+) -> None:
+    """By what the components cost; where none costs anything it is the first that a tax names."""
+    content = _two_rates(minimum={"amount": "30", "per": "bill"})
+    account = Account(usage={"all": Decimal(used)}, months=Decimal(months))
+    rated = rate_batch(plan(content), usages_of(content, [account]), 1)
+    told = contained_taxes(rated, 0)
+    assert [(str(tax.base.quantize(Decimal("0.01"))), str(tax.amount)) for tax in told] == expected
+    assert_equal_to_reference(content, [account])
