@@ -12,10 +12,10 @@ import structlog
 from gateway.access.book import AccessBook
 from gateway.access.decision import AccessPolicy, AccessRequest, Decision, Verdict, decide, undecided
 from gateway.contract.access import OPENED_BY_LANE
-from gateway.contract.limits import MAX_TIME_MS
 from gateway.contract.messages import Action, Command, CommandState, Outcome
 from gateway.drivers.barrier.answers import OUTCOMES, Answer
-from gateway.drivers.barrier.credible import Believed, believed_plate, believed_time
+from gateway.drivers.barrier.credible import Believed, believed_plate
+from gateway.drivers.barrier.device_clock import DeviceClock
 from gateway.drivers.barrier.ends import Ends
 from gateway.drivers.barrier.events import Event, GateMoved, KeepAlive, Order, Passed, Recognised, TurnedBack
 from gateway.drivers.barrier.memory import Visit, VisitMemory
@@ -24,7 +24,6 @@ from gateway.drivers.barrier.pictures import Pictures
 from gateway.drivers.barrier.recognitions import Recognitions, Seen
 from gateway.drivers.barrier.settings import BarrierLineSettings, LaneSettings
 from gateway.drivers.base import CommandOutcome
-from gateway.elapsed import elapsed_ns
 from gateway.outbox import OutboxError
 
 _VISITS_KEPT: Final = 16
@@ -32,7 +31,6 @@ _VISITS_KEPT: Final = 16
 
 _STANDS_MS: Final = 1_800_000
 """Who was seen longer ago is not whom a person opens for; the cloud says the same (`manual_opening`)."""
-_CLOCKS_APART_MS: Final = 60_000
 UNCERTAIN: Final = "uncertain"
 """Told of a vehicle for which an order to open went out whose outcome nobody knows: nothing else opens for it."""
 
@@ -77,6 +75,7 @@ class Lane:
         self.gate_is_open: bool | None = None
         """As the device told last; None when it never did."""
         self.counters = LaneCounters()
+        self.device_clock = DeviceClock(clock)
         self._line = line
         self._memory = memory
         self._give = give
@@ -97,8 +96,6 @@ class Lane:
         self._recognitions = Recognitions(round(line.duplicate_s * 1000))
         self._seen_last = ("", 0)
         """Passage of the vehicle that was recognised last, and when (Unix milliseconds)."""
-        self._told_clock: tuple[int, int] | None = None
-        """What the device's clock showed (Unix milliseconds), and `elapsed_ns` when it was heard."""
         self._watches: set[asyncio.Task[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -145,19 +142,6 @@ class Lane:
                 await self._gate_moved(event)
             case KeepAlive():
                 pass  # its time counted when it was heard
-
-    def hear_clock(self, told: int) -> None:
-        """The device says what its clock shows now. An event that waits its turn would seem to be from a slow clock."""
-        self._told_clock = told, elapsed_ns()
-
-    @property
-    def clock_off(self) -> int:
-        """Milliseconds that the device's clock is behind the one here, which may have been set since it was heard."""
-        if self._told_clock is None:
-            return 0
-        told, heard = self._told_clock
-        off = self._clock() - told - (elapsed_ns() - heard) // 1_000_000
-        return off if abs(off) <= MAX_TIME_MS else 0
 
     def waiting(self, passage: str) -> str | None:
         """The recognition of the vehicle of a passage, while it stands here and nothing was opened for it."""
@@ -301,8 +285,7 @@ class Lane:
             await self._pictures.keep(passage, picture)
 
     def _believed(self, taken_at: int, offline: bool) -> Believed:
-        off = self.clock_off
-        when = believed_time(taken_at, offline, self._clock(), off if abs(off) > _CLOCKS_APART_MS else 0)
+        when = self.device_clock.believed(taken_at, offline)
         if not when.is_good:
             self.counters.bad_times += 1
             _log.warning("time of a device not believed", lane=self.settings.device, told=taken_at, taken=when.at)

@@ -200,7 +200,7 @@ class BarrierLine:
             return CommandOutcome(CommandState.FAILED, "something newer is shown")
         if self._client is None:
             return OUTCOMES[Answer.OFFLINE]
-        telegram = port.dialect.encode(due_of(command, event_id, self._clock() - port.lane.clock_off))
+        telegram = port.dialect.encode(due_of(command, event_id, self._clock() - port.lane.device_clock.off))
         try:
             self._client.post(telegram.topic, telegram.payload)
         except aiomqtt.MqttError:
@@ -291,7 +291,7 @@ class BarrierLine:
         if isinstance(event, Recognised) and event.picture and port.events.qsize() >= _PICTURES_QUEUED:
             event = msgspec.structs.replace(event, picture=b"")
         if isinstance(event, KeepAlive):
-            port.lane.hear_clock(event.taken_at)
+            port.lane.device_clock.hear(event.taken_at)
             self._compare_clocks(port, event)
         port.events.put_nowait(event)
 
@@ -363,14 +363,14 @@ def _may_wait(port: _Port) -> bool:
 
     Not where the device is told a later end because its clock is ahead: it may be right when the device is back.
     """
-    return port.dialect.queues_orders and port.lane.clock_off >= -_CLOCK_OFF_MS
+    return port.dialect.queues_orders and port.lane.device_clock.off >= -_CLOCK_OFF_MS
 
 
 def _by_its_clock(port: _Port, order: Order | Listing) -> Order | Listing:
     """An order as a device whose clock is off has to hear it: by its own time it would have expired, or never would."""
     if isinstance(order, Listing):
         return order
-    return msgspec.structs.replace(order, expires_at=order.expires_at - port.lane.clock_off)
+    return msgspec.structs.replace(order, expires_at=order.expires_at - port.lane.device_clock.off)
 
 
 def _answer_of(port: _Port, reply: Reply | Answer) -> Answer:

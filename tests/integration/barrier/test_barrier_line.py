@@ -162,7 +162,7 @@ async def test_a_device_whose_clock_is_off_opens_and_does_not_take_an_order_for_
     gateway = running_gateway(outbox, mosquitto, cloud)
     async with gateway as line, Lane(endpoint, "barriers", "IN-1", keep_alive_s=0.1) as lane:
         lane.faults.clock_off_ms = off_ms
-        await until(lambda: abs(line._ports[0].lane.clock_off + off_ms) < 5_000)
+        await until(lambda: abs(line._ports[0].lane.device_clock.off + off_ms) < 5_000)
         standing = await lane.arrive("京A12345")
         await gone(standing.left)
         await until(lambda: told(cloud, "京A12345") == [("passed", "temporary")])

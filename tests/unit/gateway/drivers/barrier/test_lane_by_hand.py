@@ -44,7 +44,7 @@ async def test_who_stood_there_an_hour_ago_is_not_let_out_by_it(place: Place) ->
     lane = place.lane("exit", passage_sensor=False)
     async with opened(lane):
         await lane.handle(seen("a", A))
-        lane._clock = lambda: NOW + 3_600_000
+        lane._clock = lane.device_clock._clock = lambda: NOW + 3_600_000
         await lane.execute(order(1))
         assert await last_told(place) == [(A, Outcome.ARRIVED, "await-cloud")]
         await lane.handle(seen("a2", A, NOW + 3_600_000))  # it is seen there again

@@ -131,7 +131,7 @@ async def test_a_keep_alive_that_waits_its_turn_makes_no_clock_slow(
 ) -> None:
     """Otherwise, after an answer that was waited for in vain, the next order is told as one that has expired."""
     passed = 0
-    monkeypatch.setattr("gateway.drivers.barrier.lane.elapsed_ns", lambda: passed * 1_000_000)
+    monkeypatch.setattr("gateway.drivers.barrier.device_clock.elapsed_ns", lambda: passed * 1_000_000)
     broker = Broker()
     made = line(outbox, broker, lambda: NOW + passed)
     port = made._ports[0]
@@ -147,7 +147,7 @@ async def test_a_clock_here_that_is_set_makes_no_order_expire_earlier_or_later(
 ) -> None:
     """The device's clock is right all the while."""
     off = -set_ms
-    monkeypatch.setattr("gateway.drivers.barrier.lane.elapsed_ns", lambda: 0)
+    monkeypatch.setattr("gateway.drivers.barrier.device_clock.elapsed_ns", lambda: 0)
     broker = Broker()
     made = line(outbox, broker, lambda: NOW + off)
     port = made._ports[0]
