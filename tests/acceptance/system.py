@@ -110,7 +110,7 @@ class System:
         process = self._running.pop(name)
         assert process.poll() is None, f"{name} was dead already:\n{self.log(name)}"
         process.kill()
-        process.wait(30)
+        process.wait(_STOP_LIMIT_S)
 
     def stop(self, name: str) -> None:
         """Asks a process to end and waits for it; it must end cleanly."""
@@ -127,7 +127,7 @@ class System:
         """Ends whatever still runs."""
         for process in self._running.values():
             process.kill()
-            process.wait(30)
+            process.wait(_STOP_LIMIT_S)
         self._running.clear()
         self.broker.kill()
 

@@ -105,7 +105,7 @@ class Mosquitto:
         if self._process is None:
             return
         self._process.send_signal(how)
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=60)
         self._process = None
 
     async def _accepts(self) -> bool:

@@ -183,20 +183,20 @@ async def test_what_is_no_json_is_refused_as_such(
 
 
 @pytest.fixture
-def logs_all() -> Iterator[None]:
-    """As a process that logs whatever there is to be told; tests after it do not."""
+def logs_as_before() -> Iterator[None]:
+    """What a test logs, the tests after it do not."""
     root = logging.getLogger()
     level = root.level
-    configure_logging("debug")
     yield
     root.setLevel(level)
     log_plainly()
 
 
-@pytest.mark.usefixtures("logs_all")
+@pytest.mark.usefixtures("logs_as_before")
 async def test_kept_requests_cannot_be_guessed_and_logs_tell_no_secret(
     app_client: httpx.AsyncClient, admin: Auth, owner_db: Database, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    configure_logging("debug")
     secrets = {"password": "correct horse battery", "phone": "13800138000", "id_number": "11010119900307741X"}
     person = {"project_id": 1, "name": "Li", "phone": secrets["phone"], "id_number": secrets["id_number"]}
     user = {"login": "li.na", "display_name": "Li", "password": secrets["password"],

@@ -64,7 +64,7 @@ class World:
 
     async def send(self) -> None:
         """Lets the worker send what waits."""
-        server = MailServer(self.peer.host, self.peer.port, "bills@garden.example.com", "off", timeout_s=20)
+        server = MailServer(self.peer.host, self.peer.port, "bills@garden.example.com", "off", timeout_s=60)
         mailer = Mailer(self.site.db, server, ENCLOSERS, "https://garden.example.com", _RULES)
         stop = asyncio.Event()
         task = asyncio.create_task(mailer.run(stop))

@@ -162,7 +162,7 @@ async def test_vehicles_do_not_wait_while_their_gateway_is_told_everything(
     report = told("p", parking.GATEWAY, Up.HEALTH, 1, Health(now_ms(), "1", 1, 0, 0, 0, 0, access=1))
     async with worker_db.transaction(SYSTEM) as conn:
         await access.lock(conn, site.project_id, [gateway_id])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert accepted(await Writer(ingest_db).store([report, arrival(2)])) == [1, 2]
     assert await held(worker_db, gateway_id) == 0, "left to the next report"
     await Writer(ingest_db).store([report])

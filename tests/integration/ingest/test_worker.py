@@ -311,4 +311,4 @@ async def test_two_workers_share_the_messages_and_one_may_die(
         await eventually(two_again)
     finally:
         fleet.terminate()
-        assert fleet.wait(timeout=30) == 0
+        assert fleet.wait(timeout=60) == 0

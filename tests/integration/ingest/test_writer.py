@@ -316,7 +316,7 @@ async def test_dead_letters_are_replayed_once(ingest_db: Database, worker_db: Da
 
 
 async def test_a_database_that_refuses_leaves_nothing_answered(owner_dsn: str, site: Site) -> None:
-    async with Database(owner_dsn, "gatemeter_ingest", max_size=1, timeout_s=1) as db:
+    async with Database(owner_dsn, "gatemeter_ingest", max_size=1) as db:
         group: list[Incoming | Refused] = [message(1, hourly("m1", 0, [5]))]
         with psycopg.connect(owner_dsn, autocommit=True) as owner:
             owner.execute("REVOKE INSERT ON store.reading FROM gatemeter_ingest")

@@ -58,7 +58,7 @@ class Replay:
         )
         wire, readers = line_with_meters(
             ModbusTcpLineSettings(
-                name="line", protocol="modbus-tcp", host="127.0.0.1", port=line.port, timeout_s=10, devices=devices
+                name="line", protocol="modbus-tcp", host="127.0.0.1", port=line.port, timeout_s=60, devices=devices
             ),
             LIBRARY,
         )

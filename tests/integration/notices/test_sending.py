@@ -51,7 +51,7 @@ class World:
         enclosers: dict[str, Encloser] | None = None,
     ) -> None:
         """Sends until `what` is so."""
-        server = MailServer(self.peer.host, self.peer.port, "bills@garden.example.com", "off", timeout_s=20)
+        server = MailServer(self.peer.host, self.peer.port, "bills@garden.example.com", "off", timeout_s=60)
         mailer = Mailer(self.site.db, server if on else None, enclosers or {}, "https://garden.example.com", rules)
         stop = asyncio.Event()
         task = asyncio.create_task(mailer.run(stop))

@@ -23,7 +23,7 @@ def _message(text: str = "你好\n.\n.. dots") -> EmailMessage:
 
 
 def _to(peer: Peer, **more: object) -> MailServer:
-    return MailServer(peer.host, peer.port, _ME, **{"tls": "off", "timeout_s": 5, **more})  # type: ignore[arg-type]
+    return MailServer(peer.host, peer.port, _ME, **{"tls": "off", "timeout_s": 60, **more})  # type: ignore[arg-type]
 
 
 async def test_a_message_arrives_as_it_was_written() -> None:
@@ -125,7 +125,7 @@ async def test_whatever_bytes_a_server_answers_can_be_kept() -> None:
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        async with Session(MailServer("127.0.0.1", port, _ME, "off", timeout_s=5)) as session:
+        async with Session(MailServer("127.0.0.1", port, _ME, "off", timeout_s=60)) as session:
             with pytest.raises(NotSent, match=r"^550 \[31mno$") as caught:
                 await session.send(_message(), "li@example.com")
     assert caught.value.trouble == "refused"

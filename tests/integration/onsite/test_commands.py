@@ -28,7 +28,7 @@ async def command(*arguments: str) -> tuple[int | None, str, str]:
 
 
 async def test_a_probe_by_site_and_by_address(tmp_path: Path) -> None:
-    file, _ = site_of(tmp_path, [line := tcp_line(timeout_s=20)])
+    file, _ = site_of(tmp_path, [line := tcp_line(timeout_s=60)])
     where = f"127.0.0.1:{line['port']}"
     async with simulated(site_of(tmp_path, [line])[1]):
         by_site = await command("probe", "--site", str(file), "b", "--json")

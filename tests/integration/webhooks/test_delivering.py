@@ -21,7 +21,7 @@ from cloud.webhooks.records import Delivery, DeliveryFilter, Webhook
 from tests.integration.metering.site import Site, hourly, make_site, message
 from tests.integration.webhooks.receiver import Receiver, answering, closing, receiving, silent
 
-_RULES = DeliveryRules(private=True, poll_s=0.02, timeout_s=20)
+_RULES = DeliveryRules(private=True, poll_s=0.02, timeout_s=60)
 
 
 @dataclass

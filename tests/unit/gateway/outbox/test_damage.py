@@ -6,7 +6,9 @@ import random
 import sqlite3
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -43,9 +45,19 @@ asyncio.run(main())
 """
 
 
+@cache
+def _files(batches: int, how: str) -> dict[str, bytes]:
+    """What a process leaves behind, by what follows the name of the file; each is made once and then copied."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "outbox"
+        subprocess.run([sys.executable, "-c", KILLED, str(path), str(batches), how], check=False, timeout=60)
+        return {file.name.removeprefix(path.name): file.read_bytes() for file in path.parent.iterdir()}
+
+
 def filled(path: Path, batches: int = 200, how: str = "close") -> bytes:
     """A file with `batches` of 100 points each; with `kill` its log is not written back. Its content."""
-    subprocess.run([sys.executable, "-c", KILLED, str(path), str(batches), how], check=False, timeout=60)
+    for ending, content in _files(batches, how).items():
+        path.with_name(path.name + ending).write_bytes(content)
     return path.read_bytes()
 
 

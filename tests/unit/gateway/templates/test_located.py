@@ -107,6 +107,7 @@ def test_a_value_longer_than_a_read_is_refused(tmp_path: Path) -> None:
         ("", "a mapping"),
         ("a: !!python/name:os.system x", "valid YAML"),
         ("a: &x [*x]", "plain keys"),
+        ("a: " + "[" * 100_000, "at most 40 levels"),
         ("2024-01-01: 1", "plain keys"),
     ],
 )

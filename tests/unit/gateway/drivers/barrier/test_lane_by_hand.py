@@ -61,7 +61,7 @@ async def test_it_is_not_for_the_vehicle_that_comes_next(place: Place) -> None:
         return Answer.DONE
 
     lane._give = give
-    async with opened(lane), asyncio.timeout(30):
+    async with opened(lane), asyncio.timeout(60):
         opening = asyncio.create_task(lane.execute(order(1)))
         await asked.wait()
         await lane.handle(seen("a", A))
@@ -81,7 +81,7 @@ async def test_a_vehicle_for_which_the_lane_opens_in_that_moment_went_by_its_own
         return Answer.DONE
 
     lane._give = give
-    async with opened(lane), asyncio.timeout(30):
+    async with opened(lane), asyncio.timeout(60):
         coming = asyncio.create_task(lane.handle(seen("a", A)))
         await asked.wait()
         opening = asyncio.create_task(lane.execute(order(1)))
