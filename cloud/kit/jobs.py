@@ -37,6 +37,7 @@ _INSERT: LiteralString = """
 _UNFINISHED: LiteralString = """
     SELECT id FROM job WHERE kind = %(kind)s AND dedupe_key = %(dedupe_key)s AND state IN ('queued', 'running')
 """
+_HURRY: LiteralString = "UPDATE job SET run_at = least(run_at, now()) WHERE id = %s AND state = 'queued'"
 # The lock is taken before the claim is committed, so that nobody ever sees a running job without one.
 _CLAIM: LiteralString = """
     WITH due AS (
@@ -147,6 +148,14 @@ async def enqueue(
         existing = await (await conn.execute(_UNFINISHED, row)).fetchone()
         if existing is not None:
             return int(existing["id"])
+
+
+async def hurry(conn: Conn, job_id: int) -> bool:
+    """A job that waits to be tried again is due now; False where it does not wait."""
+    if not (await conn.execute(_HURRY, (job_id,))).rowcount:
+        return False
+    await conn.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+    return True
 
 
 def retry_delay_s(attempts: int) -> int:

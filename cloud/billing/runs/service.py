@@ -20,7 +20,7 @@ from cloud.estate import service as estate
 from cloud.estate.records import Project
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
-from cloud.kit.jobs import enqueue
+from cloud.kit.jobs import enqueue, hurry
 from cloud.kit.periods import Period, local_day
 from cloud.metering import service as metering
 from cloud.metering.checks.service import judge_months
@@ -174,6 +174,7 @@ async def approve_run(conn: Conn, run_id: int, approved_by: int | None = None) -
     job_id = await _ask(conn, ISSUE_JOB, run, approved_by)
     if run.state == "preview":
         await run_repository.approve(conn, run_id, approved_by)
+    await hurry(conn, job_id)
     await run_repository.set_issue_job(conn, run_id, job_id)
     return job_id
 
@@ -185,6 +186,7 @@ async def repeat_run(conn: Conn, run_id: int, by: int | None = None) -> int:
     issued run is over: another one over its period begins, by the same options. Raises NotFound; Conflict for a run
     that was cancelled or is running, or while another run of the project is.
     """
+    await run_repository.release_abandoned(conn, (await get_run(conn, run_id)).project_id)
     run = await _locked(conn, run_id)
     if run.state == "approved":
         return await approve_run(conn, run_id, by)
@@ -192,9 +194,10 @@ async def repeat_run(conn: Conn, run_id: int, by: int | None = None) -> int:
         return await start_run(conn, run.project_id, run.period, by, _options_of(run))
     if run.state not in ("preview", "failed"):
         raise Conflict("run-not-over", f"run {run_id} is {run.state}: only one that is over can be gone on with")
-    await run_repository.release_abandoned(conn, run.project_id)
     await _begin(conn, run_id, "checking")
     job_id = await _ask(conn, RUN_JOB, run, by)
+    if not await hurry(conn, job_id):
+        raise Conflict("run-in-progress", f"the job of run {run_id} has not ended yet")
     await run_repository.set_job(conn, run_id, job_id)
     return job_id
 

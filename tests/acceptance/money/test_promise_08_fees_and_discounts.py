@@ -13,6 +13,7 @@ from tests.acceptance.money.office import Document, Office
 from tests.integration.billing.site import Site, make_site
 
 JANUARY = date(2026, 1, 1)
+JANUARY_DAYS = "2026-01-01/2026-02-01"
 RULES: dict[str, dict[str, Any]] = {
     "vacancy": {"name": "Empty since New Year", "kind": "factor", "value": "0.70", "valid_until": "2027-01-01"},
     "long_lease": {"name": "Five years", "kind": "percent", "value": "10"},
@@ -127,3 +128,35 @@ async def test_a_vacancy_without_filed_dates_is_refused(office: Office) -> None:
         assert refusal == (422, "no-filed-dates"), dates
     await office.bill(JANUARY)
     assert [line["amount"]["amount"] for line in await _lines(office)] == ["210.33"]
+
+
+async def test_a_vacancy_that_is_filed_late_is_given_on_the_next_bill(office: Office, chief: Office) -> None:
+    """January is billed; the form of 1 January to 1 March comes in February, and the flat is let on 15 February.
+
+    The bill of January stays as it is. That of February takes up 30 % of 210.33 for January, 63.10, and takes off
+    14/28 of as much for February, 31.55. Once a bill took it off, it is not ended before.
+    """
+    agreement_id = await _agreement(office)
+    await office.bill(JANUARY)
+    (january,) = await office.bills()
+    filed = await office.post(
+        "concessions", project_id=office.site.project.id, agreement_id=agreement_id, rule="vacancy", reason="form 17",
+        valid_from="2026-01-01", **RULES["vacancy"] | {"valid_until": "2026-03-01"},
+    )  # fmt: skip
+    assert await office.items("adjustments") == [], "nothing is given before somebody approves it"
+    await chief.post(f"concessions/{filed['id']}/approvals", reason="papers seen")
+    (job,) = await office.site.rows("SELECT id FROM job WHERE kind = 'billing.re-rate'")
+    await office.work(job["id"])
+    (adjustment,) = await office.items("adjustments")
+    assert (adjustment["cause"], adjustment["difference"]["amount"]) == ("concession", "-63.10")
+    await office.post(f"concessions/{filed['id']}/endings", day="2026-02-15")
+    await office.bill(date(2026, 2, 1))
+    first, second = await office.bills()
+    assert first == january
+    whole = await office.whole(second)
+    (charge,), (correction,) = whole["charges"], whole["corrections"]
+    assert [line["amount"]["amount"] for line in charge["lines"]] == ["210.33", "-31.55"]
+    assert (correction["amount"]["amount"], correction["component"]) == ("-63.10", "vacancy")
+    assert (correction["original_number"], correction["original_period"]) == (january["number"], JANUARY_DAYS)
+    assert second["total"]["amount"] == "115.68"
+    assert await office.refused(f"concessions/{filed['id']}/endings", day="2026-02-10") == (409, "charged-beyond")

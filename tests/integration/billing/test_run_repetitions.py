@@ -52,7 +52,7 @@ async def test_a_preview_is_gone_on_with_for_those_that_failed(
     async with site.db.transaction(SYSTEM) as conn:
         await billing.leave_out(conn, run.id, out, "a special case")
     drafts = [bill.id for bill in await site.bills(state="draft")]
-    # The job that made the preview is over.
+    assert (await _repeat(app_client, auth, run.id, 409))["code"] == "run-in-progress", "its job has yet to end"
     await site.rows("UPDATE job SET state = 'done' RETURNING id")
     repeated = await _repeat(app_client, auth, run.id)
     assert repeated["run_id"] == run.id
@@ -109,6 +109,29 @@ async def test_a_run_that_broke_off_says_why_and_is_gone_on_with(
     assert repeated["job_id"] != context.job_id
     assert (await _repeat(app_client, auth, run.id, 409))["code"] == "run-not-over"
     assert (await jobs.run(_context(site, repeated)))["billed"] == 5
+
+
+async def test_a_run_that_nobody_could_write_down_as_failed_is_gone_on_with(
+    site: Site, app_client: httpx.AsyncClient, people: People
+) -> None:
+    """The database was gone when it broke off, and its job gave up."""
+    auth, context = await _manager(site, people), await started(site, JANUARY, FEBRUARY)
+    run = await run_of(site, context)
+    assert (await _repeat(app_client, auth, run.id, 409))["code"] == "run-not-over"
+    await site.rows("UPDATE job SET state = 'failed', error = 'the worker died' RETURNING id")
+    repeated = await _repeat(app_client, auth, run.id)
+    assert (await jobs.run(_context(site, repeated)))["billed"] == 5
+
+
+async def test_a_job_that_waits_to_try_again_is_due_at_once(
+    site: Site, app_client: httpx.AsyncClient, people: People
+) -> None:
+    auth, context = await _manager(site, people), await started(site, JANUARY, FEBRUARY)
+    await site.rows("UPDATE bill_run SET state = 'failed' RETURNING id")
+    await site.rows("UPDATE job SET state = 'queued', run_at = now() + interval '1 hour' RETURNING id")
+    repeated = await _repeat(app_client, auth, (await run_of(site, context)).id)
+    assert repeated["job_id"] == context.job_id
+    assert await site.rows("SELECT FROM job WHERE run_at <= now()") != []
 
 
 async def test_issuing_that_gave_up_is_asked_for_again(
