@@ -169,7 +169,7 @@ def _set_aside(conn: psycopg.Connection[Any]) -> Finding:
     meters, age_s, example = row
     if not meters:
         return Finding("meters set aside", "fine", "none")
-    detail = f"{meters} cannot be worked on, the first for {_long(age_s)}, {example}; the worker's log says where"
+    detail = f"{meters} cannot be worked on, the first for {_long(age_s)}, {example}; see `gatemeter usage set-aside`"
     return Finding("meters set aside", "late", detail)
 
 

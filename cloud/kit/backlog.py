@@ -11,8 +11,8 @@ from cloud.kit.db import Conn
 BACKLOG: Final[LiteralString] = """
     SELECT dirty_windows, dirty_age_s, unsettled, unsettled_age_s, dead_letters, dead_letter_age_s, unclaimed,
            unclaimed_age_s, jobs_due, job_age_s, jobs_failed, gateways, heard_age_s, notices_due, notice_age_s,
-           notices_given_up
-    FROM gm.backlog(), gm.notices_waiting()
+           notices_given_up, aside.meters AS meters_set_aside, aside.age_s AS set_aside_age_s
+    FROM gm.backlog(), gm.notices_waiting(), gm.meters_set_aside() AS aside
 """
 
 
@@ -40,6 +40,8 @@ class Backlog:
     notices_due: int
     notice_age_s: int | None
     notices_given_up: int
+    meters_set_aside: int
+    set_aside_age_s: int | None
 
 
 _GAUGES: Final[dict[str, Gauge]] = {
@@ -57,6 +59,10 @@ _GAUGES: Final[dict[str, Gauge]] = {
     "notices_due": Gauge("gatemeter_notices_due", "Notices to people that wait to be sent."),
     "notice_age_s": Gauge("gatemeter_notice_oldest_seconds", "For how long the oldest of them waits; 0 without any."),
     "notices_given_up": Gauge("gatemeter_notices_given_up", "Notices that were given up in the last 24 hours."),
+    "meters_set_aside": Gauge("gatemeter_meters_set_aside", "Meters whose usage cannot be derived or not be judged."),
+    "set_aside_age_s": Gauge(
+        "gatemeter_meter_set_aside_oldest_seconds", "Since when the first of them is; 0: none is."
+    ),
     "gateways": Gauge("gatemeter_gateways", "Registered gateways."),
     "heard_age_s": Gauge("gatemeter_gateway_heard_seconds", "Since any gateway was heard of; NaN: none ever was."),
 }

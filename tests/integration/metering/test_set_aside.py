@@ -207,6 +207,22 @@ async def test_health_shows_it_and_has_it_tried(
     assert (again.status_code, again.json()) == (201, {"meter_id": meter, "set_aside": []})
 
 
+async def test_metrics_tell_how_many_there_are(site: Site, owner_db: Database, app_client: httpx.AsyncClient) -> None:
+    async def found() -> tuple[float, float]:
+        lines = (await app_client.get("/metrics")).text.splitlines()
+        told = dict(line.rsplit(" ", 1) for line in lines)
+        count, age = told["gatemeter_meters_set_aside"], told["gatemeter_meter_set_aside_oldest_seconds"]
+        return float(count), float(age)
+
+    assert await found() == (0, 0)
+    await set_one_aside(owner_db, site.meters[3])
+    async with owner_db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE store.set_aside SET since = now() - interval '3 hours'")
+    count, age = await found()
+    assert count == 1
+    assert 10_800 <= age < 11_000
+
+
 async def test_a_meter_that_is_gone_is_told_too(
     site: Site, owner_db: Database, app_client: httpx.AsyncClient, people: People
 ) -> None:
