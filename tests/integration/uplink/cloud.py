@@ -84,7 +84,8 @@ class Cloud:
             self.configurations += codec.decode_configurations(envelope.body)
         ack = self.answer(envelope)
         if ack is not None:
-            await client.publish(topics.down(PROJECT, GATEWAY, Down.ACK), codec.encode_ack(ack), qos=1, timeout=60.0)
+            # No guard: a broker that died meanwhile answers nobody, and after this the session is begun anew.
+            await client.publish(topics.down(PROJECT, GATEWAY, Down.ACK), codec.encode_ack(ack), qos=1, timeout=10.0)
 
     async def send(self, payload: bytes, kind: Down = Down.COMMAND) -> None:
         """Publishes anything to the gateway."""
