@@ -19,7 +19,8 @@ from cloud.billing.models import (
     BillOut,
     BillQuery,
     LeftOutIn,
-    RunDetailOut,
+    RunFailureOut,
+    RunFailureQuery,
     RunIn,
     RunOut,
     RunStartedOut,
@@ -105,10 +106,17 @@ async def start_run(body: RunIn, response: Response, scope: Runner, once: Once) 
 
 
 @router.get("/bill-runs/{run_id}")
-async def get_run(scope: Runner, run_id: Id) -> RunDetailOut:
-    """A bill run and the accounts that it could not bill."""
-    run = await service.get_run(scope.conn, run_id)
-    return RunDetailOut.whole(run, await service.run_failures(scope.conn, run_id))
+async def get_run(scope: Runner, run_id: Id) -> RunOut:
+    """A bill run; `failed` accounts it could not bill: `GET …/failures` says which."""
+    return RunOut.of(await service.get_run(scope.conn, run_id))
+
+
+@router.get("/bill-runs/{run_id}/failures")
+async def list_failures(scope: Runner, run_id: Id, query: Annotated[RunFailureQuery, Query()]) -> Listed[RunFailureOut]:
+    """The accounts that a run could not bill, by id, and why."""
+    await service.get_run(scope.conn, run_id)
+    page = await service.run_failures(scope.conn, query.page(), run_id, query.code)
+    return Listed(items=[RunFailureOut.of(one) for one in page.items], next_cursor=page.next_cursor)
 
 
 @router.post("/bill-runs/{run_id}/approvals", status_code=202)

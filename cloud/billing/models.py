@@ -22,7 +22,7 @@ from cloud.billing.records import (
 )
 from cloud.billing.runs.service import RunOptions
 from cloud.kit.amounts import MoneyOut, QuantityOut, plain
-from cloud.kit.inputs import Day, Id, Input, ListQuery
+from cloud.kit.inputs import Day, Id, Input, ListQuery, PageQuery
 from cloud.kit.periods import Period
 from gateway.contract.quantities import BY_NUMBER
 
@@ -307,8 +307,25 @@ class RunFailureOut(BaseModel):
     """An account that could not be billed, and why."""
 
     account_id: int
-    code: str
+    account_number: str
+    code: Annotated[str, Field(examples=["missing-reading"])]
     detail: str
+
+    @classmethod
+    def of(cls, failure: RunFailure) -> "RunFailureOut":
+        """From our record."""
+        return cls(
+            account_id=failure.account_id,
+            account_number=failure.account_number,
+            code=failure.code,
+            detail=failure.detail,
+        )
+
+
+class RunFailureQuery(PageQuery):
+    """Which page is wanted, and of which reason."""
+
+    code: Annotated[str | None, Field(max_length=100, examples=["missing-reading"])] = None
 
 
 class RunOut(BaseModel):
@@ -383,15 +400,3 @@ class LeftOutIn(Input):
 
     account_id: Id
     reason: Annotated[str, Field(min_length=1, max_length=300, examples=["moved out, final reading missing"])]
-
-
-class RunDetailOut(RunOut):
-    """A bill run with the accounts that it could not bill."""
-
-    failures: list[RunFailureOut]
-
-    @classmethod
-    def whole(cls, run: BillRun, failures: list[RunFailure]) -> "RunDetailOut":
-        """From our records."""
-        found = [RunFailureOut(account_id=one.account_id, code=one.code, detail=one.detail) for one in failures]
-        return cls(**dict(RunOut.of(run)), failures=found)

@@ -156,19 +156,26 @@ async def bill_run(
     run_id: int,
     estimated: bool = False,
     cursor: str | None = None,
+    reason: str | None = None,
+    failures_from: str | None = None,
 ) -> Response:
-    """A run: how far it is, its drafts or bills, or those that are `estimated`, and whom it could not bill."""
+    """A run: how far it is, its drafts or bills, or those that are `estimated`, and whom it could not bill.
+
+    `reason`: why; `failures_from`: cursor of that list.
+    """
     page = await shown(request, scope)
     run = await service.get_run(scope.conn, run_id)
-    failures = await service.run_failures(scope.conn, run_id)
+    failures = await service.run_failures(scope.conn, page_request(None, failures_from), run_id, reason or None)
     wanted = BillFilter(run.project_id, run_id=run_id, estimated=estimated or None)
     bills = await service.list_bills(scope.conn, page_request(None, cursor), wanted)
-    accounts = {failure.account_id for failure in failures} | {bill.account_id for bill in bills.items}
+    accounts = {failure.account_id for failure in failures.items} | {bill.account_id for bill in bills.items}
     return page.page(
         "billing/run.html",
         run=run,
         estimated=estimated,
         failures=failures,
+        failure_counts=await service.failure_counts(scope.conn, run_id),
+        reason=reason,
         bills=bills,
         accounts=await estate.accounts_by_id(scope.conn, accounts),
         archives=await archives.archives_of(scope.conn, run_id),

@@ -349,6 +349,7 @@ class RunFailure:
     """An account that a run could not bill, and why."""
 
     account_id: int
+    account_number: str
     code: str
     detail: str
 

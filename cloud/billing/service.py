@@ -229,6 +229,7 @@ __all__ = [
     "execute_run",
     "explain",
     "explain_agreed",
+    "failure_counts",
     "file_area",
     "get_agreement",
     "get_bill",
@@ -353,9 +354,15 @@ async def list_runs(conn: Conn, page: PageRequest, project_id: int | None = None
     return cut(found, page, lambda run: (run.id,))
 
 
-async def run_failures(conn: Conn, run_id: int) -> list[RunFailure]:
-    """Accounts a run could not bill, and why."""
-    return await failure_repository.failures(conn, run_id)
+async def run_failures(conn: Conn, page: PageRequest, run_id: int, code: str | None = None) -> Page[RunFailure]:
+    """Accounts a run could not bill, and why; with one reason, where it is named."""
+    found = await failure_repository.failures(conn, run_id, code=code, after=after_id(page), limit=page.limit + 1)
+    return cut(found, page, lambda one: (one.account_id,))
+
+
+async def failure_counts(conn: Conn, run_id: int) -> dict[str, int]:
+    """How many accounts a run could not bill, by reason, the most frequent first."""
+    return await failure_repository.counts_by_code(conn, run_id)
 
 
 async def month_totals(conn: Conn, project_id: int, period: Period, *, now: datetime | None = None) -> BillingTotals:

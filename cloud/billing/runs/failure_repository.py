@@ -21,16 +21,36 @@ _INSERT_FAILURES: LiteralString = """
     ON CONFLICT (run_id, account_id) DO UPDATE SET code = excluded.code, detail = excluded.detail
 """
 
+_FAILURES: LiteralString = """
+    SELECT f.account_id, a.number AS account_number, f.code, f.detail
+    FROM bill_run_failure f JOIN account a ON a.id = f.account_id
+    WHERE f.run_id = %(run_id)s AND (%(code)s::text IS NULL OR f.code = %(code)s) AND f.account_id > %(after)s
+    ORDER BY f.account_id LIMIT %(limit)s
+"""
+_COUNTS: LiteralString = """
+    SELECT code, count(*) AS accounts FROM bill_run_failure WHERE run_id = %s GROUP BY code ORDER BY count(*) DESC, code
+"""
 _CLEAR_DRAFTED: LiteralString = """
     DELETE FROM bill_run_failure f USING bill b
     WHERE f.run_id = %s AND b.run_id = f.run_id AND b.account_id = f.account_id AND b.state = 'draft'
 """
 
 
-async def failures(conn: Conn, run_id: int) -> list[RunFailure]:
-    """Accounts the run could not bill."""
-    query = "SELECT account_id, code, detail FROM bill_run_failure WHERE run_id = %s ORDER BY account_id"
-    return [RunFailure(**row) for row in await (await conn.execute(query, (run_id,))).fetchall()]
+async def failures(conn: Conn, run_id: int, *, code: str | None, after: int, limit: int) -> list[RunFailure]:
+    """Accounts the run could not bill, by id, those behind `after`; with one reason, where it is named."""
+    values = {"run_id": run_id, "code": code, "after": after, "limit": limit}
+    return [RunFailure(**row) for row in await (await conn.execute(_FAILURES, values)).fetchall()]
+
+
+async def counts_by_code(conn: Conn, run_id: int) -> dict[str, int]:
+    """How many accounts the run could not bill, by reason, the most frequent first."""
+    return {row["code"]: row["accounts"] for row in await (await conn.execute(_COUNTS, (run_id,))).fetchall()}
+
+
+async def failed_accounts(conn: Conn, run_id: int) -> set[int]:
+    """All accounts the run could not bill."""
+    query = "SELECT account_id FROM bill_run_failure WHERE run_id = %s"
+    return {row["account_id"] for row in await (await conn.execute(query, (run_id,))).fetchall()}
 
 
 async def insert_failures(conn: Conn, rows: Sequence[Mapping[str, object]]) -> None:

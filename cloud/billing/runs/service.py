@@ -153,7 +153,7 @@ async def _to_bill(db: Database, asker: Asker, run: BillRun) -> tuple[Project, l
     """
     async with db.transaction(asker) as conn:
         await failure_repository.clear_failures(conn, run.id)
-        left_out = {one.account_id for one in await failure_repository.failures(conn, run.id)}
+        left_out = await failure_repository.failed_accounts(conn, run.id)
         project = await estate.get_project(conn, run.project_id)
         by_tariff = await run_repository.uncharged_accounts(conn, project.id, run.period)
         agreed = await agreed_repository.due_accounts(conn, project.id, run.period.end)

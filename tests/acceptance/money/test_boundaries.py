@@ -19,7 +19,7 @@ from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
 from tests.acceptance.money.office import Document, Office
 from tests.integration.app import People
-from tests.integration.billing.site import SINCE, Flat, Site, make_site
+from tests.integration.billing.site import SINCE, Flat, Site, failures_of, make_site
 from tests.integration.metering.house import make_house, use, use_month
 from tests.unit.cloud.billing.by_hand import add_up
 
@@ -97,7 +97,7 @@ async def _reasons(site: Site, period: Period) -> list[tuple[str, str]]:
         run = await billing.run_of_job(conn, job_id)
     await billing.execute_run(site.db, SYSTEM, run.id)
     async with site.db.transaction(SYSTEM) as conn:
-        found = [(one.code, one.detail) for one in await billing.run_failures(conn, run.id)]
+        found = [(one.code, one.detail) for one in await failures_of(conn, run.id)]
         await billing.cancel_run(conn, run.id)
     return found
 

@@ -24,7 +24,7 @@ from cloud.payments import service as payments
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
 from tests.integration.billing.random_tariffs import random_content
-from tests.integration.billing.site import CHIEF, SINCE, Site, make_site, noon
+from tests.integration.billing.site import CHIEF, SINCE, Site, failures_of, make_site, noon
 from tests.integration.metering.test_derivation import derive
 from tests.unit.cloud.tariffs.reference_of_bills import DAY, Books, Home
 
@@ -179,7 +179,7 @@ class History:
                 run = await billing.run_of_job(conn, await start(conn))
             done = await billing.execute_run(self.site.db, SYSTEM, run.id, now=noon(run.period.end))
             async with self.site.db.transaction(SYSTEM) as conn:
-                failures = await billing.run_failures(conn, run.id)
+                failures = await failures_of(conn, run.id)
                 if not failures:
                     break
                 assert not again, failures

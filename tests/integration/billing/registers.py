@@ -16,7 +16,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import Period, day_start, next_month
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
-from tests.integration.billing.site import Site, make_site, noon
+from tests.integration.billing.site import Site, failures_of, make_site, noon
 from tests.unit.cloud.billing.by_hand import add_up
 
 JANUARY, FEBRUARY, MARCH = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
@@ -107,7 +107,7 @@ async def bill_of(site: Site, month: date = JANUARY, **options: Any) -> Bill:
     """The newest bill; what it says of itself adds up by hand."""
     run = await _run(site, month, **options)
     async with site.db.transaction(SYSTEM) as conn:
-        assert await billing.run_failures(conn, run.id) == []
+        assert await failures_of(conn, run.id) == []
         bill = await billing.get_bill(conn, (await site.bills())[-1].id)
         add_up(ExplanationOut.of(bill, await billing.explain(conn, bill)).model_dump(mode="json"))
     return bill
@@ -124,7 +124,7 @@ async def refused(site: Site, month: date = JANUARY, **options: Any) -> tuple[st
     """Why the flat is not billed: code and detail."""
     run = await _run(site, month, **options)
     async with site.db.transaction(SYSTEM) as conn:
-        (failure,) = await billing.run_failures(conn, run.id)
+        (failure,) = await failures_of(conn, run.id)
     assert run.billed == 0
     return failure.code, failure.detail
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 from cloud.billing import service as billing
-from cloud.billing.records import BillRow, BillRun
+from cloud.billing.records import BillRow, BillRun, RunFailure
 from cloud.billing.service import BillFilter, NewAgreement, RunOptions
 from cloud.estate import service as estate
 from cloud.estate.records import Project
@@ -115,6 +115,11 @@ class Site:
         """What the ledger and the bills disagree on."""
         async with self.db.transaction(SYSTEM) as conn:
             return await billing.discrepancies(conn, self.project.id)
+
+
+async def failures_of(conn: Conn, run_id: int) -> Sequence[RunFailure]:
+    """The first accounts that a run could not bill."""
+    return (await billing.run_failures(conn, PageRequest(), run_id)).items
 
 
 def noon(day: date) -> datetime:

@@ -18,6 +18,7 @@ from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.paging import PageRequest
 from cloud.kit.periods import Period
 from tests.integration.billing.shop import VAT, Shop, lines, make_shop, named
+from tests.integration.billing.site import failures_of
 
 JANUARY, FEBRUARY, MARCH, APRIL = (date(2026, month, 1) for month in (1, 2, 3, 4))
 SUBSIDY = NewConcession("subsidy", "Start-up aid", "percent", Decimal(20), JANUARY, None, "form 9")
@@ -78,7 +79,7 @@ async def test_a_rent_by_area_without_an_area_is_listed(shop: Shop) -> None:
     await shop.rent("80", per_area=True)
     run = await shop.site.run(JANUARY)
     async with shop.site.db.transaction(SYSTEM) as conn:
-        assert {one.code for one in await billing.run_failures(conn, run.id)} == {"missing-area"}
+        assert {one.code for one in await failures_of(conn, run.id)} == {"missing-area"}
 
 
 async def test_days_beyond_the_end_stay_charged_where_that_is_said(shop: Shop) -> None:

@@ -19,7 +19,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import day_start, next_month
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
-from tests.integration.billing.site import Site, make_site
+from tests.integration.billing.site import Site, failures_of, make_site
 from tests.unit.cloud.tariffs.reference import Result
 from tests.unit.cloud.tariffs.reference_of_bills import DAY, Books, Home
 
@@ -201,7 +201,7 @@ async def test_every_charge_equals_the_reference(worker_db: Database, seed: int)
     while month < END:
         run = await site.run(month)
         async with worker_db.transaction(SYSTEM) as conn:
-            assert await billing.run_failures(conn, run.id) == []
+            assert await failures_of(conn, run.id) == []
             bills = [await billing.get_bill(conn, row.id) for row in await site.bills(run_id=run.id)]
         charged = {bill.summary.account_id: bill.charges for bill in bills}
         for flat, book in zip(site.flats, books, strict=True):

@@ -26,7 +26,7 @@ from cloud.metering.derivation import update as derivation
 from cloud.metering.rollups.reading import REFRESH_ROLL_UPS
 from cloud.metering.thresholds.overrides import set_of_class
 from tests.integration.app import People
-from tests.integration.billing.site import Flat, Site, make_site
+from tests.integration.billing.site import Flat, Site, failures_of, make_site
 from tests.integration.browser import Browser, text_of
 from tests.integration.metering.test_derivation import derive
 
@@ -92,7 +92,7 @@ async def left_out(site: Site, context: JobContext) -> dict[int, str]:
     """Why accounts were not billed."""
     async with site.db.transaction(SYSTEM) as conn:
         run = await billing.run_of_job(conn, context.job_id)
-        return {one.account_id: one.detail for one in await billing.run_failures(conn, run.id)}
+        return {one.account_id: one.detail for one in await failures_of(conn, run.id)}
 
 
 async def findings(site: Site) -> list[int]:

@@ -11,7 +11,7 @@ from cloud.billing import service as billing
 from cloud.billing.runs import drafting
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import Period, day_start
-from tests.integration.billing.site import Flat, Site, make_site, noon
+from tests.integration.billing.site import Flat, Site, failures_of, make_site, noon
 
 AT_ONCE = billing.RunOptions(issue_at_once=True)
 JANUARY, FEBRUARY, MARCH, APRIL = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1), date(2026, 4, 1)
@@ -80,7 +80,7 @@ async def test_a_month_that_neighbours_cover_wholly_is_refused(site: Site) -> No
                     meter, day_start(FEBRUARY, site.project.zone))  # fmt: skip
     run = await site.run(FEBRUARY)
     async with site.db.transaction(SYSTEM) as conn:
-        (failure,) = await billing.run_failures(conn, run.id)
+        (failure,) = await failures_of(conn, run.id)
     assert (failure.code, run.billed) == ("bills-overlap", 2)
 
 
@@ -89,7 +89,7 @@ async def test_readings_that_usage_does_not_show_yet_are_waited_for(site: Site) 
                     site.flats[0].meters["electricity"], day_start(FEBRUARY, site.project.zone))  # fmt: skip
     run = await site.run(JANUARY)
     async with site.db.transaction(SYSTEM) as conn:
-        (failure,) = await billing.run_failures(conn, run.id)
+        (failure,) = await failures_of(conn, run.id)
     assert (failure.code, run.billed) == ("usage-not-settled", 2)
 
 
@@ -105,7 +105,7 @@ async def test_without_a_reading_at_the_first_instant_both_months_are_billed_tog
     for month in (JANUARY, FEBRUARY):
         run = await site.run(month)
         async with site.db.transaction(SYSTEM) as conn:
-            (failure,) = await billing.run_failures(conn, run.id)
+            (failure,) = await failures_of(conn, run.id)
         assert failure.code == "missing-reading"
     assert (await _run_over(site, Period(JANUARY, MARCH))).billed == 1
     assert (await site.run(MARCH)).billed == 3

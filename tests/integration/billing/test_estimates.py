@@ -15,7 +15,7 @@ from cloud.kit.errors import InvalidInput
 from cloud.kit.paging import PageRequest
 from cloud.kit.periods import Period, day_start, next_month
 from tests.integration.billing.late import charged_in_all, late, yearly
-from tests.integration.billing.site import Flat, Site, make_site, noon
+from tests.integration.billing.site import Flat, Site, failures_of, make_site, noon
 from tests.integration.metering.test_derivation import derive
 
 JANUARY, FEBRUARY, MARCH, APRIL, MAY = (date(2026, n, 1) for n in range(1, 6))
@@ -57,7 +57,7 @@ async def run(site: Site, month: date, options: RunOptions = ESTIMATE) -> tuple[
         made = await billing.run_of_job(conn, await billing.start_run(conn, site.project.id, period, options=options))
     done = await billing.execute_run(site.db, SYSTEM, made.id, now=noon(period.end))
     async with site.db.transaction(SYSTEM) as conn:
-        return done, {one.account_id: one.code for one in await billing.run_failures(conn, made.id)}
+        return done, {one.account_id: one.code for one in await failures_of(conn, made.id)}
 
 
 async def charges(site: Site, flat: Flat) -> list[dict[str, Any]]:
@@ -96,7 +96,7 @@ async def test_nothing_is_estimated_ahead(site: Site) -> None:
         made = await billing.run_of_job(conn, job_id)
     done = await billing.execute_run(site.db, SYSTEM, made.id, now=noon(date(2026, 2, 28)))
     async with site.db.transaction(SYSTEM) as conn:
-        (failure,) = await billing.run_failures(conn, made.id)
+        (failure,) = await failures_of(conn, made.id)
     assert (done.billed, failure.account_id, failure.code) == (1, site.flats[0].account_id, "not-over")
 
 
@@ -152,7 +152,7 @@ async def test_no_more_bills_in_a_row_than_the_terms_allow(site: Site) -> None:
         assert flat.account_id not in (await run(site, month))[1]
     assert (await run(site, APRIL))[1][flat.account_id] == "estimated-too-often"
     async with site.db.transaction(SYSTEM) as conn:
-        (failure,) = [one for one in await billing.run_failures(conn, 4) if one.account_id == flat.account_id]
+        (failure,) = [one for one in await failures_of(conn, 4) if one.account_id == flat.account_id]
     assert "3 bills in a row" in failure.detail
     assert (await run(site, APRIL, RunOptions(True, missing_readings="estimate", estimate_limit=4)))[0].billed >= 1
 

@@ -14,7 +14,7 @@ from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.periods import Period
 from tests.integration.app import People, once
 from tests.integration.billing.late import count_otherwise, late
-from tests.integration.billing.site import Flat, Site, make_site, noon
+from tests.integration.billing.site import Flat, Site, failures_of, make_site, noon
 
 JANUARY, FEBRUARY, MARCH = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
 AT_ONCE = billing.RunOptions(issue_at_once=True)
@@ -75,7 +75,7 @@ async def test_the_next_payer_begins_where_the_final_bill_ended(site: Site) -> N
 async def test_without_a_closing_reading_the_account_is_listed(site: Site) -> None:
     run = await _final(site, site.flats[0], date(2026, 2, 11))
     async with site.db.transaction(SYSTEM) as conn:
-        (failure,) = await billing.run_failures(conn, run.id)
+        (failure,) = await failures_of(conn, run.id)
     assert (run.billed, failure.code) == (0, "missing-reading")
 
 

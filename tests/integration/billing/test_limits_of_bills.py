@@ -20,7 +20,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import Period, day_start
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
-from tests.integration.billing.site import Site, make_site, noon
+from tests.integration.billing.site import Site, failures_of, make_site, noon
 from tests.unit.cloud.billing.by_hand import add_up
 from tests.unit.cloud.tariffs.reference_of_bills import Books, Home
 
@@ -98,7 +98,7 @@ class Power:
         """The bill of January, issued; it adds up by hand."""
         run = await self.site.run(JANUARY, noon(FEBRUARY))
         async with self.site.db.transaction(SYSTEM) as conn:
-            assert await billing.run_failures(conn, run.id) == []
+            assert await failures_of(conn, run.id) == []
             (row,) = await self.site.bills(run_id=run.id)
             bill = await billing.get_bill(conn, row.id)
             add_up(ExplanationOut.of(bill, await billing.explain(conn, bill)).model_dump(mode="json"))

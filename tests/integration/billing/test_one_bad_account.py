@@ -24,7 +24,7 @@ from cloud.metering.checks import jobs as validation_jobs
 from cloud.metering.checks import period_checks, settling
 from cloud.metering.derivation import update as derivation
 from tests.integration.app import People
-from tests.integration.billing.site import Flat, Site, make_site, noon
+from tests.integration.billing.site import Flat, Site, failures_of, make_site, noon
 from tests.integration.billing.test_checked_before_bills import (
     AFTER_JANUARY,
     FEBRUARY,
@@ -185,7 +185,7 @@ async def test_an_account_that_breaks_a_step_fails_alone(
         run = await site.run(JANUARY)
     assert (run.state, run.billed, run.failed) == ("issued", 4, 1)
     async with site.db.transaction(SYSTEM) as conn:
-        (failure,) = await billing.run_failures(conn, run.id)
+        (failure,) = await failures_of(conn, run.id)
     assert (failure.account_id, failure.code) == (bad(site).account_id, "fault")
     assert failure.detail == "KeyError: 'whatever it is'"
     assert [bill.account_id for bill in await site.bills()] == others(site)
@@ -207,7 +207,7 @@ async def test_what_the_database_refuses_of_one_account(site: Site, owner_dsn: s
     assert (run.state, run.billed, run.failed) == ("issued", 4, 1)
     assert [bill.account_id for bill in await site.bills()] == others(site)
     async with site.db.transaction(SYSTEM) as conn:
-        (failure,) = await billing.run_failures(conn, run.id)
+        (failure,) = await failures_of(conn, run.id)
     assert (failure.account_id, failure.code) == (bad(site).account_id, "refused")
 
 

@@ -9,7 +9,7 @@ from cloud.billing import service as billing
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.periods import Period, next_month
-from tests.integration.billing.site import Site, make_site, noon
+from tests.integration.billing.site import Site, failures_of, make_site, noon
 
 JANUARY, FEBRUARY = date(2026, 1, 1), date(2026, 2, 1)
 
@@ -103,7 +103,7 @@ async def test_one_account_is_left_out_with_a_reason_and_billed_by_the_next_run(
         await billing.leave_out(conn, run.id, account_id, "disputes the reading")
         with pytest.raises(NotFound, match="no draft for account"):
             await billing.leave_out(conn, run.id, account_id, "again")
-        (failure,) = await billing.run_failures(conn, run.id)
+        (failure,) = await failures_of(conn, run.id)
     assert (failure.account_id, failure.code, failure.detail) == (account_id, "left-out", "disputes the reading")
     issued = await _issue(site, run.id)
     assert (issued.accounts, issued.billed, issued.failed) == (3, 2, 1)
@@ -143,7 +143,7 @@ async def test_an_open_finding_leaves_the_account_out_unless_the_run_says_otherw
     await _find(site, site.flats[0].meters["electricity"])
     run = await _preview(site)
     async with site.db.transaction(SYSTEM) as conn:
-        (failure,) = await billing.run_failures(conn, run.id)
+        (failure,) = await failures_of(conn, run.id)
     assert (run.billed, failure.account_id, failure.code) == (2, site.flats[0].account_id, "open-exceptions")
     bold = await _preview(site, options=billing.RunOptions(open_exceptions="bill"))
     assert (bold.billed, bold.failed) == (1, 0)

@@ -59,7 +59,8 @@ async def test_a_preview_is_gone_on_with_for_those_that_failed(
     await jobs.run(_context(site, repeated))
     after = (await app_client.get(f"/api/v1/bill-runs/{run.id}", headers=auth)).json()
     assert (after["state"], after["billed"], after["failed"]) == ("preview", 4, 1)
-    assert [one["code"] for one in after["failures"]] == ["left-out"]
+    failures = (await app_client.get(f"/api/v1/bill-runs/{run.id}/failures", headers=auth)).json()["items"]
+    assert [one["code"] for one in failures] == ["left-out"]
     assert set(drafts) < {bill.id for bill in await site.bills(state="draft")}
     assert out not in {bill.account_id for bill in await site.bills()}
 
@@ -104,7 +105,7 @@ async def test_a_run_that_broke_off_says_why_and_is_gone_on_with(
     await site.rows("UPDATE job SET state = 'failed', error = 'DiskFull: no space left on device' RETURNING id")
     run = await run_of(site, context)
     said = (await app_client.get(f"/api/v1/bill-runs/{run.id}", headers=auth)).json()
-    assert (said["state"], said["failures"], said["broke_off"]) == ("failed", [], "DiskFull: no space left on device")
+    assert (said["state"], said["failed"], said["broke_off"]) == ("failed", 0, "DiskFull: no space left on device")
     repeated = await _repeat(app_client, auth, run.id)
     assert repeated["job_id"] != context.job_id
     assert (await _repeat(app_client, auth, run.id, 409))["code"] == "run-not-over"
@@ -168,3 +169,36 @@ async def test_what_was_thrown_away_is_not_gone_on_with(
     async with site.db.transaction(SYSTEM) as conn:
         await billing.cancel_run(conn, run.id)
     assert (await _repeat(app_client, auth, run.id, 409))["code"] == "run-not-over"
+
+
+async def test_whom_a_run_could_not_bill_is_paged_and_found_by_reason(
+    site: Site, app_client: httpx.AsyncClient, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auth, context = await _manager(site, people), await started(site, JANUARY, FEBRUARY)
+    await jobs.run(context)
+    run = await run_of(site, context)
+    for flat in site.flats[:3]:
+        async with site.db.transaction(SYSTEM) as conn:
+            await billing.leave_out(conn, run.id, flat.account_id, "a special case")
+    async with site.db.transaction(SYSTEM) as conn:
+        change = "UPDATE bill_run_failure SET code = 'missing-area' WHERE account_id = %s"
+        await conn.execute(change, (site.flats[1].account_id,))
+    where, seen, cursor = f"/api/v1/bill-runs/{run.id}/failures", [], ""
+    while cursor is not None:
+        page = (await app_client.get(f"{where}?limit=1{cursor}", headers=auth)).json()
+        seen += page["items"]
+        cursor = page["next_cursor"] and f"&cursor={page['next_cursor']}"
+    numbers = ["A-0000", "A-0001", "A-0002"]
+    assert [(one["account_number"], one["code"]) for one in seen] == list(
+        zip(numbers, ("left-out", "missing-area", "left-out"), strict=True)
+    )
+    found = (await app_client.get(f"{where}?code=missing-area", headers=auth)).json()
+    assert [one["account_number"] for one in found["items"]] == numbers[1:2]
+    assert (await app_client.get("/api/v1/bill-runs/999/failures", headers=auth)).status_code == 404
+    async with people.db.transaction(SYSTEM) as conn:
+        await conn.execute("UPDATE access_token SET kind = 'session'")
+    anna = Browser(app_client, auth)
+    whole = text_of(await anna.see(f"/bill-runs/{run.id}"))
+    some = text_of(await anna.see(f"/bill-runs/{run.id}?reason=missing-area"))
+    assert [number in whole for number in numbers] == [True, True, True]
+    assert [number in some for number in numbers] == [False, True, False]

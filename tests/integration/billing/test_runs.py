@@ -23,7 +23,7 @@ from cloud.tariffs.rating.engine import rate_batch
 from cloud.tariffs.rating.explain import explain, total
 from cloud.tariffs.rating.month_shares import MONTH
 from cloud.tariffs.rating.plan import plan
-from tests.integration.billing.site import TARIFFS, Site, make_site, noon
+from tests.integration.billing.site import TARIFFS, Site, failures_of, make_site, noon
 from tests.unit.cloud.tariffs import reference
 
 AT_ONCE = billing.RunOptions(issue_at_once=True)
@@ -149,7 +149,7 @@ async def test_one_bad_account_fails_alone(worker_db: Database) -> None:
     run = await site.run(JANUARY)
     assert (run.accounts, run.billed, run.failed) == (3, 2, 1)
     async with site.db.transaction(SYSTEM) as conn:
-        (failure,) = await billing.run_failures(conn, run.id)
+        (failure,) = await failures_of(conn, run.id)
     assert (failure.account_id, failure.code) == (site.flats[1].account_id, "missing-reading")
     assert "E1" in failure.detail
     assert {bill.account_id for bill in await site.bills()} == {site.flats[0].account_id, site.flats[2].account_id}
@@ -177,7 +177,7 @@ async def test_a_missing_tariff_version_is_named(site: Site) -> None:
         await billing.create_agreement(conn, site.project.id, account, "property", late.tariff_id, None, None, JANUARY)
     run = await site.run(JANUARY)
     async with site.db.transaction(SYSTEM) as conn:
-        (failure,) = await billing.run_failures(conn, run.id)
+        (failure,) = await failures_of(conn, run.id)
     assert (run.billed, failure.code) == (1, "missing-tariff-version")
 
 

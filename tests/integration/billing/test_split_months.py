@@ -9,7 +9,7 @@ from cloud.billing.settlement.standing import standings
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import day_start, month_of
 from cloud.metering.exceptions.service import decide
-from tests.integration.billing.site import SINCE, Flat, Site, make_site, noon
+from tests.integration.billing.site import SINCE, Flat, Site, failures_of, make_site, noon
 from tests.integration.billing.test_checked_before_bills import come
 from tests.integration.metering.test_derivation import derive
 
@@ -66,7 +66,7 @@ async def failed(site: Site, month: date) -> dict[int, str]:
     await billing.check_run(site.db, SYSTEM, run.id, now=now)
     await billing.execute_run(site.db, SYSTEM, run.id, now=now)
     async with site.db.transaction(SYSTEM) as conn:
-        return {one.account_id: one.detail for one in await billing.run_failures(conn, run.id)}
+        return {one.account_id: one.detail for one in await failures_of(conn, run.id)}
 
 
 def leaver(site: Site) -> Flat:

@@ -19,7 +19,7 @@ from cloud.kit.jobs import JobContext
 from cloud.metering import jobs as metering_jobs
 from cloud.metering.checks import jobs as validation_jobs
 from tests.integration.billing.faults import FAULTS, Faults, fault
-from tests.integration.billing.site import Site, make_site, noon
+from tests.integration.billing.site import Site, failures_of, make_site, noon
 from tests.integration.billing.test_checked_before_bills import (
     AFTER_JANUARY,
     FEBRUARY,
@@ -152,7 +152,7 @@ async def test_a_draft_that_can_neither_be_issued_nor_taken_back(
     (run,) = await site.rows("SELECT id, state, billed, failed, accounts FROM bill_run")
     assert run["state"] == "approved"
     async with site.db.transaction(SYSTEM) as conn:
-        (failure,) = await billing.run_failures(conn, run["id"])
+        (failure,) = await failures_of(conn, run["id"])
     assert (failure.account_id, failure.code) == (bad(site).account_id, "fault")
     assert failure.detail == "KeyError: 'whatever it is'"
     assert [bill.account_id for bill in await site.bills() if bill.number] == others(site)

@@ -15,7 +15,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import day_start, month_of
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
-from tests.integration.billing.site import Site, make_site
+from tests.integration.billing.site import Site, failures_of, make_site
 from tests.unit.cloud.billing.by_hand import add_up
 
 JANUARY = date(2026, 1, 1)
@@ -105,7 +105,7 @@ async def _bill(site: Site) -> billing.Bill:
     """The bill of January; what it says of itself adds up by hand."""
     run = await site.run(JANUARY)
     async with site.db.transaction(SYSTEM) as conn:
-        failures = await billing.run_failures(conn, run.id)
+        failures = await failures_of(conn, run.id)
         assert failures == []
         bill = await billing.get_bill(conn, (await site.bills())[0].id)
         add_up(ExplanationOut.of(bill, await billing.explain(conn, bill)).model_dump(mode="json"))
@@ -176,7 +176,7 @@ async def test_daily_usage_cannot_be_billed_by_the_hour(worker_db: Database) -> 
     site = await metered_site(worker_db, tariff_of({"method": "proportional"}), minutes=24 * 60)
     run = await site.run(JANUARY)
     async with site.db.transaction(SYSTEM) as conn:
-        (failure,) = await billing.run_failures(conn, run.id)
+        (failure,) = await failures_of(conn, run.id)
     assert (run.billed, failure.code) == (0, "intervals-too-long")
 
 
@@ -230,7 +230,7 @@ async def test_what_a_tariff_goes_by_must_be_known(
     site = await metered_site(worker_db, tariff_of({}, periods=None, tiers={}, components=components))
     run = await site.run(JANUARY)
     async with site.db.transaction(SYSTEM) as conn:
-        (failure,) = await billing.run_failures(conn, run.id)
+        (failure,) = await failures_of(conn, run.id)
     assert (run.billed, failure.code) == (0, code)
 
 
@@ -240,7 +240,7 @@ async def test_a_load_needs_short_intervals(worker_db: Database) -> None:
     )
     run = await site.run(JANUARY)
     async with site.db.transaction(SYSTEM) as conn:
-        (failure,) = await billing.run_failures(conn, run.id)
+        (failure,) = await failures_of(conn, run.id)
     assert failure.code == "missing-load"
 
 

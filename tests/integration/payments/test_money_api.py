@@ -111,7 +111,7 @@ async def test_from_tariff_to_payment(app_client: httpx.AsyncClient, people: Peo
     await _do_run(app_client, admin, site)
     (run,) = (await _get(app_client, admin, "bill-runs"))["items"]
     assert (run["state"], run["billed"], run["failed"]) == ("issued", 2, 0)
-    assert (await _get(app_client, admin, f"bill-runs/{run['id']}"))["failures"] == []
+    assert (await _get(app_client, admin, f"bill-runs/{run['id']}/failures"))["items"] == []
 
     (bill,) = (await _get(app_client, admin, f"bills?account_id={account_id}"))["items"]
     assert bill["total"] == {"amount": "619.16", "currency": "CNY"}
