@@ -11,7 +11,7 @@ from apscheduler.triggers.cron import CronTrigger
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.jobs import JobContext, Scheduled, enqueue
 from cloud.prepaid.jobs import SWITCH_JOB
-from cloud.worker import _enqueue_scheduled, all_handlers, all_schedules, lead, work
+from cloud.worker import _enqueue_scheduled, all_handlers, all_schedules, lead, triggers, work
 
 DEADLINE_S = 60.0
 
@@ -22,6 +22,17 @@ def test_every_schedule_has_a_handler_and_a_readable_time() -> None:
     for scheduled in all_schedules():
         assert scheduled.kind in handlers
         assert CronTrigger.from_crontab(scheduled.cron, timezone="UTC").get_next_fire_time(None, datetime.now(UTC))
+
+
+def test_what_is_due_each_minute_is_not_due_at_the_same_second() -> None:
+    schedules, now = all_schedules(), datetime(2026, 3, 1, 12, tzinfo=UTC)
+    first = [(one, due.get_next_fire_time(None, now)) for one, due in zip(schedules, triggers(schedules), strict=True)]
+    seconds = [at.second for one, at in first if one.cron == "* * * * *"]
+    assert len(seconds) > 5
+    assert len(set(seconds)) == len(seconds)
+    for scheduled, at in first:
+        crontab = CronTrigger.from_crontab(scheduled.cron, timezone="UTC")
+        assert at.replace(second=0) == crontab.get_next_fire_time(None, now)
 
 
 async def _leaders(dsn: str) -> list[int]:
