@@ -51,8 +51,8 @@ async def bill_months(db: Database, asker: Asker, project_id: int, months: list[
         done = await billing.execute_run(db, asker, run_id, now=datetime.combine(issued_on, time(12), ZONE))
         if done.state != "issued" or done.failed:
             async with db.transaction(asker) as conn:
-                reasons = await billing.run_failures(conn, run_id)
-            raise DemoError(f"bill run of {month}: {done.state}, {done.failed} accounts failed: {reasons[:3]}")
+                reasons = await billing.run_failures(conn, PageRequest(3), run_id)
+            raise DemoError(f"bill run of {month}: {done.state}, {done.failed} accounts failed: {reasons.items}")
         async with db.transaction(asker) as conn:
             await _pay(conn, run_id, random.Random(f"{seed}/{month}"), seed, month is months[-1], issued_on, today)
     async with db.transaction(asker) as conn:
