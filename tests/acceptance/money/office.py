@@ -67,13 +67,18 @@ class Office:
         body = {"project_id": self.site.project.id, "start": f"{month}", "end": f"{next_month(month)}", **options}
         started = await self.post("bill-runs", **body)
         await self.work(started["job_id"])
-        return await self.get(f"bill-runs/{started['run_id']}")
+        return await self.run(started["run_id"])
+
+    async def run(self, run_id: int) -> Document:
+        """A run, with the accounts that it could not bill under `failures`."""
+        failures = await self.get(f"bill-runs/{run_id}/failures")
+        return {**await self.get(f"bill-runs/{run_id}"), "failures": failures["items"]}
 
     async def approve(self, run: Document) -> Document:
         """Approves a preview and issues it."""
         approved = await self.post(f"bill-runs/{run['id']}/approvals")
         await self.work(approved["job_id"])
-        return await self.get(f"bill-runs/{run['id']}")
+        return await self.run(run["id"])
 
     async def bill(self, month: date, **options: Any) -> Document:
         """A run over the month, from its start to issued bills."""

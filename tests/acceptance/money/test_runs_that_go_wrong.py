@@ -22,7 +22,7 @@ from tests.integration.billing.site import Site, make_site
 
 JANUARY = date(2026, 1, 1)
 ONE_AT_A_TIME = (
-    "from cloud.billing.runs import drafting, issuing; drafting.CHUNK = issuing.CHUNK = 1; "
+    "from cloud.billing.runs import drafting, issuing; drafting.CHUNK = issuing.CHUNK = drafting.AT_ONCE = 1; "
     "from cloud.cli import main; main()"
 )
 """The worker as it is, but that it commits after every account instead of after hundreds."""
@@ -191,7 +191,7 @@ async def test_a_worker_killed_in_the_middle_leaves_nothing_half_done_and_anothe
     bills = await office.items("bills", run_id=run["run_id"])
     assert sorted(bill["number"][-7:] for bill in bills) == ["-000001", "-000002", "-000003"]
     assert {bill["total"]["amount"] for bill in bills} == {"357.06"}
-    done = await office.get(f"bill-runs/{run['run_id']}")
+    done = await office.run(run["run_id"])
     assert (done["accounts"], done["billed"], done["failed"], done["failures"]) == (3, 3, 0, [])
     assert len(await site.rows("SELECT FROM journal WHERE project_id = %s", site.project.id)) == 3
     assert await site.proof() == []
