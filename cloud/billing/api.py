@@ -1,5 +1,6 @@
 """REST: bills and why they come to their amount, and bill runs."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -92,17 +93,14 @@ async def start_run(body: RunIn, response: Response, scope: Runner, once: Once) 
     if options.issue_at_once and not scope.caller.may("bills.approve", body.project_id):
         raise Forbidden("may-not-approve", "issue_at_once needs the permission bills.approve", field="issue_at_once")
 
-    async def make() -> RunStartedOut:
-        period = Period(body.start, body.end)
-        job_id = await service.start_run(scope.conn, body.project_id, period, scope.caller.user_id, options)
-        run = await service.run_of_job(scope.conn, job_id)
-        return RunStartedOut(
-            run_id=run.id, job_id=job_id, run=f"/api/v1/bill-runs/{run.id}", job=f"/api/v1/jobs/{job_id}"
-        )
-
-    started = await once.answer(scope.conn, RunStartedOut, make)
-    response.headers["Location"] = started.job
-    return started
+    return await _started(
+        scope,
+        response,
+        once,
+        lambda: service.start_run(
+            scope.conn, body.project_id, Period(body.start, body.end), scope.caller.user_id, options
+        ),
+    )
 
 
 @router.get("/bill-runs/{run_id}")
@@ -123,15 +121,7 @@ async def list_failures(scope: Runner, run_id: Id, query: Annotated[RunFailureQu
 async def approve_run(run_id: Id, response: Response, scope: Approver, once: Once) -> RunStartedOut:
     """Approves a preview: its drafts are issued, by the job that `Location` leads to."""
 
-    async def make() -> RunStartedOut:
-        job_id = await service.approve_run(scope.conn, run_id, scope.caller.user_id)
-        return RunStartedOut(
-            run_id=run_id, job_id=job_id, run=f"/api/v1/bill-runs/{run_id}", job=f"/api/v1/jobs/{job_id}"
-        )
-
-    started = await once.answer(scope.conn, RunStartedOut, make)
-    response.headers["Location"] = started.job
-    return started
+    return await _started(scope, response, once, lambda: service.approve_run(scope.conn, run_id, scope.caller.user_id))
 
 
 @router.post("/bill-runs/{run_id}/repetitions", status_code=202)
@@ -142,16 +132,7 @@ async def repeat_run(run_id: Id, response: Response, scope: Runner, once: Once) 
     After one that is issued another run over its period begins, by the same options; `run_id` says which.
     """
 
-    async def make() -> RunStartedOut:
-        job_id = await service.repeat_run(scope.conn, run_id, scope.caller.user_id)
-        run = await service.run_of_job(scope.conn, job_id)
-        return RunStartedOut(
-            run_id=run.id, job_id=job_id, run=f"/api/v1/bill-runs/{run.id}", job=f"/api/v1/jobs/{job_id}"
-        )
-
-    started = await once.answer(scope.conn, RunStartedOut, make)
-    response.headers["Location"] = started.job
-    return started
+    return await _started(scope, response, once, lambda: service.repeat_run(scope.conn, run_id, scope.caller.user_id))
 
 
 @router.post("/bill-runs/{run_id}/cancellations", status_code=201)
@@ -174,3 +155,18 @@ async def leave_out(run_id: Id, body: LeftOutIn, scope: Runner, once: Once) -> R
         return RunOut.of(await service.get_run(scope.conn, run_id))
 
     return await once.answer(scope.conn, RunOut, make)
+
+
+async def _started(scope: Scope, response: Response, once: Once, begin: Callable[[], Awaitable[int]]) -> RunStartedOut:
+    """The job that `begin` asks for, and its run; once, whoever sends it again."""
+
+    async def make() -> RunStartedOut:
+        job_id = await begin()
+        run = await service.run_of_job(scope.conn, job_id)
+        return RunStartedOut(
+            run_id=run.id, job_id=job_id, run=f"/api/v1/bill-runs/{run.id}", job=f"/api/v1/jobs/{job_id}"
+        )
+
+    started = await once.answer(scope.conn, RunStartedOut, make)
+    response.headers["Location"] = started.job
+    return started

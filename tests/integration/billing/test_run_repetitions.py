@@ -16,10 +16,9 @@ from tests.integration.app import People, once
 from tests.integration.billing.site import Site, noon
 from tests.integration.billing.test_checked_before_bills import FEBRUARY, JANUARY, run_of, started
 from tests.integration.billing.test_one_bad_account import STEPS, bad, breaks, others, site
-from tests.integration.billing.test_system_faults import unprinted
 from tests.integration.browser import Browser, text_of
 
-__all__ = ["site", "unprinted"]
+__all__ = ["site"]
 
 Said = dict[str, Any]
 

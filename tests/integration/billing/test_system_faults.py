@@ -1,13 +1,12 @@
 """What is wrong with the whole system is no account's fault: the run stops, and is repeated once that is mended."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from random import Random
 from typing import Any
 
 import psycopg
 import pytest
-from structlog.testing import capture_logs
 
 from cloud.billing import jobs
 from cloud.billing import service as billing
@@ -44,13 +43,6 @@ from tests.integration.billing.test_one_bad_account import (
 )
 
 __all__ = ["site"]
-
-
-@pytest.fixture(autouse=True)
-def unprinted() -> Iterator[None]:
-    """A console draws every variable of every frame of an error: that takes more than the run."""
-    with capture_logs():
-        yield
 
 
 def of_bad(site: Site) -> Callable[..., bool]:
