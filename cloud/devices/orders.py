@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from cloud.devices.cursors import after_time_and_id
 from cloud.devices.records import Command, CommandFilter
-from cloud.kit.db import Conn
+from cloud.kit.db import Conn, commit_without_waiting
 from cloud.kit.paging import Page, PageRequest, cut
 from cloud.kit.periods import in_ms
 from gateway.contract.messages import CommandResult
@@ -129,7 +129,7 @@ async def take_due(conn: Conn, published_before: datetime, limit: int) -> list[C
 
     The commit does not wait for the disk: whoever dies then publishes them again.
     """
-    await conn.execute("SET LOCAL synchronous_commit = off")
+    await commit_without_waiting(conn)
     rows = await (await conn.execute(_TAKE_DUE, {"before": published_before, "limit": limit})).fetchall()
     return [Command(**row) for row in rows]
 

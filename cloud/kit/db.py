@@ -138,6 +138,15 @@ async def state_asker(conn: Conn, asker: Asker) -> None:
     await conn.execute(_STATE_ASKER, _settings(asker))
 
 
+async def commit_without_waiting(conn: Conn) -> None:
+    """Lets the commit of this transaction return before it is on disk: a crash within the next second may undo it.
+
+    Only for work that is found again as a whole then, because what asks for it is removed in the same transaction, and
+    of which nobody is told outside. Whatever is committed later and waited for is on disk only after this.
+    """
+    await conn.execute("SET LOCAL synchronous_commit = off")
+
+
 def _settings(asker: Asker) -> dict[str, str]:
     return {
         "kind": asker.kind,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cloud.kit.constraints import refusal
-from cloud.kit.db import Asker, Conn, Database
+from cloud.kit.db import Asker, Conn, Database, commit_without_waiting
 from cloud.kit.portions import by_halves
 from cloud.metering import set_aside_repository as set_aside
 from cloud.metering.checks import lives, settling
@@ -82,6 +82,7 @@ async def _apart(db: Database, asker: Asker, meter_ids: Sequence[int], work: Wor
 
     async def done(some: Sequence[int]) -> Judgement:
         async with db.transaction(asker) as conn:
+            await commit_without_waiting(conn)
             judged = await work(conn, some)
             await set_aside.forget(conn, "settle", some)
             return judged

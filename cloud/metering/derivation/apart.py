@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from cloud.kit.constraints import refusal
-from cloud.kit.db import Asker, Database
+from cloud.kit.db import Asker, Database, commit_without_waiting
 from cloud.kit.portions import by_halves
 from cloud.metering import set_aside_repository as set_aside
 from cloud.metering.derivation import update
@@ -33,6 +33,7 @@ async def bring_up(
 
     async def derived(some: Sequence[int]) -> Derivation:
         async with db.transaction(asker) as conn:
+            await commit_without_waiting(conn)
             if wait:
                 await update.wait_for_meters(conn, some)
             held = some if wait else await update.lock_meters(conn, some)
