@@ -5,6 +5,8 @@ import socket
 import uvicorn
 from fastapi import FastAPI
 
+from cloud.kit.garbage import keep_what_is_loaded
+
 _GRACE_S = 10
 
 
@@ -37,4 +39,5 @@ def server(app: FastAPI, host: str, port: int) -> Server:
 
 def serve_http(app: FastAPI, host: str, port: int) -> None:
     """Serves until SIGTERM or SIGINT."""
+    keep_what_is_loaded()
     server(app, host, port).run()

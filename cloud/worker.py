@@ -1,7 +1,6 @@
 """The worker process: runs jobs, and while it leads also enqueues the scheduled ones."""
 
 import asyncio
-import gc
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -14,6 +13,7 @@ from psycopg import AsyncConnection
 
 from cloud.features import rooms
 from cloud.kit.db import SYSTEM, Database
+from cloud.kit.garbage import keep_what_is_loaded
 from cloud.kit.jobs import Handler, JobRunner, Scheduled, enqueue
 from cloud.kit.security import Keys, Sealer
 from cloud.notices.sending import Encloser, Mailer
@@ -62,12 +62,6 @@ def urgent_kinds() -> frozenset[str]:
 def all_enclosers() -> dict[str, Encloser]:
     """What notices of a kind carry beside their words, of all features."""
     return {kind: encloser for module in rooms("enclosures") for kind, encloser in module.ENCLOSERS.items()}
-
-
-def keep_what_is_loaded() -> None:
-    """Modules stay as long as the process: no full collection looks at them again, as each batch of rows asks for."""
-    gc.collect()
-    gc.freeze()
 
 
 async def serve(settings: CloudSettings) -> None:

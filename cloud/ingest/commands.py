@@ -46,8 +46,10 @@ def run(
 async def _run(settings: "CloudSettings", broker: "Broker", ingest: "IngestSettings") -> None:
     from cloud.ingest.process import Worker
     from cloud.kit.db import Database
+    from cloud.kit.garbage import keep_what_is_loaded
     from cloud.kit.security import Keys
 
+    keep_what_is_loaded()
     stop = _stop_signal()
     async with Database(settings.dsn(), "gatemeter_ingest", max_size=settings.database_pool) as db:
         await Worker(db, broker, ingest, Keys.load(settings.keys_file)).run(stop)

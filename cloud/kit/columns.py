@@ -1,6 +1,6 @@
 """Whole columns between numpy and PostgreSQL in its binary format: no Python object per row."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +25,11 @@ class Int8Column:
     """A bigint[] parameter."""
 
     values: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, values: Collection[int]) -> "Int8Column":
+        """Of Python's numbers."""
+        return cls(np.fromiter(values, np.int64, len(values)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +94,27 @@ def from_wire_time(us: NDArray[np.int64]) -> NDArray[np.int64]:
     return us // 1000 + _EPOCH_2000_MS
 
 
-def copy_in(kinds: Sequence[str], columns: Sequence[NDArray[np.int64]]) -> bytes:
+def copy_in(kinds: Sequence[str], columns: Sequence[NDArray[np.int64]]) -> memoryview:
     """The whole input of a COPY … FROM STDIN (FORMAT BINARY) of NOT NULL columns; times as `to_wire_time`."""
-    rows = np.empty(len(columns[0]), dtype=_row_type(kinds))
-    rows["count"] = len(kinds)
-    for n, (kind, column) in enumerate(zip(kinds, columns, strict=True)):
-        rows[f"size{n}"] = np.dtype(_TYPES[kind]).itemsize
+    kind_of_row, count = _row_type(kinds), len(columns[0])
+    size = len(_COPY_HEAD) + count * kind_of_row.itemsize
+    # Filled in where it is sent from: copies of it would cost as much as the columns.
+    whole = bytearray(size + len(_COPY_TAIL))
+    whole[: len(_COPY_HEAD)], whole[size:] = _COPY_HEAD, _COPY_TAIL
+    rows = np.frombuffer(whole, kind_of_row, count, len(_COPY_HEAD))
+    rows[:] = _row_without_values(kinds)
+    for n, column in enumerate(columns):
         rows[f"value{n}"] = column
-    return _COPY_HEAD + rows.tobytes() + _COPY_TAIL
+    return memoryview(whole)
+
+
+def _row_without_values(kinds: Sequence[str]) -> np.void:
+    row = np.zeros(1, _row_type(kinds))
+    row["count"] = len(kinds)
+    for n, kind in enumerate(kinds):
+        row[f"size{n}"] = np.dtype(_TYPES[kind]).itemsize
+    empty: np.void = row[0]
+    return empty
 
 
 def _row_type(kinds: Sequence[str]) -> np.dtype[np.void]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import LiteralString
 
+from cloud.kit.columns import Int8Column
 from cloud.kit.db import Conn
 
 _TRY: LiteralString = """
@@ -29,10 +30,10 @@ async def share(conn: Conn, space: int, number: int) -> None:
 
 async def lock_all(conn: Conn, space: int, ids: Sequence[int]) -> None:
     """Waits until nobody else holds any of `ids` in this space; ours until the transaction ends."""
-    await conn.execute(_LOCK_ALL, {"ids": list(ids), "space": space})
+    await conn.execute(_LOCK_ALL, {"ids": Int8Column.of(ids), "space": space})
 
 
 async def try_lock(conn: Conn, space: int, ids: Sequence[int]) -> list[int]:
     """Those of `ids` that nobody else holds in this space; ours until the transaction ends."""
-    rows = await (await conn.execute(_TRY, {"ids": list(ids), "space": space})).fetchall()
+    rows = await (await conn.execute(_TRY, {"ids": Int8Column.of(ids), "space": space})).fetchall()
     return [row["id"] for row in rows]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, LiteralString
 
+from cloud.kit.columns import Int8Column
 from cloud.kit.db import Conn
 
 Work = Literal["derive", "settle"]
@@ -58,7 +59,7 @@ async def note(conn: Conn, work: Work, meter_id: int, reason: str) -> None:
 
 async def forget(conn: Conn, work: Work, meter_ids: Sequence[int]) -> None:
     """These meters were worked on."""
-    await conn.execute(_FORGET, {"work": work, "ids": list(meter_ids)})
+    await conn.execute(_FORGET, {"work": work, "ids": Int8Column.of(meter_ids)})
 
 
 async def due(conn: Conn, work: Work) -> list[int]:

@@ -20,13 +20,13 @@ import psycopg
 from cloud.estate import service as estate
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.embedded import EmbeddedPostgres
+from cloud.kit.garbage import keep_what_is_loaded
 from cloud.kit.jobs import JobContext
 from cloud.kit.migrate import migrate
 from cloud.metering import jobs
 from cloud.metering import service as metering
 from cloud.metering.checks import jobs as validation_jobs
 from cloud.metering.records import NewMeter
-from cloud.worker import keep_what_is_loaded
 from tests.benchmarks.ingest import fresh_database
 from tests.benchmarks.measure import Bound, Measure
 

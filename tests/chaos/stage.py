@@ -12,8 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-import psutil
-
 from cloud.devices import service as devices
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.embedded import EmbeddedPostgres
@@ -29,6 +27,7 @@ from tests.acceptance.system import (
     system_rows,
     until,
 )
+from tests.crashes import crash
 
 METERS: Final = 12
 PERIOD_S: Final = 1.0
@@ -73,13 +72,8 @@ class Stage:
         new.replace(self.clock_file)
 
     def kill_database(self) -> None:
-        """Every process of the server at once: nothing is flushed, nobody says goodbye."""
-        postmaster = psutil.Process(self.server.pid)
-        family = [*postmaster.children(recursive=True), postmaster]
-        postmaster.suspend()  # so that it cannot restart its children meanwhile
-        for process in family:
-            process.kill()
-        psutil.wait_procs(family, timeout=10)
+        """See `crash`."""
+        crash(self.server)
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:

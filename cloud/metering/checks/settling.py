@@ -67,7 +67,7 @@ async def wait_for_meters(conn: Conn, meter_ids: Sequence[int]) -> None:
 async def take(conn: Conn, meter_ids: Sequence[int]) -> list[ChangedSpan]:
     """Takes what changed of these meters out of the queue, but for those that another worker settles now."""
     free = await try_lock(conn, LOCK_SPACE, meter_ids)
-    rows = await (await conn.execute(sql.TAKE, {"ids": free})).fetchall()
+    rows = await (await conn.execute(sql.TAKE, {"ids": Int8Column.of(free)})).fetchall()
     return [ChangedSpan(**row) for row in rows]
 
 
@@ -127,7 +127,7 @@ async def judge_days(conn: Conn, project: Project, spans: Sequence[DaySpan], now
 
 
 async def _open_sums(conn: Conn, project_id: int, meter_ids: Sequence[int]) -> list[dict[str, Any]]:
-    query = {"project_id": project_id, "ids": list(meter_ids)}
+    query = {"project_id": project_id, "ids": Int8Column.of(meter_ids)}
     return await (await conn.execute(sql.OPEN_SUMS, query)).fetchall()
 
 

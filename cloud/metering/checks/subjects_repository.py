@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, LiteralString
 
+from cloud.kit.columns import Int8Column
 from cloud.kit.db import Conn
 from cloud.metering.records import Medium
 from cloud.metering.validation.subjects import Subject
@@ -32,7 +33,7 @@ _Row = Mapping[str, Any]
 
 async def load_subjects(conn: Conn, project_id: int, meter_ids: Collection[int]) -> list[Subject]:
     """The billed registers of these meters with the thresholds that count for them, by meter id."""
-    query = {"project_id": project_id, "ids": list(meter_ids)}
+    query = {"project_id": project_id, "ids": Int8Column.of(meter_ids)}
     rows = await (await conn.execute(_SUBJECTS, query)).fetchall()
     thresholds = await _thresholds(conn, rows)
     return [
@@ -46,7 +47,7 @@ async def load_subjects(conn: Conn, project_id: int, meter_ids: Collection[int])
 
 async def load_thresholds(conn: Conn, meter_ids: Collection[int]) -> dict[int, Thresholds]:
     """Thresholds by meter, of whatever projects; meters that are not seen are absent."""
-    return await _thresholds(conn, await (await conn.execute(_METERS, {"ids": list(meter_ids)})).fetchall())
+    return await _thresholds(conn, await (await conn.execute(_METERS, {"ids": Int8Column.of(meter_ids)})).fetchall())
 
 
 async def _thresholds(conn: Conn, rows: Sequence[_Row]) -> dict[int, Thresholds]:

@@ -103,7 +103,7 @@ async def take_registers(conn: Conn, meter_ids: Sequence[int], zones: Mapping[in
 
     `zones`: by project. Call `lock_meters` before.
     """
-    rows = await (await conn.execute(sql.TAKE, {"ids": list(meter_ids)})).fetchall()
+    rows = await (await conn.execute(sql.TAKE, {"ids": Int8Column.of(meter_ids)})).fetchall()
     # Modulus and maximum are the main register's: they say nothing about one that counts something else. A net
     # register runs both ways.
     rows = [
