@@ -27,7 +27,11 @@ async def let_out(context: JobContext) -> dict[str, object]:
 
 async def tell_gateways(context: JobContext) -> dict[str, object]:
     """Tells gateways what their lanes need to know to decide without the cloud."""
-    return await in_every_project(context, "told", edge.tell_gateways, lists.tell_lists, _tell_owing, tell_passes)
+
+    async def tell_lots_and_stays(conn: Conn, project_id: int, now: datetime) -> int:
+        return await edge.tell_in_turn(conn, context.db, context.asker, project_id, now)
+
+    return await in_every_project(context, "told", tell_lots_and_stays, lists.tell_lists, _tell_owing, tell_passes)
 
 
 async def release_surplus(context: JobContext) -> dict[str, object]:

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Final
 
 import aiomqtt
@@ -149,11 +150,12 @@ async def _cameras(plan: Plan, begin: Begin) -> list[float]:
 
 
 async def _lane(plan: Plan, place: int, began_at: float, come: _Come) -> None:
-    """Vehicles of one lane at their times; lanes take turns within the two seconds."""
+    """Vehicles of one lane, each two seconds; when it begins has nothing to do with any other lane."""
     lane, is_exit, plates = plan.lanes[place]
+    phase = Random(f"{plan.gateway} {lane}").random()
     tasks = set()
     for number, plate in enumerate(plates):
-        at = began_at + EVERY_S * (number + place / len(plan.lanes))
+        at = began_at + EVERY_S * (number + phase)
         await asyncio.sleep(max(0.0, at - time.time()))
         task = asyncio.create_task(come(lane, is_exit, number, plate))
         tasks.add(task)

@@ -6,8 +6,11 @@ from datetime import date, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from cloud.devices import access
 from cloud.kit.db import SYSTEM, Database
+from cloud.kit.locks import try_lock
 from cloud.kit.yaml_files import load_yaml
 from cloud.parking import service
 from cloud.parking.edge import telling as edge
@@ -127,3 +130,30 @@ async def _session_id(db: Database) -> int:
         row = await (await conn.execute("SELECT id FROM parking_session")).fetchone()
     assert row is not None
     return int(row["id"])
+
+
+async def test_a_little_at_a_time_the_same_is_told_as_at_once(
+    ingest_db: Database, worker_db: Database, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "_ROWS_AT_ONCE", 2)
+    await told(worker_db, site)
+    stays = [site.passage("entry", f"京A0000{n}", NOON) for n in range(5)]
+    await site.report(ingest_db, stays, NOON)
+    await site.report(ingest_db, [site.passage("exit", "京A00000", NOON + minutes(1))], NOON + minutes(1))
+
+    async def in_turn() -> int:
+        async with worker_db.transaction(SYSTEM) as conn:
+            return await edge.tell_in_turn(conn, worker_db, SYSTEM, site.project_id, NOON + minutes(1))
+
+    async with worker_db.transaction(SYSTEM) as other:
+        assert await try_lock(other, edge._LOCK_SPACE, [site.project_id])
+        assert await in_turn() == 0, "another worker is at it"
+    assert await in_turn() > 1
+    async with worker_db.transaction(SYSTEM) as conn:
+        [due] = await access.take_due(conn, 10)
+        heard = await access.entries_of(conn, due)
+        await access.mark_sent(conn, due)
+    assert {one.key for one in heard if isinstance(one, StayEntry)} == {str(one.id) for one in stays[1:]}
+    assert {one.key for one in heard if isinstance(one, GoneEntry)} == {str(stays[0].id)}
+    assert await in_turn() == 0, "what is told is told once"
+    assert await told(worker_db, site, NOON + minutes(1)) == []
