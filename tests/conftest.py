@@ -1,6 +1,5 @@
 """Fixtures that every tier of tests shares: a migrated database on a real PostgreSQL."""
 
-import gc
 import os
 import secrets
 import shutil
@@ -16,6 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 from cloud.kit.db import Database
 from cloud.kit.embedded import EmbeddedPostgres
+from cloud.kit.garbage import keep_what_is_loaded
 from cloud.kit.migrate import migrate
 from tests.databases import administrator, close_database, copy_database, drop_database, leave
 from tests.plain_logs import log_plainly
@@ -33,9 +33,7 @@ log_plainly()
 
 def pytest_collection_finish() -> None:
     """What was imported and collected stays to the end: nobody looks for garbage in it again and again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    keep_what_is_loaded()
 
 
 _MEMORY = Path("/dev/shm")

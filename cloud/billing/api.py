@@ -1,6 +1,5 @@
 """REST: bills and why they come to their amount, and bill runs."""
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -26,6 +25,7 @@ from cloud.billing.models import (
     RunOut,
     RunStartedOut,
 )
+from cloud.billing.run_answers import started
 from cloud.billing.settlement import api as held_api
 from cloud.billing.terms import api as terms_api
 from cloud.billing.what_if import api as what_if_api
@@ -93,7 +93,7 @@ async def start_run(body: RunIn, response: Response, scope: Runner, once: Once) 
     if options.issue_at_once and not scope.caller.may("bills.approve", body.project_id):
         raise Forbidden("may-not-approve", "issue_at_once needs the permission bills.approve", field="issue_at_once")
 
-    return await _started(
+    return await started(
         scope,
         response,
         once,
@@ -121,7 +121,7 @@ async def list_failures(scope: Runner, run_id: Id, query: Annotated[RunFailureQu
 async def approve_run(run_id: Id, response: Response, scope: Approver, once: Once) -> RunStartedOut:
     """Approves a preview: its drafts are issued, by the job that `Location` leads to."""
 
-    return await _started(scope, response, once, lambda: service.approve_run(scope.conn, run_id, scope.caller.user_id))
+    return await started(scope, response, once, lambda: service.approve_run(scope.conn, run_id, scope.caller.user_id))
 
 
 @router.post("/bill-runs/{run_id}/repetitions", status_code=202)
@@ -132,7 +132,7 @@ async def repeat_run(run_id: Id, response: Response, scope: Runner, once: Once) 
     After one that is issued another run over its period begins, by the same options; `run_id` says which.
     """
 
-    return await _started(scope, response, once, lambda: service.repeat_run(scope.conn, run_id, scope.caller.user_id))
+    return await started(scope, response, once, lambda: service.repeat_run(scope.conn, run_id, scope.caller.user_id))
 
 
 @router.post("/bill-runs/{run_id}/cancellations", status_code=201)
@@ -155,18 +155,3 @@ async def leave_out(run_id: Id, body: LeftOutIn, scope: Runner, once: Once) -> R
         return RunOut.of(await service.get_run(scope.conn, run_id))
 
     return await once.answer(scope.conn, RunOut, make)
-
-
-async def _started(scope: Scope, response: Response, once: Once, begin: Callable[[], Awaitable[int]]) -> RunStartedOut:
-    """The job that `begin` asks for, and its run; once, whoever sends it again."""
-
-    async def make() -> RunStartedOut:
-        job_id = await begin()
-        run = await service.run_of_job(scope.conn, job_id)
-        return RunStartedOut(
-            run_id=run.id, job_id=job_id, run=f"/api/v1/bill-runs/{run.id}", job=f"/api/v1/jobs/{job_id}"
-        )
-
-    started = await once.answer(scope.conn, RunStartedOut, make)
-    response.headers["Location"] = started.job
-    return started

@@ -22,6 +22,7 @@ from cloud.billing.corrections.models import (
 )
 from cloud.billing.corrections.waiting_models import TryAgainIn, WaitingOut, WaitingQuery
 from cloud.billing.models import BillOut, RunStartedOut
+from cloud.billing.run_answers import started
 from cloud.identity.guards import Scope, allow
 from cloud.kit.errors import NotFound
 from cloud.kit.idempotency import Once
@@ -163,14 +164,10 @@ async def final_bill(account_id: Id, body: FinalBillIn, response: Response, scop
     take the reading, and ask again; or have it estimated, with the reason why none can be had.
     """
 
-    async def make() -> RunStartedOut:
-        ending = service.Ending(account_id, body.ends_on, body.charged_beyond)
-        job_id = await service.start_final_bill(scope.conn, ending, scope.caller.user_id, body.options())
-        run = await service.run_of_job(scope.conn, job_id)
-        return RunStartedOut(
-            run_id=run.id, job_id=job_id, run=f"/api/v1/bill-runs/{run.id}", job=f"/api/v1/jobs/{job_id}"
-        )
-
-    started = await once.answer(scope.conn, RunStartedOut, make)
-    response.headers["Location"] = started.job
-    return started
+    ending = service.Ending(account_id, body.ends_on, body.charged_beyond)
+    return await started(
+        scope,
+        response,
+        once,
+        lambda: service.start_final_bill(scope.conn, ending, scope.caller.user_id, body.options()),
+    )
