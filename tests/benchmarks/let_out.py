@@ -30,7 +30,6 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.embedded import EmbeddedPostgres
 from cloud.kit.migrate import migrate
 from cloud.parking import service as parking
-from cloud.parking.edge.telling import tell_gateways
 from cloud.parking.fees.models import ParkingRule
 from gateway.contract.messages import Outcome, Passage
 from tests.acceptance.system import GATEWAY, System, create_project, until
@@ -38,6 +37,7 @@ from tests.benchmarks.exits import EVERY_S, PAYING, Plan, Played, Till, camera, 
 from tests.benchmarks.ingest import fresh_database
 from tests.benchmarks.measure import Bound
 from tests.integration.parking.past import fill
+from tests.integration.parking.told import tell
 
 _OTHERS: Final = int(os.environ.get("GATEMETER_BENCH_LET_OUT_OTHERS", "9"))
 _LANES: Final = 20
@@ -153,8 +153,8 @@ async def _set_up(db: Database, dsn: str, names: list[str]) -> int:
             async with db.transaction(SYSTEM) as conn:
                 await parking.apply_passages(conn, project.id, name, told, now)
     # Gateways of a running system have been told of the vehicles inside when they came, not of thousands in one minute.
-    async with Database(dsn, "gatemeter_worker", max_size=1) as worker, worker.transaction(SYSTEM) as conn:
-        await tell_gateways(conn, project.id, now)
+    async with Database(dsn, "gatemeter_worker", max_size=2) as worker:
+        await tell(worker, project.id, now)
     return project.id
 
 

@@ -51,14 +51,10 @@ class _Change:
     entries: Sequence[AccessEntry]
 
 
-async def tell_gateways(conn: Conn, project_id: int, now: datetime) -> int:
-    """Tells every gateway with lanes what changed for it, at once; returns of how many steps they are told."""
-    return sum([await _tell(conn, project_id, change) for change in await _changes(conn, project_id, now)])
-
-
 async def tell_in_turn(conn: Conn, db: Database, asker: Asker, project_id: int, now: datetime) -> int:
-    """The same a little at a time, each in a transaction of its own: between them others have the server's cores.
+    """Tells every gateway with lanes what changed for it; returns of how many steps they are told.
 
+    A little at a time, each in a transaction of its own: between them others have the server's cores.
     Written at once, what changed in a minute at two hundred lanes takes more than a second, and so long a vehicle at an
     exit would wait for its price. What is told was true when this began; nobody else tells it, and `conn`, which stays
     open, keeps away whoever would.
@@ -70,7 +66,7 @@ async def tell_in_turn(conn: Conn, db: Database, asker: Asker, project_id: int, 
         for some in _portions(change):
             began = monotonic()
             async with db.transaction(asker) as own:
-                told += await _tell(own, project_id, some)
+                told += await access.tell(own, project_id, some.gateway_ids, some.entries)
             await sleep(_REST * (monotonic() - began))
     return told
 
@@ -79,10 +75,6 @@ def _portions(change: _Change) -> Iterator[_Change]:
     at_once = max(_ROWS_AT_ONCE // len(change.gateway_ids), 1)
     for first in range(0, len(change.entries), at_once):
         yield replace(change, entries=change.entries[first : first + at_once])
-
-
-async def _tell(conn: Conn, project_id: int, change: _Change) -> int:
-    return await access.tell(conn, project_id, change.gateway_ids, change.entries)
 
 
 async def _changes(conn: Conn, project_id: int, now: datetime) -> list[_Change]:

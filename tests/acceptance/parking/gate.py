@@ -6,13 +6,13 @@ from datetime import datetime
 from cloud.devices import access
 from cloud.kit.db import SYSTEM
 from cloud.kit.periods import in_ms
-from cloud.parking.edge import telling
 from cloud.parking.reservations import service as reservations
 from gateway.access.book import AccessBook
 from gateway.access.decision import AccessPolicy, AccessRequest, decide
 from gateway.contract.access import AccessUpdate, as_sent
 from tests.acceptance.parking.lot import ParkingLot
 from tests.integration.parking.site import GATEWAY
+from tests.integration.parking.told import tell
 
 
 @dataclass
@@ -26,7 +26,8 @@ class Gate:
         """What the jobs of a minute tell, as it stands at `at`, and what was told at once since the last time."""
         async with self.lot.db.transaction(SYSTEM) as conn:
             await reservations.settle(conn, self.lot.site.project_id, at)
-            await telling.tell_gateways(conn, self.lot.site.project_id, at)
+        await tell(self.lot.db, self.lot.site.project_id, at)
+        async with self.lot.db.transaction(SYSTEM) as conn:
             for due in await access.take_due(conn, 10):
                 entries = tuple(as_sent(entry) for entry in await access.entries_of(conn, due))
                 step = AccessUpdate(1, "p", GATEWAY, due.base, due.number, 1, 1, in_ms(at), entries, "test", "k1")

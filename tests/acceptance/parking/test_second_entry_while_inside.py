@@ -1,14 +1,12 @@
 """Second entry while inside: incident; configurable: refuse, or close the old one as unmatched."""
 
-from cloud.devices import access
-from cloud.kit.db import SYSTEM
 from cloud.kit.periods import in_ms
-from cloud.parking.edge import telling
 from gateway.access.decision import AccessPolicy, AccessRequest, Verdict, decide
 from gateway.access.index import AccessIndex
 from gateway.contract.access import GoneEntry
 from tests.acceptance.parking.lot import ParkingLot
 from tests.integration.parking.site import NOON, minutes
+from tests.integration.parking.told import heard, tell
 
 PLATE = "京A12345"
 
@@ -34,12 +32,10 @@ async def test_an_exit_that_comes_late_shows_that_there_was_none(lot: ParkingLot
 
 async def test_a_lane_may_leave_it_to_a_person(lot: ParkingLot) -> None:
     await lot.drives("entry", PLATE, NOON)
-    async with lot.db.transaction(SYSTEM) as conn:
-        await telling.tell_gateways(conn, lot.site.project_id, NOON + minutes(1))
-        (due,) = await access.take_due(conn, 10)
-        told = await access.entries_of(conn, due)
+    await tell(lot.db, lot.site.project_id, NOON + minutes(1))
     at = in_ms(NOON + minutes(2))
-    known = AccessIndex(entry for entry in told if not isinstance(entry, GoneEntry)).state(PLATE, "small", "main", at)
+    told = [entry for entry in await heard(lot.db) if not isinstance(entry, GoneEntry)]
+    known = AccessIndex(told).state(PLATE, "small", "main", at)
     wanted = AccessRequest(PLATE, "small", "entry", at)
     decision = decide(wanted, known, AccessPolicy(already_inside="operator"))
     assert (decision.verdict, decision.rule) == (Verdict.OPERATOR, "already-inside")

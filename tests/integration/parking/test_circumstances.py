@@ -7,20 +7,19 @@ from random import Random
 
 import pytest
 
-from cloud.devices import access
 from cloud.estate.calendar import CalendarDay, set_calendar_days
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict
 from cloud.parking import service
 from cloud.parking.charging.circumstances import circumstances
 from cloud.parking.coupons.redeeming import note_charging
-from cloud.parking.edge import telling as edge
 from cloud.parking.fees.circumstances import Charged, CoveredTime
 from cloud.parking.fees.models import ChargingCredit, ParkingRule, PriceWindow, Schedule, Unit
 from gateway.contract.access import LotEntry
 from gateway.contract.messages import Passage
 from tests.integration.parking.permits.holder import make_permit
 from tests.integration.parking.site import NOON, Site, minutes, openings, rows
+from tests.integration.parking.told import heard, tell
 
 PLATE = "京A12345"
 MORNING = datetime(2026, 5, 4, 0, tzinfo=UTC)
@@ -93,10 +92,8 @@ _IDS = "SELECT id FROM parking_session ORDER BY entered_at"
 
 async def test_the_edge_promises_no_free_minutes_that_may_be_used_up(worker_db: Database, site: Site) -> None:
     await _publish(worker_db, site, QUOTA)
-    async with worker_db.transaction(SYSTEM) as conn:
-        await edge.tell_gateways(conn, site.project_id, MORNING + timedelta(days=30))
-        told = await access.entries_of(conn, (await access.take_due(conn, 10))[0])
-    assert [entry.free_ms for entry in told if isinstance(entry, LotEntry)] == [0]
+    await tell(worker_db, site.project_id, MORNING + timedelta(days=30))
+    assert [entry.free_ms for entry in await heard(worker_db) if isinstance(entry, LotEntry)] == [0]
 
 
 def _windows() -> Sequence[PriceWindow]:

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from cloud.devices import access
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.locks import try_lock
 from cloud.kit.yaml_files import load_yaml
@@ -21,21 +20,16 @@ from cloud.parking.records import RuleVersion
 from gateway.access.book import AccessBook
 from gateway.contract.access import AccessEntry, AccessUpdate, GoneEntry, LotEntry, StayEntry, as_sent
 from tests.integration.parking.site import MALL, NOON, Site, minutes
+from tests.integration.parking.told import heard, tell
 
 PLATE = "京A12345"
 RULE = load_yaml(MALL, ParkingRule)
 
 
-async def told(db: Database, site: Site, now: object = NOON) -> list[AccessEntry]:
-    """What the gateway is told now, as one step."""
-    async with db.transaction(SYSTEM) as conn:
-        await edge.tell_gateways(conn, site.project_id, now)  # type: ignore[arg-type]
-        due = await access.take_due(conn, 10)
-        if not due:
-            return []
-        found = await access.entries_of(conn, due[0])
-        await access.mark_sent(conn, due[0])
-        return found
+async def told(db: Database, site: Site, now: datetime = NOON) -> list[AccessEntry]:
+    """What the gateway is told now."""
+    await tell(db, site.project_id, now)
+    return await heard(db)
 
 
 def lots(entries: Sequence[AccessEntry]) -> list[LotEntry]:
@@ -132,7 +126,7 @@ async def _session_id(db: Database) -> int:
     return int(row["id"])
 
 
-async def test_a_little_at_a_time_the_same_is_told_as_at_once(
+async def test_a_little_at_a_time_all_is_told_once(
     ingest_db: Database, worker_db: Database, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edge, "_ROWS_AT_ONCE", 2)
@@ -141,19 +135,13 @@ async def test_a_little_at_a_time_the_same_is_told_as_at_once(
     await site.report(ingest_db, stays, NOON)
     await site.report(ingest_db, [site.passage("exit", "京A00000", NOON + minutes(1))], NOON + minutes(1))
 
-    async def in_turn() -> int:
-        async with worker_db.transaction(SYSTEM) as conn:
-            return await edge.tell_in_turn(conn, worker_db, SYSTEM, site.project_id, NOON + minutes(1))
-
+    later = NOON + minutes(1)
     async with worker_db.transaction(SYSTEM) as other:
         assert await try_lock(other, edge._LOCK_SPACE, [site.project_id])
-        assert await in_turn() == 0, "another worker is at it"
-    assert await in_turn() > 1
-    async with worker_db.transaction(SYSTEM) as conn:
-        [due] = await access.take_due(conn, 10)
-        heard = await access.entries_of(conn, due)
-        await access.mark_sent(conn, due)
-    assert {one.key for one in heard if isinstance(one, StayEntry)} == {str(one.id) for one in stays[1:]}
-    assert {one.key for one in heard if isinstance(one, GoneEntry)} == {str(stays[0].id)}
-    assert await in_turn() == 0, "what is told is told once"
-    assert await told(worker_db, site, NOON + minutes(1)) == []
+        assert await tell(worker_db, site.project_id, later) == 0, "another worker is at it"
+    assert await tell(worker_db, site.project_id, later) > 1
+    found = await heard(worker_db)
+    assert {one.key for one in found if isinstance(one, StayEntry)} == {str(one.id) for one in stays[1:]}
+    assert {one.key for one in found if isinstance(one, GoneEntry)} == {str(stays[0].id)}
+    assert await tell(worker_db, site.project_id, later) == 0, "what is told is told once"
+    assert await heard(worker_db) == []

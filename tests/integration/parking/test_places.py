@@ -6,14 +6,13 @@ from typing import Any
 import httpx
 import pytest
 
-from cloud.devices import access
 from cloud.devices import service as devices
 from cloud.kit.db import SYSTEM, Database
 from cloud.parking import service
-from cloud.parking.edge import telling as edge
 from gateway.contract.access import LotEntry
 from tests.integration.app import Auth, People, once
 from tests.integration.parking.site import NOON, Site, make_site, minutes, rows, stays
+from tests.integration.parking.told import heard, tell
 
 PLATE = "京A12345"
 
@@ -113,12 +112,8 @@ async def test_lots_of_another_project_are_none_of_ours(desk: Desk, people: Peop
 
 async def test_gateways_are_told_of_closed_lots_and_of_room_for_classes(worker_db: Database, desk: Desk) -> None:
     async def told() -> dict[str, LotEntry]:
-        async with worker_db.transaction(SYSTEM) as conn:
-            await edge.tell_gateways(conn, desk.site.project_id, NOON)
-            (due,) = await access.take_due(conn, 10)
-            found = await access.entries_of(conn, due)
-            await access.mark_sent(conn, due)
-            return {entry.vehicle_class: entry for entry in found if isinstance(entry, LotEntry)}
+        await tell(worker_db, desk.site.project_id, NOON)
+        return {entry.vehicle_class: entry for entry in await heard(worker_db) if isinstance(entry, LotEntry)}
 
     assert not (await told())[""].closed
     classes = [{"vehicle_class": "tram", "kept": 1, "at_most": 2}]

@@ -1,7 +1,6 @@
 """Reservations: one wins the last place, the vehicle is bound by event time, gateways know whom they wait for."""
 
 import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -9,18 +8,17 @@ import httpx
 import psycopg
 import pytest
 
-from cloud.devices import access
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.paging import PageRequest
 from cloud.parking import service as parking
-from cloud.parking.edge import telling as edge
 from cloud.parking.reservations import service
 from cloud.parking.reservations.records import Reservation, ReservationFilter, ReservationRule, Wanted
 from cloud.parking.stays.repository import lock_plates
-from gateway.contract.access import AccessEntry, GoneEntry, LotEntry, ReservationEntry
+from gateway.contract.access import GoneEntry, LotEntry, ReservationEntry
 from tests.integration.app import Auth, People, once
 from tests.integration.parking.site import GATEWAY, Site, minutes, rows, until_waiting
+from tests.integration.parking.told import heard, tell
 
 PLATE = "京A12345"
 HOUR = timedelta(hours=1)
@@ -48,17 +46,6 @@ async def book(
 async def the_one(db: Database, site: Site, reservation_id: int) -> Reservation:
     async with db.transaction(site.staff) as conn:
         return await service.get_reservation(conn, reservation_id)
-
-
-async def told(db: Database, site: Site) -> Sequence[AccessEntry]:
-    """What waits to be told to the gateway."""
-    async with db.transaction(SYSTEM) as conn:
-        due = await access.take_due(conn, 10)
-        if not due:
-            return []
-        found = await access.entries_of(conn, due[0])
-        await access.mark_sent(conn, due[0])
-        return found
 
 
 async def test_of_two_who_want_the_last_place_one_gets_it(web_db: Database, worker_db: Database, site: Site) -> None:
@@ -229,15 +216,14 @@ async def test_gateways_are_told_in_the_same_transaction_and_a_place_is_kept_fre
     await rule(worker_db, site, 1)
     now = datetime.now(UTC)
     made = await book(web_db, site, PLATE, now + minutes(10), now + HOUR)
-    (entry,) = await told(worker_db, site)
+    (entry,) = await heard(worker_db)
     assert isinstance(entry, ReservationEntry)
     assert (entry.key, entry.plate, entry.lot) == (str(made.id), PLATE, "main")
     assert (entry.since, entry.until) == (_ms(made.arrive_from), _ms(made.arrive_until))
 
     async def capacity() -> int:
-        async with worker_db.transaction(SYSTEM) as conn:
-            await edge.tell_gateways(conn, site.project_id, datetime.now(UTC))
-        entries = [one for one in await told(worker_db, site) if isinstance(one, LotEntry) and not one.vehicle_class]
+        await tell(worker_db, site.project_id, datetime.now(UTC))
+        entries = [one for one in await heard(worker_db) if isinstance(one, LotEntry) and not one.vehicle_class]
         return entries[-1].capacity
 
     assert await capacity() == 1, "two spaces, one of them kept"
@@ -245,7 +231,7 @@ async def test_gateways_are_told_in_the_same_transaction_and_a_place_is_kept_fre
     assert await capacity() == 2, "it is inside, and counts as a stay"
     async with worker_db.transaction(SYSTEM) as conn:
         await service.settle(conn, site.project_id, now)
-    assert await told(worker_db, site) == [GoneEntry("reservation", str(made.id))]
+    assert await heard(worker_db) == [GoneEntry("reservation", str(made.id))]
 
 
 async def test_a_cancelled_place_is_anothers_and_says_whether_it_was_in_time(
@@ -258,7 +244,7 @@ async def test_a_cancelled_place_is_anothers_and_says_whether_it_was_in_time(
         cancelled = await service.cancel(conn, made.id, "user:staff", "meeting moved")
         assert await service.cancel(conn, made.id, "user:staff") == cancelled
     assert (cancelled.state, cancelled.cancelled_in_time) == ("cancelled", True)
-    assert await told(worker_db, site) == [], "the gateway was never told of it"
+    assert await heard(worker_db) == [], "the gateway was never told of it"
     late = await book(web_db, site, "粤B00001", start, start + 4 * HOUR)
     async with web_db.transaction(site.staff) as conn:
         assert (await service.cancel(conn, late.id, "user:staff")).cancelled_in_time is False

@@ -10,7 +10,6 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.jobs import JobContext
 from cloud.kit.periods import in_ms
 from cloud.parking import service as parking
-from cloud.parking.edge import telling as edge
 from cloud.parking.permits import cards, endings, jobs, service, telling
 from cloud.parking.permits.records import Pay
 from gateway.contract.access import AccessEntry, GoneEntry, PermitEntry, StayEntry
@@ -26,18 +25,14 @@ from tests.integration.parking.permits.holder import (
     make_product,
 )
 from tests.integration.parking.site import NOON, Site
+from tests.integration.parking.told import heard, tell
 
 HOUR_MS = 3_600_000
 
 
 async def told(db: Database) -> list[AccessEntry]:
     """What gateways have to be told of permits by now, as one step each."""
-    entries: list[AccessEntry] = []
-    async with db.transaction(SYSTEM) as conn:
-        for due in await access.take_due(conn, 10):
-            entries.extend(await access.entries_of(conn, due))
-            await access.mark_sent(conn, due)
-    return [one for one in entries if isinstance(one, PermitEntry) or getattr(one, "kind", "") == "permit"]
+    return [one for one in await heard(db) if isinstance(one, PermitEntry) or getattr(one, "kind", "") == "permit"]
 
 
 async def test_every_change_is_told_in_its_transaction(worker_db: Database, site: Site) -> None:
@@ -165,8 +160,8 @@ async def test_stays_are_told_with_who_stands_on_the_space(
         await site.report(ingest_db, [site.passage("entry", plate, came)], came)
 
     async def standing(now: datetime) -> dict[str, bool]:
+        await tell(worker_db, site.project_id, now)
         async with worker_db.transaction(SYSTEM) as conn:
-            await edge.tell_gateways(conn, site.project_id, now)
             found = [one for due in await access.take_due(conn, 10) for one in await access.entries_of(conn, due)]
         return {one.plate: one.covered for one in found if isinstance(one, StayEntry)}
 
