@@ -52,7 +52,10 @@ class LotOccupancy:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One barrier with its camera. From `retired_at` on the barrier may be another lane's."""
+    """One barrier with its camera. From `retired_at` on the barrier may be another lane's.
+
+    `replaces_id`: the lane whose place it took.
+    """
 
     id: int
     project_id: int
@@ -62,6 +65,7 @@ class Lane:
     direction: Direction
     device_id: int
     retired_at: datetime | None = None
+    replaces_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

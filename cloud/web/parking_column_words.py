@@ -96,6 +96,7 @@ PARKING_COLUMNS: Final[Mapping[str, str]] = {
     "renews": _("Renews itself"),
     "repaired_at": _("Repaired at"),
     "repaired_by": _("Repaired by"),
+    "replaces_id": _("Takes the place of"),
     "reserved": _("Reserved time"),
     "retired_at": _("Retired at"),
     "rule_version_id": _("Version of the fee rule"),

@@ -16,6 +16,8 @@ PARKING_REASONS: Final[Mapping[str, str]] = {
     "no-lane": _("There is no such lane"),
     "no-barrier": _("The lane has no barrier"),
     "barrier-in-use": _("The barrier is another lane's"),
+    "other-direction": _("The lane to replace goes in the other direction"),
+    "place-taken": _("Another lane took its place already: choose that one"),
     "no-space": _("There is no such parking space"),
     "space-exists": _("The car park has a space with this number already"),
     "space-of-another": _("The space is sold or rented to others"),

@@ -98,6 +98,11 @@ async def withdraw_product(conn: Conn, product_id: int, at: datetime) -> None:
     await conn.execute(query, (at, product_id))
 
 
+async def replace_lane(conn: Conn, old_id: int, new_id: int) -> None:
+    """Cards of one lane are cards of another."""
+    await conn.execute("UPDATE permit_product_lane SET lane_id = %s WHERE lane_id = %s", (new_id, old_id))
+
+
 async def insert_month(conn: Conn, values: Mapping[str, object]) -> None:
     """A month that was sold."""
     await conn.execute(_INSERT_MONTH, values)

@@ -33,6 +33,7 @@ from cloud.parking.permits.service import (
     settle_change,
 )
 from cloud.parking.places import service as places
+from cloud.parking.places.repository import lock_lanes
 from cloud.parking.plates import valid_plate
 from cloud.payments import service as payments
 
@@ -50,6 +51,7 @@ async def create_product(conn: Conn, project_id: int, new: NewProduct) -> Produc
         raise InvalidInput("bad-amount", f"expected at most {digits} decimals", field="price")
     if not new.name.strip():
         raise InvalidInput("name-missing", "expected a name", field="name")
+    await lock_lanes(conn, project_id, exclusive=False)
     await check_lots(conn, project_id, new.lot_ids)
     await check_lanes(conn, new.lot_ids, new.lane_ids)
     return await get_product(conn, await card_repository.insert_product(conn, project_id, new))

@@ -68,6 +68,16 @@ _INSERT_LANES: LiteralString = """
     SELECT p.project_id, p.id, unnest(%(lanes)s::bigint[]), tstzrange(%(since)s, NULL)
     FROM permit p WHERE p.id = %(permit_id)s
 """
+_FORGET_LANES: LiteralString = """
+    DELETE FROM permit_lane
+    WHERE permit_id = ANY (%(permits)s::bigint[]) AND (%(lane_id)s::bigint IS NULL OR lane_id = %(lane_id)s)
+      AND lower(valid) >= %(at)s
+"""
+_END_LANES: LiteralString = """
+    UPDATE permit_lane SET valid = valid * tstzrange(NULL, %(at)s)
+    WHERE permit_id = ANY (%(permits)s::bigint[]) AND (%(lane_id)s::bigint IS NULL OR lane_id = %(lane_id)s)
+      AND valid @> %(at)s::timestamptz
+"""
 # What each plate may stand under, without suspensions: a permit that is suspended keeps its place.
 _COVER: LiteralString = """
     INSERT INTO permit_cover (project_id, permit_id, lot_id, plate, valid)
@@ -124,12 +134,18 @@ async def insert_lanes(conn: Conn, permit_id: int, lane_ids: Collection[int], si
     await conn.execute(_INSERT_LANES, {"permit_id": permit_id, "lanes": sorted(lane_ids), "since": since})
 
 
-async def end_lanes(conn: Conn, permit_id: int, at: datetime) -> None:
-    """None of its lanes count any more from then on."""
-    await conn.execute("DELETE FROM permit_lane WHERE permit_id = %s AND lower(valid) >= %s", (permit_id, at))
-    query = """UPDATE permit_lane SET valid = valid * tstzrange(NULL, %s)
-               WHERE permit_id = %s AND valid @> %s::timestamptz"""
-    await conn.execute(query, (at, permit_id, at))
+async def copy_lane(conn: Conn, old_id: int, new_id: int) -> None:
+    """Permits that name the old lane name the new one as well, since when they named the old one."""
+    query = """INSERT INTO permit_lane (project_id, permit_id, lane_id, valid)
+               SELECT project_id, permit_id, %s, valid FROM permit_lane WHERE lane_id = %s AND upper_inf(valid)"""
+    await conn.execute(query, (new_id, old_id))
+
+
+async def end_lanes(conn: Conn, permit_ids: Sequence[int], at: datetime, lane_id: int | None = None) -> None:
+    """None of their lanes count any more from then on; or this one does not."""
+    values = {"permits": list(permit_ids), "lane_id": lane_id, "at": at}
+    await conn.execute(_FORGET_LANES, values)
+    await conn.execute(_END_LANES, values)
 
 
 async def lanes(conn: Conn, permit_id: int) -> list[LanePeriod]:
@@ -143,6 +159,12 @@ async def of_lane(conn: Conn, lane_id: int) -> list[int]:
     """Permits that name a lane, or did."""
     rows = await conn.execute("SELECT DISTINCT permit_id FROM permit_lane WHERE lane_id = %s ORDER BY 1", (lane_id,))
     return [row["permit_id"] async for row in rows]
+
+
+async def naming(conn: Conn, lane_id: int) -> list[int]:
+    """Permits that name a lane now."""
+    query = "SELECT permit_id FROM permit_lane WHERE lane_id = %s AND upper_inf(valid) ORDER BY 1"
+    return [row["permit_id"] async for row in await conn.execute(query, (lane_id,))]
 
 
 async def insert_period(conn: Conn, values: Mapping[str, object]) -> int:

@@ -106,6 +106,7 @@ async def make_permit(
     Raises like `create_permit`. The caller says when it holds, then calls `settle_change`.
     """
     plates = _plates(holding.plates)
+    await lock_lanes(conn, project_id, exclusive=False)
     await check_lots(conn, project_id, lot_ids)
     await check_lanes(conn, lot_ids, lane_ids)
     if holding.person_id is None and holding.unit_id is None and not holding.note.strip():
@@ -139,13 +140,12 @@ async def settle_change(
     *,
     removed: Sequence[str] = (),
 ) -> Permit:
-    """What follows from a change that counts from `since` on; the permit now.
+    """What follows from a change that counts from `since` on; the permit now. The caller has locked the lanes.
 
     Which plates stand under it, what their stays cost that are over, what gateways are told. `removed` are plates that
     may not be of the permit any more. Raises Conflict (`plate-has-permit`, `space-has-permit`).
     """
     now = at or datetime.now(UTC)
-    await lock_lanes(conn, project_id, exclusive=False)
     await repository.write_cover(conn, permit_id)
     await space_repository.write_times(conn, permit_id)
     plates = sorted({*removed, *(one.plate for one in await repository.plates(conn, permit_id))})
@@ -265,7 +265,11 @@ async def change_permit(
 
 
 async def locked_permit(conn: Conn, permit_id: int, at: datetime) -> Permit:
-    """A permit that nobody else changes before this transaction ends. Raises NotFound; Conflict when it ended."""
+    """A permit that nobody else changes before this transaction ends, nor the lanes that it may be for.
+
+    Raises NotFound; Conflict when it ended.
+    """
+    await lock_lanes(conn, (await get_permit(conn, permit_id, at)).project_id, exclusive=False)
     await repository.lock(conn, [permit_id])
     found = await get_permit(conn, permit_id, at)
     if found.ended_at is not None:

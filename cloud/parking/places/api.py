@@ -61,7 +61,7 @@ async def list_lanes(scope: Reader, query: Annotated[LaneQuery, Query()]) -> Lis
 
 @router.post("/parking-lanes", status_code=201)
 async def create_lane(body: LaneIn, scope: Writer, once: Once) -> LaneOut:
-    """A new lane; passages that its barrier told before are taken in."""
+    """A new lane; passages that its barrier told before are taken in. It may take the place of another one."""
 
     async def make() -> LaneOut:
         return LaneOut.of(await lanes.create_lane(scope.conn, **body.model_dump()))

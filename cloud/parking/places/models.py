@@ -74,6 +74,13 @@ class LaneIn(Input):
     name: Name
     direction: Direction
     device_id: Annotated[Id, Field(description="A device of kind barrier that no other lane has.")]
+    replaces_id: Annotated[
+        Id | None,
+        Field(
+            description="A lane of the lot in this direction whose place it takes: that one is out of use then, and "
+            "permits and cards that name it name the new one."
+        ),
+    ] = None
 
 
 class LanePatch(Input):
@@ -131,7 +138,7 @@ class LotOut(BaseModel):
 
 
 class LaneOut(BaseModel):
-    """A lane of a lot: one barrier with its camera."""
+    """A lane of a lot: one barrier with its camera. `replaces_id`: the lane whose place it took."""
 
     id: int
     project_id: int
@@ -141,6 +148,7 @@ class LaneOut(BaseModel):
     direction: Direction
     device_id: int
     retired_at: datetime | None
+    replaces_id: int | None
 
     @classmethod
     def of(cls, lane: Lane) -> "LaneOut":

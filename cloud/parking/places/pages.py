@@ -172,10 +172,11 @@ async def _lot(
 
 
 async def _lanes(conn: Conn, lot: Lot, *, offered: bool) -> dict[str, Any]:
-    """Lanes of the lot with their barriers, and the barriers that no lane has."""
+    """Lanes of the lot with their barriers, whose place can be taken, and the barriers that no lane has."""
     lanes = (await service.list_lanes(conn, _ALL, lot.project_id, retired=True)).items
     used = {lane.device_id for lane in lanes if lane.retired_at is None}
     own = [lane for lane in lanes if lane.lot_id == lot.id]
+    replaced = {lane.replaces_id: lane for lane in own if lane.replaces_id is not None}
     free: list[Device] = []
     if offered:
         found = (await devices.list_devices(conn, _ALL, lot.project_id)).items
@@ -183,6 +184,8 @@ async def _lanes(conn: Conn, lot: Lot, *, offered: bool) -> dict[str, Any]:
     return {
         "lanes": [lane for lane in own if lane.retired_at is None],
         "retired": [lane for lane in own if lane.retired_at is not None],
+        "replaced": replaced,
+        "replaceable": [(lane.id, f"{lane.name} · {lane.code}") for lane in own if lane.id not in replaced],
         "barriers": await devices.devices_by_id(conn, {lane.device_id for lane in own}),
         "free_barriers": [(one.id, f"{one.gateway_code} / {one.code}") for one in free],
     }

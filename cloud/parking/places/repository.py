@@ -1,6 +1,6 @@
 """SQL of lots and lanes."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import LiteralString
 
@@ -16,7 +16,9 @@ from cloud.parking.records import (
 # one. So no passage is set aside as unclaimed after the lane claimed what was.
 _LOCK_SPACE = 0x67_6D_05 << 40
 _LOT: LiteralString = "SELECT id, project_id, code, name, parent_id, capacity, open FROM parking_lot"
-_LANE: LiteralString = "SELECT id, project_id, lot_id, code, name, direction, device_id, retired_at FROM parking_lane"
+_LANE: LiteralString = """
+    SELECT id, project_id, lot_id, code, name, direction, device_id, retired_at, replaces_id FROM parking_lane
+"""
 _LIST_LANES: LiteralString = (
     _LANE
     + """
@@ -26,6 +28,11 @@ _LIST_LANES: LiteralString = (
     ORDER BY id LIMIT %(limit)s
 """
 )
+_INSERT_LANE: LiteralString = """
+    INSERT INTO parking_lane (project_id, lot_id, code, name, direction, device_id, replaces_id)
+    VALUES (%(project_id)s, %(lot_id)s, %(code)s, %(name)s, %(direction)s, %(device_id)s, %(replaces_id)s)
+    RETURNING id, project_id, lot_id, code, name, direction, device_id, retired_at, replaces_id
+"""
 _LIST_LOTS: LiteralString = (
     _LOT
     + """
@@ -43,14 +50,9 @@ async def insert_lot(conn: Conn, project_id: int, code: str, name: str, capacity
     return Lot(**row)
 
 
-async def insert_lane(
-    conn: Conn, project_id: int, lot_id: int, code: str, name: str, direction: str, device_id: int
-) -> Lane:
+async def insert_lane(conn: Conn, values: Mapping[str, object]) -> Lane:
     """A new lane."""
-    query = """INSERT INTO parking_lane (project_id, lot_id, code, name, direction, device_id)
-               VALUES (%s, %s, %s, %s, %s, %s)
-               RETURNING id, project_id, lot_id, code, name, direction, device_id, retired_at"""
-    row = await (await conn.execute(query, (project_id, lot_id, code, name, direction, device_id))).fetchone()
+    row = await (await conn.execute(_INSERT_LANE, values)).fetchone()
     assert row is not None
     return Lane(**row)
 
@@ -119,6 +121,12 @@ async def retire_lane(conn: Conn, lane_id: int) -> None:
 async def lane(conn: Conn, lane_id: int) -> Lane | None:
     """One lane."""
     return (await lanes_by_id(conn, [lane_id])).get(lane_id)
+
+
+async def in_place_of(conn: Conn, lane_id: int) -> Lane | None:
+    """The lane that took the place of this one."""
+    row = await (await conn.execute(_LANE + " WHERE replaces_id = %s", (lane_id,))).fetchone()
+    return None if row is None else Lane(**row)
 
 
 async def lanes_by_id(conn: Conn, lane_ids: Collection[int]) -> dict[int, Lane]:
