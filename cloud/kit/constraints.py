@@ -60,12 +60,14 @@ def meaning_of(error: psycopg.Error) -> GatemeterError | None:
 
 
 def _momentary(error: psycopg.Error) -> GatemeterError | None:
-    if isinstance(error, errors.QueryCanceled):
+    if isinstance(error, errors.QueryCanceled | errors.TransactionTimeout | errors.IdleInTransactionSessionTimeout):
         return Unavailable("too-slow", "this took too long: ask for less, or try again later")
     if isinstance(error, errors.SerializationFailure | errors.DeadlockDetected | errors.LockNotAvailable):
         return Unavailable("busy", "another change was faster: try again")
     if isinstance(error, PoolTimeout):
         return Unavailable("busy", "too many requests are under way: try again")
+    if isinstance(error, errors.ReadOnlySqlTransaction):  # another server is the first one now
+        return Unavailable("database", "the database takes no changes now")
     if isinstance(error, psycopg.OperationalError):
         return Unavailable("database", "the database does not answer now")
     return None

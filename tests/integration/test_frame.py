@@ -1,5 +1,6 @@
 """What surrounds every request: headers, limits of time and of connections, transactions, and what is never told."""
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -76,6 +77,37 @@ async def test_the_web_waits_for_no_statement_lock_or_idle_transaction_for_ever(
 
     answer = await app_client.get("/api/v1/slow")
     assert (answer.status_code, answer.json()["code"]) == (503, "too-slow")
+
+
+async def test_a_standby_and_a_transaction_that_idled_too_long_are_to_be_asked_again(
+    app: FastAPI, app_client: httpx.AsyncClient
+) -> None:
+    @app.get("/api/v1/standby", dependencies=[public()])
+    async def standby(request: Request) -> None:
+        async with request.app.state.db.transaction(NOBODY) as conn:
+            await conn.execute("SET LOCAL transaction_read_only = on")
+            await conn.execute("DELETE FROM project")
+
+    @app.get("/api/v1/idle", dependencies=[public()])
+    async def idle(request: Request) -> None:
+        async with request.app.state.db.transaction(NOBODY) as conn:
+            await conn.execute("SET LOCAL idle_in_transaction_session_timeout = 20")
+            async with asyncio.timeout(60):
+                while await _goes_on(request.app.state.db, conn.info.backend_pid):
+                    await asyncio.sleep(0.02)
+            await conn.execute("SELECT 1")
+
+    answer = await app_client.get("/api/v1/standby")
+    assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (503, "database", "5")
+    answer = await app_client.get("/api/v1/idle")
+    assert (answer.status_code, answer.json()["code"]) == (503, "too-slow")
+
+
+async def _goes_on(db: Database, backend: int) -> bool:
+    """Whether the server still holds this connection."""
+    async with db.transaction(NOBODY) as other:
+        row = await (await other.execute("SELECT FROM pg_stat_activity WHERE pid = %s", (backend,))).fetchone()
+    return row is not None
 
 
 async def test_an_answer_is_sent_after_the_commit_only(
