@@ -129,7 +129,8 @@ async def repeat_run(run_id: Id, response: Response, scope: Runner, once: Once) 
     """Goes on with a run for the accounts that it has not billed, by the job that `Location` leads to.
 
     A failed run, a preview or an approved run goes on itself: its drafts stay, and who was left out by hand stays out.
-    After one that is issued another run over its period begins, by the same options; `run_id` says which.
+    After one that is issued another run over its period begins, by the same options, for those alone whom it could not
+    bill; `run_id` says which. What else of the period is not billed yet is for a new run.
     """
 
     return await started(scope, response, once, lambda: service.repeat_run(scope.conn, run_id, scope.caller.user_id))

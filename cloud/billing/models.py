@@ -353,6 +353,9 @@ class RunOut(BaseModel):
     issue_job_id: int | None
     mail_bills: bool | None
     account_id: Annotated[int | None, Field(description="The run is the final bill of this account.")]
+    repeats_id: Annotated[
+        int | None, Field(description="The run bills only whom this issued one could not: `POST …/repetitions`.")
+    ]
     step: Annotated[
         RunStep,
         Field(
@@ -390,6 +393,7 @@ class RunOut(BaseModel):
             issue_job_id=run.issue_job_id,
             mail_bills=run.mail_bills,
             account_id=run.account_id,
+            repeats_id=run.repeats_id,
             step=run.step,
             broke_off=run.broke_off,
         )

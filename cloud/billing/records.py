@@ -303,8 +303,9 @@ RunStep = Literal["checking", "billing"]
 class BillRun:
     """A run over a period of a project; its job has seen to `done` of `of` accounts, or meters while it is `checking`.
 
-    With an `account_id` it is the final bill of this account alone. `estimated` of the billed accounts are billed by
-    estimate, as `missing_readings`, `open_exceptions` and `estimate_limit` (None: that of the terms) allow.
+    With an `account_id` it is the final bill of this account alone; with a `repeats_id` it bills only whom that issued
+    run could not bill. `estimated` of the billed accounts are billed by estimate, as `missing_readings`,
+    `open_exceptions` and `estimate_limit` (None: that of the terms) allow.
     `mail_bills`: whether its bills are sent by e-mail when they are issued; None: as the project has set it.
     `broke_off`: why the last attempt of its job broke off; it is tried again unless the job `gave_up`.
     """
@@ -333,6 +334,7 @@ class BillRun:
     of: int
     estimated: int
     account_id: int | None = None
+    repeats_id: int | None = None
     mail_bills: bool | None = None
     step: RunStep = "billing"
     gave_up: bool = False

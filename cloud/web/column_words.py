@@ -216,6 +216,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "reopened_at": _("Reopened at"),
     "reopened_by": _("Reopened by"),
     "reopening_reason": _("Reason of the reopening"),
+    "repeats_id": _("Only whom this run could not bill"),
     "reply_to": _("Answers go to"),
     "resolution": _("Smallest step"),
     "restore_id": _("Order to switch on"),

@@ -76,6 +76,7 @@ MONEY_REASONS: Final[Mapping[str, str]] = {
     "usage-not-settled": _("Readings came that usage does not show yet; run again a little later"),
     # Bill runs and bills.
     "no-such-run": _("There is no such bill run"),
+    "nobody-failed": _("The run could bill everybody: start another one over its period"),
     "run-not-over": _("Only a run that is over can be gone on with"),
     "drafts-stuck": _("Some drafts could neither be issued nor taken back: go on with the run once that is mended"),
     "run-not-in-preview": _("Only a run in preview can be changed"),

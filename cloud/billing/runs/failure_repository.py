@@ -53,6 +53,12 @@ async def failed_accounts(conn: Conn, run_id: int) -> set[int]:
     return {row["account_id"] for row in await (await conn.execute(query, (run_id,))).fetchall()}
 
 
+async def could_not_bill(conn: Conn, run_id: int) -> set[int]:
+    """The same without those that somebody left out."""
+    query = "SELECT account_id FROM bill_run_failure WHERE run_id = %s AND code <> %s"
+    return {row["account_id"] for row in await (await conn.execute(query, (run_id, LEFT_OUT))).fetchall()}
+
+
 async def insert_failures(conn: Conn, rows: Sequence[Mapping[str, object]]) -> None:
     """Notes why accounts were not billed; a repetition replaces the reason."""
     await conn.execute(_INSERT_FAILURES, (Jsonb(list(rows)),))

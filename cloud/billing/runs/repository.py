@@ -1,7 +1,7 @@
 """SQL of bill runs: the run itself, and drafts, charges and lines written for many accounts at once."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -16,9 +16,9 @@ from cloud.kit.periods import Period
 
 _INSERT_RUN: LiteralString = """
     INSERT INTO bill_run (project_id, period, created_by, issue_at_once, open_exceptions, missing_readings,
-                          estimate_limit, estimate_reason, account_id, mail_bills)
+                          estimate_limit, estimate_reason, account_id, repeats_id, mail_bills)
     VALUES (%(project_id)s, daterange(%(start)s, %(end)s), %(created_by)s, %(issue_at_once)s, %(open_exceptions)s,
-            %(missing_readings)s, %(estimate_limit)s, %(estimate_reason)s, %(account_id)s,
+            %(missing_readings)s, %(estimate_limit)s, %(estimate_reason)s, %(account_id)s, %(repeats_id)s,
             %(mail_bills)s)
     RETURNING id
 """
@@ -36,7 +36,7 @@ _UNCHARGED_METERS: LiteralString = (
     "SELECT DISTINCT a.meter_id, a.account_id"
     + _UNCHARGED
     + """
-      AND a.meter_id IS NOT NULL AND (%(account_id)s::bigint IS NULL OR a.account_id = %(account_id)s)
+      AND a.meter_id IS NOT NULL AND (%(accounts)s::bigint[] IS NULL OR a.account_id = ANY (%(accounts)s))
     ORDER BY a.meter_id, a.account_id
 """
 )
@@ -51,7 +51,7 @@ _RUN: LiteralString = """
     SELECT r.id, r.project_id, lower(r.period) AS start, upper(r.period) AS end, r.state, r.accounts, r.billed,
            r.failed, r.total, p.currency, r.job_id, r.created_at, r.finished_at, r.issue_at_once, r.open_exceptions,
            r.missing_readings, r.estimate_limit, r.estimate_reason, r.estimated,
-           r.approved_by, r.approved_at, r.issue_job_id, r.account_id, r.mail_bills, r.step,
+           r.approved_by, r.approved_at, r.issue_job_id, r.account_id, r.repeats_id, r.mail_bills, r.step,
            coalesce(j.progress, 0) AS done, coalesce(j.total, 0) AS of,
            coalesce(j.state IN ('failed', 'cancelled'), false) AS gave_up, j.error AS broke_off
     FROM bill_run r JOIN project p ON p.id = r.project_id
@@ -241,12 +241,15 @@ async def uncharged_accounts(conn: Conn, project_id: int, period: Period) -> lis
     return [row["account_id"] for row in await (await conn.execute(_UNCHARGED_ACCOUNTS, values)).fetchall()]
 
 
-async def uncharged_meters(conn: Conn, project_id: int, period: Period, account_id: int | None) -> dict[int, list[int]]:
+async def uncharged_meters(
+    conn: Conn, project_id: int, period: Period, accounts: Collection[int] | None
+) -> dict[int, list[int]]:
     """Meters of which something in the period is charged by no bill yet, by id, with the accounts it is due from.
 
-    Of one account, where it is named.
+    Of these accounts; None: of any.
     """
-    values = {"project_id": project_id, "start": period.start, "end": period.end, "account_id": account_id}
+    only = None if accounts is None else sorted(accounts)
+    values = {"project_id": project_id, "start": period.start, "end": period.end, "accounts": only}
     found: dict[int, list[int]] = defaultdict(list)
     for row in await (await conn.execute(_UNCHARGED_METERS, values)).fetchall():
         found[row["meter_id"]].append(row["account_id"])

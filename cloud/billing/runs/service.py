@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
 from psycopg.errors import UniqueViolation
@@ -36,6 +36,7 @@ class RunOptions:
     `issue_at_once`: without a preview. `open_exceptions` and `missing_readings`: whether accounts with open findings,
     or without readings, are left out (`ask`) or billed by `estimate`, at most `estimate_limit` bills in a row (None: as
     the terms say). `account_id`: only this account, its final bill; `estimate_reason`: why that is estimated.
+    `repeats_id`: only accounts that this issued run could not bill.
     `mail_bills`: whether the bills are sent by e-mail when they are issued; None: as the project has set it.
     """
 
@@ -45,6 +46,7 @@ class RunOptions:
     estimate_limit: int | None = None
     estimate_reason: str = ""
     account_id: int | None = None
+    repeats_id: int | None = None
     mail_bills: bool | None = None
 
 
@@ -89,7 +91,8 @@ async def check_run(
         # Not where the notes are held: whoever changes usage, persons or prices would wait for it.
         async with db.transaction(asker) as conn:
             project = await estate.get_project(conn, run.project_id)
-            meters = await run_repository.uncharged_meters(conn, project.id, run.period, run.account_id)
+            only = await _only(conn, run)
+            meters = await run_repository.uncharged_meters(conn, project.id, run.period, only)
         found = await judge_months(db, asker, project, run.period, meters, now or datetime.now(UTC), progress)
         async with db.transaction(asker) as conn:
             await _keep_unjudged(conn, run, meters, found.failed)
@@ -158,8 +161,16 @@ async def _to_bill(db: Database, asker: Asker, run: BillRun) -> tuple[Project, l
         by_tariff = await run_repository.uncharged_accounts(conn, project.id, run.period)
         agreed = await agreed_repository.due_accounts(conn, project.id, run.period.end)
         corrected = await adjustments_repository.accounts_with_open(conn, project.id)
+        only = await _only(conn, run)
     accounts = sorted({*by_tariff, *agreed, *corrected} - left_out)
-    return project, [one for one in accounts if run.account_id in (None, one)]
+    return project, [one for one in accounts if only is None or one in only]
+
+
+async def _only(conn: Conn, run: BillRun) -> set[int] | None:
+    """The accounts that the run is for; None: all."""
+    if run.account_id is not None:
+        return {run.account_id}
+    return None if run.repeats_id is None else await failure_repository.could_not_bill(conn, run.repeats_id)
 
 
 async def approve_run(conn: Conn, run_id: int, approved_by: int | None = None) -> int:
@@ -183,15 +194,18 @@ async def repeat_run(conn: Conn, run_id: int, by: int | None = None) -> int:
     """Goes on with a run for those whom it has not billed, and returns the id of the job that does it.
 
     Drafts that are there stay, and who was left out by hand stays out. Of an approved run what is left is issued; an
-    issued run is over: another one over its period begins, by the same options. Raises NotFound; Conflict for a run
-    that was cancelled or is running, or while another run of the project is.
+    issued run is over: another one over its period begins, by the same options, for those alone whom it could not bill.
+    Raises NotFound; Conflict for a run that was cancelled or is running, for an issued one that could bill everybody
+    (`nobody-failed`), or while another run of the project is.
     """
     await run_repository.release_abandoned(conn, (await get_run(conn, run_id)).project_id)
     run = await _locked(conn, run_id)
     if run.state == "approved":
         return await approve_run(conn, run_id, by)
     if run.state == "issued":
-        return await start_run(conn, run.project_id, run.period, by, _options_of(run))
+        if not await failure_repository.could_not_bill(conn, run_id):
+            raise Conflict("nobody-failed", f"run {run_id} could bill everybody: start another one over its period")
+        return await start_run(conn, run.project_id, run.period, by, replace(_options_of(run), repeats_id=run_id))
     if run.state not in ("preview", "failed"):
         raise Conflict("run-not-over", f"run {run_id} is {run.state}: only one that is over can be gone on with")
     await _begin(conn, run_id, "checking")

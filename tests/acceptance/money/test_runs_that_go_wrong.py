@@ -55,6 +55,33 @@ async def test_or_are_billed_where_the_run_says_so(office: Office) -> None:
     assert (run["billed"], run["failures"]) == (2, [])
 
 
+async def test_after_an_issued_run_those_are_tried_again_whom_it_could_not_bill_and_nobody_else(
+    office: Office,
+) -> None:
+    """What was agreed since, and who was left out by hand, is for another run over the month."""
+    doubtful, good = office.site.flats
+    await _find(office.site, 0)
+    first = await office.bill(JANUARY)
+    charge = {"account_id": good.account_id, "category": "maintenance", "description": "A lock", "amount": "120.50"}
+    await office.post("one-off-charges", project_id=office.site.project.id, **charge, day="2026-01-20")
+    await office.site.rows("UPDATE meter_exception SET state = 'accepted', reason = 'a party' RETURNING id")
+    started = await office.post(f"bill-runs/{first['id']}/repetitions")
+    await office.work(started["job_id"])
+    again = await office.run(started["run_id"])
+    assert (again["id"] != first["id"], again["repeats_id"]) == (True, first["id"])
+    assert (again["state"], again["billed"], again["failures"]) == ("preview", 1, [])
+    assert [bill["account_id"] for bill in await office.items("bills", run_id=again["id"])] == [doubtful.account_id]
+    await office.post(f"bill-runs/{again['id']}/left-out-accounts", account_id=doubtful.account_id, reason="a guest")
+    issued = await office.approve(again)
+    assert await office.refused(f"bill-runs/{issued['id']}/repetitions") == (409, "nobody-failed")
+    rest = await office.bill(JANUARY)
+    assert rest["repeats_id"] is None
+    assert {bill["account_id"] for bill in await office.items("bills", run_id=rest["id"])} == {
+        doubtful.account_id,
+        good.account_id,
+    }
+
+
 async def test_of_two_runs_at_the_same_time_one_wins(office: Office) -> None:
     body = {"project_id": office.site.project.id, "start": "2026-01-01", "end": "2026-02-01"}
     answers = await asyncio.gather(*(office.ask("bill-runs", **body) for _ in range(4)))

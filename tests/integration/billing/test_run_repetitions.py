@@ -89,7 +89,8 @@ async def test_after_an_issued_run_another_one_begins(
     async with site.db.transaction(SYSTEM) as conn:
         again = await billing.run_of_job(conn, job["id"])
     assert (again.id != run.id, again.state, again.billed, again.failed) == (True, "preview", 1, 0)
-    assert again.period == run.period
+    assert (again.period, again.repeats_id) == (run.period, run.id)
+    assert f"could not bill: Bill run {run.id}" in text_of(await anna.see(f"/bill-runs/{again.id}"))
     assert [bill.account_id for bill in await site.bills(state="draft")] == [bad(site).account_id]
 
 
