@@ -90,6 +90,11 @@ def test_each_reason_stands_in_one_room() -> None:
     assert len(words.choices("reason")) == sum(len(room) for room in rooms)
 
 
+def test_reasons_are_sentences_without_values() -> None:
+    """Pages say them as they are; what is particular stands in the detail beside them."""
+    assert [code for code, said in words.choices("reason") if "%(" in said] == []
+
+
 def test_every_job_has_a_name() -> None:
     found: dict[str, Handler] = all_handlers()
     assert found.keys() - dict(words.choices("job")).keys() == set()
