@@ -67,9 +67,10 @@ async def tell(conn: Conn, project_id: int, permit_ids: Sequence[int], now: date
 
 
 async def tell_lane(conn: Conn, project_id: int, lane_id: int, now: datetime) -> None:
-    """Tells gateways of the permits that name a lane which was taken out of use: its barrier may be another lane's.
+    """Tells gateways of the permits that name a lane which came into use or went out of it, or did name it.
 
-    The caller has locked the lanes: no permit changes meanwhile.
+    The barrier of one that is out of use may be another lane's. The caller has locked the lanes: no permit changes
+    meanwhile.
     """
     permit_ids = await repository.of_lane(conn, lane_id)
     for start in range(0, len(permit_ids), CHUNK):

@@ -198,4 +198,6 @@ async def test_over_http_and_on_the_page(
     typed: dict[str, Any] = {"code": "goods-3", "name": "Ramp 2", "direction": "entry", "device_id": str(device)}
     await browser.send(f"{address}/lanes", 422, **{**typed, "direction": "exit"}, replaces_id=str(row["id"]))
     await browser.send(f"{address}/lanes", **typed, replaces_id=str(row["id"]))
+    last: dict[str, Any] = {**typed, "code": "side", "device_id": str(await barrier(worker_db, site, "side"))}
+    await browser.send(f"{address}/lanes", **last, replaces_id="")
     assert "only by Ramp 2" in text_of(await browser.see(f"/parking/permits/{permit.id}"))
