@@ -41,9 +41,13 @@ class World(Generic[T]):
             self.drop()
             name = f"gm_world_{secrets.token_hex(6)}"
             copy_database(self._server_dsn, self._empty, name)
-            # In a thread of its own: fixtures of pytest run beside the loop of the test.
-            with start_blocking_portal() as portal:
-                db, made = portal.call(self._furnish, make_conninfo(self._server_dsn, dbname=name))
+            try:
+                # In a thread of its own: fixtures of pytest run beside the loop of the test.
+                with start_blocking_portal() as portal:
+                    db, made = portal.call(self._furnish, make_conninfo(self._server_dsn, dbname=name))
+            except BaseException:
+                drop_database(self._server_dsn, name)
+                raise
             close_database(self._server_dsn, name)
             self._built = quarter, name, db, made
         return self._built[1]
