@@ -20,6 +20,7 @@ from cloud.kit.migrate import migrate
 from tests.databases import administrator, close_database, copy_database, drop_database, leave
 from tests.plain_logs import log_plainly
 from tests.schedule import pytest_xdist_make_scheduler
+from tests.worlds import World
 
 __all__ = ["pytest_xdist_make_scheduler"]
 
@@ -94,9 +95,20 @@ def _fresh(server_dsn: str, template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def owner_dsn(server_dsn: str, template_database: str) -> Iterator[str]:
-    """DSN of the owner of a fresh, migrated database that only this test uses."""
-    with _fresh(server_dsn, template_database) as dsn:
+def beginning(request: pytest.FixtureRequest, template_database: str) -> str:
+    """Name of the database that the test's own is copied from: the world that the test asks for, or the empty one."""
+    asked = [name for name in request.fixturenames if name.endswith("_world")]
+    assert len(asked) <= 1, f"a database is a copy of one world: {', '.join(asked)}"
+    if not asked:
+        return template_database
+    world: World[object] = request.getfixturevalue(asked[0])
+    return world.template()
+
+
+@pytest.fixture
+def owner_dsn(server_dsn: str, beginning: str) -> Iterator[str]:
+    """DSN of the owner of a fresh, migrated database that only this test uses; it holds the world that it asks for."""
+    with _fresh(server_dsn, beginning) as dsn:
         yield dsn
 
 

@@ -10,23 +10,30 @@ from cloud.billing.corrections.late_usage import Outcome, rerate_late
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import day_start, next_month
 from tests.integration.billing.site import Flat, Site, make_site, noon
+from tests.worlds import World, world
 
 JANUARY, FEBRUARY, MARCH, APRIL = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1), date(2026, 4, 1)
 USAGE = [300_500, 250_000, 2_500_000]
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """Two flats that pay for electricity, with three months of readings, all billed.
 
-    The third reaches into the second tier. A test file that imports it names it in `__all__`.
+    The third reaches into the second tier. A test file imports `site` as well and names both in `__all__`.
     """
-    made = await make_site(worker_db, services=("electricity",))
+    made = await make_site(db, services=("electricity",))
     for flat in made.flats:
         await made.read(flat, "electricity", USAGE)
     for month in (JANUARY, FEBRUARY, MARCH):
         await made.run(month, noon(APRIL))
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def count_otherwise(site: Site, flat: Flat, month: date, wh: int) -> None:

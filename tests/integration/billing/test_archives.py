@@ -18,20 +18,27 @@ from cloud.kit.jobs import JobContext
 from cloud.kit.periods import Period
 from tests.integration.app import Auth, People, once
 from tests.integration.billing.site import JANUARY_USAGE, Site, make_site
+from tests.worlds import World, world
 
 FLATS = 23
 """More than are typeset at once."""
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """Flats with issued bills of January."""
-    made = await make_site(worker_db, FLATS)
+    made = await make_site(db, FLATS)
     for flat in made.flats:
         for medium, quantity in JANUARY_USAGE.items():
             await made.read(flat, medium, [quantity])
     await made.run(date(2026, 1, 1))
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def _asked(client: httpx.AsyncClient, auth: Auth, run_id: int, status: int = 202) -> dict[str, Any]:

@@ -16,14 +16,15 @@ from cloud.kit.jobs import JobContext
 from cloud.kit.periods import day_start
 from cloud.metering.exceptions.service import decide
 from tests.integration.billing.site import CHIEF, Site, make_site
+from tests.worlds import World, world
 
 JANUARY, FEBRUARY = date(2026, 1, 1), date(2026, 2, 1)
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """A flat that is billed for January; then a finding about it is opened, and a concession is approved for it."""
-    made = await make_site(worker_db, flats=1, services=("electricity",))
+    made = await make_site(db, flats=1, services=("electricity",))
     await made.read(made.flats[0], "electricity", [300_000, 300_000])
     await made.run(JANUARY)
     zone = made.project.zone
@@ -33,7 +34,7 @@ async def site(worker_db: Database) -> Site:
         made.project.id, made.flats[0].meters["electricity"],
         day_start(date(2026, 1, 10), zone), day_start(date(2026, 1, 11), zone),
     )  # fmt: skip
-    async with worker_db.transaction(SYSTEM) as conn:
+    async with db.transaction(SYSTEM) as conn:
         new = NewConcession(
             "subsidy",
             "Subsidy",
@@ -47,6 +48,12 @@ async def site(worker_db: Database) -> Site:
         filed = await conceded.file_concession(conn, made.project.id, new)
         await conceded.approve_concession(conn, filed.terms.id, CHIEF, "is due")
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def asked(site: Site) -> int:

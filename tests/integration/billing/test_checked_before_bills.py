@@ -29,6 +29,7 @@ from tests.integration.app import People
 from tests.integration.billing.site import Flat, Site, failures_of, make_site
 from tests.integration.browser import Browser, text_of
 from tests.integration.metering.test_derivation import derive
+from tests.worlds import World, world
 
 JANUARY, FEBRUARY, MARCH = (date(2026, n, 1) for n in range(1, 4))
 USUAL, LEAP = 250_000, 2_500_000
@@ -41,13 +42,19 @@ SOMEBODY_WAITS: LiteralString = """
 """
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """Three flats that pay for electricity, read on 1 January and 1 February."""
-    made = await make_site(worker_db, flats=3, services=("electricity",))
+    made = await make_site(db, flats=3, services=("electricity",))
     for flat in made.flats:
         await made.read(flat, "electricity", [USUAL])
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def come(site: Site, flat: Flat, day: date, value: int, hour: int = 0) -> None:

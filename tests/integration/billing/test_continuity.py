@@ -12,19 +12,26 @@ from cloud.billing.runs import drafting
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.periods import Period, day_start
 from tests.integration.billing.site import Flat, Site, failures_of, make_site, noon
+from tests.worlds import World, world
 
 AT_ONCE = billing.RunOptions(issue_at_once=True)
 JANUARY, FEBRUARY, MARCH, APRIL = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1), date(2026, 4, 1)
 USAGE = [300_500, 250_000, 2_500_000]
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """Three flats that pay for electricity, with three months of readings."""
-    made = await make_site(worker_db, flats=3, services=("electricity",))
+    made = await make_site(db, flats=3, services=("electricity",))
     for flat in made.flats:
         await made.read(flat, "electricity", USAGE)
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def _charges(site: Site, flat: Flat) -> list[dict[str, Any]]:

@@ -19,19 +19,26 @@ from cloud.payments import service as payments
 from tests.integration.app import People, once
 from tests.integration.billing.late import count_otherwise, late
 from tests.integration.billing.site import Flat, Site, make_site, noon
+from tests.worlds import World, world
 
 JANUARY, FEBRUARY, MARCH, APRIL = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1), date(2026, 4, 1)
 ASKER, APPROVER = 1, 2
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """Two flats that pay for electricity; January is billed."""
-    made = await make_site(worker_db, services=("electricity",))
+    made = await make_site(db, services=("electricity",))
     for flat in made.flats:
         await made.read(flat, "electricity", [300_500, 250_000, 100_000])
     await made.run(JANUARY)
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def _bills(site: Site, flat: Flat) -> list[BillRow]:

@@ -25,6 +25,7 @@ from cloud.settings import CloudSettings
 from tests.integration.app import Auth, People
 from tests.integration.billing.site import JANUARY_USAGE, Site, make_site
 from tests.unit.cloud.billing.by_hand import add_up
+from tests.worlds import World, world
 
 JANUARY = Period(date(2026, 1, 1), date(2026, 2, 1))
 PUBLIC = "https://pay.example.com"
@@ -38,16 +39,22 @@ def settings(settings: CloudSettings) -> CloudSettings:
     return settings.model_copy(update={"public_url": PUBLIC})
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """Two flats with bills of January; the first resident's name is a Chinese one."""
-    made = await make_site(worker_db)
+    made = await make_site(db)
     for flat in made.flats:
         for medium, quantity in JANUARY_USAGE.items():
             await made.read(flat, medium, [quantity])
     await made.rows("UPDATE project SET name = '阳光花园', address = '北京市朝阳区建国路1号' RETURNING 1")
     await _rename(made, "欧阳若兰")
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def _rename(site: Site, name: str) -> None:

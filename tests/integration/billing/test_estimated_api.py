@@ -15,18 +15,25 @@ from tests.integration.app import Auth, People, once
 from tests.integration.billing.site import Site, make_site, noon
 from tests.integration.billing.test_estimates import FROM, at, hourly, read
 from tests.integration.browser import Browser
+from tests.worlds import World, world
 
 JANUARY, FEBRUARY = date(2026, 1, 1), date(2026, 2, 1)
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """Two flats; the meter of the first is silent after 20 January."""
-    made = await make_site(worker_db, services=("electricity",))
+    made = await make_site(db, services=("electricity",))
     await read(made, made.flats[0], hourly(made, JANUARY, date(2026, 1, 21), FROM, 400))
     await read(made, made.flats[1], [(at(made, JANUARY), FROM)])
     await read(made, made.flats[1], [(at(made, FEBRUARY), FROM + 250_000)])
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def _browser(client: httpx.AsyncClient, people: People, site: Site) -> Browser:

@@ -17,6 +17,7 @@ from cloud.kit.periods import Period, day_start, next_month
 from tests.integration.billing.late import charged_in_all, late, yearly
 from tests.integration.billing.site import Flat, Site, failures_of, make_site, noon
 from tests.integration.metering.test_derivation import derive
+from tests.worlds import World, world
 
 JANUARY, FEBRUARY, MARCH, APRIL, MAY = (date(2026, n, 1) for n in range(1, 6))
 ESTIMATE = RunOptions(issue_at_once=True, missing_readings="estimate")
@@ -74,14 +75,20 @@ async def charges(site: Site, flat: Flat) -> list[dict[str, Any]]:
     )
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """Two flats; the meter of the first is silent after 20 January, the other was read until 1 March."""
-    made = await make_site(worker_db, services=("electricity",))
+    made = await make_site(db, services=("electricity",))
     await read(made, made.flats[0], hourly(made, JANUARY, date(2026, 1, 21), FROM, 400))
     await read(made, made.flats[1], [(at(made, JANUARY), FROM)])
     await read(made, made.flats[1], [(at(made, FEBRUARY), FROM + 250_000), (at(made, MARCH), FROM + 500_000)])
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def test_without_being_asked_for_nothing_is_estimated(site: Site) -> None:

@@ -15,19 +15,26 @@ from cloud.kit.periods import Period
 from tests.integration.app import People, once
 from tests.integration.billing.late import count_otherwise, late
 from tests.integration.billing.site import Flat, Site, failures_of, make_site, noon
+from tests.worlds import World, world
 
 JANUARY, FEBRUARY, MARCH = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
 AT_ONCE = billing.RunOptions(issue_at_once=True)
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """Two flats with two months of readings; January is billed."""
-    made = await make_site(worker_db, services=("electricity", "property"))
+    made = await make_site(db, services=("electricity", "property"))
     for flat in made.flats:
         await made.read(flat, "electricity", [300_000, 250_000])
     await made.run(JANUARY)
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def _final(site: Site, flat: Flat, ends_on: date = MARCH, *, charged_beyond: bool = False) -> BillRun:

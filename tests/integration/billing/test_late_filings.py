@@ -23,12 +23,13 @@ from tests.integration.billing.late import (
     count_otherwise,
     revisions,
     site,
+    site_world,
     yearly,
 )
 from tests.integration.billing.site import Flat, Site, noon
 from tests.integration.billing.test_estimates import read
 
-__all__ = ["site"]
+__all__ = ["site", "site_world"]
 
 
 async def file(site: Site, flat: Flat, persons: int, from_day: date) -> int:

@@ -29,6 +29,7 @@ from cloud.payments import service as payments
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
 from tests.integration.billing.site import JANUARY_USAGE, TARIFFS, Site, make_site
+from tests.worlds import World, world
 
 JANUARY, FEBRUARY, MARCH = (date(2026, month, 1) for month in (1, 2, 3))
 TOTAL = Decimal("319.16")
@@ -42,15 +43,21 @@ _POSTING: LiteralString = """
 """
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """Two flats, billed for January on 1 February: 319.16 each, due on 16 February."""
-    made = await make_site(worker_db)
+    made = await make_site(db)
     for flat in made.flats:
         for medium, quantity in JANUARY_USAGE.items():
             await made.read(flat, medium, [quantity])
     await made.run(JANUARY)
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def _execute(db: Database, *statements: LiteralString) -> None:

@@ -21,6 +21,7 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.payments import service as payments
 from tests.integration.app import Auth, People, once
 from tests.integration.billing.site import JANUARY_USAGE, Site, make_site
+from tests.worlds import World, world
 
 JANUARY = date(2026, 1, 1)
 MONTH: dict[str, Any] = {"month": "2026-02"}
@@ -38,10 +39,16 @@ async def _site(db: Database) -> Site:
     return made
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """The site of these tests."""
-    return await _site(worker_db)
+    return await _site(db)
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 class Client:

@@ -10,6 +10,7 @@ from cloud.settings import CloudSettings, load_settings
 from tests.integration.app import People, once
 from tests.integration.billing.site import JANUARY_USAGE, SINCE, Site, make_site
 from tests.integration.browser import Browser, text_of
+from tests.worlds import World, world
 
 
 @pytest.fixture
@@ -21,14 +22,20 @@ def settings(owner_dsn: str, tmp_path: Path, request: pytest.FixtureRequest) -> 
     )
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """One issued bill."""
-    made = await make_site(worker_db, 1)
+    made = await make_site(db, 1)
     for medium, usage in JANUARY_USAGE.items():
         await made.read(made.flats[0], medium, [usage])
     await made.run(SINCE)
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def test_a_run_and_a_bill_are_sent(app_client: httpx.AsyncClient, people: People, site: Site) -> None:

@@ -19,6 +19,7 @@ from tests.integration.billing.late import count_otherwise, late
 from tests.integration.billing.shop import Shop, make_shop
 from tests.integration.billing.site import Site, make_site, noon
 from tests.integration.billing.test_corrections_across_features import booked
+from tests.worlds import World, world
 
 JANUARY, FEBRUARY, MARCH, APRIL, MAY = (date(2026, month, 1) for month in range(1, 6))
 MONTHS = (JANUARY, FEBRUARY, MARCH)
@@ -27,15 +28,21 @@ CHARGED = Decimal("146.73")
 """January of a flat: 300.5 kWh at 0.4883."""
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """A flat that pays for electricity; January is billed."""
-    made = await make_site(worker_db, 1, services=("electricity",))
+    made = await make_site(db, 1, services=("electricity",))
     await made.read(made.flats[0], "electricity", [300_500, 250_000, 100_000])
-    async with worker_db.transaction(SYSTEM) as conn:
+    async with db.transaction(SYSTEM) as conn:
         await billing.set_policy(conn, made.project.id, date(2025, 1, 1), ALONE)
     await made.run(JANUARY)
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def ask(site: Site, bill_id: int, amount: str | Decimal, cause: NoteCause, position: int = 1) -> BillRow:

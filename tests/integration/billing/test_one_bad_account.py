@@ -37,6 +37,7 @@ from tests.integration.billing.test_checked_before_bills import (
     started,
 )
 from tests.integration.browser import Browser, text_of
+from tests.worlds import World, world
 
 BAD = 1
 """Which of the flats is bad."""
@@ -47,14 +48,20 @@ Place = tuple[Any, str, Callable[..., bool]]
 """A module, the name of a function of it, and whether what it is asked for is what is bad."""
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """Five flats that pay for electricity; what they used in February came, and nobody has looked at it."""
-    made = await make_site(worker_db, flats=5, services=("electricity",))
+    made = await make_site(db, flats=5, services=("electricity",))
     for flat in made.flats:
         await made.read(flat, "electricity", [USUAL])
         await come(made, flat, MARCH, AFTER_JANUARY + USUAL)
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 def bad(site: Site) -> Flat:

@@ -14,6 +14,7 @@ from cloud.kit.db import SYSTEM, Database
 from tests.integration.app import Auth, People, once
 from tests.integration.browser import Browser, text_of
 from tests.integration.payments.owing import RULE, Owing, make_owing
+from tests.worlds import World, world
 
 TERMS = Policy(due_days=15, late_fee=RULE)
 Document = dict[str, Any]
@@ -113,12 +114,18 @@ SUBJECTS: dict[str, Callable[[Desk, int], Awaitable[Asked]]] = {
 REFUSALS = {"tariff": (403, "needs-second-person")}
 
 
-@pytest.fixture
-async def owing(worker_db: Database) -> Owing:
+@world
+async def owing_world(db: Database) -> Owing:
     """Two flats whose bills of last winter are long overdue."""
-    made = await make_owing(worker_db, TERMS)
+    made = await make_owing(db, TERMS)
     await made.night(date(2026, 3, 26))
     return made
+
+
+@pytest.fixture
+def owing(owing_world: World[Owing], worker_db: Database) -> Owing:
+    """That world, which only this test changes."""
+    return owing_world.of(worker_db)
 
 
 async def _allow(anna: Desk) -> None:

@@ -10,17 +10,24 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, InvalidInput, NotFound
 from cloud.kit.periods import Period, next_month
 from tests.integration.billing.site import Site, failures_of, make_site, noon
+from tests.worlds import World, world
 
 JANUARY, FEBRUARY = date(2026, 1, 1), date(2026, 2, 1)
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """Three flats that pay for electricity, with two months of readings."""
-    made = await make_site(worker_db, flats=3, services=("electricity",))
+    made = await make_site(db, flats=3, services=("electricity",))
     for flat in made.flats:
         await made.read(flat, "electricity", [100_000, 200_000])
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def _preview(site: Site, month: date = JANUARY, options: billing.RunOptions = billing.CAREFUL) -> billing.BillRun:

@@ -28,11 +28,12 @@ from tests.integration.billing.late import (
     late,
     revisions,
     site,
+    site_world,
     yearly,
 )
 from tests.integration.billing.site import CHIEF, Site, make_site, noon
 
-__all__ = ["site"]
+__all__ = ["site", "site_world"]
 
 
 async def test_a_late_reading_re_rates_its_period_and_every_later_bill_of_the_tier_window(site: Site) -> None:

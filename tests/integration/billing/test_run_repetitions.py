@@ -15,10 +15,10 @@ from cloud.kit.jobs import JobContext
 from tests.integration.app import People, once
 from tests.integration.billing.site import Site, noon
 from tests.integration.billing.test_checked_before_bills import FEBRUARY, JANUARY, run_of, started
-from tests.integration.billing.test_one_bad_account import STEPS, bad, breaks, others, site
+from tests.integration.billing.test_one_bad_account import STEPS, bad, breaks, others, site, site_world
 from tests.integration.browser import Browser, text_of
 
-__all__ = ["site"]
+__all__ = ["site", "site_world"]
 
 Said = dict[str, Any]
 

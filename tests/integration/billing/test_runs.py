@@ -25,19 +25,26 @@ from cloud.tariffs.rating.month_shares import MONTH
 from cloud.tariffs.rating.plan import plan
 from tests.integration.billing.site import TARIFFS, Site, failures_of, make_site, noon
 from tests.unit.cloud.tariffs import reference
+from tests.worlds import World, world
 
 AT_ONCE = billing.RunOptions(issue_at_once=True)
 JANUARY, FEBRUARY, MARCH = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """Two flats with three months of readings."""
-    made = await make_site(worker_db)
+    made = await make_site(db)
     for flat in made.flats:
         await made.read(flat, "electricity", [300_500, 250_000, 2_500_000])
         await made.read(flat, "water", [12_000_000, 11_345_678, 9_000_000])
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def test_a_bill_explains_itself_and_cites_its_readings(site: Site) -> None:

@@ -19,18 +19,25 @@ from cloud.kit.periods import Period, day_start, next_month
 from cloud.tariffs import service as tariffs
 from tests.integration.billing.late import charged_in_all, count_otherwise, late, yearly
 from tests.integration.billing.site import Site, make_site, noon
+from tests.worlds import World, world
 
 JANUARY, FEBRUARY, MARCH = (date(2026, n, 1) for n in range(1, 4))
 USAGE = [2_800_000, 250_000]
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """One flat with two months of readings; January is billed."""
-    made = await make_site(worker_db, 1, services=("electricity",))
+    made = await make_site(db, 1, services=("electricity",))
     await made.read(made.flats[0], "electricity", USAGE)
     await made.run(JANUARY)
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def _started(site: Site, month: date, open_exceptions: OpenExceptions = "ask") -> int:

@@ -18,6 +18,7 @@ from cloud.kit.errors import Conflict, GatemeterError, InvalidInput, NotFound
 from cloud.tariffs import service as tariffs
 from cloud.tariffs.model.tariff import TariffContent
 from tests.integration.billing.site import CHIEF, JANUARY_USAGE, Site, make_site
+from tests.worlds import World, world
 
 JANUARY, FEBRUARY, MARCH, APRIL = (date(2026, month, 1) for month in (1, 2, 3, 4))
 # 2.80 a square metre and month, and 6 % VAT on it.
@@ -32,20 +33,26 @@ FEE = {
 VACANCY = NewConcession("vacancy", "Empty since New Year", "factor", Decimal("0.70"), JANUARY, MARCH, "form 17")
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """One shop of 89.50 m² that pays for electricity, water and the property fee."""
-    made = await make_site(worker_db, flats=1, services=("electricity", "water"))
+    made = await make_site(db, flats=1, services=("electricity", "water"))
     (shop,) = made.flats
     for medium in ("electricity", "water"):
         await made.read(shop, medium, [JANUARY_USAGE[medium]] * 3)
-    async with worker_db.transaction(SYSTEM) as conn:
+    async with db.transaction(SYSTEM) as conn:
         content = TariffContent.model_validate(FEE)
         fee = await tariffs.publish(conn, made.project.id, "property", "property", "property", content, JANUARY)
         await billing.create_agreement(
             conn, made.project.id, shop.account_id, "property", fee.tariff_id, None, None, JANUARY
         )
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def rent(site: Site, service: str = "rent", **more: Any) -> int:

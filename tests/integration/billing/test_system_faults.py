@@ -40,9 +40,10 @@ from tests.integration.billing.test_one_bad_account import (
     others,
     settled,
     site,
+    site_world,
 )
 
-__all__ = ["site"]
+__all__ = ["site", "site_world"]
 
 
 def of_bad(site: Site) -> Callable[..., bool]:

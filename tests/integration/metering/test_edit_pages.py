@@ -15,6 +15,7 @@ from tests.integration.app import Auth, People, once
 from tests.integration.browser import text_of
 from tests.integration.metering.site import CHANNEL, START_MS, Site, hourly, make_site, message
 from tests.integration.metering.test_derivation import derive
+from tests.worlds import World, world
 
 API = "/api/v1"
 START = datetime.fromtimestamp(START_MS / 1000, UTC)
@@ -67,15 +68,22 @@ async def all_of(db: Database, query: str) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in rows]
 
 
-@pytest.fixture
-async def site(worker_db: Database, ingest_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """Six hours of 1 kWh each, but the reading of 03:00 says 900.000 kWh: refused."""
-    site = await make_site(worker_db, meters=2)
+    site = await make_site(db, meters=2)
     values = [10_000, 11_000, 12_000, 900_000, 14_000, 15_000, 16_000]
     points = [*hourly("m1", 0, values), *hourly("m1", 7, [17_000], quality=3)]
-    await Writer(ingest_db).store([message(1, points)])
-    await derive(worker_db)
+    async with Database(db.dsn, "gatemeter_ingest", max_size=1) as ingest_db:
+        await Writer(ingest_db).store([message(1, points)])
+    await derive(db)
     return site
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def test_readings_are_listed_filtered_and_paged(

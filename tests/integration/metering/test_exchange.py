@@ -25,6 +25,7 @@ from cloud.metering.records import MeterRegister
 from gateway.contract.messages import Point
 from tests.integration.metering.site import MODULUS, START_MS, Site, hourly, make_site, message
 from tests.integration.metering.test_derivation import derive
+from tests.worlds import World, world
 
 START = datetime.fromtimestamp(START_MS / 1000, UTC)
 AT = START + timedelta(hours=10, minutes=30)
@@ -32,15 +33,22 @@ NOW = START + timedelta(days=2)
 WHO = "user:test"
 
 
-@pytest.fixture
-async def site(worker_db: Database, ingest_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """m1 reads 5000, 5100 … 6000 Wh on eleven hours, then (the new meter) 7, 107, 207; nothing is dirty."""
-    site = await make_site(worker_db)
+    site = await make_site(db)
     old = hourly("m1", 0, range(5_000, 6_001, 100))
     new = hourly("m1", 11, [7, 107, 207])
-    await Writer(ingest_db).store([message(1, [*old, *new, Point("m1", "energy_import_peak", START_MS, 40)])])
-    await derive(worker_db)
+    async with Database(db.dsn, "gatemeter_ingest", max_size=1) as ingest_db:
+        await Writer(ingest_db).store([message(1, [*old, *new, Point("m1", "energy_import_peak", START_MS, 40)])])
+    await derive(db)
     return site
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 def wish(site: Site, **said: object) -> Exchange:

@@ -14,6 +14,7 @@ from cloud.kit.periods import in_ms
 from cloud.metering.checks import findings_sql
 from cloud.metering.exceptions import repository
 from tests.integration.billing.site import Site, make_site
+from tests.worlds import World, world
 
 METERS, DAYS = 400, 30
 _MANY: LiteralString = """
@@ -24,12 +25,18 @@ _MANY: LiteralString = """
 """
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """A finding of each of 30 days is open for each of 400 meters."""
-    made = await make_site(worker_db, flats=METERS // 2, services=("electricity",))
+    made = await make_site(db, flats=METERS // 2, services=("electricity",))
     assert len(await made.rows(_MANY, DAYS - 1)) == METERS * DAYS
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 def nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -13,15 +13,22 @@ from cloud.billing.service import Monthly, Plan, Policy
 from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, GatemeterError
 from tests.integration.payments.owing import FEE, RULE, Owing, make_owing, user
+from tests.worlds import World, world
 
 ALONE = Policy(due_days=15, late_fee=RULE, own_approval=True)
 FIRST_OF_MARCH = date(2026, 3, 1)
 
 
-@pytest.fixture
-async def owing(worker_db: Database) -> Owing:
+@world
+async def owing_world(db: Database) -> Owing:
     """Two bills, due on 16 February and 16 March; one per mille a day."""
-    return await make_owing(worker_db, ALONE)
+    return await make_owing(db, ALONE)
+
+
+@pytest.fixture
+def owing(owing_world: World[Owing], worker_db: Database) -> Owing:
+    """That world, which only this test changes."""
+    return owing_world.of(worker_db)
 
 
 async def _plan(owing: Owing, today: date = FIRST_OF_MARCH, policy: Policy = ALONE, bills: int = 1) -> Plan:

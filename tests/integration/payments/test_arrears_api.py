@@ -11,14 +11,21 @@ from cloud.billing.service import Policy
 from cloud.kit.db import Database
 from tests.integration.app import Auth, People, once
 from tests.integration.payments.owing import RULE, Owing, make_owing
+from tests.worlds import World, world
+
+
+@world
+async def owing_world(db: Database) -> Owing:
+    """Two bills of last winter, long overdue by the clock of today."""
+    made = await make_owing(db, Policy(due_days=15, late_fee=RULE))
+    await made.night(date(2026, 3, 26))
+    return made
 
 
 @pytest.fixture
-async def owing(worker_db: Database) -> Owing:
-    """Two bills of last winter, long overdue by the clock of today."""
-    made = await make_owing(worker_db, Policy(due_days=15, late_fee=RULE))
-    await made.night(date(2026, 3, 26))
-    return made
+def owing(owing_world: World[Owing], worker_db: Database) -> Owing:
+    """That world, which only this test changes."""
+    return owing_world.of(worker_db)
 
 
 async def _post(client: httpx.AsyncClient, auth: Auth, what: str, status: int, **body: Any) -> dict[str, Any]:

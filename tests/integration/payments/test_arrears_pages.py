@@ -13,14 +13,21 @@ from cloud.kit.db import SYSTEM, Database
 from tests.integration.app import People
 from tests.integration.browser import Browser, text_of
 from tests.integration.payments.owing import FEE, RULE, Owing, make_owing
+from tests.worlds import World, world
+
+
+@world
+async def owing_world(db: Database) -> Owing:
+    """Two bills of last winter, long overdue by the clock of today."""
+    made = await make_owing(db, Policy(due_days=15, late_fee=RULE))
+    await made.night(date(2026, 3, 26))
+    return made
 
 
 @pytest.fixture
-async def owing(worker_db: Database) -> Owing:
-    """Two bills of last winter, long overdue by the clock of today."""
-    made = await make_owing(worker_db, Policy(due_days=15, late_fee=RULE))
-    await made.night(date(2026, 3, 26))
-    return made
+def owing(owing_world: World[Owing], worker_db: Database) -> Owing:
+    """That world, which only this test changes."""
+    return owing_world.of(worker_db)
 
 
 async def _browsers(client: httpx.AsyncClient, people: People, owing: Owing) -> tuple[Browser, Browser, Browser]:

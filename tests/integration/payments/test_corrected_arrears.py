@@ -12,15 +12,22 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.errors import Conflict, InvalidInput
 from tests.integration.billing.site import noon
 from tests.integration.payments.owing import FEE, RULE, Owing, make_owing
+from tests.worlds import World, world
 
 ALONE = Policy(due_days=15, late_fee=RULE, own_approval=True)
 FIRST_OF_MARCH = date(2026, 3, 1)
 
 
-@pytest.fixture
-async def owing(worker_db: Database) -> Owing:
+@world
+async def owing_world(db: Database) -> Owing:
     """Two bills, due on 16 February and 16 March; one per mille a day."""
-    return await make_owing(worker_db, ALONE)
+    return await make_owing(db, ALONE)
+
+
+@pytest.fixture
+def owing(owing_world: World[Owing], worker_db: Database) -> Owing:
+    """That world, which only this test changes."""
+    return owing_world.of(worker_db)
 
 
 async def _upheld(owing: Owing, bill: BillRow, amount: Decimal | None) -> Dispute:

@@ -15,14 +15,21 @@ from tests.integration.app import People
 from tests.integration.billing.late import corrected_january
 from tests.integration.billing.site import Site, noon
 from tests.integration.browser import Browser
+from tests.worlds import World, world
 
 JANUARY, FEBRUARY, MARCH = date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1)
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """Two flats; January is billed, then 100 kWh more of the first one become known."""
-    return await corrected_january(worker_db)
+    return await corrected_january(db)
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def _browsers(client: httpx.AsyncClient, people: People, site: Site) -> tuple[Browser, Browser, Browser]:

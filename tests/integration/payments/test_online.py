@@ -18,6 +18,7 @@ from simulators.payments.wechat import WechatPeer
 from tests.integration.app import Auth, People, once
 from tests.integration.payments.owing import FEE, RULE, Owing, make_owing
 from tests.integration.payments.providers import API_V3_KEY, Providers, providers, rsa_key, settings
+from tests.worlds import World, world
 
 __all__ = ["providers", "settings"]
 
@@ -78,12 +79,22 @@ class Desk:
         return await self.owing.site.rows("SELECT method, amount, reference, purpose FROM payment ORDER BY id")
 
 
+@world
+async def owing_world(db: Database) -> Owing:
+    """Two months are owed, due long ago; no late fees, so that amounts do not depend on today."""
+    return await make_owing(db, Policy(due_days=15))
+
+
 @pytest.fixture
 async def desk(
-    worker_db: Database, app_client: httpx.AsyncClient, people: People, providers: Providers
+    owing_world: World[Owing],
+    worker_db: Database,
+    app_client: httpx.AsyncClient,
+    people: People,
+    providers: Providers,
 ) -> AsyncIterator[Desk]:
-    """Two months are owed, due long ago; no late fees, so that amounts do not depend on today."""
-    owing = await make_owing(worker_db, Policy(due_days=15))
+    """A resident and staff of it."""
+    owing = owing_world.of(worker_db)
     resident = await people.resident(owing.site.project.id, owing.site.flats[0].person_id)
     staff = await people.staff("cashier", owing.site.project.id)
     async with providers.channels() as channels:

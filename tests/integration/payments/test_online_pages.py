@@ -9,16 +9,17 @@ from typing import Any
 import httpx
 import pytest
 
-from cloud.billing.service import Policy
 from cloud.kit.db import SYSTEM, Database
 from cloud.payments.collecting import Collector
 from cloud.payments.reconciliation.taking import Reconciler
 from tests.integration.app import People
 from tests.integration.browser import Browser, text_of
-from tests.integration.payments.owing import FEE, Owing, make_owing
+from tests.integration.payments.owing import FEE, Owing
 from tests.integration.payments.providers import Providers, providers, settings
+from tests.integration.payments.test_online import owing_world
+from tests.worlds import World
 
-__all__ = ["providers", "settings"]
+__all__ = ["owing_world", "providers", "settings"]
 
 
 @dataclass
@@ -35,10 +36,14 @@ class Counter:
 
 @pytest.fixture
 async def counter(
-    worker_db: Database, app_client: httpx.AsyncClient, people: People, providers: Providers
+    owing_world: World[Owing],
+    worker_db: Database,
+    app_client: httpx.AsyncClient,
+    people: People,
+    providers: Providers,
 ) -> AsyncIterator[Counter]:
     """Two bills are open."""
-    owing = await make_owing(worker_db, Policy(due_days=15))
+    owing = owing_world.of(worker_db)
     project_id = owing.site.project.id
     auths = [
         await people.resident(project_id, owing.site.flats[0].person_id),

@@ -14,9 +14,9 @@ from cloud.payments.intents import WantedPayment, ask_to_pay
 from cloud.payments.service import record_payment
 from tests.integration.app import once
 from tests.integration.payments.providers import providers, settings
-from tests.integration.payments.test_online import Desk, desk
+from tests.integration.payments.test_online import Desk, desk, owing_world
 
-__all__ = ["desk", "providers", "settings"]
+__all__ = ["desk", "owing_world", "providers", "settings"]
 
 
 async def _told(desk: Desk, trade: Any, **changed: Any) -> None:

@@ -18,22 +18,29 @@ from cloud.kit.periods import Period
 from cloud.payments import service as payments
 from cloud.payments.service import RecordedPayment
 from tests.integration.billing.site import Site, make_site, noon
+from tests.worlds import World, world
 
 JANUARY, FEBRUARY = date(2026, 1, 1), date(2026, 2, 1)
 FEE = Decimal("210.33")
 """The property fee of a flat for a month: the only charge of these bills, due on 16 February and 16 March."""
 
 
-@pytest.fixture
-async def site(worker_db: Database) -> Site:
+@world
+async def site_world(db: Database) -> Site:
     """Two flats with the bills of January and February; late fees of one per mille a day, at most a tenth."""
-    made = await make_site(worker_db, services=("property",))
-    async with worker_db.transaction(SYSTEM) as conn:
+    made = await make_site(db, services=("property",))
+    async with db.transaction(SYSTEM) as conn:
         rule = LateFeeRule(daily_rate=Decimal("0.001"), cap_share=Decimal("0.1"))
         await billing.set_policy(conn, made.project.id, date(2025, 1, 1), Policy(due_days=15, late_fee=rule))
     await made.run(JANUARY)
     await made.run(FEBRUARY)
     return made
+
+
+@pytest.fixture
+def site(site_world: World[Site], worker_db: Database) -> Site:
+    """That world, which only this test changes."""
+    return site_world.of(worker_db)
 
 
 async def _pay(site: Site, amount: str, paid_on: date, flat: int = 0) -> RecordedPayment:

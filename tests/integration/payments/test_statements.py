@@ -20,9 +20,9 @@ from cloud.worker import serve
 from simulators.payments.statements import wechat_statement
 from tests.integration.app import once
 from tests.integration.payments.providers import providers, settings
-from tests.integration.payments.test_online import Desk, desk
+from tests.integration.payments.test_online import Desk, desk, owing_world
 
-__all__ = ["desk", "providers", "settings"]
+__all__ = ["desk", "owing_world", "providers", "settings"]
 
 _WAITING = """
     SELECT FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()

@@ -19,11 +19,18 @@ from cloud.prepaid import service
 from cloud.prepaid.records import Policy
 from gateway.contract.messages import DeviceHealth, Health
 from tests.integration.prepaid.home import POLICY, Home, make_home
+from tests.worlds import World, world
+
+
+@world
+async def home_world(db: Database) -> Home:
+    return await make_home(db)
 
 
 @pytest.fixture
-async def home(worker_db: Database) -> Home:
-    return await make_home(worker_db)
+def home(home_world: World[Home], worker_db: Database) -> Home:
+    """That world, which only this test changes."""
+    return home_world.of(worker_db)
 
 
 async def test_the_whole_way_off_and_back_on(home: Home) -> None:

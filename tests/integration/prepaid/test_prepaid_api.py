@@ -10,11 +10,18 @@ from cloud.kit.db import SYSTEM, Database
 from tests.integration.app import Auth, People, once
 from tests.integration.browser import Browser
 from tests.integration.prepaid.home import Home, make_home
+from tests.worlds import World, world
+
+
+@world
+async def home_world(db: Database) -> Home:
+    return await make_home(db)
 
 
 @pytest.fixture
-async def home(worker_db: Database) -> Home:
-    return await make_home(worker_db)
+def home(home_world: World[Home], worker_db: Database) -> Home:
+    """That world, which only this test changes."""
+    return home_world.of(worker_db)
 
 
 async def _get(client: httpx.AsyncClient, auth: Auth, address: str, status: int = 200) -> Any:

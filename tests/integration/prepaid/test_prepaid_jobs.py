@@ -12,11 +12,18 @@ from cloud.kit.jobs import JobContext
 from cloud.prepaid import cases, jobs, switching
 from gateway.contract.messages import Action, DeviceHealth, Health
 from tests.integration.prepaid.home import Home, make_home
+from tests.worlds import World, world
+
+
+@world
+async def home_world(db: Database) -> Home:
+    return await make_home(db)
 
 
 @pytest.fixture
-async def home(worker_db: Database) -> Home:
-    return await make_home(worker_db)
+def home(home_world: World[Home], worker_db: Database) -> Home:
+    """That world, which only this test changes."""
+    return home_world.of(worker_db)
 
 
 def context(home: Home, kind: str) -> JobContext:

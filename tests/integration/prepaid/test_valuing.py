@@ -10,11 +10,18 @@ from cloud.kit.periods import day_start
 from cloud.prepaid import service
 from cloud.prepaid.records import Policy
 from tests.integration.prepaid.home import DAYS, Home, make_home
+from tests.worlds import World, world
+
+
+@world
+async def home_world(db: Database) -> Home:
+    return await make_home(db)
 
 
 @pytest.fixture
-async def home(worker_db: Database) -> Home:
-    return await make_home(worker_db)
+def home(home_world: World[Home], worker_db: Database) -> Home:
+    """That world, which only this test changes."""
+    return home_world.of(worker_db)
 
 
 def cost(days: int) -> Decimal:
