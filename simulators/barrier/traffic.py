@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -9,7 +10,7 @@ import structlog
 
 from gateway.tasks import end
 from simulators.barrier.lane import Lane
-from simulators.barrier.plates import Vehicle, random_vehicle
+from simulators.barrier.plates import Vehicle, misread, random_vehicle
 
 _PATIENCE_S: Final = 60.0
 """How long a vehicle waits at an entry before it turns back. At an exit it waits for as long as it takes."""
@@ -19,13 +20,19 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Traffic:
-    """Drives vehicles into `entry` and out of `exit_`. `rate` is arrivals per minute, `stay_s` the mean stay."""
+    """Drives vehicles into `entry` and out of `exit_`. `rate` is arrivals per minute, `stay_s` the mean stay.
+
+    `before` are in the lot when it begins: the first of them leaves at once, the others one after another. Of
+    `misread_share` of those who leave, the camera errs in one sign.
+    """
 
     entry: Lane
     exit_: Lane
     seed: int
     rate: float = 2.0
     stay_s: float = 600.0
+    before: Sequence[Vehicle] = ()
+    misread_share: float = 0.0
     inside: list[Vehicle] = field(default_factory=list)
     entered: int = 0
     left: int = 0
@@ -36,13 +43,21 @@ class Traffic:
         chance = random.Random(f"{self.seed}/traffic")
         at_exit = asyncio.Lock()
         leaving: set[asyncio.Task[None]] = set()
+
+        def leaves_after(vehicle: Vehicle, stay_s: float) -> None:
+            read = misread(vehicle.plate, chance) if chance.random() < self.misread_share else vehicle.plate
+            leaving.add(asyncio.create_task(self._stay_and_leave(vehicle, read, stay_s, at_exit)))
+
         # No TaskGroup: it asks its tasks to end only once, and once may not be heard (see gateway/tasks.py).
         try:
+            for nth, vehicle in enumerate(self.before):
+                self.inside.append(vehicle)
+                leaves_after(vehicle, nth * self.stay_s / 2)
             while True:
                 vehicle = random_vehicle(chance)
                 stay_s = chance.expovariate(1 / self.stay_s)
                 if await self._enter(vehicle):
-                    leaving.add(asyncio.create_task(self._stay_and_leave(vehicle, stay_s, at_exit)))
+                    leaves_after(vehicle, stay_s)
                 await asyncio.sleep(chance.expovariate(self.rate / 60))
                 for task in [task for task in leaving if task.done()]:
                     leaving.discard(task)
@@ -65,10 +80,10 @@ class Traffic:
         _log.info("entered", plate=vehicle.plate, vehicle_class=vehicle.vehicle_class, inside=len(self.inside))
         return True
 
-    async def _stay_and_leave(self, vehicle: Vehicle, stay_s: float, at_exit: asyncio.Lock) -> None:
+    async def _stay_and_leave(self, vehicle: Vehicle, read: str, stay_s: float, at_exit: asyncio.Lock) -> None:
         await asyncio.sleep(stay_s)
         async with at_exit:  # one vehicle at a time before the barrier
-            standing = await self.exit_.arrive(vehicle.plate, vehicle.vehicle_class)
+            standing = await self.exit_.arrive(vehicle.plate, vehicle.vehicle_class, read=read)
             await standing.left.wait()
         self.inside.remove(vehicle)
         self.left += 1

@@ -33,6 +33,7 @@ from cloud.parking.spaces.records import NewSpace
 from cloud.parking.stays import tickets
 from cloud.parking.visitors import service as visitors
 from cloud.parking.visitors.service import WantedPass
+from simulators.barrier.plates import Vehicle
 from simulators.demo.options import ZONE
 
 MERCHANT: Final = "巷口面馆"
@@ -146,7 +147,7 @@ async def _merchants(conn: Conn, place: Place, now: datetime) -> None:
     await coupons.issue(conn, free, _ADMIN, now)
     half = NewBatch(gym.id, "percentage", Decimal(50), Decimal("4.00"), 100, today, year)
     await coupons.issue(conn, half, _ADMIN, now)
-    for session, _ in (await _due(conn, place, now))[-3:]:
+    for session, _ in (await _due(conn, place.project_id, now))[-3:]:
         await giving.give(conn, noodles.id, batch.id, session.plate, "user:merchant", now)
     await giving.hand_out(conn, noodles.id, batch.id, "user:merchant", now)
     await logins.link_merchant(conn, place.users["merchant"], place.project_id, noodles.id)
@@ -160,7 +161,7 @@ async def _shifts(db: Database, asker: Asker, place: Place) -> None:
         shift = known or await shifts.begin(conn, place.project_id, "东门岗亭", place.users["guard"], "门岗")
     async with db.transaction(guard) as conn:
         now = datetime.now(UTC)
-        for session, quote in (await _due(conn, place, now))[:2]:
+        for session, quote in (await _due(conn, place.project_id, now))[:2]:
             await parking.pay(
                 conn, session.id, quote.total, "cash", "user:guard", created_by=place.users["guard"], at=now
             )
@@ -181,15 +182,24 @@ async def _lanes(conn: Conn, place: Place) -> Sequence[Lane]:
     return (await parking.list_lanes(conn, PageRequest(MAX_LIMIT), place.project_id)).items
 
 
-async def _due(conn: Conn, place: Place, now: datetime) -> list[tuple[Session, Quote]]:
-    """Stays of vehicles that are inside and would have to pay now, the longest first."""
-    wanted = SessionFilter(project_id=place.project_id, state="open")
-    found = []
-    for session in (await parking.list_sessions(conn, PageRequest(MAX_LIMIT), wanted)).items:
-        quote = await parking.quote(conn, session.id, now)
-        if quote.due and not session.plate.startswith("#") and session.plate:
-            found.append((session, quote))
-    return sorted(found, key=lambda one: -one[1].due)
+async def who_is_inside(conn: Conn, project_id: int, now: datetime) -> list[Vehicle]:
+    """Vehicles with a plate that are in the lots now; those who would have to pay first, the most first."""
+    owing = [session for session, _ in await _due(conn, project_id, now)]
+    others = [session for session in await _inside(conn, project_id) if session not in owing]
+    return [Vehicle(session.plate, session.vehicle_class) for session in (*owing, *others)]
+
+
+async def _due(conn: Conn, project_id: int, now: datetime) -> list[tuple[Session, Quote]]:
+    """Stays of vehicles that are inside and would have to pay now, the most first."""
+    quoted = [(session, await parking.quote(conn, session.id, now)) for session in await _inside(conn, project_id)]
+    return sorted(((session, quote) for session, quote in quoted if quote.due), key=lambda one: -one[1].due)
+
+
+async def _inside(conn: Conn, project_id: int) -> list[Session]:
+    """Stays that can be priced, of vehicles with a plate."""
+    wanted = SessionFilter(project_id=project_id, state="open")
+    found = (await parking.list_sessions(conn, PageRequest(MAX_LIMIT), wanted)).items
+    return [session for session in found if session.entry_seen and session.plate and not session.plate.startswith("#")]
 
 
 async def user_ids(conn: Conn, wanted: tuple[str, ...]) -> dict[str, int]:
