@@ -106,7 +106,7 @@ def test_a_vehicle_appears_by_itself_and_the_guard_stays_where_he_is(
             conn.execute("UPDATE passage SET decision = 'await-cloud' WHERE outcome = 'arrived'")
         page.context.set_offline(False)
         page.locator("[data-desk-state].bg-green-lt").wait_for()
-        page.locator(f"#{chosen}", has_text="Waited for the cloud").wait_for()
+        page.locator(f"#{chosen}", has_text="The cloud decides").wait_for()
         visitor.complaints.clear()
 
 
