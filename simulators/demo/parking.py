@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
+from cloud.devices import service as devices
 from cloud.identity import logins
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.paging import MAX_LIMIT, PageRequest
@@ -37,6 +38,8 @@ from simulators.barrier.plates import Vehicle
 from simulators.demo.options import ZONE
 
 MERCHANT: Final = "巷口面馆"
+OWING: Final = "京Y2R506"
+"""The vehicle that nobody pays for: it waits at the exit when the barriers run."""
 _ADMIN: Final = "user:admin"
 _OPENED: Final = (("delivery", "快递三轮车"), ("plate-unread", ""))
 _CARD: Final = Decimal("300.00")
@@ -85,7 +88,8 @@ async def _money(conn: Conn, place: Place) -> None:
 async def _permits(conn: Conn, place: Place, now: datetime) -> None:
     lots, today = (place.lot_id,), local_day(now, ZONE)
     await spaces.create_range(conn, place.lot_id, "A001", "A040", NewSpace("A001", "东区"))
-    family = Holding(("京A6K201", "京A6K202"), place.person_id, space="A001", note="两车一位")
+    own = tuple(await spaces.by_numbers(conn, lots, ["A001"]))
+    family = Holding(("京A6K201", "京A6K202"), place.person_id, note="两车一位", space_ids=own)
     begun = day_start(today - timedelta(days=60), ZONE)
     by = place.users["admin"]
     await permits.create_permit(
@@ -147,7 +151,8 @@ async def _merchants(conn: Conn, place: Place, now: datetime) -> None:
     await coupons.issue(conn, free, _ADMIN, now)
     half = NewBatch(gym.id, "percentage", Decimal(50), Decimal("4.00"), 100, today, year)
     await coupons.issue(conn, half, _ADMIN, now)
-    for session, _ in (await _due(conn, place.project_id, now))[-3:]:
+    due = [session for session, _ in await _due(conn, place.project_id, now) if session.plate != OWING]
+    for session in due[-3:]:
         await giving.give(conn, noodles.id, batch.id, session.plate, "user:merchant", now)
     await giving.hand_out(conn, noodles.id, batch.id, "user:merchant", now)
     await logins.link_merchant(conn, place.users["merchant"], place.project_id, noodles.id)
@@ -161,12 +166,15 @@ async def _shifts(db: Database, asker: Asker, place: Place) -> None:
         shift = known or await shifts.begin(conn, place.project_id, "东门岗亭", place.users["guard"], "门岗")
     async with db.transaction(guard) as conn:
         now = datetime.now(UTC)
-        for session, quote in (await _due(conn, place.project_id, now))[:2]:
+        due = [one for one in await _due(conn, place.project_id, now) if one[0].plate != OWING]
+        for session, quote in due[:2]:
             await parking.pay(
                 conn, session.id, quote.total, "cash", "user:guard", created_by=place.users["guard"], at=now
             )
         for lane, (code, words) in zip(await _lanes(conn, place), _OPENED, strict=False):
-            await parking.open_lane(conn, lane.id, words, "user:guard", code)
+            order = await parking.open_lane(conn, lane.id, words, "user:guard", code)
+            # The gateway does not run yet: it must not open for whoever stands there when it does.
+            await devices.withdraw_command(conn, order, "no gateway ran yet")
     async with db.transaction(guard) as conn:
         taken = {one.method: one.taken - one.returned for one in (await shifts.detail(conn, shift.id)).takings}
         counted = {"cash": taken.get("cash", Decimal(0)) + Decimal("5.00")}
