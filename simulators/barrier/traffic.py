@@ -13,7 +13,9 @@ from simulators.barrier.lane import Lane
 from simulators.barrier.plates import Vehicle, misread, random_vehicle
 
 _PATIENCE_S: Final = 60.0
-"""How long a vehicle waits at an entry before it turns back. At an exit it waits for as long as it takes."""
+"""How long a vehicle waits at an entry before it turns back."""
+_EXIT_PATIENCE_S: Final = 300.0
+"""How long one waits at an exit before it makes way for the others; it comes again."""
 
 _log = structlog.get_logger(__name__)
 
@@ -33,6 +35,7 @@ class Traffic:
     stay_s: float = 600.0
     before: Sequence[Vehicle] = ()
     misread_share: float = 0.0
+    exit_patience_s: float = _EXIT_PATIENCE_S
     inside: list[Vehicle] = field(default_factory=list)
     entered: int = 0
     left: int = 0
@@ -82,9 +85,22 @@ class Traffic:
 
     async def _stay_and_leave(self, vehicle: Vehicle, read: str, stay_s: float, at_exit: asyncio.Lock) -> None:
         await asyncio.sleep(stay_s)
-        async with at_exit:  # one vehicle at a time before the barrier
-            standing = await self.exit_.arrive(vehicle.plate, vehicle.vehicle_class, read=read)
-            await standing.left.wait()
+        while not await self._leave(vehicle, read, at_exit):
+            _log.info("made way at the exit", plate=vehicle.plate)
+            await asyncio.sleep(self.stay_s / 2)
         self.inside.remove(vehicle)
         self.left += 1
         _log.info("left", plate=vehicle.plate, inside=len(self.inside))
+
+    async def _leave(self, vehicle: Vehicle, read: str, at_exit: asyncio.Lock) -> bool:
+        """False when it was not let out and went back."""
+        async with at_exit:  # one vehicle at a time before the barrier
+            standing = await self.exit_.arrive(vehicle.plate, vehicle.vehicle_class, read=read)
+            try:
+                async with asyncio.timeout(self.exit_patience_s):
+                    await standing.left.wait()
+            except TimeoutError:
+                if self.exit_.standing is standing:  # else it is on its way through
+                    await self.exit_.turn_back()
+                    return False
+        return True

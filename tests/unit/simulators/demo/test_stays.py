@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from uuid import UUID
 
-from cloud.parking.stays.matching import SeenPassage
+from cloud.parking.stays.matching import Direction, SeenPassage
 from cloud.parking.stays.misreads import match_vehicles
 from simulators.barrier.plates import Vehicle
 from simulators.demo.stays import Stay, make_stays, odd_passages, passages_of
@@ -49,7 +49,7 @@ def test_each_odd_vehicle_is_an_incident_of_its_kind() -> None:
     seen: dict[str, list[SeenPassage]] = defaultdict(list)
     for one in odd_passages(3, UNTIL, "lane-in", "lane-out"):
         at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=one.taken_at)
-        direction = "exit" if one.device == "lane-out" else "entry"
+        direction: Direction = "exit" if one.device == "lane-out" else "entry"
         lane = len(one.device)
         seen[one.plate[-3:]].append(SeenPassage(UUID(one.id), lane, direction, at, "passed", plate=one.plate))
     found = [incident for passages in seen.values() for incident in match_vehicles(passages, {}).incidents.values()]
