@@ -96,7 +96,7 @@ def _billing() -> Group:
         Entry("/arrears", "clock", gettext("Arrears"), ("bills.read",), ("/instalment-plans",)),
         Entry("/prepaid", "bolt", gettext("Prepaid"), ("prepaid.read",), ("/supply-cases",)),
         Entry("/ledger", "cash", gettext("Ledger"), ("ledger.read",)),
-        Entry("/tariffs", "receipt", gettext("Tariffs"), ("tariffs.read",)),
+        Entry("/tariffs", "receipt", gettext("Tariffs"), ("tariffs.read",), ("/tariff-versions", "/tariff-drafts")),
         Entry("/agreements", "inbox", gettext("Agreements"), ("bills.run",), of_agreements),
         Entry("/concessions", "trending-down", gettext("Concessions"), ("bills.run",)),
     )
@@ -105,7 +105,7 @@ def _billing() -> Group:
 
 def _parking() -> Group:
     desk = ("/parking/desk", "/parking/sessions", "/parking/shifts", "/parking/lanes")
-    lots = ("/parking/lots", "/parking-lists", "/vehicles", "/parking/spaces", "/parking/fees")
+    lots = ("/parking/lots", "/parking-lists", "/vehicles", "/parking-spaces")
     entries = (
         Entry("/parking", "barrier-block", gettext("Guard's desk"), ("parking.read",), desk),
         Entry(

@@ -57,7 +57,7 @@ DECISIONS: Final[Mapping[str, str]] = {
     "lot-full": _("The car park was full"),
     "free": _("Within the free minutes"),
     "paid": _("Paid"),
-    "await-cloud": _("Waited for the cloud"),
+    "await-cloud": _("The cloud decides"),
     "cloud-silent": _("The cloud did not answer"),
     "command": _("Opened by order"),
     "uncertain": _("Told to open, but the barrier did not answer"),

@@ -4,6 +4,7 @@ import asyncio
 import random
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,7 +47,8 @@ class Standing:
 class Lane:
     """A device with serial number `sn`. Use as `async with`; every event goes out over MQTT with QoS 1.
 
-    Between `cut_off` and `come_back` it goes on without the broker and keeps what it has to tell.
+    Between `cut_off` and `come_back` it goes on without the broker and keeps what it has to tell. `camera` gives the
+    picture of a vehicle, a JPEG, from its plate and class; without one there are no pictures.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Lane:
         passing_s: float = 0.05,
         keep_alive_s: float = 10.0,
         speech: Speech | None = None,
+        camera: Callable[[str, str], bytes] | None = None,
     ) -> None:
         self.faults = Faults()
         self.orders: list[Order] = []
@@ -68,6 +71,7 @@ class Lane:
         self._broker = broker
         self._speech = GenericSpeech(prefix, sn) if speech is None else speech
         self._sn = sn
+        self._camera = camera
         self._chance = random.Random(f"{seed}/{sn}")
         self._passing_s = passing_s
         self._keep_alive_s = keep_alive_s
@@ -90,12 +94,17 @@ class Lane:
         if self._running is not None:
             await end(self._running)
 
-    async def arrive(self, plate: str, vehicle_class: str = "small", *, offline: bool = False) -> Standing:
-        """A vehicle drives up and is recognised; returns it, standing. Wait on `.left` to see it go."""
+    async def arrive(
+        self, plate: str, vehicle_class: str = "small", *, offline: bool = False, read: str | None = None
+    ) -> Standing:
+        """A vehicle drives up and is recognised, by the plate that is `read` when the camera errs.
+
+        Returns it, standing. Wait on `.left` to see it go.
+        """
         self._events += 1
         event_id = f"{int(time.time())}-{self._events}"
         self.standing = Standing(event_id, plate, self._now_ms(), asyncio.Event())
-        await self.recognise(plate, vehicle_class, offline=offline)
+        await self.recognise(plate if read is None else read, vehicle_class, offline=offline)
         return self.standing
 
     async def recognise(self, plate: str, vehicle_class: str = "small", *, offline: bool = False) -> None:
@@ -108,6 +117,7 @@ class Lane:
                 taken_at=self.standing.taken_at,
                 score=self._chance.randint(900, 999),
                 vehicle_class=vehicle_class,
+                picture=b"" if self._camera is None else self._camera(self.standing.plate, vehicle_class),
                 offline=offline,
             )
         )

@@ -10,6 +10,7 @@ _SERIAL: Final = "0123456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 _NEW_ENERGY_SMALL: Final = "DF"
 _NEW_ENERGY_SHARE: Final = 0.35
 _LARGE_SHARE: Final = 0.04
+_ALIKE: Final = {"0": "D", "D": "0", "2": "Z", "Z": "2", "5": "S", "S": "5", "8": "B", "B": "8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +31,12 @@ def random_vehicle(chance: random.Random) -> Vehicle:
     for place in chance.sample(range(5), chance.randrange(3)):
         serial[place] = chance.choice(_SERIAL)
     return Vehicle(area + "".join(serial), "large" if chance.random() < _LARGE_SHARE else "small")
+
+
+def misread(plate: str, chance: random.Random) -> str:
+    """The plate with one of its last five signs taken for another that looks like it, when there is such a sign."""
+    places = [place for place in range(2, len(plate)) if plate[place] in _ALIKE]
+    if not places:
+        return plate
+    place = chance.choice(places)
+    return plate[:place] + _ALIKE[plate[place]] + plate[place + 1 :]

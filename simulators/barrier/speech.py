@@ -106,7 +106,7 @@ class GenericSpeech:
 
 
 class VzenithSpeech:
-    """The VZenith dialect: a quick result, then the same with a picture; a loop behind the barrier at `passed_input`.
+    """The VZenith dialect: a quick result, then the same with its picture; a loop behind the barrier at `passed_input`.
 
     `old` firmware does not know `gate_direct_open` and says so; with `silent` it says nothing.
     """
@@ -119,7 +119,6 @@ class VzenithSpeech:
         passed_input: int = 1,
         old: bool = False,
         silent: bool = False,
-        picture: bytes = b"",
     ) -> None:
         self.told: list[str] = []
         """Commands in the order in which they came."""
@@ -129,7 +128,6 @@ class VzenithSpeech:
         """Plates for which the device opens on its own, with their times."""
         self._root, self._sn = f"{prefix}/{sn}/message", sn
         self._passed_input, self._old, self._silent = passed_input, old, silent
-        self._picture = picture
 
     @property
     def hears(self) -> tuple[str, ...]:
@@ -141,8 +139,8 @@ class VzenithSpeech:
         match event:
             case Recognised():
                 quick = self._recognition(event, {})
-                picture = base64.b64encode(self._picture).decode()
-                return [quick, self._recognition(event, {"imageFile": picture})] if self._picture else [quick]
+                picture = base64.b64encode(event.picture).decode()
+                return [quick, self._recognition(event, {"imageFile": picture})] if picture else [quick]
             case Passed():
                 return [self._input(event.taken_at, value) for value in (1, 0)]
             case TurnedBack():

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
+from cloud.devices import service as devices
 from cloud.identity import logins
 from cloud.kit.db import Asker, Conn, Database
 from cloud.kit.paging import MAX_LIMIT, PageRequest
@@ -33,9 +34,12 @@ from cloud.parking.spaces.records import NewSpace
 from cloud.parking.stays import tickets
 from cloud.parking.visitors import service as visitors
 from cloud.parking.visitors.service import WantedPass
+from simulators.barrier.plates import Vehicle
 from simulators.demo.options import ZONE
 
 MERCHANT: Final = "巷口面馆"
+OWING: Final = "京Y2R506"
+"""The vehicle that nobody pays for: it waits at the exit when the barriers run."""
 _ADMIN: Final = "user:admin"
 _OPENED: Final = (("delivery", "快递三轮车"), ("plate-unread", ""))
 _CARD: Final = Decimal("300.00")
@@ -84,7 +88,8 @@ async def _money(conn: Conn, place: Place) -> None:
 async def _permits(conn: Conn, place: Place, now: datetime) -> None:
     lots, today = (place.lot_id,), local_day(now, ZONE)
     await spaces.create_range(conn, place.lot_id, "A001", "A040", NewSpace("A001", "东区"))
-    family = Holding(("京A6K201", "京A6K202"), place.person_id, space="A001", note="两车一位")
+    own = tuple(await spaces.by_numbers(conn, lots, ["A001"]))
+    family = Holding(("京A6K201", "京A6K202"), place.person_id, note="两车一位", space_ids=own)
     begun = day_start(today - timedelta(days=60), ZONE)
     by = place.users["admin"]
     await permits.create_permit(
@@ -146,7 +151,8 @@ async def _merchants(conn: Conn, place: Place, now: datetime) -> None:
     await coupons.issue(conn, free, _ADMIN, now)
     half = NewBatch(gym.id, "percentage", Decimal(50), Decimal("4.00"), 100, today, year)
     await coupons.issue(conn, half, _ADMIN, now)
-    for session, _ in (await _due(conn, place, now))[-3:]:
+    due = [session for session, _ in await _due(conn, place.project_id, now) if session.plate != OWING]
+    for session in due[-3:]:
         await giving.give(conn, noodles.id, batch.id, session.plate, "user:merchant", now)
     await giving.hand_out(conn, noodles.id, batch.id, "user:merchant", now)
     await logins.link_merchant(conn, place.users["merchant"], place.project_id, noodles.id)
@@ -160,12 +166,15 @@ async def _shifts(db: Database, asker: Asker, place: Place) -> None:
         shift = known or await shifts.begin(conn, place.project_id, "东门岗亭", place.users["guard"], "门岗")
     async with db.transaction(guard) as conn:
         now = datetime.now(UTC)
-        for session, quote in (await _due(conn, place, now))[:2]:
+        due = [one for one in await _due(conn, place.project_id, now) if one[0].plate != OWING]
+        for session, quote in due[:2]:
             await parking.pay(
                 conn, session.id, quote.total, "cash", "user:guard", created_by=place.users["guard"], at=now
             )
         for lane, (code, words) in zip(await _lanes(conn, place), _OPENED, strict=False):
-            await parking.open_lane(conn, lane.id, words, "user:guard", code)
+            order = await parking.open_lane(conn, lane.id, words, "user:guard", code)
+            # The gateway does not run yet: it must not open for whoever stands there when it does.
+            await devices.withdraw_command(conn, order, "no gateway ran yet")
     async with db.transaction(guard) as conn:
         taken = {one.method: one.taken - one.returned for one in (await shifts.detail(conn, shift.id)).takings}
         counted = {"cash": taken.get("cash", Decimal(0)) + Decimal("5.00")}
@@ -181,15 +190,24 @@ async def _lanes(conn: Conn, place: Place) -> Sequence[Lane]:
     return (await parking.list_lanes(conn, PageRequest(MAX_LIMIT), place.project_id)).items
 
 
-async def _due(conn: Conn, place: Place, now: datetime) -> list[tuple[Session, Quote]]:
-    """Stays of vehicles that are inside and would have to pay now, the longest first."""
-    wanted = SessionFilter(project_id=place.project_id, state="open")
-    found = []
-    for session in (await parking.list_sessions(conn, PageRequest(MAX_LIMIT), wanted)).items:
-        quote = await parking.quote(conn, session.id, now)
-        if quote.due and not session.plate.startswith("#") and session.plate:
-            found.append((session, quote))
-    return sorted(found, key=lambda one: -one[1].due)
+async def who_is_inside(conn: Conn, project_id: int, now: datetime) -> list[Vehicle]:
+    """Vehicles with a plate that are in the lots now; those who would have to pay first, the most first."""
+    owing = [session for session, _ in await _due(conn, project_id, now)]
+    others = [session for session in await _inside(conn, project_id) if session not in owing]
+    return [Vehicle(session.plate, session.vehicle_class) for session in (*owing, *others)]
+
+
+async def _due(conn: Conn, project_id: int, now: datetime) -> list[tuple[Session, Quote]]:
+    """Stays of vehicles that are inside and would have to pay now, the most first."""
+    quoted = [(session, await parking.quote(conn, session.id, now)) for session in await _inside(conn, project_id)]
+    return sorted(((session, quote) for session, quote in quoted if quote.due), key=lambda one: -one[1].due)
+
+
+async def _inside(conn: Conn, project_id: int) -> list[Session]:
+    """Stays that can be priced, of vehicles with a plate."""
+    wanted = SessionFilter(project_id=project_id, state="open")
+    found = (await parking.list_sessions(conn, PageRequest(MAX_LIMIT), wanted)).items
+    return [session for session in found if session.entry_seen and session.plate and not session.plate.startswith("#")]
 
 
 async def user_ids(conn: Conn, wanted: tuple[str, ...]) -> dict[str, int]:

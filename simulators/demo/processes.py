@@ -11,6 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from cloud.kit.db import Role
 from gateway.uplink import BrokerSettings
+from simulators.barrier.plates import Vehicle
 from simulators.broker import BrokerClient, barrier_client, gateway_client, ingest_client
 from simulators.demo.child import ChildSpec
 from simulators.demo.options import GATEWAY, PROJECT, DemoOptions
@@ -94,21 +95,25 @@ def cloud(installation: Installation) -> list[ChildSpec]:
     ]  # fmt: skip
 
 
-def field(installation: Installation, gateway_heard: Callable[[], Awaitable[bool]]) -> list[ChildSpec]:
+def field(
+    installation: Installation, gateway_heard: Callable[[], Awaitable[bool]], inside: Sequence[Vehicle]
+) -> list[ChildSpec]:
     """The simulated devices and the gateway that reads them, in the order in which they find each other.
 
     `gateway_heard` tells whether the cloud has heard of the gateway since it was started: what a barrier says before
-    that is heard by nobody.
+    that is heard by nobody. `inside` are in the lot already and leave one after another.
     """
     site = str(installation.options.site_file)
     barriers = {"GATEMETER_BARRIER_PASSWORD": installation.secrets["broker-barriers"]}
     gateway = {**barriers, "GATEMETER_BROKER_PASSWORD": installation.secrets["broker-gateway"]}
     seed, traffic = str(installation.options.seed), str(installation.traffic_seed)
+    parked = [word for one in inside for word in ("--inside", f"{one.plate}:{one.vehicle_class}")]
     return [
         ChildSpec("meters", (*_GATEMETER, "simulate", "meters", "--site", site, "--seed", seed),
                   ready=_listens(installation.line_ports[-1])),
         ChildSpec("gateway", (*_GATEMETER, "gateway", "run", "--site", site), gateway, ready=gateway_heard),
-        ChildSpec("barriers", (*_GATEMETER, "simulate", "barriers", "--site", site, "--seed", traffic), barriers),
+        ChildSpec("barriers", (*_GATEMETER, "simulate", "barriers", "--site", site, "--seed", traffic, *parked),
+                  barriers),
     ]  # fmt: skip
 
 

@@ -21,14 +21,14 @@ from simulators.demo.delivery import Delivery, DeliveryFailed, delivery
 from simulators.demo.estate import build_estate
 from simulators.demo.fees import pay_stays
 from simulators.demo.options import GATEWAY, PROJECT, ZONE, DemoError
-from simulators.demo.parking import furnish, place_of, user_ids
+from simulators.demo.parking import OWING, furnish, place_of, user_ids
 from simulators.demo.plan import make_plan
 from simulators.demo.processes import Installation
 from simulators.demo.progress import Steps
 from simulators.demo.readings import full_hour, history_batches, reading_times
 from simulators.demo.site import example_site
 from simulators.demo.state import DemoState
-from simulators.demo.stays import Stay, make_stays, passages_of
+from simulators.demo.stays import Stay, make_stays, odd_passages, passages_of
 from simulators.demo.usage import all_meters, usage_is_derived
 
 Facts = dict[str, object]
@@ -124,10 +124,12 @@ class SetUp:
         lanes = {lane["direction"]: lane["device"] for line in example_site()["barriers"] for lane in line["lanes"]}
         until = datetime.now(UTC) - timedelta(minutes=1)
         stays = make_stays(self._options.seed, vehicles, until)
-        # One without a plate, last: the ids of the others do not depend on it.
+        # One that will have to pay, and one without a plate, last: the ids of the others do not depend on them.
+        stays.append(Stay(Vehicle(OWING, "small"), until - timedelta(minutes=290), None))
         stays.append(Stay(Vehicle("", "small"), until - timedelta(minutes=150), None))
         passages = passages_of(self._options.seed, stays, lanes["entry"], lanes["exit"])
         unread = next(one.id for one in passages if not one.plate)
+        passages += odd_passages(self._options.seed, until, lanes["entry"], lanes["exit"])
         with self._steps.step("Passages of the last days", len(passages)) as step:
             async with self._deliver() as deliverer:
                 for start in range(0, len(passages), _PASSAGES_PER_BATCH):

@@ -15,11 +15,13 @@ from cloud.kit.db import SYSTEM, Database
 from cloud.kit.migrate import migrate
 from cloud.kit.paging import MAX_LIMIT, PageRequest
 from cloud.kit.security import Keys
+from simulators.barrier.plates import Vehicle
 from simulators.broker import BrokerProcess
 from simulators.demo import processes
 from simulators.demo.access import grant_logins
 from simulators.demo.child import Child, ChildFailed, ChildSpec
 from simulators.demo.options import DemoError, DemoOptions
+from simulators.demo.parking import who_is_inside
 from simulators.demo.postgres import dsn_file
 from simulators.demo.processes import SECRETS, Installation
 from simulators.demo.progress import Steps
@@ -72,7 +74,8 @@ class Demo:
             await SetUp(installation, self._state, db, self._steps, worker).run()
             if options.live:
                 with self._steps.step("Meters, gateway, barriers"):
-                    for spec in processes.field(installation, gateway_heard_since(db, datetime.now(UTC))):
+                    inside = await self._inside(db)
+                    for spec in processes.field(installation, gateway_heard_since(db, datetime.now(UTC)), inside):
                         await self._run(spec)
         self._steps.say(welcome(options, secrets, [child.spec.name for child in self._children]))
 
@@ -83,6 +86,10 @@ class Demo:
         while self._children:
             await self._children.pop().stop()
         self._steps.say("Stopped. The same command goes on where this ended.")
+
+    async def _inside(self, db: Database) -> list[Vehicle]:
+        async with db.transaction(SYSTEM.named("demo")) as conn:
+            return await who_is_inside(conn, self._state.facts["project_id"], datetime.now(UTC))
 
     async def _servers(self, secrets: dict[str, str]) -> Installation:
         options = self._options

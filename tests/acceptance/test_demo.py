@@ -63,6 +63,10 @@ def test_it_starts_stops_without_a_trace_and_goes_on(demo: RunningDemo) -> None:
     assert history > 24 * 60 * 24, "two months of hours of 24 meters"
     live = "SELECT count(*) FROM store.reading WHERE taken_at > now() - interval '2 minutes'"
     wait(lambda: demo.rows(live)[0][0] > 0, "live readings arrive", 180)
+    with demo.browser("guard") as guard:
+        wait(lambda: '<img src="/parking/pictures/' in guard.get("/parking/desk").text, "a picture at the desk", 180)
+        (shown,) = set(re.findall(r'<img src="(/parking/pictures/[^"]+)"', guard.get("/parking/desk").text))
+        assert guard.get(shown).headers["Content-Type"] == "image/jpeg"
     before = facts(demo)
     demo.end(signal.SIGINT)
     epoch = epoch_of(demo)

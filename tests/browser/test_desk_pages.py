@@ -106,7 +106,7 @@ def test_a_vehicle_appears_by_itself_and_the_guard_stays_where_he_is(
             conn.execute("UPDATE passage SET decision = 'await-cloud' WHERE outcome = 'arrived'")
         page.context.set_offline(False)
         page.locator("[data-desk-state].bg-green-lt").wait_for()
-        page.locator(f"#{chosen}", has_text="Waited for the cloud").wait_for()
+        page.locator(f"#{chosen}", has_text="The cloud decides").wait_for()
         visitor.complaints.clear()
 
 
@@ -122,7 +122,8 @@ def test_a_shift_from_its_beginning_to_the_handover(browser: Browser, site: Site
         visitor.follow("a:has-text('Shift since')")
         visitor.picture(f"staff-shift-open-en-{width}")
         assert (visitor.overflow(), visitor.crushed()) == (0, [])
-        page.fill("[name=counted-cash]", "0.00")
+        page.fill("[name=counted-cash]", "1234.50")
+        page.fill("#note", "found in the drawer")
         visitor.follow("button:has-text('Hand over')")
         page.locator(".alert-success").wait_for()
         visitor.picture(f"staff-shift-en-{width}")

@@ -62,9 +62,9 @@ class ShownLane:
 
     @property
     def stuck(self) -> bool:
-        """Whether it stands at an exit, and neither money nor the barrier lets it out by itself."""
-        if not self.waits or self.lane.direction != "exit":
-            return False
+        """Whether neither money nor the barrier lets it through by itself: at an entry, whoever was not let in."""
+        if not self.waits or self.lane.direction == "entry":
+            return self.waits
         return self.quote is None or (self.order is not None and self.order.state in _DECIDED)
 
 

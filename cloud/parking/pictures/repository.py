@@ -11,13 +11,13 @@ from cloud.parking.stays.incident_repository import KINDS
 # One that waits for its picture at a time, and not for ever: `after` a request that brought nothing it is asked again.
 _WANTED: LiteralString = """
     SELECT p.id AS passage_id, p.project_id, l.device_id,
-           CASE WHEN p.direction = 'exit' AND p.outcome = 'arrived' THEN 'waiting'
+           CASE WHEN p.outcome = 'arrived' THEN 'waiting'
                 WHEN p.incident = ANY (%(kinds)s) OR p.follows IS NOT NULL THEN 'incident' ELSE 'opened' END AS why
     FROM passage p JOIN parking_lane l ON l.id = p.lane_id
     CROSS JOIN LATERAL (
         SELECT count(*) AS asked, max(r.asked_at) AS last FROM picture_request r WHERE r.passage_id = p.id) AS before
     WHERE p.image <> '' AND p.taken_at >= %(since)s AND l.retired_at IS NULL
-      AND (p.direction = 'exit' AND p.outcome = 'arrived' AND p.taken_at >= %(waiting_since)s
+      AND (p.outcome = 'arrived' AND p.taken_at >= %(waiting_since)s
            OR p.incident = ANY (%(kinds)s) OR p.follows IS NOT NULL
            OR EXISTS (SELECT FROM manual_opening o WHERE o.passage_id = p.id))
       AND NOT EXISTS (SELECT FROM passage_picture c WHERE c.passage_id = p.id)
@@ -68,7 +68,7 @@ class WantedPicture:
 async def wanted(
     conn: Conn, since: datetime, waiting_since: datetime, asked_before: datetime, tries: int, limit: int
 ) -> list[WantedPicture]:
-    """Pictures of vehicles that wait at exits, of incidents and of openings by hand, which are not here yet."""
+    """Pictures of vehicles that wait at barriers, of incidents and of openings by hand, which are not here yet."""
     query = {
         "since": since,
         "waiting_since": waiting_since,

@@ -29,7 +29,7 @@ _JPEG: Final = b"\xff\xd8\xff"
 
 
 async def ask_wanted(conn: Conn, links: Links, now: datetime) -> int:
-    """Orders the pictures that are wanted and not here: waiting at exits, incidents, openings by hand; how many."""
+    """Orders the pictures that are wanted and not here: waiting at barriers, incidents, openings by hand; how many."""
     if not links.usable:
         return 0
     found = await repository.wanted(conn, now - WANTED_FOR, now - WAITS_AT_MOST, now - ASK_AGAIN_AFTER, TRIES, _AT_ONCE)

@@ -83,7 +83,8 @@ class OpeningsOut(_Row):
     lot: str
     lane: str
     actor: str
-    reason: str
+    code: str
+    reason: Annotated[str, Field(description="In words; the code again where nothing more was said.")]
     openings: int
     confirmed: Annotated[int, Field(description="Those that the barrier confirmed.")]
     last_at: datetime

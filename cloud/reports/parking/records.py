@@ -60,11 +60,15 @@ class RevenueRow:
 
 @dataclass(frozen=True, slots=True)
 class OpeningRow:
-    """Barriers opened by hand by one person for one reason; `confirmed` are those that the barrier confirmed."""
+    """Barriers opened by hand by one person for one reason; `confirmed` are those that the barrier confirmed.
+
+    `reason` is in words, the code again where nothing more was said.
+    """
 
     lot: str
     lane: str
     actor: str
+    code: str
     reason: str
     openings: int
     confirmed: int

@@ -53,7 +53,7 @@ _REVENUE: LiteralString = """
     GROUP BY p.paid_on, l.name, gone.name, p.method, p.currency ORDER BY p.paid_on, l.name, 3, p.method
 """
 _OPENINGS: LiteralString = """
-    SELECT l.name AS lot, n.name AS lane, o.opened_by AS actor, o.reason, count(*) AS openings,
+    SELECT l.name AS lot, n.name AS lane, o.opened_by AS actor, o.code, o.reason, count(*) AS openings,
            count(*) FILTER (WHERE c.state = 'done') AS confirmed, max(o.opened_at) AS last_at
     FROM manual_opening o
     JOIN parking_lane n ON n.id = o.lane_id
@@ -61,7 +61,7 @@ _OPENINGS: LiteralString = """
     LEFT JOIN command c ON c.id = o.command_id
     WHERE o.project_id = %(project_id)s AND o.opened_at >= %(start)s AND o.opened_at < %(end)s
       AND (%(lot_id)s::bigint IS NULL OR n.lot_id = %(lot_id)s)
-    GROUP BY l.name, n.name, o.opened_by, o.reason ORDER BY openings DESC, last_at DESC, 1, 2, 3, 4
+    GROUP BY l.name, n.name, o.opened_by, o.code, o.reason ORDER BY openings DESC, last_at DESC, 1, 2, 3, 4, 5
 """
 _UNMATCHED: LiteralString = """
     SELECT (s.left_at AT TIME ZONE %(zone)s)::date AS day, l.name AS lot,

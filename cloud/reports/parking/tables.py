@@ -41,6 +41,7 @@ _COLUMNS: Final[Mapping[ReportName, Sequence[Column]]] = {
         Column("lot", "text"),
         Column("lane", "text"),
         Column("actor", "text"),
+        Column("code", "text"),
         Column("reason", "text"),
         Column("openings", "whole"),
         Column("confirmed", "whole"),

@@ -32,6 +32,24 @@ async def test_who_opened_why_and_for_whom_is_kept_and_counted(lot: ParkingLot) 
     assert [(one.opened_by, one.openings) for one in counted] == [(opening["opened_by"], 1)]
 
 
+async def test_it_is_counted_in_the_shift_of_who_opened_and_in_no_other(lot: ParkingLot) -> None:
+    path = f"parking-lanes/{lot.site.exit.id}/openings"
+    await lot.post(path, code="emergency")
+    shift = await lot.post("parking-shifts", project_id=lot.site.project_id, desk="South gate")
+    waiting = await lot.waits("exit", PLATE, datetime.now(UTC) - seconds(20), image="picture-1")
+    for code, reason in (("delivery", ""), ("delivery", "piano"), ("other", "parade")):
+        await lot.post(path, code=code, reason=reason)
+    counted = {"delivery": 2, "other": 1}
+    assert (await lot.get(f"parking-shifts/{shift['id']}"))["openings"] == counted
+    handed = await lot.post(f"parking-shifts/{shift['id']}/handovers", counted=[{"method": "cash", "amount": "0.00"}])
+    assert handed["openings"] == counted
+    await lot.post(path, code="resident")
+    assert (await lot.get(f"parking-shifts/{shift['id']}"))["openings"] == counted
+    listed = (await lot.get(f"parking-shifts/{shift['id']}/openings"))["items"]
+    shown = [(one["reason"], one["passage_id"], one["plate"]) for one in listed]
+    assert shown == [(reason, waiting.id, PLATE) for reason in ("parade", "piano", "delivery")]
+
+
 async def test_a_vehicle_that_no_camera_saw_is_found_by_the_sensor_and_is_no_tailgater(lot: ParkingLot) -> None:
     await lot.drives("exit", PLATE, datetime.now(UTC) - seconds(3))
     await lot.post(f"parking-lanes/{lot.site.exit.id}/openings", reason="plate covered with snow")

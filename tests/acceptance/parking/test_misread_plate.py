@@ -5,6 +5,8 @@ Automatic only if unique and plausible, else operator; the plate as read is kept
 
 from datetime import timedelta
 
+import pytest
+
 from tests.acceptance.parking.lot import ParkingLot
 from tests.integration.parking.site import NOON, minutes, rows
 
@@ -54,10 +56,35 @@ async def test_of_two_that_fit_a_person_decides_and_the_decision_survives_all_th
     assert kept == {"reason": "seen on the picture", "undone_reason": "it was another vehicle"}
 
 
-async def test_a_vehicle_of_another_class_or_that_came_too_long_ago_is_not_meant(lot: ParkingLot) -> None:
+async def test_a_vehicle_of_another_class_is_not_meant(lot: ParkingLot) -> None:
     await lot.drives("entry", PLATE, NOON, vehicle_class="large")
     await lot.drives("exit", MISREAD, NOON + minutes(30))
     assert [stay["state"] for stay in await lot.stays()] == ["open", "unmatched"]
+
+
+@pytest.mark.parametrize(("after", "meant"), [(timedelta(hours=10), True), (timedelta(hours=10, seconds=1), False)])
+async def test_a_vehicle_that_came_too_long_ago_is_not_meant(lot: ParkingLot, after: timedelta, meant: bool) -> None:
+    await lot.has_policy(misread_within_hours=10)
+    await lot.drives("entry", PLATE, NOON)
+    await lot.drives("exit", MISREAD, NOON + after)
+    assert [stay["state"] for stay in await lot.stays()] == (["closed"] if meant else ["open", "unmatched"])
+
+
+async def test_a_sign_that_does_not_look_alike_or_is_missing_is_for_a_person(lot: ParkingLot) -> None:
+    """One edit apart is offered; only what cameras confuse is taken for it."""
+    await lot.drives("entry", PLATE, NOON)
+    for nth, read in enumerate(("京A12349", "京A1234", "京A112345")):
+        waiting = await lot.waits("exit", read, NOON + minutes(20 + nth))
+        candidates = (await lot.get(f"parking-passages/{waiting.id}"))["candidates"]
+        assert [(one["plate"], one["looks_alike"]) for one in candidates] == [(PLATE, False)], read
+    assert await lot.orders() == []
+    assert [stay["state"] for stay in await lot.stays()] == ["open"]
+
+
+async def test_provinces_that_look_alike_are_one_vehicle(lot: ParkingLot) -> None:
+    await lot.drives("entry", "津A12345", NOON)
+    waiting = await lot.waits("exit", "沪A12345", NOON + minutes(30))
+    assert await lot.orders() == [waiting.id]
 
 
 async def test_a_lot_may_leave_it_to_people_always(lot: ParkingLot) -> None:

@@ -3,21 +3,32 @@
 Inner time priced by its own rule; no double charge.
 """
 
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
 
+from cloud.kit.db import SYSTEM
+from cloud.parking import service as parking
+from cloud.parking.fees.models import ParkingRule
 from tests.acceptance.parking.lot import ParkingLot
 from tests.integration.parking.nested import add_inner_lot
 from tests.integration.parking.site import NOON, minutes
 
 PLATE = "京A12345"
+BY_THE_HOUR = {
+    "name": "Inner lot",
+    "currency": "CNY",
+    "leave_within_minutes": 15,
+    "schedule": {"unit": {"minutes": 60, "price": "7.00"}},
+}
 
 
 @pytest.mark.parametrize("inner_time", ["paused", "included"])
 async def test_time_in_the_inner_lot_is_priced_once(lot: ParkingLot, inner_time: str) -> None:
     inner = await add_inner_lot(lot.db, lot.site)
+    async with lot.db.transaction(SYSTEM) as conn:
+        await parking.publish_rule(conn, inner, ParkingRule.model_validate(BY_THE_HOUR), date(2025, 1, 1))
     await lot.has_policy(inner_time=inner_time)
     told = [
         lot.told("entry", PLATE, NOON),
@@ -35,6 +46,7 @@ async def test_time_in_the_inner_lot_is_priced_once(lot: ParkingLot, inner_time:
     assert not (within if inner_time == "paused" else outer)["covered"]
     # An hour around the inner stay is within the free minutes; five hours are not.
     assert outer["fee"] == Decimal("0.00" if inner_time == "paused" else "8.00")
+    assert within["fee"] == Decimal("28.00" if inner_time == "paused" else "0.00"), "four hours by its own rule"
     assert await lot.incidents() == []
 
 

@@ -16,6 +16,7 @@ HOUR = timedelta(hours=1)
     ("ends", "grace_days", "fee"),
     [
         (NOON + 2 * HOUR, 0, "6.00"),
+        (NOON + 2 * HOUR, 1, "0.00"),
         (NOON + 5 * HOUR, 0, "0.00"),
         (NOON - HOUR, 0, "8.00"),
         # A day of grace makes the stay as free as the permit did.

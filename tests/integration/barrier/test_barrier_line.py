@@ -18,6 +18,7 @@ from gateway.tasks import end
 from gateway.uplink import MqttEndpoint
 from simulators.barrier.cli import simulate
 from simulators.barrier.lane import Lane
+from simulators.barrier.plates import Vehicle
 from simulators.barrier.traffic import Traffic
 from tests.integration.barrier.conftest import line_settings, running_gateway
 from tests.integration.broker import Mosquitto, until
@@ -324,6 +325,20 @@ async def test_traffic_enters_and_leaves_when_the_cloud_lets_it(
     passed = [p for p in cloud.passages if p.outcome is Outcome.PASSED]
     assert len([p for p in passed if p.direction == "exit"]) >= 5
     assert {p.plate for p in passed if p.direction == "exit"} <= {p.plate for p in passed if p.direction == "entry"}
+
+
+async def test_who_is_not_let_out_makes_way_and_comes_again(
+    mosquitto: Mosquitto, cloud: Cloud, lanes: Lanes, outbox: Outbox
+) -> None:
+    before = [Vehicle("京A12345", "small"), Vehicle("沪B00001", "small")]
+    traffic = Traffic(lanes[0], lanes[1], seed=7, rate=0.001, stay_s=0.1, before=before, exit_patience_s=0.3)
+    async with running_gateway(outbox, mosquitto, cloud):
+        running = asyncio.ensure_future(traffic.run())
+        await until(
+            lambda: {p.plate for p in cloud.passages if p.outcome is Outcome.TURNED_BACK} == {"京A12345", "沪B00001"}
+        )
+        assert traffic.left == 0
+        await end(running)
 
 
 async def test_the_simulated_site_drives_vehicles_in(mosquitto: Mosquitto, cloud: Cloud, outbox: Outbox) -> None:

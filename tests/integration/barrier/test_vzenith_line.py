@@ -33,11 +33,12 @@ def lane_settings(**vzenith: Any) -> list[dict[str, Any]]:
 
 @contextlib.asynccontextmanager
 async def camera(
-    mosquitto: Mosquitto, *, keep_alive_s: float = 10.0, **speech: Any
+    mosquitto: Mosquitto, *, keep_alive_s: float = 10.0, picture: bytes = b"", **speech: Any
 ) -> AsyncIterator[tuple[Lane, VzenithSpeech]]:
     spoken = VzenithSpeech("device", "VZ-1", **speech)
     endpoint = MqttEndpoint(host=mosquitto.host, port=mosquitto.port)
-    async with Lane(endpoint, "device", "VZ-1", speech=spoken, keep_alive_s=keep_alive_s) as lane:
+    lane = Lane(endpoint, "device", "VZ-1", speech=spoken, keep_alive_s=keep_alive_s, camera=lambda *_: picture)
+    async with lane:
         yield lane, spoken
 
 

@@ -63,6 +63,23 @@ async def test_every_lane_in_use_shows_what_it_saw_last(
     assert f'id="lane-{site.entry.id}"' not in await browser.see("/parking/desk")
 
 
+async def test_who_needs_a_person_is_marked_at_entries_and_exits(
+    ingest_db: Database, site: Site, browser: Browser
+) -> None:
+    def marked(page: str) -> set[int]:
+        lanes = (site.entry.id, site.exit.id)
+        return {lane for lane in lanes if f'desk-stuck" id="lane-{lane}"' in page}
+
+    now = datetime.now(UTC)
+    await at_exit(ingest_db, site)
+    assert marked(await browser.see("/parking/desk")) == set(), "money lets it out"
+    unread = site.passage("entry", "", now, "arrived")
+    await site.report(ingest_db, [unread, site.passage("exit", "粤B00001", now + minutes(1), "arrived")], now)
+    assert marked(await browser.see("/parking/desk")) == {site.entry.id, site.exit.id}
+    await site.report(ingest_db, [site.passage("entry", "", now, "passed", unread)], now)
+    assert marked(await browser.see("/parking/desk")) == {site.exit.id}
+
+
 async def test_money_is_taken_as_it_was_shown_and_once(ingest_db: Database, site: Site, browser: Browser) -> None:
     await at_exit(ingest_db, site)
     form = await browser.see(f"/parking/desk/lanes/{site.exit.id}/cash")

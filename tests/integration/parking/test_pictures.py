@@ -19,7 +19,7 @@ from cloud.parking.pictures.asking import PictureAsker
 from cloud.parking.pictures.links import MAX_BYTES, PATH, Links
 from cloud.serving import server
 from cloud.settings import CloudSettings
-from gateway.contract.messages import Action, Passage
+from gateway.contract.messages import Action, Outcome, Passage
 from gateway.contract.orders import arguments_flaw
 from gateway.drivers.barrier.pictures import Pictures
 from gateway.drivers.barrier.sending import NotTaken, put_picture
@@ -75,6 +75,17 @@ async def test_who_waits_at_an_exit_is_seen_without_anybody_asking(
     assert await asker.step(now + minutes(5)) == 0
     stranger = await people.staff("guard", (await people.project()).id)
     assert (await app_client.get(address, headers=stranger)).status_code == 404
+
+
+async def test_who_is_not_let_in_is_seen_too(
+    ingest_db: Database, worker_db: Database, site: Site, links: Links
+) -> None:
+    now = datetime.now(UTC)
+    arrived = site.passage("entry", "京F90417", now, "arrived")
+    refused = msgspec.structs.replace(arrived, image="here", decision="blacklist")
+    await site.report(ingest_db, [refused], now)
+    assert await PictureAsker(worker_db, links).step(now) == 1
+    assert (await orders(ingest_db))[0]["passage"] == refused.id
 
 
 async def test_a_link_is_good_once_for_its_picture_and_for_a_while(
@@ -152,10 +163,11 @@ async def test_incidents_and_openings_by_hand_have_pictures(
 ) -> None:
     now = datetime.now(UTC)
     entered = msgspec.structs.replace(site.passage("entry", "粤B00001", now - minutes(3)), image="here")
-    again = msgspec.structs.replace(site.passage("entry", "京A12345", now - minutes(2), "arrived"), image="here")
-    await site.report(ingest_db, [entered, again], now)
+    await site.report(ingest_db, [entered], now)
     asker = PictureAsker(worker_db, links)
     assert await asker.step(now) == 0
+    again = msgspec.structs.replace(site.passage("entry", "京A12345", now - minutes(2), "arrived"), image="here")
+    await site.report(ingest_db, [again], now)
     guard = await people.staff("guard", site.project_id)
     opening = {"code": "delivery", "reason": "piano"}
     answer = await app_client.post(
@@ -164,6 +176,8 @@ async def test_incidents_and_openings_by_hand_have_pictures(
     assert answer.status_code == 201, answer.text
     (kept,) = await rows(ingest_db, "SELECT passage_id, code, reason FROM manual_opening")
     assert kept == {"passage_id": UUID(again.id), "code": "delivery", "reason": "piano"}
+    through = msgspec.structs.replace(again, outcome=Outcome.PASSED, outcome_at=again.outcome_at + 5_000)
+    await site.report(ingest_db, [through], now)
     assert await asker.step(now) == 1
     third = msgspec.structs.replace(site.passage("exit", "沪C99999", now - minutes(1)), image="here")
     await site.report(ingest_db, [third], now)

@@ -120,6 +120,7 @@ async def test_openings_by_hand_are_counted_by_lane_person_and_reason(worker_db:
         for _ in range(80):
             lane = random.choice((site.entry, site.exit))
             who, why = random.choice(("user:li", "user:wang")), random.choice(("ambulance", "dirty plate"))
+            code = random.choice(("other", "emergency"))
             at = START + minutes(random.randrange(-3_000, 23_000))
             state = random.choice(("done", "failed", "uncertain", "expired"))
             command = UUID(int=random.getrandbits(128), version=4)
@@ -129,19 +130,19 @@ async def test_openings_by_hand_are_counted_by_lane_person_and_reason(worker_db:
                 (command, site.project_id, lane.device_id, who, at, at + minutes(1), state),
             )
             row = {"project_id": site.project_id, "lane_id": lane.id, "command_id": command, "opened_by": who,
-                   "reason": why, "opened_at": at}  # fmt: skip
+                   "code": code, "reason": why, "opened_at": at}  # fmt: skip
             await _new(conn, "manual_opening", row)
             if START <= at < START + timedelta(days=14):
-                key = (lane.name, who, why)
+                key = (lane.name, who, code, why)
                 expected[key] += 1
                 confirmed[key] += state == "done"
                 last[key] = max(at, last.get(key, at))
         rows = await service.openings(conn, await _wanted(conn, site))
         (other,) = [lot for lot in await _lots(conn) if lot != site.lot_id]
         assert await service.openings(conn, await _wanted(conn, site, other)) == []
-    assert {(one.lane, one.actor, one.reason): (one.openings, one.confirmed, one.last_at) for one in rows} == {
-        key: (expected[key], confirmed[key], last[key]) for key in expected
-    }
+    assert {
+        (one.lane, one.actor, one.code, one.reason): (one.openings, one.confirmed, one.last_at) for one in rows
+    } == {key: (expected[key], confirmed[key], last[key]) for key in expected}
     assert [one.openings for one in rows] == sorted(expected.values(), reverse=True)
 
 

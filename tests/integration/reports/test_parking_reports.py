@@ -168,8 +168,8 @@ async def test_revenue_by_lane_and_method_and_openings_by_hand(
         if leaves:
             await site.report(ingest_db, [site.passage("exit", plate, now)], now)
     async with web_db.transaction(site.staff) as conn:
-        for reason in ("ambulance", "ambulance", "camera is dirty"):
-            await parking.open_lane(conn, site.exit.id, reason, "user:guard")
+        for code, words in (("emergency", "ambulance"), ("emergency", "ambulance"), ("other", "camera is dirty")):
+            await parking.open_lane(conn, site.exit.id, words, "user:guard", code)
 
     manager = await people.staff("manager", site.project_id)
     today = now.astimezone(ZONE).date()
@@ -178,11 +178,11 @@ async def test_revenue_by_lane_and_method_and_openings_by_hand(
     found = [(one["lane"], one["method"], one["payments"], Decimal(one["amount"]["amount"]) / due) for one in items]
     assert sorted(found) == [("", "wechat", 1, ONE), ("exit", "cash", 2, 2 * ONE), ("exit", "wechat", 1, ONE)]
     openings = (await app_client.get(f"/api/v1/parking-reports/openings?{query}", headers=manager)).json()["items"]
-    assert [(one["reason"], one["actor"], one["openings"]) for one in openings] == [
-        ("ambulance", "user:guard", 2), ("camera is dirty", "user:guard", 1),
+    assert [(one["code"], one["reason"], one["actor"], one["openings"]) for one in openings] == [
+        ("emergency", "ambulance", "user:guard", 2), ("other", "camera is dirty", "user:guard", 1),
     ]  # fmt: skip
     csv = await app_client.get(f"/api/v1/parking-reports/openings/file?{query}", headers=manager)
-    assert csv.text.splitlines()[1].startswith("Main lot,exit,user:guard,ambulance,2,0,")
+    assert csv.text.splitlines()[1].startswith("Main lot,exit,user:guard,emergency,ambulance,2,0,")
     sheet = await app_client.get(f"/api/v1/parking-reports/revenue/file?{query}&format=xlsx", headers=manager)
     table = openpyxl.load_workbook(io.BytesIO(sheet.content)).active
     assert table is not None

@@ -20,8 +20,10 @@ def _shown(path: str, role: str) -> list[Group]:
         ("/parking/passages/x", "/parking/incidents"),
         ("/vehicles", "/parking-lots"),
         ("/parking-lists", "/parking-lots"),
+        ("/parking-spaces/3", "/parking-lots"),
         ("/meters/3/readings", "/meters"),
         ("/reading-edits", "/meters"),
+        ("/tariff-drafts/3/what-if", "/tariffs"),
     ],
 )
 def test_one_entry_is_where_the_reader_is(path: str, href: str) -> None:

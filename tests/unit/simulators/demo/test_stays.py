@@ -1,11 +1,14 @@
 """Generated stays: no vehicle inside twice, exits after entries, repeatable ids."""
 
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from uuid import UUID
 
+from cloud.parking.stays.matching import Direction, SeenPassage
+from cloud.parking.stays.misreads import match_vehicles
 from simulators.barrier.plates import Vehicle
-from simulators.demo.stays import Stay, make_stays, passages_of
+from simulators.demo.stays import Stay, make_stays, odd_passages, passages_of
 
 UNTIL = datetime(2026, 11, 24, 3, tzinfo=UTC)
 RESIDENTS = [Vehicle(f"京A0000{number}", "small") for number in range(9)]
@@ -40,3 +43,14 @@ def test_passages_are_in_order_of_time_and_the_same_again() -> None:
 
 def test_an_estate_without_vehicles_still_has_visitors() -> None:
     assert make_stays(3, [], UNTIL)
+
+
+def test_each_odd_vehicle_is_an_incident_of_its_kind() -> None:
+    seen: dict[str, list[SeenPassage]] = defaultdict(list)
+    for one in odd_passages(3, UNTIL, "lane-in", "lane-out"):
+        at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=one.taken_at)
+        direction: Direction = "exit" if one.device == "lane-out" else "entry"
+        lane = len(one.device)
+        seen[one.plate[-3:]].append(SeenPassage(UUID(one.id), lane, direction, at, "passed", plate=one.plate))
+    found = [incident for passages in seen.values() for incident in match_vehicles(passages, {}).incidents.values()]
+    assert sorted(found) == ["exit-without-entry", "misread", "second-entry"]

@@ -4,6 +4,7 @@ import base64
 import json
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from hypothesis import given
@@ -193,12 +194,11 @@ def test_nothing_that_is_said_does_anything_but_be_understood_or_refused(name: s
 
 
 def test_the_simulator_speaks_what_the_driver_understands() -> None:
-    speech, spoken = VzenithSpeech("device", SN, picture=JPEG), dialect(passed_input=1)
-    event = Recognised(id="7", plate="京A12345", taken_at=AT * 1000, score=950, offline=True)
+    speech, spoken = VzenithSpeech("device", SN), dialect(passed_input=1)
+    event = Recognised(id="7", plate="京A12345", taken_at=AT * 1000, score=950, picture=JPEG, offline=True)
     quick, imaged = (spoken.decode(*message) for message in speech.tell(event))
-    assert quick == event
-    assert isinstance(imaged, Recognised)
-    assert imaged.picture == JPEG
+    assert quick == msgspec.structs.replace(event, picture=b"")
+    assert imaged == event
     passed = [spoken.decode(*message) for message in speech.tell(Passed(taken_at=AT * 1000))]
     assert passed == [None, Passed(taken_at=AT * 1000)]
     for order in (OPEN, CLOSE):
