@@ -10,9 +10,9 @@ LAG_SECONDS = Gauge(
     "gatemeter_ingest_lag_seconds", "Age of the oldest batch of the last group at its COMMIT; 0 after a quiet minute."
 )
 OLDEST_WAITING_SECONDS = Gauge(
-    "gatemeter_ingest_oldest_waiting_seconds", "How long the oldest message received has waited for its COMMIT."
+    "gatemeter_ingest_oldest_waiting_seconds", "How long the oldest message received has waited for its answer."
 )
-WAITING = Gauge("gatemeter_ingest_waiting_messages", "Messages received and not yet committed.")
+WAITING = Gauge("gatemeter_ingest_waiting_messages", "Messages received and not yet answered.")
 INTERNAL_ERRORS = Counter("gatemeter_ingest_internal_errors", "Messages set aside because this software fails on them.")
 DROPPED = Counter("gatemeter_ingest_dropped_messages", "Messages not queued because too many wait; they are resent.")
 SESSIONS = Counter("gatemeter_ingest_sessions", "Sessions with the broker.")

@@ -18,6 +18,7 @@ import structlog
 
 from cloud.devices.downlink import Downlink
 from cloud.ingest import metrics
+from cloud.ingest.line import Line
 from cloud.ingest.messages import Incoming, Refused, Sender, now_ms, read
 from cloud.ingest.settings import Broker, IngestSettings
 from cloud.ingest.writer import Answers, Asked, Writer
@@ -49,12 +50,13 @@ class Worker:
         self._db = db
         self._broker = broker
         self._settings = settings
-        self._writer = Writer(db)
-        self._queue: asyncio.Queue[Incoming | Refused] = asyncio.Queue(settings.waiting_messages)
+        # Its own connection: each of a pool's would have to plan all statements, and take turns with warm ones.
+        self._writing = Database(db.dsn, "gatemeter_ingest", max_size=1)
+        self._writer = Writer(self._writing)
+        self._line = Line(settings.waiting_messages, settings.group_messages, settings.linger_ms / 1000)
         self._client: aiomqtt.Client | None = None
         self._woken_at = 0.0
-        self._in_hand = 0
-        self._oldest_ms: int | None = None
+        self._answering: asyncio.Task[None] | None = None
         self._lag_s = self._committed_at = 0.0
         self._stopping = False
         self._downlink = None if keys is None else Downlink(db, keys, self._publish)
@@ -62,10 +64,10 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set."""
-        metrics.WAITING.set_function(lambda: self._queue.qsize() + self._in_hand)
-        metrics.OLDEST_WAITING_SECONDS.set_function(self._oldest_age_s)
+        metrics.WAITING.set_function(lambda: self._line.unanswered)
+        metrics.OLDEST_WAITING_SECONDS.set_function(lambda: self._line.longest_wait_s)
         metrics.LAG_SECONDS.set_function(self._recent_lag_s)
-        async with asyncio.TaskGroup() as tasks:
+        async with self._writing, asyncio.TaskGroup() as tasks:
             receiving = tasks.create_task(self._receive_for_ever())
             writing = tasks.create_task(self._write_for_ever())
             counting = tasks.create_task(self._count_for_ever())
@@ -74,12 +76,9 @@ class Worker:
             self._stopping = True
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_DRAIN_S):
-                    await self._queue.join()
-            await end(*(task for task in (receiving, writing, counting, commanding) if task is not None))
-
-    def _oldest_age_s(self) -> float:
-        """The group in hand is older than what is queued behind it."""
-        return 0.0 if self._oldest_ms is None else (now_ms() - self._oldest_ms) / 1000
+                    await self._line.all_answered()
+            working = (receiving, writing, counting, commanding, self._answering)
+            await end(*(task for task in working if task is not None))
 
     def _recent_lag_s(self) -> float:
         return self._lag_s if time.monotonic() - self._committed_at < _LAG_IS_RECENT_S else 0.0
@@ -125,46 +124,30 @@ class Worker:
                 self._take(message)
 
     def _take(self, message: aiomqtt.Message) -> None:
-        if self._stopping or self._queue.full():
+        if self._stopping or self._line.full:
             metrics.DROPPED.inc()
             return
-        self._queue.put_nowait(read(message.topic.value, message.payload, now_ms()))
+        self._line.put(read(message.topic.value, message.payload, now_ms()))
 
     # Writing
 
     async def _write_for_ever(self) -> None:
         while True:
-            group = await self._next_group()
+            group = await self._line.next_group()
             started = time.monotonic()
-            self._in_hand, self._oldest_ms = len(group), _received_ms(group[0])
             answers = await self._store(group)
             metrics.GROUP_SECONDS.observe(time.monotonic() - started)
             created = [message.created_ms for message in group if isinstance(message, Incoming)]
             self._lag_s, self._committed_at = max((now_ms() - ms for ms in created), default=0) / 1000, time.monotonic()
-            await asyncio.gather(self._acknowledge(answers), self._tell_time(answers))
-            self._in_hand, self._oldest_ms = 0, None
-            for _ in group:
-                self._queue.task_done()
-            await self._ask_for_usage()
+            if self._answering is not None:
+                await self._answering
+            self._answering = asyncio.create_task(self._answer(answers))
 
-    async def _next_group(self) -> list[Incoming | Refused]:
-        """What is stored together. Who has waited already, while the last group was stored, lingers no longer."""
-        group = [await self._queue.get()]
-        waited_ms = max(0, now_ms() - _received_ms(group[0]))
-        deadline = time.monotonic() + max(0, self._settings.linger_ms - waited_ms) / 1000
-        while len(group) < self._settings.group_messages:
-            with contextlib.suppress(asyncio.QueueEmpty):
-                group.append(self._queue.get_nowait())
-                continue
-            rest = deadline - time.monotonic()
-            if rest <= 0:
-                break
-            try:
-                async with asyncio.timeout(rest):
-                    group.append(await self._queue.get())
-            except TimeoutError:
-                break
-        return group
+    async def _answer(self, answers: Answers) -> None:
+        """While the next group is stored: the one after it waits when this one is not answered by then."""
+        await asyncio.gather(self._acknowledge(answers), self._tell_time(answers))
+        self._line.answered()
+        await self._ask_for_usage()
 
     async def _store(self, group: list[Incoming | Refused]) -> Answers:
         """Tries until the database takes it; the queue fills meanwhile, and the gateways keep what is not queued.
@@ -184,7 +167,7 @@ class Worker:
             await asyncio.sleep(_back_off(failures))
 
     async def _acknowledge(self, answers: Answers) -> None:
-        """All gateways at once: the next group waits until the broker has the last one."""
+        """All gateways at once."""
         sending = []
         for sender in answers.accepted.keys() | answers.rejected.keys():
             accepted, rejected = answers.accepted.get(sender, []), answers.rejected.get(sender, [])
@@ -241,10 +224,6 @@ class Worker:
         except psycopg.OperationalError as error:
             # The schedule asks every minute anyway.
             _log.warning("ingest.usage_not_asked_for", error=str(error).strip())
-
-
-def _received_ms(message: Incoming | Refused) -> int:
-    return message.received_ms if isinstance(message, Incoming) else now_ms()
 
 
 def _back_off(failures: int) -> float:

@@ -48,7 +48,8 @@ class IngestSettings(BaseSettings):
     group_messages: Annotated[int, Field(ge=1, le=1000)] = 300
     """At most so many messages in one transaction."""
     linger_ms: Annotated[int, Field(ge=0, le=1000)] = 10
-    """How long to wait for more messages before a smaller group is stored."""
+    """How long to wait for more messages before a smaller group is stored. Vehicles at exits wait for none, and where
+    they come and go the rest waits for 40 ms at least."""
     waiting_messages: Annotated[int, Field(ge=10, le=100_000)] = 2_000
     """More messages than this are not queued: their gateways send them again."""
     metrics_port: Annotated[int, Field(ge=1, le=65_535)] | None = None
