@@ -137,7 +137,8 @@ async def let_out_plate(conn: Conn, project_id: int, plate: str, now: datetime) 
 async def let_out_if_settled(conn: Conn, session_id: int, now: datetime) -> UUID | None:
     """Opens for the session's vehicle when it waits at an exit and owes nothing; returns the new command's id.
 
-    A vehicle whose stay nobody can price is left to the operator.
+    A vehicle whose stay nobody can price is left to the operator. Somebody says that it is there now: by paying for it,
+    or with a coupon.
     """
     opened = await _let_out_settled(conn, [session_id], now)
     return opened[0] if opened else None
@@ -146,6 +147,7 @@ async def let_out_if_settled(conn: Conn, session_id: int, now: datetime) -> UUID
 async def let_out_arrived(conn: Conn, session_ids: Sequence[int], now: datetime) -> int:
     """Lets out those of the vehicles at exits that owe nothing, together; returns how many openings were ordered.
 
+    Not one that was told as offline: it stood there some time ago, and the barrier would open for the next one.
     When that fails, one by one: whatever is wrong with one vehicle, no other may be held by it. Raises
     psycopg.OperationalError when the whole transaction is to be done again.
     """
@@ -153,20 +155,27 @@ async def let_out_arrived(conn: Conn, session_ids: Sequence[int], now: datetime)
         return 0
     try:
         async with conn.transaction():
-            return len(await _let_out_settled(conn, session_ids, now))
+            return len(await _let_out_settled(conn, session_ids, now, said_to_be_there=False))
     except psycopg.OperationalError:
         raise
     except Exception:  # noqa: BLE001 - what is wrong with one is told when it is its turn
-        return sum([await let_out_alone(conn, session_id, now) for session_id in session_ids])
+        alone = [await let_out_alone(conn, session_id, now, said_to_be_there=False) for session_id in session_ids]
+        return sum(alone)
 
 
-async def _let_out_settled(conn: Conn, session_ids: Sequence[int], now: datetime) -> list[UUID]:
+async def _let_out_settled(
+    conn: Conn, session_ids: Sequence[int], now: datetime, *, said_to_be_there: bool = True
+) -> list[UUID]:
     """The commands to open for those that wait at an exit and owe nothing; the others are told what is due."""
     sessions = {one.id: one for one in await reading_repository.sessions_by_id(conn, session_ids)}
     open_ids = [id_ for id_, one in sessions.items() if one.state == "open"]
     standing = await repository.waiting(conn, open_ids, now - WAITS_AT_MOST)
     priced: dict[int, list[Session]] = defaultdict(list)
-    standing = {id_: one for id_, one in standing.items() if one.decision != UNCERTAIN_AT_THE_EDGE}
+    standing = {
+        id_: one
+        for id_, one in standing.items()
+        if one.decision != UNCERTAIN_AT_THE_EDGE and (said_to_be_there or not one.offline)
+    }
     for id_, waiting in standing.items():
         if waiting.decision not in CERTAIN_AT_THE_EDGE:
             priced[sessions[id_].project_id].append(sessions[id_])
@@ -202,14 +211,14 @@ async def let_out_waiting(conn: Conn, project_id: int, now: datetime) -> int:
     return await let_out_arrived(conn, [session_id for session_id, plate in again if plate in locked], now)
 
 
-async def let_out_alone(conn: Conn, session_id: int, now: datetime) -> bool:
+async def let_out_alone(conn: Conn, session_id: int, now: datetime, *, said_to_be_there: bool = True) -> bool:
     """Lets a vehicle out that owes nothing; what goes wrong with it is told in the log, undone, and keeps no other.
 
     Raises psycopg.OperationalError when the whole transaction is to be done again.
     """
     try:
         async with conn.transaction():
-            return await let_out_if_settled(conn, session_id, now) is not None
+            return bool(await _let_out_settled(conn, [session_id], now, said_to_be_there=said_to_be_there))
     except psycopg.OperationalError:
         raise
     except Exception:  # noqa: BLE001 - whatever is wrong with one vehicle, no other may be held by it

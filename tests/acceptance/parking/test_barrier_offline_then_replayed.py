@@ -3,8 +3,10 @@
 The session closes correctly even if the exit arrives before the entry.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+from cloud.kit.db import SYSTEM
+from cloud.parking import service
 from tests.acceptance.parking.lot import ParkingLot
 from tests.integration.parking.site import NOON, minutes
 
@@ -29,3 +31,26 @@ async def test_what_is_told_afterwards_opens_no_barrier(lot: ParkingLot) -> None
     arrived = lot.told("exit", PLATE, NOON + minutes(20), "arrived", offline=True)
     await lot.hears(arrived, now=NOON + minutes(90))
     assert await lot.orders() == []
+
+
+async def test_nor_does_what_is_told_after_a_short_spell(lot: ParkingLot) -> None:
+    await lot.drives("entry", PLATE, NOON)
+    arrived = lot.told("exit", PLATE, NOON + minutes(20), "arrived", offline=True)
+    await lot.hears(arrived, now=NOON + minutes(22))
+    assert await lot.orders() == []
+    # Neither do those who see to it that nobody is forgotten at an exit.
+    async with lot.db.transaction(SYSTEM) as conn:
+        assert await service.let_out_waiting(conn, lot.site.project_id, NOON + minutes(23)) == 0
+    assert await lot.orders() == []
+
+
+async def test_who_pays_at_the_exit_all_the_same_is_let_out(lot: ParkingLot) -> None:
+    now = datetime.now(UTC)
+    await lot.drives("entry", PLATE, now - minutes(125))
+    arrived = lot.told("exit", PLATE, now - minutes(5), "arrived", offline=True)
+    await lot.hears(arrived, now=now)
+    assert await lot.orders() == []
+    stay = await lot.the_stay()
+    due = (await lot.get(f"parking-sessions/{stay['id']}/quote"))["due"]
+    await lot.post("parking-payments", session_id=stay["id"], amount=due, method="cash")
+    assert await lot.orders() == [arrived.id]
