@@ -3,8 +3,8 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
-from cloud.estate import service as estate
 from cloud.estate.calendar import calendar
 from cloud.kit.db import Conn
 from cloud.kit.periods import Period, local_day
@@ -15,14 +15,17 @@ from cloud.parking.fees.billed_time import BilledTime, second
 from cloud.parking.fees.circumstances import Charged, Circumstances, CoveredTime
 
 
-async def circumstances(conn: Conn, project_id: int, stays: Sequence[Parked]) -> dict[int, Circumstances]:
-    """By id of the stay, for all of them. All stays of the plates must be stored before: earlier ones of the same local
-    day and lot took of the day's free minutes what was not covered of them, by the times of the passages alone.
+async def circumstances(
+    conn: Conn, project_id: int, zone: ZoneInfo, stays: Sequence[Parked]
+) -> dict[int, Circumstances]:
+    """By id of the stay, for all of them; `zone` is the project's.
+
+    All stays of the plates must be stored before: earlier ones of the same local day and lot took of the day's free
+    minutes what was not covered of them, by the times of the passages alone.
     """
     entries = {stay.id: stay.entered_at for stay in stays if stay.entered_at is not None}
     if not entries:
         return {stay.id: Circumstances() for stay in stays}
-    zone = (await estate.get_project(conn, project_id)).zone
     days = [local_day(entered_at, zone) for entered_at in entries.values()]
     # The day before: a window may have begun then.
     read = Period(min(days) - timedelta(days=1), max(days) + LONGEST)

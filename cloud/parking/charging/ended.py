@@ -41,7 +41,7 @@ async def price_ended(
         }
         stays = [*stays, *await repository.ended(conn, sorted(following - {stay.id for stay in stays}))]
     paid = await reading_repository.payments(conn, [stay.id for stay in stays])
-    given = await circumstances(conn, project_id, stays)
+    given = await circumstances(conn, project_id, rates.zone, stays)
     rows: list[PricedRow] = []
     for stay in stays:
         version = rates.rule_for(stay.lot_id, stay.entered_at)
@@ -59,6 +59,8 @@ async def price_ended(
 async def _price_unseen(conn: Conn, project_id: int, session_ids: Sequence[int], *, as_told: bool) -> None:
     """The fixed price of those whose entry nobody saw, nothing for those that lanes let out as covered."""
     stays = await repository.unseen(conn, session_ids)
+    if not stays:
+        return
     covered = await covering_unseen(conn, project_id, stays)
     rows: list[PricedRow] = []
     for stay in stays:

@@ -99,11 +99,15 @@ class PricedRow:
 
 async def ended(conn: Conn, session_ids: Sequence[int]) -> list[Ended]:
     """Those of these sessions that can have a fee."""
+    if not session_ids:
+        return []
     return [Ended(**row) for row in await (await conn.execute(_ENDED, (list(session_ids),))).fetchall()]
 
 
 async def unseen(conn: Conn, session_ids: Sequence[int]) -> list[UnseenStay]:
     """Those of these sessions that have a fixed price."""
+    if not session_ids:
+        return []
     return [UnseenStay(**row) for row in await (await conn.execute(_UNSEEN, (list(session_ids),))).fetchall()]
 
 
@@ -138,6 +142,8 @@ async def store_fees(conn: Conn, rows: Sequence[PricedRow], *, as_told: bool = F
     `as_told`: one of which nothing is owed becomes no dearer, since its driver left with the price that he was told;
     it keeps that price until its own passages change.
     """
+    if not rows:
+        return
     columns = {
         "ids": [row.session_id for row in rows],
         "fees": [row.fee for row in rows],

@@ -49,7 +49,7 @@ async def prices_of(conn: Conn, project_id: int, sessions: Sequence[Session]) ->
     rates = await pricing(conn, project_id, sorted({session.lot_id for session in sessions}))
     paid = await reading_repository.payments(conn, [session.id for session in sessions])
     priced = [session for session in sessions if _is_whole(session)]
-    given = await circumstances(conn, project_id, priced) if priced else {}
+    given = await circumstances(conn, project_id, rates.zone, priced) if priced else {}
     fixed = [session for session in sessions if session.state == "open" and session.fixed_fee is not None]
     unseen = await covering_unseen(conn, project_id, fixed) if fixed else {}
     return Prices(rates, paid, given, unseen)

@@ -125,7 +125,7 @@ async def _entries(conn: Conn, project_id: int, lot_ids: Sequence[int], now: dat
     stays = await store.inside(conn, project_id, lot_ids)
     paid = await reading_repository.payments(conn, [stay.id for stay in stays])
     on_spaces = await _on_spaces(conn, project_id, stays, now)
-    given = await circumstances(conn, project_id, [stay for stay in stays if stay.id in paid])
+    given = await circumstances(conn, project_id, rates.zone, [stay for stay in stays if stay.id in paid])
     for stay in stays:
         paid_until = _paid_until(stay, rates, paid[stay.id], given[stay.id], now) if stay.id in paid else 0
         entries[stay.lot_id].append(_stay_entry(stay, lots[stay.lot_id], paid_until, covered=stay.id in on_spaces))

@@ -159,7 +159,7 @@ async def _priced(conn: Conn, lot: Lot, rule: ParkingRule, rates: Pricing, stay:
 
 async def _last_stays(conn: Conn, lot: Lot, rule: ParkingRule, rates: Pricing) -> tuple[Compared, ...]:
     stays = await repository.last_stays(conn, lot.id, STAYS_SHOWN)
-    given = await circumstances(conn, lot.project_id, stays)
+    given = await circumstances(conn, lot.project_id, rates.zone, stays)
     return tuple(_compared(stay, rule, rates, given[stay.id]) for stay in stays)
 
 

@@ -167,14 +167,6 @@ def lane_at(lanes: Sequence[Lane], at: datetime) -> Lane | None:
     )
 
 
-async def lots_of_lanes(conn: Conn, lane_ids: Sequence[int]) -> dict[int, int]:
-    """The lot of each of these lanes."""
-    rows = await (
-        await conn.execute("SELECT id, lot_id FROM parking_lane WHERE id = ANY (%s)", (list(lane_ids),))
-    ).fetchall()
-    return {row["id"]: row["lot_id"] for row in rows}
-
-
 async def lock_lanes(conn: Conn, project_id: int, *, exclusive: bool) -> None:
     """Keeps the project's lanes as they are (shared), or everybody else away from them, until the end."""
     if exclusive:

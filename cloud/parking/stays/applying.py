@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from cloud.devices import service as devices
-from cloud.kit.db import Conn
+from cloud.kit.db import Conn, plan_once
 from cloud.parking.charging import service as charging
 from cloud.parking.places import repository as places
 from cloud.parking.plates import bare_plate
@@ -58,6 +58,7 @@ async def apply_told(conn: Conn, project_id: int, told: Sequence[Told]) -> Appli
     A vehicle that arrived at an exit just now and owes nothing is let out by one command. Vehicles wait at barriers
     meanwhile: what the passages of all gateways need is asked for at once.
     """
+    await plan_once(conn)
     done = Applied(0, 0, 0)
     for some in _apart(told):
         one = await _apply(conn, project_id, some)
@@ -116,9 +117,9 @@ async def apply_changes(conn: Conn, project_id: int, changed: Sequence[Changed],
 
     The caller has locked the plates that the passages have and had.
     """
-    moved = await rebuild(conn, project_id, changed)
-    arrived = await _arrived_now(conn, [*moved, *(one.id for one in changed)], now)
-    return await charging.let_out_arrived(conn, arrived, now)
+    at_exits = await rebuild(conn, project_id, changed)
+    waiting = {one.session_id for one in at_exits if one.since >= now - charging.WAITS_AT_MOST}
+    return await charging.let_out_arrived(conn, sorted(waiting), now)
 
 
 def possible(taken_at: datetime, now: datetime) -> bool:
@@ -180,20 +181,6 @@ async def _store(conn: Conn, project_id: int, reports: list[Report], now: dateti
     plates = {id_: plate for id_, (plate, _) in before.items()}
     changed = await store.insert_passages(conn, sorted(reports, key=lambda report: report.id), plates)
     return len(changed), await apply_changes(conn, project_id, changed, now) if changed else 0
-
-
-async def _arrived_now(conn: Conn, ids: list[UUID], now: datetime) -> list[int]:
-    """Sessions of the passages that stand at an exit, unless that is long ago."""
-    waiting = {
-        passage.session_id
-        for passage in await store.passages_by_id(conn, ids)
-        if passage.seen.direction == "exit"
-        and passage.seen.outcome == "arrived"
-        and passage.session_id is not None
-        and passage.seen.plate
-        and passage.seen.taken_at >= now - charging.WAITS_AT_MOST
-    }
-    return sorted(waiting)
 
 
 def _instant(milliseconds: int) -> datetime:

@@ -22,7 +22,8 @@ _COUNT: LiteralString = """
     FROM (SELECT (SELECT c.plate FROM plate_correction c WHERE c.passage_id = %(id)s AND c.undone_at IS NULL
                   ORDER BY c.id DESC LIMIT 1) AS plate) AS said
     WHERE p.id = %(id)s
-    RETURNING p.id, p.lane_id, p.plate, p.taken_at, p.outcome, p.outcome_at, p.session_id
+    RETURNING p.id, p.lane_id, (SELECT lot_id FROM parking_lane l WHERE l.id = p.lane_id) AS lot_id, p.plate,
+              p.taken_at, p.outcome, p.outcome_at, p.session_id
 """
 _CORRECTION: LiteralString = """
     SELECT id, project_id, passage_id, plate, reason, made_by, made_at, undone_by, undone_reason, undone_at

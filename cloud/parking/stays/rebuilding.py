@@ -12,7 +12,6 @@ from cloud.kit.db import Conn
 from cloud.parking.charging.ended import price_beside, price_ended
 from cloud.parking.charging.following import money_follows
 from cloud.parking.permits import covering as permits
-from cloud.parking.places import repository as places
 from cloud.parking.stays import repository as store
 from cloud.parking.stays import session_repository as sessions
 from cloud.parking.stays.likeness import skeleton
@@ -26,6 +25,14 @@ from cloud.parking.stays.session_repository import SessionRow, StoredSession
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class AtExit:
+    """A vehicle of a stay that was recognised at an exit, and was not seen to leave."""
+
+    session_id: int
+    since: datetime
+
+
 @dataclass(slots=True)
 class _Work:
     """All that is matched anew in one turn: passages, the sessions stored for them, and what they should be."""
@@ -37,6 +44,8 @@ class _Work:
     covered: list[tuple[Span, ...]] = field(default_factory=list)
     incidents: dict[UUID, Incident] = field(default_factory=dict)
     others: dict[UUID, UUID] = field(default_factory=dict)
+    session_of: dict[UUID, int | None] = field(default_factory=dict)
+    """By passage, once all sessions are stored."""
 
     def take(self, matching: Matching) -> None:
         covered = priced_elsewhere(matching.stays, self.lots.rules, self.lots.inner_time)
@@ -51,33 +60,32 @@ async def lock(conn: Conn, project_id: int, plates: Iterable[str]) -> None:
     await store.lock_plates(conn, project_id, await permits.affected_plates(conn, project_id, sorted(set(plates))))
 
 
-async def rebuild(conn: Conn, project_id: int, changed: Sequence[Changed]) -> list[UUID]:
-    """Matches again what the changes may touch and stores what came out differently; returns the passages moved.
+async def rebuild(conn: Conn, project_id: int, changed: Sequence[Changed]) -> list[AtExit]:
+    """Matches again what the changes may touch and stores what came out differently.
 
-    The plates are locked by the caller, also those that the passages had before.
+    Returns the vehicles that stand at an exit by passages that changed, or that came to another stay by this. The
+    plates are locked by the caller, also those that the passages had before.
     """
     if not changed:
         return []
     lots = await lots_of(conn, project_id)
-    lot_of_lane = await places.lots_of_lanes(conn, sorted({one.lane_id for one in changed}))
     work = _Work(lots)
     before = await sessions.sessions_by_id(conn, sorted({one.session_id for one in changed if one.session_id}))
     work.sessions = {session.id: session for session in before}
-    clusters = await _clusters(conn, project_id, lots, _touched(changed, work.sessions, lot_of_lane, lots.roots))
+    clusters = await _clusters(conn, project_id, lots, _touched(changed, work.sessions, lots.roots))
     await _load(conn, project_id, work, clusters, [one.id for one in changed if not one.plate])
     moved = await _write(conn, project_id, work)
-    await _tailgating(conn, lots, changed, lot_of_lane)
-    return moved
+    await _tailgating(conn, lots, changed)
+    return list(_at_exits(work, moved | {one.id for one in changed}))
 
 
 def _touched(
-    changed: Sequence[Changed], before: Mapping[int, StoredSession], lot_of_lane: Mapping[int, int],
-    roots: Mapping[int, int],
-) -> dict[tuple[int, str], datetime]:  # fmt: skip
+    changed: Sequence[Changed], before: Mapping[int, StoredSession], roots: Mapping[int, int]
+) -> dict[tuple[int, str], datetime]:
     """(root, plate) → the earliest change: plates of passages, and of the sessions that they had until now."""
     since: dict[tuple[int, str], datetime] = {}
     for one in changed:
-        root_id = roots[lot_of_lane[one.lane_id]]
+        root_id = roots[one.lot_id]
         session = before.get(one.session_id) if one.session_id else None
         for plate in {one.plate, one.plate_before, session.plate if session else ""} - {""}:
             since[root_id, plate] = min(one.taken_at, since.get((root_id, plate), one.taken_at))
@@ -118,7 +126,8 @@ async def _load(
         work.take(match_unlicensed(passage.seen))
 
 
-async def _write(conn: Conn, project_id: int, work: _Work) -> list[UUID]:
+async def _write(conn: Conn, project_id: int, work: _Work) -> set[UUID]:
+    """Returns the passages that came to another stay, or to another incident."""
     kept = _keep_sessions(work)
     gone = _gone_sessions(work, kept)
     grown = {kept_id for _, kept_id in gone}
@@ -141,7 +150,8 @@ async def _write(conn: Conn, project_id: int, work: _Work) -> list[UUID]:
         for index, new_id in zip(made, await sessions.insert_sessions(conn, project_id, currency, rows), strict=True):
             kept[index] = new_id
             changed.append(new_id)
-    moved = list(_attachments(work, kept, after_merge))
+    work.session_of = {member: kept[index] for index, stay in enumerate(work.stays) for member in stay.passages}
+    moved = list(_attachments(work, after_merge))
     await store.attach(conn, moved)
     await sessions.drop_empty(conn, empty)
     touched = {*changed, *after_merge, *empty}
@@ -149,7 +159,7 @@ async def _write(conn: Conn, project_id: int, work: _Work) -> list[UUID]:
     await _price_beside(conn, project_id, work, kept, set(changed))
     plates = {stay.plate for stay in work.stays} | {one.plate for one in work.sessions.values()}
     await money_follows(conn, project_id, plates - {""}, {*work.sessions, *changed})
-    return [passage_id for passage_id, *_ in moved]
+    return {passage_id for passage_id, *_ in moved}
 
 
 async def _price_beside(
@@ -170,14 +180,14 @@ async def _price_beside(
 
 def _keep_sessions(work: _Work) -> list[int | None]:
     """For each stay the stored session that it continues: first by its entry, then by its exit, then by any passage."""
-    session_of = {passage.seen.id: passage.session_id for passage in work.passages}
+    before = {passage.seen.id: passage.session_id for passage in work.passages}
     free = set(work.sessions)
     kept: list[int | None] = [None] * len(work.stays)
     for members in (_opening, _closing, _all_passages):
         for index, stay in enumerate(work.stays):
             if kept[index] is not None:
                 continue
-            known = [session_of.get(member) for member in members(stay)]
+            known = [before.get(member) for member in members(stay)]
             found = next((session_id for session_id in known if session_id in free), None)
             if found is not None:
                 kept[index] = found
@@ -251,22 +261,29 @@ def _session_row(stay: Stay, covered: tuple[Span, ...]) -> SessionRow:
 
 
 def _attachments(
-    work: _Work, kept: Sequence[int | None], after_merge: Mapping[int, int]
+    work: _Work, after_merge: Mapping[int, int]
 ) -> Iterable[tuple[UUID, int | None, str | None, UUID | None]]:
     """Passages whose session or incident is another one now."""
-    wanted = {member: kept[index] for index, stay in enumerate(work.stays) for member in stay.passages}
     for passage in work.passages:
         name = passage.seen.id
-        session_id, incident, other = wanted.get(name), work.incidents.get(name), work.others.get(name)
+        session_id, incident, other = work.session_of.get(name), work.incidents.get(name), work.others.get(name)
         now_id = None if passage.session_id is None else after_merge.get(passage.session_id, passage.session_id)
         if (session_id, incident, other) != (now_id, passage.incident, passage.incident_with):
             yield name, session_id, incident, other
 
 
-async def _tailgating(conn: Conn, lots: Lots, changed: Sequence[Changed], lot_of_lane: Mapping[int, int]) -> None:
+def _at_exits(work: _Work, wanted: Collection[UUID]) -> Iterable[AtExit]:
+    for seen in (passage.seen for passage in work.passages if passage.seen.id in wanted):
+        session_id = work.session_of.get(seen.id)
+        if session_id is not None and seen.plate and seen.direction == "exit" and seen.outcome == "arrived":
+            yield AtExit(session_id, seen.taken_at)
+
+
+async def _tailgating(conn: Conn, lots: Lots, changed: Sequence[Changed]) -> None:
     spans: dict[int, tuple[datetime, datetime]] = {}
     for one in changed:
         if one.outcome == "passed":
             since, until = spans.get(one.lane_id, (one.outcome_at, one.outcome_at))
             spans[one.lane_id] = min(since, one.outcome_at), max(until, one.outcome_at)
-    await store.mark_tailgating(conn, spans, {lane: lots.tailgating_within(lot_of_lane[lane]) for lane in spans})
+    within = {one.lane_id: lots.tailgating_within(one.lot_id) for one in changed}
+    await store.mark_tailgating(conn, spans, within)

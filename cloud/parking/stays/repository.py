@@ -48,7 +48,8 @@ _INSERT_PASSAGES: LiteralString = """
            OR (excluded.plate_told COLLATE "C", excluded.plate_read COLLATE "C")
               > (passage.plate_told, passage.plate_read)
            OR excluded.image COLLATE "C" > passage.image OR (excluded.offline AND NOT passage.offline))
-    RETURNING id, lane_id, plate, taken_at, outcome, outcome_at, session_id
+    RETURNING id, lane_id, (SELECT lot_id FROM parking_lane l WHERE l.id = lane_id) AS lot_id, plate, taken_at, outcome,
+              outcome_at, session_id
 """
 # Matching may start at the last ordinary entry before the change of a vehicle that was nowhere inside (see
 # `match_passages`), unless another plate is like its plate: those are matched together, from the beginning.
@@ -154,6 +155,7 @@ class Changed:
 
     id: UUID
     lane_id: int
+    lot_id: int
     plate: str
     taken_at: datetime
     outcome: str

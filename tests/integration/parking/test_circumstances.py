@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from random import Random
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -24,6 +25,7 @@ from tests.integration.parking.told import heard, tell
 PLATE = "京A12345"
 MORNING = datetime(2026, 5, 4, 0, tzinfo=UTC)
 """08:00 in Shanghai on a Monday, with the rule of `_publish` in force."""
+SHANGHAI = ZoneInfo("Asia/Shanghai")
 HOURLY = Unit(minutes=60, price=Decimal(2))
 QUOTA = Schedule(free_minutes=120, free_minutes_per="day", billing_from="end-of-free", unit=HOURLY)
 
@@ -81,7 +83,7 @@ async def test_what_a_permit_covered_of_earlier_stays_took_nothing_of_the_quota(
     await site.report(ingest_db, [*_stay(site, 0, 100), *_stay(site, 300, 120)], MORNING + timedelta(days=1))
     async with worker_db.transaction(SYSTEM) as conn:
         sessions = [await service.get_session(conn, row["id"]) for row in await rows(worker_db, _IDS)]
-        given = await circumstances(conn, site.project_id, [one.session for one in sessions])
+        given = await circumstances(conn, site.project_id, SHANGHAI, [one.session for one in sessions])
     second = given[sessions[1].session.id]
     assert second.free_used == minutes(10)
     assert CoveredTime(MORNING + minutes(300), MORNING + minutes(330)) in second.covered
@@ -137,7 +139,7 @@ async def test_charging_gives_free_time_and_lets_the_waiting_vehicle_out(
     async with web_db.transaction(site.staff) as conn:
         await note_charging(conn, session["id"], Decimal(20), 0, "user:guard", leaves)
         session_of = (await service.get_session(conn, session["id"])).session
-        given = await circumstances(conn, site.project_id, [session_of])
+        given = await circumstances(conn, site.project_id, SHANGHAI, [session_of])
     assert given[session["id"]].charged == Charged(Decimal("30.500"), 0)
     assert len(await openings(ingest_db)) == 1
     await site.report(ingest_db, [site.passage("exit", PLATE, leaves, "passed", arrived)], leaves)
