@@ -104,3 +104,20 @@ async def test_money_for_a_stay_of_which_nothing_is_left_pays_what_the_plate_owe
     await till.paid(intent)
     assert (await till.owed(), await till.payments()) == (Decimal(0), [Decimal("20.00")])
     assert (await till.queue(), await till.proof()) == ([], [])
+
+
+async def test_of_money_for_several_stays_each_gets_its_part_and_the_plate_owes_the_rest(till: Till) -> None:
+    """One of two that were paid together turns out to be no stay, and the vehicle came and left once more meanwhile."""
+    await set_policy(till.db, till.site.lot_id, unseen_entry=[{"then": "fixed-charge", "amount": "20.00"}])
+    await till.enter(hours=12)
+    await till.leave(after=timedelta(hours=-7))
+    await till.arrive()
+    intent = await till.intent((await till.stay()).id)
+    assert intent.amount == Decimal("28.00")
+    await till.leave(after=timedelta(minutes=-2))
+    await till.enter(hours=-1)
+    await till.leave(after=timedelta(hours=6))
+    assert await till.owed() == Decimal("36.00")
+    await till.paid(intent)
+    assert (await till.owed(), await till.payments()) == (Decimal("8.00"), [Decimal("28.00")])
+    assert (await till.queue(), await till.proof()) == ([], [])
