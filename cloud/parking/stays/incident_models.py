@@ -128,7 +128,10 @@ class CandidateOut(BaseModel):
 
 
 class PassageDetailOut(BaseModel):
-    """A passage: `plate` is the one that counts, `plate_told` the gateway's, `plate_read` as the camera read it."""
+    """A passage: `plate` is what it is matched by, `plate_told` the gateway's, `plate_read` as the camera read it.
+
+    `stay_plate` is that of its stay: another one where the plate was misread.
+    """
 
     id: UUID
     lane_id: int
@@ -145,6 +148,7 @@ class PassageDetailOut(BaseModel):
     decision: str
     incident: str | None
     follows: UUID | None
+    stay_plate: str | None
     corrections: list[CorrectionOut]
     candidates: list[CandidateOut]
 

@@ -13,8 +13,8 @@ from gateway.contract.access import OPENED_BY_LANE
 _PASSAGE: LiteralString = """
     SELECT p.id, p.project_id, p.lane_id, a.name AS lane_name, a.lot_id, p.session_id, p.plate, p.plate_told,
            p.plate_read, p.corrected_plate, p.vehicle_class, p.direction, p.taken_at, p.outcome, p.outcome_at,
-           p.offline, p.decision, p.image, p.incident, p.follows
-    FROM passage p JOIN parking_lane a ON a.id = p.lane_id
+           p.offline, p.decision, p.image, p.incident, p.follows, s.plate AS stay_plate
+    FROM passage p JOIN parking_lane a ON a.id = p.lane_id LEFT JOIN parking_session s ON s.id = p.session_id
 """
 # What counts is the last correction that was not taken back.
 _COUNT: LiteralString = """
@@ -89,6 +89,8 @@ class PassageRow:
     image: str
     incident: str | None
     follows: UUID | None
+    stay_plate: str | None
+    """Of its stay: another one where the plate was misread."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,9 @@ async def test_many_incidents_are_paged_and_found_by_kind_state_and_every_plate_
     assert await listed(kind="misread", lot_id=site.lot_id) == [misread.id]
     for plate in ("京A12345", "京A1234S", "京a·1234s"):
         assert await listed(plate=plate) == [misread.id], plate
+    page = await browser.page(f"/parking/passages/{misread.id}")
+    assert "京A12345" in page.split("Plate of the stay")[1][:200]
+    assert "Plate of the stay" not in await browser.page(f"/parking/passages/{unseen[7].id}")
     assert await listed(plate="粤D00007", kind="") == [unseen[7].id]
     assert await listed(lot_id=999) == []
     await browser.send(f"/parking/passages/{unseen[3].id}/incidents/exit-without-entry", state="seen", note="ask")
