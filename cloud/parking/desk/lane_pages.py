@@ -1,7 +1,7 @@
 """Pages of the guard's desk: all lanes live, and what is done at one: opening, taking money, the plate."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
@@ -24,7 +24,7 @@ from cloud.parking.desk.openings import OTHER, REASONS
 from cloud.parking.desk.repository import LaneNow, lanes_now
 from cloud.parking.desk.watching import SHOWN_AT_MOST
 from cloud.parking.pictures import service as pictures
-from cloud.parking.records import Quote
+from cloud.parking.records import Debt, Quote
 from cloud.parking.shifts import service as shifts
 from cloud.parking.stays import corrections, incidents
 from cloud.parking.stays.corrections import Candidate
@@ -47,12 +47,14 @@ Act = Literal["open", "cash", "plate"]
 class ShownLane:
     """A lane as a card; `quote` is None when nothing can be priced, `order` the last order to open for its vehicle.
 
-    `waits`: the vehicle stands at the closed barrier, as far as anybody knows.
+    `waits`: the vehicle stands at the closed barrier, as far as anybody knows. `owed`: for stays that are over, by the
+    plate of one that stands at an entry; at an exit the quote has it.
     """
 
     lane: LaneNow
     quote: Quote | None
     order: Command | None
+    owed: Sequence[Debt] = ()
 
     @property
     def waits(self) -> bool:
@@ -61,9 +63,14 @@ class ShownLane:
         return last is not None and last.outcome == "arrived"
 
     @property
+    def stands_at_entry(self) -> bool:
+        """Whether it was not let in."""
+        return self.waits and self.lane.direction == "entry"
+
+    @property
     def stuck(self) -> bool:
-        """Whether neither money nor the barrier lets it through by itself: at an entry, whoever was not let in."""
-        if not self.waits or self.lane.direction == "entry":
+        """Whether neither money nor the barrier lets it through by itself."""
+        if not self.waits or self.stands_at_entry:
             return self.waits
         return self.quote is None or (self.order is not None and self.order.state in _DECIDED)
 
@@ -209,7 +216,10 @@ async def _candidates(conn: Conn, acted: ShownLane) -> list[Candidate]:
 
 async def _lanes(conn: Conn, project_id: int) -> list[ShownLane]:
     now = datetime.now(UTC)
-    return [await _shown_lane(conn, lane, now) for lane in await lanes_now(conn, [project_id], now - SHOWN_AT_MOST)]
+    lanes = [await _shown_lane(conn, lane, now) for lane in await lanes_now(conn, [project_id], now - SHOWN_AT_MOST)]
+    plates = {one.lane.lane_id: one.lane.last.plate for one in lanes if one.lane.last and one.stands_at_entry}
+    owed = await service.owing(conn, project_id, sorted(set(plates.values()) - {""})) if plates else {}
+    return [replace(one, owed=owed.get(plates.get(one.lane.lane_id, ""), ())) for one in lanes]
 
 
 async def _shown_lane(conn: Conn, lane: LaneNow, now: datetime) -> ShownLane:

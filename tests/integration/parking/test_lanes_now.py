@@ -80,6 +80,19 @@ async def test_who_needs_a_person_is_marked_at_entries_and_exits(
     assert marked(await browser.see("/parking/desk")) == {site.exit.id}
 
 
+async def test_a_vehicle_that_owes_from_before_is_known_at_an_entry(
+    ingest_db: Database, site: Site, browser: Browser
+) -> None:
+    now = datetime.now(UTC)
+    gone = [site.passage("entry", "京A12345", now - minutes(600)), site.passage("exit", "京A12345", now - minutes(300))]
+    back = site.passage("entry", "京A12345", now, "arrived")
+    await site.report(ingest_db, [*gone, back], now)
+    assert "Owes ¥8.00 for earlier stays" in await browser.see("/parking/desk")
+    other = site.passage("entry", "粤B00001", now + minutes(1), "arrived")
+    await site.report(ingest_db, [other], now + minutes(1))
+    assert "for earlier stays" not in await browser.see("/parking/desk")
+
+
 async def test_money_is_taken_as_it_was_shown_and_once(ingest_db: Database, site: Site, browser: Browser) -> None:
     await at_exit(ingest_db, site)
     form = await browser.see(f"/parking/desk/lanes/{site.exit.id}/cash")
