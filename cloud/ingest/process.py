@@ -51,7 +51,7 @@ class Worker:
         self._broker = broker
         self._settings = settings
         # Its own connection: each of a pool's would have to plan all statements, and take turns with warm ones.
-        self._writing = Database(db.dsn, "gatemeter_ingest", max_size=1)
+        self._writing = db.alone()
         self._writer = Writer(self._writing)
         self._line = Line(settings.waiting_messages, settings.group_messages, settings.linger_ms / 1000)
         self._client: aiomqtt.Client | None = None

@@ -71,6 +71,11 @@ _WEB_PATIENCE: LiteralString = """
 _PREPARED_AT_ONCE = 0, 400
 
 
+_RECONNECT_S = 30.0
+"""The pool tries to connect after 1, 3, 7, 15 s … and then when it is asked again. For longer, as the library does, it
+would ask a server that is back after a minute another minute later."""
+
+
 class Database:
     """A pool of connections that all act as one database role.
 
@@ -81,6 +86,7 @@ class Database:
     def __init__(self, dsn: str, role: Role | None, *, max_size: int = 8, timeout_s: float = 30.0) -> None:
         self.dsn = dsn
         self._role = role
+        self._timeout_s = timeout_s
         self._pool: AsyncConnectionPool[Conn] = AsyncConnectionPool(
             dsn,
             connection_class=AsyncConnection[DictRow] if role == "gatemeter_web" else PromptConnection,
@@ -88,6 +94,7 @@ class Database:
             min_size=1,
             max_size=max_size,
             timeout=timeout_s,
+            reconnect_timeout=_RECONNECT_S,
             configure=self._configure,
             check=AsyncConnectionPool.check_connection,
             open=False,
@@ -107,6 +114,10 @@ class Database:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    def alone(self) -> "Database":
+        """Another one like this, of one connection, whose statements stay planned: for who does one thing at a time."""
+        return Database(self.dsn, self._role, max_size=1, timeout_s=self._timeout_s)
 
     @asynccontextmanager
     async def transaction(self, asker: Asker) -> AsyncIterator[Conn]:

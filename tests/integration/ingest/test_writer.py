@@ -435,6 +435,6 @@ async def test_a_message_that_the_database_will_not_take_is_left_after_some_trie
 
     monkeypatch.setattr(parking, "apply_told", lacks)
     worker = Worker(ingest_db, Broker("127.0.0.1", 1), IngestSettings(), None)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(60), worker._writing:
         answers = await worker._store(passages_and_readings()[1:2])
     assert (accepted(answers), rejected(answers)) == ([], {})
