@@ -39,7 +39,7 @@ _KINDS: Final = ("lot", "stay")
 _LOCK_SPACE: Final = 0x67_6D_1A << 40
 _ROWS_AT_ONCE: Final = 2_000
 """Of all gateways together: some fifty milliseconds of work."""
-_REST: Final = 2
+_REST: Final = 4
 """So many times as long as the work took, others have before it goes on."""
 
 
