@@ -52,7 +52,7 @@ class Line:
     ) -> None:
         self._longest, self._at_once, self._linger_s, self._clock = longest, at_once, linger_s, clock
         self._waiting: list[_Waiting] = []
-        self._at_exits, self._last_at_exit = 0, -_BUSY_S
+        self._last_at_exit = -_BUSY_S
         self._taken: deque[_Taken] = deque()
         self._news, self._all_answered = asyncio.Event(), asyncio.Event()
         self._all_answered.set()
@@ -78,7 +78,6 @@ class Line:
         now, (lanes, at_exit) = self._clock(), _lanes_of(message)
         self._waiting.append(_Waiting(message, now, lanes, at_exit))
         if at_exit:
-            self._at_exits += 1
             self._last_at_exit = now
         self._all_answered.clear()
         if at_exit or len(self._waiting) in (1, self._at_once):
@@ -94,7 +93,6 @@ class Line:
         chosen = self._chosen()
         taken = set(map(id, chosen))
         self._waiting = [one for one in self._waiting if id(one) not in taken]
-        self._at_exits -= sum(one.at_exit for one in chosen)
         self._taken.append(_Taken(len(chosen), min(one.since for one in chosen)))
         return [one.message for one in chosen]
 
@@ -112,20 +110,24 @@ class Line:
         """How long to wait for more; None: until something comes."""
         if not self._waiting:
             return None
-        if self._at_exits or len(self._waiting) >= self._at_once:
+        if self._lanes_at_exits() or len(self._waiting) >= self._at_once:
             return 0
         busy = self._clock() - self._last_at_exit < _BUSY_S
         return (max(self._linger_s, _BESIDE_EXITS_S) if busy else self._linger_s) - self._age_s(self._waiting)
 
     def _chosen(self) -> Sequence[_Waiting]:
-        if not self._at_exits:
+        lanes = self._lanes_at_exits()
+        if not lanes:
             return self._waiting[: self._at_once]
-        lanes = {lane for one in self._waiting if one.at_exit for lane in one.lanes}
         first = [one for one in self._waiting if one.lanes & lanes]
         rest = [one for one in self._waiting if not one.lanes & lanes]
         if rest and self._age_s(rest) >= _PATIENCE_S:
             first += rest
         return first[: self._at_once]
+
+    def _lanes_at_exits(self) -> set[Lane]:
+        """All that those tell of who stand at an exit."""
+        return {lane for one in self._waiting if one.at_exit for lane in one.lanes}
 
     def _age_s(self, waiting: Sequence[_Waiting]) -> float:
         return self._clock() - waiting[0].since

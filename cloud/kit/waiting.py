@@ -26,8 +26,8 @@ _INTERVAL_S: Final = 0.1
 class PromptConnection(AsyncConnection[DictRow]):
     """A connection for processes in which one thing is done at a time and nobody else waits for the event loop.
 
-    What takes longer than a moment gives way to other tasks as ever; and so does, each few milliseconds, a row of
-    statements that are all answered at once (psycopg's `waiting.MAX_BUSY_TIME`).
+    What takes longer than a moment gives way to other tasks as ever, and so does whoever has got an answer: in a row of
+    statements that are all answered at once, what a broker sends would be read too slowly.
     """
 
     async def wait(self, gen: PQGen[RV], interval: float = _INTERVAL_S, timeout: float | None = None) -> RV:

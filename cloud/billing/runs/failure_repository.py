@@ -47,16 +47,10 @@ async def counts_by_code(conn: Conn, run_id: int) -> dict[str, int]:
     return {row["code"]: row["accounts"] for row in await (await conn.execute(_COUNTS, (run_id,))).fetchall()}
 
 
-async def failed_accounts(conn: Conn, run_id: int) -> set[int]:
-    """All accounts the run could not bill."""
-    query = "SELECT account_id FROM bill_run_failure WHERE run_id = %s"
-    return {row["account_id"] for row in await (await conn.execute(query, (run_id,))).fetchall()}
-
-
-async def could_not_bill(conn: Conn, run_id: int) -> set[int]:
-    """The same without those that somebody left out."""
+async def failed_accounts(conn: Conn, run_id: int, but: str = "") -> set[int]:
+    """All accounts the run could not bill, but those with this reason."""
     query = "SELECT account_id FROM bill_run_failure WHERE run_id = %s AND code <> %s"
-    return {row["account_id"] for row in await (await conn.execute(query, (run_id, LEFT_OUT))).fetchall()}
+    return {row["account_id"] for row in await (await conn.execute(query, (run_id, but))).fetchall()}
 
 
 async def insert_failures(conn: Conn, rows: Sequence[Mapping[str, object]]) -> None:

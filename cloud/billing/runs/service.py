@@ -170,7 +170,12 @@ async def _only(conn: Conn, run: BillRun) -> set[int] | None:
     """The accounts that the run is for; None: all."""
     if run.account_id is not None:
         return {run.account_id}
-    return None if run.repeats_id is None else await failure_repository.could_not_bill(conn, run.repeats_id)
+    return None if run.repeats_id is None else await _could_not_bill(conn, run.repeats_id)
+
+
+async def _could_not_bill(conn: Conn, run_id: int) -> set[int]:
+    """Accounts that failed, without those that somebody left out."""
+    return await failure_repository.failed_accounts(conn, run_id, but=failure_repository.LEFT_OUT)
 
 
 async def approve_run(conn: Conn, run_id: int, approved_by: int | None = None) -> int:
@@ -203,7 +208,7 @@ async def repeat_run(conn: Conn, run_id: int, by: int | None = None) -> int:
     if run.state == "approved":
         return await approve_run(conn, run_id, by)
     if run.state == "issued":
-        if not await failure_repository.could_not_bill(conn, run_id):
+        if not await _could_not_bill(conn, run_id):
             raise Conflict("nobody-failed", f"run {run_id} could bill everybody: start another one over its period")
         return await start_run(conn, run.project_id, run.period, by, replace(_options_of(run), repeats_id=run_id))
     if run.state not in ("preview", "failed"):

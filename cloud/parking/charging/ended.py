@@ -59,8 +59,6 @@ async def price_ended(
 async def _price_unseen(conn: Conn, project_id: int, session_ids: Sequence[int], *, as_told: bool) -> None:
     """The fixed price of those whose entry nobody saw, nothing for those that lanes let out as covered."""
     stays = await repository.unseen(conn, session_ids)
-    if not stays:
-        return
     covered = await covering_unseen(conn, project_id, stays)
     rows: list[PricedRow] = []
     for stay in stays:

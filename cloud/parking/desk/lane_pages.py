@@ -70,9 +70,8 @@ class ShownLane:
     @property
     def stuck(self) -> bool:
         """Whether neither money nor the barrier lets it through by itself."""
-        if not self.waits or self.stands_at_entry:
-            return self.waits
-        return self.quote is None or (self.order is not None and self.order.state in _DECIDED)
+        undecided = self.quote is None or (self.order is not None and self.order.state in _DECIDED)
+        return self.waits and (self.stands_at_entry or undecided)
 
 
 @router.get("/parking/desk")
