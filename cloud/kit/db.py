@@ -8,7 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Literal, LiteralString
 
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection, OperationalError, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_dumps
 from psycopg_pool import AsyncConnectionPool
@@ -96,7 +96,7 @@ class Database:
             timeout=timeout_s,
             reconnect_timeout=_RECONNECT_S,
             configure=self._configure,
-            check=AsyncConnectionPool.check_connection,
+            check=self._check,
             open=False,
         )
 
@@ -137,6 +137,18 @@ class Database:
             finally:
                 await conn.execute(_STATE_ASKER_FOR_SESSION, _settings(NOBODY))
                 await conn.set_autocommit(False)
+
+    async def _check(self, conn: Conn) -> None:
+        """Before a connection is given out. Where one was lost, others mostly were as well: all are looked at, once.
+
+        By itself the pool would find out about them one by one, and rests 1, 2, 4 … seconds between them: after the
+        server was restarted, who asks first would wait half a minute in vain.
+        """
+        try:
+            await self._pool.check_connection(conn)
+        except OperationalError:
+            await self._pool.check()
+            raise
 
     async def _configure(self, conn: Conn) -> None:
         columns.register(conn)
