@@ -45,6 +45,7 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self._watch: asyncio.Task[None] | None = None
+        self._spawning = asyncio.Lock()
 
     @property
     def pid(self) -> int | None:
@@ -71,7 +72,9 @@ class Child:
         """Asks it to end and waits; whatever is left of it is killed."""
         self._stopping = True
         if self._watch is not None:
-            self._watch.cancel()
+            # Given up in the middle of it, a process that is just being started would be nobody's.
+            async with self._spawning:
+                self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
         process = self._process
         if process is None or process.returncode is not None:
@@ -118,8 +121,9 @@ class Child:
                 f"{self.spec.name} ended with exit code {code}, starting it again in {wait:.0f} s; see {self.log}"
             )
             await asyncio.sleep(wait)
-            self.restarts += 1
-            await self._spawn()
+            async with self._spawning:
+                self.restarts += 1
+                await self._spawn()
 
     def _tail(self) -> str:
         try:

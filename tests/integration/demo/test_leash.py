@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,28 @@ async def test_a_dead_child_is_reported_and_started_again(tmp_path: Path) -> Non
     assert child.restarts == 1
     assert len(reports) == 1
     assert "napper ended with exit code 137" in reports[0]
+    await child.stop()
+    assert not alive(second)
+
+
+async def test_a_child_that_is_just_being_started_again_does_not_outlive_the_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, spawn = tmp_path / "pid", asyncio.create_subprocess_exec
+    child = Child(ChildSpec("napper", (sys.executable, "-c", _NAPPER, str(told))), tmp_path / "log", lambda _: None)
+    await child.start()
+    first = await asyncio.to_thread(pid_in, told)
+    told.unlink()
+
+    async def on_a_busy_machine(*command: str, **options: Any) -> asyncio.subprocess.Process:
+        process = await spawn(*command, **options)
+        await asyncio.to_thread(pid_in, told)
+        await asyncio.sleep(0.2)
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", on_a_busy_machine)
+    os.kill(first, signal.SIGKILL)
+    second = await asyncio.to_thread(pid_in, told)
     await child.stop()
     assert not alive(second)
 
