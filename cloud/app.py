@@ -1,15 +1,16 @@
 """The web process: everything that answers HTTP, wired together."""
 
 import ipaddress
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import psycopg
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from psycopg_pool import PoolTimeout
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 from starlette.staticfiles import StaticFiles
 
 from cloud.features import rooms
@@ -19,8 +20,8 @@ from cloud.kit import i18n, problems
 from cloud.kit.backlog import backlog, tell
 from cloud.kit.db import NOBODY, Database
 from cloud.kit.errors import NotFound
-from cloud.kit.pages import check_csrf
 from cloud.kit.requests import RequestFrame
+from cloud.kit.routing import Directory
 from cloud.kit.security import Keys, Sealer
 from cloud.metering.imports.service import MAX_UPLOAD_BYTES
 from cloud.metering.live.hub import LiveHub
@@ -48,8 +49,6 @@ _COMPRESSED = (
 _WAIT_FOR_CONNECTION_S = 5.0
 """How long a request waits while all connections are busy, before it is told so."""
 
-_PROBLEM = {"content": {problems.MEDIA_TYPE: {"schema": problems.PROBLEM_SCHEMA}}}
-
 
 def create_app(settings: CloudSettings, keys: Keys | None = None) -> FastAPI:
     """The application. Reads the keys file unless `keys` are given; the database is opened when it starts.
@@ -67,18 +66,13 @@ def create_app(settings: CloudSettings, keys: Keys | None = None) -> FastAPI:
         # A redirect would name the host that the request named.
         redirect_slashes=False,
         lifespan=_lifespan,
-        responses={
-            "4XX": {"description": "What is wrong with the request.", **_PROBLEM},
-            422: {"description": "Invalid input; `errors` names the fields.", **_PROBLEM},
-        },
     )
     equip(app, settings, keys or Keys.load(settings.keys_file))
     app.state.catalogues = i18n.load_catalogues()
     app.state.templates = environment()
     problems.install(app)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's way to extend the document
-    app.include_router(_service_routes())
-    _include_features(app)
+    app.router.routes.append(Directory(_routes()))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(
         GZipMiddleware, minimum_size=1024, exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, *_COMPRESSED)
@@ -127,12 +121,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             await app.state.payment_client.aclose()
 
 
-def _include_features(app: FastAPI) -> None:
-    for module in rooms("api"):
-        app.include_router(module.router)
-    for module in rooms("pages"):
-        # Every form of every page proves that it came from a page of ours.
-        app.include_router(module.router, dependencies=[Depends(check_csrf)])
+def _routes() -> Iterator[BaseRoute]:
+    yield from _service_routes().routes
+    for name in ("api", "pages"):
+        for module in rooms(name):
+            yield from module.router.routes
 
 
 def _service_routes() -> APIRouter:

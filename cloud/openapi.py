@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from cloud.identity.guards import SESSION_COOKIE, stated_access
+from cloud.kit.routing import routes_of
 
 Document = dict[str, Any]
 
@@ -25,7 +26,11 @@ def describe(app: FastAPI) -> Document:
     """The document of `app`, made once."""
     if app.openapi_schema is None:
         document = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=routes_of(app),
+            tags=app.openapi_tags,
         )
         document["components"]["securitySchemes"][_COOKIE] = {
             "type": "apiKey",
@@ -43,7 +48,7 @@ def describe(app: FastAPI) -> Document:
 
 def _guarded(app: FastAPI) -> Iterator[tuple[str, str, str]]:
     """Path, method and permission of each documented operation that needs one."""
-    for route in iter_route_contexts(app.routes):
+    for route in iter_route_contexts(routes_of(app)):
         if not isinstance(route.original_route, APIRoute) or not route.include_in_schema or route.path is None:
             continue
         for call in _calls(route.dependant):

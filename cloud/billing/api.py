@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from cloud.billing import service
 from cloud.billing.agreements import api as agreement_api
@@ -34,21 +34,25 @@ from cloud.kit.errors import Forbidden
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed, ListQuery
 from cloud.kit.periods import Period
+from cloud.kit.routing import rest_router, take_in
 
-router = APIRouter(prefix="/api/v1", tags=["billing"])
-router.include_router(agreement_api.router)
-router.include_router(concession_api.router)
-router.include_router(what_if_api.router)
-router.include_router(ledger_api.router, tags=["ledger"])
-router.include_router(terms_api.router)
-router.include_router(dispute_api.router)
-router.include_router(waiver_api.router)
-router.include_router(plan_api.router)
-router.include_router(held_api.router)
-router.include_router(correction_api.router)
-router.include_router(document_api.router)
-router.include_router(mailing_api.router)
-router.include_router(estimated_api.router)
+router = rest_router("billing")
+take_in(
+    router,
+    agreement_api.router,
+    concession_api.router,
+    what_if_api.router,
+    ledger_api.router,
+    terms_api.router,
+    dispute_api.router,
+    waiver_api.router,
+    plan_api.router,
+    held_api.router,
+    correction_api.router,
+    document_api.router,
+    mailing_api.router,
+    estimated_api.router,
+)
 
 Reader = Annotated[Scope, allow("bills.read")]
 Runner = Annotated[Scope, allow("bills.run")]

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.billing import service
@@ -32,24 +32,28 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import InvalidInput
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day, month_of, previous_month
+from cloud.kit.routing import page_router, take_in
 from cloud.kit.sent_forms import FormOnce
 from cloud.notices import service as notices
 
-router = APIRouter(include_in_schema=False)
-router.include_router(agreement_pages.router)
-router.include_router(agreement_change_pages.router)
-router.include_router(unit_pages.router)
-router.include_router(concession_pages.router)
-router.include_router(what_if_pages.router)
-router.include_router(ledger_pages.router)
-router.include_router(terms_pages.router)
-router.include_router(arrears_pages.router)
-router.include_router(mailing_pages.router)
-router.include_router(waiting_pages.router)  # before /adjustments/{id}
-router.include_router(correction_pages.router)
-router.include_router(note_pages.router)
-router.include_router(final_bill_pages.router)
-router.include_router(estimated_pages.router)
+router = page_router()
+take_in(
+    router,
+    agreement_pages.router,
+    agreement_change_pages.router,
+    unit_pages.router,
+    concession_pages.router,
+    what_if_pages.router,
+    ledger_pages.router,
+    terms_pages.router,
+    arrears_pages.router,
+    mailing_pages.router,
+    waiting_pages.router,  # before /adjustments/{id}
+    correction_pages.router,
+    note_pages.router,
+    final_bill_pages.router,
+    estimated_pages.router,
+)
 
 _STATES = Literal["", "draft", "issued", "paid", "disputed", "void"]
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.devices import configuring, inbox_api, service
 from cloud.devices.models import (
@@ -26,9 +26,10 @@ from cloud.devices.records import CommandFilter
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed, ListQuery, PageQuery
+from cloud.kit.routing import rest_router, take_in
 
-router = APIRouter(prefix="/api/v1", tags=["devices"])
-router.include_router(inbox_api.router)
+router = rest_router("devices")
+take_in(router, inbox_api.router)
 
 Reading = Annotated[Scope, allow("devices.read")]
 Writing = Annotated[Scope, allow("devices.write")]

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.devices import configuring, service
@@ -15,9 +15,10 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
 from cloud.kit.paging import page_request
+from cloud.kit.routing import page_router
 from gateway.contract import limits
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _SHOWN: Final = 20
 _Reason = Annotated[str, Form(min_length=1, max_length=200)]

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.devices import inbox_decisions, replays, service
 from cloud.devices.inbox_models import (
@@ -20,8 +20,9 @@ from cloud.identity.guards import Scope, allow
 from cloud.kit.errors import InvalidInput
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed, ListQuery
+from cloud.kit.routing import rest_router
 
-router = APIRouter()
+router = rest_router("devices")
 
 Reading = Annotated[Scope, allow("devices.read")]
 Writing = Annotated[Scope, allow("devices.write")]

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from pydantic import BeforeValidator
 from starlette.responses import RedirectResponse, Response
 
@@ -13,8 +13,9 @@ from cloud.devices.records import InboxFilter, InboxState, InboxSubject
 from cloud.estate.shown import OptionalId, OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.paging import page_request
+from cloud.kit.routing import page_router
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _SHOWN: Final = 50
 _Reading = Annotated[Scope, allow_page("devices.read")]

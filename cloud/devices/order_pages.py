@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Annotated, Final
 from uuid import UUID, uuid5
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.devices import service
@@ -13,10 +13,11 @@ from cloud.estate.shown import OptionalId, OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import Conflict
 from cloud.kit.paging import page_request
+from cloud.kit.routing import page_router
 from gateway.contract.messages import Action, CommandState
 from gateway.contract.orders import CUTS_SUPPLY
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _VALID_FOR: Final = timedelta(seconds=60)
 _SHOWN: Final = 25

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import uuid4
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from cloud.devices import configuration_pages, inbox_pages, order_pages, service
@@ -13,13 +13,12 @@ from cloud.devices.records import ONLINE_WITHIN, Gateway, InboxFilter
 from cloud.estate.shown import shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.kit.routing import page_router, take_in
 from gateway.contract.messages import Action, DeviceHealth
 from gateway.contract.orders import CUTS_SUPPLY
 
-router = APIRouter(include_in_schema=False)
-router.include_router(order_pages.router)
-router.include_router(configuration_pages.router)
-router.include_router(inbox_pages.router)
+router = page_router()
+take_in(router, order_pages.router, configuration_pages.router, inbox_pages.router)
 
 _EXCEPTIONS = PageRequest(10)
 

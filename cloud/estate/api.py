@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 
 from cloud.estate import calendar_api, service
 from cloud.estate.models import (
@@ -25,10 +25,10 @@ from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
 from cloud.kit.paging import PageRequest
+from cloud.kit.routing import rest_router, take_in
 
-router = APIRouter(prefix="/api/v1", tags=["estate"])
-router.include_router(calendar_api.router)
-router.include_router(occupancies_api.router)
+router = rest_router("estate")
+take_in(router, calendar_api.router, occupancies_api.router)
 
 SEE_PEOPLE = "people.read"
 

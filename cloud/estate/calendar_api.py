@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, Field, model_validator
 
 from cloud.estate import service
@@ -13,8 +13,9 @@ from cloud.identity.guards import Scope, allow
 from cloud.kit.calendars import DayType
 from cloud.kit.inputs import Day, Id, Input
 from cloud.kit.periods import Period
+from cloud.kit.routing import rest_router
 
-router = APIRouter()
+router = rest_router("estate")
 
 
 class CalendarDayIn(Input):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Form, Request, UploadFile
+from fastapi import Form, Request, UploadFile
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.calendar import CalendarDay, calendar_days, clear_calendar_days, lacks_year, set_calendar_days
@@ -14,8 +14,9 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.calendars import DayType
 from cloud.kit.errors import InvalidInput
 from cloud.kit.periods import Period, local_day
+from cloud.kit.routing import page_router
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _MOST_DAYS_AT_ONCE = 400
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate import calendar_pages, service
@@ -14,10 +14,10 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.pages import set_cookie
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
+from cloud.kit.routing import page_router, take_in
 
-router = APIRouter(include_in_schema=False)
-router.include_router(calendar_pages.router)
-router.include_router(occupancies_pages.router)
+router = page_router()
+take_in(router, calendar_pages.router, occupancies_pages.router)
 
 
 @router.get("/estate/units")

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 
 from cloud.identity import service
 from cloud.identity.guards import Scope, allow, public
@@ -20,8 +20,9 @@ from cloud.identity.records import AuditFilter
 from cloud.identity.sign_in import Attempt, sign_in
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed, ListQuery
+from cloud.kit.routing import rest_router
 
-router = APIRouter(prefix="/api/v1", tags=["identity"])
+router = rest_router("identity")
 
 
 @router.post("/tokens", status_code=201, dependencies=[public()])

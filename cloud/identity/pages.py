@@ -4,7 +4,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.identity import service
@@ -14,9 +14,10 @@ from cloud.kit import i18n
 from cloud.kit.db import SIGN_IN, Database
 from cloud.kit.errors import TooManyRequests, Unauthenticated
 from cloud.kit.pages import cookie_name, render, set_cookie
+from cloud.kit.routing import page_router
 from cloud.kit.security import token_hash
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _YEAR_S = 365 * 24 * 3600
 

@@ -3,13 +3,14 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.devices import service as devices
 from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router, take_in
 from cloud.metering import service
 from cloud.metering.apportionment import api as apportionment_api
 from cloud.metering.assets import api as asset_api
@@ -34,18 +35,21 @@ from cloud.metering.readings import placed_api as placed_readings_api
 from cloud.metering.supervision import api as supervision_api
 from cloud.metering.unusable import api as unusable_api
 
-router = APIRouter(prefix="/api/v1", tags=["metering"])
-router.include_router(asset_api.router)
-router.include_router(apportionment_api.router)
-router.include_router(supervision_api.router)
-router.include_router(selection_api.router)
-router.include_router(comparison_api.router)
-router.include_router(placed_readings_api.router)
-router.include_router(exception_api.router)
-router.include_router(manual_api.router)
-router.include_router(import_api.router)
-router.include_router(unusable_api.router)
-router.include_router(live_api.router)
+router = rest_router("metering")
+take_in(
+    router,
+    asset_api.router,
+    apportionment_api.router,
+    supervision_api.router,
+    selection_api.router,
+    comparison_api.router,
+    placed_readings_api.router,
+    exception_api.router,
+    manual_api.router,
+    import_api.router,
+    unusable_api.router,
+    live_api.router,
+)
 
 ReadingMeters = Annotated[Scope, allow("meters.read")]
 WritingMeters = Annotated[Scope, allow("meters.write")]

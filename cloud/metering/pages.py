@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_date
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from cloud.estate import service as estate
@@ -20,6 +20,7 @@ from cloud.kit.db import Conn
 from cloud.kit.pages import translator_of
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
+from cloud.kit.routing import page_router, take_in
 from cloud.metering import service
 from cloud.metering.apportionment import pages as apportionment_pages
 from cloud.metering.assets import pages as asset_pages
@@ -43,20 +44,23 @@ from cloud.metering.supervision import pages as supervision_pages
 from cloud.metering.thresholds import pages as threshold_pages
 from cloud.metering.unusable import pages as unusable_pages
 
-router = APIRouter(include_in_schema=False)
-router.include_router(asset_pages.router)
-router.include_router(exchange_pages.router)
-router.include_router(apportionment_pages.router)
-router.include_router(supervision_pages.router)
-router.include_router(exception_pages.router)
-router.include_router(edit_pages.router)
-router.include_router(threshold_pages.router)
-router.include_router(manual_pages.router)
-router.include_router(submission_pages.router)
-router.include_router(usage_pages.router)
-router.include_router(export_pages.router)
-router.include_router(import_pages.router)
-router.include_router(unusable_pages.router)
+router = page_router()
+take_in(
+    router,
+    asset_pages.router,
+    exchange_pages.router,
+    apportionment_pages.router,
+    supervision_pages.router,
+    exception_pages.router,
+    edit_pages.router,
+    threshold_pages.router,
+    manual_pages.router,
+    submission_pages.router,
+    usage_pages.router,
+    export_pages.router,
+    import_pages.router,
+    unusable_pages.router,
+)
 
 _READINGS_SHOWN = 25
 _QUARTER_S = 900

@@ -2,17 +2,18 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 
 from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 from cloud.notices import service
 from cloud.notices.models import NoticeOut, NoticeQuery, PreferenceIn, PreferenceOut, SettingsIn, SettingsOut
 from cloud.notices.records import Preference
 
-router = APIRouter(prefix="/api/v1", tags=["notices"])
+router = rest_router("notices")
 
 Reading = Annotated[Scope, allow("notices.read")]
 Writing = Annotated[Scope, allow("notices.write")]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from pydantic import BeforeValidator
 from starlette.responses import RedirectResponse, Response
 
@@ -16,11 +16,12 @@ from cloud.kit.errors import Forbidden
 from cloud.kit.forms import read, typed
 from cloud.kit.inputs import Input
 from cloud.kit.paging import page_request
+from cloud.kit.routing import page_router
 from cloud.notices import service
 from cloud.notices.models import SettingsIn
 from cloud.notices.records import KINDS, OPTIONAL_KINDS, STATES, Notice, NoticeFilter, NoticeState, Preference
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Reading = Annotated[Scope, allow_page("notices.read")]
 Writing = Annotated[Scope, allow_page("notices.write")]

@@ -1,7 +1,6 @@
 """REST of parking, by subject."""
 
-from fastapi import APIRouter
-
+from cloud.kit.routing import rest_router, take_in
 from cloud.parking.charging import api as charging
 from cloud.parking.charging import debt_api as debts
 from cloud.parking.counts import api as counts
@@ -22,7 +21,7 @@ from cloud.parking.stays import incident_api as incidents
 from cloud.parking.vehicles import api as vehicles
 from cloud.parking.visitors import api as visitors
 
-router = APIRouter(prefix="/api/v1", tags=["parking"])
+router = rest_router("parking")
 for room in (
     places,
     fees,
@@ -44,4 +43,4 @@ for room in (
     shifts,
     pictures,
 ):
-    router.include_router(room.router)
+    take_in(router, room.router)

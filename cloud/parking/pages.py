@@ -1,7 +1,6 @@
 """Pages of parking, by subject."""
 
-from fastapi import APIRouter
-
+from cloud.kit.routing import page_router, take_in
 from cloud.parking.charging import pages as charging
 from cloud.parking.coupons import login_pages as merchant_logins
 from cloud.parking.coupons import pages as coupons
@@ -23,7 +22,7 @@ from cloud.parking.vehicles import pages as vehicles
 from cloud.parking.visitors import pages as visitors
 from cloud.parking.visitors import public_pages as public
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 for room in (
     places,
     fees,
@@ -46,4 +45,4 @@ for room in (
     shifts,
     pictures,
 ):
-    router.include_router(room.router)
+    take_in(router, room.router)

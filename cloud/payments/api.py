@@ -2,20 +2,18 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Listed
+from cloud.kit.routing import rest_router, take_in
 from cloud.payments import held_api, intent_api, refund_api, service
 from cloud.payments.models import PaymentIn, PaymentOut, PaymentQuery, RecordedPaymentOut
 from cloud.payments.reconciliation import api as reconciliation_api
 
-router = APIRouter(prefix="/api/v1", tags=["payments"])
-router.include_router(held_api.router)
-router.include_router(intent_api.router)
-router.include_router(refund_api.router)
-router.include_router(reconciliation_api.router)
+router = rest_router("payments")
+take_in(router, held_api.router, intent_api.router, refund_api.router, reconciliation_api.router)
 
 
 @router.get("/payments")

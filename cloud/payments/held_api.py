@@ -3,12 +3,13 @@
 from decimal import Decimal
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.billing import service as billing
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 from cloud.payments import deposits, releases
 from cloud.payments.held_models import (
     DepositIn,
@@ -20,7 +21,7 @@ from cloud.payments.held_models import (
     ReleaseQuery,
 )
 
-router = APIRouter()
+router = rest_router("payments")
 
 Reader = Annotated[Scope, allow("payments.read")]
 Writer = Annotated[Scope, allow("payments.write")]

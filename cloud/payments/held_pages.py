@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.billing import service as billing
@@ -15,6 +15,7 @@ from cloud.estate.shown import OptionalId, OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
+from cloud.kit.routing import page_router
 from cloud.kit.sent_forms import FormOnce
 from cloud.notices import service as notices
 from cloud.payments import deposits, receiving, releases
@@ -22,7 +23,7 @@ from cloud.payments import service as payments
 from cloud.payments.intent_api import channels_of
 from cloud.payments.releases import Wanted
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Reading = Annotated[Scope, allow_page("payments.read")]
 Writing = Annotated[Scope, allow_page("payments.write")]

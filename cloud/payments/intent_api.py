@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from cloud.identity.guards import Scope, allow, public
@@ -12,6 +12,7 @@ from cloud.kit.db import NOBODY, Database
 from cloud.kit.errors import NotFound
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 from cloud.payments import intent_repository, intents
 from cloud.payments.channels.base import BadCallback, ChannelName
 from cloud.payments.channels.configuration import Channels
@@ -25,7 +26,7 @@ from cloud.payments.intent_models import (
     WholeIntentOut,
 )
 
-router = APIRouter()
+router = rest_router("payments")
 
 Reader = Annotated[Scope, allow("payments.read")]
 Payer = Annotated[Scope, allow("payments.pay")]

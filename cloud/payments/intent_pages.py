@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.billing import service as billing
@@ -16,6 +16,7 @@ from cloud.estate.shown import OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import InvalidInput, NotFound
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.kit.routing import page_router
 from cloud.kit.sent_forms import FormOnce
 from cloud.payments import intents
 from cloud.payments.channels.base import ChannelName, Mode
@@ -23,7 +24,7 @@ from cloud.payments.intent_api import channels_of, payer_ip
 from cloud.payments.intent_records import Intent, IntentState
 from cloud.payments.intents import WantedPayment
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Reading = Annotated[Scope, allow_page("payments.read")]
 Paying = Annotated[Scope, allow_page("payments.pay")]

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import Response
 
 from cloud.billing import service as billing
@@ -17,6 +17,7 @@ from cloud.identity import service as identity
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.paging import PageRequest
 from cloud.kit.periods import local_day
+from cloud.kit.routing import page_router, take_in
 from cloud.kit.sent_forms import FormOnce
 from cloud.notices import service as notices
 from cloud.payments import held_pages, intent_pages, intents, refund_pages, service
@@ -25,11 +26,8 @@ from cloud.payments.intent_api import channels_of
 from cloud.payments.of_bill import payments_of_bill
 from cloud.payments.reconciliation import pages as reconciliation_pages
 
-router = APIRouter(include_in_schema=False)
-router.include_router(held_pages.router)
-router.include_router(intent_pages.router)
-router.include_router(refund_pages.router)
-router.include_router(reconciliation_pages.router)
+router = page_router()
+take_in(router, held_pages.router, intent_pages.router, refund_pages.router, reconciliation_pages.router)
 
 
 _ARREARS = ("disputes.open", "arrears.write", "bills.approve", "bills.run", "payments.read")

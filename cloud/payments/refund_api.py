@@ -2,15 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 from cloud.payments import refunds
 from cloud.payments.refund_models import RefundDecisionIn, RefundOut, RefundQuery
 
-router = APIRouter()
+router = rest_router("payments")
 
 Writer = Annotated[Scope, allow("payments.write")]
 

@@ -2,16 +2,17 @@
 
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.paging import page_request
+from cloud.kit.routing import page_router
 from cloud.payments import refunds
 from cloud.payments.refunds import STATES, RefundDecision
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Writing = Annotated[Scope, allow_page("payments.write")]
 

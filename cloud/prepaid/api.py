@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
@@ -11,6 +11,7 @@ from cloud.kit.db import Conn
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
 from cloud.kit.periods import local_day
+from cloud.kit.routing import rest_router
 from cloud.prepaid import service
 from cloud.prepaid.models import (
     CaseOut,
@@ -29,7 +30,7 @@ from cloud.prepaid.models import (
 )
 from cloud.prepaid.records import SupplyCase
 
-router = APIRouter(prefix="/api/v1", tags=["prepaid"])
+router = rest_router("prepaid")
 
 Reader = Annotated[Scope, allow("prepaid.read")]
 Writer = Annotated[Scope, allow("prepaid.write")]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from pydantic import BeforeValidator
 from starlette.responses import RedirectResponse, Response
 
@@ -17,12 +17,13 @@ from cloud.kit.errors import GatemeterError
 from cloud.kit.forms import read, typed
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
+from cloud.kit.routing import page_router
 from cloud.prepaid import service
 from cloud.prepaid.disconnection import CaseState
 from cloud.prepaid.models import PolicyIn, PolicyOut, TermsIn, TermsOut
 from cloud.prepaid.records import PROTECTIONS, Shown
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Reading = Annotated[Scope, allow_page("prepaid.read")]
 Writing = Annotated[Scope, allow_page("prepaid.write")]

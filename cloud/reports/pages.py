@@ -1,8 +1,7 @@
 """Pages of the reports, by subject."""
 
-from fastapi import APIRouter
-
+from cloud.kit.routing import page_router, take_in
 from cloud.reports.parking import pages as parking
 
-router = APIRouter(include_in_schema=False)
-router.include_router(parking.router)
+router = page_router()
+take_in(router, parking.router)

@@ -2,19 +2,20 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Listed, ListQuery
+from cloud.kit.routing import rest_router, take_in
 from cloud.tariffs import service
 from cloud.tariffs.drafts import service as drafting
 from cloud.tariffs.drafts.api import router as drafts
 from cloud.tariffs.files.checking import read
 from cloud.tariffs.models import TariffOut, TariffVersionIn, TariffVersionOut
 
-router = APIRouter(prefix="/api/v1", tags=["tariffs"])
-router.include_router(drafts)
+router = rest_router("tariffs")
+take_in(router, drafts)
 
 
 @router.get("/tariffs")

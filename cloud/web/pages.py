@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BeforeValidator
 from starlette.responses import RedirectResponse, Response
 
@@ -20,13 +20,14 @@ from cloud.kit.errors import Forbidden
 from cloud.kit.pages import translator_of
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import day_start, local_day
+from cloud.kit.routing import page_router
 from cloud.metering.records import MAIN_CHANNEL, Medium
 from cloud.reports import service as reports
 from cloud.reports.exceptions import KEY_LENGTHS, Kind, kinds
 from cloud.reports.exceptions import exceptions as find_exceptions
 from cloud.reports.records import HourUsage, MeterFilter, fills
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _START = {"staff": "/", "resident": "/home", "merchant": "/shop"}
 """The first page of each kind of reader."""

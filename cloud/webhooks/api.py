@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed, ListQuery
+from cloud.kit.routing import rest_router
 from cloud.webhooks import service
 from cloud.webhooks.models import (
     DeliveryOut,
@@ -18,7 +19,7 @@ from cloud.webhooks.models import (
     WebhookOut,
 )
 
-router = APIRouter(prefix="/api/v1", tags=["webhooks"])
+router = rest_router("webhooks")
 
 Writing = Annotated[Scope, allow("webhooks.write")]
 

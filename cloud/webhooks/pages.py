@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import OptionalText, Shown, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.paging import page_request
+from cloud.kit.routing import page_router
 from cloud.kit.sent_forms import FormOnce
 from cloud.webhooks import service
 from cloud.webhooks.addresses import LONGEST_URL
 from cloud.webhooks.records import KINDS, TEST_KIND, DeliveryFilter, DeliveryState, Webhook
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Writing = Annotated[Scope, allow_page("webhooks.write")]
 

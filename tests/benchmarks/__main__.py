@@ -7,8 +7,8 @@ from typing import Final
 from tests.benchmarks.measure import Bound, Measure, show
 
 _ALL: Final = (
-    "polling", "bus", "delivered", "dead", "footprint", "outbox", "ingest", "intake", "usage", "api", "rating",
-    "documents", "billing", "access", "stays", "parking", "let_out",
+    "polling", "bus", "delivered", "dead", "footprint", "outbox", "ingest", "intake", "usage", "api", "routes",
+    "rating", "documents", "billing", "access", "stays", "parking", "let_out",
 )  # fmt: skip
 
 

@@ -41,6 +41,16 @@ async def test_metrics_are_for_this_machine_only(app: FastAPI, app_client: httpx
         assert (await stranger.get("/metrics")).status_code == 404
 
 
+async def test_requests_are_counted_by_the_whole_address_of_their_route(app_client: httpx.AsyncClient) -> None:
+    """Also in a subject of a feature, where page and REST have the same words below `/api/v1`."""
+    for address in ("/api/v1/adjustments/5", "/adjustments/5", "/nothing/5"):
+        await app_client.get(address)
+    counted = (await app_client.get("/metrics")).text
+    assert 'method="GET",route="/api/v1/adjustments/{adjustment_id}",status="401"' in counted
+    assert 'method="GET",route="/adjustments/{adjustment_id}",status="303"' in counted
+    assert 'method="GET",route="unmatched",status="404"' in counted
+
+
 async def test_openapi_describes_errors_and_carries_examples(app_client: httpx.AsyncClient) -> None:
     document: dict[str, Any] = (await app_client.get("/api/v1/openapi.json")).json()
     building = document["paths"]["/api/v1/buildings"]["post"]

@@ -7,9 +7,11 @@ import pytest
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from starlette.routing import Mount, Route
 
 from cloud.identity.guards import stated_access
 from cloud.identity.policy import PERMISSIONS
+from cloud.kit.routing import Directory, routes_of
 from tests.integration.app import assembled
 
 # Signing in makes a new token each time: repeating it is not making the same thing twice. A search makes nothing.
@@ -19,7 +21,7 @@ NOT_IDEMPOTENT = {"/api/v1/tokens", "/api/v1/people-searches", "/api/v1/payment-
 
 def routes(app: FastAPI) -> list[RouteContext]:
     """All routes of ours, as included in the application."""
-    return [route for route in iter_route_contexts(app.routes) if isinstance(route.original_route, APIRoute)]
+    return [route for route in iter_route_contexts(routes_of(app)) if isinstance(route.original_route, APIRoute)]
 
 
 def path_of(route: RouteContext) -> str:
@@ -59,6 +61,12 @@ def test_every_route_states_a_permission_or_that_it_is_public(unstarted: FastAPI
     ]
     assert silent == []
     assert len(routes(unstarted)) > 20
+
+
+def test_no_router_stands_on_another_floor(unstarted: FastAPI) -> None:
+    """FastAPI's `include_router` asks each of its routes on each floor, for each request."""
+    assert {type(one) for one in unstarted.routes} == {Route, Directory, Mount}
+    assert {type(one) for one in routes_of(unstarted)} == {Route, APIRoute, Mount}
 
 
 def test_every_creating_route_of_the_api_takes_an_idempotency_key(unstarted: FastAPI) -> None:

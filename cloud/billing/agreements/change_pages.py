@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.billing import service
@@ -12,9 +12,10 @@ from cloud.billing.agreements.pages import DayTyped, show, unit_of
 from cloud.estate.shown import Shown, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import GatemeterError, InvalidInput
+from cloud.kit.routing import page_router
 from cloud.metering.assets.forms import read, typed
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Running = Annotated[Scope, allow_page("bills.run")]
 

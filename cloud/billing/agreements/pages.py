@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, get_args
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import Response
 
 from cloud.billing import service
@@ -21,12 +21,13 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import GatemeterError, InvalidInput
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
+from cloud.kit.routing import page_router
 from cloud.kit.sent_forms import FormOnce
 from cloud.metering import service as metering
 from cloud.metering.assets.forms import read, typed
 from cloud.tariffs import service as tariffs
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Running = Annotated[Scope, allow_page("bills.run")]
 DayTyped = Annotated[date, Form(ge=date(1970, 1, 1), le=date(2199, 12, 31))]

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from cloud.billing import service
@@ -14,8 +14,9 @@ from cloud.estate.shown import shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.paging import MAX_LIMIT, PageRequest
 from cloud.kit.periods import local_day
+from cloud.kit.routing import page_router
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _ALL = PageRequest(MAX_LIMIT)
 

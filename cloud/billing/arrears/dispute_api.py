@@ -2,15 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.billing import service
 from cloud.billing.arrears.models import DisputeDecisionIn, DisputeIn, DisputeOut, DisputeQuery, decimal
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 
-router = APIRouter()
+router = rest_router("billing")
 
 Reader = Annotated[Scope, allow("bills.read")]
 Opener = Annotated[Scope, allow("disputes.open")]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.billing import service
@@ -15,9 +15,10 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import GatemeterError
 from cloud.kit.forms import read, typed
 from cloud.kit.paging import MAX_LIMIT, Page, PageRequest, page_request
+from cloud.kit.routing import page_router
 from cloud.kit.sent_forms import FormOnce
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Reading = Annotated[Scope, allow_page("bills.read")]
 Opening = Annotated[Scope, allow_page("disputes.open")]

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.billing import service
 from cloud.billing.arrears.models import CancellationIn, DecisionIn, PlanIn, PlanOut, PlanQuery
@@ -10,8 +10,9 @@ from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 
-router = APIRouter()
+router = rest_router("billing")
 
 Reader = Annotated[Scope, allow("bills.read")]
 Asker = Annotated[Scope, allow("arrears.write")]

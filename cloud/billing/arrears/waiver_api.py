@@ -3,15 +3,16 @@
 from decimal import Decimal
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.billing import service
 from cloud.billing.arrears.models import DecisionIn, WaiverIn, WaiverOut, WaiverQuery
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 
-router = APIRouter()
+router = rest_router("billing")
 
 Reader = Annotated[Scope, allow("bills.read")]
 Asker = Annotated[Scope, allow("arrears.write")]

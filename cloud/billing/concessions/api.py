@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.billing.agreements.models import EndIn
 from cloud.billing.concessions import service as conceded
@@ -10,8 +10,9 @@ from cloud.billing.concessions.models import ApprovalIn, ConcessionIn, Concessio
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 
-router = APIRouter()
+router = rest_router("billing")
 
 Runner = Annotated[Scope, allow("bills.run")]
 Approver = Annotated[Scope, allow("bills.approve")]

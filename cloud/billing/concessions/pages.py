@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.billing import service
@@ -21,10 +21,11 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import GatemeterError, InvalidInput
 from cloud.kit.paging import page_request
 from cloud.kit.periods import local_day
+from cloud.kit.routing import page_router
 from cloud.kit.sent_forms import FormOnce
 from cloud.metering.assets.forms import read, typed
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Approving = Annotated[Scope, allow_page("bills.approve")]
 

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from pydantic import AwareDatetime
 from starlette.responses import RedirectResponse, Response
 
@@ -19,11 +19,12 @@ from cloud.kit.errors import GatemeterError, InvalidInput
 from cloud.kit.forms import read, typed
 from cloud.kit.paging import page_request
 from cloud.kit.periods import local_day, month_of
+from cloud.kit.routing import page_router
 from cloud.kit.sent_forms import FormOnce
 from cloud.metering import service as metering
 from gateway.contract.quantities import BY_NUMBER
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Reading = Annotated[Scope, allow_page("bills.read")]
 Running = Annotated[Scope, allow_page("bills.run")]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from cloud.billing.corrections import waiting
@@ -10,9 +10,10 @@ from cloud.billing.corrections.waiting import KINDS, WaitingFilter, WaitingKind,
 from cloud.estate.shown import OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.paging import page_request
+from cloud.kit.routing import page_router
 from cloud.kit.sent_forms import FormOnce
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Running = Annotated[Scope, allow_page("bills.run")]
 

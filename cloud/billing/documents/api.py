@@ -4,7 +4,7 @@ from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, StreamingResponse
 from starlette.types import Receive, Send
@@ -22,8 +22,9 @@ from cloud.kit import i18n
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Input
 from cloud.kit.pages import translator_of
+from cloud.kit.routing import rest_router
 
-router = APIRouter()
+router = rest_router("billing")
 
 Reader = Annotated[Scope, allow("bills.read")]
 Runner = Annotated[Scope, allow("bills.run")]

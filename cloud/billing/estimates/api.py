@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, Field
 
 from cloud.billing import service
@@ -11,8 +11,9 @@ from cloud.billing.models import PeriodOut
 from cloud.identity.guards import Scope, allow
 from cloud.kit.amounts import MoneyOut
 from cloud.kit.inputs import Listed, ListQuery
+from cloud.kit.routing import rest_router
 
-router = APIRouter()
+router = rest_router("billing")
 
 Runner = Annotated[Scope, allow("bills.run")]
 

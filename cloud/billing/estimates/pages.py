@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from cloud.billing import service
@@ -10,9 +10,10 @@ from cloud.estate import service as estate
 from cloud.estate.shown import shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.paging import page_request
+from cloud.kit.routing import page_router
 from cloud.metering import service as metering
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _SHOWN: Final = 50
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from cloud.billing.ledger import accounts as ledger_accounts
@@ -37,8 +37,9 @@ from cloud.kit.errors import NotFound
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed, PageQuery
 from cloud.kit.periods import local_day
+from cloud.kit.routing import rest_router
 
-router = APIRouter()
+router = rest_router("billing", "ledger")
 
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 _FILE: Final[Mapping[int | str, dict[str, Any]]] = {

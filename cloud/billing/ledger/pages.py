@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import Form, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.billing.ledger import accounts as ledger_accounts
@@ -23,10 +23,11 @@ from cloud.kit.errors import InvalidInput, NotFound
 from cloud.kit.inputs import Day
 from cloud.kit.paging import page_request
 from cloud.kit.periods import Period, local_day, month_of, next_month, previous_month
+from cloud.kit.routing import page_router
 from cloud.kit.sent_forms import FormOnce
 from cloud.metering.consumption.months_shown import month_shown
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _Reads = Annotated[Scope, allow_page("ledger.read")]
 _Writes = Annotated[Scope, allow_page("ledger.write")]

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
 from cloud.billing import service
@@ -11,9 +11,10 @@ from cloud.billing.models import RunStartedOut
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id
+from cloud.kit.routing import rest_router
 from cloud.notices.models import NoticeOut
 
-router = APIRouter()
+router = rest_router("billing")
 
 Runner = Annotated[Scope, allow("bills.run")]
 

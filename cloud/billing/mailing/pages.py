@@ -2,15 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from cloud.billing import service
 from cloud.billing.mailing import service as mailing
 from cloud.identity.guards import Scope, allow_page
+from cloud.kit.routing import page_router
 from cloud.kit.sent_forms import FormOnce
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Runner = Annotated[Scope, allow_page("bills.run")]
 

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from cloud.billing import service
@@ -21,9 +21,10 @@ from cloud.kit.errors import GatemeterError
 from cloud.kit.forms import read, typed
 from cloud.kit.paging import MAX_LIMIT, PageRequest
 from cloud.kit.periods import local_day
+from cloud.kit.routing import page_router
 from cloud.kit.sent_forms import FormOnce
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Running = Annotated[Scope, allow_page("bills.run")]
 

@@ -4,7 +4,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, Field
 
 from cloud.billing import service
@@ -15,8 +15,9 @@ from cloud.identity.guards import Scope, allow
 from cloud.kit.amounts import MoneyOut
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Input, Listed, PageQuery
+from cloud.kit.routing import rest_router
 
-router = APIRouter()
+router = rest_router("billing")
 
 Reader = Annotated[Scope, allow("payments.read")]
 Writer = Annotated[Scope, allow("payments.write")]

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.billing import service
 from cloud.billing.terms.models import ExampleIn, ExampleOut, NewTermsIn, TermsOut
@@ -11,8 +11,9 @@ from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed, ListQuery
 from cloud.kit.paging import PageRequest
+from cloud.kit.routing import rest_router
 
-router = APIRouter()
+router = rest_router("billing")
 
 Reader = Annotated[Scope, allow("bills.read")]
 Approver = Annotated[Scope, allow("bills.approve")]

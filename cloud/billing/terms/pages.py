@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.billing import service
@@ -17,8 +17,9 @@ from cloud.kit.amounts import plain
 from cloud.kit.errors import GatemeterError
 from cloud.kit.forms import read, typed
 from cloud.kit.paging import page_request
+from cloud.kit.routing import page_router
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Reading = Annotated[Scope, allow_page("bills.read")]
 Approving = Annotated[Scope, allow_page("bills.approve")]

@@ -3,7 +3,6 @@
 from datetime import date
 from typing import Annotated
 
-from fastapi import APIRouter
 from pydantic import BaseModel
 
 from cloud.billing.what_if.pages import compared
@@ -11,9 +10,10 @@ from cloud.billing.what_if.trial import Side, WhatIf
 from cloud.identity.guards import Scope, allow
 from cloud.kit.amounts import MoneyOut
 from cloud.kit.inputs import Id
+from cloud.kit.routing import rest_router
 from cloud.tariffs.drafts import service as drafting
 
-router = APIRouter()
+router = rest_router("billing")
 
 
 class SideOut(BaseModel):

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from cloud.billing.what_if.trial import WhatIf, what_if
@@ -13,11 +13,12 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.db import Conn
 from cloud.kit.errors import GatemeterError, InvalidInput, NotFound
 from cloud.kit.paging import PageRequest
+from cloud.kit.routing import page_router
 from cloud.tariffs.drafts import service as drafting
 from cloud.tariffs.drafts.records import Draft
 from cloud.tariffs.files.checking import check
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 
 @router.get("/tariff-drafts/{draft_id}/what-if")

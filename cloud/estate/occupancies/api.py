@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.estate import service as estate
 from cloud.estate.models import (
@@ -19,8 +19,9 @@ from cloud.estate.occupancies.models import MoveOut, MoveQuery
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 
-router = APIRouter()
+router = rest_router("estate")
 
 Reading = Annotated[Scope, allow("estate.read")]
 ReadingPeople = Annotated[Scope, allow("people.read")]

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from cloud.estate import service as estate
@@ -14,8 +14,9 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import NotFound
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day, month_of
+from cloud.kit.routing import page_router
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Reader = Annotated[Scope, allow_page("people.read")]
 Month = Annotated[str, Query(pattern=r"^((19|20|21)[0-9]{2}-(0[1-9]|1[0-2]))?$")]

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate import service as estate
@@ -20,10 +20,11 @@ from cloud.kit.errors import GatemeterError, InvalidInput, NotFound
 from cloud.kit.forms import read, refused, typed
 from cloud.kit.paging import MAX_LIMIT, Page, PageRequest
 from cloud.kit.periods import local_day
+from cloud.kit.routing import page_router, take_in
 from cloud.kit.sent_forms import FormOnce
 
-router = APIRouter(include_in_schema=False)
-router.include_router(list_pages.router)
+router = page_router()
+take_in(router, list_pages.router)
 
 Reader = Annotated[Scope, allow_page("people.read")]
 Writer = Annotated[Scope, allow_page("people.write")]

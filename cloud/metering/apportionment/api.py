@@ -3,13 +3,14 @@
 from datetime import UTC, date, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Input, Listed, ListQuery, PageQuery
 from cloud.kit.periods import local_day
+from cloud.kit.routing import rest_router
 from cloud.metering.apportionment import service
 from cloud.metering.apportionment.models import (
     OwnShareOut,
@@ -23,7 +24,7 @@ from cloud.metering.apportionment.models import (
 )
 from cloud.metering.apportionment.records import Rule
 
-router = APIRouter()
+router = rest_router("metering")
 
 ReadingUsage = Annotated[Scope, allow("usage.read")]
 WritingMeters = Annotated[Scope, allow("meters.write")]

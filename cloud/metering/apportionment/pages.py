@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate import service as estate
@@ -16,6 +16,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
+from cloud.kit.routing import page_router
 from cloud.metering import service
 from cloud.metering.apportionment import service as apportioning
 from cloud.metering.apportionment.models import FixedQuantity, base_units
@@ -32,7 +33,7 @@ from cloud.metering.consumption.months_shown import latest_month, month_shown
 from cloud.metering.exports.csv_answer import csv_answer
 from cloud.metering.records import MAIN_CHANNEL, Medium
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _ReadsUsage = Annotated[Scope, allow_page("usage.read")]
 _WritesMeters = Annotated[Scope, allow_page("meters.write")]

@@ -3,12 +3,13 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.devices import bindings
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 from cloud.metering import service
 from cloud.metering.assets import service as assets
 from cloud.metering.assets.models import (
@@ -37,7 +38,7 @@ from cloud.metering.exchanges.models import (
 )
 from cloud.metering.models import MeterOut
 
-router = APIRouter()
+router = rest_router("metering")
 
 Reading = Annotated[Scope, allow("meters.read")]
 Writing = Annotated[Scope, allow("meters.write")]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 import psycopg
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.devices import bindings
@@ -20,6 +20,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Forbidden, GatemeterError, InvalidInput
 from cloud.kit.paging import MAX_LIMIT, PageRequest
 from cloud.kit.periods import local_day
+from cloud.kit.routing import page_router
 from cloud.metering import service
 from cloud.metering.assets import forms
 from cloud.metering.assets import service as assets
@@ -37,7 +38,7 @@ from cloud.metering.models import BindingIn, MeterIn
 from cloud.metering.records import Medium, Meter, MeterFilter
 from gateway.contract.quantities import BY_NUMBER
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Reading = Annotated[Scope, allow_page("meters.read")]
 Writing = Annotated[Scope, allow_page("meters.write")]

@@ -3,12 +3,13 @@
 from datetime import UTC, date, datetime
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, Field
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.inputs import Listed, PageQuery
 from cloud.kit.periods import local_day
+from cloud.kit.routing import rest_router
 from cloud.metering import service
 from cloud.metering.consumption import comparison
 from cloud.metering.consumption.comparison import RANK_KEY_LENGTH, Change, Total
@@ -19,7 +20,7 @@ from cloud.metering.readings.place_query import PlaceQuery, place_of
 from cloud.metering.supervision.models import hundredths
 from gateway.contract.quantities import Quantity
 
-router = APIRouter()
+router = rest_router("metering")
 
 ReadingUsage = Annotated[Scope, allow("usage.read")]
 

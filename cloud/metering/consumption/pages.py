@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 from babel.dates import format_date
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Depends, Query, Request
 from pydantic import BeforeValidator, Field
 from starlette.responses import RedirectResponse, Response
 
@@ -23,6 +23,7 @@ from cloud.kit.inputs import Day
 from cloud.kit.pages import translator_of
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import Period, local_day
+from cloud.kit.routing import page_router
 from cloud.metering import service
 from cloud.metering.consumption import comparison, selection
 from cloud.metering.consumption.comparison import RANK_KEY_LENGTH, Comparison
@@ -43,7 +44,7 @@ from cloud.metering.readings.place_query import Place, channel_of
 from cloud.metering.records import Medium, Meter, Step
 from cloud.metering.supervision.models import hundredths
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 CHANNELS: Final[dict[Medium, tuple[str, ...]]] = {
     "electricity": (

@@ -3,19 +3,20 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, Field
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.inputs import PageQuery
 from cloud.kit.periods import Period
+from cloud.kit.routing import rest_router
 from cloud.metering.consumption.selection import LONGEST, Bar, Grouping, Quality, UsageGroup, usage_of
 from cloud.metering.models import QuantityOut
 from cloud.metering.readings.place_query import PlaceQuery, place_of
 from cloud.metering.records import Medium, Step
 from gateway.contract.quantities import Quantity
 
-router = APIRouter()
+router = rest_router("metering")
 
 
 class SelectedUsageQuery(PlaceQuery, PageQuery):

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, get_args
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BeforeValidator
 from starlette.responses import RedirectResponse, Response
 
@@ -15,6 +15,7 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import Conflict, Forbidden, GatemeterError, InvalidInput
 from cloud.kit.paging import PageRequest, page_request
 from cloud.kit.periods import day_start, local_day
+from cloud.kit.routing import page_router
 from cloud.metering import service
 from cloud.metering.assets import forms
 from cloud.metering.assets import service as assets
@@ -32,7 +33,7 @@ from cloud.metering.readings.listing import ListedReading, Only, ReadingFilter
 from cloud.metering.records import Meter, MeterException, Reading
 from gateway.contract.quantities import BY_NUMBER, Kind
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Looking = Annotated[Scope, allow_page("readings.read")]
 Writing = Annotated[Scope, allow_page("readings.write")]

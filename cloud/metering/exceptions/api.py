@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 from cloud.metering import service
 from cloud.metering.edits import service as edits
 from cloud.metering.edits.service import NewEdit
@@ -30,7 +31,7 @@ from cloud.metering.thresholds import overrides as threshold_overrides
 from cloud.metering.thresholds.overrides import Override
 from gateway.contract.quantities import BY_NUMBER
 
-router = APIRouter()
+router = rest_router("metering")
 
 Reading = Annotated[Scope, allow("readings.read")]
 Writing = Annotated[Scope, allow("readings.write")]

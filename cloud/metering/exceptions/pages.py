@@ -3,13 +3,14 @@
 from datetime import timedelta
 from typing import Annotated, Final, get_args
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import OptionalId, OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.paging import PageRequest, page_request
 from cloud.kit.periods import local_day
+from cloud.kit.routing import page_router
 from cloud.metering import service
 from cloud.metering.edits import service as edits
 from cloud.metering.exceptions import service as exceptions
@@ -19,7 +20,7 @@ from cloud.metering.exceptions.service import Decision
 from cloud.metering.records import ExceptionState, Rule
 from gateway.contract.quantities import BY_NUMBER
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _SHOWN: Final = 50
 _AROUND: Final = timedelta(hours=6)

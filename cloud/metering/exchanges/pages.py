@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import shown
 from cloud.identity.guards import Scope
 from cloud.kit.errors import Conflict, GatemeterError, InvalidInput, NotFound
+from cloud.kit.routing import page_router
 from cloud.metering import service
 from cloud.metering.assets import forms
 from cloud.metering.assets.pages import Writing, actor, device_choices, now, zone_of
@@ -24,7 +25,7 @@ from cloud.metering.exchanges.records import ExchangePlan
 from cloud.metering.records import Meter
 from gateway.contract.quantities import BY_NUMBER, Kind
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Act = Literal["exchanged", "multiplier", "removed"]
 _SURE: Final = ("sure", "seen", "kind")

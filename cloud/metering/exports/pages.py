@@ -2,13 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from cloud.identity.guards import Scope, allow_page
+from cloud.kit.routing import page_router
 from cloud.metering.exports.answer import ReadingFileQuery, UsageFileQuery, readings_file, usage_file
 
-router = APIRouter()
+router = page_router()
 
 
 @router.get("/exports/readings")

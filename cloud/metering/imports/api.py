@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, File, Form, Query, UploadFile
+from fastapi import File, Form, Query, UploadFile
 from pydantic import Field
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 from cloud.metering.imports import service as imports
 from cloud.metering.imports.models import (
     ConfirmationIn,
@@ -20,7 +21,7 @@ from cloud.metering.imports.models import (
 )
 from cloud.metering.imports.records import Kind, NewImport, Stamped
 
-router = APIRouter()
+router = rest_router("metering")
 
 Reading = Annotated[Scope, allow("readings.read")]
 Writing = Annotated[Scope, allow("readings.write")]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Final, get_args
 
-from fastapi import APIRouter, File, Form, Request, UploadFile
+from fastapi import File, Form, Request, UploadFile
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import OptionalId, OptionalText, shown
@@ -12,13 +12,14 @@ from cloud.kit import i18n
 from cloud.kit.errors import Conflict, InvalidInput
 from cloud.kit.pages import translator_of
 from cloud.kit.paging import page_request
+from cloud.kit.routing import page_router
 from cloud.metering import service
 from cloud.metering.exports.csv_answer import csv_answer
 from cloud.metering.imports import service as imports
 from cloud.metering.imports.models import MOST_LINES, content_of_upload
 from cloud.metering.imports.records import ImportFilter, Kind, NewImport, Outcome, RowFilter, Stamped, State
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Reading = Annotated[Scope, allow_page("readings.read")]
 Writing = Annotated[Scope, allow_page("readings.write")]

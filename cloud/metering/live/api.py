@@ -2,16 +2,17 @@
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import Header, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from cloud.identity.guards import Scope, allow
 from cloud.identity.streams import MEDIA_TYPE, EventStream, named
+from cloud.kit.routing import rest_router
 from cloud.metering.live.hub import Event, LiveHub, Stream
 from cloud.metering.live.models import LiveQuery, shown_points
 from cloud.metering.live.watching import watched
 
-router = APIRouter()
+router = rest_router("metering")
 
 _PERMISSION: Final = "readings.read"
 _EXAMPLE: Final = (

@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 from cloud.metering import service
 from cloud.metering.manual import photos, submissions
 from cloud.metering.manual import service as manual
@@ -24,7 +25,7 @@ from cloud.metering.manual.submissions import HandedIn
 from cloud.metering.models import QuantityOut, channel_number
 from gateway.contract.quantities import BY_NUMBER
 
-router = APIRouter()
+router = rest_router("metering")
 
 Reading = Annotated[Scope, allow("readings.read")]
 Writing = Annotated[Scope, allow("readings.write")]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import Field
 from starlette.responses import RedirectResponse, Response
 
@@ -15,6 +15,7 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import day_start, local_day
+from cloud.kit.routing import page_router
 from cloud.metering import service
 from cloud.metering.assets import forms
 from cloud.metering.assets.pages import zone_of
@@ -31,7 +32,7 @@ from cloud.metering.models import channel_number
 from cloud.metering.records import MAIN_CHANNEL, Medium, Meter
 from gateway.contract.quantities import BY_NUMBER
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Writing = Annotated[Scope, allow_page("readings.write")]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, get_args
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate import service as estate
@@ -13,6 +13,7 @@ from cloud.estate.shown import OptionalId, OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.kit.routing import page_router
 from cloud.metering import service
 from cloud.metering.assets import forms
 from cloud.metering.assets.pages import zone_of
@@ -25,7 +26,7 @@ from cloud.metering.manual.service import ManualReading
 from cloud.metering.manual.submissions import HandedIn, State, SubmissionFilter
 from gateway.contract.quantities import BY_NUMBER
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Reading = Annotated[Scope, allow_page("readings.read")]
 Writing = Annotated[Scope, allow_page("readings.write")]

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Self
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.inputs import Listed, PageQuery
+from cloud.kit.routing import rest_router
 from cloud.metering.edits.service import Action
 from cloud.metering.exports.answer import ReadingFileQuery, UsageFileQuery, readings_file, usage_file
 from cloud.metering.exports.making import READING_DAYS
@@ -19,7 +20,7 @@ from cloud.metering.readings.place_query import PlaceQuery, place_of
 from cloud.metering.readings.placed import Order, PlacedReading, list_placed, wanted_of
 from gateway.contract.quantities import Quantity
 
-router = APIRouter()
+router = rest_router("metering")
 
 _FILE: Final[Mapping[int | str, dict[str, Any]]] = {
     200: {

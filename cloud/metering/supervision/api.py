@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.estate import service as estate
 from cloud.estate.records import Project
@@ -13,6 +13,7 @@ from cloud.kit.errors import InvalidInput
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
 from cloud.kit.periods import local_day
+from cloud.kit.routing import rest_router
 from cloud.metering import service
 from cloud.metering.records import MAIN_CHANNEL
 from cloud.metering.supervision import leaks, losses, meter_health, set_aside
@@ -31,7 +32,7 @@ from cloud.metering.supervision.models import (
     SuspectOut,
 )
 
-router = APIRouter()
+router = rest_router("metering")
 
 ReadingUsage = Annotated[Scope, allow("usage.read")]
 ReadingMeters = Annotated[Scope, allow("meters.read")]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate import service as estate
@@ -17,6 +17,7 @@ from cloud.kit.db import Conn
 from cloud.kit.pages import translator_of
 from cloud.kit.paging import PageRequest, page_request
 from cloud.kit.periods import local_day
+from cloud.kit.routing import page_router
 from cloud.metering import service
 from cloud.metering.consumption.months_shown import latest_month, month_shown
 from cloud.metering.exports.csv_answer import csv_answer
@@ -27,7 +28,7 @@ from cloud.metering.supervision.meter_health import HealthFilter, estimated_shar
 from cloud.metering.supervision.meter_health_repository import MeterHealth
 from cloud.metering.supervision.models import hundredths, thousandths
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _RANKED = 50
 _EXPORTED = PageRequest(100_000)

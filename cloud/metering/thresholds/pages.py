@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import Shown, shown
@@ -12,6 +12,7 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.identity.records import AuditEntry
 from cloud.kit.errors import InvalidInput
 from cloud.kit.paging import page_request
+from cloud.kit.routing import page_router
 from cloud.metering import service
 from cloud.metering.assets import forms as asset_forms
 from cloud.metering.records import Meter
@@ -21,7 +22,7 @@ from cloud.metering.thresholds.form import Problem, SettingChange
 from cloud.metering.thresholds.overrides import Override
 from cloud.metering.thresholds.settings import medium_of
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Configuring = Annotated[Scope, allow_page("meters.write")]
 

@@ -3,14 +3,15 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.inputs import Id, Listed, ListQuery
+from cloud.kit.routing import rest_router
 from cloud.metering.unusable import service as unusable
 
-router = APIRouter()
+router = rest_router("metering")
 
 
 class UnusableQuery(ListQuery):

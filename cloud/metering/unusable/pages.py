@@ -3,16 +3,17 @@
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from cloud.devices import service as devices
 from cloud.estate.shown import OptionalId, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.paging import page_request
+from cloud.kit.routing import page_router
 from cloud.metering.unusable import service as unusable
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _SHOWN: Final = 50
 

@@ -2,16 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter
-
 from cloud.identity.guards import Scope, allow
 from cloud.kit.errors import Conflict
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id
+from cloud.kit.routing import rest_router
 from cloud.parking import service
 from cloud.parking.charging.models import ParkingPaymentIn, ParkingPaymentOut, QuoteOut
 
-router = APIRouter()
+router = rest_router("parking")
 
 Reader = Annotated[Scope, allow("parking.read")]
 Collector = Annotated[Scope, allow("parking.collect")]

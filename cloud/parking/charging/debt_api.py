@@ -3,13 +3,14 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 
 from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
 from cloud.kit.errors import Conflict
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 from cloud.parking import service
 from cloud.parking.charging import debts
 from cloud.parking.charging.debt_models import (
@@ -25,7 +26,7 @@ from cloud.parking.charging.models import DebtOut
 from cloud.payments.intent_api import channels_of, payer_ip
 from cloud.payments.intent_models import IntentOut
 
-router = APIRouter()
+router = rest_router("parking")
 
 Reader = Annotated[Scope, allow("parking.read")]
 Collector = Annotated[Scope, allow("parking.collect")]

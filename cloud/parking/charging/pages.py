@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import OptionalDay, OptionalId, OptionalText, shown
@@ -14,6 +14,7 @@ from cloud.kit.errors import InvalidInput
 from cloud.kit.forms import read, typed
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import day_start, local_day
+from cloud.kit.routing import page_router
 from cloud.kit.sent_forms import FormOnce
 from cloud.parking import service
 from cloud.parking.charging import debts
@@ -21,7 +22,7 @@ from cloud.parking.charging.debt_models import MoneyPolicyIn
 from cloud.parking.charging.debts import DebtFilter
 from cloud.parking.charging.public_address import place_for
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Reading = Annotated[Scope, allow_page("parking.read")]
 Waiving = Annotated[Scope, allow_page("parking.waive")]

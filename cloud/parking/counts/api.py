@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import Header, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response, StreamingResponse
 
@@ -12,13 +12,14 @@ from cloud.identity.guards import Scope, allow
 from cloud.identity.streams import MEDIA_TYPE, EventStream
 from cloud.kit.errors import NotFound
 from cloud.kit.inputs import Id, Input
+from cloud.kit.routing import rest_router
 from cloud.parking.counts.counting import counts
 from cloud.parking.counts.hub import CountHub, CountStream
 from cloud.parking.counts.shown import LotCountsOut
 from cloud.parking.places.service import get_lot
 from cloud.parking.snapshots import telling
 
-router = APIRouter()
+router = rest_router("parking")
 
 _PERMISSION: Final = "parking.counts"
 _next_event: Final = telling("counts", LotCountsOut.of)

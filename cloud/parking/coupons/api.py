@@ -2,13 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
 from cloud.kit.errors import Conflict
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Day, Id, Listed, ListQuery, PageQuery
+from cloud.kit.routing import rest_router
 from cloud.parking.coupons import redeeming, service
 from cloud.parking.coupons.models import (
     BatchIn,
@@ -25,7 +26,7 @@ from cloud.parking.coupons.models import (
     StatementOut,
 )
 
-router = APIRouter()
+router = rest_router("parking")
 
 # Codes of coupons are worth money: reading them needs more than looking at stays.
 Writer = Annotated[Scope, allow("parking.write")]

@@ -2,17 +2,18 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import shown
 from cloud.identity import logins
 from cloud.identity.guards import Scope, allow_page
 from cloud.identity.logins import MadeLogin
+from cloud.kit.routing import page_router
 from cloud.kit.sent_forms import FormOnce
 from cloud.parking.coupons import service
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _Writer = Annotated[Scope, allow_page("parking.write")]
 

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import OptionalDay, OptionalId, shown
@@ -14,6 +14,7 @@ from cloud.kit import forms
 from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
+from cloud.kit.routing import page_router
 from cloud.kit.sent_forms import FormOnce
 from cloud.parking.coupons import redeeming, service
 from cloud.parking.coupons.records import NewBatch, Redeemed, SettlementKind
@@ -21,7 +22,7 @@ from cloud.parking.fees.circumstances import COUPON_KINDS, CouponKind
 from cloud.parking.places.service import list_lots
 from cloud.payments.service import METHODS
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _CODES_SHOWN = 100
 _Collector = Annotated[Scope, allow_page("parking.collect")]

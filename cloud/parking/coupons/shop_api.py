@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 
 from cloud.identity import logins
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Day, Id, Listed, PageQuery
+from cloud.kit.routing import rest_router
 from cloud.parking.coupons import giving, service, shop
 from cloud.parking.coupons.models import MerchantOut, StatementOut
 from cloud.parking.coupons.records import HandedOut
@@ -25,7 +26,7 @@ from cloud.parking.coupons.shop_models import (
 )
 from cloud.parking.coupons.shop_pages import now, place_of
 
-router = APIRouter()
+router = rest_router("parking")
 
 Shop = Annotated[Scope, allow("coupons.give")]
 Writer = Annotated[Scope, allow("parking.write")]

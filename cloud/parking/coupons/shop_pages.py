@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import OptionalDay, shown
@@ -11,11 +11,12 @@ from cloud.identity.guards import Scope, allow_page, for_the_project
 from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import page_request
 from cloud.kit.periods import local_day
+from cloud.kit.routing import page_router
 from cloud.kit.sent_forms import FormOnce
 from cloud.parking.charging.public_address import Place, place_for
 from cloud.parking.coupons import giving, service, shop
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Shop = Annotated[Scope, allow_page("coupons.give")]
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import Header, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from cloud.estate import service as estate
@@ -11,6 +11,7 @@ from cloud.identity.guards import Scope, allow
 from cloud.identity.streams import MEDIA_TYPE, EventStream
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id
+from cloud.kit.routing import rest_router
 from cloud.parking.desk.hub import DeskHub, DeskStream
 from cloud.parking.desk.models import LaneNowOut, LanesNow, LanesQuery, OpeningIn, OpeningOut
 from cloud.parking.desk.openings import open_lane
@@ -18,7 +19,7 @@ from cloud.parking.desk.repository import lanes_now
 from cloud.parking.desk.watching import SHOWN_AT_MOST
 from cloud.parking.snapshots import telling
 
-router = APIRouter()
+router = rest_router("parking")
 
 _PERMISSION: Final = "parking.operate"
 _next_event: Final = telling("lanes", LaneNowOut.of)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.devices import service as devices
@@ -18,6 +18,7 @@ from cloud.kit import forms
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict, GatemeterError, NotFound
 from cloud.kit.paging import PageRequest
+from cloud.kit.routing import page_router
 from cloud.kit.sent_forms import FormOnce
 from cloud.parking import service
 from cloud.parking.desk.openings import OTHER, REASONS
@@ -30,7 +31,7 @@ from cloud.parking.stays import corrections, incidents
 from cloud.parking.stays.corrections import Candidate
 from cloud.parking.stays.incident_repository import IncidentFilter
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Operating = Annotated[Scope, allow_page("parking.operate")]
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.devices import service as devices
@@ -15,6 +15,7 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.kit.routing import page_router
 from cloud.kit.sent_forms import FormOnce
 from cloud.parking import service
 from cloud.parking.charging.public_address import place_for
@@ -23,7 +24,7 @@ from cloud.parking.plates import bare_plate
 from cloud.parking.records import Quote, Session, SessionFilter
 from cloud.parking.stays.tickets import ticket_of_vehicle
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _SESSIONS_SHOWN = 25
 

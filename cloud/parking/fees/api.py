@@ -2,17 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter
-
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id
+from cloud.kit.routing import rest_router
 from cloud.parking.fees import service
 from cloud.parking.fees.rest_models import ParkingRuleIn, RuleVersionOut, RuleVersionsOut, TrialIn, TrialOut
 from cloud.parking.fees.trying import try_rule
 from cloud.parking.places.service import get_lot
 
-router = APIRouter()
+router = rest_router("parking")
 
 Reader = Annotated[Scope, allow("parking.read")]
 Writer = Annotated[Scope, allow("parking.write")]

@@ -3,13 +3,14 @@
 from datetime import date, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import Shown, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import Conflict, GatemeterError, InvalidInput, NotFound
 from cloud.kit.forms import local_instant
+from cloud.kit.routing import page_router
 from cloud.parking.fees import service
 from cloud.parking.fees.beginnings import NAMES, beginning
 from cloud.parking.fees.differences import differences
@@ -22,7 +23,7 @@ from cloud.parking.fees.trying import BEGINNINGS, TypedStay, next_first_day, tod
 from cloud.parking.places.service import get_lot
 from cloud.parking.records import RuleVersion
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _Reader = Annotated[Scope, allow_page("parking.read")]
 _Writer = Annotated[Scope, allow_page("parking.write")]

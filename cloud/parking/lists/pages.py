@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import OptionalId, OptionalText, shown
@@ -12,12 +12,13 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit import forms
 from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.kit.routing import page_router
 from cloud.parking.lists import service
 from cloud.parking.lists.models import EntryIn
 from cloud.parking.lists.records import LISTINGS, EntryFilter
 from cloud.parking.places.service import list_lots
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Reading = Annotated[Scope, allow_page("parking.read")]
 Writing = Annotated[Scope, allow_page("parking.write")]

@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router, take_in
 from cloud.parking.permits import cards_api, classes, endings, lanes, service
 from cloud.parking.permits.models import (
     ClassIn,
@@ -24,8 +25,8 @@ from cloud.parking.permits.models import (
     SuspensionIn,
 )
 
-router = APIRouter()
-router.include_router(cards_api.router)
+router = rest_router("parking")
+take_in(router, cards_api.router)
 
 Reader = Annotated[Scope, allow("parking.read")]
 Writer = Annotated[Scope, allow("parking.write")]

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
@@ -10,6 +10,7 @@ from cloud.kit.db import Conn
 from cloud.kit.errors import Conflict
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 from cloud.parking.permits import cards, service
 from cloud.parking.permits.cards_models import (
     OfferOut,
@@ -24,7 +25,7 @@ from cloud.parking.permits.cards_models import (
 from cloud.parking.permits.models import PermitOut
 from cloud.parking.permits.records import Pay
 
-router = APIRouter()
+router = rest_router("parking")
 
 Reader = Annotated[Scope, allow("parking.read")]
 Writer = Annotated[Scope, allow("parking.write")]

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import OptionalDay, OptionalId, Shown, shown
@@ -15,6 +15,7 @@ from cloud.kit.errors import GatemeterError
 from cloud.kit.forms import read, refused, typed
 from cloud.kit.paging import MAX_LIMIT, PageRequest
 from cloud.kit.periods import local_day
+from cloud.kit.routing import page_router
 from cloud.parking.permits import cards, standing
 from cloud.parking.permits.cards_models import ProductIn
 from cloud.parking.permits.pages import holding_typed, named, show
@@ -23,7 +24,7 @@ from cloud.parking.permits.written import numbers_in
 from cloud.parking.spaces import service as spaces
 from cloud.payments import service as payments
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Writer = Annotated[Scope, allow_page("parking.write")]
 Collector = Annotated[Scope, allow_page("parking.collect")]

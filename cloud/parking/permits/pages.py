@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate import service as estate
@@ -17,6 +17,7 @@ from cloud.kit.errors import GatemeterError, InvalidInput
 from cloud.kit.forms import read, refused, typed
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
+from cloud.kit.routing import page_router
 from cloud.parking.permits import cards, classes, endings, lanes, service, standing
 from cloud.parking.permits.models import ClassIn, LanesIn, PermitIn
 from cloud.parking.permits.records import KINDS, STATES, Holding, Offer, Permit, PermitFilter, PermitKind, PermitState
@@ -25,7 +26,7 @@ from cloud.parking.places import service as places
 from cloud.parking.spaces import service as spaces
 from cloud.payments import service as payments
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Reader = Annotated[Scope, allow_page("parking.read")]
 Writer = Annotated[Scope, allow_page("parking.write")]

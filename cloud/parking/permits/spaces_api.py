@@ -2,18 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, Field
 
 from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Input, Listed
+from cloud.kit.routing import rest_router
 from cloud.parking.permits import standing
 from cloud.parking.permits.models import PermitOut
 from cloud.parking.spaces.models import Number, SpaceOut
 
-router = APIRouter()
+router = rest_router("parking")
 
 Reader = Annotated[Scope, allow("parking.read")]
 Writer = Annotated[Scope, allow("parking.write")]

@@ -2,18 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit import forms
+from cloud.kit.routing import page_router
 from cloud.parking.permits import service, standing
 from cloud.parking.permits.pages import answer
 from cloud.parking.permits.written import numbers_in
 from cloud.parking.spaces import service as spaces
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Writer = Annotated[Scope, allow_page("parking.write")]
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
@@ -13,10 +13,11 @@ from cloud.kit.db import Asker, Database
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Input
 from cloud.kit.pictures import picture
+from cloud.kit.routing import rest_router
 from cloud.parking.pictures import service
 from cloud.parking.pictures.links import MAX_BYTES, PATH, Claim, Links
 
-router = APIRouter()
+router = rest_router("parking")
 
 Reader = Annotated[Scope, allow("parking.read")]
 Operator = Annotated[Scope, allow("parking.operate")]

@@ -3,16 +3,17 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.pictures import picture
+from cloud.kit.routing import page_router
 from cloud.parking.pictures import service
 from cloud.parking.pictures.api import links_of
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 
 @router.get("/parking/pictures/{passage_id}")

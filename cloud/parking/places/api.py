@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed, ListQuery
+from cloud.kit.routing import rest_router
 from cloud.parking.counts.counting import cars_inside
 from cloud.parking.places import lanes, service
 from cloud.parking.places.models import LaneIn, LaneOut, LanePatch, LaneQuery, LotIn, LotOut, LotPatch
 from cloud.parking.records import Lot, LotOccupancy
 
-router = APIRouter()
+router = rest_router("parking")
 
 Reader = Annotated[Scope, allow("parking.read")]
 Writer = Annotated[Scope, allow("parking.write")]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.devices import service as devices
@@ -15,13 +15,14 @@ from cloud.kit import forms
 from cloud.kit.db import Conn
 from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import MAX_LIMIT, PageRequest
+from cloud.kit.routing import page_router
 from cloud.parking.counts.counting import counts
 from cloud.parking.places import lanes, service
 from cloud.parking.places.models import LaneIn, LotClassIn, LotIn, LotPatch
 from cloud.parking.records import Lot
 from cloud.parking.spaces import service as spaces
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Reading = Annotated[Scope, allow_page("parking.read")]
 Writing = Annotated[Scope, allow_page("parking.write")]

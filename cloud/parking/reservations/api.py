@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 from cloud.parking.reservations import booking, service
 from cloud.parking.reservations.models import (
     CancellationIn,
@@ -18,7 +19,7 @@ from cloud.parking.reservations.models import (
     ReservationRulesOut,
 )
 
-router = APIRouter()
+router = rest_router("parking")
 
 Reader = Annotated[Scope, allow("parking.read")]
 Booker = Annotated[Scope, allow("parking.reserve")]

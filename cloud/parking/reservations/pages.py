@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import OptionalId, OptionalText, Shown, shown
@@ -11,6 +11,7 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit import forms
 from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.kit.routing import page_router
 from cloud.parking.counts.counting import counts
 from cloud.parking.places import service as places
 from cloud.parking.reservations import booking, service
@@ -18,7 +19,7 @@ from cloud.parking.reservations.models import ReservationIn, ReservationRuleIn
 from cloud.parking.reservations.records import ReservationFilter
 from cloud.parking.vehicles import service as vehicles
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _Reads = Annotated[Scope, allow_page("parking.read")]
 _Books = Annotated[Scope, allow_page("parking.reserve")]

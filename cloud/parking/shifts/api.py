@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from cloud.estate import service as estate
@@ -10,6 +10,7 @@ from cloud.identity.guards import Scope, allow
 from cloud.kit.errors import InvalidInput
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 from cloud.metering.exports.table_files import MEDIA_TYPES
 from cloud.parking.shifts import service
 from cloud.parking.shifts.models import (
@@ -25,7 +26,7 @@ from cloud.parking.shifts.models import (
 )
 from cloud.parking.shifts.table import shift_file, shift_rows
 
-router = APIRouter()
+router = rest_router("parking")
 
 _FILES: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES.values()}}

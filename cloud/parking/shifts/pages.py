@@ -6,7 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import Depends, Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.records import Project
@@ -16,13 +16,14 @@ from cloud.kit import forms
 from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import page_request
 from cloud.kit.periods import day_start
+from cloud.kit.routing import page_router
 from cloud.kit.sent_forms import FormOnce
 from cloud.parking.shifts import service
 from cloud.parking.shifts.models import CountedIn, ShiftIn
 from cloud.parking.shifts.records import ShiftFilter
 from cloud.parking.shifts.table import shift_file, shift_rows
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Collecting = Annotated[Scope, allow_page("parking.collect")]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, File, Form, Request, UploadFile
+from fastapi import File, Form, Request, UploadFile
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate import service as estate
@@ -15,6 +15,7 @@ from cloud.kit import forms
 from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
 from cloud.kit.periods import local_day
+from cloud.kit.routing import page_router
 from cloud.parking.people import names_of, person_named
 from cloud.parking.permits import standing
 from cloud.parking.places.service import get_lot
@@ -23,7 +24,7 @@ from cloud.parking.spaces.importing import Answer
 from cloud.parking.spaces.models import HolderEndIn, HolderIn, SpaceIn, SpacePatch, SpaceRangeIn, content_of
 from cloud.parking.spaces.records import STATES, SpaceFilter, SpaceState
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Reading = Annotated[Scope, allow_page("parking.read")]
 Writing = Annotated[Scope, allow_page("parking.write")]

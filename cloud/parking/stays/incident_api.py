@@ -3,13 +3,14 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.db import Conn
 from cloud.kit.errors import InvalidInput
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed, ListQuery
+from cloud.kit.routing import rest_router
 from cloud.parking.charging.public_address import place_for
 from cloud.parking.stays import corrections, incidents, openings, policies, set_aside, tickets
 from cloud.parking.stays.incident_models import (
@@ -32,7 +33,7 @@ from cloud.parking.stays.incident_models import (
 )
 from cloud.parking.stays.policy import LotPolicy
 
-router = APIRouter()
+router = rest_router("parking")
 
 Staff = Annotated[Scope, allow("parking.operate")]
 Writer = Annotated[Scope, allow("parking.write")]

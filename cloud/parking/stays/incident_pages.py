@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import OptionalId, OptionalText, shown
@@ -11,6 +11,7 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import NotFound
 from cloud.kit.forms import local_instant, read, typed
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.kit.routing import page_router
 from cloud.parking.charging.public_address import place_for
 from cloud.parking.pictures import service as pictures
 from cloud.parking.places.service import get_lot, list_lots
@@ -19,7 +20,7 @@ from cloud.parking.stays import corrections, incidents, policies, set_aside, tic
 from cloud.parking.stays.incident_repository import KINDS, IncidentFilter
 from cloud.parking.stays.policy import LotPolicy
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _SHOWN = 25
 _CLASSES = ("", "small", "large", "new-energy")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import OptionalText, shown
@@ -12,11 +12,12 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit import forms
 from cloud.kit.errors import GatemeterError
 from cloud.kit.paging import page_request
+from cloud.kit.routing import page_router
 from cloud.parking.people import names_of, person_named
 from cloud.parking.vehicles import service
 from cloud.parking.vehicles.models import VehicleIn
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Reading = Annotated[Scope, allow_page("parking.read")]
 Writing = Annotated[Scope, allow_page("parking.write")]

@@ -3,12 +3,13 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.errors import Forbidden
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 from cloud.parking.visitors import service
 from cloud.parking.visitors.models import (
     PassIn,
@@ -20,7 +21,7 @@ from cloud.parking.visitors.models import (
     VehicleRequestQuery,
 )
 
-router = APIRouter()
+router = rest_router("parking")
 
 Reader = Annotated[Scope, allow("parking.read")]
 Inviter = Annotated[Scope, allow("parking.invite")]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate import service as estate
@@ -13,13 +13,14 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit import forms
 from cloud.kit.errors import Conflict, GatemeterError, InvalidInput, NotFound
 from cloud.kit.paging import MAX_LIMIT, PageRequest, page_request
+from cloud.kit.routing import page_router
 from cloud.kit.sent_forms import FormOnce
 from cloud.parking import service as parking
 from cloud.parking.visitors import service
 from cloud.parking.visitors.api import giver
 from cloud.parking.visitors.models import PassIn
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Reading = Annotated[Scope, allow_page("parking.read")]
 Inviting = Annotated[Scope, allow_page("parking.invite")]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import Depends, Form, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.billing.documents.payment_code import as_png_uri
@@ -22,6 +22,7 @@ from cloud.identity.guards import public
 from cloud.kit.db import NOBODY, Asker, Conn, Database
 from cloud.kit.errors import Conflict, GatemeterError, InvalidInput, NotFound, TooManyRequests
 from cloud.kit.pages import render
+from cloud.kit.routing import page_router
 from cloud.parking.charging.online import ask_to_pay_plate
 from cloud.parking.charging.policy import project_of_code
 from cloud.parking.coupons.redeeming import redeem_for
@@ -33,7 +34,7 @@ from cloud.payments.channels.base import ChannelName, Mode
 from cloud.payments.intent_api import channels_of, payer_ip
 from cloud.payments.intents import WantedPayment
 
-router = APIRouter(include_in_schema=False, dependencies=[public()])
+router = page_router(public())
 
 _REFUSED: Final = (InvalidInput, TooManyRequests, Conflict, NotFound)
 

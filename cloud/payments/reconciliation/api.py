@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 from cloud.payments.reconciliation import service
 from cloud.payments.reconciliation.models import (
     DifferenceOut,
@@ -16,7 +17,7 @@ from cloud.payments.reconciliation.models import (
     StatementQuery,
 )
 
-router = APIRouter()
+router = rest_router("payments")
 
 Writer = Annotated[Scope, allow("payments.write")]
 

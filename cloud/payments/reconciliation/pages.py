@@ -2,17 +2,18 @@
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import OptionalText, shown
 from cloud.identity.guards import Scope, allow_page
 from cloud.kit.paging import PageRequest, page_request
+from cloud.kit.routing import page_router
 from cloud.payments.intent_api import channels_of
 from cloud.payments.reconciliation import service
 from cloud.payments.reconciliation.records import DIFFERENCE_STATES
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 Writing = Annotated[Scope, allow_page("payments.write")]
 

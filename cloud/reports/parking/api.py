@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from cloud.estate import service as estate
 from cloud.identity.guards import Scope, allow
+from cloud.kit.routing import rest_router
 from cloud.metering.exports.table_files import MEDIA_TYPES
 from cloud.reports.parking import service, tables
 from cloud.reports.parking.models import (
@@ -27,7 +28,7 @@ from cloud.reports.parking.models import (
 from cloud.reports.parking.records import ReportName
 from cloud.reports.parking.repository import Wanted
 
-router = APIRouter(tags=["reports"])
+router = rest_router("reports")
 
 Reader = Annotated[Scope, allow("parking.report")]
 _Query = Annotated[ReportQuery, Query()]

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import OptionalDay, OptionalId, Shown, shown
@@ -16,6 +16,7 @@ from cloud.kit import i18n
 from cloud.kit.charts import Chart, Series
 from cloud.kit.paging import MAX_LIMIT, PageRequest
 from cloud.kit.periods import local_day, month_of
+from cloud.kit.routing import page_router
 from cloud.parking import service as parking
 from cloud.reports.parking import service, tables
 from cloud.reports.parking.records import (
@@ -29,7 +30,7 @@ from cloud.reports.parking.records import (
 )
 from cloud.reports.parking.repository import Wanted
 
-router = APIRouter()
+router = page_router()
 
 _Reads = Annotated[Scope, allow_page("parking.report")]
 _Format = Literal["", "csv", "xlsx"]

@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from cloud.identity.guards import Scope, allow
 from cloud.kit.errors import InvalidInput
 from cloud.kit.idempotency import Once
 from cloud.kit.inputs import Id, Listed
+from cloud.kit.routing import rest_router
 from cloud.tariffs import service
 from cloud.tariffs.drafts import service as drafting
 from cloud.tariffs.drafts.differences import differences
@@ -27,7 +28,7 @@ from cloud.tariffs.files.checking import check
 from cloud.tariffs.files.schema import tariff_schema
 from cloud.tariffs.models import TariffVersionOut
 
-router = APIRouter()
+router = rest_router("tariffs")
 
 Reader = Annotated[Scope, allow("tariffs.read")]
 Writer = Annotated[Scope, allow("tariffs.write")]

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Form, Request, UploadFile
+from fastapi import Form, Request, UploadFile
 from starlette.responses import RedirectResponse, Response
 
 from cloud.estate.shown import shown
@@ -12,6 +12,7 @@ from cloud.identity.guards import Scope, allow_page
 from cloud.kit.errors import GatemeterError, InvalidInput
 from cloud.kit.paging import page_request
 from cloud.kit.periods import local_day, next_month
+from cloud.kit.routing import page_router
 from cloud.tariffs import service
 from cloud.tariffs.drafts import service as drafting
 from cloud.tariffs.drafts.differences import Difference, differences
@@ -22,7 +23,7 @@ from cloud.tariffs.drafts.yaml import from_yaml, to_yaml
 from cloud.tariffs.files.checking import Document, check
 from cloud.tariffs.files.urdb import Imported, import_urdb, read_urdb
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 _MOST_BYTES = 1_000_000
 _Code = Annotated[str, Form(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
