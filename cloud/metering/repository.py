@@ -108,15 +108,22 @@ _BOUNDARIES: LiteralString = """
         WHERE e.meter_id = wanted.meter_id AND e.channel = wanted.channel AND e.taken_at = found.taken_at
         ORDER BY e.version DESC LIMIT 1) AS edit ON true
 """
+# A row may be as long as a gap, and so begin long before a span that it touches; most are an hour or a day, so that the
+# week before is looked at first. OFFSET and ORDER BY keep the planner from reading the usage of all meters for it.
 _USAGE_OF_MANY: LiteralString = """
     SELECT w.nth - 1 AS nth, found.* FROM unnest(%(meters)s::bigint[], %(channels)s::smallint[],
         %(starts)s::timestamptz[], %(ends)s::timestamptz[]) WITH ORDINALITY AS w (meter_id, channel, since, stop, nth)
+    CROSS JOIN LATERAL (SELECT coalesce(
+        (SELECT max(b.start) FROM usage b WHERE b.meter_id = w.meter_id AND b.channel = w.channel
+         AND b.start > w.since - interval '7 days' AND b.start <= w.since),
+        (SELECT max(b.start) FROM usage b WHERE b.meter_id = w.meter_id AND b.channel = w.channel
+         AND b.start <= w.since - interval '7 days'),
+        w.since) AS start OFFSET 0) AS first
     CROSS JOIN LATERAL (
         SELECT start, length_s, quantity, method, version FROM usage u
-        WHERE u.meter_id = w.meter_id AND u.channel = w.channel AND u.start < w.stop
-          AND u.start >= coalesce((SELECT max(b.start) FROM usage b WHERE b.meter_id = w.meter_id
-                                   AND b.channel = w.channel AND b.start <= w.since), w.since)
-          AND u.start + u.length_s * interval '1 second' > w.since) AS found
+        WHERE u.meter_id = w.meter_id AND u.channel = w.channel AND u.start >= first.start AND u.start < w.stop
+          AND u.start + u.length_s * interval '1 second' > w.since
+        ORDER BY u.start) AS found
     ORDER BY w.nth, found.start
 """
 _USAGE_ENDS: LiteralString = """

@@ -1,8 +1,7 @@
 """What is open about some meters is found meter by meter: nothing is read of the others, however much is open there."""
 
-from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, LiteralString
+from typing import LiteralString
 
 import numpy as np
 import psycopg
@@ -14,6 +13,7 @@ from cloud.kit.periods import in_ms
 from cloud.metering.checks import findings_sql
 from cloud.metering.exceptions import repository
 from tests.integration.billing.site import Site, make_site
+from tests.plans import rows_read
 from tests.worlds import World, world
 
 METERS, DAYS = 400, 30
@@ -39,24 +39,6 @@ def site(site_world: World[Site], worker_db: Database) -> Site:
     return site_world.of(worker_db)
 
 
-def nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield plan
-    for one in plan.get("Plans", ()):
-        yield from nodes(one)
-
-
-async def looked_at(site: Site, query: LiteralString, values: Mapping[str, object]) -> int:
-    """So many findings are read for it."""
-    async with site.db.transaction(SYSTEM) as conn:
-        row = await (await conn.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + query, values)).fetchone()
-    assert row is not None
-    return sum(
-        round((one["Actual Rows"] + one.get("Rows Removed by Filter", 0)) * one["Actual Loops"])
-        for one in nodes(row["QUERY PLAN"][0]["Plan"])
-        if one.get("Relation Name") == "meter_exception"
-    )
-
-
 @pytest.mark.parametrize("statistics", [False, True])
 @pytest.mark.parametrize("count", [1, 10, 200])
 async def test_findings_of_other_meters_are_not_read(site: Site, owner_dsn: str, statistics: bool, count: int) -> None:
@@ -72,9 +54,9 @@ async def test_findings_of_other_meters_are_not_read(site: Site, owner_dsn: str,
         "until": TimeColumn(np.full(count, in_ms(end))),
         "rules": ["spike"],
     }
-    assert await looked_at(site, findings_sql.OPEN, asked) == 2 * count
+    assert await rows_read(site.db, findings_sql.OPEN, asked, "meter_exception") == 2 * count
     of_bills = {"project_id": site.project.id, "meters": meters, "start": start, "end": end}
-    assert await looked_at(site, repository._OPEN, of_bills) <= DAYS * count
+    assert await rows_read(site.db, repository._OPEN, of_bills, "meter_exception") <= DAYS * count
     async with site.db.transaction(SYSTEM) as conn:
         found = await repository.open_of(conn, site.project.id, meters, start, end)
     assert [one.meter_id for one in found] == sorted(meters * 3)
