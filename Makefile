@@ -10,6 +10,10 @@ STAMP := $(VENV)/.installed
 # Two more than there are cores: whole systems wait more than they work.
 TEST_WORKERS ?= $(shell n=$$(nproc); echo $$(( n > 3 ? 5 : n + 2 )))
 
+# In a fresh clone: each worker by itself would compile all tests, at the same time as the others.
+COMPILE_TESTS := find tests -name 'test_*.py' | \
+	PYTHONDONTWRITEBYTECODE= xargs -P 2 -n 300 $(BIN)/pytest --collect-only > /dev/null || true
+
 help:  ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
 
@@ -29,6 +33,7 @@ system:  ## install what the tests drive beside Python: a browser, a broker, fon
 # Whole systems and what computes side by side, in the order of the folders (tests/schedule.py): what ends the run is
 # short. Python keeps what it compiled, whatever the environment says: the tests start hundreds of processes.
 test: $(STAMP) system  ## everything that must hold
+	@[ -d tests/__pycache__ ] || $(COMPILE_TESTS)
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)  ## style, types and the dependency rules of the house

@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 from cloud.kit.db import Database
 from cloud.kit.embedded import EmbeddedPostgres
-from cloud.kit.garbage import keep_what_is_loaded
+from cloud.kit.garbage import keep_what_is_loaded, look_rarely
 from cloud.kit.migrate import migrate
 from tests.databases import administrator, close_database, copy_database, drop_database, leave
 from tests.plain_logs import log_plainly
@@ -30,6 +30,7 @@ settings.register_profile("long", deadline=None, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 log_plainly()
+look_rarely()
 
 
 def pytest_collection_finish() -> None:

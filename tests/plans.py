@@ -1,4 +1,4 @@
-"""What the database reads for a statement, told by its plan: how much is read is the same on any machine, time is not."""
+"""What the database reads for a statement, told by its plan: that is the same on any machine, time is not."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, LiteralString

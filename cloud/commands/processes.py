@@ -5,6 +5,7 @@ import asyncio
 import typer
 
 from cloud.commands.console import BAD_INPUT, fail
+from cloud.kit.garbage import look_rarely
 from cloud.kit.security import KeysError
 from cloud.logs import configure_logging
 from cloud.settings import CloudSettings, SettingsError, load_settings
@@ -29,6 +30,7 @@ def run_web() -> None:
 
     Example: GATEMETER_DATABASE_DSN=… GATEMETER_KEYS_FILE=/etc/gatemeter/keys.json gatemeter web run
     """
+    look_rarely()
     from cloud.app import create_app
     from cloud.serving import serve_http
 
@@ -46,6 +48,7 @@ def run_worker() -> None:
 
     Example: GATEMETER_DATABASE_DSN=… GATEMETER_KEYS_FILE=/etc/gatemeter/keys.json gatemeter worker run
     """
+    look_rarely()
     from cloud.worker import serve
 
     try:
