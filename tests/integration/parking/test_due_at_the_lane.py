@@ -157,7 +157,7 @@ async def test_what_a_lane_could_not_show_is_told_again_with_growing_pauses(
 ) -> None:
     """Its gateway had lost the barriers' broker, or stopped in the midst of it."""
     await shows(worker_db, site, "exit")
-    await enter(ingest_db, site, at=datetime.now(UTC) - timedelta(hours=4))
+    await enter(ingest_db, site, at=datetime.now(UTC) - timedelta(hours=4, minutes=30))
     await arrive(ingest_db, site, at=datetime.now(UTC))
     told: list[int] = []
     for minute in range(1, 30):
@@ -176,7 +176,7 @@ async def test_who_stands_there_longer_than_a_display_shows_it_is_told_again(
     ingest_db: Database, worker_db: Database, site: Site
 ) -> None:
     await shows(worker_db, site, "exit")
-    await enter(ingest_db, site, at=datetime.now(UTC) - timedelta(hours=4))
+    await enter(ingest_db, site, at=datetime.now(UTC) - timedelta(hours=4, minutes=30))
     await arrive(ingest_db, site, at=datetime.now(UTC))
     await rows(ingest_db, "UPDATE command SET state = 'done' RETURNING id")
     for minute, told in ((8, 1), (9, 2)):
@@ -191,7 +191,7 @@ async def test_what_failed_is_not_told_again_once_nobody_stands_there(
 ) -> None:
     await shows(worker_db, site, "exit")
     came = datetime.now(UTC) - minutes(10)
-    await enter(ingest_db, site, at=came - timedelta(hours=4))
+    await enter(ingest_db, site, at=came - timedelta(hours=4, minutes=30))
     passage = site.passage("exit", PLATE, came, "arrived")
     await site.report(ingest_db, [passage], came)
     await rows(ingest_db, "UPDATE command SET state = 'failed' RETURNING id")
