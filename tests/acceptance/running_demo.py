@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ _STOP_LIMIT_S = 180.0
 class RunningDemo:
     """A small demo as a process of its own."""
 
-    def __init__(self, folder: Path, program: Sequence[str] = (sys.executable, "-m", "cloud.cli")) -> None:
+    def __init__(self, folder: Path, program: Sequence[str]) -> None:
         self.folder = folder
         self._program = program
         self.port = free_port()
