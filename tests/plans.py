@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, LiteralString
 
-from cloud.kit.db import SYSTEM, Database
+from cloud.kit.db import SYSTEM, Asker, Database
 
 
-async def rows_read(db: Database, query: LiteralString, values: Mapping[str, object], *tables: str) -> int:
+async def rows_read(
+    db: Database, query: LiteralString, values: Mapping[str, object], *tables: str, asker: Asker = SYSTEM
+) -> int:
     """So many rows are looked at for it, in relations whose names begin with one of `tables`."""
-    async with db.transaction(SYSTEM) as conn:
+    async with db.transaction(asker) as conn:
         row = await (await conn.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + query, values)).fetchone()
     assert row is not None
     return sum(

@@ -23,6 +23,7 @@ _PARTITIONS: LiteralString = """
 """
 _INDEXES: LiteralString = "SELECT gm.index_cold_partitions() AS made"
 _RETAIN: LiteralString = "SELECT gm.retain() AS gone"
+_LEARN: LiteralString = "SELECT gm.learn_tables() AS learnt"
 
 
 async def refresh_roll_ups(context: JobContext) -> dict[str, object]:
@@ -54,9 +55,12 @@ async def refresh_stale(db: Database, asker: Asker) -> int:
 
 
 async def maintain(context: JobContext) -> dict[str, object]:
-    """Partitions of the months to come and of strays, indexes of cold ones, retention, old photos; one by one."""
+    """Partitions of the months to come and of strays, indexes of cold ones, retention, what the planner knows of tables
+    that autovacuum passes over, old photos; one by one.
+    """
     result: dict[str, object] = {}
-    for name, statement in (("partitions", _PARTITIONS), ("indexes", _INDEXES), ("retired", _RETAIN)):
+    statements = {"partitions": _PARTITIONS, "indexes": _INDEXES, "retired": _RETAIN, "learnt": _LEARN}
+    for name, statement in statements.items():
         async with context.db.transaction(context.asker) as conn:
             await conn.execute(_PATIENCE)
             result[name] = await _number(conn, statement, {})
