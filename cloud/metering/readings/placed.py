@@ -61,10 +61,12 @@ class Wanted:
     end: datetime
 
 
+_WORDS: Final = {flag.value: str(flag.name).lower().replace("_", "-") for flag in Quality if flag}
+
+
 def flag_words(quality: int) -> list[str]:
     """The names of the flags that are set; one of a newer gateway is called after its number, such as `flag-64`."""
-    known = {flag.value: str(flag.name).lower().replace("_", "-") for flag in Quality if flag}
-    return [known.get(1 << bit, f"flag-{1 << bit}") for bit in range(quality.bit_length()) if quality >> bit & 1]
+    return [_WORDS.get(1 << bit, f"flag-{1 << bit}") for bit in range(quality.bit_length()) if quality >> bit & 1]
 
 
 async def wanted_of(conn: Conn, selector: Selector, channel: int, start: datetime, end: datetime) -> Wanted:
