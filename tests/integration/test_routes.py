@@ -11,6 +11,7 @@ from starlette.routing import Mount, Route
 
 from cloud.identity.guards import stated_access
 from cloud.identity.policy import PERMISSIONS
+from cloud.kit.pages import check_csrf
 from cloud.kit.routing import Directory, routes_of
 from tests.integration.app import assembled
 
@@ -67,6 +68,15 @@ def test_no_router_stands_on_another_floor(unstarted: FastAPI) -> None:
     """FastAPI's `include_router` asks each of its routes on each floor, for each request."""
     assert {type(one) for one in unstarted.routes} == {Route, Directory, Mount}
     assert {type(one) for one in routes_of(unstarted)} == {Route, APIRoute, Mount}
+
+
+def test_every_form_of_a_page_proves_that_it_came_from_one(unstarted: FastAPI) -> None:
+    forms = [
+        route for route in routes(unstarted) if not path_of(route).startswith("/api/") and methods_of(route) != ["GET"]
+    ]
+    without = [path_of(one) for one in forms if check_csrf not in [each.call for each in _dependencies(one.dependant)]]
+    assert without == []
+    assert len(forms) > 100
 
 
 def test_every_creating_route_of_the_api_takes_an_idempotency_key(unstarted: FastAPI) -> None:
