@@ -27,14 +27,7 @@ _SETTINGS = {
 }
 
 # Who does not want what a crash leaves needs no pages in the log either.
-_NOT_DURABLE = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "wal_compression": "off",
-    # Databases are copied by the kernel.
-    "file_copy_method": "clone",
-}
+_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "wal_compression": "off"}
 _LEAST_BUFFERS_MB, _MOST_BUFFERS_MB = 256, 1024
 
 

@@ -22,25 +22,25 @@ from cloud.parking.vehicles import api as vehicles
 from cloud.parking.visitors import api as visitors
 
 router = rest_router("parking")
-for room in (
-    places,
-    fees,
-    coupons,
-    shop,
-    spaces,
-    lists,
-    vehicles,
-    permits,
-    permit_spaces,
-    reservations,
-    stays,
-    incidents,
-    charging,
-    debts,
-    visitors,
-    counts,
-    desk,
-    shifts,
-    pictures,
-):
-    take_in(router, room.router)
+take_in(
+    router,
+    places.router,
+    fees.router,
+    coupons.router,
+    shop.router,
+    spaces.router,
+    lists.router,
+    vehicles.router,
+    permits.router,
+    permit_spaces.router,
+    reservations.router,
+    stays.router,
+    incidents.router,
+    charging.router,
+    debts.router,
+    visitors.router,
+    counts.router,
+    desk.router,
+    shifts.router,
+    pictures.router,
+)

@@ -25,6 +25,11 @@ function forget(element) {
   charts.delete(element);
 }
 
+function message(element, text) {
+  forget(element);
+  sayInstead(element, text);
+}
+
 // Numbers arrive as exact decimal strings; a bar on the screen needs no more than a float.
 function drawn(value) {
   return value === null ? null : Number(value);
@@ -145,13 +150,11 @@ async function draw(element) {
     if (!answer.ok) throw new Error(`${answer.status}`);
     data = await answer.json();
   } catch {
-    forget(element);
-    sayInstead(element, element.dataset.chartError);
+    message(element, element.dataset.chartError);
     return;
   }
   if (!data.series.some((one) => one.values.some((value) => value !== null))) {
-    forget(element);
-    sayInstead(element, element.dataset.chartEmpty);
+    message(element, element.dataset.chartEmpty);
     return;
   }
   if (!charts.has(element)) {

@@ -58,14 +58,15 @@ async def all_answer(running: Running) -> None:
 
 
 @asynccontextmanager
-async def slots(length_s: float) -> AsyncIterator[list[int]]:
+async def slots(length_s: float) -> AsyncIterator[set[int]]:
     """Slots of time in which this process came to do anything: what others took away of a busy machine lacks."""
-    seen: list[int] = []
+    seen: set[int] = set()
 
     async def see() -> None:
         while True:
-            seen.append(int(time.monotonic() / length_s))
-            await asyncio.sleep((seen[-1] + 1) * length_s - time.monotonic())
+            now = int(time.monotonic() / length_s)
+            seen.add(now)
+            await asyncio.sleep((now + 1) * length_s - time.monotonic())
 
     task = asyncio.create_task(see())
     try:
